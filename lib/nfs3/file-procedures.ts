@@ -214,7 +214,7 @@ export type WriteResult = Result<
 >;
 
 function decodeVerifier(reader: XdrReader): string {
-  return reader.opaqueFixed(WRITE_VERIFIER_SIZE).latin1Slice();
+  return reader.opaqueFixed(WRITE_VERIFIER_SIZE).toString('latin1');
 }
 
 export const WRITE: Procedure<WriteArguments, WriteResult> = {

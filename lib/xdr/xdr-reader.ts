@@ -106,7 +106,7 @@ export class XdrReader {
     const length = this.uint32();
     if (length > max) throw new XdrError(`${name} is ${length} bytes long, more than ${max}`);
     const start = this.claim(length + padding(length));
-    return this.#buffer.latin1Slice(start, start + length);
+    return this.#buffer.toString('latin1', start, start + length);
   }
 
   /** The tail that no field took, which a well-formed message does not have. */

@@ -89,7 +89,7 @@ export class XdrWriter {
     const pad = padding(length);
     this.uint32(length);
     const start = this.#room(length + pad);
-    this.#buffer.latin1Write(bytes, start, length);
+    this.#buffer.write(bytes, start, length, 'latin1');
     this.#buffer.fill(0, start + length, start + length + pad);
   }
 
