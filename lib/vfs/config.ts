@@ -1,0 +1,78 @@
+/** What a mount was told to do: the options of nfs(5), validated and typed, as the client uses them. */
+
+/** Times are milliseconds unless a name says otherwise; sizes are bytes. */
+export interface ClientConfig {
+  readonly host: string;
+  /** The path as the server exports it, as bytes. */
+  readonly exportPath: Buffer;
+  /** NFS port; undefined: ask the portmapper. */
+  readonly port: number | undefined;
+  /** MOUNT port; undefined: ask the portmapper. */
+  readonly mountPort: number | undefined;
+  /** Where mountd is, if not on `host` (nfs(5) mounthost). */
+  readonly mountHost: string | undefined;
+  readonly proto: 'tcp' | 'udp';
+  readonly nconnect: number;
+  /** Use a source port below 1024. */
+  readonly resvport: boolean;
+
+  /** hard: for ever. soft: EIO after a major timeout; softerr: ETIMEDOUT (nfs(5)). */
+  readonly recovery: 'hard' | 'soft' | 'softerr';
+  /** First retransmission timeout. */
+  readonly timeoMs: number;
+  readonly retrans: number;
+  /** How long mounting goes on trying (nfs(5) retry, there in minutes). */
+  readonly retryMs: number;
+
+  readonly readOnly: boolean;
+  /** Largest READ and WRITE; undefined: what the server prefers. */
+  readonly rsize: number | undefined;
+  readonly wsize: number | undefined;
+  /** Every write is on stable storage before it returns (-o sync, noac). */
+  readonly sync: boolean;
+
+  readonly acRegMinMs: number;
+  readonly acRegMaxMs: number;
+  readonly acDirMinMs: number;
+  readonly acDirMaxMs: number;
+  /** noac: attributes are never trusted. */
+  readonly attributeCache: boolean;
+  /** Close-to-open (nfs(5) cto, nocto). */
+  readonly closeToOpen: boolean;
+  readonly lookupCache: 'all' | 'pos' | 'none';
+  /** READDIRPLUS: as the heuristic says, always, or never. */
+  readonly rdirplus: 'auto' | 'force' | 'none';
+}
+
+/** The defaults of nfs(5). */
+export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
+  port: undefined,
+  mountPort: undefined,
+  mountHost: undefined,
+  proto: 'tcp',
+  nconnect: 1,
+  resvport: false,
+  recovery: 'hard',
+  timeoMs: 60_000,
+  retrans: 2,
+  retryMs: 120_000,
+  readOnly: false,
+  rsize: undefined,
+  wsize: undefined,
+  sync: false,
+  acRegMinMs: 3_000,
+  acRegMaxMs: 60_000,
+  acDirMinMs: 30_000,
+  acDirMaxMs: 60_000,
+  attributeCache: true,
+  closeToOpen: true,
+  lookupCache: 'all',
+  rdirplus: 'auto',
+};
+
+/** Where messages for the user go: one line each. */
+export interface Logger {
+  info(message: string): void;
+  warn(message: string): void;
+  error(message: string): void;
+}
