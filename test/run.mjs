@@ -1,0 +1,95 @@
+/**
+ * `npm test`: brings a fresh clone to the state that the tests need, runs them, and ends with the count.
+ * Runs before anything is installed, so it is plain JavaScript and uses nothing but Node itself.
+ *
+ * usage: node test/run.mjs [test files…]     without files: type-check, lint and all tests
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { root, SetupError, say } from './setup/common.mjs';
+import { checkMachine, installPackages } from './setup/machine.mjs';
+import { buildHelpers, buildProduct, installModules } from './setup/project.mjs';
+import { sweep } from './setup/sweep.mjs';
+
+/** Suites that mount and start servers run one file at a time: they would only fight for two cores. */
+const SERIAL = ['test/e2e/', 'test/consistency/'];
+
+function testFiles() {
+  return readdirSync(join(root, 'test'), { recursive: true })
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => `test/${name}`)
+    .sort();
+}
+
+/** Runs tap on `files` and returns the counts of its own report. */
+function runTap(files, jobs, timeoutSeconds) {
+  const none = { pass: 0, fail: 0, other: 0 };
+  if (files.length === 0) return none;
+  const folder = mkdtempSync(join(tmpdir(), 'nfs-fuse-tap-'));
+  try {
+    const report = join(folder, 'report.tap');
+    const args = [`--jobs=${jobs}`, `--timeout=${timeoutSeconds}`, `--output-file=${report}`, '--color=0'];
+    const reporter = process.stdout.isTTY ? 'base' : 'terse';
+    const tap = join(root, 'node_modules/.bin/tap');
+    const { status, error } = spawnSync(tap, [...args, `--reporter=${reporter}`, ...files], {
+      cwd: root,
+      stdio: 'inherit',
+    });
+    if (error) throw error;
+    const totals = [...readFileSync(report, 'latin1').matchAll(/^# \{ (total: .*) \}$/gm)].at(-1)?.[1];
+    const count = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals ?? '')?.[1] ?? 0);
+    const counts = { pass: count('pass'), fail: count('fail'), other: count('skip') + count('todo') };
+    // A run that ended without totals, or that tap calls failed for a reason it does not count, is a failure.
+    if (status !== 0 && counts.fail === 0 && counts.other === 0) counts.fail = 1;
+    return counts;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function checkSources() {
+  const { status } = spawnSync('npm', ['run', '--silent', 'check'], { cwd: root, stdio: 'inherit' });
+  return status === 0;
+}
+
+function main(wanted) {
+  installPackages();
+  checkMachine();
+  installModules();
+  buildProduct();
+  buildHelpers();
+  sweep();
+  let failedChecks = 0;
+  if (wanted.length === 0) {
+    say('checking types, format and lint');
+    if (!checkSources()) failedChecks = 1;
+  }
+  const files = wanted.length > 0 ? wanted : testFiles();
+  const isSerial = (file) => SERIAL.some((folder) => file.includes(folder));
+  const runs = [
+    runTap(
+      files.filter((file) => !isSerial(file)),
+      2,
+      120,
+    ),
+    runTap(files.filter(isSerial), 1, 600),
+  ];
+  const left = sweep();
+  for (const what of left) console.error(`left behind by a test, removed now: ${what}`);
+  const sum = (name) => runs.reduce((total, run) => total + run[name], 0);
+  if (sum('other') > 0)
+    console.error(`${sum('other')} tests were skipped or left to do: that counts as failed`);
+  const failed = sum('fail') + sum('other') + left.length + failedChecks;
+  console.log(`${sum('pass')} passed, ${failed} failed`);
+  return failed === 0 && sum('pass') > 0 ? 0 : 1;
+}
+
+try {
+  process.exitCode = main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof SetupError)) throw error;
+  console.error(`npm test: ${error.message}`);
+  process.exitCode = 1;
+}

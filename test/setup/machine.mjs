@@ -1,0 +1,97 @@
+/** What the tests need of the machine: Debian packages, which root gets installed, root itself, and FUSE. */
+import { spawnSync } from 'node:child_process';
+import { closeSync, existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { delimiter } from 'node:path';
+import { must, SetupError, say } from './common.mjs';
+
+/** Package -> a command that it brings, a file (absolute path), or undefined: ask dpkg. */
+const PACKAGES = {
+  'nfs-ganesha': 'ganesha.nfsd',
+  'nfs-ganesha-vfs': undefined,
+  fuse3: 'fusermount3',
+  tshark: 'tshark',
+  'wireshark-common': 'dumpcap',
+  'util-linux': 'setpriv',
+  passwd: 'useradd',
+  rsync: 'rsync',
+  git: 'git',
+  make: 'make',
+  gcc: 'gcc',
+  'libc6-dev': '/usr/include/stdio.h',
+  python3: undefined,
+  tar: 'tar',
+  diffutils: 'diff',
+  findutils: 'find',
+  procps: 'ps',
+};
+
+function onPath(command) {
+  const folders = `${process.env.PATH ?? ''}${delimiter}/usr/sbin${delimiter}/sbin`.split(delimiter);
+  return folders.some((folder) => existsSync(`${folder}/${command}`));
+}
+
+function isInstalled(name, file) {
+  if (file !== undefined) return file.startsWith('/') ? existsSync(file) : onPath(file);
+  const { status, stdout } = spawnSync('dpkg-query', ['--status', name], { encoding: 'utf8' });
+  return status === 0 && stdout.includes('Status: install ok installed');
+}
+
+/** Keeps the packages' own services from being started while `install` runs. */
+function withoutServices(install) {
+  const policy = '/usr/sbin/policy-rc.d';
+  if (existsSync(policy)) return install();
+  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    return install();
+  } finally {
+    rmSync(policy, { force: true });
+  }
+}
+
+/** Installs the Debian packages that are missing; fails with their names where that cannot be done. */
+export function installPackages() {
+  const missing = Object.entries(PACKAGES)
+    .filter(([name, file]) => !isInstalled(name, file))
+    .map(([name]) => name);
+  if (missing.length === 0) return;
+  if (process.getuid() !== 0 || !onPath('apt-get')) {
+    throw new SetupError(
+      `these packages are missing: ${missing.join(' ')}. Install them, or run as root on Debian.`,
+    );
+  }
+  say(`installing ${missing.join(' ')}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  must('apt-get', ['update', '-qq'], { env });
+  withoutServices(() =>
+    must('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], { env }),
+  );
+}
+
+/** Root, FUSE and user namespaces: what no package can bring. */
+export function checkMachine() {
+  if (process.getuid() !== 0) {
+    throw new SetupError(
+      'run it as root: it starts nfs-ganesha, captures packets, and mounts as root and as other users.',
+    );
+  }
+  try {
+    closeSync(openSync('/dev/fuse', 'r+'));
+  } catch (error) {
+    throw new SetupError(
+      `/dev/fuse cannot be opened (${error.code}): load the module fuse; in a container, pass --device /dev/fuse and --cap-add SYS_ADMIN.`,
+    );
+  }
+  const probe = spawnSync('setpriv', [
+    '--reuid=65534',
+    '--regid=65534',
+    '--clear-groups',
+    'unshare',
+    '-Urm',
+    'true',
+  ]);
+  if (probe.status !== 0) {
+    throw new SetupError(
+      `an unprivileged user cannot make a user namespace (${String(probe.stderr).trim()}): set user.max_user_namespaces, or kernel.unprivileged_userns_clone=1.`,
+    );
+  }
+}

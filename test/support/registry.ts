@@ -1,0 +1,91 @@
+/**
+ * The list of what this test process has made and must take away: processes, folders with the mounts in them,
+ * changed modes, users. Kept in a file, so that nothing outlives the process even if it is killed: what is on
+ * the list when the process exits is removed by test/setup/sweep.mjs, and by the test run otherwise.
+ */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { projectRoot } from './project.js';
+
+type Entry =
+  | { kind: 'process'; pid: number; start: string; what: string }
+  | { kind: 'folder'; path: string }
+  | { kind: 'mode'; path: string; mode: number }
+  | { kind: 'user'; name: string };
+
+const entries = new Set<Entry>();
+const folder = join(tmpdir(), 'nfs-fuse-test-registry');
+const file = join(folder, `${process.pid}-${startTime(process.pid)}`);
+let watching = false;
+
+/** When a process was started (field 22 of /proc/PID/stat), which tells it from a later one of the same id. */
+function startTime(pid: number): string {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+}
+
+function write(): void {
+  if (entries.size === 0) {
+    rmSync(file, { force: true });
+    return;
+  }
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(file, JSON.stringify([...entries]));
+}
+
+function sweepNow(): void {
+  if (entries.size === 0) return;
+  write();
+  spawnSync(process.execPath, [join(projectRoot, 'test/setup/sweep.mjs'), file], { stdio: 'inherit' });
+}
+
+function add(entry: Entry): () => void {
+  if (!watching) {
+    watching = true;
+    process.on('exit', sweepNow);
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+      process.once(signal, () => process.exit(1));
+  }
+  entries.add(entry);
+  write();
+  return () => {
+    if (entries.delete(entry)) write();
+  };
+}
+
+/** Puts a process on the list, with its process group if it leads one; the result takes it off. */
+export function registerProcess(pid: number, what: string): () => void {
+  return add({ kind: 'process', pid, start: startTime(pid), what });
+}
+
+/** Puts a folder on the list; what is mounted in it is unmounted before it is removed. */
+export function registerFolder(path: string): () => void {
+  return add({ kind: 'folder', path });
+}
+
+/** Changes a mode until the result is called or the process ends. */
+export function changeMode(path: string, mode: number): () => void {
+  const before = statSync(path).mode & 0o7777;
+  const forget = add({ kind: 'mode', path, mode: before });
+  chmodSync(path, mode);
+  return () => {
+    chmodSync(path, before);
+    forget();
+  };
+}
+
+/** Makes a system user without a home, who is removed when the process ends. */
+export function makeUser(name: string): void {
+  add({ kind: 'user', name });
+  const made = spawnSync('useradd', [
+    '--system',
+    '--no-create-home',
+    '--shell',
+    '/usr/sbin/nologin',
+    '-U',
+    name,
+  ]);
+  if (made.status !== 0) throw new Error(`useradd ${name}: ${String(made.stderr).trim()}`);
+}
