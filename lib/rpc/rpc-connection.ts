@@ -1,0 +1,413 @@
+/**
+ * The calls outstanding with a server over one connection, through all the transports that this connection has
+ * in its life: who waits for which XID, what is on the wire and what queues behind, and what is sent again when.
+ *
+ * Ordering: calls go out in the order made, and after a reconnection again in that order.
+ */
+import type { Clock, Timer } from './clock.js';
+import type { Counters } from './counters.js';
+import {
+  RpcCancelledError,
+  RpcClosedError,
+  RpcConnectError,
+  type RpcError,
+  RpcGarbageError,
+  RpcTimeoutError,
+} from './errors.js';
+import { MessageType } from './message.js';
+import type { PendingCall } from './pending-call.js';
+import type { RetransmissionPolicy } from './retransmission.js';
+import { messageLength } from './socket-writer.js';
+import type { Message, OpenTransport, Transport, TransportListener } from './transport.js';
+
+/** A reply is XID and message type at least. */
+const LEAST_REPLY = 8;
+/** XIDs of given-up calls that are remembered, to tell a late reply from a wrong one. */
+const MAX_ABANDONED = 1024;
+/** So much is written without waiting for the end of the tick, to keep the server busy meanwhile. */
+const FLUSH_CALLS = 16;
+
+export interface RpcConnectionOptions {
+  /** For messages: "server port 2049". */
+  readonly server: string;
+  readonly host: string;
+  readonly port: number;
+  /** False for UDP: messages get lost, and garbage is no reason to give the socket up. */
+  readonly reliable: boolean;
+  readonly policy: RetransmissionPolicy;
+  readonly maxOutstanding: number;
+  readonly open: OpenTransport;
+  readonly resolvePort: (() => Promise<number>) | undefined;
+  readonly clock: Clock;
+  /** 0 <= random() < 1, to spread reconnections. */
+  readonly random: () => number;
+  readonly counters: Counters;
+  /** A call was not answered within its major timeout (and goes on, being hard). */
+  readonly onNotResponding: () => void;
+  /** A reply has come. */
+  readonly onReply: () => void;
+}
+
+type State = 'idle' | 'connecting' | 'waiting' | 'connected' | 'closed';
+
+export class RpcConnection {
+  readonly #options: RpcConnectionOptions;
+  #state: State = 'idle';
+  #transport: Transport | undefined;
+  #port: number;
+  #localPort: number | undefined;
+  #everConnected = false;
+  /** Ends of transports since the last reply; the exponent of the back-off. */
+  #failures = 0;
+  #backOff: Timer | undefined;
+  /** Unanswered calls on the wire (or to be put there by the next flush), in the order made. */
+  readonly #pending = new Map<number, PendingCall>();
+  /** Calls for which there is no room on the wire, first in first out. */
+  #queue: PendingCall[] = [];
+  /** Pending calls to be written by the next flush. */
+  #outbox: PendingCall[] = [];
+  #flushScheduled = false;
+  /** Counts sends; what was sent up to #batchWritten is in the kernel's hands. */
+  #batch = 0;
+  #batchWritten = 0;
+  readonly #abandoned = new Set<number>();
+  #tick: Timer | undefined;
+  #openWaiters: { resolve: () => void; reject: (error: RpcError) => void }[] = [];
+
+  constructor(options: RpcConnectionOptions) {
+    this.#options = options;
+    this.#port = options.port;
+  }
+
+  /** Whether a call would go out at once, or at least start a connection. */
+  get usable(): boolean {
+    return this.#state === 'connected' || (this.#state === 'idle' && this.#failures === 0);
+  }
+
+  /** Calls without an answer. */
+  get outstanding(): number {
+    return this.#pending.size + this.#queue.length;
+  }
+
+  /** The source port that the server sees. */
+  get localPort(): number | undefined {
+    return this.#localPort;
+  }
+
+  /** Resolves when connected; rejects when the one attempt fails. */
+  open(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#state === 'connected') resolve();
+      else if (this.#state === 'closed') reject(this.#closedError());
+      else {
+        this.#openWaiters.push({ resolve, reject });
+        if (this.#state === 'idle') this.#connect();
+      }
+    });
+  }
+
+  /** Takes a call over: it will be settled, sooner or later. */
+  submit(call: PendingCall): void {
+    if (this.#state === 'closed') {
+      call.fail(this.#closedError());
+      return;
+    }
+    this.#options.policy.begin(call, this.#options.clock.now());
+    if (this.#pending.size >= this.#options.maxOutstanding || this.#queue.length > 0) this.#queue.push(call);
+    else this.#putOnWire(call);
+    this.#tick ??= this.#startTick();
+    if (this.#state === 'idle') this.#reconnect(this.#failures);
+  }
+
+  /** The caller waits no longer. */
+  cancel(call: PendingCall): void {
+    if (call.settled) return;
+    call.fail(new RpcCancelledError('the call was interrupted'));
+    this.#giveUp(call);
+  }
+
+  /** Fails everything with `error` and ends the connection for good. */
+  close(error: RpcError = this.#closedError()): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#backOff?.cancel();
+    this.#tick?.cancel();
+    this.#transport?.destroy(error, false);
+    this.#transport = undefined;
+    const calls = [...this.#pending.values(), ...this.#queue];
+    this.#pending.clear();
+    this.#queue = [];
+    this.#outbox = [];
+    for (const call of calls) call.fail(error);
+    this.#settleOpenWaiters(error);
+  }
+
+  #closedError(): RpcClosedError {
+    return new RpcClosedError(`the connection to ${this.#options.server} was closed`);
+  }
+
+  // ---- sending
+
+  #putOnWire(call: PendingCall): void {
+    this.#pending.set(call.xid, call);
+    if (this.#state !== 'connected') return;
+    this.#outbox.push(call);
+    this.#scheduleFlush();
+  }
+
+  /** Calls of one tick share a system call: the flush runs when the code that makes calls has had its turn. */
+  #scheduleFlush(): void {
+    if (this.#flushScheduled) {
+      if (this.#outbox.length >= FLUSH_CALLS) this.#flush();
+      return;
+    }
+    this.#flushScheduled = true;
+    process.nextTick(this.#flushNow);
+  }
+
+  readonly #flushNow = (): void => {
+    this.#flushScheduled = false;
+    this.#flush();
+  };
+
+  #flush(): void {
+    const transport = this.#transport;
+    if (this.#state !== 'connected' || transport === undefined || this.#outbox.length === 0) return;
+    // What the kernel does not take now must wait here, where it can still be cancelled.
+    if (this.#batchWritten !== this.#batch) return;
+    const calls = this.#outbox;
+    this.#outbox = [];
+    this.#batch += 1;
+    const now = this.#options.clock.now();
+    const messages: Message[] = [];
+    for (const call of calls) {
+      if (call.settled) continue;
+      messages.push(call.message);
+      call.batch = this.#batch;
+      call.counters.bytesSent += messageLength(call.message) - 4;
+      this.#options.policy.sent(call, now);
+      call.transmissions += 1;
+      if (call.transmissions === 1) call.sentAt = now;
+      else {
+        call.counters.retransmits += 1;
+        call.onRetransmit?.();
+      }
+    }
+    if (messages.length === 0 || transport.send(messages)) this.#batchWritten = this.#batch;
+  }
+
+  #fillWire(): void {
+    if (this.#queue.length === 0) return;
+    let taken = 0;
+    for (const call of this.#queue) {
+      if (this.#pending.size >= this.#options.maxOutstanding) break;
+      taken += 1;
+      if (!call.settled) this.#putOnWire(call);
+    }
+    this.#queue.splice(0, taken);
+  }
+
+  // ---- receiving
+
+  #received(message: Buffer): void {
+    const { counters } = this.#options;
+    const xid = message.length >= LEAST_REPLY ? message.readInt32BE(0) : 0;
+    if (message.length < LEAST_REPLY || message.readInt32BE(4) !== MessageType.REPLY) {
+      this.#garbage(`a message of ${message.length} bytes that is no reply`);
+      return;
+    }
+    const call = this.#pending.get(xid);
+    if (call === undefined) {
+      if (this.#abandoned.delete(xid)) counters.lateReplies += 1;
+      else counters.badXids += 1;
+      return;
+    }
+    if (!call.reply(message)) {
+      if (call.settled) this.#forget(call);
+      this.#garbage('a reply without a proper header');
+      return;
+    }
+    this.#failures = 0;
+    this.#pending.delete(xid);
+    const { counters: procedure } = call;
+    procedure.replies += 1;
+    procedure.bytesReceived += message.length;
+    procedure.rtt += this.#options.clock.now() - call.sentAt;
+    this.#options.onReply();
+    if (this.#queue.length > 0) this.#fillWire();
+  }
+
+  #garbage(what: string): void {
+    this.#options.counters.garbage += 1;
+    if (!this.#options.reliable) return;
+    this.#transport?.destroy(
+      new RpcGarbageError(`${this.#options.server} sent ${what}; the connection was ended`),
+      true,
+    );
+  }
+
+  // ---- giving up
+
+  #forget(call: PendingCall): void {
+    if (!this.#pending.delete(call.xid)) return;
+    this.#fillWire();
+  }
+
+  /** Removes a call that was settled without a reply. */
+  #giveUp(call: PendingCall): void {
+    // A queued call stays in the queue, settled, and is skipped when its turn comes.
+    if (!this.#pending.has(call.xid)) return;
+    if (call.transmissions > 0) {
+      if (this.#abandoned.size >= MAX_ABANDONED) this.#abandoned.clear();
+      this.#abandoned.add(call.xid);
+    }
+    const halfSent = call.transmissions > 0 && call.batch > this.#batchWritten && call.message.length > 1;
+    this.#forget(call);
+    // The caller is free to reuse the data now, and the socket still refers to it: it must not send other bytes.
+    if (halfSent && this.#options.reliable) {
+      this.#transport?.destroy(new RpcCancelledError('a call was interrupted while it was being sent'), true);
+    }
+  }
+
+  // ---- connecting
+
+  readonly #listener: TransportListener = {
+    connected: () => this.#onConnected(),
+    disconnected: (error) => this.#onDisconnected(error),
+    message: (message) => this.#received(message),
+    writable: () => {
+      this.#batchWritten = this.#batch;
+      this.#flush();
+    },
+  };
+
+  #connect(): void {
+    this.#state = 'connecting';
+    const { resolvePort } = this.#options;
+    if (resolvePort === undefined || (!this.#everConnected && this.#failures === 0)) {
+      this.#openTransport();
+      return;
+    }
+    // The server may have come back on another port. Where nobody tells, the one we know is the best guess.
+    resolvePort()
+      .then(
+        (port) => {
+          this.#port = port;
+        },
+        () => {},
+      )
+      .then(() => {
+        if (this.#state === 'connecting') this.#openTransport();
+      })
+      .catch((error: unknown) => this.#onDisconnected(this.#unexpected(error)));
+  }
+
+  #unexpected(error: unknown): RpcError {
+    const { server, host } = this.#options;
+    const reason = error instanceof Error ? error.message : String(error);
+    return new RpcConnectError(`cannot connect to ${server}: ${reason}`, 'EIO', host, this.#port, {
+      cause: error,
+    });
+  }
+
+  #openTransport(): void {
+    this.#transport = this.#options.open(this.#listener, this.#port, this.#localPort);
+  }
+
+  #onConnected(): void {
+    this.#state = 'connected';
+    this.#localPort = this.#transport?.localPort;
+    if (this.#everConnected) this.#options.counters.reconnects += 1;
+    this.#everConnected = true;
+    this.#batchWritten = this.#batch;
+    this.#abandoned.clear();
+    this.#outbox = [...this.#pending.values()];
+    this.#settleOpenWaiters(undefined);
+    this.#flush();
+    this.#fillWire();
+  }
+
+  #onDisconnected(error: RpcError): void {
+    if (this.#state === 'closed') return;
+    this.#transport = undefined;
+    this.#outbox = [];
+    this.#batchWritten = this.#batch;
+    const inOrder = this.#state === 'connected' && this.#failures === 0;
+    this.#state = 'idle';
+    this.#settleOpenWaiters(error);
+    // Servers end idle connections: that is no failure, and the next call connects without delay.
+    if (inOrder && this.outstanding === 0) return;
+    const failures = this.#failures;
+    this.#failures += 1;
+    if (this.outstanding > 0) this.#reconnect(failures);
+  }
+
+  #reconnect(failures: number): void {
+    const delay = this.#options.policy.reconnectDelay(failures, this.#options.random());
+    if (delay === 0) {
+      this.#connect();
+      return;
+    }
+    this.#state = 'waiting';
+    this.#backOff = this.#options.clock.after(delay, () => {
+      if (this.#state !== 'waiting') return;
+      this.#state = 'idle';
+      if (this.outstanding > 0 || this.#openWaiters.length > 0) this.#connect();
+    });
+  }
+
+  #settleOpenWaiters(error: RpcError | undefined): void {
+    const waiters = this.#openWaiters;
+    this.#openWaiters = [];
+    for (const { resolve, reject } of waiters) {
+      if (error === undefined) resolve();
+      else reject(error);
+    }
+  }
+
+  // ---- time
+
+  #startTick(): Timer {
+    return this.#options.clock.after(this.#options.policy.tick, () => {
+      this.#tick = undefined;
+      this.#checkDeadlines(this.#options.clock.now());
+      if (this.outstanding > 0 && this.#state !== 'closed') this.#tick ??= this.#startTick();
+    });
+  }
+
+  /** One pass over the outstanding calls: dearer than a heap per pass, cheaper per call, and few at a time. */
+  #checkDeadlines(now: number): void {
+    const { policy, reliable, counters, host } = this.#options;
+    let broken = false;
+    for (const call of [...this.#pending.values(), ...this.#queue]) {
+      if (call.settled) continue;
+      if (now >= call.majorAt) {
+        counters.majorTimeouts += 1;
+        if (call.transmissions > 0 && now - call.lastSentAt >= policy.timeo) broken = true;
+        if (policy.soft) {
+          this.#timeOut(call);
+          continue;
+        }
+        policy.restart(call, now);
+        if (this.#state !== 'connected' || call.transmissions > 0) this.#options.onNotResponding();
+      }
+      if (!reliable && call.transmissions > 0 && now >= call.resendAt && this.#state === 'connected') {
+        policy.backOff(call, now);
+        this.#outbox.push(call);
+      }
+    }
+    if (broken && reliable && this.#state === 'connected') {
+      this.#transport?.destroy(
+        new RpcConnectError(`${this.#options.server} does not answer`, 'ETIMEDOUT', host, this.#port),
+        true,
+      );
+    } else this.#flush();
+  }
+
+  #timeOut(call: PendingCall): void {
+    const { policy, server } = this.#options;
+    const seconds = Math.round((this.#options.clock.now() - call.madeAt) / 100) / 10;
+    call.fail(new RpcTimeoutError(`no answer from ${server} within ${seconds} s`, policy.softerr));
+    this.#giveUp(call);
+  }
+}
