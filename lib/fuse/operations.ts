@@ -139,7 +139,13 @@ export interface DirectorySink {
    * READDIRPLUS only. With an entry whose nodeid is not 0 the kernel counts one lookup (but not for "." and
    * ".."); undefined: the name alone.
    */
-  addPlus(name: Uint8Array, ino: bigint, type: number, offset: bigint, entry: EntryReply | undefined): boolean;
+  addPlus(
+    name: Uint8Array,
+    ino: bigint,
+    type: number,
+    offset: bigint,
+    entry: EntryReply | undefined,
+  ): boolean;
 }
 
 export interface FuseOperations {
@@ -157,7 +163,13 @@ export interface FuseOperations {
   readlink(ctx: RequestContext, nodeid: NodeId): MaybePromise<Uint8Array>;
   symlink(ctx: RequestContext, parent: NodeId, name: Buffer, target: Buffer): MaybePromise<EntryReply>;
   /** `mode` holds the type bits and already respects the caller's umask; `rdev` is the kernel's 32-bit new_encode_dev. */
-  mknod(ctx: RequestContext, parent: NodeId, name: Buffer, mode: number, rdev: number): MaybePromise<EntryReply>;
+  mknod(
+    ctx: RequestContext,
+    parent: NodeId,
+    name: Buffer,
+    mode: number,
+    rdev: number,
+  ): MaybePromise<EntryReply>;
   mkdir(ctx: RequestContext, parent: NodeId, name: Buffer, mode: number): MaybePromise<EntryReply>;
   unlink(ctx: RequestContext, parent: NodeId, name: Buffer): MaybePromise<void>;
   rmdir(ctx: RequestContext, parent: NodeId, name: Buffer): MaybePromise<void>;
@@ -206,7 +218,12 @@ export interface FuseOperations {
   /** Once per close(2) of a descriptor: the only place where close can report an error. */
   flush(ctx: RequestContext, nodeid: NodeId, fh: number, lockOwner: bigint): MaybePromise<void>;
   /** The last reference to `fh` is gone. `flockOwner` is set if flock locks are to go too. */
-  release(ctx: RequestContext, nodeid: NodeId, fh: number, flockOwner: bigint | undefined): MaybePromise<void>;
+  release(
+    ctx: RequestContext,
+    nodeid: NodeId,
+    fh: number,
+    flockOwner: bigint | undefined,
+  ): MaybePromise<void>;
   fsync(ctx: RequestContext, nodeid: NodeId, fh: number, datasync: boolean): MaybePromise<void>;
 
   opendir(ctx: RequestContext, nodeid: NodeId, flags: number): MaybePromise<OpenReply>;

@@ -1,0 +1,38 @@
+/**
+ * What a session needs of the thing that carries FUSE messages: the device in production, memory in tests.
+ * Owns the interfaces only.
+ */
+import type { RequestBuffer } from './message.js';
+import type { ReplyBuffer } from './reply.js';
+
+/** Why a connection is over: unmounted, aborted (by the administrator or by us), or failed. */
+export type SessionEnd = 'unmounted' | 'aborted' | Error;
+
+/** The receiving side of a {@link Channel}. Neither method throws. */
+export interface ChannelHandler {
+  /**
+   * One whole request of `length` bytes at the start of `message`. True: the handler keeps the buffer and
+   * returns it with {@link Channel.release}; false: it is free at once.
+   */
+  request(message: RequestBuffer, length: number): boolean;
+  /** Nothing will come any more. Called once, and not after {@link Channel.close}. */
+  ended(end: SessionEnd): void;
+}
+
+export interface Channel {
+  /** Begins to deliver requests of which no one is longer than `maxRequest` bytes. */
+  start(handler: ChannelHandler, maxRequest: number): void;
+  /** Stops delivery until {@link resume}; one more request may still come. */
+  pause(): void;
+  resume(): void;
+  /** Takes back a buffer that the handler kept. */
+  release(message: RequestBuffer): void;
+  /** Writes the first `length` bytes of a reply or notification at once. 0, or the errno. */
+  write(reply: ReplyBuffer, length: number): number;
+  /** Writes one reply that consists of several pieces, at once. 0, or the errno. */
+  writePieces(pieces: readonly Uint8Array[]): number;
+  /** Writes one message from another thread, because the kernel may block it. 0, or the errno. */
+  writeFromThread(message: Uint8Array): Promise<number>;
+  /** Ends delivery and gives the descriptor up, which ends the connection if nobody else has it. */
+  close(): void;
+}

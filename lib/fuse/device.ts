@@ -1,0 +1,151 @@
+/**
+ * The production channel: a descriptor of /dev/fuse, watched by the event loop (uv_poll through koffi) and read
+ * and written by the main thread. No thread stands between the kernel and the file system, so a request costs
+ * one wake-up and its answer one write(2).
+ */
+import { closeSync, openSync, write as writeAsync, writevSync } from 'node:fs';
+import koffi from 'koffi';
+import type { Channel, ChannelHandler } from './channel.js';
+import { Errno, errnoName } from './errno.js';
+import { duplicateOver, readInto, writeFrom } from './libc.js';
+import { RequestBuffer } from './message.js';
+import type { ReplyBuffer } from './reply.js';
+
+/** Requests taken before the event loop gets its turn for the sockets behind the file system. */
+const BATCH = 16;
+type PollHandle = ReturnType<typeof koffi.node.poll>;
+
+/** Buffers kept for reuse. */
+const SPARE_BUFFERS = 8;
+
+interface ThreadWrite {
+  readonly message: Uint8Array;
+  readonly done: (errno: number) => void;
+}
+
+export class KernelChannel implements Channel {
+  readonly #fd: number;
+  #handler: ChannelHandler | undefined = undefined;
+  #poll: PollHandle | undefined = undefined;
+  #maxRequest = 0;
+  #current: RequestBuffer | undefined = undefined;
+  readonly #spare: RequestBuffer[] = [];
+  #paused = false;
+  #closed = false;
+  readonly #threadWrites: ThreadWrite[] = [];
+  #threadBusy = false;
+
+  /** `fd`: /dev/fuse, mounted. It belongs to the channel from now on. */
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  start(handler: ChannelHandler, maxRequest: number): void {
+    this.#handler = handler;
+    this.#maxRequest = maxRequest;
+    // Also makes the descriptor non-blocking.
+    this.#poll = koffi.node.poll(this.#fd, { readable: true }, this.#readable);
+  }
+
+  pause(): void {
+    if (this.#closed) return;
+    this.#paused = true;
+    // Unmount and abort are reported whatever is asked for.
+    this.#poll?.start({ disconnect: true }, this.#readable);
+  }
+
+  resume(): void {
+    if (this.#closed) return;
+    this.#paused = false;
+    this.#poll?.start({ readable: true }, this.#readable);
+  }
+
+  release(message: RequestBuffer): void {
+    if (this.#spare.length < SPARE_BUFFERS) this.#spare.push(message);
+  }
+
+  write(reply: ReplyBuffer, length: number): number {
+    if (this.#closed) return Errno.ENODEV;
+    const count = writeFrom(this.#fd, reply.bytes, length);
+    return count < 0 ? -count : 0;
+  }
+
+  writePieces(pieces: readonly Uint8Array[]): number {
+    if (this.#closed) return Errno.ENODEV;
+    try {
+      writevSync(this.#fd, pieces);
+      return 0;
+    } catch (error) {
+      return errnoOf(error);
+    }
+  }
+
+  writeFromThread(message: Uint8Array): Promise<number> {
+    if (this.#closed) return Promise.resolve(Errno.ENODEV);
+    return new Promise((done) => {
+      this.#threadWrites.push({ message, done });
+      this.#nextThreadWrite();
+    });
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#poll?.close();
+    this.#poll = undefined;
+    for (const { done } of this.#threadWrites.splice(0)) done(Errno.ENODEV);
+    if (!this.#threadBusy) closeSync(this.#fd);
+    else {
+      // The thread may not have begun its write: the number must not come to mean another file before.
+      const nothing = openSync('/dev/null', 'r+');
+      duplicateOver(nothing, this.#fd);
+      closeSync(nothing);
+    }
+  }
+
+  /** One at a time, so that blocked ones can never take up all of libuv's threads. */
+  #nextThreadWrite(): void {
+    if (this.#threadBusy) return;
+    const next = this.#threadWrites.shift();
+    if (next === undefined) return;
+    this.#threadBusy = true;
+    writeAsync(this.#fd, next.message, (error) => {
+      this.#threadBusy = false;
+      if (this.#closed) closeSync(this.#fd);
+      next.done(error === null ? 0 : errnoOf(error));
+      this.#nextThreadWrite();
+    });
+  }
+
+  readonly #readable = (): void => {
+    const handler = this.#handler;
+    if (handler === undefined) return;
+    for (let i = 0; i < BATCH && !this.#closed; i++) {
+      if (this.#paused && i > 0) break;
+      this.#current ??= this.#spare.pop() ?? new RequestBuffer(this.#maxRequest);
+      const message = this.#current;
+      const count = readInto(this.#fd, message.bytes, this.#maxRequest);
+      if (count > 0) {
+        this.#current = undefined;
+        if (!handler.request(message, count)) this.#current = message;
+      } else if (count === -Errno.EAGAIN) break;
+      // ENOENT: the request was given up between the wake-up and the read.
+      else if (count === -Errno.EINTR || count === -Errno.ENOENT) continue;
+      else {
+        if (count === 0 || count === -Errno.ENODEV) handler.ended('unmounted');
+        else if (count === -Errno.ECONNABORTED) handler.ended('aborted');
+        else handler.ended(new Error(`reading /dev/fuse failed: ${errnoName(-count)}`));
+        break;
+      }
+    }
+    // A call from native code does not run the promise jobs that it caused; a turn of the event loop does.
+    setImmediate(nothing);
+  };
+}
+
+function nothing(): void {}
+
+function errnoOf(error: unknown): number {
+  const errno = (error as NodeJS.ErrnoException).errno;
+  return errno === undefined ? Errno.EIO : -errno;
+}

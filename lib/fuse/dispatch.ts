@@ -1,0 +1,430 @@
+/**
+ * From a request's bytes to a call of {@link FuseOperations}, and from its result to the reply: what each
+ * opcode's arguments mean. Owns no state.
+ */
+import { Errno, FuseError } from './errno.js';
+import type { RequestBuffer } from './message.js';
+import type {
+  AttributesReply,
+  EntryReply,
+  FuseLock,
+  FuseOperations,
+  FuseStatfs,
+  FuseTime,
+  LockRequest,
+  MaybePromise,
+  NegativeEntryReply,
+  NodeId,
+  OpenReply,
+  RequestContext,
+  SetAttributes,
+} from './operations.js';
+import {
+  FSYNC_FDATASYNC,
+  GETATTR_FH,
+  LK_FLOCK,
+  Opcode,
+  RELEASE_FLOCK_UNLOCK,
+  SetattrValid,
+  Size,
+  WRITE_CACHE,
+} from './protocol.js';
+import { DirectoryReply, ReplyBuffer } from './reply.js';
+import type { FuseRequest } from './request.js';
+
+const ARGUMENTS = Size.IN_HEADER;
+const PAYLOAD = Size.OUT_HEADER;
+const PAYLOAD_WORD = PAYLOAD / 4;
+/** A listing goes out in answers of at most this size, however much the kernel would take. */
+const MAX_LISTING_BYTES = 256 * 1024;
+
+/** The sending side of a session, as the opcodes use it. */
+export interface Responder {
+  /** The buffer that a short reply is encoded in, behind the first 16 bytes. Free again after each send. */
+  readonly scratch: ReplyBuffer;
+  /** Sends the first `length` bytes of {@link scratch}, or of `buffer`, with the header filled in. */
+  send(request: FuseRequest, length: number, buffer?: ReplyBuffer): void;
+  sendError(request: FuseRequest, errno: number): void;
+  sendData(request: FuseRequest, data: Uint8Array | readonly Uint8Array[], limit: number): void;
+  /** Sends `reply` of the result, or the error it failed with, now or once the promise settles. */
+  settle<T>(
+    request: FuseRequest,
+    result: MaybePromise<T>,
+    reply: (responder: Responder, request: FuseRequest, value: T) => void,
+  ): void;
+  /**
+   * The payload of the WRITE being dispatched, `length` bytes at `offset` of `message`, in memory that stays
+   * valid until the request's answer.
+   */
+  holdPayload(request: FuseRequest, message: RequestBuffer, offset: number, length: number): Uint8Array;
+}
+
+function replyEmpty(responder: Responder, request: FuseRequest): void {
+  responder.send(request, PAYLOAD);
+}
+
+function replyEntry(
+  responder: Responder,
+  request: FuseRequest,
+  entry: EntryReply | NegativeEntryReply,
+): void {
+  if ('attributes' in entry) responder.scratch.entry(PAYLOAD_WORD, entry);
+  else responder.scratch.negativeEntry(PAYLOAD_WORD, entry.entryValidMs);
+  responder.send(request, PAYLOAD + Size.ENTRY_OUT);
+}
+
+function replyAttributes(responder: Responder, request: FuseRequest, reply: AttributesReply): void {
+  responder.scratch.attributesReply(PAYLOAD_WORD, reply);
+  responder.send(request, PAYLOAD + Size.ATTR_OUT);
+}
+
+function replyOpen(responder: Responder, request: FuseRequest, reply: OpenReply): void {
+  responder.scratch.open(PAYLOAD_WORD, reply);
+  responder.send(request, PAYLOAD + Size.OPEN_OUT);
+}
+
+function replyCreate(
+  responder: Responder,
+  request: FuseRequest,
+  reply: { entry: EntryReply; open: OpenReply },
+): void {
+  responder.scratch.entry(PAYLOAD_WORD, reply.entry);
+  responder.scratch.open(PAYLOAD_WORD + Size.ENTRY_OUT / 4, reply.open);
+  responder.send(request, PAYLOAD + Size.ENTRY_OUT + Size.OPEN_OUT);
+}
+
+function replyWritten(responder: Responder, request: FuseRequest, count: number): void {
+  responder.scratch.wide(PAYLOAD_WORD, count);
+  responder.send(request, PAYLOAD + Size.WRITE_OUT);
+}
+
+function replyLink(responder: Responder, request: FuseRequest, target: Uint8Array): void {
+  responder.sendData(request, target, target.length);
+}
+
+function replyStatfs(responder: Responder, request: FuseRequest, statfs: FuseStatfs): void {
+  responder.scratch.statfs(PAYLOAD_WORD, statfs);
+  responder.send(request, PAYLOAD + Size.STATFS_OUT);
+}
+
+function replyLock(responder: Responder, request: FuseRequest, lock: FuseLock): void {
+  responder.scratch.lock(PAYLOAD_WORD, lock);
+  responder.send(request, PAYLOAD + Size.LK_OUT);
+}
+
+/**
+ * Calls the operation that `request` asks for and sees to its reply. FORGET, INTERRUPT, INIT and DESTROY are
+ * not for here: they belong to the connection. `length` is that of the whole message.
+ * @throws what the operation throws synchronously, and FuseError for a malformed request.
+ */
+export function dispatch(
+  operations: FuseOperations,
+  responder: Responder,
+  request: FuseRequest,
+  message: RequestBuffer,
+  length: number,
+): void {
+  const { nodeid } = request;
+  if (Number.isNaN(nodeid)) throw new FuseError(Errno.ESTALE);
+  switch (request.opcode) {
+    case Opcode.LOOKUP: {
+      const name = nameAt(request, message, ARGUMENTS, length);
+      responder.settle(request, operations.lookup(request, nodeid, name), replyEntry);
+      break;
+    }
+    case Opcode.GETATTR: {
+      need(length, Size.GETATTR_IN);
+      const fh = (message.word(ARGUMENTS) & GETATTR_FH) !== 0 ? message.own(ARGUMENTS + 8) : undefined;
+      responder.settle(request, operations.getattr(request, nodeid, fh), replyAttributes);
+      break;
+    }
+    case Opcode.SETATTR: {
+      need(length, Size.SETATTR_IN);
+      const changes = setAttributes(message);
+      responder.settle(request, operations.setattr(request, nodeid, changes), replyAttributes);
+      break;
+    }
+    case Opcode.READLINK:
+      responder.settle(request, operations.readlink(request, nodeid), replyLink);
+      break;
+    case Opcode.SYMLINK: {
+      const name = nameAt(request, message, ARGUMENTS, length);
+      const target = message.name(ARGUMENTS + name.length + 1, length);
+      responder.settle(request, operations.symlink(request, nodeid, name, target), replyEntry);
+      break;
+    }
+    case Opcode.MKNOD: {
+      need(length, Size.MKNOD_IN);
+      const name = nameAt(request, message, ARGUMENTS + Size.MKNOD_IN, length);
+      const mode = message.word(ARGUMENTS);
+      const rdev = message.word(ARGUMENTS + 4);
+      responder.settle(request, operations.mknod(request, nodeid, name, mode, rdev), replyEntry);
+      break;
+    }
+    case Opcode.MKDIR: {
+      need(length, Size.MKDIR_IN);
+      const name = nameAt(request, message, ARGUMENTS + Size.MKDIR_IN, length);
+      const mode = message.word(ARGUMENTS);
+      responder.settle(request, operations.mkdir(request, nodeid, name, mode), replyEntry);
+      break;
+    }
+    case Opcode.UNLINK: {
+      const name = nameAt(request, message, ARGUMENTS, length);
+      responder.settle(request, operations.unlink(request, nodeid, name), replyEmpty);
+      break;
+    }
+    case Opcode.RMDIR: {
+      const name = nameAt(request, message, ARGUMENTS, length);
+      responder.settle(request, operations.rmdir(request, nodeid, name), replyEmpty);
+      break;
+    }
+    case Opcode.RENAME:
+      need(length, Size.RENAME_IN);
+      rename(operations, responder, request, message, length, Size.RENAME_IN, 0);
+      break;
+    case Opcode.RENAME2: {
+      need(length, Size.RENAME2_IN);
+      const flags = message.word(ARGUMENTS + 8);
+      rename(operations, responder, request, message, length, Size.RENAME2_IN, flags);
+      break;
+    }
+    case Opcode.LINK: {
+      need(length, Size.LINK_IN);
+      const existing = message.own(ARGUMENTS);
+      const name = nameAt(request, message, ARGUMENTS + Size.LINK_IN, length);
+      responder.settle(request, operations.link(request, existing, nodeid, name), replyEntry);
+      break;
+    }
+    case Opcode.OPEN: {
+      need(length, Size.OPEN_IN);
+      responder.settle(request, operations.open(request, nodeid, message.word(ARGUMENTS)), replyOpen);
+      break;
+    }
+    case Opcode.CREATE: {
+      need(length, Size.CREATE_IN);
+      const name = nameAt(request, message, ARGUMENTS + Size.CREATE_IN, length);
+      const flags = message.word(ARGUMENTS);
+      const mode = message.word(ARGUMENTS + 4);
+      responder.settle(request, operations.create(request, nodeid, name, mode, flags), replyCreate);
+      break;
+    }
+    case Opcode.READ:
+      need(length, Size.READ_IN);
+      read(operations, responder, request, message);
+      break;
+    case Opcode.WRITE:
+      need(length, Size.WRITE_IN);
+      write(operations, responder, request, message, length);
+      break;
+    case Opcode.FLUSH: {
+      need(length, Size.FLUSH_IN);
+      const fh = message.own(ARGUMENTS);
+      const owner = message.big(ARGUMENTS + 16);
+      responder.settle(request, operations.flush(request, nodeid, fh, owner), replyEmpty);
+      break;
+    }
+    case Opcode.RELEASE: {
+      need(length, Size.RELEASE_IN);
+      const fh = message.own(ARGUMENTS);
+      const unlock = (message.word(ARGUMENTS + 12) & RELEASE_FLOCK_UNLOCK) !== 0;
+      const owner = unlock ? message.big(ARGUMENTS + 16) : undefined;
+      responder.settle(request, operations.release(request, nodeid, fh, owner), replyEmpty);
+      break;
+    }
+    case Opcode.FSYNC: {
+      need(length, Size.FSYNC_IN);
+      const fh = message.own(ARGUMENTS);
+      const datasync = (message.word(ARGUMENTS + 8) & FSYNC_FDATASYNC) !== 0;
+      responder.settle(request, operations.fsync(request, nodeid, fh, datasync), replyEmpty);
+      break;
+    }
+    case Opcode.OPENDIR:
+      need(length, Size.OPEN_IN);
+      responder.settle(request, operations.opendir(request, nodeid, message.word(ARGUMENTS)), replyOpen);
+      break;
+    case Opcode.READDIR:
+      need(length, Size.READ_IN);
+      readdir(operations, responder, request, message, false);
+      break;
+    case Opcode.READDIRPLUS:
+      need(length, Size.READ_IN);
+      readdir(operations, responder, request, message, true);
+      break;
+    case Opcode.RELEASEDIR: {
+      need(length, Size.RELEASE_IN);
+      const fh = message.own(ARGUMENTS);
+      responder.settle(request, operations.releasedir(request, nodeid, fh), replyEmpty);
+      break;
+    }
+    case Opcode.FSYNCDIR: {
+      need(length, Size.FSYNC_IN);
+      const fh = message.own(ARGUMENTS);
+      const datasync = (message.word(ARGUMENTS + 8) & FSYNC_FDATASYNC) !== 0;
+      responder.settle(request, operations.fsyncdir(request, nodeid, fh, datasync), replyEmpty);
+      break;
+    }
+    case Opcode.STATFS:
+      responder.settle(request, operations.statfs(request, nodeid), replyStatfs);
+      break;
+    case Opcode.ACCESS: {
+      need(length, Size.ACCESS_IN);
+      const mask = message.word(ARGUMENTS);
+      responder.settle(request, operations.access(request, nodeid, mask), replyEmpty);
+      break;
+    }
+    case Opcode.GETLK:
+      need(length, Size.LK_IN);
+      if (operations.getlk === undefined) throw new FuseError(Errno.ENOSYS);
+      responder.settle(request, operations.getlk(request, nodeid, lockRequest(message)), replyLock);
+      break;
+    case Opcode.SETLK:
+    case Opcode.SETLKW: {
+      need(length, Size.LK_IN);
+      if (operations.setlk === undefined) throw new FuseError(Errno.ENOSYS);
+      const wait = request.opcode === Opcode.SETLKW;
+      const lock = lockRequest(message);
+      responder.settle(request, operations.setlk(request, nodeid, lock, wait), replyEmpty);
+      break;
+    }
+    default:
+      // ENOSYS makes the kernel emulate the call or refuse it by itself, and not ask again. That is right for
+      // all that NFSv3 has no counterpart of: extended attributes, fallocate, copy_file_range, lseek for holes,
+      // ioctl, poll, bmap, tmpfile, statx, syncfs.
+      throw new FuseError(Errno.ENOSYS);
+  }
+}
+
+/** @throws FuseError EINVAL when the message is too short for `bytes` of arguments. */
+function need(length: number, bytes: number): void {
+  if (length < ARGUMENTS + bytes) throw new FuseError(Errno.EINVAL);
+}
+
+function nameAt(request: FuseRequest, message: RequestBuffer, offset: number, length: number): Buffer {
+  const name = message.name(offset, length);
+  request.name = name;
+  return name;
+}
+
+function rename(
+  operations: FuseOperations,
+  responder: Responder,
+  request: FuseRequest,
+  message: RequestBuffer,
+  length: number,
+  argumentBytes: number,
+  flags: number,
+): void {
+  const newParent = message.own(ARGUMENTS);
+  const name = nameAt(request, message, ARGUMENTS + argumentBytes, length);
+  const newName = message.name(ARGUMENTS + argumentBytes + name.length + 1, length);
+  responder.settle(
+    request,
+    operations.rename(request, request.nodeid, name, newParent, newName, flags),
+    replyEmpty,
+  );
+}
+
+function setAttributes(message: RequestBuffer): SetAttributes {
+  const valid = message.word(ARGUMENTS);
+  const has = (bit: number): boolean => (valid & bit) !== 0;
+  const time = (seconds: number, nanoseconds: number): FuseTime => ({
+    seconds: message.signed(ARGUMENTS + seconds),
+    nanoseconds: message.word(ARGUMENTS + nanoseconds),
+  });
+  return {
+    fh: has(SetattrValid.FH) ? message.own(ARGUMENTS + 8) : undefined,
+    size: has(SetattrValid.SIZE) ? message.big(ARGUMENTS + 16) : undefined,
+    atime: has(SetattrValid.ATIME_NOW) ? 'now' : has(SetattrValid.ATIME) ? time(32, 56) : undefined,
+    mtime: has(SetattrValid.MTIME_NOW) ? 'now' : has(SetattrValid.MTIME) ? time(40, 60) : undefined,
+    mode: has(SetattrValid.MODE) ? message.word(ARGUMENTS + 68) : undefined,
+    uid: has(SetattrValid.UID) ? message.word(ARGUMENTS + 76) : undefined,
+    gid: has(SetattrValid.GID) ? message.word(ARGUMENTS + 80) : undefined,
+  };
+}
+
+function lockRequest(message: RequestBuffer): LockRequest {
+  return {
+    fh: message.own(ARGUMENTS),
+    owner: message.big(ARGUMENTS + 8),
+    lock: {
+      start: message.big(ARGUMENTS + 16),
+      end: message.big(ARGUMENTS + 24),
+      type: message.word(ARGUMENTS + 32),
+      pid: message.word(ARGUMENTS + 36),
+    },
+    flock: (message.word(ARGUMENTS + 40) & LK_FLOCK) !== 0,
+  };
+}
+
+function read(
+  operations: FuseOperations,
+  responder: Responder,
+  request: FuseRequest,
+  message: RequestBuffer,
+): void {
+  const fh = message.own(ARGUMENTS);
+  const size = message.word(ARGUMENTS + 16);
+  const reply = (to: Responder, of: FuseRequest, data: Uint8Array | readonly Uint8Array[]): void =>
+    to.sendData(of, data, size);
+  if (!message.isSafe(ARGUMENTS + 8)) {
+    const past = readFar(operations, request, request.nodeid, fh, message.big(ARGUMENTS + 8));
+    responder.settle(request, past, reply);
+    return;
+  }
+  const offset = message.wide(ARGUMENTS + 8);
+  const flags = message.word(ARGUMENTS + 32);
+  responder.settle(request, operations.read(request, request.nodeid, fh, offset, size, flags), reply);
+}
+
+/** A read at 2^53 or beyond: nothing where the file ends before, and not expressible otherwise. */
+async function readFar(
+  operations: FuseOperations,
+  context: RequestContext,
+  nodeid: NodeId,
+  fh: number,
+  offset: bigint,
+): Promise<Uint8Array> {
+  const { attributes } = await operations.getattr(context, nodeid, fh);
+  if (offset < attributes.size) throw new FuseError(Errno.EFBIG);
+  return Buffer.alloc(0);
+}
+
+function write(
+  operations: FuseOperations,
+  responder: Responder,
+  request: FuseRequest,
+  message: RequestBuffer,
+  length: number,
+): void {
+  const size = message.word(ARGUMENTS + 16);
+  const start = ARGUMENTS + Size.WRITE_IN;
+  if (size > length - start) throw new FuseError(Errno.EINVAL);
+  if (!message.isSafe(ARGUMENTS + 8)) throw new FuseError(Errno.EFBIG);
+  const fh = message.own(ARGUMENTS);
+  const offset = message.wide(ARGUMENTS + 8);
+  const flags = message.word(ARGUMENTS + 32);
+  const fromPageCache = (message.word(ARGUMENTS + 20) & WRITE_CACHE) !== 0;
+  const data = responder.holdPayload(request, message, start, size);
+  responder.settle(
+    request,
+    operations.write(request, request.nodeid, fh, offset, data, flags, fromPageCache),
+    replyWritten,
+  );
+}
+
+function readdir(
+  operations: FuseOperations,
+  responder: Responder,
+  request: FuseRequest,
+  message: RequestBuffer,
+  plus: boolean,
+): void {
+  const fh = message.own(ARGUMENTS);
+  const offset = message.big(ARGUMENTS + 8);
+  const size = Math.min(message.word(ARGUMENTS + 16), MAX_LISTING_BYTES);
+  const listing = new DirectoryReply(new ReplyBuffer((PAYLOAD + size + 7) & ~7), size, plus);
+  const result = plus
+    ? operations.readdirplus(request, request.nodeid, fh, offset, listing)
+    : operations.readdir(request, request.nodeid, fh, offset, listing);
+  responder.settle(request, result, (to, of) => to.send(of, listing.length, listing.buffer));
+}

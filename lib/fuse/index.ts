@@ -1,0 +1,21 @@
+/** The FUSE side's public face: mount, serve, and the contract between the two. */
+export type { Channel, ChannelHandler, SessionEnd } from './channel.js';
+export { abortConnection, setReadAhead } from './connection.js';
+export { Errno, errnoName, FuseError } from './errno.js';
+export {
+  FILE_SYSTEM_TYPE,
+  type KernelMount,
+  listMounts,
+  type MountMethod,
+  type MountOptions,
+  mountKernel,
+  type UnmountOptions,
+  unmountKernel,
+} from './mount.js';
+export { MountError, type MountErrorCode } from './mount-error.js';
+export { type MountEntry, mountAt, parseMountinfo, readMountinfo } from './mountinfo.js';
+export type { ConnectionOptions } from './negotiate.js';
+export * from './operations.js';
+export { InitFlag, OpenFlag } from './protocol.js';
+export { decodeDevice, encodeDevice } from './reply.js';
+export { FuseSession, type SessionCounters, type SessionOptions, type SessionTimers } from './session.js';

@@ -1,0 +1,106 @@
+/**
+ * The system calls that Node has no API for, through koffi. Each answers the call's result, or the negative
+ * errno: nothing here throws for a failed call.
+ */
+import koffi from 'koffi';
+
+// null: the symbols of the running process itself, whose C library (glibc or musl) has them all.
+const libc = koffi.load(null);
+
+const cRead = libc.func('long read(int fd, void *buffer, size_t size)');
+const cWrite = libc.func('long write(int fd, const void *buffer, size_t size)');
+const cDup2 = libc.func('int dup2(int from, int to)');
+const cMount = libc.func(
+  'int mount(const char *source, const void *target, const char *type, unsigned long flags, const char *data)',
+);
+const cUmount2 = libc.func('int umount2(const void *target, int flags)');
+const cSocketpair = libc.func('int socketpair(int domain, int type, int protocol, _Out_ int *pair)');
+const cRecvmsg = libc.func('long recvmsg(int fd, void *message, int flags)');
+
+/** read(2) into the first `size` bytes of `buffer`. */
+export function readInto(fd: number, buffer: Uint8Array, size: number): number {
+  const count = cRead(fd, buffer, size) as number;
+  return count < 0 ? -koffi.errno() : count;
+}
+
+/** write(2) of the first `size` bytes of `buffer`. */
+export function writeFrom(fd: number, buffer: Uint8Array, size: number): number {
+  const count = cWrite(fd, buffer, size) as number;
+  return count < 0 ? -koffi.errno() : count;
+}
+
+/** dup2(2). */
+export function duplicateOver(from: number, to: number): number {
+  const result = cDup2(from, to) as number;
+  return result < 0 ? -koffi.errno() : result;
+}
+
+export const MountFlag = { RDONLY: 1, NOSUID: 2, NODEV: 4, NOEXEC: 8, NOATIME: 1024 } as const;
+export const UmountFlag = { FORCE: 1, DETACH: 2, NOFOLLOW: 8 } as const;
+
+/** mount(2). The target is a path in bytes, without NUL. */
+export function mount(source: string, target: Buffer, type: string, flags: number, data: string): number {
+  const result = cMount(source, terminated(target), type, flags, data) as number;
+  return result < 0 ? -koffi.errno() : 0;
+}
+
+/**
+ * umount2(2), in a thread: the kernel may write dirty pages back first, through the very session that runs in
+ * this one.
+ */
+export function unmount(target: Buffer, flags: number): Promise<number> {
+  const path = terminated(target);
+  return new Promise((resolve, reject) => {
+    // errno is per thread, so it cannot be asked for here; the caller finds out why from what is mounted now.
+    cUmount2.async(path, flags, (error: Error | null, result: number) => {
+      if (error !== null) reject(error);
+      else resolve(result);
+    });
+  });
+}
+
+/** A connected pair of stream sockets, both closed on exec. */
+export function socketPair(): readonly [number, number] | number {
+  const AF_UNIX = 1;
+  const SOCK_STREAM = 1;
+  const SOCK_CLOEXEC = 0o2000000;
+  const pair: [number, number] = [-1, -1];
+  const result = cSocketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) as number;
+  return result < 0 ? -koffi.errno() : pair;
+}
+
+/** Receives one descriptor that was sent over unix socket `fd` (SCM_RIGHTS), without waiting. -ENOMSG: none. */
+export function receiveDescriptor(fd: number): number {
+  const MSG_DONTWAIT = 0x40;
+  const MSG_CMSG_CLOEXEC = 0x40000000;
+  const ENOMSG = 42;
+  const SOL_SOCKET = 1;
+  const SCM_RIGHTS = 1;
+  // struct msghdr, iovec and cmsghdr consist of pointer-sized words and ints.
+  const word = koffi.sizeof('void *');
+  const put = (buffer: Buffer, at: number, value: bigint): void => {
+    if (word === 8) new BigUint64Array(buffer.buffer, buffer.byteOffset + at, 1)[0] = value;
+    else new Uint32Array(buffer.buffer, buffer.byteOffset + at, 1)[0] = Number(value);
+  };
+  const byte = Buffer.from(new ArrayBuffer(8));
+  const control = Buffer.from(new ArrayBuffer(64));
+  const vector = Buffer.from(new ArrayBuffer(2 * word));
+  put(vector, 0, koffi.address(byte));
+  put(vector, word, 1n);
+  // msg_name, msg_namelen (padded), msg_iov, msg_iovlen, msg_control, msg_controllen, msg_flags
+  const message = Buffer.from(new ArrayBuffer(7 * word));
+  put(message, 2 * word, koffi.address(vector));
+  put(message, 3 * word, 1n);
+  put(message, 4 * word, koffi.address(control));
+  put(message, 5 * word, BigInt(control.length));
+  const count = cRecvmsg(fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) as number;
+  if (count < 0) return -koffi.errno();
+  const ints = new Int32Array(control.buffer);
+  const at = word / 4; // after cmsg_len
+  if (count === 0 || ints[at] !== SOL_SOCKET || ints[at + 1] !== SCM_RIGHTS) return -ENOMSG;
+  return ints[at + 2] ?? -ENOMSG;
+}
+
+function terminated(path: Buffer): Buffer {
+  return Buffer.concat([path, Buffer.alloc(1)]);
+}

@@ -1,0 +1,131 @@
+/** The one way in which mounting fails: what is wrong, and what to do about it. Owns the texts. */
+
+export type MountErrorCode =
+  /** /dev/fuse is not there. */
+  | 'no-device'
+  /** /dev/fuse may not be opened. */
+  | 'device-refused'
+  /** The kernel has no FUSE. */
+  | 'no-fuse'
+  /** mount(2) or umount(2) is not permitted. */
+  | 'refused'
+  | 'no-fusermount'
+  | 'fusermount-not-setuid'
+  | 'fusermount-failed'
+  | 'allow-other'
+  | 'mountpoint-missing'
+  | 'mountpoint-not-directory'
+  | 'mountpoint-refused'
+  | 'mountpoint-dead'
+  | 'already-mounted'
+  | 'not-mounted'
+  | 'busy'
+  | 'bad-option'
+  | 'failed';
+
+/** `message` says what is wrong; `remedy`, where there is one, what to do. */
+export class MountError extends Error {
+  readonly code: MountErrorCode;
+  readonly remedy: string | undefined;
+
+  constructor(code: MountErrorCode, message: string, remedy?: string, options?: ErrorOptions) {
+    super(remedy === undefined ? message : `${message}; ${remedy}`, options);
+    this.name = 'MountError';
+    this.code = code;
+    this.remedy = remedy;
+  }
+}
+
+/** Why /dev/fuse could not be opened, by the system's error code. */
+export function deviceError(code: string | undefined): MountError {
+  switch (code) {
+    case 'ENOENT':
+      return new MountError(
+        'no-device',
+        '/dev/fuse does not exist',
+        'in a container pass --device /dev/fuse to podman or docker; on a host load the module (modprobe fuse)',
+      );
+    case 'EACCES':
+    case 'EPERM':
+      return new MountError(
+        'device-refused',
+        '/dev/fuse exists but may not be opened',
+        'in a container pass --device /dev/fuse to podman or docker, which also allows the device in its ' +
+          'cgroup; on a host make it readable and writable for this user',
+      );
+    case 'ENODEV':
+    case 'ENXIO':
+      return new MountError(
+        'no-fuse',
+        'this kernel has no FUSE',
+        'load the module (modprobe fuse) on the host',
+      );
+    default:
+      return new MountError('failed', `opening /dev/fuse failed: ${code ?? 'unknown error'}`);
+  }
+}
+
+/** Why mount(2) failed, by errno name. */
+export function mountCallError(errno: string, mountpoint: string): MountError {
+  switch (errno) {
+    case 'EPERM':
+    case 'EACCES':
+      return new MountError(
+        'refused',
+        `the kernel refused to mount on ${mountpoint} (${errno})`,
+        'a container needs --cap-add SYS_ADMIN (and, where a security profile forbids mount(2), ' +
+          '--security-opt seccomp=unconfined or apparmor=unconfined); an ordinary user needs fusermount3 of the ' +
+          'package fuse3',
+      );
+    case 'ENODEV':
+      return new MountError(
+        'no-fuse',
+        'this kernel has no FUSE',
+        'load the module (modprobe fuse) on the host',
+      );
+    case 'EBUSY':
+      return new MountError('busy', `${mountpoint} is busy`);
+    case 'EINVAL':
+      return new MountError(
+        'failed',
+        `the kernel rejected the options for mounting on ${mountpoint} (EINVAL)`,
+        '/dev/fuse must have been opened in the user namespace that mounts',
+      );
+    default:
+      return new MountError('failed', `mounting on ${mountpoint} failed: ${errno}`);
+  }
+}
+
+/** Why fusermount3 failed, by what it printed. */
+export function fusermountError(path: string, setuid: boolean, output: string, status: string): MountError {
+  const said = output.trim().replace(/\s*\n\s*/g, '; ');
+  const message = `${path} failed: ${said === '' ? status : said}`;
+  if (/user_allow_other/.test(said))
+    return new MountError(
+      'allow-other',
+      'only root may mount with allow_other here',
+      'add the line "user_allow_other" to /etc/fuse.conf, or mount without allow_other',
+    );
+  if (/device not found|failed to open .*\/dev\/fuse.*No such file/i.test(said)) return deviceError('ENOENT');
+  if (/failed to open .*\/dev\/fuse/i.test(said)) return deviceError('EACCES');
+  if (!setuid && /not permitted|permission denied/i.test(said))
+    return new MountError(
+      'fusermount-not-setuid',
+      `${path} is not setuid root, so it may not mount`,
+      `make it so (chmod u+s ${path}), or run as root of a user namespace (unshare -Urm)`,
+    );
+  if (/user has no write access|bad mount point|failed to access mountpoint/i.test(said))
+    return new MountError(
+      'mountpoint-refused',
+      message,
+      'the mount point must belong to the user that mounts',
+    );
+  if (/not permitted|permission denied/i.test(said))
+    return new MountError(
+      'refused',
+      message,
+      'a container needs --cap-add SYS_ADMIN (and perhaps --security-opt seccomp=unconfined)',
+    );
+  if (/busy/i.test(said)) return new MountError('busy', message);
+  return new MountError('fusermount-failed', message);
+}

@@ -1,0 +1,272 @@
+/**
+ * Making and ending the mount: as root or root of a user namespace by mount(2), as an ordinary user by
+ * fusermount3. Owns the checks of the mount point and the take-over of a dead one.
+ */
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { abortConnection, setReadAhead } from './connection.js';
+import { errnoName } from './errno.js';
+import { escapeOption, fusermountMount, fusermountUnmount } from './fusermount.js';
+import { MountFlag, mount, UmountFlag, unmount } from './libc.js';
+import { deviceError, MountError, mountCallError } from './mount-error.js';
+import { type MountEntry, mountAt, readMountinfo } from './mountinfo.js';
+
+/** The file system's type in /proc/mounts. */
+export const FILE_SYSTEM_TYPE = 'fuse.nfs-fuse';
+const SUBTYPE = 'nfs-fuse';
+/** How many dead mounts of ours on top of each other are cleared away. */
+const MAX_DEAD_LAYERS = 16;
+
+/** 'direct': mount(2); 'fusermount': the setuid helper; 'auto': whichever this process can use. */
+export type MountMethod = 'auto' | 'direct' | 'fusermount';
+
+export interface MountOptions {
+  readonly mountpoint: string;
+  /** What df and /proc/mounts show, "server:/export". */
+  readonly source: string;
+  readonly readOnly?: boolean | undefined;
+  readonly noexec?: boolean | undefined;
+  /** Let other users in than the one who mounts. */
+  readonly allowOther?: boolean | undefined;
+  /** Have the kernel check permission bits. */
+  readonly defaultPermissions?: boolean | undefined;
+  /** Largest READ in bytes. */
+  readonly maxRead?: number | undefined;
+  readonly method?: MountMethod | undefined;
+}
+
+export interface UnmountOptions {
+  /** Detach now, end once nobody uses it any more. */
+  readonly lazy?: boolean | undefined;
+  /** Abort what is waiting (mount(2) only). */
+  readonly force?: boolean | undefined;
+}
+
+/** A mount that was made here, whose descriptor waits for a session. */
+export interface KernelMount {
+  /** /dev/fuse, connected. A session takes it over. */
+  readonly fd: number;
+  /** Absolute, without symbolic links. */
+  readonly mountpoint: string;
+  readonly method: 'direct' | 'fusermount';
+  readonly major: number;
+  /** Number of the connection in /sys/fs/fuse/connections. */
+  readonly minor: number;
+  /** @throws MountError when it is busy (not if lazy) or not permitted. Resolves as well if nothing is mounted. */
+  unmount(options?: UnmountOptions): Promise<void>;
+  /** See {@link abortConnection}. */
+  abort(): Promise<boolean>;
+  /** See {@link setReadAhead}. */
+  setReadAhead(kibibytes: number): Promise<boolean>;
+}
+
+/**
+ * Mounts. Callers of the mounted tree wait until a session serves the descriptor, so nothing in this process may
+ * look at the mount point synchronously from here on.
+ * @throws MountError with what is wrong and what to do.
+ */
+export async function mountKernel(options: MountOptions): Promise<KernelMount> {
+  checkOptions(options);
+  const mountpoint = await resolveMountpoint(options.mountpoint);
+  await prepareMountpoint(mountpoint, options.source);
+  const wanted = options.method ?? 'auto';
+  const method =
+    wanted === 'auto' ? (mayMount() || process.geteuid?.() === 0 ? 'direct' : 'fusermount') : wanted;
+  const fd =
+    method === 'direct' ? mountDirect(mountpoint, options) : await mountByHelper(mountpoint, options);
+  const entry = mountAt(await readMountinfo(), mountpoint);
+  if (entry?.type !== FILE_SYSTEM_TYPE) {
+    closeSync(fd);
+    throw new MountError('failed', `something else was mounted on ${mountpoint} at the same time`);
+  }
+  return {
+    fd,
+    mountpoint,
+    method,
+    major: entry.major,
+    minor: entry.minor,
+    unmount: (unmountOptions) => unmountKernel(mountpoint, { ...unmountOptions, method }),
+    abort: () => abortConnection(entry.minor),
+    setReadAhead: (kibibytes) => setReadAhead(entry.major, entry.minor, kibibytes),
+  };
+}
+
+/**
+ * Unmounts a FUSE mount, whoever serves it.
+ * @throws MountError 'busy', 'refused' or what fusermount3 complains of.
+ */
+export async function unmountKernel(
+  path: string,
+  options: UnmountOptions & { readonly method?: MountMethod | undefined } = {},
+): Promise<void> {
+  const mountpoint = await resolveMountpoint(path);
+  const before = mountAt(await readMountinfo(), mountpoint);
+  if (before === undefined) return;
+  if (!before.type.startsWith('fuse'))
+    throw new MountError('not-mounted', `${mountpoint} is mounted, but not through FUSE (${before.type})`);
+  const wanted = options.method ?? 'auto';
+  if (wanted === 'fusermount' || (wanted === 'auto' && !mayMount() && process.geteuid?.() !== 0))
+    return fusermountUnmount(mountpoint, options.lazy === true);
+  let flags: number = UmountFlag.NOFOLLOW;
+  if (options.lazy === true) flags |= UmountFlag.DETACH;
+  if (options.force === true) flags |= UmountFlag.FORCE;
+  const result = await unmount(Buffer.from(mountpoint), flags);
+  if (result === 0) return;
+  const after = mountAt(await readMountinfo(), mountpoint);
+  if (after?.id !== before.id) return; // Somebody else was faster.
+  if (!mayMount())
+    throw new MountError(
+      'refused',
+      `unmounting ${mountpoint} is not permitted`,
+      'it takes the capability SYS_ADMIN, or the user that mounted it and fusermount3',
+    );
+  throw new MountError(
+    'busy',
+    `${mountpoint} is in use`,
+    'see who uses it with "fuser -vm" or unmount lazily',
+  );
+}
+
+/** All mounts of this file system that this process sees. */
+export async function listMounts(): Promise<MountEntry[]> {
+  return (await readMountinfo()).filter((entry) => entry.type === FILE_SYSTEM_TYPE);
+}
+
+/** Whether this process has CAP_SYS_ADMIN in its user namespace. */
+function mayMount(): boolean {
+  const CAP_SYS_ADMIN = 21n;
+  try {
+    const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1];
+    return effective !== undefined && ((BigInt(`0x${effective}`) >> CAP_SYS_ADMIN) & 1n) === 1n;
+  } catch {
+    return process.geteuid?.() === 0;
+  }
+}
+
+function checkOptions(options: MountOptions): void {
+  if (options.mountpoint === '' || options.mountpoint.includes('\0'))
+    throw new MountError('bad-option', 'the mount point is empty or contains NUL');
+  if (options.source === '' || options.source.includes('\0'))
+    throw new MountError('bad-option', 'the source is empty or contains NUL');
+  const { maxRead } = options;
+  if (maxRead !== undefined && (!Number.isInteger(maxRead) || maxRead < 4096))
+    throw new MountError('bad-option', `max_read must be a whole number of at least 4096, not ${maxRead}`);
+}
+
+/** The last component is left as it is if it cannot be looked at: it may be a dead mount. */
+async function resolveMountpoint(path: string): Promise<string> {
+  const absolute = resolve(path);
+  try {
+    return await realpath(absolute);
+  } catch (error) {
+    if (!isDead(error)) throw mountpointError(absolute, error);
+  }
+  try {
+    return join(await realpath(dirname(absolute)), basename(absolute));
+  } catch (error) {
+    throw mountpointError(absolute, error);
+  }
+}
+
+/** Checks that `mountpoint` can be mounted on, and clears away what a killed process of ours left there. */
+async function prepareMountpoint(mountpoint: string, source: string): Promise<void> {
+  for (let layer = 0; layer < MAX_DEAD_LAYERS; layer++) {
+    try {
+      const found = await stat(mountpoint);
+      if (!found.isDirectory())
+        throw new MountError('mountpoint-not-directory', `the mount point ${mountpoint} is not a directory`);
+      const entry = mountAt(await readMountinfo(), mountpoint);
+      if (entry?.type === FILE_SYSTEM_TYPE && entry.source.equals(Buffer.from(source)))
+        throw new MountError('already-mounted', `${source} is already mounted on ${mountpoint}`);
+      return;
+    } catch (error) {
+      if (!isDead(error)) throw mountpointError(mountpoint, error);
+      const entry = mountAt(await readMountinfo(), mountpoint);
+      if (entry?.type !== FILE_SYSTEM_TYPE)
+        throw new MountError(
+          'mountpoint-dead',
+          `${mountpoint} is a dead mount of ${entry === undefined ? 'something not visible here' : entry.type}`,
+          `unmount it first (umount -l ${mountpoint})`,
+        );
+      await unmountKernel(mountpoint, { lazy: true });
+    }
+  }
+  throw new MountError('mountpoint-dead', `${mountpoint} holds too many dead mounts`);
+}
+
+/** The server of the mount at the path is gone: not connected, or aborted. */
+function isDead(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === 'ENOTCONN' || code === 'ECONNABORTED';
+}
+
+function mountpointError(mountpoint: string, error: unknown): MountError {
+  if (error instanceof MountError) return error;
+  const code = (error as NodeJS.ErrnoException).code;
+  switch (code) {
+    case 'ENOENT':
+      return new MountError(
+        'mountpoint-missing',
+        `the mount point ${mountpoint} does not exist`,
+        'create it first',
+      );
+    case 'ENOTDIR':
+      return new MountError('mountpoint-not-directory', `the mount point ${mountpoint} is not a directory`);
+    case 'EACCES':
+    case 'EPERM':
+      return new MountError(
+        'mountpoint-refused',
+        `the mount point ${mountpoint} may not be looked at (${code})`,
+      );
+    default:
+      return new MountError(
+        'failed',
+        `looking at the mount point ${mountpoint} failed: ${code ?? String(error)}`,
+        undefined,
+        {
+          cause: error,
+        },
+      );
+  }
+}
+
+function mountDirect(mountpoint: string, options: MountOptions): number {
+  let fd: number;
+  try {
+    fd = openSync('/dev/fuse', constants.O_RDWR | constants.O_NONBLOCK);
+  } catch (error) {
+    throw deviceError((error as NodeJS.ErrnoException).code);
+  }
+  const data = [
+    `fd=${fd}`,
+    'rootmode=40000',
+    `user_id=${process.geteuid?.() ?? 0}`,
+    `group_id=${process.getegid?.() ?? 0}`,
+  ];
+  if (options.allowOther === true) data.push('allow_other');
+  if (options.defaultPermissions === true) data.push('default_permissions');
+  if (options.maxRead !== undefined) data.push(`max_read=${options.maxRead}`);
+  let flags: number = MountFlag.NOSUID | MountFlag.NODEV;
+  if (options.readOnly === true) flags |= MountFlag.RDONLY;
+  if (options.noexec === true) flags |= MountFlag.NOEXEC;
+  const result = mount(options.source, Buffer.from(mountpoint), FILE_SYSTEM_TYPE, flags, data.join(','));
+  if (result === 0) return fd;
+  closeSync(fd);
+  throw mountCallError(errnoName(-result), mountpoint);
+}
+
+function mountByHelper(mountpoint: string, options: MountOptions): Promise<number> {
+  const list = [
+    options.readOnly === true ? 'ro' : 'rw',
+    'nosuid',
+    'nodev',
+    `fsname=${escapeOption(options.source)}`,
+    `subtype=${SUBTYPE}`,
+  ];
+  if (options.noexec === true) list.push('noexec');
+  if (options.allowOther === true) list.push('allow_other');
+  if (options.defaultPermissions === true) list.push('default_permissions');
+  if (options.maxRead !== undefined) list.push(`max_read=${options.maxRead}`);
+  return fusermountMount(mountpoint, list);
+}

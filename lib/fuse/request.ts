@@ -1,0 +1,55 @@
+/** One request between its arrival and its answer: who asks, what for, and whether they still wait. */
+import type { RequestBuffer } from './message.js';
+import type { RequestContext } from './operations.js';
+
+export class FuseRequest implements RequestContext {
+  readonly opcode: number;
+  readonly nodeid: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+  /** Both halves of the kernel's number for this request, echoed in the answer. */
+  readonly uniqueLow: number;
+  readonly uniqueHigh: number;
+  cancelled = false;
+  /** The name argument, for the log. */
+  name: Buffer | undefined = undefined;
+  /** The buffer that holds the payload of a WRITE until its answer. */
+  payload: RequestBuffer | undefined = undefined;
+  /** Bytes of the session's payload budget that this request holds. */
+  payloadBytes = 0;
+  /** The grace period of an interrupted request, running. */
+  graceTimer: unknown = undefined;
+  #listeners: (() => void)[] | undefined = undefined;
+
+  /** Reads struct fuse_in_header. A node id of 2^53 or more is none of ours: `nodeid` is then NaN. */
+  constructor(message: RequestBuffer) {
+    this.opcode = message.word(4);
+    this.uniqueLow = message.word(8);
+    this.uniqueHigh = message.word(12);
+    this.nodeid = message.isSafe(16) ? message.wide(16) : Number.NaN;
+    this.uid = message.word(24);
+    this.gid = message.word(28);
+    this.pid = message.word(32);
+  }
+
+  /** The kernel counts requests from 0 and cannot reach 2^53. */
+  get unique(): number {
+    return this.uniqueLow + this.uniqueHigh * 0x1_0000_0000;
+  }
+
+  onCancel(listener: () => void): void {
+    if (this.cancelled) listener();
+    else if (this.#listeners === undefined) this.#listeners = [listener];
+    else this.#listeners.push(listener);
+  }
+
+  /** Makes {@link cancelled} true and tells the listeners, once. */
+  cancel(): void {
+    if (this.cancelled) return;
+    this.cancelled = true;
+    const listeners = this.#listeners;
+    this.#listeners = undefined;
+    for (const listener of listeners ?? []) listener();
+  }
+}
