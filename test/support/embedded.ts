@@ -1,0 +1,77 @@
+/** The embedded server as a user starts it: `nfs-fuse serve`, in a place, on a free port of 127.0.0.1. */
+import { connect } from 'node:net';
+import type { Place } from './places.js';
+import { freePorts } from './ports.js';
+import { type Background, mustRun, ProgramFailed, start, until } from './process.js';
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    const end = (result: boolean) => () => {
+      socket.destroy();
+      resolve(result);
+    };
+    socket.on('connect', end(true)).on('error', end(false));
+  });
+}
+
+let exported = 0;
+
+export class ServeCommand {
+  readonly host = '127.0.0.1';
+  readonly exportPath = '/';
+  #process: Background | undefined;
+
+  private constructor(
+    /** The served folder, as the server's machine sees it. */
+    readonly directory: string,
+    readonly port: number,
+    private readonly place: Place,
+    private readonly args: readonly string[],
+  ) {}
+
+  /** Serves a new, empty folder of the place. */
+  static async start(place: Place, args: readonly string[] = []): Promise<ServeCommand> {
+    const [port = 0] = await freePorts(1);
+    exported += 1;
+    const directory = `${place.folder}/served${exported}`;
+    await mustRun(place.command(['mkdir', directory]));
+    const server = new ServeCommand(directory, port, place, args);
+    await server.start();
+    return server;
+  }
+
+  get mountOptions(): readonly string[] {
+    return [`port=${this.port}`, `mountport=${this.port}`];
+  }
+
+  /** What the server has said so far. */
+  logTail(): string {
+    return this.#process?.output.slice(-4000) ?? '';
+  }
+
+  /** Starts it (again), on the port that it had. */
+  async start(): Promise<void> {
+    const argv = [...this.place.product, 'serve', this.directory, '--port', String(this.port), ...this.args];
+    const server = start(this.place.command(argv), { cwd: '/' });
+    this.#process = server;
+    await until('nfs-fuse serve listens', () => {
+      if (server.outcome) throw new ProgramFailed(argv, server.outcome, 'ended instead of serving');
+      return answers(this.port);
+    });
+  }
+
+  async stop(): Promise<void> {
+    await this.#process?.stop();
+  }
+
+  /** SIGKILL. */
+  async kill(): Promise<void> {
+    this.#process?.signal('SIGKILL');
+    await this.#process?.ended;
+  }
+
+  close(): Promise<void> {
+    return this.stop();
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * Who mounts, and where: root, an unprivileged user as root of a user and mount namespace of its own
+ * (`unshare -Urm`, as in a rootless container), or a plain user through fusermount3. What a test does on a
+ * mount it does as programs run in the mount's place.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chownSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { publicFolder } from './folders.js';
+import { start, until } from './process.js';
+import { changeMode, makeUser } from './registry.js';
+import { productFor } from './stage.js';
+
+export type PlaceName = 'root' | 'userns' | 'user';
+
+/** The unprivileged user who exists while tests run. */
+const USER = 'nfs-fuse-test';
+
+export interface Place {
+  readonly name: PlaceName;
+  /** The user outside of any namespace: who must own what the place's programs are to change. */
+  readonly owner: { readonly uid: number; readonly gid: number };
+  /** Programs may change owners and become other users. */
+  readonly privileged: boolean;
+  /** A folder of the place's user, for mount points and scratch files. */
+  readonly folder: string;
+  /** `nfs-fuse`, without arguments. */
+  readonly product: readonly string[];
+  /** The process in whose mount namespace the place is. */
+  readonly namespacePid: number;
+  /** `argv` as it is to be run in this place. */
+  command(argv: readonly string[]): string[];
+  close(): Promise<void>;
+}
+
+/** Makes a place. Its folder and processes are gone after `close`. */
+export async function openPlace(name: PlaceName): Promise<Place> {
+  switch (name) {
+    case 'root':
+      return rootPlace();
+    case 'user':
+      return userPlace();
+    case 'userns':
+      return usernsPlace();
+  }
+}
+
+async function rootPlace(): Promise<Place> {
+  const scratch = publicFolder();
+  return {
+    name: 'root',
+    owner: { uid: 0, gid: 0 },
+    privileged: true,
+    folder: scratch.path,
+    product: await productFor(0),
+    namespacePid: process.pid,
+    command: (argv) => [...argv],
+    close: () => scratch.remove(),
+  };
+}
+
+/** The test user's ids; makes the user if there is none. */
+function testUser(): { uid: number; gid: number } {
+  const lookup = () => spawnSync('getent', ['passwd', USER], { encoding: 'utf8' });
+  if (lookup().status !== 0) makeUser(USER);
+  const [, , uid, gid] = lookup().stdout.split(':');
+  return { uid: Number(uid), gid: Number(gid) };
+}
+
+interface UserSeat {
+  readonly owner: { uid: number; gid: number };
+  readonly folder: string;
+  readonly product: readonly string[];
+  readonly as: readonly string[];
+  close(): Promise<void>;
+}
+
+/** An ordinary user with a folder, who may open /dev/fuse. */
+async function seat(): Promise<UserSeat> {
+  const owner = testUser();
+  const scratch = publicFolder();
+  const folder = join(scratch.path, 'home');
+  mkdirSync(folder, { mode: 0o755 });
+  chownSync(folder, owner.uid, owner.gid);
+  const restore = changeMode('/dev/fuse', 0o666);
+  const product = await productFor(owner.uid);
+  const environment = ['env', `HOME=${folder}`, `USER=${USER}`, '-u', 'XDG_RUNTIME_DIR', '-u', 'TMPDIR'];
+  const user = ['setpriv', `--reuid=${owner.uid}`, `--regid=${owner.gid}`, '--clear-groups'];
+  return {
+    owner,
+    folder,
+    product,
+    as: [...environment, ...user],
+    async close() {
+      restore();
+      await scratch.remove();
+    },
+  };
+}
+
+async function userPlace(): Promise<Place> {
+  const { as, ...user } = await seat();
+  return {
+    ...user,
+    name: 'user',
+    privileged: false,
+    namespacePid: process.pid,
+    command: (argv) => [...as, ...argv],
+  };
+}
+
+async function usernsPlace(): Promise<Place> {
+  const { as, ...user } = await seat();
+  // The namespaces live as long as this program.
+  const holder = start([...as, 'unshare', '-Urm', '--propagation', 'private', 'sleep', 'infinity']);
+  const namespaceOf = (pid: number | string) =>
+    execFileSync('readlink', [`/proc/${pid}/ns/mnt`], { encoding: 'utf8' });
+  const outside = namespaceOf(process.pid);
+  const map = () => spawnSync('cat', [`/proc/${holder.pid}/uid_map`], { encoding: 'utf8' }).stdout.trim();
+  await until('the user namespace is there', () => {
+    if (holder.outcome) throw new Error(`unshare failed: ${holder.output}`);
+    return namespaceOf(holder.pid) !== outside && /^0 +\d+ +1$/.test(map().replace(/ +/g, ' '));
+  });
+  const enter = ['nsenter', '-t', String(holder.pid), '-U', '-m', '--preserve-credentials'];
+  return {
+    ...user,
+    name: 'userns',
+    privileged: false,
+    namespacePid: holder.pid,
+    command: (argv) => [...as, ...enter, ...argv],
+    async close() {
+      await holder.stop();
+      await user.close();
+    },
+  };
+}

@@ -1,0 +1,47 @@
+/** A copy of the built product that every user can read: a clone in root's home cannot be entered by others. */
+import { cpSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { publicFolder } from './folders.js';
+import { run } from './process.js';
+import { projectRoot } from './project.js';
+
+interface LockFile {
+  readonly packages: Record<string, { readonly dev?: boolean; readonly optional?: boolean }>;
+}
+
+let staged: Promise<readonly string[]> | undefined;
+
+/** The command that runs `nfs-fuse` for whoever calls it, without arguments. */
+export function productFor(uid: number): Promise<readonly string[]> {
+  if (uid === 0) return Promise.resolve([process.execPath, join(projectRoot, 'dist/bin/nfs-fuse.js')]);
+  staged ??= stage(uid);
+  return staged;
+}
+
+/** Copies dist, package.json and the packages that the product itself needs. */
+async function stage(uid: number): Promise<readonly string[]> {
+  const { path } = publicFolder();
+  const lock = JSON.parse(readFileSync(join(projectRoot, 'package-lock.json'), 'utf8')) as LockFile;
+  const needed = Object.entries(lock.packages).filter(([name, { dev }]) => name !== '' && dev !== true);
+  for (const part of ['dist', 'package.json', ...needed.map(([name]) => name)]) {
+    mkdirSync(dirname(join(path, part)), { recursive: true });
+    try {
+      cpSync(join(projectRoot, part), join(path, part), { recursive: true, dereference: false });
+    } catch (error) {
+      // Optional packages of other platforms are in the lock file, but not installed.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+  }
+  const node = await nodeFor(uid, path);
+  return [node, join(path, 'dist/bin/nfs-fuse.js')];
+}
+
+/** A node that the user may execute: this one, or a copy of it. */
+async function nodeFor(uid: number, folder: string): Promise<string> {
+  const user = ['setpriv', `--reuid=${uid}`, '--clear-groups'];
+  const outcome = await run([...user, process.execPath, '--version']);
+  if (outcome.status === 0) return process.execPath;
+  const copy = join(folder, 'node');
+  cpSync(process.execPath, copy);
+  return copy;
+}

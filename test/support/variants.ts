@@ -1,0 +1,121 @@
+/**
+ * The matrix of end-to-end tests: both servers, and the three ways to mount. One suite runs on each.
+ *
+ * NFS_FUSE_TEST_VARIANTS=ganesha/root,embedded/user runs only those named. `local/root` is a plain folder in place
+ * of a mount: what the machine's own file system makes of a suite.
+ */
+import type { Test } from 'tap';
+import { ServeCommand } from './embedded.js';
+import { exportFolder } from './folders.js';
+import { Ganesha } from './ganesha.js';
+import { LocalFolder } from './local-folder.js';
+import { Mount, type MountSource } from './mount.js';
+import { openPlace, type Place, type PlaceName } from './places.js';
+import { mustRun } from './process.js';
+
+export type ServerName = 'ganesha' | 'embedded' | 'local';
+
+/** A server with an empty export that the place's user may change. */
+export interface TestServer extends MountSource {
+  /** The exported folder on the server's disk. */
+  readonly directory: string;
+  logTail(): string;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  kill(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What a suite needs of a mount. */
+export type WorkFolder = Pick<
+  Mount,
+  'path' | 'place' | 'log' | 'run' | 'mustRun' | 'agent' | 'closeAgents' | 'close'
+>;
+
+/** One cell of the matrix, mounted. */
+export interface Variant {
+  /** `server/place`. */
+  readonly name: string;
+  readonly serverName: ServerName;
+  readonly place: Place;
+  readonly server: TestServer;
+  readonly mount: WorkFolder;
+}
+
+export interface Matrix {
+  readonly servers?: readonly ServerName[];
+  readonly places?: readonly PlaceName[];
+  /** -o options of every mount. */
+  readonly options?: readonly string[];
+  /** How long one cell may take. */
+  readonly timeoutMs?: number;
+}
+
+/** All six. */
+export const EVERYWHERE: Matrix = {};
+/** Both servers, mounted as root: for what does not depend on who mounts. */
+export const AS_ROOT: Matrix = { places: ['root'] };
+
+/** Starts a server of a kind for a place. */
+export async function startServer(kind: ServerName, place: Place): Promise<TestServer> {
+  if (kind === 'embedded') return ServeCommand.start(place);
+  if (kind === 'ganesha') {
+    const server = await Ganesha.start();
+    // In its namespace the user is 0, which is what the server is told: root's export is theirs.
+    const owner = place.name === 'userns' ? { uid: 0, gid: 0 } : place.owner;
+    await mustRun(['chown', `${owner.uid}:${owner.gid}`, server.directory]);
+    return server;
+  }
+  const folder = exportFolder();
+  const nothing = async () => undefined;
+  return {
+    host: 'local',
+    exportPath: folder.path,
+    mountOptions: [],
+    directory: folder.path,
+    logTail: () => '',
+    start: nothing,
+    stop: nothing,
+    kill: nothing,
+    close: () => folder.remove(),
+  };
+}
+
+function cells(matrix: Matrix): { server: ServerName; place: PlaceName }[] {
+  const { servers = ['ganesha', 'embedded'], places = ['root', 'userns', 'user'] } = matrix;
+  const wanted = process.env.NFS_FUSE_TEST_VARIANTS?.split(',');
+  if (wanted?.includes('local/root') && places.includes('root')) return [{ server: 'local', place: 'root' }];
+  return servers
+    .flatMap((server) => places.map((place) => ({ server, place })))
+    .filter(({ server, place }) => !wanted || wanted.includes(`${server}/${place}`));
+}
+
+/** Runs `body` as a subtest on each cell of the matrix, each with its own server and mount. */
+export function overVariants(
+  t: Test,
+  matrix: Matrix,
+  body: (t: Test, variant: Variant) => Promise<void>,
+): void {
+  for (const cell of cells(matrix)) {
+    const name = `${cell.server}/${cell.place}`;
+    t.test(name, { timeout: matrix.timeoutMs ?? 120_000 }, async (t) => {
+      const place = await openPlace(cell.place);
+      t.teardown(() => place.close());
+      const server = await startServer(cell.server, place);
+      t.teardown(() => server.close());
+      const options = [...(matrix.options ?? []), ...(place.name === 'root' ? ['allow_other'] : [])];
+      const mount: WorkFolder =
+        cell.server === 'local'
+          ? new LocalFolder(server.directory, place)
+          : await Mount.start({ source: server, place, options });
+      t.teardown(() => mount.close());
+      try {
+        await body(t, { name, serverName: cell.server, place, server, mount });
+      } catch (error) {
+        t.comment(`nfs-fuse said:\n${mount.log.slice(-4000)}`);
+        t.comment(`the server said:\n${server.logTail()}`);
+        throw error;
+      }
+    });
+  }
+}
