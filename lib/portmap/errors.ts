@@ -1,0 +1,23 @@
+/** Why there is no port, in words a user can act on. */
+
+export class PortmapError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+/** The port mapper gave no answer, or none that makes sense; `cause` says why. */
+export class PortmapUnreachableError extends PortmapError {}
+
+/** The port mapper answered: there is no such program there. */
+export class ProgramNotRegisteredError extends PortmapError {
+  readonly program: number;
+  readonly version: number;
+
+  constructor(message: string, program: number, version: number) {
+    super(message);
+    this.program = program;
+    this.version = version;
+  }
+}
