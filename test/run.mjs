@@ -31,7 +31,7 @@ function runTap(files, jobs, timeoutSeconds) {
   try {
     const report = join(folder, 'report.tap');
     const args = [`--jobs=${jobs}`, `--timeout=${timeoutSeconds}`, `--output-file=${report}`, '--color=0'];
-    const reporter = process.stdout.isTTY ? 'base' : 'terse';
+    const reporter = process.stdout.isTTY ? 'base' : 'min';
     const tap = join(root, 'node_modules/.bin/tap');
     const { status, error } = spawnSync(tap, [...args, `--reporter=${reporter}`, ...files], {
       cwd: root,

@@ -20,11 +20,7 @@ export interface RunOptions {
 
 /** A program that ended otherwise than it should; the message has its last words. */
 export class ProgramFailed extends Error {
-  constructor(
-    argv: readonly string[],
-    readonly outcome: Outcome,
-    why: string,
-  ) {
+  constructor(argv: readonly string[], outcome: Outcome, why: string) {
     const tail = (text: Buffer) => text.toString().slice(-4000);
     super(`${argv.join(' ').slice(0, 500)}: ${why}\n${tail(outcome.stdout)}${tail(outcome.stderr)}`.trim());
   }
