@@ -114,7 +114,7 @@ export function fusermountError(path: string, setuid: boolean, output: string, s
       `${path} is not setuid root, so it may not mount`,
       `make it so (chmod u+s ${path}), or run as root of a user namespace (unshare -Urm)`,
     );
-  if (/user has no write access|bad mount point|failed to access mountpoint/i.test(said))
+  if (/user has no write access|not owned by user|bad mount point|failed to access mountpoint/i.test(said))
     return new MountError(
       'mountpoint-refused',
       message,
