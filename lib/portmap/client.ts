@@ -109,7 +109,7 @@ async function getPortV4(
     program,
     version,
     netid: `${protocol}6`,
-    address: formatUniversalAddress({ host: address, port: options.port ?? PORTMAP_PORT }),
+    address: formatUniversalAddress({ host: withoutScope(address), port: options.port ?? PORTMAP_PORT }),
     owner: '',
   };
   const call = { credential: AUTH_NONE, cancellation: options.cancellation };
@@ -121,6 +121,11 @@ async function getPortV4(
     answer = await caller.call(GETADDR_V3, entry, call);
   }
   return answer === '' ? 0 : parseUniversalAddress(answer).port;
+}
+
+/** A link-local address names our own interface behind a %, which means nothing to the server. */
+function withoutScope(address: string): string {
+  return address.split('%', 1)[0] ?? address;
 }
 
 function isUnsupported(error: unknown): boolean {

@@ -73,7 +73,7 @@ export class XdrReader {
     return value === 1;
   }
 
-  /** RFC 4506 4.3. `last`: the enum's values are 0 or `first` to `last`. */
+  /** RFC 4506 4.3, for an enum whose values are `first` to `last`. */
   enumeration(first: number, last: number, name: string): number {
     const value = this.uint32();
     if (value < first || value > last)

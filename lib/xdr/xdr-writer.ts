@@ -30,6 +30,7 @@ export class XdrWriter {
     return this.#piecesLength + this.#position - this.#flushed;
   }
 
+  /** May replace #buffer: to be called before that is looked at. */
   #room(length: number): number {
     const start = this.#position;
     const needed = start + length;
@@ -44,15 +45,18 @@ export class XdrWriter {
   }
 
   uint32(value: number): void {
-    this.#buffer.writeUInt32BE(value, this.#room(4));
+    const start = this.#room(4);
+    this.#buffer.writeUInt32BE(value, start);
   }
 
   int32(value: number): void {
-    this.#buffer.writeInt32BE(value, this.#room(4));
+    const start = this.#room(4);
+    this.#buffer.writeInt32BE(value, start);
   }
 
   uint64(value: bigint): void {
-    this.#buffer.writeBigUInt64BE(value, this.#room(8));
+    const start = this.#room(8);
+    this.#buffer.writeBigUInt64BE(value, start);
   }
 
   /** A safe integer of 0 or more as an unsigned 64-bit quantity. */
