@@ -84,7 +84,7 @@ async function seat(): Promise<UserSeat> {
   chownSync(folder, owner.uid, owner.gid);
   const restore = changeMode('/dev/fuse', 0o666);
   const product = await productFor(owner.uid);
-  const environment = ['env', `HOME=${folder}`, `USER=${USER}`, '-u', 'XDG_RUNTIME_DIR', '-u', 'TMPDIR'];
+  const environment = ['env', '-u', 'XDG_RUNTIME_DIR', '-u', 'TMPDIR', `HOME=${folder}`, `USER=${USER}`];
   const user = ['setpriv', `--reuid=${owner.uid}`, `--regid=${owner.gid}`, '--clear-groups'];
   return {
     owner,
