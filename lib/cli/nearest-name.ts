@@ -2,14 +2,14 @@
 
 /**
  * The name that takes the fewest insertions, deletions, substitutions and swaps of neighbours to become
- * `typed`; undefined if none takes at most a third of its letters (and at most three).
+ * `typed`; undefined if that takes more than two in five of the letters, or more than three.
  */
 export function nearestName(typed: string, known: Iterable<string>): string | undefined {
   let best: string | undefined;
   let bestDistance = Number.POSITIVE_INFINITY;
   for (const name of known) {
     const distance = editDistance(typed.toLowerCase(), name.toLowerCase());
-    const allowed = Math.min(3, Math.max(1, Math.floor(Math.max(typed.length, name.length) / 3)));
+    const allowed = Math.min(3, Math.max(1, Math.floor(Math.max(typed.length, name.length) * 0.4)));
     if (distance <= allowed && distance < bestDistance) {
       best = name;
       bestDistance = distance;

@@ -1,0 +1,140 @@
+/**
+ * Mounting in the background: a detached copy of this process serves the mount, and the command returns when
+ * that copy says that the mount answers, or why it does not. Owns what the two say to each other.
+ */
+import { fork } from 'node:child_process';
+import { type LogLevel, standardError } from './log.js';
+import { UserError } from './user-error.js';
+
+/** Set for the serving copy. */
+const ROLE = 'NFS_FUSE_BACKGROUND';
+
+type Report =
+  | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
+  /** The first attempt failed, more follow. */
+  | { readonly type: 'retrying'; readonly message: string }
+  | { readonly type: 'mounted' }
+  | {
+      readonly type: 'failed';
+      readonly message: string;
+      readonly remedy: string | undefined;
+      readonly exitStatus: number;
+      readonly details: string | undefined;
+    };
+
+export interface BackgroundOptions {
+  /** The arguments of this command, for the copy. */
+  readonly args: readonly string[];
+  /** Return as soon as the first attempt has failed, and leave the rest to the copy (nfs(5) bg). */
+  readonly returnOnRetry: boolean;
+  /** Gets what the copy prints; without it, nothing does. */
+  readonly logDescriptor: number | undefined;
+}
+
+/** Whether this process is the serving copy. */
+export function isBackgroundChild(): boolean {
+  return process.env[ROLE] !== undefined && process.send !== undefined;
+}
+
+/**
+ * The command's side. Resolves with the exit status once the mount answers.
+ * Throws UserError with what the copy has reported.
+ */
+export async function mountInBackground(options: BackgroundOptions): Promise<number> {
+  const [, entry] = process.argv;
+  if (entry === undefined) throw new Error('the program does not know its own file');
+  const output = options.logDescriptor ?? 'ignore';
+  const child = fork(entry, [...options.args], {
+    detached: true,
+    stdio: ['ignore', output, output, 'ipc'],
+    env: { ...process.env, [ROLE]: '1' },
+  });
+
+  let interruptedBy: NodeJS.Signals | undefined;
+  const interrupt = (signal: NodeJS.Signals) => {
+    interruptedBy = signal;
+    child.kill('SIGTERM');
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, interrupt);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      child.on('message', (message) => {
+        const report = message as Report;
+        switch (report.type) {
+          case 'log':
+            standardError(report.level, report.message);
+            break;
+          case 'retrying':
+            standardError('warn', report.message);
+            if (options.returnOnRetry) resolve();
+            break;
+          case 'mounted':
+            resolve();
+            break;
+          case 'failed':
+            reject(
+              new UserError(report.message, {
+                remedy: report.remedy,
+                exitStatus: report.exitStatus,
+                cause: report.details === undefined ? undefined : new Error(report.details),
+              }),
+            );
+            break;
+        }
+      });
+      child.once('error', reject);
+      child.once('exit', (code, signal) => {
+        const how = signal === null ? `exit status ${code}` : signal;
+        reject(
+          new UserError(`The process that was to serve the mount ended unexpectedly (${how}).`, {
+            remedy: 'Repeat the command with -f to see what it says.',
+          }),
+        );
+      });
+    });
+    return 0;
+  } catch (error) {
+    if (interruptedBy === undefined) throw error;
+    throw new UserError(`Mounting was interrupted (${interruptedBy}).`, { exitStatus: 130, cause: error });
+  } finally {
+    for (const signal of signals) process.off(signal, interrupt);
+    if (child.connected) child.disconnect();
+    child.unref();
+  }
+}
+
+/** The serving copy's side. */
+export interface ParentReports {
+  log(level: LogLevel, message: string): void;
+  /** `leaves`: the command returns now, and its going away is no reason to give up. */
+  retrying(message: string, leaves: boolean): void;
+  mounted(): void;
+  failed(failure: Omit<Extract<Report, { type: 'failed' }>, 'type'>): Promise<void>;
+}
+
+/** `onParentGone`: the command was ended before the mount was made. */
+export function reportToParent(onParentGone: () => void): ParentReports {
+  delete process.env[ROLE];
+  let waiting = true;
+  const send = (report: Report, done: () => void = () => {}) => {
+    if (!waiting || !process.connected) done();
+    // A parent that has just gone is no error: it is what `disconnect` tells.
+    else process.send?.(report, undefined, undefined, () => done());
+  };
+  process.once('disconnect', () => {
+    if (waiting) onParentGone();
+  });
+  return {
+    log: (level, message) => send({ type: 'log', level, message }),
+    retrying: (message, leaves) => {
+      send({ type: 'retrying', message });
+      if (leaves) waiting = false;
+    },
+    mounted: () => {
+      send({ type: 'mounted' });
+      waiting = false;
+    },
+    failed: (failure) => new Promise((resolve) => send({ type: 'failed', ...failure }, resolve)),
+  };
+}

@@ -1,0 +1,21 @@
+/** `nfs-fuse demo`: a server, a mount of it, and some work through the mount, all on this machine. */
+import type { CommandModule } from 'yargs';
+import { runDemo } from './demo.js';
+import { styleFor, wantsColour } from './terminal.js';
+
+interface DemoArguments {
+  readonly 'inside-namespace': boolean | undefined;
+}
+
+export const demoCommand: CommandModule<object, DemoArguments> = {
+  command: 'demo',
+  describe: 'Serve a scratch directory, mount it, work in it, and take everything away again',
+  builder: (args) => args.option('inside-namespace', { type: 'boolean', hidden: true }),
+  handler: async (args) => {
+    await runDemo({
+      style: styleFor(wantsColour(process.stdout, process.env)),
+      print: (line) => process.stdout.write(`${line}\n`),
+      insideNamespace: args['inside-namespace'] === true,
+    });
+  },
+};

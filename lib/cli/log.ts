@@ -1,0 +1,57 @@
+/** Where the lines for the user go: the terminal, a log file, and both at a time. */
+import { openSync, writeSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Logger } from '../vfs/config.js';
+import { UserError } from './user-error.js';
+
+export type LogLevel = 'info' | 'warn' | 'error';
+export type LogSink = (level: LogLevel, message: string) => void;
+
+export function loggerTo(...sinks: readonly LogSink[]): Logger {
+  const to = (level: LogLevel) => (message: string) => {
+    for (const sink of sinks) sink(level, message);
+  };
+  return { info: to('info'), warn: to('warn'), error: to('error') };
+}
+
+/** Standard error, as "nfs-fuse: message". */
+export const standardError: LogSink = (_level, message) => {
+  process.stderr.write(`nfs-fuse: ${printable(message)}\n`);
+};
+
+/** A log file that this process may append to, readable by its owner only. Throws UserError. */
+export function openLogFile(path: string): number {
+  try {
+    return openSync(resolve(path), 'a', 0o600);
+  } catch (error) {
+    throw new UserError(`The log file ${path} cannot be opened (${errorCode(error)}).`, {
+      remedy: 'Name a file in a directory that exists and that you may write to.',
+      cause: error,
+    });
+  }
+}
+
+/** Appends lines with time and level to an open file. A full disk must not end the mount. */
+export function fileSink(descriptor: number, now: () => Date = () => new Date()): LogSink {
+  return (level, message) => {
+    try {
+      writeSync(descriptor, `${now().toISOString()} ${level} ${printable(message)}\n`);
+    } catch {
+      // There is no better place to complain.
+    }
+  };
+}
+
+/** Names come from the server: control characters in them must not reach the terminal. */
+export function printable(text: string): string {
+  return text.replace(
+    /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+}
+
+/** The errno's name of a system error, or its message. */
+export function errorCode(error: unknown): string {
+  if (error instanceof Error) return (error as NodeJS.ErrnoException).code ?? error.message;
+  return String(error);
+}

@@ -1,0 +1,215 @@
+/**
+ * The life of one mount: connect, mount, serve, and the orderly end, whichever way it comes: a signal, an
+ * umount from outside, or an abort. The same in the foreground and in the background.
+ */
+import { lookup } from 'node:dns/promises';
+import { stat } from 'node:fs/promises';
+import { FuseSession, type KernelMount, mountKernel, type SessionEnd } from '../fuse/index.js';
+import type { FuseOperations } from '../fuse/operations.js';
+import type { ClientConfig, Logger } from '../vfs/config.js';
+import { errorCode } from './log.js';
+import { isTemporary, type ListExports, mountFailure } from './mount-failure.js';
+import { MountLink } from './mount-link.js';
+import type { MountRequest } from './mount-options.js';
+import type { StopSignals } from './stop-signals.js';
+import { UserError } from './user-error.js';
+
+/** A file system that is connected with its server. */
+export interface ConnectedFileSystem {
+  readonly operations: FuseOperations;
+  /** Writes back what is dirty, says good-bye to the server, and closes the connections. */
+  shutdown(): Promise<void>;
+}
+
+export type Connect = (config: ClientConfig) => Promise<ConnectedFileSystem>;
+
+/** Told how the start goes. */
+export interface MountProgress {
+  retrying(message: string): void;
+  mounted(mountpoint: string): void;
+}
+
+export interface MountProcessOptions {
+  readonly request: MountRequest;
+  readonly mountpoint: string;
+  readonly connect: Connect;
+  /** For the explanation of a refusal. */
+  readonly listExports: ListExports;
+  readonly log: Logger;
+  /** Gets a line for every FUSE request and reply. */
+  readonly dumpFuse: ((line: string) => void) | undefined;
+  readonly stop: StopSignals;
+  readonly progress: MountProgress;
+}
+
+/** Between two attempts to mount. */
+const FIRST_RETRY_DELAY_MS = 1_000;
+const MAX_RETRY_DELAY_MS = 30_000;
+/** How long programs that still use the mount may go on after SIGTERM: `docker stop` kills after 10 s. */
+const BUSY_GRACE_MS = 5_000;
+/** A streaming reader has this much under way; the kernel's own 128 KiB make it wait for every request. */
+const READ_AHEAD_KIB = 1024;
+
+/**
+ * Serves a mount from beginning to end. Resolves with the exit status: 0 if everything that was written is on
+ * the server. Throws UserError if the mount does not come about.
+ */
+export async function runMount(options: MountProcessOptions): Promise<number> {
+  const { request, log, stop, progress } = options;
+  const fileSystem = await connectWithRetry(options);
+  let mounted: { mount: KernelMount; session: FuseSession };
+  try {
+    mounted = await mountAndAnswer(options, fileSystem);
+  } catch (error) {
+    await fileSystem.shutdown().catch(() => {});
+    throw await mountFailure(error, request.client, options.listExports);
+  }
+  const { mount, session } = mounted;
+  const link = await MountLink.open(mount.major, mount.minor);
+  await mount.setReadAhead(READ_AHEAD_KIB);
+  progress.mounted(mount.mountpoint);
+
+  void stop.second.then(async (signal) => {
+    log.error(`Ended at once (second ${signal}); what was not written back yet is lost.`);
+    await mount.abort();
+    process.exit(1);
+  });
+  const end = await Promise.race([session.closed, stop.first.then(() => takeAway(mount, session, log))]);
+
+  let status = 0;
+  let message: string | undefined;
+  if (end === 'aborted' || end instanceof Error) {
+    status = 1;
+    message = end === 'aborted' ? 'The FUSE connection was aborted.' : end.message;
+    log.error(message);
+    await mount.unmount({ lazy: true }).catch(() => {});
+  }
+  try {
+    await fileSystem.shutdown();
+  } catch (error) {
+    status = 1;
+    message = `Not everything could be written back to ${request.source} (${errorCode(error)}).`;
+    log.error(message);
+  }
+  await link.close({ status, message });
+  return status;
+}
+
+/**
+ * Connects, and while the server does not answer goes on trying for `retry` minutes. What will not change by
+ * waiting (no such export, no such host) fails at once.
+ */
+async function connectWithRetry(options: MountProcessOptions): Promise<ConnectedFileSystem> {
+  const { request, connect, stop, progress } = options;
+  const giveUpAt = performance.now() + request.client.retryMs;
+  let lastMessage: string | undefined;
+  for (let delay = FIRST_RETRY_DELAY_MS; ; delay = Math.min(delay * 2, MAX_RETRY_DELAY_MS)) {
+    try {
+      // Repeating is done here, where it can be told and interrupted.
+      const config = { ...(await withAddress(request)), retryMs: 0 };
+      return await interruptible(connect(config), stop);
+    } catch (error) {
+      const failure = await mountFailure(error, request.client, options.listExports);
+      const left = giveUpAt - performance.now();
+      if (!isTemporary(error) || left <= 0 || stop.requested) throw failure;
+      const message = failure instanceof Error ? failure.message : String(failure);
+      if (message !== lastMessage) {
+        lastMessage = message;
+        progress.retrying(`${message} Trying again for ${minutes(left)}.`);
+      }
+      await interruptible(sleep(Math.min(delay, left)), stop);
+    }
+  }
+}
+
+function minutes(milliseconds: number): string {
+  const count = Math.max(1, Math.round(milliseconds / 60_000));
+  return count === 1 ? '1 minute' : `${count} minutes`;
+}
+
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+  });
+}
+
+/** Where proto=tcp6 or udp6 asks for it, the host's name gives way to its address of that family. */
+async function withAddress(request: MountRequest): Promise<ClientConfig> {
+  const { client, addressFamily } = request;
+  if (addressFamily === undefined) return client;
+  try {
+    const { address } = await lookup(client.host, { family: addressFamily });
+    return { ...client, host: address };
+  } catch (error) {
+    throw new UserError(`The server ${client.host} has no IPv${addressFamily} address.`, {
+      remedy: `Use proto=${client.proto}, or give the server's IPv6 address.`,
+      cause: error,
+    });
+  }
+}
+
+/** Rejects when the first stop signal comes before `promise` is done. */
+async function interruptible<Value>(promise: Promise<Value>, stop: StopSignals): Promise<Value> {
+  const interrupted = stop.first.then((signal): never => {
+    throw new UserError(`Mounting was interrupted (${signal}).`, { exitStatus: 130 });
+  });
+  return Promise.race([promise, interrupted]);
+}
+
+async function mountAndAnswer(
+  options: MountProcessOptions,
+  fileSystem: ConnectedFileSystem,
+): Promise<{ mount: KernelMount; session: FuseSession }> {
+  const { request, mountpoint, log, dumpFuse, stop } = options;
+  const { client, fuse } = request;
+  if (stop.requested) await interruptible(new Promise(() => {}), stop);
+  const mount = await mountKernel({
+    mountpoint,
+    source: request.source,
+    readOnly: client.readOnly,
+    noexec: fuse.noExec,
+    allowOther: fuse.allowOther,
+    defaultPermissions: fuse.defaultPermissions,
+  });
+  try {
+    const session = new FuseSession(mount.fd, fileSystem.operations, {
+      log: (line) => log.error(line),
+      debug: dumpFuse,
+    });
+    await interruptible(session.ready, stop);
+    // The proof that programs will be answered. From libuv's thread: this one is needed to answer it.
+    await interruptible(stat(mount.mountpoint), stop);
+    return { mount, session };
+  } catch (error) {
+    await mount.unmount({ lazy: true }).catch(() => {});
+    await mount.abort();
+    throw error;
+  }
+}
+
+/** Unmounts; programs that still use the mount get a moment to finish, and then errors. */
+async function takeAway(mount: KernelMount, session: FuseSession, log: Logger): Promise<SessionEnd> {
+  try {
+    await mount.unmount();
+    return await session.closed;
+  } catch {
+    log.warn(
+      `${mount.mountpoint} is in use: detached. The programs that use it have ${BUSY_GRACE_MS / 1000} seconds ` +
+        'to finish; a second signal ends it at once.',
+    );
+  }
+  try {
+    await mount.unmount({ lazy: true });
+  } catch (error) {
+    log.error(error instanceof Error ? error.message : String(error));
+  }
+  let timer: NodeJS.Timeout | undefined;
+  const graceOver = new Promise<SessionEnd>((resolve) => {
+    timer = setTimeout(() => resolve('unmounted'), BUSY_GRACE_MS);
+  });
+  try {
+    return await Promise.race([session.closed, graceOver]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,20 @@
+/** Colour where a person looks at it, plain text where a program or a file does. */
+
+export interface Style {
+  bold(text: string): string;
+  dim(text: string): string;
+  good(text: string): string;
+  bad(text: string): string;
+  accent(text: string): string;
+}
+
+/** Whether `stream` is a terminal whose user has not asked for plain text (https://no-color.org). */
+export function wantsColour(stream: NodeJS.WriteStream, environment: NodeJS.ProcessEnv): boolean {
+  if (environment.NO_COLOR !== undefined && environment.NO_COLOR !== '') return false;
+  return stream.isTTY === true && environment.TERM !== 'dumb';
+}
+
+export function styleFor(colour: boolean): Style {
+  const paint = (code: number) => (text: string) => (colour ? `\x1b[${code}m${text}\x1b[0m` : text);
+  return { bold: paint(1), dim: paint(2), good: paint(32), bad: paint(31), accent: paint(36) };
+}
