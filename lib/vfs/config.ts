@@ -55,7 +55,7 @@ export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
   recovery: 'hard',
   timeoMs: 60_000,
   retrans: 2,
-  retryMs: 120_000,
+  retryMs: 0,
   readOnly: false,
   rsize: undefined,
   wsize: undefined,

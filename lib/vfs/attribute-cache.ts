@@ -1,0 +1,165 @@
+/**
+ * The attribute cache: how long attributes are trusted, which reply is newer, and whose change it was. Owns
+ * the attribute fields of Inode.
+ *
+ * Rules: age counts from the start of the call that brought the attributes; the window doubles from ac*min to
+ * ac*max while nothing changes, and falls back when something did (nfs(5), Linux nfs_update_inode). A reply to
+ * a call that was started before newer attributes came does not roll them back.
+ */
+import { compareTime, type Fattr3, FileType, type WccData } from '../nfs3/index.js';
+import type { ClientConfig } from './config.js';
+import type { CacheCounters } from './counters.js';
+import type { Inode } from './inode.js';
+import { OwnChanges, sameState } from './own-changes.js';
+
+/** When a call was started, in time and in order. Taken before it is sent. */
+export interface CallStart {
+  readonly at: number;
+  readonly number: number;
+}
+
+export interface AttributeEvents {
+  /** Somebody else changed the object; `before` is how it looked to us. */
+  changedByOther(inode: Inode, before: Fattr3): void;
+  /** The handle now answers for another object (other fileid or type). */
+  identityChanged(inode: Inode): void;
+}
+
+export class AttributeCache {
+  readonly #config: ClientConfig;
+  readonly #now: () => number;
+  readonly #counters: CacheCounters;
+  readonly #events: AttributeEvents;
+  #calls = 0;
+
+  constructor(config: ClientConfig, now: () => number, counters: CacheCounters, events: AttributeEvents) {
+    this.#config = config;
+    this.#now = now;
+    this.#counters = counters;
+    this.#events = events;
+  }
+
+  /** To be called before every call whose reply carries attributes. */
+  start(): CallStart {
+    return { at: this.#now(), number: ++this.#calls };
+  }
+
+  isFresh(inode: Inode): boolean {
+    return inode.attributes !== undefined && this.#now() < inode.attributesExpire;
+  }
+
+  /** Milliseconds for which the attributes will be trusted yet: what the kernel may be told. */
+  remaining(inode: Inode): number {
+    return inode.attributes === undefined ? 0 : Math.max(0, inode.attributesExpire - this.#now());
+  }
+
+  /** The attributes must be asked for before their next use. */
+  expire(inode: Inode): void {
+    inode.attributesExpire = 0;
+  }
+
+  /** Takes the attributes of a reply to a call that changed nothing. */
+  observe(inode: Inode, attributes: Fattr3 | undefined, start: CallStart): void {
+    if (attributes === undefined) return;
+    const known = inode.attributes;
+    if (known === undefined) {
+      this.#store(inode, attributes, start, this.#minimum(attributes));
+      return;
+    }
+    if (attributes.fileid !== known.fileid || attributes.type !== known.type) {
+      this.#events.identityChanged(inode);
+      return;
+    }
+    // While changes of our own are under way, a picture taken in between proves nothing.
+    if (inode.own !== undefined) return;
+    if (start.number < inode.attributesCall) {
+      const order = compareTime(attributes.ctime, known.ctime);
+      if (order < 0) return;
+      if (order === 0) {
+        // Same ctime, other content: the server's clock is too coarse to say which is newer.
+        if (!sameState(attributes, known)) this.expire(inode);
+        return;
+      }
+    }
+    if (sameState(attributes, known)) {
+      const elapsed = start.at >= inode.attributesExpire;
+      const timeout = elapsed
+        ? Math.min(inode.attributesTimeout * 2, this.#maximum(attributes))
+        : inode.attributesTimeout;
+      if (elapsed) this.#counters.revalidated++;
+      this.#store(inode, attributes, start, Math.max(timeout, this.#minimum(attributes)));
+    } else {
+      this.#foreign(inode, attributes, start);
+    }
+  }
+
+  /** A call that changes the object is about to be sent. Each needs its {@link endChange}. */
+  beginChange(inode: Inode): void {
+    inode.own ??= new OwnChanges(inode.attributes);
+    inode.own.active++;
+    inode.contentChanges++;
+  }
+
+  /**
+   * The call of {@link beginChange} ended, whatever its status. `wcc` is undefined when no reply came.
+   * `trusting`: a server that does not say how the object looked before is believed to have seen only us
+   * (for WRITE, as Linux does).
+   */
+  endChange(inode: Inode, wcc: WccData | undefined, start: CallStart, trusting = false): void {
+    const own = inode.own;
+    if (own === undefined) return;
+    own.active--;
+    inode.contentChanges++;
+    if (wcc?.after === undefined) {
+      own.unknown = true;
+    } else if (own.add(wcc.before, wcc.after, trusting) && own.frontier !== undefined) {
+      this.#store(inode, own.frontier, start, this.#minimum(own.frontier));
+    }
+    if (own.active === 0 || own.overdue) this.#settle(inode, own, start);
+  }
+
+  #settle(inode: Inode, own: OwnChanges, start: CallStart): void {
+    const foreign = own.foreignState();
+    if (own.active === 0) inode.own = undefined;
+    if (foreign !== undefined) this.#foreign(inode, foreign, start);
+    if (own.unknown) this.expire(inode);
+  }
+
+  /** The permissions were changed by ourselves. */
+  permissionsChanged(inode: Inode): void {
+    inode.accessGeneration++;
+  }
+
+  #foreign(inode: Inode, attributes: Fattr3, start: CallStart): void {
+    const before = inode.attributes;
+    inode.generation++;
+    inode.accessGeneration++;
+    this.#counters.invalidated++;
+    this.#store(inode, attributes, start, this.#minimum(attributes));
+    if (before !== undefined) this.#events.changedByOther(inode, before);
+  }
+
+  #store(inode: Inode, attributes: Fattr3, start: CallStart, timeout: number): void {
+    const known = inode.attributes;
+    if (
+      known !== undefined &&
+      (known.mode !== attributes.mode || known.uid !== attributes.uid || known.gid !== attributes.gid)
+    ) {
+      inode.accessGeneration++;
+    }
+    inode.attributes = attributes;
+    inode.attributesTimeout = timeout;
+    inode.attributesExpire = start.at + timeout;
+    inode.attributesCall = this.#calls;
+  }
+
+  #minimum(attributes: Fattr3): number {
+    if (!this.#config.attributeCache) return 0;
+    return attributes.type === FileType.DIR ? this.#config.acDirMinMs : this.#config.acRegMinMs;
+  }
+
+  #maximum(attributes: Fattr3): number {
+    if (!this.#config.attributeCache) return 0;
+    return attributes.type === FileType.DIR ? this.#config.acDirMaxMs : this.#config.acRegMaxMs;
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Names in directories as last seen, positive and negative. A dentry is good while the directory's generation
+ * is the one that was read before the LOOKUP was sent (Linux nfs_check_verifier); whether the directory itself
+ * is still to be trusted is the attribute cache's to say.
+ */
+import { LRUCache } from 'lru-cache';
+import type { Inode } from './inode.js';
+
+export interface Dentry {
+  /** Undefined: the name does not exist. */
+  readonly inode: Inode | undefined;
+  readonly generation: number;
+}
+
+const DEFAULT_MAX_DENTRIES = 100_000;
+
+function keyOf(parent: Inode, name: string): string {
+  return `${parent.nodeid}/${name}`;
+}
+
+/** A directory that was moved above its former parent by another client: the parent's own hint is void. */
+function breakCircle(inode: Inode, parent: Inode): void {
+  let at: Inode | undefined = parent;
+  while (at !== undefined) {
+    if (at.parent === inode) {
+      at.parent = undefined;
+      return;
+    }
+    at = at.parent;
+  }
+}
+
+/** Names here are strings of one character per byte. */
+export class DentryCache {
+  readonly #dentries: LRUCache<string, Dentry>;
+
+  constructor(max = DEFAULT_MAX_DENTRIES) {
+    this.#dentries = new LRUCache({ max });
+  }
+
+  get size(): number {
+    return this.#dentries.size;
+  }
+
+  /** What the name stood for while the directory was as it is now. */
+  get(parent: Inode, name: string): Dentry | undefined {
+    const dentry = this.#dentries.get(keyOf(parent, name));
+    if (dentry === undefined || dentry.generation !== parent.generation) return undefined;
+    return dentry.inode?.evicted === true || dentry.inode?.stale === true ? undefined : dentry;
+  }
+
+  /** What the name last stood for, even if the directory has changed since. */
+  getUnverified(parent: Inode, name: string): Dentry | undefined {
+    return this.#dentries.get(keyOf(parent, name));
+  }
+
+  /** `generation` is the directory's from before the call whose reply says so. */
+  set(parent: Inode, name: string, inode: Inode | undefined, generation: number): void {
+    if (inode !== undefined && !inode.isRoot) {
+      if (inode.parent !== parent && inode.isDirectory) breakCircle(inode, parent);
+      inode.parent = parent;
+      inode.name = name;
+      inode.parentEpoch = parent.epoch;
+    }
+    this.#dentries.set(keyOf(parent, name), { inode, generation });
+  }
+
+  delete(parent: Inode, name: string): void {
+    this.#dentries.delete(keyOf(parent, name));
+  }
+}

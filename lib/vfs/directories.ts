@@ -1,0 +1,143 @@
+/** Reading directories: opendir with its revalidation, listings shared while nothing changed, readdir(plus). */
+import { LRUCache } from 'lru-cache';
+import { Errno, FuseError } from '../fuse/errno.js';
+import type { DirectorySink, EntryReply, OpenReply } from '../fuse/operations.js';
+import { Access } from '../nfs3/index.js';
+import type { Caller } from './caller.js';
+import { direntType, inodeNumber } from './fuse-attributes.js';
+import type { Inode } from './inode.js';
+import { isDots, Listing, type ListingEntry } from './listing.js';
+import type { Permission } from './permission.js';
+import type { VfsState } from './vfs-state.js';
+
+/** Entries kept in listings that nobody is reading. */
+const MAX_CACHED_ENTRIES = 200_000;
+/** From so many entries on, a directory is read by names alone unless the kernel asks for attributes. */
+const HUGE = 10_000;
+const DT_UNKNOWN = 0;
+
+class OpenDirectory {
+  readonly inode: Inode;
+  listing: Listing | undefined = undefined;
+
+  constructor(inode: Inode) {
+    this.inode = inode;
+  }
+}
+
+export class Directories {
+  readonly #vfs: VfsState;
+  readonly #permission: Permission;
+  readonly #open = new Map<number, OpenDirectory>();
+  readonly #listings = new LRUCache<number, Listing>({
+    maxSize: MAX_CACHED_ENTRIES,
+    sizeCalculation: (listing) => listing.entries.length + 1,
+  });
+  #nextFh = 1;
+
+  constructor(vfs: VfsState, permission: Permission) {
+    this.#vfs = vfs;
+    this.#permission = permission;
+  }
+
+  async open(inode: Inode, caller: Caller): Promise<OpenReply> {
+    const { closeToOpen } = this.#vfs.config;
+    const granted = closeToOpen
+      ? await this.#permission.revalidate(inode, caller)
+      : await this.#permission.granted(inode, caller);
+    if ((granted & Access.READ) === 0) throw new FuseError(Errno.EACCES);
+    if (inode.opens++ === 0) this.#vfs.inodes.pin(inode);
+    const fh = this.#nextFh++;
+    this.#open.set(fh, new OpenDirectory(inode));
+    return { fh, openFlags: 0 };
+  }
+
+  release(fh: number): void {
+    const directory = this.#open.get(fh);
+    if (directory === undefined) return;
+    this.#open.delete(fh);
+    const { inode, listing } = directory;
+    if (listing?.complete && this.#isCurrent(inode, listing)) this.#listings.set(inode.nodeid, listing);
+    inode.opens--;
+    this.#vfs.inodes.release(inode);
+  }
+
+  /** The listing shows the directory as it is now, as far as the attributes are trusted. */
+  #isCurrent(inode: Inode, listing: Listing): boolean {
+    return listing.generation === inode.generation && listing.changes === inode.contentChanges;
+  }
+
+  async read(fh: number, offset: bigint, sink: DirectorySink, plus: boolean, caller: Caller): Promise<void> {
+    const directory = this.#open.get(fh);
+    if (directory === undefined) throw new FuseError(Errno.EBADF, `unknown directory handle ${fh}`);
+    const { rdirplus } = this.#vfs.config;
+    const listing = this.#listingFor(directory, offset === 0n, plus);
+    for (let index = Number(offset); ; index++) {
+      if (index >= listing.entries.length) {
+        const withAttributes = rdirplus === 'force' || (rdirplus === 'auto' && (plus || index < HUGE));
+        await listing.load(index, withAttributes, caller);
+      }
+      const entry = listing.entries[index];
+      if (entry === undefined) return;
+      if (!this.#emit(directory.inode, entry, BigInt(index + 1), sink, plus)) return;
+    }
+  }
+
+  #listingFor(directory: OpenDirectory, fromStart: boolean, plus: boolean): Listing {
+    const { inode, listing } = directory;
+    const vfs = this.#vfs;
+    // rewinddir(3) shows what opendir would (POSIX).
+    if (listing !== undefined && !fromStart) return listing;
+    const cached = this.#listings.get(inode.nodeid) ?? listing;
+    if (cached !== undefined && this.#isCurrent(inode, cached) && this.#isUseful(cached, plus)) {
+      vfs.counters.listings.hits++;
+      directory.listing = cached;
+      return cached;
+    }
+    this.#listings.delete(inode.nodeid);
+    vfs.counters.listings.misses++;
+    const fresh = new Listing(vfs, inode);
+    directory.listing = fresh;
+    return fresh;
+  }
+
+  /** Where attributes are wanted, a listing whose attributes are old costs more GETATTRs than reading it again. */
+  #isUseful(listing: Listing, plus: boolean): boolean {
+    if (!this.#vfs.config.attributeCache) return false;
+    if (!plus || this.#vfs.config.rdirplus === 'none') return true;
+    return (
+      listing.plusAt !== undefined && this.#vfs.clock.now() - listing.plusAt < this.#vfs.config.acRegMinMs
+    );
+  }
+
+  #emit(parent: Inode, entry: ListingEntry, next: bigint, sink: DirectorySink, plus: boolean): boolean {
+    const ino = this.#inoOf(parent, entry);
+    const type = entry.type === undefined ? DT_UNKNOWN : direntType(entry.type);
+    if (!plus) return sink.add(entry.name, ino, type, next);
+    const reply = isDots(entry.name) ? undefined : this.#entryReply(parent, entry);
+    if (sink.addPlus(entry.name, ino, type, next, reply)) return true;
+    // It did not fit, and will be asked for again: this time the kernel was told nothing.
+    if (reply !== undefined) this.#vfs.inodes.forget(reply.nodeid, 1);
+    return false;
+  }
+
+  #inoOf(parent: Inode, entry: ListingEntry): bigint {
+    const attributes =
+      entry.handle === undefined ? undefined : this.#vfs.inodes.findByHandle(entry.handle)?.attributes;
+    if (attributes !== undefined) return inodeNumber(attributes, this.#vfs.rootFsid);
+    return parent.attributes === undefined
+      ? entry.fileid
+      : inodeNumber({ ...parent.attributes, fileid: entry.fileid }, this.#vfs.rootFsid);
+  }
+
+  #entryReply(parent: Inode, entry: ListingEntry): EntryReply | undefined {
+    const vfs = this.#vfs;
+    if (entry.handle === undefined) return undefined;
+    const dentry = vfs.dentries.get(parent, entry.name.toString('latin1'));
+    const inode = dentry?.inode;
+    if (dentry === undefined || inode?.attributes === undefined || !vfs.attributes.isFresh(inode))
+      return undefined;
+    if (inode.handle !== entry.handle) return undefined;
+    return vfs.entryReply(inode, inode.attributes, vfs.entryValidity(parent, dentry.generation, true));
+  }
+}

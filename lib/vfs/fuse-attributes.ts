@@ -1,0 +1,58 @@
+/** From the server's attributes to the kernel's: types, inode numbers, block counts, identities. */
+import type { FuseAttributes } from '../fuse/operations.js';
+import { type Fattr3, FileType } from '../nfs3/index.js';
+
+const S_IFMT_OF: Readonly<Record<FileType, number>> = {
+  [FileType.REG]: 0o100000,
+  [FileType.DIR]: 0o040000,
+  [FileType.BLK]: 0o060000,
+  [FileType.CHR]: 0o020000,
+  [FileType.LNK]: 0o120000,
+  [FileType.SOCK]: 0o140000,
+  [FileType.FIFO]: 0o010000,
+};
+
+/** DT_* of readdir(3) is the file type of st_mode, shifted. */
+export function direntType(type: FileType): number {
+  return S_IFMT_OF[type] >> 12;
+}
+
+/**
+ * st_ino: the fileid, mixed with the fsid where that is not the root's, so that two files of one mount never
+ * look like one. The mix is a multiplication by an odd constant: one to one for a given fsid.
+ */
+export function inodeNumber(attributes: Fattr3, rootFsid: bigint): bigint {
+  if (attributes.fsid === rootFsid) return attributes.fileid;
+  const mixed = (attributes.fsid ^ (rootFsid << 1n)) * 0x9e37_79b9_7f4a_7c15n;
+  return BigInt.asUintN(64, attributes.fileid ^ mixed);
+}
+
+export interface AttributeView {
+  readonly rootFsid: bigint;
+  /** st_blksize, the transfer size that serves best. */
+  readonly blksize: number;
+}
+
+/** `size` and `nlink` may differ from the server's: writes on their way, names that only we can see. */
+export function toFuseAttributes(
+  attributes: Fattr3,
+  view: AttributeView,
+  size: bigint,
+  nlink: number,
+): FuseAttributes {
+  return {
+    ino: inodeNumber(attributes, view.rootFsid),
+    size,
+    blocks: (attributes.used + 511n) / 512n,
+    atime: attributes.atime,
+    mtime: attributes.mtime,
+    ctime: attributes.ctime,
+    mode: S_IFMT_OF[attributes.type] | attributes.mode,
+    nlink,
+    uid: attributes.uid,
+    gid: attributes.gid,
+    rdevMajor: attributes.rdevMajor,
+    rdevMinor: attributes.rdevMinor,
+    blksize: view.blksize,
+  };
+}

@@ -1,0 +1,111 @@
+/**
+ * The inodes of a mount, found by node id (the kernel's name for them) and by file handle (the server's). Owns
+ * the lookup counts, and how long an inode stays that the kernel has forgotten.
+ */
+import { LRUCache } from 'lru-cache';
+import { Errno, FuseError } from '../fuse/errno.js';
+import { type NodeId, ROOT_NODEID } from '../fuse/operations.js';
+import type { FileHandle } from '../nfs3/index.js';
+import { Inode } from './inode.js';
+
+/** Inodes that nothing refers to but our caches: enough for a listing to be followed by its stats. */
+const DEFAULT_MAX_IDLE = 16_384;
+
+export class InodeTable {
+  readonly root: Inode;
+  readonly #byNodeid = new Map<NodeId, Inode>();
+  readonly #byHandle = new Map<FileHandle, Inode>();
+  readonly #idle: LRUCache<NodeId, Inode>;
+  #nextNodeid = ROOT_NODEID + 1;
+
+  constructor(rootHandle: FileHandle, maxIdle = DEFAULT_MAX_IDLE) {
+    this.#idle = new LRUCache({
+      max: maxIdle,
+      dispose: (inode, _nodeid, reason) => {
+        if (reason === 'evict') this.#drop(inode);
+      },
+    });
+    this.root = new Inode(ROOT_NODEID, rootHandle);
+    this.root.nlookup = 1;
+    this.#byNodeid.set(ROOT_NODEID, this.root);
+    this.#byHandle.set(rootHandle, this.root);
+  }
+
+  get size(): number {
+    return this.#byNodeid.size;
+  }
+
+  values(): Iterable<Inode> {
+    return this.#byNodeid.values();
+  }
+
+  /** Throws ESTALE for a node id that this mount never gave out or has forgotten. */
+  get(nodeid: NodeId): Inode {
+    const inode = this.#byNodeid.get(nodeid);
+    if (inode === undefined) throw new FuseError(Errno.ESTALE, `unknown node id ${nodeid}`);
+    return inode;
+  }
+
+  findByHandle(handle: FileHandle): Inode | undefined {
+    return this.#byHandle.get(handle);
+  }
+
+  /** The inode of this handle, made if it is new. Until someone holds it, it may go at any time. */
+  intern(handle: FileHandle): Inode {
+    const known = this.#byHandle.get(handle);
+    if (known !== undefined) return known;
+    const inode = new Inode(this.#nextNodeid++, handle);
+    this.#byNodeid.set(inode.nodeid, inode);
+    this.#byHandle.set(handle, inode);
+    this.#idle.set(inode.nodeid, inode);
+    return inode;
+  }
+
+  /** The kernel was told of the inode once more. */
+  hold(inode: Inode): void {
+    if (inode.nlookup++ === 0 && inode.opens === 0) this.#idle.delete(inode.nodeid);
+  }
+
+  forget(nodeid: NodeId, nlookup: number): void {
+    const inode = this.#byNodeid.get(nodeid);
+    if (inode === undefined || inode.isRoot) return;
+    inode.nlookup = Math.max(0, inode.nlookup - nlookup);
+    this.release(inode);
+  }
+
+  /** To be called when `opens` went down: nothing but caches may hold the inode now. */
+  release(inode: Inode): void {
+    if (inode.nlookup > 0 || inode.opens > 0 || inode.isRoot) return;
+    if (inode.stale || inode.attributes?.nlink === 0) this.#drop(inode);
+    else this.#idle.set(inode.nodeid, inode);
+  }
+
+  /** To be called when `opens` went up from 0. */
+  pin(inode: Inode): void {
+    this.#idle.delete(inode.nodeid);
+  }
+
+  /** The same object has another handle from now on. False if that handle is already another inode's. */
+  rekey(inode: Inode, handle: FileHandle): boolean {
+    const other = this.#byHandle.get(handle);
+    if (other === inode) return true;
+    if (other !== undefined && !(other.nlookup === 0 && other.opens === 0)) return false;
+    if (other !== undefined) this.#drop(other);
+    if (this.#byHandle.get(inode.handle) === inode) this.#byHandle.delete(inode.handle);
+    inode.handle = handle;
+    this.#byHandle.set(handle, inode);
+    return true;
+  }
+
+  /** The handle is void: should the server ever hand it out again, that is another object. */
+  disown(inode: Inode): void {
+    if (this.#byHandle.get(inode.handle) === inode && !inode.isRoot) this.#byHandle.delete(inode.handle);
+  }
+
+  #drop(inode: Inode): void {
+    inode.evicted = true;
+    this.#idle.delete(inode.nodeid);
+    this.#byNodeid.delete(inode.nodeid);
+    if (this.#byHandle.get(inode.handle) === inode) this.#byHandle.delete(inode.handle);
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * What this mount knows of one object on the server. A tree of a million files is normal, so an inode holds
+ * little; what only open files or recovery need hangs off it, undefined until it is.
+ */
+import type { NodeId } from '../fuse/operations.js';
+import { ROOT_NODEID } from '../fuse/operations.js';
+import { type Fattr3, type FileHandle, FileType } from '../nfs3/index.js';
+import type { OwnChanges } from './own-changes.js';
+import type { SillyName } from './silly-rename.js';
+import type { FileWriter } from './write-behind.js';
+
+export class Inode {
+  readonly nodeid: NodeId;
+  /** Changes only when a redrive finds the same object under another handle. */
+  handle: FileHandle;
+  /** FUSE's count of references that the kernel holds. */
+  nlookup = 0;
+  /** Open files and directories, those being opened included. */
+  opens = 0;
+
+  attributes: Fattr3 | undefined = undefined;
+  /** Until when the attributes are trusted, and the present width of the adaptive window (nfs(5)). */
+  attributesExpire = 0;
+  attributesTimeout = 0;
+  /** The newest call that had been started when the attributes last came: replies to calls before it may be older. */
+  attributesCall = 0;
+  /** Changes of this object by this mount that are under way. */
+  own: OwnChanges | undefined = undefined;
+  /**
+   * Counts changes that were not ours. Dentries and listings (of a directory), pages and read-ahead (of a file)
+   * are good for one value of it.
+   */
+  generation = 0;
+  /** Counts what may change permissions: others' changes, and our own of mode and owner. */
+  accessGeneration = 0;
+  /** Counts changes of the content through this mount: what was read ahead before one is void. */
+  contentChanges = 0;
+  /** The generation whose pages the kernel may hold. */
+  pagesGeneration = -1;
+
+  /** Where it was last seen: the way that a redrive goes. The root has none. */
+  parent: Inode | undefined = undefined;
+  /** One character per byte. */
+  name = '';
+
+  /** Counts the handles that a redrive gave this inode; of the parent's, the count when this handle was learnt. */
+  epoch = 0;
+  parentEpoch = 0;
+
+  /** The server no longer knows the handle, and no redrive found the object again. */
+  stale = false;
+  /** Dropped from the inode table: dentries that still point here are void. */
+  evicted = false;
+  /** Threads that were answered ESTALE for it, in the hope that the kernel's VFS looks the path up again. */
+  staleReported: Set<number> | undefined = undefined;
+  redriving: Promise<boolean> | undefined = undefined;
+  /** REMOVE of its last name is on its way: an open waits for the outcome. */
+  removing: Promise<void> | undefined = undefined;
+  silly: SillyName | undefined = undefined;
+  writer: FileWriter | undefined = undefined;
+  /** The append under way, for the next to wait for. */
+  appending: Promise<void> | undefined = undefined;
+
+  constructor(nodeid: NodeId, handle: FileHandle) {
+    this.nodeid = nodeid;
+    this.handle = handle;
+  }
+
+  get isRoot(): boolean {
+    return this.nodeid === ROOT_NODEID;
+  }
+
+  get isDirectory(): boolean {
+    return this.attributes?.type === FileType.DIR;
+  }
+
+  get isRegular(): boolean {
+    return this.attributes?.type === FileType.REG;
+  }
+}
+
+/** The path from the mount's root as last seen, for messages. */
+export function describePath(inode: Inode): string {
+  const names: string[] = [];
+  let at: Inode | undefined = inode;
+  for (let depth = 0; at !== undefined && !at.isRoot && depth < 4096; depth++) {
+    names.unshift(Buffer.from(at.name, 'latin1').toString('utf8'));
+    at = at.parent;
+  }
+  return `/${names.join('/')}`;
+}

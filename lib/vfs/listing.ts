@@ -1,0 +1,199 @@
+/**
+ * One pass over a directory: what READDIR or READDIRPLUS answered so far, and where to go on. Owns cookies and
+ * verifiers; positions given to the kernel are indexes of ours, since cookies are opaque 64-bit numbers that
+ * need not fit a file offset, and may become void in the middle (NFS3ERR_BAD_COOKIE).
+ */
+
+import { Errno, FuseError } from '../fuse/errno.js';
+import {
+  COOKIE_VERIFIER_SIZE,
+  type DirectoryEntryPlus,
+  type Fattr3,
+  type FileHandle,
+  READDIR,
+  READDIRPLUS,
+  type ReaddirplusResult,
+  Status,
+} from '../nfs3/index.js';
+import type { Caller } from './caller.js';
+import type { Inode } from './inode.js';
+import type { VfsState } from './vfs-state.js';
+
+export interface ListingEntry {
+  readonly name: Buffer;
+  readonly fileid: bigint;
+  /** From READDIRPLUS, and only where the server sent it. */
+  readonly handle: FileHandle | undefined;
+  readonly type: Fattr3['type'] | undefined;
+}
+
+const ZERO_VERIFIER = Buffer.alloc(COOKIE_VERIFIER_SIZE);
+/** The first answer is small, so that a small directory costs little; later ones are as large as the server likes. */
+const FIRST_COUNT = 64 * 1024;
+const LEAST_COUNT = 4 * 1024;
+/** Restarts for BAD_COOKIE within one pass: a directory that never stands still ends in an error, not a loop. */
+const MAX_RESTARTS = 32;
+
+export class Listing {
+  readonly entries: ListingEntry[] = [];
+  /** The directory's generation and own changes when the pass began. */
+  readonly generation: number;
+  readonly changes: number;
+  complete = false;
+  /** Entries were listed with their attributes, last when (Clock.now). */
+  plusAt: number | undefined = undefined;
+  readonly #vfs: VfsState;
+  readonly #inode: Inode;
+  #cookie = 0n;
+  #verifier: Buffer = ZERO_VERIFIER;
+  #count: number;
+  #loading: Promise<void> | undefined = undefined;
+  #restarts = 0;
+  /** After a restart: names that were already given out. */
+  #seen: Set<string> | undefined = undefined;
+
+  constructor(vfs: VfsState, inode: Inode) {
+    this.#vfs = vfs;
+    this.#inode = inode;
+    this.generation = inode.generation;
+    this.changes = inode.contentChanges;
+    this.#count = Math.min(FIRST_COUNT, vfs.limits.dtsize);
+  }
+
+  /** Makes sure that entry `index` is there, or the listing complete. */
+  async load(index: number, plus: boolean, caller: Caller): Promise<void> {
+    while (this.entries.length <= index && !this.complete) {
+      this.#loading ??= this.#loadMore(plus, caller).finally(() => {
+        this.#loading = undefined;
+      });
+      await this.#loading;
+    }
+  }
+
+  async #loadMore(plus: boolean, caller: Caller): Promise<void> {
+    // Names alone say no types either, and a reader who then asks for each costs more than READDIRPLUS did:
+    // only a huge directory that nobody stats is worth it.
+    const withAttributes = plus && this.#vfs.plusSupported;
+    const result = withAttributes ? await this.#plus(caller) : await this.#plain(caller);
+    if (result.status === Status.OK) {
+      this.#take(result);
+      return;
+    }
+    if (result.status === Status.BAD_COOKIE || result.status === Status.NOT_SYNC) {
+      this.#restart();
+      return;
+    }
+    if (result.status === Status.NOTSUPP && withAttributes) {
+      this.#vfs.plusSupported = false;
+      return;
+    }
+    if (result.status === Status.TOOSMALL && this.#count < this.#vfs.limits.dtsize) {
+      this.#count = this.#vfs.limits.dtsize;
+      return;
+    }
+    throw this.#vfs.redriver.failure(result, [this.#inode], caller);
+  }
+
+  #restart(): void {
+    if (++this.#restarts > MAX_RESTARTS)
+      throw new FuseError(Errno.EIO, 'the directory changes too fast to be listed');
+    this.#cookie = 0n;
+    this.#verifier = ZERO_VERIFIER;
+    this.#seen = new Set(this.entries.map(({ name }) => name.toString('latin1')));
+  }
+
+  async #plus(caller: Caller): Promise<ReaddirplusResult> {
+    const vfs = this.#vfs;
+    const inode = this.#inode;
+    const { generation } = inode;
+    let start = vfs.attributes.start();
+    const result = await vfs.redriver.run(inode, caller, (directory) => {
+      start = vfs.attributes.start();
+      const { cookie, cookieVerifier, count } = this.#position();
+      return vfs.nfs.call(
+        READDIRPLUS,
+        { directory, cookie, cookieVerifier, dircount: count, maxcount: count },
+        caller,
+      );
+    });
+    vfs.attributes.observe(inode, result.directoryAttributes, start);
+    if (result.status === Status.OK) {
+      this.plusAt = start.at;
+      for (const entry of result.entries) {
+        if (isDots(entry.name) || entry.handle === undefined || entry.attributes === undefined) continue;
+        // Another file system is mounted there on the server: what READDIRPLUS shows is the covered directory.
+        if (entry.attributes.fsid !== vfs.rootFsid && entry.attributes.fsid !== inode.attributes?.fsid)
+          continue;
+        vfs.bind(inode, entry.name.toString('latin1'), entry.handle, entry.attributes, start, generation);
+      }
+    }
+    return result;
+  }
+
+  async #plain(caller: Caller): Promise<ReaddirplusResult> {
+    const vfs = this.#vfs;
+    let start = vfs.attributes.start();
+    const result = await vfs.redriver.run(this.#inode, caller, (directory) => {
+      start = vfs.attributes.start();
+      return vfs.nfs.call(READDIR, { directory, ...this.#position() }, caller);
+    });
+    vfs.attributes.observe(this.#inode, result.directoryAttributes, start);
+    if (result.status !== Status.OK) return result;
+    const entries = result.entries.map((entry) => ({ ...entry, attributes: undefined, handle: undefined }));
+    return { ...result, entries };
+  }
+
+  #position(): { cookie: bigint; cookieVerifier: Buffer; count: number } {
+    return {
+      cookie: this.#cookie,
+      cookieVerifier: this.#verifier,
+      count: Math.max(LEAST_COUNT, this.#count),
+    };
+  }
+
+  #take(result: ReaddirplusResult & { status: 0 }): void {
+    const before = this.#cookie;
+    for (const entry of result.entries) {
+      this.#cookie = entry.cookie;
+      this.#add(entry);
+    }
+    this.#verifier = result.cookieVerifier;
+    this.#count = this.#vfs.limits.dtsize;
+    if (result.eof) this.complete = true;
+    else if (this.#cookie === before) {
+      // Nothing, or the same place again, and no end: such a server would be asked for ever.
+      throw new FuseError(Errno.ELOOP, 'the server repeats a directory cookie');
+    }
+  }
+
+  #add(entry: DirectoryEntryPlus): void {
+    const { name } = entry;
+    if (!isValidName(name)) {
+      this.#vfs.log.warn(`a directory entry with an impossible name was left out (${name.toString('hex')})`);
+      return;
+    }
+    if (this.#seen !== undefined) {
+      const key = name.toString('latin1');
+      if (this.#seen.has(key)) return;
+      this.#seen.add(key);
+    }
+    this.entries.push({
+      // A slice would keep the whole record alive.
+      name: Buffer.from(name),
+      fileid: entry.fileid,
+      handle: entry.handle,
+      type: entry.attributes?.type,
+    });
+  }
+}
+
+export function isDots(name: Uint8Array): boolean {
+  return (
+    (name.length === 1 && name[0] === 0x2e) || (name.length === 2 && name[0] === 0x2e && name[1] === 0x2e)
+  );
+}
+
+/** An empty name, "/" or NUL in a name is a server's error, not something to pass on. */
+function isValidName(name: Buffer): boolean {
+  return name.length > 0 && !name.includes(0x2f) && !name.includes(0);
+}

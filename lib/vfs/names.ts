@@ -1,0 +1,288 @@
+/** Operations that find or make a name: lookup, create, mkdir, mknod, symlink, link. */
+import { randomBytes } from 'node:crypto';
+import { Errno, FuseError } from '../fuse/errno.js';
+import type { EntryReply, NegativeEntryReply } from '../fuse/operations.js';
+import {
+  CREATE,
+  CREATE_VERIFIER_SIZE,
+  type CreateHow,
+  CreateMode,
+  type Fattr3,
+  type FileHandle,
+  FileType,
+  LINK,
+  type LinkResult,
+  LOOKUP,
+  type MakeResult,
+  MKDIR,
+  MKNOD,
+  type MknodWhat,
+  type Sattr3,
+  SETATTR,
+  Status,
+  SYMLINK,
+  type WccData,
+} from '../nfs3/index.js';
+import type { CallStart } from './attribute-cache.js';
+import type { Caller } from './caller.js';
+import { statusError } from './errors.js';
+import type { Inode } from './inode.js';
+import type { VfsState } from './vfs-state.js';
+
+/** A new object, and what is known of it. */
+export interface Made {
+  readonly inode: Inode;
+  readonly attributes: Fattr3;
+  readonly entryValidMs: number;
+}
+
+export class Names {
+  readonly #vfs: VfsState;
+
+  constructor(vfs: VfsState) {
+    this.#vfs = vfs;
+  }
+
+  async lookup(parent: Inode, name: Buffer, caller: Caller): Promise<EntryReply | NegativeEntryReply> {
+    const vfs = this.#vfs;
+    const key = name.toString('latin1');
+    if (key === '.' || key === '..') return this.#lookupDots(parent, key, caller);
+    const cached = this.#fromCache(parent, key);
+    if (cached !== undefined) return cached;
+
+    const generation = parent.generation;
+    const found = await this.find(parent, name, key, caller);
+    if (found === undefined) {
+      return { nodeid: 0, entryValidMs: vfs.entryValidity(parent, generation, false) };
+    }
+    return vfs.entryReply(found.inode, found.attributes, found.entryValidMs);
+  }
+
+  /** Asks the server for a name; undefined: there is no such name. */
+  async find(parent: Inode, name: Buffer, key: string, caller: Caller): Promise<Made | undefined> {
+    const vfs = this.#vfs;
+    const generation = parent.generation;
+    let start = vfs.attributes.start();
+    const result = await vfs.redriver.run(parent, caller, (directory) => {
+      start = vfs.attributes.start();
+      return vfs.nfs.call(LOOKUP, { directory, name }, caller);
+    });
+    vfs.attributes.observe(parent, result.directoryAttributes, start);
+    if (result.status === Status.NOENT) {
+      vfs.dentries.set(parent, key, undefined, generation);
+      return undefined;
+    }
+    if (result.status !== Status.OK) throw vfs.redriver.failure(result, [parent], caller);
+    return this.#made(parent, key, result.object, result.attributes, start, generation, caller);
+  }
+
+  #fromCache(parent: Inode, key: string): EntryReply | NegativeEntryReply | undefined {
+    const vfs = this.#vfs;
+    const { lookupCache } = vfs.config;
+    const dentry = lookupCache === 'none' ? undefined : vfs.dentries.get(parent, key);
+    if (dentry === undefined || !vfs.attributes.isFresh(parent)) {
+      vfs.counters.dentries.misses++;
+      return undefined;
+    }
+    const { inode } = dentry;
+    if (inode === undefined) {
+      if (lookupCache !== 'all') return undefined;
+      vfs.counters.negativeDentries.hits++;
+      return { nodeid: 0, entryValidMs: vfs.entryValidity(parent, parent.generation, false) };
+    }
+    // With its own attributes in doubt, a LOOKUP answers for both at the price of one GETATTR.
+    if (inode.attributes === undefined || !vfs.attributes.isFresh(inode)) return undefined;
+    vfs.counters.dentries.hits++;
+    return vfs.entryReply(inode, inode.attributes, vfs.entryValidity(parent, parent.generation, true));
+  }
+
+  /** For NFS export of this mount (FUSE EXPORT_SUPPORT). Neither name is ever sent to the server. */
+  async #lookupDots(inode: Inode, key: string, caller: Caller): Promise<EntryReply> {
+    const vfs = this.#vfs;
+    const target = key === '.' || inode.isRoot ? inode : inode.parent;
+    if (target === undefined) throw new FuseError(Errno.ESTALE, 'parent unknown');
+    return vfs.entryReply(target, await vfs.freshAttributes(target, caller), 0);
+  }
+
+  /** Completes what a reply left out: RFC 1813 lets servers omit the handle and the attributes. */
+  async #made(
+    parent: Inode,
+    key: string,
+    handle: FileHandle | undefined,
+    attributes: Fattr3 | undefined,
+    start: CallStart,
+    generation: number,
+    caller: Caller,
+  ): Promise<Made> {
+    const vfs = this.#vfs;
+    if (handle === undefined) {
+      const found = await this.find(parent, Buffer.from(key, 'latin1'), key, caller);
+      if (found === undefined) throw statusError(Status.NOENT);
+      return found;
+    }
+    const inode = vfs.bind(parent, key, handle, attributes, start, generation);
+    const known = attributes ?? (await vfs.fetchAttributes(inode, caller));
+    return { inode, attributes: known, entryValidMs: vfs.entryValidity(parent, generation, true) };
+  }
+
+  /** One of the calls that make a name in a directory, with its bookkeeping. */
+  async #make(
+    parent: Inode,
+    key: string,
+    caller: Caller,
+    call: (directory: FileHandle) => Promise<MakeResult>,
+  ): Promise<Made> {
+    const vfs = this.#vfs;
+    const generation = parent.generation;
+    const start = vfs.attributes.start();
+    const result = await this.change(parent, caller, call);
+    if (result.status !== Status.OK) {
+      // A failed call may have succeeded before its reply was lost: no negative dentry.
+      vfs.dentries.delete(parent, key);
+      throw vfs.redriver.failure(result, [parent], caller);
+    }
+    return this.#made(parent, key, result.object, result.attributes, start, generation, caller);
+  }
+
+  /** Runs a call that changes one directory, and accounts for the change. */
+  async change<Result extends MakeResult>(
+    parent: Inode,
+    caller: Caller,
+    call: (directory: FileHandle) => Promise<Result>,
+  ): Promise<Result> {
+    const { attributes, redriver } = this.#vfs;
+    attributes.beginChange(parent);
+    let start = attributes.start();
+    let result: Result | undefined;
+    try {
+      result = await redriver.run(parent, caller, (directory) => {
+        start = attributes.start();
+        return call(directory);
+      });
+      return result;
+    } finally {
+      attributes.endChange(parent, result?.directoryWcc, start);
+    }
+  }
+
+  async create(
+    parent: Inode,
+    name: Buffer,
+    mode: number,
+    exclusive: boolean,
+    truncate: boolean,
+    caller: Caller,
+  ): Promise<Made> {
+    const key = name.toString('latin1');
+    if (exclusive) return this.#createExclusive(parent, name, key, mode, caller);
+    const attributes: Sattr3 = truncate ? { mode, size: 0n } : { mode };
+    return this.#create(parent, name, key, { mode: CreateMode.UNCHECKED, attributes }, caller);
+  }
+
+  #create(parent: Inode, name: Buffer, key: string, how: CreateHow, caller: Caller): Promise<Made> {
+    return this.#make(parent, key, caller, (directory) =>
+      this.#vfs.nfs.call(CREATE, { where: { directory, name }, how }, caller),
+    );
+  }
+
+  /**
+   * O_EXCL: EXCLUSIVE with a verifier that makes a repeated call succeed (RFC 1813 3.3.8), and a SETATTR for
+   * the mode and for the times, in which servers keep the verifier. Servers that cannot get GUARDED instead.
+   */
+  async #createExclusive(
+    parent: Inode,
+    name: Buffer,
+    key: string,
+    mode: number,
+    caller: Caller,
+  ): Promise<Made> {
+    let made: Made;
+    try {
+      const verifier = randomBytes(CREATE_VERIFIER_SIZE);
+      made = await this.#create(parent, name, key, { mode: CreateMode.EXCLUSIVE, verifier }, caller);
+    } catch (error) {
+      if (!(error instanceof FuseError) || error.errno !== Errno.EOPNOTSUPP) throw error;
+      return this.#create(parent, name, key, { mode: CreateMode.GUARDED, attributes: { mode } }, caller);
+    }
+    const changes: Sattr3 = { mode, atime: 'server', mtime: 'server' };
+    return { ...made, attributes: await this.setAttributes(made.inode, changes, caller) };
+  }
+
+  /** SETATTR with its bookkeeping; answers the attributes as they are then. */
+  async setAttributes(inode: Inode, changes: Sattr3, caller: Caller): Promise<Fattr3> {
+    const { attributes, redriver, nfs } = this.#vfs;
+    attributes.beginChange(inode);
+    let start = attributes.start();
+    let wcc: WccData | undefined;
+    try {
+      const result = await redriver.run(inode, caller, (object) => {
+        start = attributes.start();
+        return nfs.call(SETATTR, { object, attributes: changes, guard: undefined }, caller);
+      });
+      wcc = result.wcc;
+      if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller);
+    } finally {
+      attributes.endChange(inode, wcc, start, true);
+    }
+    return wcc.after ?? this.#vfs.fetchAttributes(inode, caller);
+  }
+
+  mkdir(parent: Inode, name: Buffer, mode: number, caller: Caller): Promise<Made> {
+    return this.#make(parent, name.toString('latin1'), caller, (directory) =>
+      this.#vfs.nfs.call(MKDIR, { where: { directory, name }, attributes: { mode } }, caller),
+    );
+  }
+
+  symlink(parent: Inode, name: Buffer, target: Buffer, caller: Caller): Promise<Made> {
+    return this.#make(parent, name.toString('latin1'), caller, (directory) =>
+      this.#vfs.nfs.call(SYMLINK, { where: { directory, name }, attributes: {}, target }, caller),
+    );
+  }
+
+  mknod(parent: Inode, name: Buffer, what: MknodWhat, caller: Caller): Promise<Made> {
+    return this.#make(parent, name.toString('latin1'), caller, (directory) =>
+      this.#vfs.nfs.call(MKNOD, { where: { directory, name }, what }, caller),
+    );
+  }
+
+  async link(inode: Inode, newParent: Inode, newName: Buffer, caller: Caller): Promise<Made> {
+    const { attributes, redriver, nfs } = this.#vfs;
+    const key = newName.toString('latin1');
+    const generation = newParent.generation;
+    attributes.beginChange(newParent);
+    attributes.beginChange(inode);
+    let start = attributes.start();
+    let result: LinkResult | undefined;
+    try {
+      result = await redriver.runTwo(inode, newParent, caller, (file, directory) => {
+        start = attributes.start();
+        return nfs.call(LINK, { file, link: { directory, name: newName } }, caller);
+      });
+    } finally {
+      attributes.endChange(newParent, result?.directoryWcc, start);
+      attributes.endChange(inode, { before: undefined, after: result?.attributes }, start, true);
+    }
+    if (result.status !== Status.OK) {
+      this.#vfs.dentries.delete(newParent, key);
+      throw redriver.failure(result, [newParent, inode], caller);
+    }
+    return this.#made(newParent, key, inode.handle, result.attributes, start, generation, caller);
+  }
+}
+
+/** mknod(2)'s mode and device as MKNOD carries them; regular files go through CREATE. */
+export function mknodWhat(mode: number, rdevMajor: number, rdevMinor: number): MknodWhat | undefined {
+  const attributes: Sattr3 = { mode: mode & 0o7777 };
+  switch (mode & 0o170000) {
+    case 0o010000:
+      return { type: FileType.FIFO, attributes };
+    case 0o140000:
+      return { type: FileType.SOCK, attributes };
+    case 0o020000:
+      return { type: FileType.CHR, attributes, rdevMajor, rdevMinor };
+    case 0o060000:
+      return { type: FileType.BLK, attributes, rdevMajor, rdevMinor };
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,102 @@
+/** Asks the server what a caller may do, and remembers the answer while the object's permissions stay. */
+import { Errno, FuseError } from '../fuse/errno.js';
+import { ACCESS, Access, type Fattr3, Status } from '../nfs3/index.js';
+import type { Caller } from './caller.js';
+import type { Inode } from './inode.js';
+import { opensForExecution, opensForReading, opensForWriting } from './open-file.js';
+import type { VfsState } from './vfs-state.js';
+
+const R_OK = 4;
+const W_OK = 2;
+const X_OK = 1;
+
+/** All that the kind of object knows, so that one call answers every later question (Linux nfs3_proc_access). */
+function allBits(inode: Inode): number {
+  const common = Access.READ | Access.MODIFY | Access.EXTEND;
+  return common | (inode.isDirectory ? Access.LOOKUP | Access.DELETE : Access.EXECUTE);
+}
+
+export class Permission {
+  readonly #vfs: VfsState;
+
+  constructor(vfs: VfsState) {
+    this.#vfs = vfs;
+  }
+
+  /**
+   * One call to the server that brings both the attributes and, if they are not known, the caller's rights:
+   * GETATTR where the rights are known, else ACCESS. Answers the ACCESS bits granted.
+   */
+  async revalidate(inode: Inode, caller: Caller): Promise<number> {
+    const wanted = allBits(inode);
+    if (this.#vfs.access.get(inode, caller.credential, wanted) !== undefined) {
+      await this.#vfs.fetchAttributes(inode, caller);
+      // If the attributes moved, the rights are void and asked for after all.
+      const granted = this.#vfs.access.get(inode, caller.credential, wanted);
+      if (granted !== undefined) {
+        this.#vfs.counters.access.hits++;
+        return granted;
+      }
+    }
+    return (await this.#ask(inode, wanted, caller)).granted;
+  }
+
+  /** The ACCESS bits granted, from the cache while the attributes are trusted. */
+  async granted(inode: Inode, caller: Caller): Promise<number> {
+    const wanted = allBits(inode);
+    if (this.#vfs.attributes.isFresh(inode)) {
+      const granted = this.#vfs.access.get(inode, caller.credential, wanted);
+      if (granted !== undefined) {
+        this.#vfs.counters.access.hits++;
+        return granted;
+      }
+    }
+    return (await this.#ask(inode, wanted, caller)).granted;
+  }
+
+  async #ask(
+    inode: Inode,
+    wanted: number,
+    caller: Caller,
+  ): Promise<{ granted: number; attributes: Fattr3 | undefined }> {
+    const { attributes, access, redriver, nfs, counters } = this.#vfs;
+    counters.access.misses++;
+    let start = attributes.start();
+    const result = await redriver.run(inode, caller, (object) => {
+      start = attributes.start();
+      return nfs.call(ACCESS, { object, access: wanted }, caller);
+    });
+    if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller);
+    attributes.observe(inode, result.attributes, start);
+    if (result.attributes === undefined) await this.#vfs.fetchAttributes(inode, caller);
+    access.set(inode, caller.credential, wanted, result.access, inode.accessGeneration);
+    return { granted: result.access, attributes: result.attributes };
+  }
+
+  /** Throws EACCES unless `granted` suffices for open(2) with these flags. */
+  checkOpen(granted: number, flags: number): void {
+    const executes = opensForExecution(flags);
+    if (executes && (granted & Access.EXECUTE) === 0) throw new FuseError(Errno.EACCES);
+    // A program that may be executed but not read is read by the kernel alone.
+    if (!executes && opensForReading(flags) && (granted & Access.READ) === 0)
+      throw new FuseError(Errno.EACCES);
+    if (opensForWriting(flags) && (granted & (Access.MODIFY | Access.EXTEND)) === 0) {
+      throw new FuseError(Errno.EACCES);
+    }
+  }
+
+  /** access(2) and chdir(2). Throws EACCES. */
+  async check(inode: Inode, mask: number, caller: Caller): Promise<void> {
+    if ((mask & (R_OK | W_OK | X_OK)) === 0) {
+      await this.#vfs.freshAttributes(inode, caller);
+      return;
+    }
+    const granted = await this.granted(inode, caller);
+    const search = inode.isDirectory ? Access.LOOKUP : Access.EXECUTE;
+    if ((mask & R_OK) !== 0 && (granted & Access.READ) === 0) throw new FuseError(Errno.EACCES);
+    if ((mask & W_OK) !== 0 && (granted & (Access.MODIFY | Access.EXTEND)) === 0) {
+      throw new FuseError(Errno.EACCES);
+    }
+    if ((mask & X_OK) !== 0 && (granted & search) === 0) throw new FuseError(Errno.EACCES);
+  }
+}

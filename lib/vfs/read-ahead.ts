@@ -1,0 +1,218 @@
+/**
+ * Reading one open file: sequential readers have READs of rsize in flight ahead of them, in a window that
+ * doubles as they go on and closes when they jump; random readers cause none. Owns what was read ahead, and
+ * drops it when the file changes. Data goes from the network to the kernel without a copy.
+ */
+import { READ, type ReadResult, Status } from '../nfs3/index.js';
+import { type Caller, type UserCredential, unattended } from './caller.js';
+import type { Inode } from './inode.js';
+import type { VfsState } from './vfs-state.js';
+
+/** READs ahead of a reader, at the most. */
+const MAX_WINDOW = 8;
+/** The first READ of a file that is read from its start asks for more than the kernel does. */
+const FIRST_READ = 256 * 1024;
+/** The kernel sends the parts of its own read-ahead at once and not always in order. */
+const REORDER_SLACK = 1024 * 1024;
+
+interface Fetched {
+  readonly pieces: readonly Uint8Array[];
+  readonly length: number;
+  /** The file ended here. */
+  readonly eof: boolean;
+}
+
+interface Segment {
+  readonly offset: number;
+  readonly length: number;
+  readonly result: Promise<Fetched>;
+  used: boolean;
+}
+
+/** The bytes from `from` to `to` of pieces laid end to end, appended to `out`. */
+function slice(pieces: readonly Uint8Array[], from: number, to: number, out: Uint8Array[]): void {
+  let at = 0;
+  for (const piece of pieces) {
+    const start = Math.max(0, from - at);
+    const end = Math.min(piece.length, to - at);
+    if (start < end) out.push(start === 0 && end === piece.length ? piece : piece.subarray(start, end));
+    at += piece.length;
+    if (at >= to) return;
+  }
+}
+
+export class ReadAhead {
+  readonly #vfs: VfsState;
+  readonly #inode: Inode;
+  readonly #credential: UserCredential;
+  #segments: Segment[] = [];
+  #window = 0;
+  /** Where a sequential reader goes on. */
+  #expected = 0;
+  /** Where the read-ahead has got to. */
+  #ahead = 0;
+  #generation: number;
+  #changes: number;
+
+  constructor(vfs: VfsState, inode: Inode, credential: UserCredential) {
+    this.#vfs = vfs;
+    this.#inode = inode;
+    this.#credential = credential;
+    this.#generation = inode.generation;
+    this.#changes = inode.contentChanges;
+  }
+
+  /** Up to `size` bytes at `offset`; fewer only at the end of the file. */
+  async read(offset: number, size: number, caller: Caller): Promise<readonly Uint8Array[]> {
+    if (this.#generation !== this.#inode.generation || this.#changes !== this.#inode.contentChanges)
+      this.drop();
+    const sequential =
+      offset >= this.#expected - REORDER_SLACK && offset <= this.#expected + REORDER_SLACK && this.#enabled;
+    const end = offset + size;
+    if (!sequential) {
+      this.drop();
+      this.#expected = end;
+      // A jump to the start is somebody beginning to read the file.
+      if (offset !== 0) return (await this.#fetch(offset, size, caller)).pieces;
+    }
+    if (end > this.#expected) this.#expected = end;
+    return this.#readSequential(offset, end, caller);
+  }
+
+  get #enabled(): boolean {
+    return this.#vfs.readBudget.limit > 0;
+  }
+
+  async #readSequential(offset: number, end: number, caller: Caller): Promise<readonly Uint8Array[]> {
+    const out: Uint8Array[] = [];
+    let at = offset;
+    this.#prefetch(offset, end);
+    while (at < end) {
+      const segment = this.#segments.find((one) => one.offset <= at && at < one.offset + one.length);
+      if (segment === undefined) {
+        const next = this.#segments.find((one) => one.offset > at && one.offset < end);
+        const fetched = await this.#fetch(at, (next?.offset ?? end) - at, caller);
+        out.push(...fetched.pieces);
+        at += fetched.length;
+        if (fetched.eof) break;
+        continue;
+      }
+      segment.used = true;
+      const fetched = await segment.result;
+      const from = at - segment.offset;
+      const to = Math.min(end - segment.offset, fetched.length);
+      if (from < to) {
+        slice(fetched.pieces, from, to, out);
+        at = segment.offset + to;
+      }
+      if (at < end && fetched.length < segment.length) break;
+    }
+    this.#retire(offset);
+    return out;
+  }
+
+  /** Starts the READs that the window allows beyond `end`. */
+  #prefetch(offset: number, end: number): void {
+    const { rsize } = this.#vfs.limits;
+    const size = Number(this.#inode.attributes?.size ?? 0n);
+    if (this.#segments.length === 0 && this.#window === 0) {
+      // The first read: one READ that covers it, and somewhat more at the start of a file.
+      this.#ahead = offset;
+      if (offset !== 0 || end >= size) {
+        this.#window = 1;
+        this.#ahead = end;
+        return;
+      }
+      this.#start(offset, Math.min(rsize, Math.max(end - offset, FIRST_READ), size - offset));
+      this.#window = 1;
+      return;
+    }
+    if (this.#ahead < end) this.#ahead = Math.max(this.#ahead, offset);
+    // A new READ goes out when the reader has come into the last window's reach.
+    const limit = Math.min(size, end + this.#window * rsize);
+    if (this.#ahead >= limit || this.#ahead - end > (this.#window * rsize) / 2) return;
+    if (this.#window < MAX_WINDOW) this.#window *= 2;
+    while (this.#ahead < Math.min(size, end + this.#window * rsize)) {
+      // Aligned, so that servers with a page cache read whole pages.
+      const length = Math.min(rsize - (this.#ahead % rsize), size - this.#ahead);
+      if (length <= 0 || !this.#start(this.#ahead, length)) return;
+    }
+  }
+
+  #start(offset: number, length: number): boolean {
+    const budget = this.#vfs.readBudget;
+    if (!budget.tryTake(length)) return false;
+    const result = this.#fetch(offset, length, unattended(this.#credential));
+    // Whoever waits for it gets the error; if nobody does, it was not needed.
+    result.catch(() => {});
+    this.#segments.push({ offset, length, result, used: false });
+    this.#ahead = offset + length;
+    return true;
+  }
+
+  /** Segments that lie behind the reader go. */
+  #retire(offset: number): void {
+    const behind = offset - REORDER_SLACK;
+    const kept = this.#segments.filter((segment) => {
+      if (segment.offset + segment.length > behind && segment.offset + segment.length > offset) return true;
+      if (segment.offset + segment.length > behind && !segment.used) return true;
+      this.#release(segment);
+      return false;
+    });
+    this.#segments = kept;
+  }
+
+  #release(segment: Segment): void {
+    const { counters, readBudget } = this.#vfs;
+    if (segment.used) counters.readAheadHits++;
+    else counters.readAheadWasted++;
+    // The memory is in use until the READ has ended, needed or not.
+    const give = (): void => readBudget.give(segment.length);
+    segment.result.then(give, give);
+  }
+
+  /** Forgets what was read ahead: the reader jumped, the file changed, or it is being closed. */
+  drop(): void {
+    for (const segment of this.#segments) this.#release(segment);
+    this.#segments = [];
+    this.#window = 0;
+    this.#ahead = 0;
+    this.#generation = this.#inode.generation;
+    this.#changes = this.#inode.contentChanges;
+  }
+
+  /** READs until `length` bytes came or the file ended; short reads are continued (RFC 1813 3.3.6). */
+  async #fetch(offset: number, length: number, caller: Caller): Promise<Fetched> {
+    const pieces: Uint8Array[] = [];
+    let done = 0;
+    let eof = false;
+    while (done < length && !eof) {
+      const result = await this.#readOnce(
+        offset + done,
+        Math.min(length - done, this.#vfs.limits.rsize),
+        caller,
+      );
+      // More than was asked for is no gift: what lies behind the range belongs to another read.
+      const data = result.data.length > length - done ? result.data.subarray(0, length - done) : result.data;
+      if (data.length > 0) pieces.push(data);
+      done += data.length;
+      // A server that answers nothing and no end would be asked for ever.
+      eof = result.eof || data.length === 0;
+    }
+    return { pieces, length: done, eof };
+  }
+
+  async #readOnce(offset: number, count: number, caller: Caller): Promise<ReadResult & { status: 0 }> {
+    const { attributes, redriver, nfs } = this.#vfs;
+    const inode = this.#inode;
+    const asOpener: Caller = { ...caller, credential: this.#credential };
+    let start = attributes.start();
+    const result = await redriver.run(inode, asOpener, (file) => {
+      start = attributes.start();
+      return nfs.call(READ, { file, offset, count }, asOpener);
+    });
+    if (result.status !== Status.OK) throw redriver.failure(result, [inode], asOpener, 'descriptor');
+    attributes.observe(inode, result.attributes, start);
+    return result;
+  }
+}

@@ -1,0 +1,177 @@
+/** Operations that take a name away: unlink, rmdir, rename. */
+import { Errno, FuseError } from '../fuse/errno.js';
+import {
+  type DirectoryName,
+  REMOVE,
+  RENAME,
+  type RenameResult,
+  RMDIR,
+  Status,
+  type WccResult,
+} from '../nfs3/index.js';
+import type { Procedure } from '../rpc/procedure.js';
+import type { Caller } from './caller.js';
+import type { Inode } from './inode.js';
+import type { Names } from './names.js';
+import type { SillyRenames } from './silly-rename.js';
+import type { VfsState } from './vfs-state.js';
+
+export class Removal {
+  readonly #vfs: VfsState;
+  readonly #names: Names;
+  readonly #silly: SillyRenames;
+
+  constructor(vfs: VfsState, names: Names, silly: SillyRenames) {
+    this.#vfs = vfs;
+    this.#names = names;
+    this.#silly = silly;
+  }
+
+  async unlink(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
+    const key = name.toString('latin1');
+    const open = await this.#openFileNamed(parent, name, key, caller);
+    if (open !== undefined) {
+      await this.#silly.takeAway(parent, name, open, caller);
+      return;
+    }
+    const inode = this.#vfs.dentries.getUnverified(parent, key)?.inode;
+    const done = this.#remove(REMOVE, parent, name, caller);
+    if (inode === undefined) return done;
+    // An open that comes meanwhile waits for the outcome.
+    inode.removing = done.then(
+      () => {},
+      () => {},
+    );
+    try {
+      await done;
+    } finally {
+      inode.removing = undefined;
+    }
+    this.#linkGone(inode);
+  }
+
+  async rmdir(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
+    const inode = this.#vfs.dentries.getUnverified(parent, name.toString('latin1'))?.inode;
+    if (inode !== undefined) await this.#silly.settle(inode);
+    await this.#remove(RMDIR, parent, name, caller);
+    if (inode !== undefined) this.#vfs.attributes.expire(inode);
+  }
+
+  /** One of the names of a file went: its link count and ctime moved by our own doing. */
+  #linkGone(inode: Inode): void {
+    const { attributes } = this.#vfs;
+    if (inode.attributes !== undefined && inode.attributes.nlink <= 1) inode.stale = inode.opens === 0;
+    attributes.expire(inode);
+  }
+
+  async #remove(
+    procedure: Procedure<DirectoryName, WccResult>,
+    parent: Inode,
+    name: Buffer,
+    caller: Caller,
+  ): Promise<void> {
+    const { attributes, redriver, nfs, dentries } = this.#vfs;
+    const key = name.toString('latin1');
+    const generation = parent.generation;
+    attributes.beginChange(parent);
+    let start = attributes.start();
+    let result: WccResult | undefined;
+    try {
+      result = await redriver.run(parent, caller, (directory) => {
+        start = attributes.start();
+        return nfs.call(procedure, { directory, name }, caller);
+      });
+    } finally {
+      attributes.endChange(parent, result?.wcc, start);
+      dentries.delete(parent, key);
+    }
+    if (result.status === Status.OK || result.status === Status.NOENT) {
+      dentries.set(parent, key, undefined, generation);
+    }
+    if (result.status !== Status.OK) throw redriver.failure(result, [parent], caller);
+  }
+
+  /**
+   * The inode of a name, if it is a file that is open through this mount. Where the caches do not know for
+   * certain what the name stands for, the server is asked: a wrong guess would delete a file in use.
+   */
+  async #openFileNamed(parent: Inode, name: Buffer, key: string, caller: Caller): Promise<Inode | undefined> {
+    const { dentries, attributes } = this.#vfs;
+    const known = dentries.get(parent, key);
+    let inode = known?.inode;
+    const certain = known !== undefined && attributes.isFresh(parent);
+    if (!certain && (inode === undefined || inode.opens > 0) && this.#vfs.openFiles > 0) {
+      inode = (await this.#names.find(parent, name, key, caller))?.inode;
+    }
+    return inode !== undefined && inode.opens > 0 && !inode.isDirectory ? inode : undefined;
+  }
+
+  /** RENAME. A file that is open and would be replaced gets a silly name first. Flags of renameat2(2): EINVAL. */
+  async rename(
+    parent: Inode,
+    name: Buffer,
+    newParent: Inode,
+    newName: Buffer,
+    flags: number,
+    caller: Caller,
+  ): Promise<void> {
+    if (flags !== 0) throw new FuseError(Errno.EINVAL, 'NFSv3 has no rename with flags');
+    const vfs = this.#vfs;
+    const key = name.toString('latin1');
+    const newKey = newName.toString('latin1');
+    const moved = vfs.dentries.get(parent, key)?.inode;
+    if (moved?.silly !== undefined)
+      throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
+    const replaced = await this.#openFileNamed(newParent, newName, newKey, caller);
+    // Two names of one file: rename(2) does nothing.
+    const displaced = replaced !== undefined && replaced !== moved ? replaced : undefined;
+    if (displaced !== undefined) await this.#silly.takeAway(newParent, newName, displaced, caller);
+    try {
+      await this.#rename(parent, name, key, newParent, newName, newKey, moved, caller);
+    } catch (error) {
+      if (displaced !== undefined) await this.#silly.giveBack(newParent, newName, displaced, caller);
+      throw error;
+    }
+  }
+
+  async #rename(
+    parent: Inode,
+    name: Buffer,
+    key: string,
+    newParent: Inode,
+    newName: Buffer,
+    newKey: string,
+    moved: Inode | undefined,
+    caller: Caller,
+  ): Promise<void> {
+    const { attributes, redriver, nfs, dentries } = this.#vfs;
+    const target = dentries.getUnverified(newParent, newKey)?.inode;
+    if (target?.isDirectory) await this.#silly.settle(target);
+    attributes.beginChange(parent);
+    if (newParent !== parent) attributes.beginChange(newParent);
+    let start = attributes.start();
+    let result: RenameResult | undefined;
+    try {
+      result = await redriver.runTwo(parent, newParent, caller, (from, to) => {
+        start = attributes.start();
+        const args = { from: { directory: from, name }, to: { directory: to, name: newName } };
+        return nfs.call(RENAME, args, caller);
+      });
+    } finally {
+      attributes.endChange(parent, result?.fromWcc, start);
+      if (newParent !== parent) attributes.endChange(newParent, result?.toWcc, start);
+      dentries.delete(parent, key);
+      dentries.delete(newParent, newKey);
+    }
+    if (result.status !== Status.OK) throw redriver.failure(result, [parent, newParent], caller);
+    if (moved !== target || moved === undefined) {
+      dentries.set(parent, key, undefined, parent.generation);
+      if (moved !== undefined) {
+        dentries.set(newParent, newKey, moved, newParent.generation);
+        // Its ctime moved, and by whom is plain.
+        attributes.expire(moved);
+      }
+      if (target !== undefined) this.#linkGone(target);
+    }
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * Silly rename: a file that is open through this mount and loses its name gets another one, `.nfsXXXX`, until
+ * it is closed, because NFSv3 servers know no open files (RFC 1813 3.3.12; Linux fs/nfs/unlink.c).
+ *
+ * Order of events that it guards: a last close while the RENAME is under way (the name goes right after), an
+ * open while the REMOVE is under way (the open waits and then fails as for any removed file), rmdir while
+ * REMOVEs are under way in the directory (rmdir waits).
+ */
+import { Errno, FuseError } from '../fuse/errno.js';
+import {
+  LOOKUP,
+  REMOVE,
+  RENAME,
+  type RenameResult,
+  Status,
+  statusName,
+  type WccData,
+} from '../nfs3/index.js';
+import { type Caller, type UserCredential, unattended } from './caller.js';
+import { isStale } from './errors.js';
+import { describePath, type Inode } from './inode.js';
+import { pause } from './nfs-client.js';
+import type { VfsState } from './vfs-state.js';
+
+/** Where a nameless open file is, and who took its name away: the same credential removes it. */
+export interface SillyName {
+  readonly directory: Inode;
+  readonly name: string;
+  readonly credential: UserCredential;
+}
+
+export const SILLY_PREFIX = '.nfs';
+const FILEID_DIGITS = 16;
+const COUNTER_DIGITS = 8;
+/** Names taken by somebody else that are stepped over before giving up. */
+const MAX_TAKEN = 1_000;
+const REMOVE_TRIES = 5;
+const REMOVE_RETRY_MS = 500;
+
+/** `.nfs`, the fileid and a counter in hex, as the Linux client names them. */
+export function sillyName(fileid: bigint, counter: number): string {
+  return (
+    SILLY_PREFIX +
+    fileid.toString(16).padStart(FILEID_DIGITS, '0') +
+    counter.toString(16).padStart(COUNTER_DIGITS, '0')
+  );
+}
+
+export function isSillyName(name: string): boolean {
+  return /^\.nfs[0-9a-f]{24}$/.test(name);
+}
+
+export class SillyRenames {
+  readonly #vfs: VfsState;
+  #counter = 0;
+  /** Inodes that have a silly name, or are having it removed. */
+  readonly #pending = new Set<Inode>();
+
+  constructor(vfs: VfsState) {
+    this.#vfs = vfs;
+  }
+
+  /** Files that wait for their last close. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  /**
+   * Takes `name` in `parent` away from the open file `inode`. Throws EBUSY when no free name can be found or
+   * the file already lost its name: better that than to delete a file in use.
+   */
+  async takeAway(parent: Inode, name: Buffer, inode: Inode, caller: Caller): Promise<void> {
+    const vfs = this.#vfs;
+    if (inode.silly !== undefined) throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
+    const silly = await this.#freeName(parent, inode, caller);
+    const result = await this.renameWithin(parent, name, Buffer.from(silly, 'latin1'), caller);
+    const key = name.toString('latin1');
+    if (result.status !== Status.OK) throw vfs.redriver.failure(result, [parent], caller);
+    vfs.dentries.set(parent, key, undefined, parent.generation);
+    vfs.dentries.set(parent, silly, inode, parent.generation);
+    inode.silly = { directory: parent, name: silly, credential: caller.credential };
+    this.#pending.add(inode);
+    vfs.counters.sillyRenames++;
+    // The last close may have come while the RENAME was on its way.
+    if (inode.opens === 0) void this.finish(inode);
+  }
+
+  /** Gives the name back, after the operation that needed it failed. */
+  async giveBack(parent: Inode, name: Buffer, inode: Inode, caller: Caller): Promise<void> {
+    const { silly } = inode;
+    if (silly === undefined) return;
+    const result = await this.renameWithin(parent, Buffer.from(silly.name, 'latin1'), name, caller);
+    if (result.status !== Status.OK) return;
+    inode.silly = undefined;
+    this.#pending.delete(inode);
+    this.#vfs.dentries.delete(parent, silly.name);
+    this.#vfs.dentries.set(parent, name.toString('latin1'), inode, parent.generation);
+  }
+
+  async #freeName(parent: Inode, inode: Inode, caller: Caller): Promise<string> {
+    const vfs = this.#vfs;
+    const fileid = inode.attributes?.fileid ?? BigInt(inode.nodeid);
+    for (let taken = 0; taken < MAX_TAKEN; taken++) {
+      this.#counter = (this.#counter + 1) >>> 0;
+      const candidate = sillyName(fileid, this.#counter);
+      const name = Buffer.from(candidate, 'latin1');
+      const result = await vfs.redriver.run(parent, caller, (directory) =>
+        vfs.nfs.call(LOOKUP, { directory, name }, caller),
+      );
+      if (result.status === Status.NOENT) return candidate;
+      if (isStale(result.status)) throw vfs.redriver.failure(result, [parent], caller);
+      if (result.status !== Status.OK) break;
+    }
+    throw new FuseError(Errno.EBUSY, 'no free name for an open file that is to lose its own');
+  }
+
+  /** RENAME within one directory, with its bookkeeping. */
+  async renameWithin(parent: Inode, from: Buffer, to: Buffer, caller: Caller): Promise<RenameResult> {
+    const { attributes, redriver, nfs, dentries } = this.#vfs;
+    attributes.beginChange(parent);
+    let start = attributes.start();
+    let result: RenameResult | undefined;
+    try {
+      result = await redriver.run(parent, caller, (directory) => {
+        start = attributes.start();
+        return nfs.call(RENAME, { from: { directory, name: from }, to: { directory, name: to } }, caller);
+      });
+      return result;
+    } finally {
+      attributes.endChange(parent, result?.fromWcc, start);
+      if (result === undefined) {
+        // Nobody knows whether it happened.
+        dentries.delete(parent, from.toString('latin1'));
+        dentries.delete(parent, to.toString('latin1'));
+      }
+    }
+  }
+
+  /** The file was closed for the last time: its silly name goes. Never rejects. */
+  finish(inode: Inode): Promise<void> {
+    const { silly } = inode;
+    if (silly === undefined) return Promise.resolve();
+    inode.removing ??= this.#remove(inode, silly).finally(() => {
+      inode.removing = undefined;
+      inode.silly = undefined;
+      this.#pending.delete(inode);
+    });
+    return inode.removing;
+  }
+
+  async #remove(inode: Inode, silly: SillyName): Promise<void> {
+    const { attributes, nfs, dentries, counters, clock, log } = this.#vfs;
+    const caller = unattended(silly.credential);
+    const name = Buffer.from(silly.name, 'latin1');
+    let reason = '';
+    for (let attempt = 1; attempt <= REMOVE_TRIES; attempt++) {
+      const start = attributes.start();
+      attributes.beginChange(silly.directory);
+      let wcc: WccData | undefined;
+      try {
+        const where = { directory: silly.directory.handle, name };
+        const present = await nfs.call(LOOKUP, where, caller);
+        const ours = present.status !== Status.OK || present.object === inode.handle;
+        // Gone with its directory, removed by somebody else, or another file by now: not ours to remove.
+        if (present.status === Status.NOENT || isStale(present.status) || !ours) return;
+        const result = await nfs.call(REMOVE, where, caller);
+        wcc = result.wcc;
+        if (result.status === Status.OK || result.status === Status.NOENT) {
+          dentries.set(silly.directory, silly.name, undefined, silly.directory.generation);
+          inode.stale = true;
+          counters.sillyRemoves++;
+          return;
+        }
+        reason = statusName(result.status);
+      } catch (error) {
+        reason = error instanceof Error ? error.message : String(error);
+      } finally {
+        attributes.endChange(silly.directory, wcc, start);
+      }
+      await pause(clock, REMOVE_RETRY_MS * attempt, undefined);
+    }
+    counters.sillyRemovesFailed++;
+    log.warn(
+      `${describePath(silly.directory)}/${silly.name}: left behind, it could not be removed (${reason})`,
+    );
+  }
+
+  /** Waits for the REMOVEs under way in a directory, so that rmdir finds it empty. */
+  async settle(directory: Inode): Promise<void> {
+    const under = [...this.#pending].filter((inode) => inode.silly?.directory === directory);
+    await Promise.all(under.map((inode) => inode.removing));
+  }
+
+  /** The mount ends: every silly name goes, open or not. */
+  async finishAll(): Promise<void> {
+    await Promise.all([...this.#pending].map((inode) => this.finish(inode)));
+  }
+}

@@ -1,0 +1,196 @@
+/** What all parts of one mount share: the caches, the way to the server, and how inodes are shown to the kernel. */
+import type { AttributesReply, EntryReply, FuseNotifier } from '../fuse/operations.js';
+import { type Fattr3, type FileHandle, GETATTR, Status } from '../nfs3/index.js';
+import type { Clock } from '../rpc/clock.js';
+import { AccessCache } from './access-cache.js';
+import { AttributeCache, type CallStart } from './attribute-cache.js';
+import type { ByteBudget } from './byte-budget.js';
+import type { Caller } from './caller.js';
+import type { ClientConfig, Logger } from './config.js';
+import type { VfsCounters } from './counters.js';
+import { DentryCache } from './dentry-cache.js';
+import { type AttributeView, toFuseAttributes } from './fuse-attributes.js';
+import type { Inode } from './inode.js';
+import type { InodeTable } from './inode-table.js';
+import type { NfsClient } from './nfs-client.js';
+import { type Operand, Redriver, type RootFinder } from './redrive.js';
+
+/** Sizes that FSINFO, PATHCONF and the options settled. */
+export interface TransferLimits {
+  readonly rsize: number;
+  readonly wsize: number;
+  readonly dtsize: number;
+  readonly nameMax: number;
+}
+
+export interface VfsParts {
+  readonly config: ClientConfig;
+  readonly limits: TransferLimits;
+  readonly nfs: NfsClient;
+  readonly inodes: InodeTable;
+  readonly rootFinder: RootFinder;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly counters: VfsCounters;
+  /** FUSE generation of every inode: node ids start again with each mount, and this tells the mounts apart. */
+  readonly generation: number;
+  readonly readBudget: ByteBudget;
+  readonly writeBudget: ByteBudget;
+}
+
+/** No notices to send before the connection is up. */
+const SILENT: FuseNotifier = {
+  invalidateAttributes: () => {},
+  invalidatePages: () => Promise.resolve(),
+  invalidateEntry: () => Promise.resolve(),
+};
+
+export class VfsState {
+  readonly config: ClientConfig;
+  readonly limits: TransferLimits;
+  readonly nfs: NfsClient;
+  readonly inodes: InodeTable;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly counters: VfsCounters;
+  readonly readBudget: ByteBudget;
+  readonly writeBudget: ByteBudget;
+  readonly attributes: AttributeCache;
+  readonly dentries = new DentryCache();
+  readonly access = new AccessCache();
+  readonly redriver: Redriver;
+  notifier: FuseNotifier = SILENT;
+  /** Regular files open through this mount. */
+  openFiles = 0;
+  /** False once the server answered READDIRPLUS with NFS3ERR_NOTSUPP. */
+  plusSupported = true;
+  readonly #generation: number;
+  #view: AttributeView;
+
+  constructor(parts: VfsParts) {
+    this.config = parts.config;
+    this.limits = parts.limits;
+    this.nfs = parts.nfs;
+    this.inodes = parts.inodes;
+    this.clock = parts.clock;
+    this.log = parts.log;
+    this.counters = parts.counters;
+    this.readBudget = parts.readBudget;
+    this.writeBudget = parts.writeBudget;
+    this.#generation = parts.generation;
+    this.#view = { rootFsid: 0n, blksize: parts.limits.wsize };
+    this.attributes = new AttributeCache(parts.config, parts.clock.now, parts.counters.attributes, {
+      changedByOther: (inode) => this.#changedByOther(inode),
+      identityChanged: (inode) => this.#identityChanged(inode),
+    });
+    this.redriver = new Redriver({
+      nfs: parts.nfs,
+      inodes: parts.inodes,
+      attributes: this.attributes,
+      rootFinder: parts.rootFinder,
+      counters: parts.counters,
+      log: parts.log,
+    });
+  }
+
+  #changedByOther(inode: Inode): void {
+    // Open files show the change without being reopened; others drop their pages at the next open.
+    if (inode.isRegular && inode.opens > 0 && inode.pagesGeneration !== -1) {
+      inode.pagesGeneration = inode.generation;
+      void this.notifier.invalidatePages(inode.nodeid, 0, 0);
+    }
+  }
+
+  #identityChanged(inode: Inode): void {
+    this.inodes.disown(inode);
+    this.attributes.expire(inode);
+    inode.stale = true;
+    inode.generation++;
+    inode.accessGeneration++;
+  }
+
+  /**
+   * The inode of a handle that the server has just named, known by `name` in `parent`.
+   * `generation` is the parent's from before the call.
+   */
+  bind(
+    parent: Inode,
+    name: string,
+    handle: FileHandle,
+    attributes: Fattr3 | undefined,
+    start: CallStart,
+    generation: number,
+  ): Inode {
+    let inode = this.inodes.intern(handle);
+    if (inode.stale && attributes !== undefined) inode.stale = false;
+    this.attributes.observe(inode, attributes, start);
+    if (inode.stale) {
+      // The handle was another object's before; that one is disowned by now.
+      inode = this.inodes.intern(handle);
+      this.attributes.observe(inode, attributes, start);
+    }
+    this.dentries.set(parent, name, inode, generation);
+    return inode;
+  }
+
+  /** Attributes straight from the server. Throws what the application is to see. */
+  async fetchAttributes(inode: Inode, caller: Caller, operand: Operand = 'path'): Promise<Fattr3> {
+    let start = this.attributes.start();
+    const result = await this.redriver.run(inode, caller, (object) => {
+      start = this.attributes.start();
+      return this.nfs.call(GETATTR, { object }, caller);
+    });
+    if (result.status !== Status.OK) throw this.redriver.failure(result, [inode], caller, operand);
+    this.attributes.observe(inode, result.attributes, start);
+    if (inode.isRoot) this.#view = { ...this.#view, rootFsid: result.attributes.fsid };
+    return result.attributes;
+  }
+
+  /** Attributes from the cache while they are trusted, else from the server. */
+  async freshAttributes(inode: Inode, caller: Caller): Promise<Fattr3> {
+    if (inode.attributes !== undefined && this.attributes.isFresh(inode)) {
+      this.counters.attributes.hits++;
+      return inode.attributes;
+    }
+    this.counters.attributes.misses++;
+    return this.fetchAttributes(inode, caller);
+  }
+
+  /** The root's attributes, which came with the mount. */
+  adoptRoot(attributes: Fattr3, start: CallStart): void {
+    this.#view = { ...this.#view, rootFsid: attributes.fsid };
+    this.attributes.observe(this.inodes.root, attributes, start);
+  }
+
+  get rootFsid(): bigint {
+    return this.#view.rootFsid;
+  }
+
+  attributesReply(inode: Inode, attributes: Fattr3): AttributesReply {
+    const size = inode.writer?.sizeWith(attributes.size) ?? attributes.size;
+    // The name that a silly rename left is ours alone.
+    const nlink = inode.silly === undefined ? attributes.nlink : Math.max(0, attributes.nlink - 1);
+    return {
+      attributes: toFuseAttributes(attributes, this.#view, size, nlink),
+      attrValidMs: this.attributes.remaining(inode),
+    };
+  }
+
+  /** Also counts one reference of the kernel. */
+  entryReply(inode: Inode, attributes: Fattr3, entryValidMs: number): EntryReply {
+    this.inodes.hold(inode);
+    return {
+      nodeid: inode.nodeid,
+      generation: this.#generation,
+      entryValidMs,
+      ...this.attributesReply(inode, attributes),
+    };
+  }
+
+  /** How long the kernel may trust a name in `parent` that was learnt under `generation`. */
+  entryValidity(parent: Inode, generation: number, positive: boolean): number {
+    const { lookupCache } = this.config;
+    if (lookupCache === 'none' || (lookupCache === 'pos' && !positive)) return 0;
+    return parent.generation === generation ? this.attributes.remaining(parent) : 0;
+  }
+}
