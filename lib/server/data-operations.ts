@@ -1,0 +1,176 @@
+/** READ, WRITE, COMMIT. */
+import * as fs from 'node:fs';
+import { promisify } from 'node:util';
+import {
+  type CommitArguments,
+  type CommitResult,
+  type ReadArguments,
+  type ReadResult,
+  StableHow,
+  Status,
+  type WriteArguments,
+  type WriteResult,
+} from '../nfs3/index.js';
+import { MAY_READ, MAY_WRITE } from './access.js';
+import { requireData } from './attribute-operations.js';
+import type { Caller } from './callers.js';
+import { NfsError, statusOfErrno, statusOfError } from './errors.js';
+import { type FileStat, statDescriptor } from './file-stat.js';
+import type { Inode } from './inode.js';
+import type { OpenFile } from './open-files.js';
+import type { ExportedTree } from './tree.js';
+
+const fsync = promisify(fs.fsync);
+const fdatasync = promisify(fs.fdatasync);
+
+/** Below this a copy to or from the page cache takes less than the way to the thread pool and back. */
+const IN_POOL_FROM = 64 * 1024;
+const SETUID_SETGID = 0o6000;
+
+/** Attributes by the descriptor. Throws NFS3ERR_STALE when the file was removed under it. */
+function statOpen(tree: ExportedTree, file: OpenFile): FileStat {
+  const stat = statDescriptor(file.descriptor);
+  if (typeof stat === 'number') throw new NfsError(statusOfErrno(-stat));
+  if (stat.nlink === 0) {
+    tree.files.drop(file.inode);
+    throw new NfsError(Status.STALE);
+  }
+  return stat;
+}
+
+export async function read(tree: ExportedTree, args: ReadArguments, caller: Caller): Promise<ReadResult> {
+  let inode: Inode | undefined;
+  try {
+    inode = tree.table.get(args.file);
+    const file = tree.files.acquire(inode, 'read');
+    try {
+      const stat = statOpen(tree, file);
+      requireData(tree, caller, stat, file.descriptor, MAY_READ);
+      const size = Number(stat.size);
+      const limit = Math.min(args.count, tree.options.limits.rtmax, tree.faults.maxRead ?? args.count);
+      const wanted = Math.max(0, Math.min(limit, size - args.offset));
+      const data = Buffer.allocUnsafeSlow(wanted);
+      const count = await readFully(file.descriptor, data, args.offset);
+      // The size of after the read: a file that has grown meanwhile has not been read to its end.
+      const attributes = statOpen(tree, file);
+      const eof = BigInt(args.offset + count) >= attributes.size;
+      return { status: Status.OK, attributes, eof, data: data.subarray(0, count) };
+    } finally {
+      file.release();
+    }
+  } catch (error) {
+    return { status: statusOfError(error), attributes: tree.tryStat(inode) };
+  }
+}
+
+const readInPool = promisify(fs.read);
+
+async function readFully(descriptor: number, data: Buffer, offset: number): Promise<number> {
+  let done = 0;
+  while (done < data.length) {
+    const left = data.length - done;
+    const count =
+      left < IN_POOL_FROM
+        ? fs.readSync(descriptor, data, done, left, offset + done)
+        : (await readInPool(descriptor, data, done, left, offset + done)).bytesRead;
+    if (count === 0) break;
+    done += count;
+  }
+  return done;
+}
+
+export async function write(tree: ExportedTree, args: WriteArguments, caller: Caller): Promise<WriteResult> {
+  let inode: Inode | undefined;
+  let before: FileStat | undefined;
+  try {
+    inode = tree.table.get(args.file);
+    tree.requireWritable();
+    const file = tree.files.acquire(inode, 'write');
+    try {
+      // Writes to one file go one after the other, so that before and after belong to this one alone.
+      while (file.lastWrite !== undefined) await file.lastWrite;
+      before = statOpen(tree, file);
+      requireData(tree, caller, before, file.descriptor, MAY_WRITE);
+      const { wtmax } = tree.options.limits;
+      const data = args.data.subarray(0, Math.min(wtmax, tree.faults.maxWrite ?? wtmax));
+      if (args.stable === StableHow.UNSTABLE) {
+        tree.uncommitted.record(inode, file.descriptor, args.offset, data.length);
+      }
+      const count = await writeFully(file, data, args.offset);
+      if ((before.mode & SETUID_SETGID) !== 0 && caller.uid !== 0) clearSetIds(file.descriptor, before.mode);
+      if (args.stable !== StableHow.UNSTABLE) {
+        await (args.stable === StableHow.DATA_SYNC ? fdatasync : fsync)(file.descriptor);
+        tree.uncommitted.committed(inode);
+      }
+      const wcc = { before, after: statOpen(tree, file) };
+      return { status: Status.OK, wcc, count, committed: args.stable, verifier: tree.writeVerifier };
+    } finally {
+      file.release();
+    }
+  } catch (error) {
+    return { status: statusOfError(error), wcc: tree.wcc(inode, before) };
+  }
+}
+
+const writeInPool = promisify(fs.write) as (
+  descriptor: number,
+  data: Uint8Array,
+  start: number,
+  length: number,
+  offset: number,
+) => Promise<{ bytesWritten: number }>;
+
+/** Bytes written: fewer than wanted when the space ran out on the way. */
+async function writeFully(file: OpenFile, data: Uint8Array, offset: number): Promise<number> {
+  let done = 0;
+  while (done < data.length) {
+    const left = data.length - done;
+    try {
+      if (left < IN_POOL_FROM) done += fs.writeSync(file.descriptor, data, done, left, offset + done);
+      else {
+        const pending = writeInPool(file.descriptor, data, done, left, offset + done);
+        const settled = pending.then(
+          () => undefined,
+          () => undefined,
+        );
+        file.lastWrite = settled;
+        try {
+          done += (await pending).bytesWritten;
+        } finally {
+          if (file.lastWrite === settled) file.lastWrite = undefined;
+        }
+      }
+    } catch (error) {
+      if (done > 0) return done;
+      throw error;
+    }
+  }
+  return done;
+}
+
+/** As the kernel does for a writer without privilege: who changes a program must not lend out its owner's rights. */
+function clearSetIds(descriptor: number, mode: number): void {
+  const isGroupExecutable = (mode & 0o010) !== 0;
+  fs.fchmodSync(descriptor, mode & (isGroupExecutable ? ~SETUID_SETGID : ~0o4000) & 0o7777);
+}
+
+/** Makes the whole file stable, whatever range was asked for, as servers do. */
+export async function commit(tree: ExportedTree, args: CommitArguments): Promise<CommitResult> {
+  let inode: Inode | undefined;
+  let before: FileStat | undefined;
+  try {
+    inode = tree.table.get(args.file);
+    const verifier = tree.writeVerifier;
+    const file = tree.files.acquire(inode, 'read');
+    try {
+      before = statOpen(tree, file);
+      await fsync(file.descriptor);
+      tree.uncommitted.committed(inode);
+      return { status: Status.OK, wcc: { before, after: statOpen(tree, file) }, verifier };
+    } finally {
+      file.release();
+    }
+  } catch (error) {
+    return { status: statusOfError(error), wcc: tree.wcc(inode, before) };
+  }
+}

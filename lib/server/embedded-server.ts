@@ -1,0 +1,307 @@
+/**
+ * The embedded server: NFS version 3 and MOUNT version 3 on one TCP port, over a local directory. A convenience and
+ * a test bed. Owns its life: starting, stopping, restarting with or without what a crash would lose.
+ */
+import { randomBytes } from 'node:crypto';
+import { realpathSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { MOUNT_PROGRAM } from '../mount3/index.js';
+import { type ErrorStatus, type FileHandle, NFS_PROGRAM, Status } from '../nfs3/index.js';
+import { RpcServer } from '../rpc/server.js';
+import type { ServerCall, Verdict } from '../rpc/server-procedure.js';
+import { Callers } from './callers.js';
+import { ObjectMovedError } from './errors.js';
+import { type Fault, Faults, omit } from './faults.js';
+import { MountService } from './mount-service.js';
+import { nfsProcedures, type Operation, PROCEDURE_NAMES, type ProcedureName } from './operations.js';
+import { type EmbeddedServerOptions, type ResolvedOptions, resolveOptions } from './options.js';
+import { ExportedTree } from './tree.js';
+
+/** How often one operation looks for objects that are not where they were: RENAME has two directories. */
+const MAX_SEARCHES = 4;
+/** A record holds a WRITE's data, and its header. */
+const RECORD_OVERHEAD = 64 * 1024;
+
+export interface RestartOptions {
+  /** Every handle handed out so far becomes stale, as after a re-export. */
+  readonly newHandles?: boolean | undefined;
+  /** A crash: UNSTABLE writes without COMMIT are lost. Needs the option `undoUnstable`. */
+  readonly loseUncommitted?: boolean | undefined;
+}
+
+/** A call that a fault wants neither carried out nor answered. */
+class LostCallError extends Error {}
+
+export class EmbeddedServer {
+  /** Calls carried out, by procedure. */
+  readonly counters: Record<ProcedureName, number>;
+  readonly faults = new Faults();
+  readonly #callers: Callers;
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #verdicts = new WeakMap<ServerCall, Verdict>();
+  #options: ResolvedOptions;
+  #tree: ExportedTree;
+  #rpc: RpcServer | undefined;
+  #address: AddressInfo | undefined;
+
+  /** Rejects when the directory cannot be exported, or the port is taken, with a message for the user. */
+  static async start(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
+    const server = new EmbeddedServer(resolveOptions(options));
+    try {
+      await server.resume();
+    } catch (error) {
+      server.#tree.close();
+      throw error;
+    }
+    return server;
+  }
+
+  private constructor(options: ResolvedOptions) {
+    this.counters = Object.fromEntries(PROCEDURE_NAMES.map((name) => [name, 0])) as typeof this.counters;
+    this.#options = options;
+    this.#callers = new Callers(options);
+    this.#tree = this.#openTree();
+  }
+
+  get port(): number {
+    return this.#address?.port ?? this.#options.port;
+  }
+
+  /** Where it listens: "127.0.0.1". */
+  get address(): string {
+    return this.#address?.address ?? this.#options.host;
+  }
+
+  /** The name to mount: "/export" unless the options say otherwise. */
+  get exportName(): string {
+    return this.#options.exportName;
+  }
+
+  /** Whether the identities of callers count, as opposed to all acting as the server's user. */
+  get impersonating(): boolean {
+    return this.#callers.impersonating;
+  }
+
+  get rootHandle(): FileHandle {
+    return this.#tree.table.root.handle;
+  }
+
+  /** Eight bytes; a new value tells clients that uncommitted data may be lost. */
+  get writeVerifier(): string {
+    return this.#tree.writeVerifier;
+  }
+
+  set writeVerifier(verifier: string) {
+    if (verifier.length !== 8) throw new RangeError('a write verifier has eight bytes');
+    this.#tree.writeVerifier = verifier;
+  }
+
+  /** The RPC server, for its own hooks and counters; another one after every restart. */
+  get rpc(): RpcServer | undefined {
+    return this.#rpc;
+  }
+
+  resetCounters(): void {
+    for (const name of PROCEDURE_NAMES) this.counters[name] = 0;
+  }
+
+  /** Ends all connections and frees everything. */
+  async close(): Promise<void> {
+    await this.#stop();
+    this.#tree.close();
+  }
+
+  /**
+   * Stops as a crash does: connections are reset, what was not answered never will be. The port is refused until
+   * {@link resume}.
+   */
+  async pause(options: RestartOptions = {}): Promise<void> {
+    if (options.loseUncommitted === true && !this.#options.undoUnstable) {
+      throw new Error('the server keeps no before-images: start it with the option undoUnstable');
+    }
+    await this.#stop();
+    if (options.loseUncommitted === true) this.#loseUncommitted();
+    if (options.newHandles === true) this.#renewHandles();
+    this.#replaceTree();
+  }
+
+  /** Listens again, on the same port. */
+  async resume(): Promise<void> {
+    if (this.#rpc !== undefined) return;
+    const { host, limits, log } = this.#options;
+    const rpc = new RpcServer({
+      maxRecord: limits.wtmax + RECORD_OVERHEAD,
+      hooks: { after: (call) => this.#verdicts.get(call) },
+      onHandlerError: (call, error) => {
+        if (!(error instanceof LostCallError)) log(`${call.name} failed: ${String(error)}`);
+      },
+    });
+    rpc.register(
+      NFS_PROGRAM,
+      nfsProcedures((name, operation, args, call) => this.#dispatch(name, operation, args, call)),
+    );
+    const { exportName, path } = this.#options;
+    rpc.register(
+      MOUNT_PROGRAM,
+      new MountService({ exportName, path, log, tree: () => this.#currentTree() }).procedures(),
+    );
+    this.#address = await rpc.listen({ host, port: this.port });
+    this.#rpc = rpc;
+  }
+
+  /** Forgets what a server forgets when it is restarted: tables, verifier, replies; keeps the port. */
+  async restart(options: RestartOptions = {}): Promise<void> {
+    await this.pause(options);
+    await this.resume();
+  }
+
+  /** Exports another directory in place of this one, without ending connections. */
+  reexport(path: string): void {
+    this.#options = { ...this.#options, path: realpathSync(path) };
+    this.#replaceTree();
+  }
+
+  // ---- trees
+
+  #openTree(): ExportedTree {
+    const verifier = randomBytes(8).toString('latin1');
+    return new ExportedTree({ ...this.#options, callers: this.#callers }, verifier, this.faults);
+  }
+
+  #replaceTree(): void {
+    const old = this.#tree;
+    this.#tree = this.#openTree();
+    old.close();
+  }
+
+  /** The tree that MNT shows: if somebody put another directory in place of the exported one, that is it. */
+  #currentTree(): ExportedTree {
+    if (!this.#tree.table.isCurrent()) {
+      this.#options.log(`${this.#options.path} has been replaced: exporting it anew`);
+      this.#replaceTree();
+    }
+    return this.#tree;
+  }
+
+  #renewHandles(): void {
+    this.#options = { ...this.#options, handleGeneration: this.#options.handleGeneration + 1 };
+  }
+
+  #loseUncommitted(): void {
+    const { uncommitted, files } = this.#tree;
+    for (const inode of uncommitted.files) {
+      const file = files.acquire(inode, 'write');
+      uncommitted.undo(inode, file.descriptor);
+      file.release();
+    }
+  }
+
+  async #stop(): Promise<void> {
+    const rpc = this.#rpc;
+    this.#rpc = undefined;
+    if (rpc !== undefined) {
+      rpc.disconnectAll();
+      await rpc.close(0);
+    }
+    await Promise.allSettled([...this.#running]);
+  }
+
+  // ---- calls
+
+  #dispatch<Arguments, Result>(
+    name: ProcedureName,
+    operation: Operation<Arguments, Result>,
+    args: Arguments,
+    call: ServerCall,
+  ): Result | Promise<Result> {
+    this.counters[name] += 1;
+    if (!this.faults.isEmpty) {
+      const faults = this.faults.take(name, args);
+      if (faults.length > 0) return this.#serveWith(faults, name, operation, args, call);
+    }
+    return this.#serve(operation, args, call);
+  }
+
+  #serve<Arguments, Result>(
+    operation: Operation<Arguments, Result>,
+    args: Arguments,
+    call: ServerCall,
+  ): Result | Promise<Result> {
+    try {
+      const outcome = operation(this.#tree, args, this.#callers.identify(call.credential));
+      if (!(outcome instanceof Promise)) return outcome;
+      return this.#track(
+        outcome.catch((error: unknown) => this.#searchAndRepeat(operation, args, call, error)),
+      );
+    } catch (error) {
+      return this.#track(this.#searchAndRepeat(operation, args, call, error));
+    }
+  }
+
+  /** A crash waits for what is half done: it would otherwise be done after the restart. */
+  #track<T>(promise: Promise<T>): Promise<T> {
+    this.#running.add(promise);
+    const done = () => this.#running.delete(promise);
+    promise.then(done, done);
+    return promise;
+  }
+
+  /** `thrown` is what ended the first attempt: mostly that an object is not where it was. */
+  async #searchAndRepeat<Arguments, Result>(
+    operation: Operation<Arguments, Result>,
+    args: Arguments,
+    call: ServerCall,
+    thrown: unknown,
+  ): Promise<Result> {
+    let error = thrown;
+    for (let search = 0; search < MAX_SEARCHES && error instanceof ObjectMovedError; search++) {
+      const tree = this.#tree;
+      if (!(await tree.walk.find(error.handle))) break;
+      try {
+        return await operation(tree, args, this.#callers.identify(call.credential));
+      } catch (again) {
+        error = again;
+      }
+    }
+    if (error instanceof ObjectMovedError) return failure(Status.STALE) as Result;
+    this.#options.log(`internal error: ${error instanceof Error ? error.stack : String(error)}`);
+    return failure(Status.SERVERFAULT) as Result;
+  }
+
+  async #serveWith<Arguments, Result>(
+    faults: readonly Fault[],
+    name: ProcedureName,
+    operation: Operation<Arguments, Result>,
+    args: Arguments,
+    call: ServerCall,
+  ): Promise<Result> {
+    for (const { wait } of faults) await (typeof wait === 'function' ? wait() : wait);
+    const lose = faults.find((fault) => fault.lose !== undefined)?.lose;
+    if (lose !== undefined) this.#verdicts.set(call, lose === 'connection' ? 'disconnect' : 'drop');
+    if (lose === 'call') throw new LostCallError();
+    const status = faults.find((fault) => fault.status !== undefined)?.status;
+    let result = (
+      status === undefined ? await this.#serve(operation, args, call) : failure(status)
+    ) as Record<string, unknown>;
+    for (const fault of faults) {
+      result = omit(name, result, fault);
+      if (fault.alter !== undefined) result = fault.alter(result);
+    }
+    return result as Result;
+  }
+}
+
+const NO_WCC = { before: undefined, after: undefined };
+
+/** A failure of any procedure: each one's encoder takes the fields that it knows. */
+function failure(status: ErrorStatus): Record<string, unknown> {
+  return {
+    status,
+    attributes: undefined,
+    directoryAttributes: undefined,
+    wcc: NO_WCC,
+    directoryWcc: NO_WCC,
+    fromWcc: NO_WCC,
+    toWcc: NO_WCC,
+  };
+}

@@ -1,0 +1,5 @@
+/** The embedded NFSv3 server. */
+export { EmbeddedServer, type RestartOptions } from './embedded-server.js';
+export type { ActiveFault, Fault, Faults } from './faults.js';
+export type { ProcedureName } from './operations.js';
+export type { EmbeddedServerOptions } from './options.js';

@@ -1,0 +1,335 @@
+/**
+ * From file handles to objects. Owns the table of known inodes and the O_PATH descriptors of directories, and the
+ * rule that everything is reached from a directory's descriptor by one name, without following links, and checked
+ * to be the object that the handle means before it is used.
+ */
+import { closeSync, constants as fsConstants, readlinkSync, statfsSync } from 'node:fs';
+import { constants } from 'node:os';
+import { LRUCache } from 'lru-cache';
+import { type FileHandle, FileType, Status } from '../nfs3/index.js';
+import { check, NfsError, ObjectMovedError } from './errors.js';
+import { type FileStat, statAt, statDescriptor } from './file-stat.js';
+import { decodeHandle, encodeHandle, type Identity } from './handle.js';
+import { Inode } from './inode.js';
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  cString,
+  EMPTY_PATH,
+  generationAt,
+  hash32,
+  O_PATH,
+  openAt,
+} from './libc.js';
+
+const { ENAMETOOLONG, ENOENT, ENOTDIR, ELOOP } = constants.errno;
+const { O_DIRECTORY, O_NOFOLLOW } = fsConstants;
+const OVERLAYFS = 0x794c7630n;
+
+export interface InodeTableOptions {
+  /** The exported directory. */
+  readonly path: string;
+  /** Other handles for the same objects: another number for each generation. */
+  readonly handleGeneration: number;
+  /** Inodes kept in memory; the others are found again by walking the export. */
+  readonly maxInodes: number;
+  /** Directory descriptors kept open. */
+  readonly maxDirectories: number;
+  /** Milliseconds for which a directory seen inside the export is trusted to be there. */
+  readonly insideFor: number;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+}
+
+export class InodeTable {
+  readonly root: Inode;
+  readonly salt: number;
+  readonly #options: InodeTableOptions;
+  readonly #inodes: LRUCache<FileHandle, Inode>;
+  readonly #open: LRUCache<Inode, number>;
+  #evicted: number[] = [];
+  /** Of each file system met: whether birth times and generations can be trusted to stay the same. */
+  readonly #steadyIdentity = new Map<bigint, boolean>();
+  #closed = false;
+
+  /** Throws a system error when the directory cannot be opened, or is none. */
+  constructor(options: InodeTableOptions) {
+    this.#options = options;
+    this.#inodes = new LRUCache({ max: options.maxInodes });
+    this.#open = new LRUCache({
+      max: options.maxDirectories,
+      dispose: (descriptor, inode) => this.#retire(descriptor, inode),
+    });
+    const descriptor = check(openAt(AT_FDCWD, Buffer.from(`${options.path}\0`), O_PATH | O_DIRECTORY));
+    const stat = statDescriptor(descriptor);
+    if (typeof stat === 'number') throw new NfsError(Status.IO, `cannot stat ${options.path}`);
+    const identity = this.#identify(stat, descriptor, EMPTY_PATH, AT_EMPTY_PATH);
+    const unsalted = Buffer.from(encodeHandle(identity, options.handleGeneration), 'latin1');
+    this.salt = hash32(unsalted, 0, unsalted.length);
+    this.root = new Inode(encodeHandle(identity, this.salt), identity, true);
+    this.root.descriptor = descriptor;
+  }
+
+  /** Descriptors and all; handles of this table are not to be used any more. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#open.clear();
+    this.#closeEvicted();
+    closeSync(this.root.descriptor);
+    this.root.descriptor = -1;
+    this.#inodes.clear();
+  }
+
+  /** Whether the path still leads to the directory that was exported, or was replaced by another one. */
+  isCurrent(): boolean {
+    const descriptor = openAt(AT_FDCWD, Buffer.from(`${this.#options.path}\0`), O_PATH | O_DIRECTORY);
+    if (descriptor < 0) return false;
+    const stat = statDescriptor(descriptor);
+    closeSync(descriptor);
+    return typeof stat !== 'number' && stat.fileid === this.root.fileid && stat.fsid === this.root.fsid;
+  }
+
+  /**
+   * The inode of a handle. Throws NFS3ERR_BADHANDLE for bytes that were never a handle, NFS3ERR_STALE for a
+   * handle of another export or generation, and ObjectMovedError where the object has to be looked for.
+   */
+  get(handle: FileHandle): Inode {
+    const known = this.#inodes.get(handle);
+    if (known !== undefined) return known;
+    if (handle === this.root.handle) return this.root;
+    const identity = decodeHandle(handle);
+    if (identity === undefined) throw new NfsError(Status.BADHANDLE);
+    if (identity.salt !== this.salt) throw new NfsError(Status.STALE);
+    throw new ObjectMovedError(handle);
+  }
+
+  /** As {@link get}, for those who ask without wanting an answer. */
+  peek(handle: FileHandle): Inode | undefined {
+    return handle === this.root.handle ? this.root : this.#inodes.peek(handle);
+  }
+
+  /**
+   * Remembers that the object with these attributes was seen under this name, in the directory that `descriptor`
+   * stands for.
+   */
+  intern(stat: FileStat, directory: Inode, descriptor: number, name: string, cName: Uint8Array): Inode {
+    const identity = this.#identify(stat, descriptor, cName, 0);
+    const handle = encodeHandle(identity, this.salt);
+    if (handle === this.root.handle) return this.root;
+    let inode = this.#inodes.get(handle);
+    if (inode === undefined) {
+      inode = new Inode(handle, identity, stat.type === FileType.DIR);
+      this.#inodes.set(handle, inode);
+    }
+    inode.addLink(directory, name, stat.nlink);
+    return inode;
+  }
+
+  /** After a removal: the name no longer leads to the inode. */
+  unlinked(inode: Inode, directory: Inode, name: string): void {
+    inode.removeLink(directory, name);
+    if (inode.links.length > 0) return;
+    this.#inodes.delete(inode.handle);
+    this.#open.delete(inode);
+  }
+
+  /**
+   * An O_PATH descriptor of the directory, valid until the caller returns to the event loop. Throws
+   * NFS3ERR_NOTDIR, or as {@link get} does.
+   */
+  openDirectory(inode: Inode): number {
+    if (!inode.isDirectory) throw new NfsError(Status.NOTDIR);
+    if (inode === this.root) return inode.descriptor;
+    const known = this.#open.get(inode);
+    if (known !== undefined) {
+      this.#checkInside(inode);
+      return known;
+    }
+    const link = inode.links[0];
+    if (link === undefined) throw new ObjectMovedError(inode.handle);
+    const parent = this.openDirectory(link.directory);
+    const result = openAt(parent, cString(link.name), O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    if (result === -ENOENT || result === -ENOTDIR || result === -ELOOP) {
+      throw new ObjectMovedError(inode.handle);
+    }
+    const descriptor = check(result);
+    const stat = statDescriptor(descriptor);
+    if (typeof stat === 'number' || !this.#is(inode, stat, descriptor, EMPTY_PATH, AT_EMPTY_PATH)) {
+      closeSync(descriptor);
+      throw new ObjectMovedError(inode.handle);
+    }
+    inode.descriptor = descriptor;
+    this.#open.set(inode, descriptor);
+    this.#checkInside(inode);
+    return descriptor;
+  }
+
+  /** Attributes of the object, checked to be the one meant. Throws as {@link openDirectory} and {@link get} do. */
+  stat(inode: Inode): FileStat {
+    if (inode.isDirectory) {
+      const stat = statDescriptor(this.openDirectory(inode));
+      if (typeof stat === 'number') throw new NfsError(Status.IO);
+      // A removed directory lives on as long as a descriptor does.
+      if (stat.nlink === 0) {
+        this.#inodes.delete(inode.handle);
+        this.#open.delete(inode);
+        throw new NfsError(Status.STALE);
+      }
+      return stat;
+    }
+    return this.locate(inode).stat;
+  }
+
+  /** Where a non-directory is now: a directory's descriptor (valid as above), a name in it, and the attributes. */
+  locate(inode: Inode): { directory: number; name: Buffer; stat: FileStat } {
+    for (let i = inode.links.length - 1; i >= 0; i--) {
+      const link = inode.links[i];
+      if (link === undefined) continue;
+      const directory = this.#tryOpen(link.directory);
+      if (directory === undefined) continue;
+      const name = cString(link.name);
+      const stat = statAt(directory, name);
+      if (typeof stat !== 'number' && this.#is(inode, stat, directory, name, 0)) {
+        return { directory, name, stat };
+      }
+    }
+    throw new ObjectMovedError(inode.handle);
+  }
+
+  #tryOpen(directory: Inode): number | undefined {
+    try {
+      return this.openDirectory(directory);
+    } catch (error) {
+      if (error instanceof ObjectMovedError || error instanceof NfsError) return undefined;
+      throw error;
+    }
+  }
+
+  /** A new O_PATH descriptor of the object, to be closed by the caller, and its attributes. */
+  pin(inode: Inode): { descriptor: number; stat: FileStat } {
+    if (inode.isDirectory) {
+      const stat = this.stat(inode);
+      return { descriptor: check(openAt(inode.descriptor, cString('.'), O_PATH)), stat };
+    }
+    const { directory, name } = this.locate(inode);
+    const descriptor = openAt(directory, name, O_PATH | O_NOFOLLOW);
+    if (descriptor === -ENOENT) throw new ObjectMovedError(inode.handle);
+    check(descriptor);
+    const stat = statDescriptor(descriptor);
+    if (typeof stat !== 'number' && this.#is(inode, stat, descriptor, EMPTY_PATH, AT_EMPTY_PATH)) {
+      return { descriptor, stat };
+    }
+    closeSync(descriptor);
+    throw new ObjectMovedError(inode.handle);
+  }
+
+  /** Whether the attributes, found at this place, are those of the object that the identity means. */
+  matches(identity: Identity, stat: FileStat, directory: number, path: Uint8Array): boolean {
+    return this.#is(identity, stat, directory, path, 0);
+  }
+
+  #is(identity: Identity, stat: FileStat, directory: number, path: Uint8Array, flags: number): boolean {
+    if (identity.fileid !== stat.fileid || identity.fsid !== stat.fsid) return false;
+    if (!this.#isSteady(stat.fsid, directory)) return true;
+    return (
+      identity.birthSeconds === stat.birthSeconds &&
+      identity.birthNanoseconds === stat.birthNanoseconds &&
+      identity.generation === generationAt(directory, path, flags)
+    );
+  }
+
+  #identify(stat: FileStat, directory: number, path: Uint8Array, flags: number): Identity {
+    const { fsid, fileid } = stat;
+    if (!this.#isSteady(fsid, directory)) {
+      return { fsid, fileid, birthSeconds: 0, birthNanoseconds: 0, generation: 0 };
+    }
+    const { birthSeconds, birthNanoseconds } = stat;
+    const generation = generationAt(directory, path, flags);
+    return { fsid, fileid, birthSeconds, birthNanoseconds, generation };
+  }
+
+  /**
+   * Overlayfs gives an object the birth time and the handle of the layer it is in, and both change when it is
+   * copied up for its first write: there, the inode number alone is its identity.
+   */
+  #isSteady(fsid: bigint, directory: number): boolean {
+    let steady = this.#steadyIdentity.get(fsid);
+    if (steady === undefined) {
+      steady = BigInt(statfsSync(`/proc/self/fd/${directory}`).type) !== OVERLAYFS;
+      this.#steadyIdentity.set(fsid, steady);
+    }
+    return steady;
+  }
+
+  /**
+   * A descriptor goes with its directory, also when a local process moves it out of the export: then it must not
+   * be used any more. Throws NFS3ERR_STALE.
+   */
+  #checkInside(inode: Inode): void {
+    const now = this.#options.now();
+    if (now - inode.insideAt <= this.#options.insideFor) return;
+    this.confine(inode);
+    inode.insideAt = now;
+  }
+
+  /** Throws NFS3ERR_STALE unless the directory, whose descriptor is open, is below the root at this moment. */
+  confine(inode: Inode): void {
+    if (inode === this.root || this.#isInside(inode.descriptor)) return;
+    this.#open.delete(inode);
+    throw new NfsError(Status.STALE);
+  }
+
+  #isInside(descriptor: number): boolean {
+    const root = pathOf(this.root.descriptor);
+    const path = pathOf(descriptor);
+    if (root === undefined || path === undefined) return this.#climbsToRoot(descriptor);
+    return root.length === 1 || (path.startsWith(root) && path[root.length] === '/');
+  }
+
+  /** For paths that are too long to be told: goes up until the root of the export, or of the machine. */
+  #climbsToRoot(start: number): boolean {
+    const up = cString('..');
+    let descriptor = check(openAt(start, cString('.'), O_PATH));
+    let last = statDescriptor(descriptor);
+    for (;;) {
+      const parent = openAt(descriptor, up, O_PATH | O_DIRECTORY);
+      closeSync(descriptor);
+      descriptor = check(parent);
+      const stat = statDescriptor(descriptor);
+      const isRoot =
+        typeof stat !== 'number' && stat.fileid === this.root.fileid && stat.fsid === this.root.fsid;
+      const isTop =
+        typeof stat === 'number' ||
+        (typeof last !== 'number' && stat.fileid === last.fileid && stat.fsid === last.fsid);
+      if (isRoot || isTop) {
+        closeSync(descriptor);
+        return isRoot;
+      }
+      last = stat;
+    }
+  }
+
+  #retire(descriptor: number, inode: Inode): void {
+    inode.descriptor = -1;
+    inode.insideAt = Number.NEGATIVE_INFINITY;
+    // Whoever was handed the number a moment ago may still use it: close it when the event loop comes around.
+    if (this.#evicted.push(descriptor) === 1) setImmediate(() => this.#closeEvicted());
+  }
+
+  #closeEvicted(): void {
+    const descriptors = this.#evicted;
+    this.#evicted = [];
+    for (const descriptor of descriptors) closeSync(descriptor);
+  }
+}
+
+/** The kernel's own idea of where an open file is, one character per byte; undefined when it is too long. */
+function pathOf(descriptor: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${descriptor}`, 'latin1');
+  } catch (error) {
+    if (error instanceof Error && 'errno' in error && error.errno === -ENAMETOOLONG) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,120 @@
+/** The MOUNT side: which paths may be mounted, and the list of who has. */
+
+import { mountProcedures } from '../mount3/index.js';
+import { MNTPATHLEN, type MountResult, MountStatus } from '../mount3/types.js';
+import { FileType, Status } from '../nfs3/index.js';
+import { AuthFlavor } from '../rpc/credential.js';
+import { handle, type ServerProcedure } from '../rpc/server-procedure.js';
+import { NfsError, ObjectMovedError } from './errors.js';
+import { statAt } from './file-stat.js';
+import { parseName } from './names.js';
+import type { ExportedTree } from './tree.js';
+
+/** The list is for people to look at; a client that forgets to unmount must not make it grow. */
+const MAX_MOUNTS = 1024;
+
+export interface MountServiceOptions {
+  /** The name under which the directory is offered, besides "/" and its own path. */
+  readonly exportName: string;
+  /** The exported directory's path on this machine. */
+  readonly path: string;
+  /** The tree in service; opens it anew when the directory has been replaced. */
+  readonly tree: () => ExportedTree;
+  readonly log: (line: string) => void;
+}
+
+interface Mount {
+  readonly host: string;
+  readonly path: string;
+}
+
+export class MountService {
+  readonly #options: MountServiceOptions;
+  readonly #mounts = new Map<string, Mount>();
+
+  constructor(options: MountServiceOptions) {
+    this.#options = options;
+  }
+
+  /** For RpcServer.register. */
+  procedures(): ServerProcedure[] {
+    const { MNT, DUMP, UMNT, UMNTALL, EXPORT } = mountProcedures;
+    const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
+    return [
+      handle(MNT, (path, call) => this.#mount(textOf(path), call.remoteAddress)),
+      handle(DUMP, () =>
+        [...this.#mounts.values()].map(({ host, path }) => ({
+          hostname: bytes(host),
+          directory: bytes(path),
+        })),
+      ),
+      handle(UMNT, (path, call) => {
+        this.#mounts.delete(`${call.remoteAddress} ${textOf(path)}`);
+        return undefined;
+      }),
+      handle(UMNTALL, (_, call) => {
+        for (const [key, { host }] of this.#mounts) if (host === call.remoteAddress) this.#mounts.delete(key);
+        return undefined;
+      }),
+      handle(EXPORT, () => [{ directory: Buffer.from(this.#options.exportName), groups: [] }]),
+    ];
+  }
+
+  #mount(path: string, host: string): MountResult {
+    const result = this.#resolve(path);
+    const how = result.status === MountStatus.OK ? 'mounted' : `was refused (status ${result.status})`;
+    this.#options.log(`${host} ${how} ${Buffer.from(path, 'latin1').toString()}`);
+    if (result.status === MountStatus.OK) {
+      this.#mounts.set(`${host} ${path}`, { host, path });
+      const [oldest] = this.#mounts.keys();
+      if (this.#mounts.size > MAX_MOUNTS && oldest !== undefined) this.#mounts.delete(oldest);
+    }
+    return result;
+  }
+
+  #resolve(path: string): MountResult {
+    if (path.length > MNTPATHLEN) return { status: MountStatus.NAMETOOLONG };
+    const names = this.#below(path);
+    if (names === undefined) return { status: MountStatus.NOENT };
+    try {
+      const { table } = this.#options.tree();
+      let inode = table.root;
+      for (const component of names) {
+        const name = parseName(Buffer.from(component, 'latin1'), Status.ACCES);
+        const descriptor = table.openDirectory(inode);
+        const stat = statAt(descriptor, name.cString);
+        if (typeof stat === 'number') return { status: MountStatus.NOENT };
+        // Links are the client's to follow, not ours: they could lead anywhere.
+        if (stat.type !== FileType.DIR) return { status: MountStatus.NOTDIR };
+        inode = table.intern(stat, inode, descriptor, name.text, name.cString);
+      }
+      const flavors = [AuthFlavor.SYS, AuthFlavor.NONE];
+      return { status: MountStatus.OK, grant: { handle: inode.handle, flavors } };
+    } catch (error) {
+      if (error instanceof ObjectMovedError) return { status: MountStatus.NOENT };
+      if (!(error instanceof NfsError)) throw error;
+      return { status: error.status === Status.ACCES ? MountStatus.ACCES : MountStatus.NOENT };
+    }
+  }
+
+  /** The components of a path below the exported directory; undefined when it is not below. */
+  #below(path: string): string[] | undefined {
+    const components = split(path);
+    for (const prefix of [this.#options.exportName, this.#options.path].map(bytesOf).map(split)) {
+      if (prefix.every((name, i) => components[i] === name)) return components.slice(prefix.length);
+    }
+    return path.startsWith('/') || path === '' ? components : undefined;
+  }
+}
+
+function textOf(path: Uint8Array): string {
+  return Buffer.from(path).toString('latin1');
+}
+
+function bytesOf(path: string): string {
+  return Buffer.from(path).toString('latin1');
+}
+
+function split(path: string): string[] {
+  return path.split('/').filter((name) => name !== '');
+}

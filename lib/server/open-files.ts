@@ -1,0 +1,129 @@
+/**
+ * Open descriptors of regular files, kept from one READ or WRITE to the next. Owns them: none is closed while an
+ * operation uses it. They are opened with the server's own privileges; who may use them is checked per call.
+ */
+import { chmodSync, closeSync, constants } from 'node:fs';
+import { constants as osConstants } from 'node:os';
+import { LRUCache } from 'lru-cache';
+import { type FileHandle, FileType, Status } from '../nfs3/index.js';
+import { check, NfsError } from './errors.js';
+import { type FileStat, statDescriptor } from './file-stat.js';
+import type { Inode } from './inode.js';
+import type { InodeTable } from './inode-table.js';
+import { AT_FDCWD, cString, openAt } from './libc.js';
+
+const { O_RDONLY, O_RDWR, O_WRONLY } = constants;
+
+export class OpenFile {
+  /** Operations that hold the descriptor at this moment. */
+  users = 0;
+  /** Not in the cache any more: closed by the last user. */
+  evicted = false;
+  /** The last write that was begun in the thread pool, so that the next one waits for it. */
+  lastWrite: Promise<unknown> | undefined;
+
+  constructor(
+    readonly inode: Inode,
+    readonly descriptor: number,
+    readonly readable: boolean,
+    readonly writable: boolean,
+  ) {}
+
+  /** Pairs with the acquisition. */
+  release(): void {
+    this.users -= 1;
+    if (this.evicted && this.users === 0) closeSync(this.descriptor);
+  }
+
+  evict(): void {
+    if (this.evicted) return;
+    this.evicted = true;
+    if (this.users === 0) closeSync(this.descriptor);
+  }
+}
+
+export class OpenFiles {
+  readonly #table: InodeTable;
+  readonly #readOnly: boolean;
+  readonly #files: LRUCache<FileHandle, OpenFile>;
+
+  constructor(table: InodeTable, max: number, readOnly: boolean) {
+    this.#table = table;
+    this.#readOnly = readOnly;
+    this.#files = new LRUCache({ max, dispose: (file) => file.evict() });
+  }
+
+  get size(): number {
+    return this.#files.size;
+  }
+
+  close(): void {
+    this.#files.clear();
+  }
+
+  /** Attributes by way of an open descriptor; undefined when there is none, or the file was removed. */
+  stat(inode: Inode): FileStat | undefined {
+    const file = this.#files.get(inode.handle);
+    if (file === undefined) return undefined;
+    const stat = statDescriptor(file.descriptor);
+    return typeof stat === 'number' || stat.nlink === 0 ? undefined : stat;
+  }
+
+  /**
+   * The open file for reading or writing, to be given back with release(). Throws NFS3ERR_ISDIR or NFS3ERR_INVAL
+   * for what is no regular file, and as InodeTable.get does.
+   */
+  acquire(inode: Inode, need: 'read' | 'write'): OpenFile {
+    let file = this.#files.get(inode.handle);
+    if (file === undefined || !(need === 'read' ? file.readable : file.writable)) {
+      file = this.#open(inode, need);
+      this.#files.set(inode.handle, file);
+    }
+    file.users += 1;
+    return file;
+  }
+
+  /** Takes over the descriptor, open for reading and writing, of a file just created. */
+  adopt(inode: Inode, descriptor: number): void {
+    this.#files.set(inode.handle, new OpenFile(inode, descriptor, true, true));
+  }
+
+  /** The file is gone, or somebody must not find it open. */
+  drop(inode: Inode): void {
+    this.#files.delete(inode.handle);
+  }
+
+  #open(inode: Inode, need: 'read' | 'write'): OpenFile {
+    const { descriptor: pin, stat } = this.#table.pin(inode);
+    try {
+      if (stat.type === FileType.DIR) throw new NfsError(Status.ISDIR);
+      if (stat.type !== FileType.REG) throw new NfsError(Status.INVAL);
+      const path = `/proc/self/fd/${pin}`;
+      const cPath = cString(path);
+      const least = need === 'read' ? O_RDONLY : O_WRONLY;
+      let result = this.#readOnly ? -osConstants.errno.EROFS : openAt(AT_FDCWD, cPath, O_RDWR);
+      if (result >= 0) return new OpenFile(inode, result, true, true);
+      result = openAt(AT_FDCWD, cPath, least);
+      if (result === -osConstants.errno.EACCES && stat.uid === process.geteuid?.()) {
+        result = this.#openDespiteMode(path, cPath, stat.mode, least);
+      }
+      return new OpenFile(inode, check(result), least === O_RDONLY, least === O_WRONLY);
+    } finally {
+      closeSync(pin);
+    }
+  }
+
+  /**
+   * A file that its owner has open stays usable when its mode no longer allows opening it (a new file with mode
+   * 0444, say). NFS has no open, so servers let the owner through (RFC 1813 4.4); without privileges that takes a
+   * moment with another mode.
+   */
+  #openDespiteMode(path: string, cPath: Buffer, mode: number, flags: number): number {
+    chmodSync(path, mode | 0o600);
+    try {
+      return openAt(AT_FDCWD, cPath, flags);
+    } finally {
+      chmodSync(path, mode);
+    }
+  }
+}

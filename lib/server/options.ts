@@ -1,0 +1,103 @@
+/** What the embedded server can be told, and what it does when it is not. */
+import { realpathSync, statSync } from 'node:fs';
+import type { CallersOptions } from './callers.js';
+import type { TreeOptions } from './tree.js';
+
+export interface EmbeddedServerOptions {
+  /** The directory to export. */
+  readonly path: string;
+  /** 0, the default: any free port. */
+  readonly port?: number | undefined;
+  /** Address to listen on; 127.0.0.1 unless told otherwise. */
+  readonly host?: string | undefined;
+  /** The name to mount the directory by; "/export" by default. */
+  readonly exportName?: string | undefined;
+  readonly readOnly?: boolean | undefined;
+  /**
+   * Treat root of the clients as the anonymous user. By default only when listening beyond the loopback interface,
+   * where not every caller's root is this machine's. Of use only to a server that runs as root.
+   */
+  readonly rootSquash?: boolean | undefined;
+  /** Treat everybody as the anonymous user. */
+  readonly allSquash?: boolean | undefined;
+  readonly anonymousUid?: number | undefined;
+  readonly anonymousGid?: number | undefined;
+  /** What FSINFO tells clients, in bytes. */
+  readonly limits?: Partial<TreeOptions['limits']> | undefined;
+  /** fsync the directory after every change in it. Off by default: then only files are crash-safe. */
+  readonly syncDirectories?: boolean | undefined;
+  /** Objects and descriptors kept in memory. */
+  readonly maxInodes?: number | undefined;
+  readonly maxDirectories?: number | undefined;
+  readonly maxOpenFiles?: number | undefined;
+  /** Names cached of directories that are being listed. */
+  readonly maxListedEntries?: number | undefined;
+  /** Names looked at in search of an object that a local process has moved. */
+  readonly maxWalkedEntries?: number | undefined;
+  /** Another number makes other handles of the same objects. */
+  readonly handleGeneration?: number | undefined;
+  /** Keep what UNSTABLE writes overwrite, so that restart({ loseUncommitted: true }) can lose them. */
+  readonly undoUnstable?: boolean | undefined;
+  /** Milliseconds for which a directory seen inside the export is trusted to be there. */
+  readonly insideFor?: number | undefined;
+  /** Milliseconds, monotonic. */
+  readonly now?: (() => number) | undefined;
+  readonly log?: ((line: string) => void) | undefined;
+}
+
+export interface ResolvedOptions extends Omit<TreeOptions, 'callers'>, CallersOptions {
+  readonly port: number;
+  readonly host: string;
+  readonly exportName: string;
+}
+
+const NOBODY = 65534;
+const MiB = 1024 * 1024;
+
+/** Throws an Error that tells what is wrong with the directory or the name. */
+export function resolveOptions(options: EmbeddedServerOptions): ResolvedOptions {
+  const host = options.host ?? '127.0.0.1';
+  const exportName = options.exportName ?? '/export';
+  if (!exportName.startsWith('/')) {
+    throw new Error(`the name of an export is a path that begins with "/", not "${exportName}"`);
+  }
+  return {
+    path: existingDirectory(options.path),
+    port: options.port ?? 0,
+    host,
+    exportName,
+    readOnly: options.readOnly ?? false,
+    rootSquash: options.rootSquash ?? !isLoopback(host),
+    allSquash: options.allSquash ?? false,
+    anonymousUid: options.anonymousUid ?? NOBODY,
+    anonymousGid: options.anonymousGid ?? NOBODY,
+    limits: { rtmax: MiB, rtpref: MiB, wtmax: MiB, wtpref: MiB, dtpref: MiB / 16, ...options.limits },
+    syncDirectories: options.syncDirectories ?? false,
+    maxInodes: options.maxInodes ?? 262_144,
+    maxDirectories: options.maxDirectories ?? 512,
+    maxOpenFiles: options.maxOpenFiles ?? 256,
+    maxListedEntries: options.maxListedEntries ?? 2_000_000,
+    maxWalkedEntries: options.maxWalkedEntries ?? 2_000_000,
+    handleGeneration: options.handleGeneration ?? 0,
+    undoUnstable: options.undoUnstable ?? false,
+    insideFor: options.insideFor ?? 1000,
+    now: options.now ?? (() => performance.now()),
+    log: options.log ?? (() => {}),
+  };
+}
+
+/** Without symbolic links, so that the export stays the directory that it was at the start. */
+function existingDirectory(path: string): string {
+  let real: string;
+  try {
+    real = realpathSync(path);
+  } catch (cause) {
+    throw new Error(`cannot export ${path}: there is no such directory`, { cause });
+  }
+  if (!statSync(real).isDirectory()) throw new Error(`cannot export ${path}: it is not a directory`);
+  return real;
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\./.test(host);
+}
