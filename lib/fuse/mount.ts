@@ -11,6 +11,7 @@ import { escapeOption, fusermountMount, fusermountUnmount } from './fusermount.j
 import { MountFlag, mount, UmountFlag, unmount } from './libc.js';
 import { deviceError, MountError, mountCallError } from './mount-error.js';
 import { type MountEntry, mountAt, readMountinfo } from './mountinfo.js';
+import { probe } from './probe.js';
 
 /** The file system's type in /proc/mounts. */
 export const FILE_SYSTEM_TYPE = 'fuse.nfs-fuse';
@@ -105,8 +106,7 @@ export async function unmountKernel(
   if (before === undefined) return;
   if (!before.type.startsWith('fuse'))
     throw new MountError('not-mounted', `${mountpoint} is mounted, but not through FUSE (${before.type})`);
-  const wanted = options.method ?? 'auto';
-  if (wanted === 'fusermount' || (wanted === 'auto' && !mayMount() && process.geteuid?.() !== 0))
+  if (chooseMethod(options.method) === 'fusermount')
     return fusermountUnmount(mountpoint, options.lazy === true);
   let flags: number = UmountFlag.NOFOLLOW;
   if (options.lazy === true) flags |= UmountFlag.DETACH;
@@ -133,6 +133,12 @@ export async function listMounts(): Promise<MountEntry[]> {
   return (await readMountinfo()).filter((entry) => entry.type === FILE_SYSTEM_TYPE);
 }
 
+/** Root without the capability takes the direct way too: the setuid helper could do no more for it. */
+function chooseMethod(wanted: MountMethod | undefined): 'direct' | 'fusermount' {
+  if (wanted !== undefined && wanted !== 'auto') return wanted;
+  return mayMount() || process.geteuid?.() === 0 ? 'direct' : 'fusermount';
+}
+
 /** Whether this process has CAP_SYS_ADMIN in its user namespace. */
 function mayMount(): boolean {
   const CAP_SYS_ADMIN = 21n;
@@ -154,16 +160,13 @@ function checkOptions(options: MountOptions): void {
     throw new MountError('bad-option', `max_read must be a whole number of at least 4096, not ${maxRead}`);
 }
 
-/** The last component is left as it is if it cannot be looked at: it may be a dead mount. */
+/** Without symbolic links, and without a request to whatever may be mounted there: it may be dead or hung. */
 async function resolveMountpoint(path: string): Promise<string> {
   const absolute = resolve(path);
   try {
-    return await realpath(absolute);
-  } catch (error) {
-    if (!isDead(error)) throw mountpointError(absolute, error);
-  }
-  try {
-    return join(await realpath(dirname(absolute)), basename(absolute));
+    const inParent = join(await realpath(dirname(absolute)), basename(absolute));
+    if (mountAt(await readMountinfo(), inParent) !== undefined) return inParent;
+    return await realpath(inParent);
   } catch (error) {
     throw mountpointError(absolute, error);
   }
@@ -172,33 +175,39 @@ async function resolveMountpoint(path: string): Promise<string> {
 /** Checks that `mountpoint` can be mounted on, and clears away what a killed process of ours left there. */
 async function prepareMountpoint(mountpoint: string, source: string): Promise<void> {
   for (let layer = 0; layer < MAX_DEAD_LAYERS; layer++) {
-    try {
-      const found = await stat(mountpoint);
-      if (!found.isDirectory())
-        throw new MountError('mountpoint-not-directory', `the mount point ${mountpoint} is not a directory`);
-      const entry = mountAt(await readMountinfo(), mountpoint);
+    const entry = mountAt(await readMountinfo(), mountpoint);
+    const state = entry?.type.startsWith('fuse') === true ? await probe(mountpoint) : 'alive';
+    if (state === 'alive') {
       if (entry?.type === FILE_SYSTEM_TYPE && entry.source.equals(Buffer.from(source)))
         throw new MountError('already-mounted', `${source} is already mounted on ${mountpoint}`);
-      return;
-    } catch (error) {
-      if (!isDead(error)) throw mountpointError(mountpoint, error);
-      const entry = mountAt(await readMountinfo(), mountpoint);
-      if (entry?.type !== FILE_SYSTEM_TYPE)
-        throw new MountError(
-          'mountpoint-dead',
-          `${mountpoint} is a dead mount of ${entry === undefined ? 'something not visible here' : entry.type}`,
-          `unmount it first (umount -l ${mountpoint})`,
-        );
-      await unmountKernel(mountpoint, { lazy: true });
+      return checkDirectory(mountpoint);
     }
+    if (entry === undefined) break;
+    const from = `${entry.source.toString()} (${entry.type})`;
+    if (state === 'silent')
+      throw new MountError(
+        'already-mounted',
+        `${from} is already mounted on ${mountpoint} and does not answer`,
+        'unmount it first',
+      );
+    if (entry.type !== FILE_SYSTEM_TYPE)
+      throw new MountError(
+        'mountpoint-dead',
+        `${mountpoint} is a dead mount of ${from}`,
+        `unmount it first (umount -l ${mountpoint})`,
+      );
+    await unmountKernel(mountpoint, { lazy: true });
   }
   throw new MountError('mountpoint-dead', `${mountpoint} holds too many dead mounts`);
 }
 
-/** The server of the mount at the path is gone: not connected, or aborted. */
-function isDead(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException).code;
-  return code === 'ENOTCONN' || code === 'ECONNABORTED';
+async function checkDirectory(mountpoint: string): Promise<void> {
+  try {
+    if ((await stat(mountpoint)).isDirectory()) return;
+  } catch (error) {
+    throw mountpointError(mountpoint, error);
+  }
+  throw new MountError('mountpoint-not-directory', `the mount point ${mountpoint} is not a directory`);
 }
 
 function mountpointError(mountpoint: string, error: unknown): MountError {

@@ -151,6 +151,10 @@ export class FuseSession implements ChannelHandler, Responder {
    * and the mount point stays behind, dead, until it is unmounted.
    */
   abort(): void {
+    if (this.#end !== undefined) return;
+    // A notification may wait in the kernel for a page or name that one of these holds, and so keep the
+    // descriptor from being closed.
+    for (const request of this.#inFlight.values()) this.sendError(request, Errno.ECONNABORTED);
     this.ended('aborted');
   }
 

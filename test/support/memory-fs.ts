@@ -109,6 +109,7 @@ export class MemoryFileSystem implements FuseOperations {
   }
 
   lookup(_ctx: RequestContext, parent: number, name: Buffer): MaybePromise<EntryReply | NegativeEntryReply> {
+    checkName(name);
     const child = this.node(parent).children.get(name.toString('latin1'));
     if (child === undefined) throw new FuseError(Errno.ENOENT);
     return this.entry(child);
@@ -443,6 +444,7 @@ export class MemoryFileSystem implements FuseOperations {
   }
 
   #create(ctx: RequestContext, parent: number, name: Buffer, mode: number): MemoryNode {
+    checkName(name);
     const directory = this.node(parent);
     const key = name.toString('latin1');
     if (directory.children.has(key)) throw new FuseError(Errno.EEXIST);
@@ -477,6 +479,11 @@ export class MemoryFileSystem implements FuseOperations {
 
 function isDirectory(node: MemoryNode): boolean {
   return (node.mode & S_IFMT) === S_IFDIR;
+}
+
+/** The kernel itself passes names of up to 4095 bytes through FUSE. */
+function checkName(name: Buffer): void {
+  if (name.length > 255) throw new FuseError(Errno.ENAMETOOLONG);
 }
 
 function currentTime(): FuseTime {

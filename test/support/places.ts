@@ -84,7 +84,9 @@ async function seat(): Promise<UserSeat> {
   chownSync(folder, owner.uid, owner.gid);
   const restore = changeMode('/dev/fuse', 0o666);
   const product = await productFor(owner.uid);
-  const environment = ['env', '-u', 'XDG_RUNTIME_DIR', '-u', 'TMPDIR', `HOME=${folder}`, `USER=${USER}`];
+  // NODE_OPTIONS: tap has every Node process write into a folder that is not this user's.
+  const unset = ['XDG_RUNTIME_DIR', 'TMPDIR', 'NODE_OPTIONS'].flatMap((name) => ['-u', name]);
+  const environment = ['env', ...unset, `HOME=${folder}`, `USER=${USER}`];
   const user = ['setpriv', `--reuid=${owner.uid}`, `--regid=${owner.gid}`, '--clear-groups'];
   return {
     owner,
