@@ -238,12 +238,10 @@ export class RpcConnection {
   }
 
   #garbage(what: string): void {
-    this.#options.counters.garbage += 1;
-    if (!this.#options.reliable) return;
-    this.#transport?.destroy(
-      new RpcGarbageError(`${this.#options.server} sent ${what}; the connection was ended`),
-      true,
-    );
+    const { reliable, server, counters } = this.#options;
+    if (reliable)
+      this.#transport?.destroy(new RpcGarbageError(`${server} sent ${what}; the connection was ended`), true);
+    else counters.garbage += 1;
   }
 
   // ---- giving up
@@ -329,15 +327,17 @@ export class RpcConnection {
 
   #onDisconnected(error: RpcError): void {
     if (this.#state === 'closed') return;
+    if (error instanceof RpcGarbageError) this.#options.counters.garbage += 1;
     this.#transport = undefined;
     this.#outbox = [];
     this.#batchWritten = this.#batch;
-    const inOrder = this.#state === 'connected' && this.#failures === 0;
+    const wasConnected = this.#state === 'connected';
     this.#state = 'idle';
     this.#settleOpenWaiters(error);
     // Servers end idle connections: that is no failure, and the next call connects without delay.
-    if (inOrder && this.outstanding === 0) return;
-    const failures = this.#failures;
+    if (wasConnected && this.#failures === 0 && this.outstanding === 0) return;
+    // A connection that worked is made anew at once, but only once: the next attempt counts this one.
+    const failures = wasConnected ? this.#failures : this.#failures + 1;
     this.#failures += 1;
     if (this.outstanding > 0) this.#reconnect(failures);
   }
