@@ -1,5 +1,11 @@
 /** From the typed errors of the layers below to what is told the user: what is wrong, and what to do. */
-import { MountError as FuseMountError, type MountErrorCode } from '../fuse/index.js';
+import {
+  Errno,
+  errnoName,
+  FuseError,
+  MountError as FuseMountError,
+  type MountErrorCode,
+} from '../fuse/index.js';
 import { MountError as MountRefusedError, MountStatus, mountStatusName } from '../mount3/index.js';
 import { PORTMAP_PORT, PortmapUnreachableError, ProgramNotRegisteredError } from '../portmap/index.js';
 import {
@@ -51,7 +57,7 @@ export interface ExportSummary {
 export function isTemporary(error: unknown): boolean {
   for (const cause of causes(error)) {
     if (cause instanceof RpcTimeoutError || cause instanceof ProgramNotRegisteredError) return true;
-    if (TEMPORARY_CODES.has(errnoName(cause) ?? '')) return true;
+    if (TEMPORARY_CODES.has(codeOf(cause) ?? '')) return true;
   }
   return false;
 }
@@ -69,6 +75,7 @@ export async function mountFailure(
     if (cause instanceof PortmapUnreachableError) return portmapperFailure(cause, config);
     if (cause instanceof ProgramNotRegisteredError) return notRegistered(cause, config);
     if (cause instanceof RpcError) return rpcFailure(cause, config);
+    if (cause instanceof FuseError) return rootFailure(cause, config);
   }
   return error;
 }
@@ -137,6 +144,27 @@ async function refusedExport(
   }
 }
 
+/** mountd said yes, but the NFS server itself does not show the root. */
+function rootFailure(error: FuseError, config: ClientConfig): UserError {
+  const path = config.exportPath.toString('utf8');
+  const fail = (message: string, remedy: string) => new UserError(message, { remedy, cause: error });
+  switch (error.errno) {
+    case Errno.EPERM:
+    case Errno.EACCES:
+      return fail(
+        `${config.host} lets this machine mount ${path}, but not look at it (${error.message}).`,
+        config.resvport ? 'Check who may enter the exported directory on the server.' : RESERVED_PORT,
+      );
+    case Errno.ENOTDIR:
+      return fail(`${path} on ${config.host} is not a directory.`, 'Mount the directory that it is in.');
+    default:
+      return fail(
+        `The exported directory ${path} on ${config.host} cannot be used (${error.message || errnoName(error.errno)}).`,
+        'Export it again on the server (exportfs -r); its log may say more.',
+      );
+  }
+}
+
 function exportList(exports: readonly ExportSummary[] | undefined): string | undefined {
   if (exports === undefined) return undefined;
   if (exports.length === 0) return 'The server exports nothing.';
@@ -172,7 +200,7 @@ function rpcFailure(error: RpcError, config: ClientConfig): UserError {
 /** The portmapper comes first, so it is also where an unknown or silent host shows. */
 function portmapperFailure(error: PortmapUnreachableError, config: ClientConfig): UserError {
   const { host } = config;
-  const code = [...causes(error)].map(errnoName).find((name) => name !== undefined) ?? '';
+  const code = [...causes(error)].map(codeOf).find((name) => name !== undefined) ?? '';
   const fail = (message: string, remedy: string) => new UserError(message, { remedy, cause: error });
   if (LOOKUP_CODES.has(code)) return lookupFailure(host, code, error);
   if (code === 'ECONNREFUSED')
@@ -212,7 +240,7 @@ function lookupFailure(host: string, code: string, cause: unknown): UserError {
   });
 }
 
-function errnoName(error: unknown): string | undefined {
+function codeOf(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
   return typeof error.code === 'string' ? error.code : undefined;
 }

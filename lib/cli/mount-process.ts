@@ -7,7 +7,6 @@ import { stat } from 'node:fs/promises';
 import { FuseSession, type KernelMount, mountKernel, type SessionEnd } from '../fuse/index.js';
 import type { FuseOperations } from '../fuse/operations.js';
 import type { ClientConfig, Logger } from '../vfs/config.js';
-import { errorCode } from './log.js';
 import { isTemporary, type ListExports, mountFailure } from './mount-failure.js';
 import { MountLink } from './mount-link.js';
 import type { MountRequest } from './mount-options.js';
@@ -17,11 +16,14 @@ import { UserError } from './user-error.js';
 /** A file system that is connected with its server. */
 export interface ConnectedFileSystem {
   readonly operations: FuseOperations;
-  /** Writes back what is dirty, says good-bye to the server, and closes the connections. */
+  /**
+   * Writes back what is dirty, says good-bye to the server, and closes the connections. Never rejects: what
+   * could not be written back is in the log.
+   */
   shutdown(): Promise<void>;
 }
 
-export type Connect = (config: ClientConfig) => Promise<ConnectedFileSystem>;
+export type Connect = (config: ClientConfig, log: Logger) => Promise<ConnectedFileSystem>;
 
 /** Told how the start goes. */
 export interface MountProgress {
@@ -50,18 +52,46 @@ const BUSY_GRACE_MS = 5_000;
 /** A streaming reader has this much under way; the kernel's own 128 KiB make it wait for every request. */
 const READ_AHEAD_KIB = 1024;
 
+/** Passes everything on, and keeps the last error for whoever asks how it went. */
+class ErrorKeeper implements Logger {
+  lastError: string | undefined;
+  readonly #log: Logger;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  forget(): void {
+    this.lastError = undefined;
+  }
+
+  info(message: string): void {
+    this.#log.info(message);
+  }
+
+  warn(message: string): void {
+    this.#log.warn(message);
+  }
+
+  error(message: string): void {
+    this.lastError = message;
+    this.#log.error(message);
+  }
+}
+
 /**
  * Serves a mount from beginning to end. Resolves with the exit status: 0 if everything that was written is on
  * the server. Throws UserError if the mount does not come about.
  */
 export async function runMount(options: MountProcessOptions): Promise<number> {
-  const { request, log, stop, progress } = options;
-  const fileSystem = await connectWithRetry(options);
+  const { request, stop, progress } = options;
+  const log = new ErrorKeeper(options.log);
+  const fileSystem = await connectWithRetry(options, log);
   let mounted: { mount: KernelMount; session: FuseSession };
   try {
     mounted = await mountAndAnswer(options, fileSystem);
   } catch (error) {
-    await fileSystem.shutdown().catch(() => {});
+    await fileSystem.shutdown();
     throw await mountFailure(error, request.client, options.listExports);
   }
   const { mount, session } = mounted;
@@ -84,12 +114,11 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
     log.error(message);
     await mount.unmount({ lazy: true }).catch(() => {});
   }
-  try {
-    await fileSystem.shutdown();
-  } catch (error) {
+  log.forget();
+  await fileSystem.shutdown();
+  if (log.lastError !== undefined) {
     status = 1;
-    message = `Not everything could be written back to ${request.source} (${errorCode(error)}).`;
-    log.error(message);
+    message = log.lastError;
   }
   await link.close({ status, message });
   return status;
@@ -99,7 +128,7 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
  * Connects, and while the server does not answer goes on trying for `retry` minutes. What will not change by
  * waiting (no such export, no such host) fails at once.
  */
-async function connectWithRetry(options: MountProcessOptions): Promise<ConnectedFileSystem> {
+async function connectWithRetry(options: MountProcessOptions, log: Logger): Promise<ConnectedFileSystem> {
   const { request, connect, stop, progress } = options;
   const giveUpAt = performance.now() + request.client.retryMs;
   let lastMessage: string | undefined;
@@ -107,7 +136,7 @@ async function connectWithRetry(options: MountProcessOptions): Promise<Connected
     try {
       // Repeating is done here, where it can be told and interrupted.
       const config = { ...(await withAddress(request)), retryMs: 0 };
-      return await interruptible(connect(config), stop);
+      return await interruptible(connect(config, log), stop);
     } catch (error) {
       const failure = await mountFailure(error, request.client, options.listExports);
       const left = giveUpAt - performance.now();

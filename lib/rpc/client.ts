@@ -18,6 +18,7 @@ import { type Recovery, RetransmissionPolicy } from './retransmission.js';
 import { RpcConnection } from './rpc-connection.js';
 import { messageLength, sealRecord } from './socket-writer.js';
 import { TcpTransport } from './tcp-transport.js';
+import { type Trace, traceCall } from './trace.js';
 import type { OpenTransport } from './transport.js';
 import { MAX_DATAGRAM, UdpTransport } from './udp-transport.js';
 
@@ -56,6 +57,8 @@ export interface RpcClientOptions {
   readonly resolvePort?: (() => Promise<number>) | undefined;
   /** One line for the user, at most a few per outage. */
   readonly log?: ((message: string) => void) | undefined;
+  /** Gets a line for every call and every reply; without it nothing is traced, at no cost. */
+  readonly trace?: Trace | undefined;
   readonly clock?: Clock | undefined;
   /** 0 <= random() < 1: back-off jitter and the first XID. */
   readonly random?: (() => number) | undefined;
@@ -66,6 +69,8 @@ export interface RpcClientOptions {
 export class RpcClient implements RpcCaller {
   readonly #server: string;
   readonly #log: (message: string) => void;
+  readonly #trace: Trace | undefined;
+  readonly #clock: Clock;
   readonly #counters = new Counters();
   readonly #connections: RpcConnection[] = [];
   readonly #maxMessage: number;
@@ -85,6 +90,8 @@ export class RpcClient implements RpcCaller {
     requireInteger('maxOutstanding', maxOutstanding, 1, 65536);
     this.#server = host;
     this.#log = options.log ?? (() => {});
+    this.#trace = options.trace;
+    this.#clock = clock;
     const random = options.random ?? (() => randomInt(2 ** 32) / 2 ** 32);
     this.#xid = Math.floor(random() * 2 ** 32) | 0;
     this.#maxMessage = protocol === 'udp' ? MAX_DATAGRAM : Number.POSITIVE_INFINITY;
@@ -161,6 +168,14 @@ export class RpcClient implements RpcCaller {
       sealRecord(message);
       const counters = this.#counters.of(procedure);
       counters.calls += 1;
+      let settle: (result: Result) => void = resolve;
+      let refuse: (error: Error) => void = reject;
+      if (this.#trace !== undefined) {
+        const bytes = messageLength(message);
+        const traced = traceCall(this.#trace, this.#clock, procedure, xid, bytes, { resolve, reject });
+        settle = traced.resolve;
+        refuse = traced.reject;
+      }
       const call = new TypedCall(
         xid,
         message,
@@ -168,8 +183,8 @@ export class RpcClient implements RpcCaller {
         options.onRetransmit,
         procedure,
         this.#server,
-        resolve,
-        reject,
+        settle,
+        refuse,
       );
       if (this.#maxMessage !== Number.POSITIVE_INFINITY && messageLength(message) > this.#maxMessage) {
         call.fail(

@@ -33,7 +33,7 @@ export interface RestartOptions {
 class LostCallError extends Error {}
 
 export class EmbeddedServer {
-  /** Calls carried out, by procedure. */
+  /** Calls that arrived, by procedure. */
   readonly counters: Record<ProcedureName, number>;
   readonly faults = new Faults();
   readonly #callers: Callers;

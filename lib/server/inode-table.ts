@@ -25,6 +25,8 @@ import {
 const { ENAMETOOLONG, ENOENT, ENOTDIR, ELOOP } = constants.errno;
 const { O_DIRECTORY, O_NOFOLLOW } = fsConstants;
 const OVERLAYFS = 0x794c7630n;
+/** Deeper than any path can be told. */
+const MAX_DEPTH = 4096;
 
 export interface InodeTableOptions {
   /** The exported directory. */
@@ -44,6 +46,8 @@ export interface InodeTableOptions {
 export class InodeTable {
   readonly root: Inode;
   readonly salt: number;
+  /** Inodes forgotten for want of room. */
+  evictions = 0;
   readonly #options: InodeTableOptions;
   readonly #inodes: LRUCache<FileHandle, Inode>;
   readonly #open: LRUCache<Inode, number>;
@@ -55,7 +59,12 @@ export class InodeTable {
   /** Throws a system error when the directory cannot be opened, or is none. */
   constructor(options: InodeTableOptions) {
     this.#options = options;
-    this.#inodes = new LRUCache({ max: options.maxInodes });
+    this.#inodes = new LRUCache({
+      max: options.maxInodes,
+      dispose: (_, __, reason) => {
+        if (reason === 'evict') this.evictions += 1;
+      },
+    });
     this.#open = new LRUCache({
       max: options.maxDirectories,
       dispose: (descriptor, inode) => this.#retire(descriptor, inode),
@@ -126,19 +135,25 @@ export class InodeTable {
     return inode;
   }
 
+  /** The object is not in the export any more. */
+  forget(handle: FileHandle): void {
+    const inode = this.#inodes.peek(handle);
+    if (inode === undefined) return;
+    this.#inodes.delete(handle);
+    this.#open.delete(inode);
+  }
+
   /** After a removal: the name no longer leads to the inode. */
   unlinked(inode: Inode, directory: Inode, name: string): void {
     inode.removeLink(directory, name);
-    if (inode.links.length > 0) return;
-    this.#inodes.delete(inode.handle);
-    this.#open.delete(inode);
+    if (inode.links.length === 0) this.forget(inode.handle);
   }
 
   /**
    * An O_PATH descriptor of the directory, valid until the caller returns to the event loop. Throws
    * NFS3ERR_NOTDIR, or as {@link get} does.
    */
-  openDirectory(inode: Inode): number {
+  openDirectory(inode: Inode, depth = 0): number {
     if (!inode.isDirectory) throw new NfsError(Status.NOTDIR);
     if (inode === this.root) return inode.descriptor;
     const known = this.#open.get(inode);
@@ -147,8 +162,9 @@ export class InodeTable {
       return known;
     }
     const link = inode.links[0];
-    if (link === undefined) throw new ObjectMovedError(inode.handle);
-    const parent = this.openDirectory(link.directory);
+    // Directories that changed places behind our back may each be remembered below the other.
+    if (link === undefined || depth > MAX_DEPTH) throw new ObjectMovedError(inode.handle);
+    const parent = this.openDirectory(link.directory, depth + 1);
     const result = openAt(parent, cString(link.name), O_PATH | O_DIRECTORY | O_NOFOLLOW);
     if (result === -ENOENT || result === -ENOTDIR || result === -ELOOP) {
       throw new ObjectMovedError(inode.handle);
@@ -172,8 +188,7 @@ export class InodeTable {
       if (typeof stat === 'number') throw new NfsError(Status.IO);
       // A removed directory lives on as long as a descriptor does.
       if (stat.nlink === 0) {
-        this.#inodes.delete(inode.handle);
-        this.#open.delete(inode);
+        this.forget(inode.handle);
         throw new NfsError(Status.STALE);
       }
       return stat;
@@ -231,7 +246,7 @@ export class InodeTable {
 
   #is(identity: Identity, stat: FileStat, directory: number, path: Uint8Array, flags: number): boolean {
     if (identity.fileid !== stat.fileid || identity.fsid !== stat.fsid) return false;
-    if (!this.#isSteady(stat.fsid, directory)) return true;
+    if (!this.#isSteady(stat.fsid, directory, path)) return true;
     return (
       identity.birthSeconds === stat.birthSeconds &&
       identity.birthNanoseconds === stat.birthNanoseconds &&
@@ -241,7 +256,7 @@ export class InodeTable {
 
   #identify(stat: FileStat, directory: number, path: Uint8Array, flags: number): Identity {
     const { fsid, fileid } = stat;
-    if (!this.#isSteady(fsid, directory)) {
+    if (!this.#isSteady(fsid, directory, path)) {
       return { fsid, fileid, birthSeconds: 0, birthNanoseconds: 0, generation: 0 };
     }
     const { birthSeconds, birthNanoseconds } = stat;
@@ -253,10 +268,11 @@ export class InodeTable {
    * Overlayfs gives an object the birth time and the handle of the layer it is in, and both change when it is
    * copied up for its first write: there, the inode number alone is its identity.
    */
-  #isSteady(fsid: bigint, directory: number): boolean {
+  #isSteady(fsid: bigint, directory: number, path: Uint8Array): boolean {
     let steady = this.#steadyIdentity.get(fsid);
     if (steady === undefined) {
-      steady = BigInt(statfsSync(`/proc/self/fd/${directory}`).type) !== OVERLAYFS;
+      const object = Buffer.concat([Buffer.from(`/proc/self/fd/${directory}/`), path.subarray(0, -1)]);
+      steady = statfsSync(object, { bigint: true }).type !== OVERLAYFS;
       this.#steadyIdentity.set(fsid, steady);
     }
     return steady;

@@ -1,10 +1,10 @@
 /** CREATE, MKDIR, SYMLINK, MKNOD: a new object under a name, with exactly the attributes asked for. */
 import { closeSync, constants, ftruncateSync } from 'node:fs';
 import { constants as osConstants } from 'node:os';
-import type { FileHandle } from '../nfs3/index.js';
 import {
   type CreateArguments,
   CreateMode,
+  type FileHandle,
   FileType,
   type MakeResult,
   type MkdirArguments,
@@ -18,7 +18,7 @@ import type { Caller } from './callers.js';
 import { check, NfsError, statusOfError } from './errors.js';
 import { type FileStat, statAt, statDescriptor } from './file-stat.js';
 import type { Inode } from './inode.js';
-import { mkdirAt, mknodAt, O_PATH, openAt, symlinkAt } from './libc.js';
+import { AT_REMOVEDIR, mkdirAt, mknodAt, O_PATH, openAt, symlinkAt, unlinkAt } from './libc.js';
 import { enter, type Place, settle } from './name-operations.js';
 import { type Name, parseName } from './names.js';
 import type { ExportedTree } from './tree.js';
@@ -86,11 +86,14 @@ function finish(descriptor: number, attributes: Sattr3, caller: Caller): void {
   applyAttributes(descriptor, stat, outstanding(attributes, stat, caller));
 }
 
-/** As {@link finish}, for objects that creating does not open. */
-function finishByName(place: Place, name: Name, attributes: Sattr3, caller: Caller): void {
+/** As {@link finish}, for objects that creating does not open. What cannot be finished is removed again. */
+function finishByName(place: Place, name: Name, attributes: Sattr3, caller: Caller, removal = 0): void {
   const descriptor = check(openAt(place.descriptor, name.cString, O_PATH | O_NOFOLLOW));
   try {
     finish(descriptor, attributes, caller);
+  } catch (error) {
+    unlinkAt(place.descriptor, name.cString, removal);
+    throw error;
   } finally {
     closeSync(descriptor);
   }
@@ -138,6 +141,7 @@ function createFile(
       finish(descriptor, { mode, ...attributes }, caller);
     } catch (error) {
       closeSync(descriptor);
+      unlinkAt(place.descriptor, name.cString, 0);
       throw error;
     }
     return descriptor;
@@ -177,7 +181,7 @@ export function mkdir(tree: ExportedTree, args: MkdirArguments, caller: Caller):
       check(mkdirAt(place.descriptor, name.cString, mode));
       // A directory inherits setgid from its parent, which is not for the client to take away.
       const inherited = place.before.mode & 0o2000;
-      finishByName(place, name, { ...args.attributes, mode: mode | inherited }, caller);
+      finishByName(place, name, { ...args.attributes, mode: mode | inherited }, caller, AT_REMOVEDIR);
     });
     return remember(tree, place, name);
   });

@@ -58,6 +58,8 @@ export class TreeWalk {
   /** Settles at the end of the slice that is under way. */
   #slice: Promise<void> = Promise.resolve();
   #freshUntil = Number.NEGATIVE_INFINITY;
+  /** Of the table, when the last walk began: what it forgot since may be anywhere. */
+  #evictions = 0;
   #forget: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -93,12 +95,17 @@ export class TreeWalk {
         continue;
       }
       // What was seen, and moved since, is worth a walk of its own.
-      const isFresh = this.#options.now() < this.#freshUntil;
-      if (walked || (isFresh && !sightings && !isKnown)) return false;
+      const isFresh = this.#options.now() < this.#freshUntil && this.#evictions === this.#table.evictions;
+      if (walked || (isFresh && !sightings && !isKnown)) {
+        this.#table.forget(handle);
+        return false;
+      }
       walked = true;
-      this.#walking = this.#walk().finally(() => {
-        this.#walking = undefined;
-      });
+      this.#walking = this.#walk()
+        .catch((error: unknown) => this.#options.log(`walking the export failed: ${String(error)}`))
+        .finally(() => {
+          this.#walking = undefined;
+        });
       await this.#slice;
     }
     return false;
@@ -174,6 +181,7 @@ export class TreeWalk {
     const start = now();
     const index = new Map<bigint, Sighting>();
     this.#index = index;
+    this.#evictions = this.#table.evictions;
     const stack: Frame[] = [];
     let entries = 0;
 

@@ -229,7 +229,8 @@ export class Files {
   async setAttributes(inode: Inode, changes: SetAttributes, caller: Caller): Promise<Fattr3> {
     const { writer } = inode;
     // A WRITE that arrives after the SETATTR would move the mtime again, or write beyond a new end.
-    if (writer?.dirty) await writer.drain();
+    // Most often it is the last thing that happens to a file before it is closed (tar, cp -p).
+    if (writer?.dirty) await writer.drain(true);
     let asWhom = caller;
     if (changes.size !== undefined) {
       inode.contentChanges++;

@@ -294,9 +294,14 @@ export class FileWriter {
     if (this.#errors !== errorsBefore && this.#lastError !== undefined) throw this.#lastError;
   }
 
-  /** Everything written so far has reached the server, stable or not. Errors stay for {@link flush}. */
-  async drain(): Promise<void> {
-    this.#send();
+  /**
+   * Everything written so far has reached the server, stable or not. Errors stay for {@link flush}.
+   * `atRest`: no more is expected soon, so that a file which fits one WRITE goes stable with it and needs no
+   * COMMIT afterwards.
+   */
+  async drain(atRest = false): Promise<void> {
+    const alone = this.#sending.length === 0 && this.#unstable.length === 0;
+    this.#send(atRest && alone ? Stable.FILE_SYNC : Stable.UNSTABLE);
     await Promise.all(this.#sending.map(({ done }) => done));
   }
 
@@ -305,10 +310,7 @@ export class FileWriter {
    * open file is told once.
    */
   async flush(): Promise<void> {
-    // A file that fits one WRITE needs no COMMIT after it.
-    const alone = this.#sending.length === 0 && this.#unstable.length === 0;
-    this.#send(alone ? Stable.FILE_SYNC : Stable.UNSTABLE);
-    await this.drain();
+    await this.drain(true);
     while (this.#unstable.length > 0) {
       await (this.#committing ?? this.#commit());
     }
