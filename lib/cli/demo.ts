@@ -70,6 +70,7 @@ class Demo {
     }
 
     this.#step('Serve a scratch directory over NFSv3');
+    this.#command(`cd ${this.#folder}`);
     this.#command(`nfs-fuse serve ${exported} --port 0`);
     const port = await this.#serve(exported);
     this.#done(`listening on 127.0.0.1 port ${port}`);
@@ -114,23 +115,23 @@ class Demo {
   }
 
   async #work(exported: string, mountpoint: string): Promise<void> {
-    const poem = join(mountpoint, 'haiku.txt');
-    const text = 'old silent pond\na frog jumps into the pond\nsplash! silence again\n';
+    const letter = join(mountpoint, 'letter.txt');
+    const text = 'Dear server,\nplease keep this safe.\nYours, the client\n';
     this.#step('Write a file through the mount, read it where the server keeps it');
-    this.#command(`cat > ${poem}`);
-    await writeFile(poem, text);
-    check((await readFile(join(exported, 'haiku.txt'), 'utf8')) === text, 'the server has what was written');
+    this.#command(`cat > ${letter}`);
+    await writeFile(letter, text);
+    check((await readFile(join(exported, 'letter.txt'), 'utf8')) === text, 'the server has what was written');
     this.#done(`${text.length} bytes, on the server when close(2) returned`);
 
     this.#step('Make a directory, a symbolic link, and list');
-    await mkdir(join(mountpoint, 'poems'));
-    await this.#shell('ln', '-s', 'poems/haiku.txt', join(mountpoint, 'latest'));
+    await mkdir(join(mountpoint, 'letters'));
+    await this.#shell('ln', '-s', 'letters/letter.txt', join(mountpoint, 'latest'));
     await this.#shell('ls', '-l', mountpoint);
     this.#done('');
 
     this.#step('Rename; the link now points to something');
-    await rename(poem, join(mountpoint, 'poems', 'haiku.txt'));
-    this.#command(`mv ${poem} ${join(mountpoint, 'poems')}`);
+    await rename(letter, join(mountpoint, 'letters', 'letter.txt'));
+    this.#command(`mv ${letter} ${join(mountpoint, 'letters')}`);
     await this.#shell('cat', join(mountpoint, 'latest'));
     this.#done('');
 
@@ -141,7 +142,7 @@ class Demo {
     await this.#shell(
       'rm',
       '-r',
-      join(mountpoint, 'poems'),
+      join(mountpoint, 'letters'),
       join(mountpoint, 'latest'),
       join(mountpoint, 'large'),
     );
@@ -266,7 +267,12 @@ class Demo {
   }
 
   #command(line: string): void {
-    this.#print(`  ${this.#style.dim(`$ ${line}`)}`);
+    this.#print(`  ${this.#style.dim(`$ ${this.#short(line)}`)}`);
+  }
+
+  /** Paths as they are seen from the scratch folder. */
+  #short(text: string): string {
+    return this.#folder === undefined ? text : text.replaceAll(`${this.#folder}/`, '');
   }
 
   #done(result: string): void {

@@ -1,0 +1,18 @@
+/** Connects the client proper with an export, for the process that serves a mount. */
+import type { RpcClientOptions } from '../rpc/index.js';
+import type { ClientConfig, Logger } from '../vfs/config.js';
+import { ExportSession } from '../vfs/export-session.js';
+import { NfsFileSystem } from '../vfs/filesystem.js';
+import type { ConnectedFileSystem } from './mount-process.js';
+
+/** `trace` gets a line for every remote call. Throws what ExportSession.connect throws. */
+export async function connectFileSystem(
+  config: ClientConfig,
+  log: Logger,
+  trace: ((line: string) => void) | undefined,
+): Promise<ConnectedFileSystem> {
+  const rpc: Partial<RpcClientOptions> = { trace };
+  const session = await ExportSession.connect(config, { log, rpc });
+  const fileSystem = new NfsFileSystem(session, config, { log });
+  return { operations: fileSystem, shutdown: () => fileSystem.shutdown() };
+}

@@ -1,0 +1,138 @@
+/** The command line as a whole: the commands, and how their failures are told. */
+import { readFileSync } from 'node:fs';
+import type { Argv } from 'yargs';
+import yargs from 'yargs';
+import { demoCommand } from './demo-command.js';
+import { exportsCommand } from './exports-command.js';
+import { printable } from './log.js';
+import { mountCommand } from './mount-command.js';
+import { looksLikeTarget } from './mount-target.js';
+import { nearestName } from './nearest-name.js';
+import { serveCommand } from './serve-command.js';
+import { umountCommand } from './umount-command.js';
+import { UserError } from './user-error.js';
+
+const COMMANDS = ['mount', 'umount', 'exports', 'serve', 'demo', 'completion'];
+
+/** Runs one command line and resolves with the exit status. Failures are printed, never thrown. */
+export async function main(args: readonly string[]): Promise<number> {
+  const state = { status: 0 };
+  try {
+    const parser = commandLine(separateOptionValue(args), (status) => {
+      state.status = status;
+    });
+    if (args.length === 0) {
+      process.stdout.write(`${await parser.getHelp()}\n`);
+      return 1;
+    }
+    await parser.parseAsync();
+    return state.status;
+  } catch (error) {
+    process.stderr.write(describe(error));
+    return error instanceof UserError ? error.exitStatus : 1;
+  }
+}
+
+function commandLine(args: readonly string[], exit: (status: number) => void): Argv {
+  return (
+    yargs([...args])
+      .scriptName('nfs-fuse')
+      .usage(
+        'Mounts NFSv3 exports through FUSE, in user space.\n\n' +
+          'Usage: $0 mount [-f] [-o options] server:/export MOUNTPOINT\n' +
+          '       $0 COMMAND --help',
+      )
+      .locale('en')
+      .parserConfiguration({
+        'parse-numbers': false,
+        'parse-positional-numbers': false,
+        'dot-notation': false,
+        'boolean-negation': false,
+      })
+      .command(mountCommand(exit))
+      .command(umountCommand)
+      .command(exportsCommand)
+      .command(serveCommand)
+      .command(demoCommand)
+      .completion('completion', 'Print a script for bash or zsh that completes commands and options')
+      .strict()
+      .recommendCommands()
+      .help()
+      .alias('help', 'h')
+      .version(packageVersion())
+      .wrap(Math.min(100, process.stdout.columns ?? 80))
+      .epilogue('nfs-fuse server:/export MOUNTPOINT -o options is understood too, as mount(8) calls it.')
+      .exitProcess(false)
+      // yargs calls this for what it finds wrong itself (message) and for what a handler throws (error).
+      .fail((message: string | null, error: Error | undefined) => {
+        if (error !== undefined) throw error;
+        throw usageError(message ?? '', args);
+      })
+  );
+}
+
+/** `-oro,port=1` is `-o ro,port=1`, as mount(8) and libfuse take it; yargs would read five flags. */
+function separateOptionValue(args: readonly string[]): string[] {
+  const end = args.indexOf('--');
+  return args.flatMap((argument, index) => {
+    if (end >= 0 && index > end) return [argument];
+    return /^-o[^=]/.test(argument) ? ['-o', argument.slice(2)] : [argument];
+  });
+}
+
+function usageError(message: string, args: readonly string[]): UserError {
+  const [first] = args;
+  if (first !== undefined && !first.startsWith('-') && !COMMANDS.includes(first) && !looksLikeTarget(first)) {
+    const nearest = nearestName(first, COMMANDS);
+    return new UserError(`There is no command "${first}".`, {
+      remedy:
+        nearest === undefined ? `The commands are ${COMMANDS.join(', ')}.` : `Did you mean "${nearest}"?`,
+    });
+  }
+  const command = first !== undefined && COMMANDS.includes(first) ? `nfs-fuse ${first}` : 'nfs-fuse';
+  const [said = ''] = message.split('\n');
+  const counts = /got (\d+), need at least (\d+)/.exec(said);
+  const sentence =
+    counts === null
+      ? said.replace(/[.]?$/, '.')
+      : `Something is missing: ${counts[1]} of the ${counts[2]} arguments are there.`;
+  return new UserError(sentence, {
+    remedy: `${command} --help says what is expected.`,
+  });
+}
+
+/** What is wrong on the first line, what to do below; the causes only where somebody debugs. */
+function describe(error: unknown): string {
+  const debugging = process.env.NFS_FUSE_DEBUG !== undefined && process.env.NFS_FUSE_DEBUG !== '';
+  const lines: string[] = [];
+  if (error instanceof UserError) {
+    lines.push(`nfs-fuse: ${error.message}`);
+    if (error.remedy !== undefined) lines.push(`          ${error.remedy}`);
+  } else {
+    const message = error instanceof Error ? error.message : String(error);
+    lines.push(`nfs-fuse: Unexpected error: ${message}`);
+    if (!debugging) lines.push('          Repeat with NFS_FUSE_DEBUG=1 in the environment to see where.');
+  }
+  if (debugging) {
+    let cause: unknown = error;
+    while (cause instanceof Error) {
+      lines.push(cause.stack ?? cause.message);
+      cause = cause.cause;
+    }
+  }
+  return `${lines.map(printable).join('\n')}\n`;
+}
+
+function packageVersion(): string {
+  // Compiled, this file is in dist/lib/cli; in a test it runs from lib/cli.
+  for (const up of ['../../../package.json', '../../package.json']) {
+    try {
+      const content: unknown = JSON.parse(readFileSync(new URL(up, import.meta.url), 'utf8'));
+      if (typeof content === 'object' && content !== null && 'version' in content)
+        return String(content.version);
+    } catch {
+      // The other place.
+    }
+  }
+  return 'unknown';
+}

@@ -1,0 +1,191 @@
+/** `nfs-fuse mount`: reads its options, and serves the mount here or in a background process. */
+import { resolve } from 'node:path';
+import type { Argv, CommandModule } from 'yargs';
+import type { Logger } from '../vfs/config.js';
+import { isBackgroundChild, mountInBackground, type ParentReports, reportToParent } from './background.js';
+import { connectFileSystem } from './connect.js';
+import { fileSink, type LogSink, loggerTo, openLogFile, standardError } from './log.js';
+import { type MountRequest, parseMountRequest } from './mount-options.js';
+import { type MountProcessOptions, runMount } from './mount-process.js';
+import { exportsForExplanation } from './server-exports.js';
+import { StopSignals } from './stop-signals.js';
+import { UserError } from './user-error.js';
+
+const DEBUG_TOPICS = ['fuse', 'rpc'] as const;
+type DebugTopic = (typeof DEBUG_TOPICS)[number];
+
+interface MountArguments {
+  readonly target: string;
+  readonly mountpoint: string;
+  readonly options: string[] | undefined;
+  readonly foreground: boolean | undefined;
+  readonly debug: string[] | undefined;
+  readonly 'log-file': string | undefined;
+}
+
+/** `exit` gets the exit status of a mount that was served and has ended. */
+export function mountCommand(exit: (status: number) => void): CommandModule<object, MountArguments> {
+  return {
+    command: ['mount <target> <mountpoint>', '$0'],
+    describe: 'Mount an export; returns when the mount answers',
+    builder: (args): Argv<MountArguments> =>
+      args
+        .positional('target', {
+          describe: 'server:/export, [IPv6]:/export or nfs://server[:port]/export',
+          type: 'string',
+          demandOption: true,
+        })
+        .positional('mountpoint', {
+          describe: 'An existing directory',
+          type: 'string',
+          demandOption: true,
+          normalize: false,
+        })
+        .option('options', {
+          alias: 'o',
+          describe: 'Mount options by their nfs(5) names, separated by commas; may be repeated',
+          type: 'string',
+          array: true,
+          nargs: 1,
+          requiresArg: true,
+        })
+        .option('foreground', {
+          alias: 'f',
+          describe: 'Stay in the foreground until unmounted',
+          type: 'boolean',
+        })
+        .option('debug', {
+          describe: 'Show every FUSE request (fuse), every remote call (rpc), or both (fuse,rpc)',
+          type: 'string',
+          array: true,
+          nargs: 1,
+          requiresArg: true,
+        })
+        .option('log-file', {
+          describe: 'Append messages to this file',
+          type: 'string',
+          nargs: 1,
+          requiresArg: true,
+        })
+        .example('$0 mount server:/export /mnt', 'Ports found through the portmapper')
+        .example('$0 mount -o port=2049,mountport=20048 server:/export /mnt', 'No portmapper needed')
+        .example('$0 mount -f --debug=fuse server:/export /mnt', 'Watch what programs ask for'),
+    handler: async (args) => exit(await mount(args)),
+  };
+}
+
+async function mount(args: MountArguments): Promise<number> {
+  const request = parseMountRequest(args.target, args.options ?? []);
+  const topics = debugTopics(args.debug ?? [], request);
+  const logFile = args['log-file'];
+  const foreground = args.foreground === true || (topics.size > 0 && logFile === undefined);
+  const descriptor = logFile === undefined ? undefined : openLogFile(logFile);
+  if (!foreground && !isBackgroundChild()) {
+    for (const note of request.notes) standardError('warn', note);
+    return mountInBackground({
+      args: process.argv.slice(2),
+      returnOnRetry: request.background,
+      logDescriptor: descriptor,
+    });
+  }
+  const toFile = descriptor === undefined ? undefined : fileSink(descriptor);
+  const options = { request, mountpoint: resolve(args.mountpoint), topics, toFile };
+  return isBackgroundChild() ? serveForParent(options) : serveInForeground(options);
+}
+
+interface ServeOptions {
+  readonly request: MountRequest;
+  readonly mountpoint: string;
+  readonly topics: ReadonlySet<DebugTopic>;
+  readonly toFile: LogSink | undefined;
+}
+
+async function serveInForeground(options: ServeOptions): Promise<number> {
+  const { request, toFile } = options;
+  const log = loggerTo(standardError, ...(toFile === undefined ? [] : [toFile]));
+  for (const note of request.notes) log.warn(note);
+  const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP']);
+  return serve(options, log, toFile ?? standardError, stop, {
+    retrying: (message) => log.warn(message),
+    mounted: (mountpoint) => log.info(`${request.source} is mounted on ${mountpoint}.`),
+  });
+}
+
+async function serveForParent(options: ServeOptions): Promise<number> {
+  const { request, toFile } = options;
+  const stop = new StopSignals(['SIGINT', 'SIGTERM']);
+  const parent = reportToParent(() => stop.request('SIGTERM'));
+  const log = loggerTo(
+    (level, message) => parent.log(level, message),
+    ...(toFile === undefined ? [] : [toFile]),
+  );
+  // Not to keep whatever is mounted there.
+  process.chdir('/');
+  try {
+    return await serve(options, log, toFile ?? (() => {}), stop, {
+      retrying: (message) => {
+        parent.retrying(message, request.background);
+        toFile?.('warn', message);
+      },
+      mounted: (mountpoint) => {
+        toFile?.('info', `${request.source} is mounted on ${mountpoint}.`);
+        parent.mounted();
+      },
+    });
+  } catch (error) {
+    await tellParent(parent, error);
+    toFile?.('error', error instanceof Error ? error.message : String(error));
+    return 1;
+  }
+}
+
+async function tellParent(parent: ParentReports, error: unknown): Promise<void> {
+  const details = error instanceof Error ? error.stack : undefined;
+  if (error instanceof UserError) {
+    const { message, remedy, exitStatus } = error;
+    await parent.failed({ message, remedy, exitStatus, details });
+    return;
+  }
+  const message = `Unexpected error: ${error instanceof Error ? error.message : String(error)}`;
+  await parent.failed({ message, remedy: undefined, exitStatus: 1, details });
+}
+
+async function serve(
+  options: ServeOptions,
+  log: Logger,
+  dump: LogSink,
+  stop: StopSignals,
+  progress: MountProcessOptions['progress'],
+): Promise<number> {
+  const { request, mountpoint, topics } = options;
+  const dumpLine = (topic: DebugTopic) =>
+    topics.has(topic) ? (line: string) => dump('info', `${topic}: ${line}`) : undefined;
+  const dumpRpc = dumpLine('rpc');
+  try {
+    return await runMount({
+      request,
+      mountpoint,
+      connect: (config, keeper) => connectFileSystem(config, keeper, dumpRpc),
+      listExports: () => exportsForExplanation(request.client),
+      log,
+      dumpFuse: dumpLine('fuse'),
+      stop,
+      progress,
+    });
+  } finally {
+    stop.dispose();
+  }
+}
+
+function debugTopics(values: readonly string[], request: MountRequest): Set<DebugTopic> {
+  const topics = new Set<DebugTopic>(request.fuse.debug ? ['fuse'] : []);
+  for (const value of values.flatMap((list) => list.split(','))) {
+    const topic = DEBUG_TOPICS.find((known) => known === value);
+    if (topic === undefined)
+      throw new UserError(`--debug=${value} is not one of ${DEBUG_TOPICS.join(', ')}.`, {
+        remedy: 'Write --debug=fuse, --debug=rpc or --debug=fuse,rpc.',
+      });
+    topics.add(topic);
+  }
+  return topics;
+}

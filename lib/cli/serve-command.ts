@@ -1,0 +1,119 @@
+/** `nfs-fuse serve`: the embedded NFSv3 server over a local directory, until a signal ends it. */
+import type { Argv, CommandModule } from 'yargs';
+import { EmbeddedServer } from '../server/index.js';
+import { errorCode, standardError } from './log.js';
+import { StopSignals } from './stop-signals.js';
+import { UserError } from './user-error.js';
+
+const NFS_PORT = '2049';
+
+interface ServeArguments {
+  readonly directory: string;
+  readonly port: string;
+  readonly host: string;
+  readonly 'export-name': string;
+  readonly 'read-only': boolean | undefined;
+  readonly 'root-squash': boolean | undefined;
+  readonly 'all-squash': boolean | undefined;
+  readonly verbose: boolean | undefined;
+}
+
+export const serveCommand: CommandModule<object, ServeArguments> = {
+  command: 'serve <directory>',
+  describe: 'Serve a local directory over NFSv3, without a portmapper',
+  builder: (args): Argv<ServeArguments> =>
+    args
+      .positional('directory', { describe: 'What to export', type: 'string', demandOption: true })
+      .option('port', {
+        describe: 'TCP port for NFS and MOUNT; 0: any free one',
+        type: 'string',
+        default: NFS_PORT,
+        requiresArg: true,
+      })
+      .option('host', {
+        describe: 'Address to listen on; beyond 127.0.0.1 everybody who reaches it may mount',
+        type: 'string',
+        default: '127.0.0.1',
+        requiresArg: true,
+      })
+      .option('export-name', {
+        describe: 'The path that clients mount',
+        type: 'string',
+        default: '/export',
+        requiresArg: true,
+      })
+      .option('read-only', { describe: 'Refuse every change', type: 'boolean' })
+      .option('root-squash', {
+        describe: "Treat the clients' root as nobody; the default beyond the loopback interface",
+        type: 'boolean',
+      })
+      .option('all-squash', { describe: 'Treat everybody as nobody', type: 'boolean' })
+      .option('verbose', { alias: 'v', describe: 'Say who mounts', type: 'boolean' })
+      .example('$0 serve . --port 0', 'Prints the port it got'),
+  handler: serve,
+};
+
+async function serve(args: ServeArguments): Promise<void> {
+  const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP']);
+  const server = await start(args);
+  const { address, port, exportName } = server;
+  const host = address.includes(':') ? `[${address}]` : address;
+  process.stdout.write(
+    `Serving ${args.directory} as ${host}:${exportName} on port ${port}. Mount it with\n` +
+      `  nfs-fuse mount -o port=${port},mountport=${port} ${host}:${exportName} MOUNTPOINT\n`,
+  );
+  void stop.second.then(() => process.exit(1));
+  await stop.first;
+  await server.close();
+  stop.dispose();
+}
+
+async function start(args: ServeArguments): Promise<EmbeddedServer> {
+  const { host } = args;
+  const port = /^\d{1,5}$/.test(args.port) ? Number(args.port) : -1;
+  if (port < 0 || port > 65535)
+    throw new UserError(`--port=${args.port} is not a number from 0 to 65535.`, {
+      remedy: 'Give a free port, or 0 for any.',
+    });
+  try {
+    return await EmbeddedServer.start({
+      path: args.directory,
+      port,
+      host,
+      exportName: args['export-name'],
+      readOnly: args['read-only'],
+      rootSquash: args['root-squash'],
+      allSquash: args['all-squash'],
+      log: args.verbose === true ? (line) => standardError('info', line) : undefined,
+    });
+  } catch (error) {
+    throw startFailure(error, host, port);
+  }
+}
+
+function startFailure(error: unknown, host: string, port: number): UserError {
+  const fail = (message: string, remedy: string) => new UserError(message, { remedy, cause: error });
+  switch (errorCode(error)) {
+    case 'EADDRINUSE':
+      return fail(
+        `Port ${port} of ${host} is taken by another program.`,
+        'Give another one with --port; --port 0 takes any free one.',
+      );
+    case 'EACCES':
+      return fail(
+        `Listening on port ${port} of ${host} is not permitted.`,
+        'Give a port above 1023 with --port.',
+      );
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return fail(`${host} is no address of this machine.`, 'Leave out --host for 127.0.0.1.');
+    default: {
+      const message = error instanceof Error ? error.message : String(error);
+      return fail(
+        `${message.charAt(0).toUpperCase()}${message.slice(1)}.`,
+        'Serve a directory that exists, by a name that begins with "/".',
+      );
+    }
+  }
+}
