@@ -19,31 +19,22 @@ import type {
 } from '../fuse/operations.js';
 import { decodeDevice } from '../fuse/reply.js';
 import { FSSTAT, READLINK, Status } from '../nfs3/index.js';
-import { type Clock, systemClock } from '../rpc/clock.js';
-import { ByteBudget } from './byte-budget.js';
+import { systemClock } from '../rpc/clock.js';
 import { type Caller, Credentials } from './caller.js';
-import type { ClientConfig, Logger } from './config.js';
-import { VfsCounters } from './counters.js';
+import type { ClientConfig } from './config.js';
+import type { VfsCounters } from './counters.js';
 import { Directories } from './directories.js';
 import type { ExportSession } from './export-session.js';
 import { Files } from './files.js';
-import { InodeTable } from './inode-table.js';
 import { type Made, mknodWhat, Names } from './names.js';
-import { NfsClient } from './nfs-client.js';
+import { type ExportDependencies, openExport } from './open-export.js';
 import { Permission } from './permission.js';
 import { Removal } from './removal.js';
 import { SillyRenames } from './silly-rename.js';
-import { VfsState } from './vfs-state.js';
+import type { VfsState } from './vfs-state.js';
 
 const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
-const READ_BUDGET = 64 * 1024 * 1024;
-const WRITE_BUDGET = 128 * 1024 * 1024;
-
-export interface FileSystemDependencies {
-  readonly log: Logger;
-  readonly clock?: Clock;
-}
 
 export class NfsFileSystem implements FuseOperations {
   readonly counters: VfsCounters;
@@ -57,26 +48,12 @@ export class NfsFileSystem implements FuseOperations {
   readonly #permission: Permission;
   readonly #silly: SillyRenames;
 
-  constructor(session: ExportSession, config: ClientConfig, dependencies: FileSystemDependencies) {
-    const { log, clock = systemClock } = dependencies;
-    this.counters = new VfsCounters();
+  constructor(session: ExportSession, config: ClientConfig, dependencies: ExportDependencies) {
+    const { clock = systemClock } = dependencies;
     this.#session = session;
     this.#credentials = new Credentials({ machineName: session.machineName, now: clock.now });
-    const inodes = new InodeTable(session.rootHandle);
-    this.#vfs = new VfsState({
-      config,
-      limits: session.limits,
-      nfs: new NfsClient(session.rpc, clock, this.counters),
-      inodes,
-      rootFinder: session,
-      clock,
-      log,
-      counters: this.counters,
-      generation: session.generation,
-      readBudget: new ByteBudget(READ_BUDGET),
-      writeBudget: new ByteBudget(WRITE_BUDGET),
-    });
-    this.#vfs.adoptRoot(session.rootAttributes, this.#vfs.attributes.start());
+    this.#vfs = openExport(session, config, dependencies);
+    this.counters = this.#vfs.counters;
     this.#permission = new Permission(this.#vfs);
     this.#names = new Names(this.#vfs);
     this.#silly = new SillyRenames(this.#vfs);
