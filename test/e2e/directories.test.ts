@@ -1,0 +1,142 @@
+/** Reading directories: large ones whole, positions that can be gone back to, changes while one is read. */
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import t, { type Test } from 'tap';
+import { Agent } from '../support/agent.js';
+import { showBehaviours } from '../support/behaviours.js';
+import { AS_ROOT, EVERYWHERE, overVariants } from '../support/variants.js';
+
+const LARGE = 100_000;
+
+overVariants(t, { ...AS_ROOT, timeoutMs: 240_000 }, async (t, { mount, server }) => {
+  const fs = await mount.agent({ timeoutMs: 120_000 });
+  const disk = await Agent.start({ cwd: server.directory, timeoutMs: 120_000 });
+  t.teardown(() => disk.close());
+
+  await t.test(`a directory of ${LARGE} entries`, async (t) => {
+    mkdirSync(`${server.directory}/large`);
+    await disk.makeFiles('large', 'a-name-of-usual-length-', 0, LARGE);
+    const complete = { entries: LARGE + 2, repeated: 0, missing: 0, others: 0 };
+    t.same(await fs.checkListing('large', 'a-name-of-usual-length-', LARGE), complete, 'complete and unique');
+    t.same(
+      await fs.checkListing('large', 'a-name-of-usual-length-', LARGE),
+      complete,
+      'once more, from caches',
+    );
+    const found = await mount.mustRun(['sh', '-c', 'ls -lU large | wc -l']);
+    t.equal(Number(found), LARGE + 1, 'ls -l');
+
+    await t.test('seekdir goes back to where telldir was', async (t) => {
+      await seekAbout(t, fs);
+    });
+    await fs.writeFile('large/one-more', 'x');
+    const { others, missing } = await fs.checkListing('large', 'a-name-of-usual-length-', LARGE);
+    t.same([others, missing], [1, 0], 'a new name is listed at once');
+    const removed = await fs.unlinkWhileReading('large');
+    t.same(removed, { unlinked: LARGE + 1, absent: 0 }, 'unlinking while reading takes each name once');
+    await fs.rmdir('large');
+  });
+});
+
+/** Reads on from positions remembered on the way, in another order. */
+async function seekAbout(t: Test, fs: Agent): Promise<void> {
+  const stream = await fs.dirOpen('large');
+  const marks: { position: number | bigint; next: Buffer }[] = [];
+  for (let step = 0; step < 6; step++) {
+    const entry = await fs.dirNext(stream);
+    if (!entry) throw new Error('the directory ended early');
+    const [next] = await fs.dirRest(stream, 1);
+    if (!next) throw new Error('the directory ended early');
+    marks.push({ position: entry.position, next });
+    await fs.dirRest(stream, 9973);
+  }
+  for (const { position, next } of marks.reverse()) {
+    await fs.dirSeek(stream, position);
+    const [seen] = await fs.dirRest(stream, 1);
+    t.equal(String(seen), String(next));
+  }
+  await fs.dirRewind(stream);
+  t.equal((await fs.dirRest(stream)).length, LARGE + 2, 'rewinddir starts again');
+  await fs.dirClose(stream);
+}
+
+showBehaviours(t, EVERYWHERE, {
+  'an empty directory has "." and ".."': async (t, { fs }) => {
+    await fs.mkdir('empty');
+    const stream = await fs.dirOpen('empty');
+    t.same((await fs.dirRest(stream)).map(String).sort(), ['.', '..']);
+    await fs.dirClose(stream);
+  },
+
+  'entries carry the inode and the type that stat shows': async (t, { fs }) => {
+    const DT: Record<string, number> = { file: 8, folder: 4, link: 10, fifo: 1 };
+    await fs.writeFile('file', 'x');
+    await fs.mkdir('folder');
+    await fs.symlink('file', 'link');
+    await fs.mkfifo('fifo');
+    const stream = await fs.dirOpen('.');
+    const seen = new Map<string, { ino: bigint; type: number }>();
+    for (let entry = await fs.dirNext(stream); entry; entry = await fs.dirNext(stream)) {
+      seen.set(entry.name.toString(), { ino: BigInt(entry.ino), type: entry.type });
+    }
+    await fs.dirClose(stream);
+    for (const [name, type] of Object.entries(DT)) {
+      t.same(seen.get(name), { ino: (await fs.lstat(name)).ino, type }, name);
+    }
+    t.equal(seen.get('.')?.ino, (await fs.stat('.')).ino, 'the directory itself');
+  },
+
+  'a listing shows every change of this mount at once': async (t, { fs }) => {
+    const names = async () => (await fs.list('.')).map(String);
+    for (let round = 0; round < 20; round++) {
+      await fs.writeFile(`file${round}`, 'x');
+      if (!(await names()).includes(`file${round}`)) t.fail(`file${round} is not listed`);
+      await fs.rename(`file${round}`, `renamed${round}`);
+      const now = await names();
+      if (!now.includes(`renamed${round}`) || now.includes(`file${round}`)) t.fail(`round ${round}: rename`);
+      if (round % 2 === 0) await fs.unlink(`renamed${round}`);
+    }
+    t.equal((await names()).length, 10);
+  },
+
+  'names made and removed while a directory is read spoil nothing else': async (t, { fs }) => {
+    await fs.mkdir('busy');
+    await fs.makeFiles('busy', 'stays', 0, 3000);
+    await fs.makeFiles('busy', 'goes', 0, 500);
+    const stream = await fs.dirOpen('busy');
+    const seen = await fs.dirRest(stream, 100);
+    for (let index = 0; index < 500; index += 2) {
+      await fs.unlink(`busy/goes${String(index).padStart(7, '0')}`);
+      await fs.writeFile(`busy/comes${index}`, '');
+    }
+    seen.push(...(await fs.dirRest(stream)));
+    await fs.dirClose(stream);
+    const stayed = seen.map(String).filter((name) => name.startsWith('stays'));
+    t.equal(stayed.length, 3000, 'what stays is listed');
+    t.equal(new Set(stayed).size, 3000, 'once');
+  },
+
+  'a directory that another process removed ends quietly': async (t, { fs }) => {
+    await fs.mkdir('gone');
+    const stream = await fs.dirOpen('gone');
+    await fs.rmdir('gone');
+    const left = await fs.dirRest(stream).catch((error: { code: string }) => error.code);
+    t.ok(left === 'ENOENT' || (Array.isArray(left) && left.length <= 2), `${left}`);
+    await fs.dirClose(stream);
+  },
+
+  'find sees a tree as it is on the server': async (t, { fs, mount, server, folder }) => {
+    for (let a = 0; a < 10; a++) {
+      await fs.mkdir(`d${a}`);
+      for (let b = 0; b < 10; b++) {
+        mkdirSync(`${server.directory}/${folder}/d${a}/e${b}`);
+        writeFileSync(`${server.directory}/${folder}/d${a}/e${b}/file`, '');
+      }
+    }
+    const found = (await mount.mustRun(['find', folder, '-mindepth', '1'])).trimEnd().split('\n');
+    const there = readdirSync(`${server.directory}/${folder}`, { recursive: true }).map(
+      (name) => `${folder}/${name}`,
+    );
+    t.same(found.sort(), there.sort());
+    t.equal(found.length, 210);
+  },
+});
