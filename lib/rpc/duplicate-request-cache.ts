@@ -69,7 +69,10 @@ export class DuplicateRequestCache<Sink extends ReplySink> {
         let length = 0;
         for (const piece of reply) length += piece.length;
         if (length > MAX_REPLY) this.#entries.delete(key);
-        else entry.reply = reply;
+        else {
+          entry.reply = reply;
+          this.#evict();
+        }
         return entry.sink;
       },
       abandon: () => {

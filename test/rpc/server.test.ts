@@ -1,0 +1,608 @@
+/** The server half: what is answered to whom, how often a call is carried out, and what garbage does. */
+import { once } from 'node:events';
+import net from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { RpcClient } from '../../lib/rpc/client.js';
+import { authSysCredential } from '../../lib/rpc/credential.js';
+import {
+  RpcAuthError,
+  RpcGarbageArgumentsError,
+  RpcProcedureUnavailableError,
+  RpcProgramMismatchError,
+  RpcProgramUnavailableError,
+  RpcSystemError,
+} from '../../lib/rpc/errors.js';
+import type { Procedure, Program } from '../../lib/rpc/procedure.js';
+import { RpcServer, type RpcServerOptions } from '../../lib/rpc/server.js';
+import { handle, type ServerCall, type ServerProcedure } from '../../lib/rpc/server-procedure.js';
+import { ANONYMOUS, DATA, ECHO, TEST_PROGRAM } from './support/procedures.js';
+import { success, words } from './support/wire-server.js';
+
+/** A connection that writes bytes and collects records. */
+class RawClient {
+  readonly socket: net.Socket;
+  readonly replies: Buffer[] = [];
+  closed = false;
+  #unparsed = Buffer.alloc(0);
+  #waiters: { condition: () => boolean; resolve: () => void }[] = [];
+
+  constructor(port: number, localPort = 0) {
+    this.socket = net.connect({ host: '127.0.0.1', port, ...(localPort === 0 ? {} : { localPort }) });
+    this.socket.on('error', () => {});
+    this.socket.on('data', (bytes: Buffer) => {
+      this.#unparsed = Buffer.concat([this.#unparsed, bytes]);
+      while (this.#unparsed.length >= 4) {
+        const end = 4 + (this.#unparsed.readUInt32BE(0) & 0x7fff_ffff);
+        if (this.#unparsed.length < end) break;
+        this.replies.push(this.#unparsed.subarray(4, end));
+        this.#unparsed = this.#unparsed.subarray(end);
+      }
+      this.#changed();
+    });
+    this.socket.on('close', () => {
+      this.closed = true;
+      this.#changed();
+    });
+  }
+
+  #changed(): void {
+    this.#waiters = this.#waiters.filter(({ condition, resolve }) => {
+      if (!condition()) return true;
+      resolve();
+      return false;
+    });
+  }
+
+  until(condition: () => boolean): Promise<void> {
+    if (condition()) return Promise.resolve();
+    return new Promise((resolve) => this.#waiters.push({ condition, resolve }));
+  }
+
+  send(record: Buffer): void {
+    this.socket.write(Buffer.concat([words(0x8000_0000 + record.length), record]));
+  }
+}
+
+function callBytes(
+  xid: number,
+  procedure: Procedure<never, never> | { number: number },
+  ...args: number[]
+): Buffer {
+  return words(xid, 0, 2, TEST_PROGRAM.number, TEST_PROGRAM.version, procedure.number, 0, 0, 0, 0, ...args);
+}
+
+async function serving(
+  t: Test,
+  procedures: readonly ServerProcedure[],
+  options: RpcServerOptions = {},
+): Promise<{ server: RpcServer; client: RpcClient; port: number; raw: (localPort?: number) => RawClient }> {
+  const server = new RpcServer(options);
+  server.register(TEST_PROGRAM, procedures);
+  const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
+  const client = await RpcClient.connect({ host: '127.0.0.1', port });
+  const raws: RawClient[] = [];
+  t.teardown(async () => {
+    client.close();
+    for (const raw of raws) raw.socket.destroy();
+    await server.close(0);
+  });
+  const raw = (localPort?: number): RawClient => {
+    const made = new RawClient(port, localPort);
+    raws.push(made);
+    return made;
+  };
+  return { server, client, port, raw };
+}
+
+function gate(): { promise: Promise<void>; open: () => void } {
+  let open = (): void => {};
+  const promise = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { promise, open };
+}
+
+t.test('calls are answered with what the handler returns, at once or later', async (t) => {
+  const { client } = await serving(t, [
+    handle(ECHO, async (value) => value + 1),
+    handle(DATA, (data) => Buffer.from(data)),
+  ]);
+  t.equal(await client.call(ECHO, 41, ANONYMOUS), 42);
+  for (const size of [0, 5, 70_000, 1024 * 1024]) {
+    const data = Buffer.alloc(size, 7);
+    t.ok((await client.call(DATA, data, ANONYMOUS)).equals(data), `${size} bytes`);
+  }
+});
+
+t.test('the reply on the wire is that of RFC 5531', async (t) => {
+  const { raw } = await serving(t, [handle(ECHO, (value) => value)]);
+  const client = raw();
+  client.send(callBytes(7, ECHO, 9));
+  await client.until(() => client.replies.length === 1);
+  t.same(client.replies[0], Buffer.concat([success(7), words(9)]));
+});
+
+t.test('handlers learn who calls', async (t) => {
+  const calls: ServerCall[] = [];
+  const { client } = await serving(t, [
+    handle(ECHO, (value, call) => {
+      calls.push(call);
+      return value;
+    }),
+  ]);
+  const auth = { machineName: 'host', uid: 1000, gid: 100, groups: [4, 24] };
+  await client.call(ECHO, 1, { credential: authSysCredential(auth) });
+  await client.call(ECHO, 1, ANONYMOUS);
+  await client.call(ECHO, 1, { credential: authSysCredential({ ...auth, uid: 2 }) });
+  t.same(calls[0]?.credential, auth);
+  t.equal(calls[1]?.credential, undefined);
+  t.equal(calls[2]?.credential?.uid, 2);
+  t.match(calls[0], { remoteAddress: '127.0.0.1' });
+  t.ok((calls[0]?.remotePort ?? 0) > 0);
+});
+
+t.test('what the server does not have is refused in the words of the RFC', async (t) => {
+  const { server, client, raw } = await serving(t, [handle(ECHO, (value) => value)]);
+  server.register({ ...TEST_PROGRAM, version: 4 }, []);
+  const other = (program: Program, number = 1): Procedure<number, number> => ({ ...ECHO, program, number });
+  const unknown = { number: 99, version: 1, name: 'X' };
+  await t.rejects(client.call(other(unknown), 1, ANONYMOUS), RpcProgramUnavailableError);
+  const mismatch = client.call(other({ ...TEST_PROGRAM, version: 2 }), 1, ANONYMOUS);
+  await t.rejects(mismatch, RpcProgramMismatchError);
+  t.match(await mismatch.catch((error: unknown) => error), { low: 1, high: 4 });
+  await t.rejects(client.call(other(TEST_PROGRAM, 77), 1, ANONYMOUS), RpcProcedureUnavailableError);
+  const wire = raw();
+  wire.send(words(5, 0, 3, 1, 1, 1, 0, 0, 0, 0));
+  await wire.until(() => wire.replies.length === 1);
+  t.same(wire.replies[0], words(5, 1, 1, 0, 2, 2), 'RPC_MISMATCH');
+});
+
+t.test('arguments that cannot be decoded, or are too long, are GARBAGE_ARGS', async (t) => {
+  const { client } = await serving(t, [handle(ECHO, (value) => value)]);
+  const short: Procedure<number, number> = { ...ECHO, encodeArguments: () => {} };
+  const long: Procedure<number, number> = { ...ECHO, encodeArguments: (w) => w.uint64(1n) };
+  await t.rejects(client.call(short, 1, ANONYMOUS), RpcGarbageArgumentsError);
+  await t.rejects(client.call(long, 1, ANONYMOUS), RpcGarbageArgumentsError);
+  t.equal(await client.call(ECHO, 1, ANONYMOUS), 1);
+});
+
+t.test('credentials: AUTH_NONE and AUTH_SYS pass, others are refused by the right name', async (t) => {
+  const { client } = await serving(t, [handle(ECHO, (value) => value)]);
+  const cases = [
+    { flavor: 2, body: Buffer.alloc(4), name: 'AUTH_REJECTEDCRED' },
+    { flavor: 3, body: Buffer.alloc(4), name: 'AUTH_TOOWEAK' },
+    { flavor: 6, body: Buffer.alloc(400), name: 'AUTH_TOOWEAK' },
+    { flavor: 1, body: Buffer.alloc(0), name: 'AUTH_BADCRED' },
+    { flavor: 1, body: Buffer.concat([words(0, 0, 1, 1, 17), Buffer.alloc(68)]), name: 'AUTH_BADCRED' },
+    { flavor: 1, body: words(0, 0, 1, 1, 0, 0), name: 'AUTH_BADCRED' },
+  ];
+  for (const { flavor, body, name } of cases) {
+    const failed = client.call(ECHO, 1, { credential: { flavor, body } });
+    await t.rejects(failed, RpcAuthError);
+    t.match(await failed.catch((error: unknown) => error), { authStatName: name });
+  }
+  const most = {
+    machineName: 'm'.repeat(255),
+    uid: 1,
+    gid: 1,
+    groups: Array.from({ length: 16 }, (_, i) => i),
+  };
+  t.equal(await client.call(ECHO, 1, { credential: authSysCredential(most) }), 1);
+});
+
+t.test('a handler that throws, or cannot be encoded, is SYSTEM_ERR, and reported', async (t) => {
+  const reported: unknown[] = [];
+  const { client } = await serving(
+    t,
+    [
+      handle(ECHO, (value) => {
+        if (value === 1) throw new Error('at once');
+        return value === 2 ? Promise.reject(new Error('later')) : -1;
+      }),
+    ],
+    {
+      onHandlerError: (call, error) =>
+        reported.push(`${call.name}: ${error instanceof Error ? error.message : ''}`),
+    },
+  );
+  for (const value of [1, 2, 3]) await t.rejects(client.call(ECHO, value, ANONYMOUS), RpcSystemError);
+  t.same(reported.slice(0, 2), ['ECHO: at once', 'ECHO: later']);
+  t.match(reported[2], /^ECHO: .*out of range/);
+});
+
+t.test('NULL is there without being registered', async (t) => {
+  const { raw } = await serving(t, []);
+  const client = raw();
+  client.send(callBytes(1, { number: 0 }));
+  await client.until(() => client.replies.length === 1);
+  t.same(client.replies[0], success(1));
+});
+
+t.test('a procedure of another program cannot be registered', async (t) => {
+  const server = new RpcServer();
+  t.throws(
+    () => server.register({ ...TEST_PROGRAM, version: 2 }, [handle(ECHO, (v) => v)]),
+    /ECHO does not belong/,
+  );
+});
+
+t.test('calls run side by side up to the limit; the rest waits its turn, in order', async (t) => {
+  let running = 0;
+  let most = 0;
+  const order: number[] = [];
+  const { promise, open } = gate();
+  const { client, raw } = await serving(
+    t,
+    [
+      handle(ECHO, async (value) => {
+        order.push(value);
+        running += 1;
+        most = Math.max(most, running);
+        await promise;
+        running -= 1;
+        return value;
+      }),
+    ],
+    { maxOutstanding: 3 },
+  );
+  const results = Promise.all(Array.from({ length: 50 }, (_, index) => client.call(ECHO, index, ANONYMOUS)));
+  const other = raw();
+  other.send(callBytes(1, ECHO, 1000));
+  while (running < 4) await nextTurn();
+  for (let turn = 0; turn < 20; turn++) await nextTurn();
+  t.equal(running, 4, 'three of one connection and one of the other');
+  open();
+  t.same(
+    await results,
+    Array.from({ length: 50 }, (_, index) => index),
+  );
+  t.equal(most, 4);
+  t.same(
+    order.filter((value) => value < 1000),
+    Array.from({ length: 50 }, (_, index) => index),
+  );
+});
+
+t.test('thousands of calls in one piece are answered without a deep stack', async (t) => {
+  const { promise, open } = gate();
+  const { raw } = await serving(t, [handle(ECHO, (value) => (value === 0 ? promise.then(() => 0) : value))], {
+    maxOutstanding: 1,
+  });
+  const client = raw();
+  const count = 20_000;
+  const one = (xid: number): Buffer => Buffer.concat([words(0x8000_002c), callBytes(xid, ECHO, xid)]);
+  client.socket.write(Buffer.concat(Array.from({ length: count }, (_, xid) => one(xid))));
+  await nextTurn();
+  open();
+  await client.until(() => client.replies.length === count);
+  t.ok(client.replies.every((reply, index) => reply.readUInt32BE(24) === index));
+});
+
+t.test('a client that does not read its replies is not read from either', async (t) => {
+  const data = Buffer.alloc(1024 * 1024, 1);
+  let carriedOut = 0;
+  const { raw } = await serving(t, [
+    handle(DATA, () => {
+      carriedOut += 1;
+      return data;
+    }),
+  ]);
+  const client = raw();
+  await once(client.socket, 'connect');
+  client.socket.pause();
+  const calls = 80;
+  for (let xid = 0; xid < calls; xid++) client.send(callBytes(xid, DATA, 0));
+  let before = -1;
+  while (carriedOut === 0 || carriedOut !== before) {
+    before = carriedOut;
+    for (let turn = 0; turn < 200; turn++) await nextTurn();
+  }
+  t.ok(carriedOut < calls, `${carriedOut} calls carried out, not all`);
+  client.socket.resume();
+  await client.until(() => client.replies.length === calls);
+  t.equal(carriedOut, calls);
+});
+
+t.test('garbage ends its connection, is counted, and harms nobody else', async (t) => {
+  const { server, client, raw } = await serving(t, [handle(ECHO, (value) => value)]);
+  const garbage = [
+    Buffer.from('GET / HTTP/1.1\r\n\r\n'),
+    Buffer.from('ffffffff', 'hex'),
+    Buffer.from('8000000000000000', 'hex'),
+    Buffer.concat([words(0x8000_0000 + 8), words(1, 1)]),
+    Buffer.concat([words(0x8000_0000 + 24), words(1, 0, 2, 3, 4, 5)]),
+    Buffer.concat([words(0x8000_0000 + 40), words(1, 0, 2, 3, 4, 5, 1, 401, 0, 0)]),
+  ];
+  for (const [index, bytes] of garbage.entries()) {
+    const bad = raw();
+    bad.socket.write(bytes);
+    await bad.until(() => bad.closed);
+    t.equal(server.counters.garbage, index + 1);
+    t.same(bad.replies, []);
+  }
+  t.equal(await client.call(ECHO, 1, ANONYMOUS), 1);
+});
+
+t.test('random bytes never throw out of a connection', async (t) => {
+  const { client, raw } = await serving(t, [
+    handle(ECHO, (value) => value),
+    handle(DATA, (data) => Buffer.from(data)),
+  ]);
+  let state = 99;
+  const random = (limit: number): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * limit);
+  };
+  for (let round = 0; round < 200; round++) {
+    const bad = raw();
+    const bytes = Buffer.from(Array.from({ length: random(200) }, () => random(256)));
+    if (round % 3 === 0) bad.socket.write(bytes);
+    else {
+      // Nearly a call: a proper beginning, then some words changed.
+      const call = Buffer.concat([callBytes(round, random(2) === 0 ? ECHO : DATA), bytes]);
+      if (round % 3 === 1) call.writeUInt32BE(random(8), random(10) * 4);
+      bad.send(call);
+    }
+    bad.socket.end();
+    await bad.until(() => bad.closed);
+  }
+  t.equal(await client.call(ECHO, 1, ANONYMOUS), 1);
+});
+
+t.test('a non-idempotent call that comes twice is carried out once and answered twice', async (t) => {
+  let carriedOut = 0;
+  const { server, raw } = await serving(t, [
+    handle(
+      ECHO,
+      (value) => {
+        carriedOut += 1;
+        return value + carriedOut;
+      },
+      { idempotent: false },
+    ),
+  ]);
+  const client = raw();
+  client.send(callBytes(1, ECHO, 10));
+  client.send(callBytes(1, ECHO, 10));
+  await client.until(() => client.replies.length === 2);
+  t.same(client.replies[0], client.replies[1]);
+  t.equal(carriedOut, 1);
+  t.equal(server.duplicates, 1);
+  client.send(callBytes(2, ECHO, 10));
+  client.send(callBytes(1, ECHO, 11));
+  await client.until(() => client.replies.length === 4);
+  t.equal(carriedOut, 3, 'another XID, or other bytes under the same XID, is another call');
+});
+
+t.test(
+  'after a reconnection from the same port the recorded reply comes; from another the call is new',
+  async (t) => {
+    let carriedOut = 0;
+    const { server, raw } = await serving(t, [
+      handle(
+        ECHO,
+        (value) => {
+          carriedOut += 1;
+          return value;
+        },
+        { idempotent: false },
+      ),
+    ]);
+    const first = raw();
+    first.send(callBytes(1, ECHO, 10));
+    await first.until(() => first.replies.length === 1);
+    const localPort = first.socket.localPort ?? 0;
+    server.disconnectAll();
+    await first.until(() => first.closed);
+    const second = raw(localPort);
+    second.send(callBytes(1, ECHO, 10));
+    await second.until(() => second.replies.length === 1);
+    t.same(second.replies, first.replies);
+    t.equal(carriedOut, 1);
+    const stranger = raw();
+    stranger.send(callBytes(1, ECHO, 10));
+    await stranger.until(() => stranger.replies.length === 1);
+    t.equal(carriedOut, 2);
+  },
+);
+
+t.test(
+  'a duplicate of a call in progress is dropped; after a reconnection it gets the one answer',
+  async (t) => {
+    let carriedOut = 0;
+    const { promise, open } = gate();
+    const { server, raw } = await serving(t, [
+      handle(
+        ECHO,
+        async (value) => {
+          carriedOut += 1;
+          await promise;
+          return value;
+        },
+        { idempotent: false },
+      ),
+      handle(DATA, (data) => Buffer.from(data)),
+    ]);
+    const first = raw();
+    first.send(callBytes(1, ECHO, 10));
+    first.send(callBytes(1, ECHO, 10));
+    first.send(callBytes(2, DATA, 0));
+    await first.until(() => first.replies.length === 1);
+    t.equal(first.replies[0]?.readUInt32BE(0), 2, 'the duplicate was not answered');
+    const localPort = first.socket.localPort ?? 0;
+    server.disconnectAll();
+    await first.until(() => first.closed);
+    const second = raw(localPort);
+    second.send(callBytes(1, ECHO, 10));
+    second.send(callBytes(3, DATA, 0));
+    await second.until(() => second.replies.length === 1);
+    open();
+    await second.until(() => second.replies.length === 2);
+    t.same(second.replies[1], Buffer.concat([success(1), words(10)]));
+    t.equal(carriedOut, 1);
+  },
+);
+
+t.test('a call that failed inside is not remembered: sent again, it is carried out', async (t) => {
+  let carriedOut = 0;
+  const { raw } = await serving(t, [
+    handle(
+      ECHO,
+      (value) => {
+        carriedOut += 1;
+        if (carriedOut === 1) throw new Error('once');
+        return value;
+      },
+      { idempotent: false },
+    ),
+  ]);
+  const client = raw();
+  client.send(callBytes(1, ECHO, 10));
+  client.send(callBytes(1, ECHO, 10));
+  await client.until(() => client.replies.length === 2);
+  t.same(client.replies[1], Buffer.concat([success(1), words(10)]));
+});
+
+t.test('the duplicate request cache forgets the oldest, never a call in progress', async (t) => {
+  const carriedOut: number[] = [];
+  const { promise, open } = gate();
+  const { raw } = await serving(
+    t,
+    [
+      handle(
+        ECHO,
+        async (value) => {
+          carriedOut.push(value);
+          if (value === 0) await promise;
+          return value;
+        },
+        { idempotent: false },
+      ),
+    ],
+    { duplicateRequests: 4 },
+  );
+  const client = raw();
+  for (let xid = 0; xid < 10; xid++) client.send(callBytes(xid, ECHO, xid));
+  await client.until(() => client.replies.length === 9);
+  for (const xid of [0, 9, 1]) client.send(callBytes(xid, ECHO, xid));
+  await client.until(() => client.replies.length === 11);
+  t.same(carriedOut, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1], '1 was forgotten, 9 and 0 were not');
+  open();
+  await client.until(() => client.replies.length === 12);
+});
+
+t.test('hooks drop, delay, answer and disconnect, before the call and after', async (t) => {
+  let carriedOut = 0;
+  const { server, client } = await serving(t, [
+    handle(
+      ECHO,
+      (value) => {
+        carriedOut += 1;
+        return value;
+      },
+      { idempotent: false },
+    ),
+  ]);
+  const seen: string[] = [];
+  server.hooks = {
+    before: (call) => {
+      seen.push(`${call.program.name} ${call.name}`);
+      return { kind: 'unaccepted', stat: 5, low: 0, high: 0 };
+    },
+  };
+  await t.rejects(client.call(ECHO, 1, ANONYMOUS), RpcSystemError);
+  t.same(seen, ['TEST ECHO']);
+  t.equal(carriedOut, 0);
+
+  server.hooks = { before: () => ({ kind: 'auth-error', authStat: 5 }) };
+  await t.rejects(client.call(ECHO, 1, ANONYMOUS), RpcAuthError);
+
+  const { promise, open } = gate();
+  server.hooks = { before: () => promise.then(() => undefined) };
+  const delayed = client.call(ECHO, 2, ANONYMOUS);
+  for (let turn = 0; turn < 20; turn++) await nextTurn();
+  t.equal(client.outstanding, 1);
+  open();
+  t.equal(await delayed, 2);
+
+  let cuts = 0;
+  server.hooks = {
+    after: () => {
+      cuts += 1;
+      return cuts === 1 ? 'disconnect' : undefined;
+    },
+  };
+  carriedOut = 0;
+  t.equal(await client.call(ECHO, 3, ANONYMOUS), 3);
+  t.equal(client.counters.reconnects, 1);
+  t.equal(carriedOut, 1, 'the reply was lost, the call was not repeated');
+
+  let drops = 0;
+  server.hooks = {
+    before: () => {
+      drops += 1;
+      return drops === 1 ? 'drop' : undefined;
+    },
+  };
+  const dropped = client.call(ECHO, 4, ANONYMOUS);
+  t.equal(await client.call(ECHO, 5, ANONYMOUS), 5);
+  t.equal(client.outstanding, 1, 'the dropped call has no answer');
+  server.disconnectAll();
+  t.equal(await dropped, 4);
+});
+
+t.test('close() answers what is being carried out, takes nothing new, and ends', async (t) => {
+  const { promise, open } = gate();
+  const { server, port, raw } = await serving(t, [
+    handle(ECHO, async (value) => {
+      await promise;
+      return value;
+    }),
+  ]);
+  const client = raw();
+  client.send(callBytes(1, ECHO, 5));
+  const idle = raw();
+  await once(idle.socket, 'connect');
+  while (server.counters.calls === 0) await nextTurn();
+  const closed = server.close();
+  client.send(callBytes(2, ECHO, 6));
+  await idle.until(() => idle.closed);
+  const late = net.connect({ host: '127.0.0.1', port });
+  const [error] = await once(late, 'error').catch((reason: unknown) => [reason]);
+  t.match(error, { code: 'ECONNREFUSED' });
+  open();
+  await client.until(() => client.closed);
+  t.same(client.replies, [Buffer.concat([success(1), words(5)])]);
+  await closed;
+  t.equal(server.connections, 0);
+});
+
+t.test('close(0) does not wait for anybody', async (t) => {
+  const { server, raw } = await serving(t, [handle(ECHO, () => new Promise<number>(() => {}))]);
+  const client = raw();
+  client.send(callBytes(1, ECHO, 5));
+  while (server.counters.calls === 0) await nextTurn();
+  await server.close(0);
+  t.equal(server.connections, 0);
+  await client.until(() => client.closed);
+});
+
+t.test('listening where one cannot is an error, not a crash', async (t) => {
+  const { port } = await serving(t, []);
+  const second = new RpcServer();
+  await t.rejects(second.listen({ host: '127.0.0.1', port }), { code: 'EADDRINUSE' });
+  await second.close();
+});
+
+t.test('IPv6 works for both halves', async (t) => {
+  const server = new RpcServer();
+  server.register(TEST_PROGRAM, [handle(ECHO, (value) => value)]);
+  const { port } = await server.listen({ host: '::1', port: 0 });
+  const client = await RpcClient.connect({ host: '::1', port });
+  t.teardown(async () => {
+    client.close();
+    await server.close(0);
+  });
+  t.equal(await client.call(ECHO, 6, ANONYMOUS), 6);
+});
