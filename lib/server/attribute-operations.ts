@@ -62,6 +62,12 @@ function changesMoreThanSize({ mode, uid, gid, atime, mtime }: Sattr3): boolean 
   return [mode, uid, gid, atime, mtime].some((value) => value !== undefined);
 }
 
+/** Throws NFS3ERR_FBIG for a size that no file can have. */
+export function sizeOf(size: bigint): number {
+  if (size > MAX_SIZE) throw new NfsError(Status.FBIG);
+  return Number(size);
+}
+
 /** Throws NFS3ERR_ISDIR or NFS3ERR_INVAL for what has no size, NFS3ERR_ACCES, and what the file system says. */
 export function truncate(
   tree: ExportedTree,
@@ -72,11 +78,11 @@ export function truncate(
 ): void {
   if (stat.type === FileType.DIR) throw new NfsError(Status.ISDIR);
   if (stat.type !== FileType.REG) throw new NfsError(Status.INVAL);
-  if (size > MAX_SIZE) throw new NfsError(Status.FBIG);
+  const length = sizeOf(size);
   const file = tree.files.acquire(inode, 'write');
   try {
     requireData(tree, caller, stat, file.descriptor, MAY_WRITE);
-    ftruncateSync(file.descriptor, Number(size));
+    ftruncateSync(file.descriptor, length);
     tree.uncommitted.committed(inode);
   } finally {
     file.release();

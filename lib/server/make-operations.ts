@@ -13,7 +13,7 @@ import {
   Status,
   type SymlinkArguments,
 } from '../nfs3/index.js';
-import { applyAttributes, truncate } from './attribute-operations.js';
+import { applyAttributes, sizeOf, truncate } from './attribute-operations.js';
 import type { Caller } from './callers.js';
 import { check, NfsError, statusOfError } from './errors.js';
 import { type FileStat, statAt, statDescriptor } from './file-stat.js';
@@ -137,7 +137,7 @@ function createFile(
     if (descriptor === -osConstants.errno.EEXIST) return descriptor;
     check(descriptor);
     try {
-      if (attributes.size !== undefined) ftruncateSync(descriptor, Number(attributes.size));
+      if (attributes.size !== undefined) ftruncateSync(descriptor, sizeOf(attributes.size));
       finish(descriptor, { mode, ...attributes }, caller);
     } catch (error) {
       closeSync(descriptor);

@@ -45,7 +45,8 @@ interface Frame {
 
 /** How long one slice may hold up the event loop, in milliseconds. */
 const SLICE = 4;
-/** A walk that found nothing is believed for this many times its duration. */
+/** A walk that took longer than this (milliseconds), and found nothing, is believed for 20 times its duration. */
+const CHEAP = 5;
 const FRESH_FACTOR = 20;
 /** The index is given up after this many milliseconds without a question. */
 const KEEP_INDEX = 30_000;
@@ -239,7 +240,8 @@ export class TreeWalk {
       for (const frame of stack) closeSync(frame.descriptor);
     }
     const end = now();
-    this.#freshUntil = end + FRESH_FACTOR * (end - start);
+    const duration = end - start;
+    this.#freshUntil = duration > CHEAP ? end + FRESH_FACTOR * duration : end;
     this.#keepIndex();
   }
 

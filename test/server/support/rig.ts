@@ -1,0 +1,182 @@
+/** An embedded server over a scratch folder, and a client that calls its procedures one by one. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { MNT } from '../../../lib/mount3/procedures.js';
+import { MountStatus } from '../../../lib/mount3/types.js';
+import * as nfs from '../../../lib/nfs3/index.js';
+import { RpcClient } from '../../../lib/rpc/client.js';
+import { AUTH_NONE, authSysCredential, type Credential } from '../../../lib/rpc/credential.js';
+import type { Procedure } from '../../../lib/rpc/procedure.js';
+import { EmbeddedServer, type EmbeddedServerOptions } from '../../../lib/server/index.js';
+
+export function user(uid: number, gid = uid, groups: readonly number[] = []): Credential {
+  return authSysCredential({ machineName: 'test', uid, gid, groups });
+}
+
+export const ROOT = user(0);
+export const NOBODY = AUTH_NONE;
+
+/** A folder that ends with the test. */
+export function scratch(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'nfs-fuse-server-'));
+  // Node's own rmSync gives up on paths that are too long.
+  t.teardown(() => execFileSync('rm', ['-rf', folder]));
+  return folder;
+}
+
+export class Rig {
+  constructor(
+    readonly server: EmbeddedServer,
+    /** The exported folder. */
+    readonly folder: string,
+    readonly client: RpcClient,
+    /** Handle of the exported folder. */
+    public root: nfs.FileHandle,
+  ) {}
+
+  call<Arguments, Result>(
+    procedure: Procedure<Arguments, Result>,
+    args: Arguments,
+    credential: Credential = ROOT,
+  ): Promise<Result> {
+    return this.client.call(procedure, args, { credential });
+  }
+
+  /** MNT. Throws when it is refused. */
+  async mount(path = '/export'): Promise<nfs.FileHandle> {
+    const result = await this.call(MNT, Buffer.from(path));
+    if (result.status !== MountStatus.OK) throw new Error(`MNT ${path} is refused: ${result.status}`);
+    return result.grant.handle;
+  }
+
+  at(name: string | Uint8Array, directory = this.root): nfs.DirectoryName {
+    return { directory, name: Buffer.from(name) };
+  }
+
+  lookup(name: string, directory = this.root, credential = ROOT): Promise<nfs.LookupResult> {
+    return this.call(nfs.LOOKUP, this.at(name, directory), credential);
+  }
+
+  /** The handle behind a path of names. Throws when there is none. */
+  async find(path: string, from = this.root): Promise<nfs.FileHandle> {
+    let handle = from;
+    for (const name of path.split('/')) handle = ok(await this.lookup(name, handle)).object;
+    return handle;
+  }
+
+  async attributes(object: nfs.FileHandle): Promise<nfs.Fattr3> {
+    return ok(await this.call(nfs.GETATTR, { object })).attributes;
+  }
+
+  /** The status that GETATTR answers for a handle. */
+  async probe(object: nfs.FileHandle): Promise<string> {
+    return nfs.statusName((await this.call(nfs.GETATTR, { object })).status);
+  }
+
+  create(
+    name: string,
+    attributes: nfs.Sattr3 = {},
+    credential = ROOT,
+    directory = this.root,
+  ): Promise<nfs.MakeResult> {
+    const how = { mode: nfs.CreateMode.GUARDED, attributes } as const;
+    return this.call(nfs.CREATE, { where: this.at(name, directory), how }, credential);
+  }
+
+  write(
+    file: nfs.FileHandle,
+    offset: number,
+    data: Uint8Array | string,
+    stable: nfs.StableHow = nfs.StableHow.UNSTABLE,
+    credential = ROOT,
+  ): Promise<nfs.WriteResult> {
+    return this.call(nfs.WRITE, { file, offset, stable, data: Buffer.from(data) }, credential);
+  }
+
+  read(file: nfs.FileHandle, offset: number, count: number, credential = ROOT): Promise<nfs.ReadResult> {
+    return this.call(nfs.READ, { file, offset, count }, credential);
+  }
+
+  async text(file: nfs.FileHandle): Promise<string> {
+    return Buffer.from(ok(await this.read(file, 0, 65536)).data).toString();
+  }
+
+  /** A whole directory by READDIR, reply by reply, "." and ".." left out. */
+  async *list(directory = this.root, count = 4096): AsyncGenerator<nfs.DirectoryEntry> {
+    let cookie = 0n;
+    let cookieVerifier: Buffer = Buffer.alloc(8);
+    for (;;) {
+      const reply = ok(await this.call(nfs.READDIR, { directory, cookie, cookieVerifier, count }));
+      for (const entry of reply.entries) if (!isDot(entry)) yield entry;
+      const last = reply.entries.at(-1);
+      if (reply.eof || last === undefined) return;
+      ({ cookie } = last);
+      ({ cookieVerifier } = reply);
+    }
+  }
+
+  /** The same by READDIRPLUS. */
+  async *listPlus(directory = this.root, maxcount = 8192): AsyncGenerator<nfs.DirectoryEntryPlus> {
+    let cookie = 0n;
+    let cookieVerifier: Buffer = Buffer.alloc(8);
+    for (;;) {
+      const args = { directory, cookie, cookieVerifier, dircount: maxcount, maxcount };
+      const reply = ok(await this.call(nfs.READDIRPLUS, args));
+      for (const entry of reply.entries) if (!isDot(entry)) yield entry;
+      const last = reply.entries.at(-1);
+      if (reply.eof || last === undefined) return;
+      ({ cookie } = last);
+      ({ cookieVerifier } = reply);
+    }
+  }
+}
+
+function isDot(entry: nfs.DirectoryEntry): boolean {
+  return ['.', '..'].includes(entry.name.toString('latin1'));
+}
+
+/** A server, mounted; all of it ends with the test. */
+export async function rig(
+  t: Test,
+  options: Partial<EmbeddedServerOptions> = {},
+  folder = scratch(t),
+): Promise<Rig> {
+  const server = await EmbeddedServer.start({ path: folder, ...options });
+  const client = await RpcClient.connect({ host: '127.0.0.1', port: server.port });
+  t.teardown(async () => {
+    client.close();
+    await server.close();
+  });
+  const made = new Rig(server, folder, client, server.rootHandle);
+  made.root = await made.mount();
+  return made;
+}
+
+/** The result of a call that must have succeeded. */
+export function ok<R extends { readonly status: nfs.Status }>(
+  result: R,
+): Extract<R, { status: typeof nfs.Status.OK }> {
+  if (result.status !== nfs.Status.OK) throw new Error(`answered ${nfs.statusName(result.status)}`);
+  return result as Extract<R, { status: typeof nfs.Status.OK }>;
+}
+
+/** "NFS3ERR_NOENT", for comparing. */
+export async function statusOf(result: Promise<{ readonly status: number }>): Promise<string> {
+  return nfs.statusName((await result).status);
+}
+
+export async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = [];
+  for await (const item of items) list.push(item);
+  return list;
+}
+
+/** The handle of what was made. */
+export function made(result: nfs.MakeResult): nfs.FileHandle {
+  const { object } = ok(result);
+  if (object === undefined) throw new Error('the server gave no handle');
+  return object;
+}
