@@ -14,7 +14,10 @@ import { UserError } from './user-error.js';
 
 const COMMANDS = ['mount', 'umount', 'exports', 'serve', 'demo', 'completion'];
 
-/** Runs one command line and resolves with the exit status. Failures are printed, never thrown. */
+/**
+ * Runs one command line and resolves with the exit status. Failures are printed, never thrown. Where yargs itself
+ * answers (--help, --version, completion), it ends the process.
+ */
 export async function main(args: readonly string[]): Promise<number> {
   const state = { status: 0 };
   try {
@@ -62,7 +65,6 @@ function commandLine(args: readonly string[], exit: (status: number) => void): A
       .version(packageVersion())
       .wrap(Math.min(100, process.stdout.columns ?? 80))
       .epilogue('nfs-fuse server:/export MOUNTPOINT -o options is understood too, as mount(8) calls it.')
-      .exitProcess(false)
       // yargs calls this for what it finds wrong itself (message) and for what a handler throws (error).
       .fail((message: string | null, error: Error | undefined) => {
         if (error !== undefined) throw error;

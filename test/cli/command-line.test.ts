@@ -50,7 +50,7 @@ t.test('wrong arguments are answered with one message and the way out', async (t
     [['mount', 'a:/b'], /Something is missing: 1 of the 2/],
     [['a:/b'], /Something is missing: 1 of the 2/],
     [['mount', 'a:/b', '/c', '/d'], /Unknown argument: \/d/],
-    [['mount', '--bogus', 'a:/b', '/c'], /Unknown argument: bogus/],
+    [['mount', 'a:/b', '/c', '--bogus'], /Unknown argument: bogus/],
     [['mount', 'a:/b', '/c', '-o'], /o/],
     [['mount', '-o', 'vers=4', 'a:/b', '/c'], /vers=4: nfs-fuse speaks only NFSv3\.\n.*vers=3/],
     [['a:/b', '/c', '-o', 'rszie=1'], /"rszie" is unknown\.\n.*Did you mean "rsize"\?/],

@@ -4,7 +4,7 @@ import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { MountStatus } from '../../lib/mount3/index.js';
-import { NFS_PROGRAM } from '../../lib/nfs3/index.js';
+import { fileHandleFromBytes, NFS_PROGRAM } from '../../lib/nfs3/index.js';
 import { portmapProcedures } from '../../lib/portmap/index.js';
 import { handle, RpcServer } from '../../lib/rpc/index.js';
 import { publicFolder } from '../support/folders.js';
@@ -12,6 +12,8 @@ import { freePorts } from '../support/ports.js';
 import { start, until } from '../support/process.js';
 import { exported, type MockOptions, startMock } from './mock-server.js';
 import { nfsFuse, product, type Said, STACK_TRACE, said } from './product.js';
+
+const HANDLE = fileHandleFromBytes(Buffer.of(1));
 
 function emptyFolder(t: Test): string {
   const scratch = publicFolder();
@@ -96,7 +98,10 @@ t.test('a portmapper that does not know NFS', async (t) => {
   portmapper.register(GETPORT.program, [handle(GETPORT, () => 0)]);
   await portmapper.listen({ host: '127.0.98.2', port: 111 });
   t.teardown(() => portmapper.close());
-  const known = await mock(t, {});
+  const known = await mock(t, {
+    host: '127.0.98.2',
+    mnt: () => ({ status: MountStatus.OK, grant: { handle: HANDLE, flavors: [1] } }),
+  });
   failsWith(
     t,
     await nfsFuse(['mount', '-o', `mountport=${known.port}`, '127.0.98.2:/export', emptyFolder(t)]),
@@ -175,7 +180,7 @@ t.test('an export that is not there, and one that is no directory', async (t) =>
 
 t.test('a port where something else listens', async (t) => {
   const mountOnly = await mock(t, {
-    mnt: () => ({ status: MountStatus.OK, grant: { handle: '\x01', flavors: [1] } }) as never,
+    mnt: () => ({ status: MountStatus.OK, grant: { handle: HANDLE, flavors: [1] } }),
   });
   failsWith(
     t,
@@ -184,7 +189,7 @@ t.test('a port where something else listens', async (t) => {
     /check port= \(NFS\) and mountport= \(MOUNT\)/,
   );
   const onlyV4 = await mock(t, {
-    mnt: () => ({ status: MountStatus.OK, grant: { handle: '\x01', flavors: [1] } }) as never,
+    mnt: () => ({ status: MountStatus.OK, grant: { handle: HANDLE, flavors: [1] } }),
     programs: [{ program: { ...NFS_PROGRAM, version: 4 }, procedures: [] }],
   });
   failsWith(
