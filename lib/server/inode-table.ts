@@ -43,14 +43,23 @@ export interface InodeTableOptions {
   readonly now: () => number;
 }
 
+interface OpenDirectory {
+  /** O_PATH: stays right while the directory is renamed. */
+  readonly descriptor: number;
+  /** When it was last seen to be inside the export: milliseconds, monotonic. */
+  insideAt: number;
+}
+
 export class InodeTable {
   readonly root: Inode;
+  /** O_PATH, as all of them. */
+  readonly rootDescriptor: number;
   readonly salt: number;
   /** Inodes forgotten for want of room. */
   evictions = 0;
   readonly #options: InodeTableOptions;
   readonly #inodes: LRUCache<FileHandle, Inode>;
-  readonly #open: LRUCache<Inode, number>;
+  readonly #open: LRUCache<FileHandle, OpenDirectory>;
   #evicted: number[] = [];
   /** Of each file system met: whether birth times and generations can be trusted to stay the same. */
   readonly #steadyIdentity = new Map<bigint, boolean>();
@@ -67,7 +76,7 @@ export class InodeTable {
     });
     this.#open = new LRUCache({
       max: options.maxDirectories,
-      dispose: (descriptor, inode) => this.#retire(descriptor, inode),
+      dispose: ({ descriptor }) => this.#retire(descriptor),
     });
     const descriptor = check(openAt(AT_FDCWD, Buffer.from(`${options.path}\0`), O_PATH | O_DIRECTORY));
     const stat = statDescriptor(descriptor);
@@ -76,7 +85,7 @@ export class InodeTable {
     const unsalted = Buffer.from(encodeHandle(identity, options.handleGeneration), 'latin1');
     this.salt = hash32(unsalted, 0, unsalted.length);
     this.root = new Inode(encodeHandle(identity, this.salt), identity, true);
-    this.root.descriptor = descriptor;
+    this.rootDescriptor = descriptor;
   }
 
   /** Descriptors and all; handles of this table are not to be used any more. */
@@ -85,8 +94,7 @@ export class InodeTable {
     this.#closed = true;
     this.#open.clear();
     this.#closeEvicted();
-    closeSync(this.root.descriptor);
-    this.root.descriptor = -1;
+    closeSync(this.rootDescriptor);
     this.#inodes.clear();
   }
 
@@ -137,10 +145,8 @@ export class InodeTable {
 
   /** The object is not in the export any more. */
   forget(handle: FileHandle): void {
-    const inode = this.#inodes.peek(handle);
-    if (inode === undefined) return;
     this.#inodes.delete(handle);
-    this.#open.delete(inode);
+    this.#open.delete(handle);
   }
 
   /** After a removal: the name no longer leads to the inode. */
@@ -153,13 +159,15 @@ export class InodeTable {
    * An O_PATH descriptor of the directory, valid until the caller returns to the event loop. Throws
    * NFS3ERR_NOTDIR, or as {@link get} does.
    */
-  openDirectory(inode: Inode, depth = 0): number {
-    if (!inode.isDirectory) throw new NfsError(Status.NOTDIR);
-    if (inode === this.root) return inode.descriptor;
-    const known = this.#open.get(inode);
+  openDirectory(remembered: Inode, depth = 0): number {
+    if (!remembered.isDirectory) throw new NfsError(Status.NOTDIR);
+    if (remembered === this.root) return this.rootDescriptor;
+    // A child may remember a directory that has been forgotten and found again since.
+    const inode = this.#inodes.get(remembered.handle) ?? remembered;
+    const known = this.#open.get(inode.handle);
     if (known !== undefined) {
-      this.#checkInside(inode);
-      return known;
+      this.#checkInside(inode, known);
+      return known.descriptor;
     }
     const link = inode.links[0];
     // Directories that changed places behind our back may each be remembered below the other.
@@ -175,9 +183,9 @@ export class InodeTable {
       closeSync(descriptor);
       throw new ObjectMovedError(inode.handle);
     }
-    inode.descriptor = descriptor;
-    this.#open.set(inode, descriptor);
-    this.#checkInside(inode);
+    const opened = { descriptor, insideAt: Number.NEGATIVE_INFINITY };
+    this.#open.set(inode.handle, opened);
+    this.#checkInside(inode, opened);
     return descriptor;
   }
 
@@ -225,7 +233,7 @@ export class InodeTable {
   pin(inode: Inode): { descriptor: number; stat: FileStat } {
     if (inode.isDirectory) {
       const stat = this.stat(inode);
-      return { descriptor: check(openAt(inode.descriptor, cString('.'), O_PATH)), stat };
+      return { descriptor: check(openAt(this.openDirectory(inode), cString('.'), O_PATH)), stat };
     }
     const { directory, name } = this.locate(inode);
     const descriptor = openAt(directory, name, O_PATH | O_NOFOLLOW);
@@ -282,22 +290,22 @@ export class InodeTable {
    * A descriptor goes with its directory, also when a local process moves it out of the export: then it must not
    * be used any more. Throws NFS3ERR_STALE.
    */
-  #checkInside(inode: Inode): void {
+  #checkInside(inode: Inode, opened: OpenDirectory): void {
     const now = this.#options.now();
-    if (now - inode.insideAt <= this.#options.insideFor) return;
-    this.confine(inode);
-    inode.insideAt = now;
+    if (now - opened.insideAt <= this.#options.insideFor) return;
+    this.confine(inode, opened.descriptor);
+    opened.insideAt = now;
   }
 
-  /** Throws NFS3ERR_STALE unless the directory, whose descriptor is open, is below the root at this moment. */
-  confine(inode: Inode): void {
-    if (inode === this.root || this.#isInside(inode.descriptor)) return;
-    this.#open.delete(inode);
+  /** Throws NFS3ERR_STALE unless the directory, open by this descriptor, is below the root at this moment. */
+  confine(inode: Inode, descriptor: number): void {
+    if (inode === this.root || this.#isInside(descriptor)) return;
+    this.#open.delete(inode.handle);
     throw new NfsError(Status.STALE);
   }
 
   #isInside(descriptor: number): boolean {
-    const root = pathOf(this.root.descriptor);
+    const root = pathOf(this.rootDescriptor);
     const path = pathOf(descriptor);
     if (root === undefined || path === undefined) return this.#climbsToRoot(descriptor);
     return root.length === 1 || (path.startsWith(root) && path[root.length] === '/');
@@ -326,9 +334,7 @@ export class InodeTable {
     }
   }
 
-  #retire(descriptor: number, inode: Inode): void {
-    inode.descriptor = -1;
-    inode.insideAt = Number.NEGATIVE_INFINITY;
+  #retire(descriptor: number): void {
     // Whoever was handed the number a moment ago may still use it: close it when the event loop comes around.
     if (this.#evicted.push(descriptor) === 1) setImmediate(() => this.#closeEvicted());
   }

@@ -18,10 +18,6 @@ export class Inode {
   readonly isDirectory: boolean;
   /** Where it can be found, most recently seen last. Empty for the root. One for a directory. */
   links: readonly Link[] = [];
-  /** Of a directory: an O_PATH descriptor, which stays right while the directory is renamed; or -1. */
-  descriptor = -1;
-  /** Of a directory: when it was last seen to be inside the export (milliseconds, monotonic). */
-  insideAt = Number.NEGATIVE_INFINITY;
 
   constructor(handle: FileHandle, identity: Identity, isDirectory: boolean) {
     this.handle = handle;
@@ -36,7 +32,7 @@ export class Inode {
   /** `nlink`: how many names it has. With one, what was known before is out of date. */
   addLink(directory: Inode, name: string, nlink: number): void {
     const last = this.links[this.links.length - 1];
-    if (last !== undefined && last.directory === directory && last.name === name) return;
+    if (last !== undefined && isSame(last, directory, name)) return;
     const link = { directory, name };
     if (this.isDirectory || nlink === 1 || last === undefined) this.links = [link];
     else this.links = [...this.#linksBut(directory, name), link];
@@ -47,6 +43,11 @@ export class Inode {
   }
 
   #linksBut(directory: Inode, name: string): Link[] {
-    return this.links.filter((link) => link.directory !== directory || link.name !== name);
+    return this.links.filter((link) => !isSame(link, directory, name));
   }
+}
+
+/** By handle: a directory may have been forgotten and found again, as another Inode. */
+function isSame(link: Link, directory: Inode, name: string): boolean {
+  return link.name === name && link.directory.handle === directory.handle;
 }

@@ -82,7 +82,7 @@ const UP = cString('..');
 function parentOf(tree: ExportedTree, directory: Inode, descriptor: number, caller: Caller): Inode {
   const { table } = tree;
   if (directory === table.root) return directory;
-  table.confine(directory);
+  table.confine(directory, descriptor);
   const stat = tree.callers.as(caller, () => statAt(descriptor, UP));
   if (typeof stat === 'number') throw new NfsError(statusOfErrno(-stat));
   const parent = directory.links[0]?.directory;

@@ -211,7 +211,7 @@ export class TreeWalk {
 
     try {
       let sliceStart = start;
-      enter(openAt(this.#table.root.descriptor, cString('.'), O_RDONLY | O_DIRECTORY), {
+      enter(openAt(this.#table.rootDescriptor, cString('.'), O_RDONLY | O_DIRECTORY), {
         parent: undefined,
         name: '',
       });
