@@ -1,0 +1,121 @@
+/** Who may mount where: an ordinary user, root of a user namespace, and those who lack something. */
+import { basename } from 'node:path';
+import t, { type Test } from 'tap';
+import { EmbeddedServer } from '../../lib/server/index.js';
+import { publicFolder } from '../support/folders.js';
+import { mountsOf, newMountPoint } from '../support/mount.js';
+import { openPlace, type Place, type PlaceName } from '../support/places.js';
+import { mustRun, run } from '../support/process.js';
+import { type Said, STACK_TRACE, said } from './product.js';
+
+interface Ground {
+  readonly place: Place;
+  readonly mnt: string;
+  /** `nfs-fuse mount` with these flags, as it is to be run in the place. */
+  mount(...flags: string[]): string[];
+}
+
+async function ground(t: Test, name: PlaceName): Promise<Ground> {
+  const place = await openPlace(name);
+  t.teardown(() => place.close());
+  const served = publicFolder();
+  t.teardown(() => served.remove());
+  const server = await EmbeddedServer.start({ path: served.path });
+  t.teardown(() => server.close());
+  const mnt = await newMountPoint(place);
+  const options = `port=${server.port},mountport=${server.port}`;
+  return {
+    place,
+    mnt,
+    mount: (...flags) => [...place.product, 'mount', ...flags, '-o', options, '127.0.0.1:/export', mnt],
+  };
+}
+
+/** Runs `argv` in a mount namespace of its own, which `prepare` has changed. */
+async function inside(prepare: string, argv: readonly string[]): Promise<Said> {
+  const script = `${prepare} && exec "$@"`;
+  return said(await run(['unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh', ...argv]));
+}
+
+function failsWith(t: Test, outcome: Said, message: RegExp, remedy: RegExp): void {
+  t.equal(outcome.status, 1, 'exit status');
+  const [first = '', second = '', ...more] = outcome.stderr.trimEnd().split('\n');
+  t.match(first, message);
+  t.match(second, remedy);
+  t.same(more, []);
+  t.notMatch(outcome.stderr, STACK_TRACE);
+}
+
+const DEVICES = 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3';
+
+for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
+  t.test(`${name}: mount in the background, umount`, async (t) => {
+    const { place, mnt, mount } = await ground(t, name);
+    const isMounted = () => mountsOf(place.namespacePid).some(({ path }) => path === mnt);
+    t.equal(await mustRun(place.command(mount()), { cwd: '/' }), '');
+    t.ok(isMounted());
+    t.equal(await mustRun(place.command(['ls', mnt]), { cwd: '/' }), '');
+    t.equal(await mustRun(place.command([...place.product, 'umount', mnt]), { cwd: '/' }), '');
+    t.notOk(isMounted());
+  });
+}
+
+t.test('without /dev/fuse, it says what to pass to podman or docker', async (t) => {
+  const { mount } = await ground(t, 'root');
+  for (const flags of [[], ['-f']]) {
+    failsWith(
+      t,
+      await inside(DEVICES, mount(...flags)),
+      /\/dev\/fuse does not exist\.$/,
+      /In a container pass --device \/dev\/fuse to podman or docker/,
+    );
+  }
+});
+
+t.test('with a /dev/fuse that may not be opened, it says what to pass', async (t) => {
+  const { place, mount } = await ground(t, 'user');
+  failsWith(
+    t,
+    await inside(
+      `${DEVICES} && mknod -m 600 /dev/fuse c 10 229`,
+      place.command(['unshare', '-Urm', ...mount('-f')]),
+    ),
+    /\/dev\/fuse exists but may not be opened\.$/,
+    /--device \/dev\/fuse to podman or docker/,
+  );
+});
+
+t.test('without the right to mount, it says which capability to add', async (t) => {
+  const { mount } = await ground(t, 'root');
+  const without = ['setpriv', '--bounding-set', '-sys_admin', '--inh-caps', '-sys_admin'];
+  failsWith(
+    t,
+    said(await run([...without, ...mount()])),
+    /The kernel refused to mount on .* \(EPERM\)\.$/,
+    /--cap-add SYS_ADMIN/,
+  );
+});
+
+t.test('an ordinary user without fusermount3 is told to install it', async (t) => {
+  const { place, mount } = await ground(t, 'user');
+  const found = (await mustRun(['sh', '-c', 'command -v fusermount3; command -v fusermount || true']))
+    .split('\n')
+    .filter((path) => basename(path).startsWith('fusermount'));
+  const hide = found.map((path) => `mount --bind /dev/null ${path}`).join(' && ');
+  failsWith(
+    t,
+    await inside(hide, place.command(mount('-f'))),
+    /fusermount3 is not installed/,
+    /Install the package fuse3/,
+  );
+});
+
+t.test('an ordinary user with allow_other is told about /etc/fuse.conf', async (t) => {
+  const { place, mount } = await ground(t, 'user');
+  failsWith(
+    t,
+    await inside('mount --bind /dev/null /etc/fuse.conf', place.command(mount('-f', '-o', 'allow_other'))),
+    /Only root may mount with allow_other here/,
+    /user_allow_other/,
+  );
+});
