@@ -1,0 +1,207 @@
+/** The client over UDP: losses are made good with the same bytes, and only the server is listened to. */
+import dgram from 'node:dgram';
+import { once } from 'node:events';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { RpcClient, type RpcClientOptions } from '../../lib/rpc/client.js';
+import { RpcTimeoutError, RpcTooLargeError } from '../../lib/rpc/errors.js';
+import { ManualClock } from './support/manual-clock.js';
+import { ANONYMOUS, DATA, ECHO } from './support/procedures.js';
+import { success, words } from './support/wire-server.js';
+
+interface Datagram {
+  readonly bytes: Buffer;
+  readonly port: number;
+}
+
+class UdpServer {
+  readonly socket: dgram.Socket;
+  readonly calls: Datagram[] = [];
+  onCall: (call: Datagram) => void = () => {};
+  #closed: Promise<void> | undefined;
+  #waiters: { count: number; resolve: () => void }[] = [];
+
+  constructor(type: dgram.SocketType = 'udp4') {
+    this.socket = dgram.createSocket(type);
+    this.socket.on('message', (bytes, { port }) => {
+      const call = { bytes, port };
+      this.calls.push(call);
+      this.onCall(call);
+      for (const { count, resolve } of this.#waiters) if (this.calls.length >= count) resolve();
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= new Promise((resolve) => this.socket.close(() => resolve()));
+    return this.#closed;
+  }
+
+  untilCalls(count: number): Promise<void> {
+    if (this.calls.length >= count) return Promise.resolve();
+    return new Promise((resolve) => this.#waiters.push({ count, resolve }));
+  }
+
+  send(call: Datagram, bytes: Buffer): void {
+    this.socket.send(bytes, call.port, this.socket.address().address);
+  }
+
+  echo(call: Datagram): void {
+    this.send(call, Buffer.concat([success(call.bytes.readUInt32BE(0)), call.bytes.subarray(40)]));
+  }
+}
+
+async function setting(
+  t: Test,
+  options: Partial<RpcClientOptions> = {},
+  host = '127.0.0.1',
+): Promise<{ server: UdpServer; client: RpcClient; clock: ManualClock; log: string[] }> {
+  const server = new UdpServer(host.includes(':') ? 'udp6' : 'udp4');
+  server.socket.bind(0, host);
+  await once(server.socket, 'listening');
+  const clock = new ManualClock();
+  const log: string[] = [];
+  const client = await RpcClient.connect({
+    host,
+    port: server.socket.address().port,
+    protocol: 'udp',
+    clock,
+    log: (message) => log.push(message),
+    ...options,
+  });
+  t.teardown(() => {
+    client.close();
+    void server.close();
+  });
+  return { server, client, clock, log };
+}
+
+t.test('calls and replies are datagrams without a record mark', async (t) => {
+  const { server, client } = await setting(t, { random: () => 0.5 });
+  server.onCall = (call) => server.echo(call);
+  t.equal(await client.call(ECHO, 7, ANONYMOUS), 7);
+  t.same(server.calls[0]?.bytes, words(0x8000_0000, 0, 2, 0x2000_0001, 1, 1, 0, 0, 0, 0, 7));
+  const results = Array.from({ length: 50 }, (_, index) => client.call(ECHO, index, ANONYMOUS));
+  t.same(
+    await Promise.all(results),
+    Array.from({ length: 50 }, (_, index) => index),
+  );
+});
+
+t.test('data up to the size of a datagram goes both ways; more is refused at once', async (t) => {
+  const { server, client } = await setting(t);
+  server.onCall = (call) => server.echo(call);
+  const data = Buffer.alloc(32768, 5);
+  t.ok((await client.call(DATA, data, ANONYMOUS)).equals(data));
+  await t.rejects(client.call(DATA, Buffer.alloc(65507), ANONYMOUS), RpcTooLargeError);
+  t.equal(client.outstanding, 0);
+});
+
+t.test('what is lost goes out again, same bytes, after intervals that double', async (t) => {
+  const { server, client, clock } = await setting(t, { timeo: 10, retrans: 3 });
+  let retransmitted = 0;
+  const result = client.call(ECHO, 3, {
+    ...ANONYMOUS,
+    onRetransmit: () => {
+      retransmitted += 1;
+    },
+  });
+  await server.untilCalls(1);
+  const start = clock.now();
+  const times: number[] = [];
+  for (let count = 2; count <= 3; count++) {
+    while (server.calls.length < count) {
+      clock.advance(100);
+      for (let turn = 0; turn < 10; turn++) await nextTurn();
+    }
+    times.push(clock.now() - start);
+  }
+  t.ok((times[0] ?? 0) >= 1000 && (times[0] ?? 0) <= 1300, `first after ${times[0]} ms`);
+  t.ok((times[1] ?? 0) >= 3000 && (times[1] ?? 0) <= 3500, `second after ${times[1]} ms`);
+  t.ok(server.calls.every((call) => call.bytes.equals(server.calls[0]?.bytes ?? Buffer.alloc(0))));
+  t.equal(retransmitted, 2);
+  for (const call of server.calls.slice(-1)) server.echo(call);
+  t.equal(await result, 3);
+  t.equal(client.procedureCounters()[0]?.retransmits, 2);
+});
+
+t.test('hard goes on for ever and says so once; soft gives up after its major timeout', async (t) => {
+  const hard = await setting(t, { timeo: 10, retrans: 1 });
+  const result = hard.client.call(ECHO, 1, ANONYMOUS);
+  await hard.server.untilCalls(1);
+  for (let count = 0; count < 200; count++) {
+    hard.clock.advance(100);
+    await nextTurn();
+  }
+  t.same(hard.log, ['server 127.0.0.1 not responding, still trying']);
+  t.ok(hard.server.calls.length >= 5);
+  for (const call of hard.server.calls.slice(-1)) hard.server.echo(call);
+  t.equal(await result, 1);
+  t.equal(hard.log[1], 'server 127.0.0.1 OK');
+
+  const soft = await setting(t, { timeo: 10, retrans: 1, recovery: 'soft' });
+  const failed = soft.client.call(ECHO, 1, ANONYMOUS).catch((error: unknown) => error);
+  await soft.server.untilCalls(1);
+  soft.clock.advance(1900);
+  t.equal(soft.client.outstanding, 1);
+  soft.clock.advance(300);
+  t.ok((await failed) instanceof RpcTimeoutError);
+});
+
+t.test('answers from another port are not heard', async (t) => {
+  const { server, client } = await setting(t);
+  const stranger = dgram.createSocket('udp4');
+  t.teardown(() => stranger.close());
+  const result = client.call(ECHO, 5, ANONYMOUS);
+  await server.untilCalls(1);
+  const [call] = server.calls;
+  if (call === undefined) throw new Error('no call');
+  const forged = Buffer.concat([success(call.bytes.readUInt32BE(0)), words(666)]);
+  await new Promise<void>((resolve) => stranger.send(forged, call.port, '127.0.0.1', () => resolve()));
+  for (let turn = 0; turn < 20; turn++) await nextTurn();
+  t.equal(client.outstanding, 1);
+  server.echo(call);
+  t.equal(await result, 5);
+});
+
+t.test('garbage is counted and otherwise ignored', async (t) => {
+  const { server, client } = await setting(t);
+  server.onCall = (call) => {
+    server.send(call, Buffer.alloc(0));
+    server.send(call, Buffer.from('abc'));
+    server.send(call, words(call.bytes.readUInt32BE(0), 0, 2));
+    server.send(call, words(call.bytes.readUInt32BE(0), 1, 7));
+    server.send(call, Buffer.concat([success(call.bytes.readUInt32BE(0) + 1), words(1)]));
+    server.echo(call);
+  };
+  t.equal(await client.call(ECHO, 8, ANONYMOUS), 8);
+  t.match(client.counters, { garbage: 4, badXids: 1 });
+});
+
+t.test('a server that is not there is no error but a loss', async (t) => {
+  const { server, client, clock } = await setting(t, { timeo: 10 });
+  const { port } = server.socket.address();
+  await server.close();
+  const result = client.call(ECHO, 5, ANONYMOUS);
+  // Two datagrams: the refusal of the first is reported when the second is sent.
+  while ((client.procedureCounters()[0]?.retransmits ?? 0) < 2) {
+    clock.advance(500);
+    for (let turn = 0; turn < 10; turn++) await nextTurn();
+  }
+  t.equal(client.outstanding, 1);
+  const revived = new UdpServer();
+  revived.onCall = (call) => revived.echo(call);
+  revived.socket.bind(port, '127.0.0.1');
+  await once(revived.socket, 'listening');
+  t.teardown(() => revived.close());
+  while (client.outstanding > 0) {
+    clock.advance(500);
+    await nextTurn();
+  }
+  t.equal(await result, 5);
+});
+
+t.test('IPv6 works', async (t) => {
+  const { server, client } = await setting(t, {}, '::1');
+  server.onCall = (call) => server.echo(call);
+  t.equal(await client.call(ECHO, 7, ANONYMOUS), 7);
+});
