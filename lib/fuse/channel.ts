@@ -33,6 +33,11 @@ export interface Channel {
   writePieces(pieces: readonly Uint8Array[]): number;
   /** Writes one message from another thread, because the kernel may block it. 0, or the errno. */
   writeFromThread(message: Uint8Array): Promise<number>;
+  /**
+   * Drops what {@link writeFromThread} has not begun to write. Undefined: no thread is writing; otherwise resolves
+   * when it has come back, for which requests may have to be answered.
+   */
+  stopThread(): Promise<void> | undefined;
   /** Ends delivery and gives the descriptor up, which ends the connection if nobody else has it. */
   close(): void;
 }

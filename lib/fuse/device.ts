@@ -34,6 +34,7 @@ export class KernelChannel implements Channel {
   #closed = false;
   readonly #threadWrites: ThreadWrite[] = [];
   #threadBusy = false;
+  #threadIdle: () => void = nothing;
 
   /** `fd`: /dev/fuse, mounted. It belongs to the channel from now on. */
   constructor(fd: number) {
@@ -88,6 +89,14 @@ export class KernelChannel implements Channel {
     });
   }
 
+  stopThread(): Promise<void> | undefined {
+    for (const { done } of this.#threadWrites.splice(0)) done(Errno.ENODEV);
+    if (!this.#threadBusy) return undefined;
+    return new Promise((resolve) => {
+      this.#threadIdle = resolve;
+    });
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -113,6 +122,7 @@ export class KernelChannel implements Channel {
       this.#threadBusy = false;
       if (this.#closed) closeSync(this.#fd);
       next.done(error === null ? 0 : errnoOf(error));
+      this.#threadIdle();
       this.#nextThreadWrite();
     });
   }

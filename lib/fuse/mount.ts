@@ -56,7 +56,10 @@ export interface KernelMount {
   readonly minor: number;
   /** @throws MountError when it is busy (not if lazy) or not permitted. Resolves as well if nothing is mounted. */
   unmount(options?: UnmountOptions): Promise<void>;
-  /** See {@link abortConnection}. */
+  /**
+   * Ends the connection at once, whoever serves it; the mount point stays, dead. False: neither /sys nor
+   * umount2(2) with MNT_FORCE let us. The session that serves it can always do it, by its own abort().
+   */
   abort(): Promise<boolean>;
   /** See {@link setReadAhead}. */
   setReadAhead(kibibytes: number): Promise<boolean>;
@@ -88,7 +91,7 @@ export async function mountKernel(options: MountOptions): Promise<KernelMount> {
     major: entry.major,
     minor: entry.minor,
     unmount: (unmountOptions) => unmountKernel(mountpoint, { ...unmountOptions, method }),
-    abort: () => abortConnection(entry.minor),
+    abort: () => abortMount(mountpoint, method, entry.minor),
     setReadAhead: (kibibytes) => setReadAhead(entry.major, entry.minor, kibibytes),
   };
 }
@@ -126,6 +129,14 @@ export async function unmountKernel(
     `${mountpoint} is in use`,
     'see who uses it with "fuser -vm" or unmount lazily',
   );
+}
+
+async function abortMount(mountpoint: string, method: MountMethod, minor: number): Promise<boolean> {
+  if (await abortConnection(minor)) return true;
+  if (method !== 'direct') return false;
+  // Aborts first and unmounts then, which may fail because the mount is in use: that is no matter here.
+  const result = await unmount(Buffer.from(mountpoint), UmountFlag.NOFOLLOW | UmountFlag.FORCE);
+  return result === 0 || mayMount();
 }
 
 /** All mounts of this file system that this process sees. */

@@ -64,7 +64,9 @@ export function negotiate(
     );
   // Left out on purpose: ATOMIC_O_TRUNC (truncation comes as SETATTR, ordered like any other), WRITEBACK_CACHE
   // (the kernel would trust its own size and mtime over the server's), AUTO_INVAL_DATA (our own writes move
-  // the mtime; the file system invalidates what it knows to be stale), HANDLE_KILLPRIV and its successor (the
+  // the mtime; the file system invalidates what it knows to be stale), EXPLICIT_INVAL_DATA (a size that changed
+  // elsewhere would no longer drop the cached pages, and a file that grew would show zeros behind its old end
+  // for as long as the explicit notification takes), HANDLE_KILLPRIV and its successor (the
   // kernel then sends the SETATTR that clears set-id bits), DONT_MASK (the kernel applies the umask).
   let wanted =
     InitFlag.ASYNC_READ |
@@ -76,7 +78,6 @@ export function negotiate(
     InitFlag.PARALLEL_DIROPS |
     InitFlag.ABORT_ERROR |
     InitFlag.MAX_PAGES |
-    InitFlag.EXPLICIT_INVAL_DATA |
     InitFlag.INIT_EXT |
     InitFlag.DIRECT_IO_ALLOW_MMAP;
   if (operations.setlk !== undefined) wanted |= InitFlag.POSIX_LOCKS | InitFlag.FLOCK_LOCKS;

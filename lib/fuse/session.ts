@@ -90,6 +90,7 @@ export class FuseSession implements ChannelHandler, Responder {
   #paused = false;
   #connection: ConnectionInfo | undefined = undefined;
   #end: SessionEnd | undefined = undefined;
+  #aborting = false;
   #destroyed = false;
   #drainTimer: unknown = undefined;
   #idleWaiters: (() => void)[] = [];
@@ -151,11 +152,22 @@ export class FuseSession implements ChannelHandler, Responder {
    * and the mount point stays behind, dead, until it is unmounted.
    */
   abort(): void {
-    if (this.#end !== undefined) return;
-    // A notification may wait in the kernel for a page or name that one of these holds, and so keep the
-    // descriptor from being closed.
+    if (this.#end !== undefined || this.#aborting) return;
+    this.#aborting = true;
+    this.#notifier.close();
+    const thread = this.#channel.stopThread();
+    if (thread === undefined) {
+      this.ended('aborted');
+      return;
+    }
+    // A notification waits in the kernel for a page or a directory that some request holds, and while it does
+    // the descriptor cannot be closed. So everybody gets an answer, late-comers too, until it has come through.
+    if (this.#paused) this.#channel.resume();
     for (const request of this.#inFlight.values()) this.sendError(request, Errno.ECONNABORTED);
-    this.ended('aborted');
+    thread.then(
+      () => this.ended('aborted'),
+      () => this.ended('aborted'),
+    );
   }
 
   // The channel calls these two.
@@ -185,6 +197,10 @@ export class FuseSession implements ChannelHandler, Responder {
       default:
     }
     const request = new FuseRequest(message);
+    if (this.#aborting) {
+      this.sendError(request, Errno.ECONNABORTED);
+      return false;
+    }
     try {
       if (opcode === Opcode.INIT) this.#init(request, message, length);
       else if (opcode === Opcode.DESTROY) this.send(request, Size.OUT_HEADER);

@@ -67,6 +67,9 @@ export class MemoryChannel implements Channel {
   writeFromThread(message: Uint8Array): Promise<number> {
     return Promise.resolve(this.#take(Buffer.from(message), this.fromThread));
   }
+  stopThread(): undefined {
+    return undefined;
+  }
   close(): void {
     this.closed = true;
   }
