@@ -2,6 +2,7 @@
 export type { Channel, ChannelHandler, SessionEnd } from './channel.js';
 export { abortConnection, setReadAhead } from './connection.js';
 export { Errno, errnoName, FuseError } from './errno.js';
+export type { SessionTimers } from './interrupts.js';
 export {
   FILE_SYSTEM_TYPE,
   type KernelMount,
@@ -18,4 +19,4 @@ export type { ConnectionOptions } from './negotiate.js';
 export * from './operations.js';
 export { InitFlag, OpenFlag } from './protocol.js';
 export { decodeDevice, encodeDevice } from './reply.js';
-export { FuseSession, type SessionCounters, type SessionOptions, type SessionTimers } from './session.js';
+export { FuseSession, type SessionCounters, type SessionOptions } from './session.js';

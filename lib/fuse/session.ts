@@ -4,9 +4,10 @@
  */
 import type { Channel, ChannelHandler, SessionEnd } from './channel.js';
 import { KernelChannel } from './device.js';
-import { dispatch, type Responder } from './dispatch.js';
+import { dispatch } from './dispatch.js';
 import { FuseDump } from './dump.js';
 import { Errno, errnoName, FuseError } from './errno.js';
+import { Interrupts, type SessionTimers, systemTimers } from './interrupts.js';
 import type { RequestBuffer } from './message.js';
 import { type ConnectionOptions, DEFAULT_MAX_WRITE, encodeInit, negotiate, parseInit } from './negotiate.js';
 import { KernelNotifier } from './notifier.js';
@@ -14,12 +15,7 @@ import type { ConnectionInfo, FuseNotifier, FuseOperations, MaybePromise } from 
 import { MAX_ERRNO, Opcode, opcodeName, Size } from './protocol.js';
 import { ReplyBuffer } from './reply.js';
 import { FuseRequest } from './request.js';
-
-/** The clock that grace periods run on. */
-export interface SessionTimers {
-  set(callback: () => void, milliseconds: number): unknown;
-  clear(timer: unknown): void;
-}
+import type { Responder } from './responder.js';
 
 export interface SessionOptions extends ConnectionOptions {
   /** Receives one line per event that the operator should know of. By default, standard error. */
@@ -56,14 +52,7 @@ const SCRATCH_BYTES = 64 + COPY_LIMIT;
 const PAYLOAD_COPY_LIMIT = 16 * 1024;
 /** Payloads held for operations under way, in bytes, above which no further request is read. */
 const PAYLOAD_BUDGET = 64 * DEFAULT_MAX_WRITE;
-/** Interrupts kept for requests that have not been seen. */
-const MAX_EARLY_INTERRUPTS = 64;
 const REQUEST_HEADROOM = 4096;
-
-const systemTimers: SessionTimers = {
-  set: (callback, milliseconds) => setTimeout(callback, milliseconds),
-  clear: (timer) => clearTimeout(timer as NodeJS.Timeout),
-};
 
 export class FuseSession implements ChannelHandler, Responder {
   readonly scratch: ReplyBuffer = new ReplyBuffer(SCRATCH_BYTES);
@@ -80,9 +69,8 @@ export class FuseSession implements ChannelHandler, Responder {
   readonly #log: (line: string) => void;
   readonly #dump: FuseDump | undefined;
   readonly #timers: SessionTimers;
-  readonly #graceMs: number;
+  readonly #interrupts: Interrupts;
   readonly #inFlight = new Map<number, FuseRequest>();
-  readonly #earlyInterrupts = new Set<number>();
   readonly #requestCounts: number[] = new Array<number>(64).fill(0);
   readonly #errorCounts: number[] = new Array<number>(MAX_ERRNO + 1).fill(0);
   #faults = 0;
@@ -109,7 +97,9 @@ export class FuseSession implements ChannelHandler, Responder {
     this.#log = options.log ?? ((line) => process.stderr.write(`${line}\n`));
     this.#dump = options.debug === undefined ? undefined : new FuseDump(options.debug);
     this.#timers = options.timers ?? systemTimers;
-    this.#graceMs = options.interruptGraceMs ?? 300;
+    this.#interrupts = new Interrupts(this.#timers, options.interruptGraceMs ?? 300, (request) =>
+      this.#cancel(request),
+    );
     this.#channel = typeof channel === 'number' ? new KernelChannel(channel) : channel;
     this.#notifier = new KernelNotifier(this.#channel, this.#log, options.debug);
     this.notifier = this.#notifier;
@@ -190,7 +180,7 @@ export class FuseSession implements ChannelHandler, Responder {
         this.#batchForget(message, length);
         return false;
       case Opcode.INTERRUPT:
-        this.#interrupt(message.wide(Size.IN_HEADER));
+        this.#interrupts.interrupt(this.#inFlight, message.wide(Size.IN_HEADER));
         return false;
       case Opcode.NOTIFY_REPLY:
         return false;
@@ -237,7 +227,7 @@ export class FuseSession implements ChannelHandler, Responder {
     }
     const { unique } = request;
     this.#inFlight.set(unique, request);
-    if (this.#earlyInterrupts.size > 0 && this.#earlyInterrupts.delete(unique)) this.#startGrace(request);
+    this.#interrupts.begun(request, unique);
     result.then(
       (value) => {
         try {
@@ -338,10 +328,7 @@ export class FuseSession implements ChannelHandler, Responder {
 
   /** Forgets a request that was answered, and gives back what it held. */
   #finished(request: FuseRequest): void {
-    if (request.graceTimer !== undefined) {
-      this.#timers.clear(request.graceTimer);
-      request.graceTimer = undefined;
-    }
+    if (request.graceTimer !== undefined) this.#interrupts.ended(request);
     const wasInFlight = this.#inFlight.delete(request.unique);
     if (request.payloadBytes > 0) {
       this.#payloadBytes -= request.payloadBytes;
@@ -395,25 +382,6 @@ export class FuseSession implements ChannelHandler, Responder {
     let at = Size.IN_HEADER + Size.BATCH_FORGET_IN;
     for (let i = 0; i < count && at + Size.FORGET_ONE <= length; i++, at += Size.FORGET_ONE)
       this.#forget(message.wide(at), message.wide(at + 8));
-  }
-
-  #interrupt(unique: number): void {
-    const request = this.#inFlight.get(unique);
-    if (request !== undefined) this.#startGrace(request);
-    else {
-      // Answered already, most of the time; but requests may be read out of order. Numbers are never reused.
-      const early = this.#earlyInterrupts;
-      early.add(unique);
-      if (early.size > MAX_EARLY_INTERRUPTS) for (const oldest of early) if (early.delete(oldest)) break;
-    }
-  }
-
-  #startGrace(request: FuseRequest): void {
-    if (request.cancelled || request.graceTimer !== undefined) return;
-    request.graceTimer = this.#timers.set(() => {
-      request.graceTimer = undefined;
-      this.#cancel(request);
-    }, this.#graceMs);
   }
 
   #cancel(request: FuseRequest): void {
