@@ -181,3 +181,43 @@ t.test('a record in thousands of small fragments arrives whole', async (t) => {
   feeders.push(assembler, fragment(Buffer.alloc(1), true));
   t.equal(got, 1_000_001);
 });
+
+t.test(
+  'random streams end in records or in a RecordMarkError, and never ask for more memory than a record',
+  async (t) => {
+    let state = 4711;
+    const random = (limit: number): number => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor((state / 2 ** 32) * limit);
+    };
+    const limit = 100_000;
+    let refused = 0;
+    let delivered = 0;
+    for (let round = 0; round < 300; round++) {
+      let over = 0;
+      const assembler = new RecordAssembler(limit, (record) => {
+        delivered += 1;
+        if (record.length > limit) over += 1;
+      });
+      try {
+        for (let step = 0; step < 50; step++) {
+          const header = Buffer.alloc(4);
+          // Lengths around the limit and small ones, so that streams get on for a while.
+          header.writeUInt32BE(random(2) * 0x8000_0000 + random(step % 10 === 9 ? 2 * limit : 500));
+          const body = Buffer.from(Array.from({ length: random(400) }, () => random(4) * 85));
+          for (const bytes of [header, body]) {
+            const room = assembler.readBuffer();
+            if (room.length === 0 || room.length > Math.max(limit, 65536))
+              t.fail(`room for ${room.length} bytes`);
+            feeders.readBuffer(assembler, bytes);
+          }
+        }
+      } catch (error) {
+        if (!(error instanceof RecordMarkError)) throw error;
+        refused += 1;
+      }
+      t.equal(over, 0);
+    }
+    t.ok(refused > 50 && delivered > 50, `${refused} refused, ${delivered} delivered`);
+  },
+);
