@@ -22,18 +22,22 @@ overVariants(t, { ...AS_ROOT, timeoutMs: 240_000 }, async (t, { mount, server })
       complete,
       'once more, from caches',
     );
-    const found = await mount.mustRun(['sh', '-c', 'ls -lU large | wc -l']);
-    t.equal(Number(found), LARGE + 1, 'ls -l');
-
     await t.test('seekdir goes back to where telldir was', async (t) => {
       await seekAbout(t, fs);
     });
     await fs.writeFile('large/one-more', 'x');
     const { others, missing } = await fs.checkListing('large', 'a-name-of-usual-length-', LARGE);
     t.same([others, missing], [1, 0], 'a new name is listed at once');
-    const removed = await fs.unlinkWhileReading('large');
-    t.same(removed, { unlinked: LARGE + 1, absent: 0 }, 'unlinking while reading takes each name once');
-    await fs.rmdir('large');
+  });
+
+  await t.test('ls -l of a directory of 10000 entries, and unlinking while reading it', async (t) => {
+    mkdirSync(`${server.directory}/many`);
+    await disk.makeFiles('many', 'name', 0, 10_000);
+    const found = await mount.mustRun(['sh', '-c', 'ls -lU many | wc -l']);
+    t.equal(Number(found), 10_001, 'ls -l');
+    const removed = await fs.unlinkWhileReading('many');
+    t.same(removed, { unlinked: 10_000, absent: 0 }, 'each name is taken once');
+    await fs.rmdir('many');
   });
 });
 
@@ -100,19 +104,19 @@ showBehaviours(t, EVERYWHERE, {
 
   'names made and removed while a directory is read spoil nothing else': async (t, { fs }) => {
     await fs.mkdir('busy');
-    await fs.makeFiles('busy', 'stays', 0, 3000);
-    await fs.makeFiles('busy', 'goes', 0, 500);
+    await fs.makeFiles('busy', 'stays', 0, 1000);
+    await fs.makeFiles('busy', 'goes', 0, 200);
     const stream = await fs.dirOpen('busy');
     const seen = await fs.dirRest(stream, 100);
-    for (let index = 0; index < 500; index += 2) {
+    for (let index = 0; index < 200; index += 2) {
       await fs.unlink(`busy/goes${String(index).padStart(7, '0')}`);
       await fs.writeFile(`busy/comes${index}`, '');
     }
     seen.push(...(await fs.dirRest(stream)));
     await fs.dirClose(stream);
     const stayed = seen.map(String).filter((name) => name.startsWith('stays'));
-    t.equal(stayed.length, 3000, 'what stays is listed');
-    t.equal(new Set(stayed).size, 3000, 'once');
+    t.equal(stayed.length, 1000, 'what stays is listed');
+    t.equal(new Set(stayed).size, 1000, 'once');
   },
 
   'a directory that another process removed ends quietly': async (t, { fs }) => {

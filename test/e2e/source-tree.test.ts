@@ -59,7 +59,9 @@ overVariants(t, { ...EVERYWHERE, timeoutMs: 240_000 }, async (t, variant) => {
     await mount.mustRun(['mkdir', 'tree']);
     await mount.mustRun(['tar', '-xpf', tree.archive, '-C', 'tree']);
     t.equal(await mount.mustRun(['diff', '-r', '--no-dereference', beside, 'tree']), '', 'diff -r');
-    const rsync = ['rsync', '-aH', '--dry-run', '--itemize-changes', '--delete'];
+    // nfs-ganesha 4.3 does not set a symlink's times (and says that it did).
+    const links = variant.serverName === 'ganesha' ? ['--omit-link-times'] : [];
+    const rsync = ['rsync', '-aH', ...links, '--dry-run', '--itemize-changes', '--delete'];
     t.equal(await mount.mustRun([...rsync, `${beside}/`, 'tree/']), '', 'rsync, by size and time');
     t.equal(await mount.mustRun([...rsync, 'tree/', `${beside}/`]), '', 'rsync, the other way round');
     const script = await mount.mustRun(['tree/odd/script']);

@@ -59,6 +59,7 @@ overVariants(t, AS_ROOT, async (t, { mount }) => {
     t.equal(await errnoOf(bert.stat('shared/private/file')), 'EACCES');
     t.equal(await errnoOf(bert.list('shared/private')), 'EACCES');
     t.equal(await errnoOf(bert.chdir('shared/private')), 'EACCES');
+    t.equal(await errnoOf(bert.open('shared/private/file', O_RDONLY)), 'EACCES');
     t.notOk(await bert.access('shared/private', X_OK));
     t.equal((await anna.stat('shared/private/file')).size, 1);
   });
