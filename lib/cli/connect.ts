@@ -4,6 +4,7 @@ import type { ClientConfig, Logger } from '../vfs/config.js';
 import { ExportSession } from '../vfs/export-session.js';
 import { NfsFileSystem } from '../vfs/filesystem.js';
 import type { ConnectedFileSystem } from './mount-process.js';
+import { mountStats } from './mount-stats.js';
 
 /** `trace` gets a line for every remote call. Throws what ExportSession.connect throws. */
 export async function connectFileSystem(
@@ -14,5 +15,9 @@ export async function connectFileSystem(
   const rpc: Partial<RpcClientOptions> = { trace };
   const session = await ExportSession.connect(config, { log, rpc });
   const fileSystem = new NfsFileSystem(session, config, { log });
-  return { operations: fileSystem, shutdown: () => fileSystem.shutdown() };
+  return {
+    operations: fileSystem,
+    shutdown: () => fileSystem.shutdown(),
+    stats: () => mountStats(session, fileSystem),
+  };
 }

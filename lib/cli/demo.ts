@@ -25,8 +25,11 @@ interface Outcome {
   readonly output: string;
 }
 
-/** Throws UserError if a step does not do what it should, or nothing can be mounted here. */
-export async function runDemo(options: DemoOptions): Promise<void> {
+/**
+ * Resolves with the exit status. Throws UserError if a step does not do what it should, or nothing can be
+ * mounted here.
+ */
+export async function runDemo(options: DemoOptions): Promise<number> {
   const demo = new Demo(options);
   const interrupted = new Promise<never>((_, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const)
@@ -35,11 +38,11 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   try {
     const work = demo.run();
     work.catch(() => {});
-    if (await Promise.race([work, interrupted])) return;
+    if (await Promise.race([work, interrupted])) return 0;
   } finally {
     await demo.cleanUp();
   }
-  await runInNamespace(options);
+  return runInNamespace();
 }
 
 class Demo {
@@ -86,7 +89,10 @@ class Demo {
         this.#print(`  ${dim('This user may not mount here: once more, in a user namespace of its own.')}`);
         return false;
       }
-      throw new UserError(`The demo could not mount. ${mounted.output.trim()}`);
+      const [message = '', remedy] = mounted.output.trim().split('\n');
+      throw new UserError(`The demo could not mount: ${message.replace('nfs-fuse: ', '')}`, {
+        remedy: remedy?.trim(),
+      });
     }
     this.#mounted = true;
     const entry = (await readFile('/proc/self/mounts', 'utf8'))
@@ -306,13 +312,9 @@ async function mayUnshare(): Promise<boolean> {
   });
 }
 
-async function runInNamespace(options: DemoOptions): Promise<void> {
+/** The same again, as root of a new user namespace. What goes wrong there is said there. */
+async function runInNamespace(): Promise<number> {
   const child = spawn('unshare', ['-Urm', ...self('demo', '--inside-namespace')], { stdio: 'inherit' });
   const [status] = (await once(child, 'close')) as [number | null];
-  if (status !== 0) {
-    options.print('');
-    throw new UserError('The demo could not mount in a user namespace either.', {
-      remedy: 'In a container, pass --device /dev/fuse and --cap-add SYS_ADMIN to podman or docker.',
-    });
-  }
+  return status ?? 1;
 }

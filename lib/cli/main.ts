@@ -9,27 +9,31 @@ import { mountCommand } from './mount-command.js';
 import { looksLikeTarget } from './mount-target.js';
 import { nearestName } from './nearest-name.js';
 import { serveCommand } from './serve-command.js';
+import { statsCommand } from './stats-command.js';
+import { sweepCommand } from './sweep-command.js';
 import { umountCommand } from './umount-command.js';
 import { UserError } from './user-error.js';
 
-const COMMANDS = ['mount', 'umount', 'exports', 'serve', 'demo', 'completion'];
+const COMMANDS = ['mount', 'umount', 'exports', 'stats', 'sweep', 'serve', 'demo', 'completion'];
 
 /**
  * Runs one command line and resolves with the exit status. Failures are printed, never thrown. Where yargs itself
  * answers (--help, --version, completion), it ends the process.
  */
 export async function main(args: readonly string[]): Promise<number> {
-  const state = { status: 0 };
+  // A reader that goes away (a pager, a terminal) must end neither a mount nor a clean-up.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+  let exitStatus = 0;
   try {
     const parser = commandLine(separateOptionValue(args), (status) => {
-      state.status = status;
+      exitStatus = status;
     });
     if (args.length === 0) {
       process.stdout.write(`${await parser.getHelp()}\n`);
       return 1;
     }
     await parser.parseAsync();
-    return state.status;
+    return exitStatus;
   } catch (error) {
     process.stderr.write(describe(error));
     return error instanceof UserError ? error.exitStatus : 1;
@@ -55,8 +59,10 @@ function commandLine(args: readonly string[], exit: (status: number) => void): A
       .command(mountCommand(exit))
       .command(umountCommand)
       .command(exportsCommand)
+      .command(statsCommand)
+      .command(sweepCommand(exit))
       .command(serveCommand)
-      .command(demoCommand)
+      .command(demoCommand(exit))
       .completion('completion', 'Print a script for bash or zsh that completes commands and options')
       .strict()
       .recommendCommands()

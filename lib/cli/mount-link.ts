@@ -1,9 +1,10 @@
 /**
- * How `nfs-fuse umount` learns that the serving process has written everything back: a unix socket in the
- * abstract name space, named after the mount's device number. It leaves no file behind, ends with the process,
- * and is not reachable from another network name space, where umount(8) works without it.
+ * How other commands reach the process that serves a mount: a unix socket in the abstract name space, named
+ * after the mount's device number. It leaves no file behind, ends with the process, and is not reachable from
+ * another network name space, where umount(8) works without it.
  *
- * Who connects hears nothing until the serving process ends; then one line of JSON, {@link MountOutcome}.
+ * Who connects and asks `stats` is answered with one line of JSON. Who asks nothing hears nothing until the
+ * serving process ends; then one line of JSON, {@link MountOutcome}.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
@@ -17,6 +18,8 @@ export interface MountOutcome {
 /** More than the umount commands that anyone would start. */
 const MAX_LISTENERS = 16;
 const MAX_LINE = 64 * 1024;
+const MAX_STATS = 1024 * 1024;
+const STATS_QUESTION = 'stats\n';
 
 function linkName(major: number, minor: number): string {
   return `\0nfs-fuse/${major}:${minor}`;
@@ -25,17 +28,19 @@ function linkName(major: number, minor: number): string {
 /** The serving side. */
 export class MountLink {
   readonly #server: Server;
+  readonly #stats: () => object;
   readonly #sockets = new Set<Socket>();
 
-  private constructor(server: Server) {
+  private constructor(server: Server, stats: () => object) {
     this.#server = server;
+    this.#stats = stats;
   }
 
-  /** Never fails: without a link the mount works as well. */
-  static open(major: number, minor: number): Promise<MountLink> {
+  /** Never fails: without a link the mount works as well. `stats` is what JSON can carry. */
+  static open(major: number, minor: number, stats: () => object): Promise<MountLink> {
     return new Promise((resolve) => {
       const server = createServer();
-      const link = new MountLink(server);
+      const link = new MountLink(server, stats);
       server.maxConnections = MAX_LISTENERS;
       server.on('connection', (socket) => link.#accept(socket));
       server.once('error', () => resolve(link));
@@ -58,8 +63,33 @@ export class MountLink {
     this.#sockets.add(socket);
     socket.on('error', () => socket.destroy());
     socket.on('close', () => this.#sockets.delete(socket));
-    socket.resume();
+    socket.setEncoding('latin1');
+    socket.on('data', (text: string) => {
+      if (text === STATS_QUESTION) socket.write(`${JSON.stringify(this.#stats())}\n`);
+      else socket.destroy();
+    });
   }
+}
+
+/** What a mount says of itself. Undefined: nobody serves it, or not in this network name space. */
+export function askStats(major: number, minor: number): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(linkName(major, minor), () => socket.write(STATS_QUESTION));
+    let said = '';
+    socket.setEncoding('utf8');
+    socket.on('data', (text: string) => {
+      said += text;
+      if (said.length > MAX_STATS || said.endsWith('\n')) socket.destroy();
+    });
+    socket.on('error', () => socket.destroy());
+    socket.once('close', () => {
+      try {
+        resolve(said === '' ? undefined : JSON.parse(said));
+      } catch (error) {
+        reject(error);
+      }
+    });
+  });
 }
 
 /** The waiting side; connected before the mount is taken away. */

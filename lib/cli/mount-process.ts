@@ -21,6 +21,8 @@ export interface ConnectedFileSystem {
    * could not be written back is in the log.
    */
   shutdown(): Promise<void>;
+  /** Counters and sizes, as JSON can carry them. */
+  stats(): object;
 }
 
 export type Connect = (config: ClientConfig, log: Logger) => Promise<ConnectedFileSystem>;
@@ -95,7 +97,12 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
     throw await mountFailure(error, request.client, options.listExports);
   }
   const { mount, session } = mounted;
-  const link = await MountLink.open(mount.major, mount.minor);
+  const link = await MountLink.open(mount.major, mount.minor, () => ({
+    source: request.source,
+    mountpoint: mount.mountpoint,
+    ...fileSystem.stats(),
+    fuse: session.counters,
+  }));
   await mount.setReadAhead(READ_AHEAD_KIB);
   progress.mounted(mount.mountpoint);
 

@@ -62,6 +62,10 @@ export class NfsFileSystem implements FuseOperations {
     this.#directories = new Directories(this.#vfs, this.#permission);
   }
 
+  get openFileCount(): number {
+    return this.#vfs.openFiles;
+  }
+
   /** Inodes held in memory. */
   get inodeCount(): number {
     return this.#vfs.inodes.size;

@@ -1,0 +1,87 @@
+/** `nfs-fuse stats`: what a mount has done so far: calls with their times, caches, recoveries. */
+import { realpath } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Argv, CommandModule } from 'yargs';
+import { FILE_SYSTEM_TYPE, mountAt, readMountinfo } from '../fuse/index.js';
+import { printable } from './log.js';
+import { askStats } from './mount-link.js';
+import type { MountStats } from './mount-stats.js';
+import { UserError } from './user-error.js';
+
+interface StatsArguments {
+  readonly mountpoint: string;
+  readonly json: boolean | undefined;
+}
+
+type ToldStats = MountStats & { readonly source: string; readonly mountpoint: string };
+
+export const statsCommand: CommandModule<object, StatsArguments> = {
+  command: 'stats <mountpoint>',
+  describe: 'Show what a mount has done: remote calls, caches, recoveries',
+  builder: (args): Argv<StatsArguments> =>
+    args
+      .positional('mountpoint', {
+        describe: 'Where an export is mounted',
+        type: 'string',
+        demandOption: true,
+      })
+      .option('json', { describe: 'Print JSON', type: 'boolean' }),
+  handler: async (args) => {
+    const stats = await statsOf(args.mountpoint);
+    process.stdout.write(
+      args.json === true ? `${JSON.stringify(stats, null, 2)}\n` : text(stats as ToldStats),
+    );
+  },
+};
+
+async function statsOf(path: string): Promise<unknown> {
+  const mountpoint = await realpath(resolve(path)).catch(() => resolve(path));
+  const entry = mountAt(await readMountinfo(), mountpoint);
+  if (entry?.type !== FILE_SYSTEM_TYPE) {
+    throw new UserError(`${path} is not mounted by nfs-fuse.`, {
+      remedy: 'findmnt -t fuse.nfs-fuse lists what is.',
+    });
+  }
+  const stats = await askStats(entry.major, entry.minor);
+  if (stats !== undefined) return stats;
+  throw new UserError(`The process that serves ${path} cannot be asked.`, {
+    remedy: 'It has ended, or it lives in another network namespace: ask from there.',
+  });
+}
+
+function text(stats: ToldStats): string {
+  const { caches, rpc, limits } = stats;
+  const lines = [
+    `${printable(stats.source)} on ${printable(stats.mountpoint)}, process ${stats.pid}, up ${stats.uptimeSeconds} s`,
+    `  memory ${megabytes(stats.residentBytes)}, CPU ${stats.cpuSeconds.toFixed(1)} s, ` +
+      `${stats.inodes} inodes, ${stats.openFiles} open files, rsize ${limits.rsize}, wsize ${limits.wsize}`,
+    '',
+    'Call           Number   Resent  Errors   Sent        Received    Average',
+    ...[...stats.procedures]
+      .sort((a, b) => b.calls - a.calls)
+      .map(
+        (one) =>
+          `${one.procedure.padEnd(12)} ${String(one.calls).padStart(8)} ${String(one.retransmits).padStart(8)} ` +
+          `${String(one.errors).padStart(7)}   ${megabytes(one.bytesSent).padEnd(11)} ` +
+          `${megabytes(one.bytesReceived).padEnd(11)} ${(one.rtt / Math.max(1, one.replies)).toFixed(2)} ms`,
+      ),
+    '',
+    'Cache              Hits     Misses  Revalidated  Invalidated',
+    ...(['attributes', 'dentries', 'negativeDentries', 'access', 'listings', 'pages'] as const).map(
+      (name) => {
+        const cache = caches[name];
+        const cell = (value: number, width: number) => String(value).padStart(width);
+        return `${name.padEnd(16)} ${cell(cache.hits, 6)} ${cell(cache.misses, 10)} ${cell(cache.revalidated, 12)} ${cell(cache.invalidated, 12)}`;
+      },
+    ),
+    '',
+    `Recovery: ${caches.redrives} redrives (${caches.redrivesFailed} in vain), ${caches.rootRemounts} new roots, ` +
+      `${caches.rewrites} rewrites, ${caches.jukeboxWaits} waits for a busy server, ${rpc.reconnects} reconnections`,
+    `Silly renames: ${caches.sillyRenames}, removed ${caches.sillyRemoves}, left behind ${caches.sillyRemovesFailed}`,
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / (1024 * 1024)).toFixed(1)} MiB`;
+}
