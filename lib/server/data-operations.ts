@@ -87,23 +87,23 @@ export async function write(tree: ExportedTree, args: WriteArguments, caller: Ca
     tree.requireWritable();
     const file = tree.files.acquire(inode, 'write');
     try {
-      // Writes to one file go one after the other, so that before and after belong to this one alone.
-      while (file.lastWrite !== undefined) await file.lastWrite;
-      before = statOpen(tree, file);
-      requireData(tree, caller, before, file.descriptor, MAY_WRITE);
       const { wtmax } = tree.options.limits;
       const data = args.data.subarray(0, Math.min(wtmax, tree.faults.maxWrite ?? wtmax));
-      if (args.stable === StableHow.UNSTABLE) {
-        tree.uncommitted.record(inode, file.descriptor, args.offset, data.length);
-      }
-      const count = await writeFully(file, data, args.offset);
-      if ((before.mode & SETUID_SETGID) !== 0 && caller.uid !== 0) clearSetIds(file.descriptor, before.mode);
-      if (args.stable !== StableHow.UNSTABLE) {
+      const isUnstable = args.stable === StableHow.UNSTABLE;
+      const written = await file.exclusively(async () => {
+        const stat = statOpen(tree, file);
+        before = stat;
+        requireData(tree, caller, stat, file.descriptor, MAY_WRITE);
+        if (isUnstable) tree.uncommitted.record(file.inode, file.descriptor, args.offset, data.length);
+        const count = await writeFully(file.descriptor, data, args.offset);
+        if ((stat.mode & SETUID_SETGID) !== 0 && caller.uid !== 0) clearSetIds(file.descriptor, stat.mode);
+        return { count, wcc: { before: stat, after: statOpen(tree, file) } };
+      });
+      if (!isUnstable) {
         await (args.stable === StableHow.DATA_SYNC ? fdatasync : fsync)(file.descriptor);
         tree.uncommitted.committed(inode);
       }
-      const wcc = { before, after: statOpen(tree, file) };
-      return { status: Status.OK, wcc, count, committed: args.stable, verifier: tree.writeVerifier };
+      return { status: Status.OK, ...written, committed: args.stable, verifier: tree.writeVerifier };
     } finally {
       file.release();
     }
@@ -121,25 +121,15 @@ const writeInPool = promisify(fs.write) as (
 ) => Promise<{ bytesWritten: number }>;
 
 /** Bytes written: fewer than wanted when the space ran out on the way. */
-async function writeFully(file: OpenFile, data: Uint8Array, offset: number): Promise<number> {
+async function writeFully(descriptor: number, data: Uint8Array, offset: number): Promise<number> {
   let done = 0;
   while (done < data.length) {
     const left = data.length - done;
     try {
-      if (left < IN_POOL_FROM) done += fs.writeSync(file.descriptor, data, done, left, offset + done);
-      else {
-        const pending = writeInPool(file.descriptor, data, done, left, offset + done);
-        const settled = pending.then(
-          () => undefined,
-          () => undefined,
-        );
-        file.lastWrite = settled;
-        try {
-          done += (await pending).bytesWritten;
-        } finally {
-          if (file.lastWrite === settled) file.lastWrite = undefined;
-        }
-      }
+      done +=
+        left < IN_POOL_FROM
+          ? fs.writeSync(descriptor, data, done, left, offset + done)
+          : (await writeInPool(descriptor, data, done, left, offset + done)).bytesWritten;
     } catch (error) {
       if (done > 0) return done;
       throw error;

@@ -19,8 +19,8 @@ export class OpenFile {
   users = 0;
   /** Not in the cache any more: closed by the last user. */
   evicted = false;
-  /** The last write that was begun in the thread pool, so that the next one waits for it. */
-  lastWrite: Promise<unknown> | undefined;
+  /** Settles when the write that is under way has ended. */
+  #writing: Promise<void> | undefined;
 
   constructor(
     readonly inode: Inode,
@@ -28,6 +28,23 @@ export class OpenFile {
     readonly readable: boolean,
     readonly writable: boolean,
   ) {}
+
+  /**
+   * Runs one write at a time, so that its attributes of before and after have nothing between them but itself.
+   */
+  async exclusively<T>(write: () => Promise<T>): Promise<T> {
+    while (this.#writing !== undefined) await this.#writing;
+    let done = () => {};
+    this.#writing = new Promise((resolve) => {
+      done = resolve;
+    });
+    try {
+      return await write();
+    } finally {
+      this.#writing = undefined;
+      done();
+    }
+  }
 
   /** Pairs with the acquisition. */
   release(): void {
