@@ -218,6 +218,16 @@ t.test('SIGTERM on a mount in use ends when the last user has gone, with status 
   t.equal(where.called('UMNT'), 1);
 });
 
+t.test('a mount outlives the terminal that it writes to', async (t) => {
+  const where = await ground(t);
+  const mounting = await foreground(t, where, ['--debug=fuse']);
+  mounting.child.stdout?.destroy();
+  mounting.child.stderr?.destroy();
+  await mustRun(['sh', '-c', `echo content > ${where.mnt}/file && cat ${where.mnt}/file`]);
+  t.match(await nfsFuse(['umount', where.mnt]), { status: 0, stderr: '' });
+  t.match(await mounting.ended, { status: 0, signal: null });
+});
+
 t.test('umount from outside ends the process with status 0', async (t) => {
   const where = await ground(t);
   const mounting = await foreground(t, where);
