@@ -117,7 +117,7 @@ t.test('a mount that a process sits in is still killed cleanly by abort', async 
   t.teardown(() => mounted.close());
   const fs = await mounted.agent();
   await mounted.abort();
-  t.equal(await errnoOf(fs.stat('.')), 'ENOTCONN');
+  t.match(await errnoOf(fs.stat('.')), /^(ENOTCONN|ECONNABORTED)$/);
   await mounted.exit();
   await mounted.closeAgents();
   const again = await Mount.start({ source: server, place, at: mounted.path });

@@ -1,6 +1,8 @@
 /** A session that uses every procedure of NFSv3 and what a mount needs of MOUNT, judged by tshark. */
 import { constants } from 'node:fs';
 import t from 'tap';
+import { NULL } from '../../lib/nfs3/index.js';
+import { RpcClient } from '../../lib/rpc/index.js';
 import { Capture } from '../support/capture.js';
 import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
@@ -53,6 +55,9 @@ for (const kind of ['ganesha', 'embedded'] as const) {
       await mount.mustRun(['rm', '-r', 'folder']);
       t.match(await mount.unmount(), { status: 0 });
     }
+    const client = await RpcClient.connect({ host: server.host, port: ports[0] ?? 0 });
+    await client.call(NULL, undefined);
+    client.close();
     const exports = [...place.product, 'exports', '-o', server.mountOptions.join(','), server.host];
     t.match(await mustRun(exports), server.exportPath);
 

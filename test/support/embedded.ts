@@ -19,7 +19,7 @@ let exported = 0;
 
 export class ServeCommand {
   readonly host = '127.0.0.1';
-  readonly exportPath = '/';
+  readonly exportPath = '/export';
   #process: Background | undefined;
 
   private constructor(

@@ -64,6 +64,13 @@ export function mountsOf(pid: number): MountEntry[] {
     });
 }
 
+/** What FUSE mounted at a path: the last, where several are. */
+function mountAt(place: Place, path: string): MountEntry | undefined {
+  return mountsOf(place.namespacePid).findLast(
+    (entry) => entry.path === path && entry.type.startsWith('fuse'),
+  );
+}
+
 let mountPoints = 0;
 
 /** A new, empty folder to mount on. */
@@ -91,11 +98,12 @@ export class Mount {
     const host = source.host.includes(':') ? `[${source.host}]` : source.host;
     const target = `${host}:${source.exportPath}`;
     const argv = [...place.product, 'mount', '-f', ...args, ...(all === '' ? [] : ['-o', all]), target, path];
+    const dead = mountAt(place, path)?.device;
     const daemon = start(place.command(argv), env === undefined ? {} : { env: { ...process.env, ...env } });
     const mount = new Mount(path, place, daemon);
     await until(`${target} is mounted`, () => {
       if (daemon.outcome) throw new ProgramFailed(argv, daemon.outcome, 'ended instead of mounting');
-      return mount.entry !== undefined;
+      return mount.entry !== undefined && mount.entry.device !== dead;
     }).catch(async (error: unknown) => {
       await mount.kill();
       throw error instanceof ProgramFailed ? error : new Error(`${String(error)}\n${daemon.output}`);
@@ -105,9 +113,7 @@ export class Mount {
 
   /** The mount as the kernel lists it, or undefined when it is gone. */
   get entry(): MountEntry | undefined {
-    return mountsOf(this.place.namespacePid).find(
-      ({ path, type }) => path === this.path && type.startsWith('fuse'),
-    );
+    return mountAt(this.place, this.path);
   }
 
   /** The id of the nfs-fuse process. */
