@@ -311,7 +311,8 @@ export class FileWriter {
    */
   async flush(): Promise<void> {
     await this.drain(true);
-    while (this.#unstable.length > 0) {
+    // A COMMIT of our own accord may have taken all of it, and not be answered yet.
+    while (this.#committing !== undefined || this.#unstable.length > 0) {
       await (this.#committing ?? this.#commit());
     }
   }
