@@ -17,6 +17,7 @@ import {
   MKDIR,
   MKNOD,
   type MknodWhat,
+  READLINK,
   type Sattr3,
   SETATTR,
   Status,
@@ -27,6 +28,7 @@ import type { CallStart } from './attribute-cache.js';
 import type { Caller } from './caller.js';
 import { statusError } from './errors.js';
 import type { Inode } from './inode.js';
+import { Replay } from './replay.js';
 import type { VfsState } from './vfs-state.js';
 
 /** A new object, and what is known of it. */
@@ -125,23 +127,39 @@ export class Names {
     return { inode, attributes: known, entryValidMs: vfs.entryValidity(parent, generation, true) };
   }
 
-  /** One of the calls that make a name in a directory, with its bookkeeping. */
+  /**
+   * One of the calls that make a name in a directory, with its bookkeeping. `isOurs` tells whether what is
+   * found under the name, after a repeated call was answered NFS3ERR_EXIST, is what the first one made.
+   */
   async #make(
     parent: Inode,
     key: string,
     caller: Caller,
-    call: (directory: FileHandle) => Promise<MakeResult>,
+    call: (directory: FileHandle, onRetransmit: () => void) => Promise<MakeResult>,
+    isOurs: (found: Made) => boolean | Promise<boolean>,
   ): Promise<Made> {
     const vfs = this.#vfs;
     const generation = parent.generation;
     const start = vfs.attributes.start();
-    const result = await this.change(parent, caller, call);
-    if (result.status !== Status.OK) {
-      // A failed call may have succeeded before its reply was lost: no negative dentry.
+    const replay = new Replay(parent);
+    let result: MakeResult;
+    try {
+      result = await this.change(parent, caller, (directory) => call(directory, replay.onRetransmit));
+    } catch (error) {
+      // Nobody knows whether it happened.
       vfs.dentries.delete(parent, key);
-      throw vfs.redriver.failure(result, [parent], caller);
+      throw error;
     }
-    return this.#made(parent, key, result.object, result.attributes, start, generation, caller);
+    if (result.status === Status.OK) {
+      return this.#made(parent, key, result.object, result.attributes, start, generation, caller);
+    }
+    // A failed call may have succeeded before its reply was lost: no negative dentry.
+    vfs.dentries.delete(parent, key);
+    if (result.status === Status.EXIST && replay.retransmitted) {
+      const found = await this.find(parent, Buffer.from(key, 'latin1'), key, caller);
+      if (found !== undefined && replay.mayHaveMade(found.attributes) && (await isOurs(found))) return found;
+    }
+    throw vfs.redriver.failure(result, [parent], caller);
   }
 
   /** Runs a call that changes one directory, and accounts for the change. */
@@ -180,8 +198,14 @@ export class Names {
   }
 
   #create(parent: Inode, name: Buffer, key: string, how: CreateHow, caller: Caller): Promise<Made> {
-    return this.#make(parent, key, caller, (directory) =>
-      this.#vfs.nfs.call(CREATE, { where: { directory, name }, how }, caller),
+    return this.#make(
+      parent,
+      key,
+      caller,
+      (directory, onRetransmit) =>
+        this.#vfs.nfs.call(CREATE, { where: { directory, name }, how }, caller, onRetransmit),
+      // EXCLUSIVE repeats itself right by its verifier: what exists then is somebody else's.
+      ({ inode, attributes }) => how.mode === CreateMode.GUARDED && inode.isRegular && attributes.size === 0n,
     );
   }
 
@@ -228,20 +252,40 @@ export class Names {
   }
 
   mkdir(parent: Inode, name: Buffer, mode: number, caller: Caller): Promise<Made> {
-    return this.#make(parent, name.toString('latin1'), caller, (directory) =>
-      this.#vfs.nfs.call(MKDIR, { where: { directory, name }, attributes: { mode } }, caller),
+    return this.#make(
+      parent,
+      name.toString('latin1'),
+      caller,
+      (directory, onRetransmit) =>
+        this.#vfs.nfs.call(MKDIR, { where: { directory, name }, attributes: { mode } }, caller, onRetransmit),
+      ({ inode }) => inode.isDirectory,
     );
   }
 
   symlink(parent: Inode, name: Buffer, target: Buffer, caller: Caller): Promise<Made> {
-    return this.#make(parent, name.toString('latin1'), caller, (directory) =>
-      this.#vfs.nfs.call(SYMLINK, { where: { directory, name }, attributes: {}, target }, caller),
+    const { nfs } = this.#vfs;
+    return this.#make(
+      parent,
+      name.toString('latin1'),
+      caller,
+      (directory, onRetransmit) =>
+        nfs.call(SYMLINK, { where: { directory, name }, attributes: {}, target }, caller, onRetransmit),
+      async ({ inode, attributes }) => {
+        if (attributes.type !== FileType.LNK) return false;
+        const result = await nfs.call(READLINK, { symlink: inode.handle }, caller);
+        return result.status === Status.OK && target.equals(result.target);
+      },
     );
   }
 
   mknod(parent: Inode, name: Buffer, what: MknodWhat, caller: Caller): Promise<Made> {
-    return this.#make(parent, name.toString('latin1'), caller, (directory) =>
-      this.#vfs.nfs.call(MKNOD, { where: { directory, name }, what }, caller),
+    return this.#make(
+      parent,
+      name.toString('latin1'),
+      caller,
+      (directory, onRetransmit) =>
+        this.#vfs.nfs.call(MKNOD, { where: { directory, name }, what }, caller, onRetransmit),
+      ({ attributes }) => attributes.type === what.type,
     );
   }
 
@@ -249,6 +293,7 @@ export class Names {
     const { attributes, redriver, nfs } = this.#vfs;
     const key = newName.toString('latin1');
     const generation = newParent.generation;
+    const replay = new Replay(newParent);
     attributes.beginChange(newParent);
     attributes.beginChange(inode);
     let start = attributes.start();
@@ -256,7 +301,7 @@ export class Names {
     try {
       result = await redriver.runTwo(inode, newParent, caller, (file, directory) => {
         start = attributes.start();
-        return nfs.call(LINK, { file, link: { directory, name: newName } }, caller);
+        return nfs.call(LINK, { file, link: { directory, name: newName } }, caller, replay.onRetransmit);
       });
     } finally {
       attributes.endChange(newParent, result?.directoryWcc, start);
@@ -264,6 +309,10 @@ export class Names {
     }
     if (result.status !== Status.OK) {
       this.#vfs.dentries.delete(newParent, key);
+      if (result.status === Status.EXIST && replay.retransmitted) {
+        const found = await this.find(newParent, newName, key, caller);
+        if (found?.inode === inode) return found;
+      }
       throw redriver.failure(result, [newParent, inode], caller);
     }
     return this.#made(newParent, key, inode.handle, result.attributes, start, generation, caller);

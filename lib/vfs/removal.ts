@@ -13,6 +13,7 @@ import type { Procedure } from '../rpc/procedure.js';
 import type { Caller } from './caller.js';
 import type { Inode } from './inode.js';
 import type { Names } from './names.js';
+import { Replay } from './replay.js';
 import type { SillyRenames } from './silly-rename.js';
 import type { VfsState } from './vfs-state.js';
 
@@ -73,13 +74,14 @@ export class Removal {
     const { attributes, redriver, nfs, dentries } = this.#vfs;
     const key = name.toString('latin1');
     const generation = parent.generation;
+    const replay = new Replay(parent);
     attributes.beginChange(parent);
     let start = attributes.start();
     let result: WccResult | undefined;
     try {
       result = await redriver.run(parent, caller, (directory) => {
         start = attributes.start();
-        return nfs.call(procedure, { directory, name }, caller);
+        return nfs.call(procedure, { directory, name }, caller, replay.onRetransmit);
       });
     } finally {
       attributes.endChange(parent, result?.wcc, start);
@@ -88,6 +90,8 @@ export class Removal {
     if (result.status === Status.OK || result.status === Status.NOENT) {
       dentries.set(parent, key, undefined, generation);
     }
+    // The name is gone, as was wanted: the first of our calls did it, or somebody else in the same moment.
+    if (result.status === Status.NOENT && replay.retransmitted) return;
     if (result.status !== Status.OK) throw redriver.failure(result, [parent], caller);
   }
 
@@ -147,6 +151,7 @@ export class Removal {
     const { attributes, redriver, nfs, dentries } = this.#vfs;
     const target = dentries.getUnverified(newParent, newKey)?.inode;
     if (target?.isDirectory) await this.#silly.settle(target);
+    const replay = new Replay(parent);
     attributes.beginChange(parent);
     if (newParent !== parent) attributes.beginChange(newParent);
     let start = attributes.start();
@@ -155,7 +160,7 @@ export class Removal {
       result = await redriver.runTwo(parent, newParent, caller, (from, to) => {
         start = attributes.start();
         const args = { from: { directory: from, name }, to: { directory: to, name: newName } };
-        return nfs.call(RENAME, args, caller);
+        return nfs.call(RENAME, args, caller, replay.onRetransmit);
       });
     } finally {
       attributes.endChange(parent, result?.fromWcc, start);
@@ -163,7 +168,14 @@ export class Removal {
       dentries.delete(parent, key);
       dentries.delete(newParent, newKey);
     }
-    if (result.status !== Status.OK) throw redriver.failure(result, [parent, newParent], caller);
+    if (result.status !== Status.OK) {
+      const echo =
+        result.status === Status.NOENT &&
+        replay.retransmitted &&
+        moved !== undefined &&
+        (await this.#names.find(newParent, newName, newKey, caller))?.inode === moved;
+      if (!echo) throw redriver.failure(result, [parent, newParent], caller);
+    }
     if (moved !== target || moved === undefined) {
       dentries.set(parent, key, undefined, parent.generation);
       if (moved !== undefined) {

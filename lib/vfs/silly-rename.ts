@@ -75,7 +75,10 @@ export class SillyRenames {
     const silly = await this.#freeName(parent, inode, caller);
     const result = await this.renameWithin(parent, name, Buffer.from(silly, 'latin1'), caller);
     const key = name.toString('latin1');
-    if (result.status !== Status.OK) throw vfs.redriver.failure(result, [parent], caller);
+    // NFS3ERR_NOENT may be the echo of our own repeated call: then the file is under its new name.
+    if (result.status !== Status.OK && !(await this.#isNamed(parent, silly, inode, caller))) {
+      throw vfs.redriver.failure(result, [parent], caller);
+    }
     vfs.dentries.set(parent, key, undefined, parent.generation);
     vfs.dentries.set(parent, silly, inode, parent.generation);
     inode.silly = { directory: parent, name: silly, credential: caller.credential };
@@ -83,6 +86,12 @@ export class SillyRenames {
     vfs.counters.sillyRenames++;
     // The last close may have come while the RENAME was on its way.
     if (inode.opens === 0) void this.finish(inode);
+  }
+
+  async #isNamed(parent: Inode, key: string, inode: Inode, caller: Caller): Promise<boolean> {
+    const where = { directory: parent.handle, name: Buffer.from(key, 'latin1') };
+    const found = await this.#vfs.nfs.call(LOOKUP, where, caller);
+    return found.status === Status.OK && found.object === inode.handle;
   }
 
   /** Gives the name back, after the operation that needed it failed. */
