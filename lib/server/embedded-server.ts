@@ -128,7 +128,7 @@ export class EmbeddedServer {
   /** Listens again, on the same port. */
   async resume(): Promise<void> {
     if (this.#rpc !== undefined) return;
-    const { host, limits, log } = this.#options;
+    const { host, limits, log, replayCache } = this.#options;
     const rpc = new RpcServer({
       maxRecord: limits.wtmax + RECORD_OVERHEAD,
       hooks: { after: (call) => this.#verdicts.get(call) },
@@ -138,7 +138,10 @@ export class EmbeddedServer {
     });
     rpc.register(
       NFS_PROGRAM,
-      nfsProcedures((name, operation, args, call) => this.#dispatch(name, operation, args, call)),
+      nfsProcedures(
+        (name, operation, args, call) => this.#dispatch(name, operation, args, call),
+        replayCache,
+      ),
     );
     const { exportName, path } = this.#options;
     rpc.register(

@@ -1,5 +1,6 @@
 /** The MOUNT side: which paths may be mounted, and the list of who has. */
 
+import { constants } from 'node:os';
 import { mountProcedures } from '../mount3/index.js';
 import { MNTPATHLEN, type MountResult, MountStatus } from '../mount3/types.js';
 import { FileType, Status } from '../nfs3/index.js';
@@ -83,7 +84,10 @@ export class MountService {
         const name = parseName(Buffer.from(component, 'latin1'), Status.ACCES);
         const descriptor = table.openDirectory(inode);
         const stat = statAt(descriptor, name.cString);
-        if (typeof stat === 'number') return { status: MountStatus.NOENT };
+        if (typeof stat === 'number') {
+          const isTooLong = stat === -constants.errno.ENAMETOOLONG;
+          return { status: isTooLong ? MountStatus.NAMETOOLONG : MountStatus.NOENT };
+        }
         // Links are the client's to follow, not ours: they could lead anywhere.
         if (stat.type !== FileType.DIR) return { status: MountStatus.NOTDIR };
         inode = table.intern(stat, inode, descriptor, name.text, name.cString);

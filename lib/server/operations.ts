@@ -51,15 +51,17 @@ export type Dispatch = <Arguments, Result>(
   call: ServerCall,
 ) => Result | Promise<Result>;
 
-/** All 22 procedures, for RpcServer.register. */
-export function nfsProcedures(dispatch: Dispatch): ServerProcedure[] {
+/** All 22 procedures, for RpcServer.register. `replayCache`: see the server's option. */
+export function nfsProcedures(dispatch: Dispatch, replayCache: boolean): ServerProcedure[] {
   const serve = <Arguments, Result>(
     procedure: Procedure<Arguments, Result>,
     operation: Operation<Arguments, Result>,
     idempotent = true,
   ): ServerProcedure => {
     const name = procedure.name as ProcedureName;
-    return rpcHandle(procedure, (args, call) => dispatch(name, operation, args, call), { idempotent });
+    return rpcHandle(procedure, (args, call) => dispatch(name, operation, args, call), {
+      idempotent: idempotent || !replayCache,
+    });
   };
   return [
     serve(nfs3.NULL, () => undefined),

@@ -36,6 +36,11 @@ export interface EmbeddedServerOptions {
   readonly maxWalkedEntries?: number | undefined;
   /** Another number makes other handles of the same objects. */
   readonly handleGeneration?: number | undefined;
+  /**
+   * Answer a call that comes twice from memory instead of carrying it out again; true by default. Without it, a
+   * client sees the echo of its own success: EXIST, NOENT.
+   */
+  readonly replayCache?: boolean | undefined;
   /** Keep what UNSTABLE writes overwrite, so that restart({ loseUncommitted: true }) can lose them. */
   readonly undoUnstable?: boolean | undefined;
   /** Milliseconds for which a directory seen inside the export is trusted to be there. */
@@ -49,6 +54,7 @@ export interface ResolvedOptions extends Omit<TreeOptions, 'callers'>, CallersOp
   readonly port: number;
   readonly host: string;
   readonly exportName: string;
+  readonly replayCache: boolean;
 }
 
 const NOBODY = 65534;
@@ -66,6 +72,7 @@ export function resolveOptions(options: EmbeddedServerOptions): ResolvedOptions 
     port: options.port ?? 0,
     host,
     exportName,
+    replayCache: options.replayCache ?? true,
     readOnly: options.readOnly ?? false,
     rootSquash: options.rootSquash ?? !isLoopback(host),
     allSquash: options.allSquash ?? false,

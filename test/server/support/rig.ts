@@ -46,7 +46,7 @@ export class Rig {
   }
 
   /** MNT. Throws when it is refused. */
-  async mount(path = '/export'): Promise<nfs.FileHandle> {
+  async mount(path = this.server.exportName): Promise<nfs.FileHandle> {
     const result = await this.call(MNT, Buffer.from(path));
     if (result.status !== MountStatus.OK) throw new Error(`MNT ${path} is refused: ${result.status}`);
     return result.grant.handle;
@@ -155,12 +155,13 @@ export async function rig(
   return made;
 }
 
+/** What a result is when its status is OK; those that look the same either way stay as they are. */
+type Succeeded<R, Ok = Extract<R, { status: typeof nfs.Status.OK }>> = [Ok] extends [never] ? R : Ok;
+
 /** The result of a call that must have succeeded. */
-export function ok<R extends { readonly status: nfs.Status }>(
-  result: R,
-): Extract<R, { status: typeof nfs.Status.OK }> {
+export function ok<R extends { readonly status: nfs.Status }>(result: R): Succeeded<R> {
   if (result.status !== nfs.Status.OK) throw new Error(`answered ${nfs.statusName(result.status)}`);
-  return result as Extract<R, { status: typeof nfs.Status.OK }>;
+  return result as Succeeded<R>;
 }
 
 /** "NFS3ERR_NOENT", for comparing. */

@@ -1,0 +1,417 @@
+/** The codecs of all 22 procedures: what one half writes the other reads back, and nothing that is not the protocol's. */
+import t from 'tap';
+import * as nfs from '../../lib/nfs3/index.js';
+import type { Procedure } from '../../lib/rpc/procedure.js';
+import { XdrError } from '../../lib/xdr/xdr-error.js';
+import { XdrReader } from '../../lib/xdr/xdr-reader.js';
+import { XdrWriter } from '../../lib/xdr/xdr-writer.js';
+import { Generator } from './support/generator.js';
+
+interface Case<Arguments, Result> {
+  readonly procedure: Procedure<Arguments, Result>;
+  readonly args: (g: Generator) => Arguments;
+  readonly result: (g: Generator) => Result;
+}
+
+/** A case with its types forgotten: the parts fit, as `define` saw. */
+type AnyCase = Case<unknown, unknown>;
+
+function define<Arguments, Result>(
+  procedure: Procedure<Arguments, Result>,
+  args: (g: Generator) => Arguments,
+  result: (g: Generator) => Result,
+): AnyCase {
+  return { procedure, args, result } as unknown as AnyCase;
+}
+
+const { Status } = nfs;
+const object = (g: Generator) => ({ object: g.handle() });
+const status = Status.OK;
+
+const cases: readonly AnyCase[] = [
+  define(
+    nfs.NULL,
+    () => undefined,
+    () => undefined,
+  ),
+  define(nfs.GETATTR, object, (g) =>
+    g.either<nfs.GetattrResult>({ status, attributes: g.attributes() }, { status: g.failure() }),
+  ),
+  define(
+    nfs.SETATTR,
+    (g) => ({ ...object(g), attributes: g.newAttributes(), guard: g.maybe(() => g.time()) }),
+    (g) => ({ status: g.status(), wcc: g.wcc() }),
+  ),
+  define(
+    nfs.LOOKUP,
+    (g) => g.directoryName(),
+    (g) => {
+      const directoryAttributes = g.maybe(() => g.attributes());
+      const attributes = g.maybe(() => g.attributes());
+      return g.either<nfs.LookupResult>(
+        { status, object: g.handle(), attributes, directoryAttributes },
+        { status: g.failure(), directoryAttributes },
+      );
+    },
+  ),
+  define(
+    nfs.ACCESS,
+    (g) => ({ ...object(g), access: g.uint32() }),
+    (g) => {
+      const attributes = g.maybe(() => g.attributes());
+      return g.either<nfs.AccessResult>(
+        { status, attributes, access: g.uint32() },
+        { status: g.failure(), attributes },
+      );
+    },
+  ),
+  define(
+    nfs.READLINK,
+    (g) => ({ symlink: g.handle() }),
+    (g) => {
+      const attributes = g.maybe(() => g.attributes());
+      const target = g.bytes(nfs.MAX_PATH);
+      return g.either<nfs.ReadlinkResult>(
+        { status, attributes, target },
+        { status: g.failure(), attributes },
+      );
+    },
+  ),
+  define(
+    nfs.READ,
+    (g) => ({ file: g.handle(), offset: g.offset(), count: g.uint32() }),
+    (g) => {
+      const attributes = g.maybe(() => g.attributes());
+      return g.either<nfs.ReadResult>(
+        { status, attributes, eof: g.bool(), data: g.bytes(20_000) },
+        { status: g.failure(), attributes },
+      );
+    },
+  ),
+  define(
+    nfs.WRITE,
+    (g) => ({ file: g.handle(), offset: g.offset(), stable: g.stable(), data: g.bytes(20_000) }),
+    (g) => {
+      const wcc = g.wcc();
+      return g.either<nfs.WriteResult>(
+        { status, wcc, count: g.uint32(), committed: g.stable(), verifier: g.verifierText() },
+        { status: g.failure(), wcc },
+      );
+    },
+  ),
+  define(
+    nfs.CREATE,
+    (g) => ({
+      where: g.directoryName(),
+      how: g.either<nfs.CreateHow>(
+        { mode: g.pick([nfs.CreateMode.UNCHECKED, nfs.CreateMode.GUARDED]), attributes: g.newAttributes() },
+        { mode: nfs.CreateMode.EXCLUSIVE, verifier: g.fixed(8) },
+      ),
+    }),
+    (g) => g.makeResult(),
+  ),
+  define(
+    nfs.MKDIR,
+    (g) => ({ where: g.directoryName(), attributes: g.newAttributes() }),
+    (g) => g.makeResult(),
+  ),
+  define(
+    nfs.SYMLINK,
+    (g) => ({ where: g.directoryName(), attributes: g.newAttributes(), target: g.bytes(nfs.MAX_PATH) }),
+    (g) => g.makeResult(),
+  ),
+  define(
+    nfs.MKNOD,
+    (g) => ({ where: g.directoryName(), what: g.special() }),
+    (g) => g.makeResult(),
+  ),
+  ...[nfs.REMOVE, nfs.RMDIR].map((procedure) =>
+    define(
+      procedure,
+      (g) => g.directoryName(),
+      (g) => ({ status: g.status(), wcc: g.wcc() }),
+    ),
+  ),
+  define(
+    nfs.RENAME,
+    (g) => ({ from: g.directoryName(), to: g.directoryName() }),
+    (g) => ({ status: g.status(), fromWcc: g.wcc(), toWcc: g.wcc() }),
+  ),
+  define(
+    nfs.LINK,
+    (g) => ({ file: g.handle(), link: g.directoryName() }),
+    (g) => ({ status: g.status(), attributes: g.maybe(() => g.attributes()), directoryWcc: g.wcc() }),
+  ),
+  define(
+    nfs.READDIR,
+    (g) => ({ directory: g.handle(), cookie: g.uint64(), cookieVerifier: g.fixed(8), count: g.uint32() }),
+    (g) => {
+      const directoryAttributes = g.maybe(() => g.attributes());
+      const entries = g.list(20, () => g.entry());
+      return g.either<nfs.ReaddirResult>(
+        { status, directoryAttributes, cookieVerifier: g.fixed(8), entries, eof: g.bool() },
+        { status: g.failure(), directoryAttributes },
+      );
+    },
+  ),
+  define(
+    nfs.READDIRPLUS,
+    (g) => ({
+      directory: g.handle(),
+      cookie: g.uint64(),
+      cookieVerifier: g.fixed(8),
+      dircount: g.uint32(),
+      maxcount: g.uint32(),
+    }),
+    (g) => {
+      const directoryAttributes = g.maybe(() => g.attributes());
+      const entries = g.list(20, () => ({
+        ...g.entry(),
+        attributes: g.maybe(() => g.attributes()),
+        handle: g.maybe(() => g.handle()),
+      }));
+      return g.either<nfs.ReaddirplusResult>(
+        { status, directoryAttributes, cookieVerifier: g.fixed(8), entries, eof: g.bool() },
+        { status: g.failure(), directoryAttributes },
+      );
+    },
+  ),
+  define(nfs.FSSTAT, object, (g) => {
+    const attributes = g.maybe(() => g.attributes());
+    const numbers = {
+      totalBytes: g.uint64(),
+      freeBytes: g.uint64(),
+      availableBytes: g.uint64(),
+      totalFiles: g.uint64(),
+      freeFiles: g.uint64(),
+      availableFiles: g.uint64(),
+      invariantSeconds: g.uint32(),
+    };
+    return g.either<nfs.FsstatResult>(
+      { status, attributes, ...numbers },
+      { status: g.failure(), attributes },
+    );
+  }),
+  define(nfs.FSINFO, object, (g) => {
+    const attributes = g.maybe(() => g.attributes());
+    const numbers = {
+      rtmax: g.uint32(),
+      rtpref: g.uint32(),
+      rtmult: g.uint32(),
+      wtmax: g.uint32(),
+      wtpref: g.uint32(),
+      wtmult: g.uint32(),
+      dtpref: g.uint32(),
+      maxFileSize: g.uint64(),
+      timeDelta: { seconds: g.uint32(), nanoseconds: g.uint32() },
+      properties: g.uint32(),
+    };
+    return g.either<nfs.FsinfoResult>(
+      { status, attributes, ...numbers },
+      { status: g.failure(), attributes },
+    );
+  }),
+  define(nfs.PATHCONF, object, (g) => {
+    const attributes = g.maybe(() => g.attributes());
+    const answers = {
+      linkMax: g.uint32(),
+      nameMax: g.uint32(),
+      noTrunc: g.bool(),
+      chownRestricted: g.bool(),
+      caseInsensitive: g.bool(),
+      casePreserving: g.bool(),
+    };
+    return g.either<nfs.PathconfResult>(
+      { status, attributes, ...answers },
+      { status: g.failure(), attributes },
+    );
+  }),
+  define(
+    nfs.COMMIT,
+    (g) => ({ file: g.handle(), offset: g.offset(), count: g.uint32() }),
+    (g) => {
+      const wcc = g.wcc();
+      return g.either<nfs.CommitResult>(
+        { status, wcc, verifier: g.verifierText() },
+        { status: g.failure(), wcc },
+      );
+    },
+  ),
+];
+
+interface Half {
+  readonly name: string;
+  make(g: Generator): unknown;
+  encode(writer: XdrWriter, value: unknown): void;
+  decode(reader: XdrReader): unknown;
+}
+
+function halves({ procedure, args, result }: AnyCase): Half[] {
+  return [
+    {
+      name: `arguments of ${procedure.name}`,
+      make: args,
+      encode: (writer, value) => procedure.encodeArguments(writer, value),
+      decode: (reader) => procedure.decodeArguments(reader),
+    },
+    {
+      name: `result of ${procedure.name}`,
+      make: result,
+      encode: (writer, value) => procedure.encodeResult(writer, value),
+      decode: (reader) => procedure.decodeResult(reader),
+    },
+  ];
+}
+
+function encoded(half: Half, value: unknown): Buffer {
+  const writer = new XdrWriter(64);
+  half.encode(writer, value);
+  return Buffer.from(writer.toBuffer());
+}
+
+t.test('there are 22 procedures, numbered as RFC 1813 numbers them', async (t) => {
+  t.same(
+    cases.map(({ procedure }) => [procedure.number, procedure.name]),
+    [
+      'NULL GETATTR SETATTR LOOKUP ACCESS READLINK READ WRITE CREATE MKDIR SYMLINK MKNOD REMOVE RMDIR RENAME',
+      'LINK READDIR READDIRPLUS FSSTAT FSINFO PATHCONF COMMIT',
+    ]
+      .join(' ')
+      .split(' ')
+      .map((name, number) => [number, name]),
+  );
+  for (const { procedure } of cases) t.equal(procedure.program, nfs.NFS_PROGRAM);
+});
+
+t.test('whatever is written is read back the same, to the last byte', async (t) => {
+  for (const half of cases.flatMap(halves)) {
+    const g = new Generator(half.name);
+    for (let i = 0; i < 200; i++) {
+      const value = half.make(g);
+      const bytes = encoded(half, value);
+      const reader = new XdrReader(bytes);
+      const back = half.decode(reader);
+      reader.expectEnd();
+      // Once more to the wire: the same bytes, so nothing was lost that the wire can tell.
+      if (!encoded(half, back).equals(bytes)) t.fail(`${half.name}: bytes differ for value ${i}`);
+      if (i < 5) t.strictSame(g.plain(back), g.plain(value), `${half.name} ${i}`);
+      if (bytes.length % 4 !== 0) t.fail(`${half.name}: ${bytes.length} bytes`);
+    }
+  }
+});
+
+function isRefused(half: Half, bytes: Buffer): boolean {
+  try {
+    half.decode(new XdrReader(bytes));
+    return false;
+  } catch (error) {
+    if (error instanceof XdrError) return true;
+    throw error;
+  }
+}
+
+t.test('a message that ends early is refused, wherever it ends', async (t) => {
+  for (const half of cases.flatMap(halves)) {
+    const g = new Generator(half.name);
+    const accepted: string[] = [];
+    for (let i = 0; i < 10; i++) {
+      const bytes = encoded(half, half.make(g));
+      const step = Math.max(1, Math.floor(bytes.length / 200));
+      for (let end = 0; end < bytes.length; end += step) {
+        if (!isRefused(half, bytes.subarray(0, end))) accepted.push(`${end} of ${bytes.length} bytes`);
+      }
+    }
+    t.same(accepted, [], half.name);
+  }
+});
+
+t.test('garbage is refused with an XdrError, or read as something, but does no harm', async (t) => {
+  let refused = 0;
+  let read = 0;
+  for (const half of cases.flatMap(halves)) {
+    const g = new Generator(half.name);
+    for (let i = 0; i < 400; i++) {
+      const bytes = encoded(half, half.make(g));
+      // A few words changed, to what lengths, counts and enums fear most.
+      for (let n = 0; n <= i % 3 && bytes.length >= 4; n++) {
+        const at = g.below(bytes.length / 4) * 4;
+        bytes.writeUInt32BE(g.pick([0, 1, 2, 7, 65, 1025, 4097, 0x7fff_ffff, 0xffff_ffff]), at);
+      }
+      if (isRefused(half, bytes)) refused += 1;
+      else read += 1;
+    }
+  }
+  t.ok(refused > 1000, `${refused} refused`);
+  t.ok(read > 1000, `${read} read`);
+});
+
+function words(...values: number[]): Buffer {
+  const bytes = Buffer.alloc(values.length * 4);
+  for (const [i, value] of values.entries()) bytes.writeUInt32BE(value, i * 4);
+  return bytes;
+}
+
+t.test('lengths beyond the limits are refused before anything is allocated', async (t) => {
+  const read = <Arguments, Result>(procedure: Procedure<Arguments, Result>, ...parts: Buffer[]) =>
+    procedure.decodeArguments(new XdrReader(Buffer.concat(parts)));
+  const reply = <Arguments, Result>(procedure: Procedure<Arguments, Result>, ...parts: Buffer[]) =>
+    procedure.decodeResult(new XdrReader(Buffer.concat(parts)));
+  t.throws(() => read(nfs.GETATTR, words(65), Buffer.alloc(68)), { message: /file handle is 65 bytes long/ });
+  t.equal(read(nfs.GETATTR, words(64), Buffer.alloc(64)).object.length, 64);
+  t.throws(() => read(nfs.LOOKUP, words(0, 1025), Buffer.alloc(1028)), /name is 1025 bytes long/);
+  t.throws(() => reply(nfs.READLINK, words(0, 0, 4097), Buffer.alloc(4100)), /link text is 4097 bytes long/);
+  t.throws(() => reply(nfs.READ, words(0, 0, 0xffff_ffff, 1, 0xffff_ffff)), /READ data is 4294967295 bytes/);
+  t.throws(() => reply(nfs.READ, words(0, 0, 3, 1, 4, 0)), /READ says 3 bytes and carries 4/);
+  t.throws(() => read(nfs.WRITE, words(0, 0, 0, 5, 0, 4, 0)), /WRITE says 5 bytes and carries 4/);
+  t.throws(() => nfs.fileHandleFromBytes(Buffer.alloc(65)), RangeError);
+});
+
+t.test('numbers out of range are refused by name', async (t) => {
+  const arguments_ = <Arguments, Result>(procedure: Procedure<Arguments, Result>, ...values: number[]) =>
+    procedure.decodeArguments(new XdrReader(words(...values)));
+  t.throws(() => arguments_(nfs.WRITE, 0, 0, 0, 0, 3, 0), /stable_how is 3/);
+  t.throws(() => arguments_(nfs.CREATE, 0, 0, 3), /createmode3 is 3/);
+  t.throws(() => arguments_(nfs.MKNOD, 0, 0, 8), /file type is 8/);
+  t.throws(() => arguments_(nfs.READ, 0, 0x20_0000, 0, 1), /2\^53/);
+  t.throws(() => arguments_(nfs.SETATTR, 0, 2), /boolean is 2/);
+  const time = [0, 0, 0, 0, 0, 2, 1, 1_000_000_000];
+  t.throws(() => arguments_(nfs.SETATTR, 0, ...time), /1000000000 nanoseconds/);
+  const attributes = words(0, 9, ...Array(20).fill(0));
+  t.throws(() => nfs.GETATTR.decodeResult(new XdrReader(attributes)), /file type is 9/);
+});
+
+t.test('a status that RFC 1813 does not know is read as a server fault', async (t) => {
+  const result = nfs.GETATTR.decodeResult(new XdrReader(words(4711)));
+  t.equal(result.status, Status.SERVERFAULT);
+  t.equal(nfs.statusName(Status.JUKEBOX), 'NFS3ERR_JUKEBOX');
+  t.equal(nfs.statusName(4711), 'NFS status 4711');
+});
+
+t.test('64-bit quantities and bytes above 127 keep every bit', async (t) => {
+  const g = new Generator('bits');
+  const attributes = { ...g.attributes(), size: 0xffff_ffff_ffff_fffen, fileid: 0x8000_0000_0000_0001n };
+  const writer = new XdrWriter();
+  nfs.GETATTR.encodeResult(writer, { status, attributes });
+  const back = nfs.GETATTR.decodeResult(new XdrReader(writer.toBuffer()));
+  t.match(back, { attributes: { size: attributes.size, fileid: attributes.fileid } });
+  const bytes = Buffer.from(Array.from({ length: 64 }, (_, i) => 255 - i));
+  const handle = nfs.fileHandleFromBytes(bytes);
+  t.same(nfs.fileHandleToBytes(handle), bytes);
+  t.equal(nfs.formatFileHandle(handle), bytes.toString('hex'));
+  t.equal(nfs.formatFileHandle(nfs.fileHandleFromBytes(Buffer.alloc(0))), '(empty)');
+});
+
+t.test('mode bits that name a file type are no part of the mode', async (t) => {
+  const bytes = Buffer.concat([words(0, nfs.FileType.REG, 0o100644), Buffer.alloc(76)]);
+  const result = nfs.GETATTR.decodeResult(new XdrReader(bytes));
+  t.match(result, { attributes: { mode: 0o644 } });
+});
+
+t.test('times are compared as times', async (t) => {
+  const time = (seconds: number, nanoseconds: number) => ({ seconds, nanoseconds });
+  t.ok(nfs.compareTime(time(1, 999_999_999), time(2, 0)) < 0);
+  t.ok(nfs.compareTime(time(2, 1), time(2, 0)) > 0);
+  t.equal(nfs.compareTime(time(2, 1), time(2, 1)), 0);
+  t.equal(nfs.sameTime(time(2, 1), time(2, 1)), true);
+  t.equal(nfs.sameTime(time(2, 1), time(2, 2)), false);
+});

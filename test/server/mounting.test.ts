@@ -1,0 +1,78 @@
+/** The MOUNT side of the server, and its start. */
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { DUMP, EXPORT, MNT, UMNT, UMNTALL } from '../../lib/mount3/procedures.js';
+import { MountStatus } from '../../lib/mount3/types.js';
+import * as nfs from '../../lib/nfs3/index.js';
+import { EmbeddedServer } from '../../lib/server/index.js';
+import { rig, scratch, user } from './support/rig.js';
+
+t.test('the directory is mounted by the name of the export, by its own path, and as "/"', async (t) => {
+  const r = await rig(t, { exportName: '/data/one' });
+  for (const path of ['/data/one', '/data/one/', '//data//one', '/', '', r.folder]) {
+    t.equal(await r.mount(path), r.root, path);
+  }
+  const exports = await r.call(EXPORT, undefined);
+  t.same(
+    exports.map((entry) => entry.directory.toString()),
+    ['/data/one'],
+  );
+});
+
+t.test('directories below can be mounted, other things not', async (t) => {
+  const r = await rig(t);
+  mkdirSync(join(r.folder, 'a/b'), { recursive: true });
+  const odd = Buffer.from([0xff, 0x20]);
+  mkdirSync(Buffer.concat([Buffer.from(`${r.folder}/`), odd]));
+  writeFileSync(join(r.folder, 'file'), '');
+  symlinkSync('a', join(r.folder, 'link'));
+  t.equal(await r.mount('/export/a/b'), await r.find('a/b'));
+  t.equal(await r.mount('/a/b'), await r.find('a/b'));
+  const status = async (path: string | Buffer) => (await r.call(MNT, Buffer.from(path))).status;
+  t.equal(await status(Buffer.concat([Buffer.from('/export/'), odd])), MountStatus.OK);
+  t.equal(await status('/export/missing'), MountStatus.NOENT);
+  t.equal(await status('/export/file'), MountStatus.NOTDIR);
+  t.equal(await status('/export/link'), MountStatus.NOTDIR);
+  t.equal(await status('/export/file/x'), MountStatus.NOTDIR);
+  t.equal(await status(`/export/${'n'.repeat(300)}`), MountStatus.NAMETOOLONG);
+});
+
+t.test('the list of mounts tells who has mounted what, until they unmount', async (t) => {
+  const r = await rig(t);
+  mkdirSync(join(r.folder, 'a'));
+  await r.mount('/export/a');
+  const dump = async () =>
+    (await r.call(DUMP, undefined)).map(({ hostname, directory }) => `${hostname}:${directory}`).sort();
+  t.same(await dump(), ['127.0.0.1:/export', '127.0.0.1:/export/a']);
+  await r.call(UMNT, Buffer.from('/export/a'));
+  t.same(await dump(), ['127.0.0.1:/export']);
+  await r.call(UMNTALL, undefined);
+  t.same(await dump(), []);
+  const slashes = (count: number) => '/'.repeat(count);
+  for (let i = 0; i < 1100; i++) await r.mount(`${slashes(1 + (i % 500))}export${slashes(i / 500)}`);
+  t.equal((await dump()).length, 1024, 'and it does not grow for ever');
+});
+
+t.test('starting fails with what is wrong', async (t) => {
+  const folder = scratch(t);
+  writeFileSync(join(folder, 'file'), '');
+  const start = (options: Partial<Parameters<typeof EmbeddedServer.start>[0]>) =>
+    EmbeddedServer.start({ path: folder, ...options });
+  await t.rejects(start({ path: join(folder, 'missing') }), /cannot export .*missing.*no such directory/);
+  await t.rejects(start({ path: join(folder, 'file') }), /cannot export .*file.*not a directory/);
+  await t.rejects(start({ exportName: 'data' }), /begins with "\/", not "data"/);
+  const first = await start({});
+  t.teardown(() => first.close());
+  t.equal(first.address, '127.0.0.1');
+  await t.rejects(start({ port: first.port }), { code: 'EADDRINUSE' });
+});
+
+t.test('a link as the directory to export is followed once, at the start', async (t) => {
+  const folder = scratch(t);
+  mkdirSync(join(folder, 'real'));
+  symlinkSync('real', join(folder, 'link'));
+  const r = await rig(t, {}, join(folder, 'link'));
+  t.equal((await r.create('f')).status, nfs.Status.OK);
+  t.equal((await r.lookup('f', await r.mount(), user(0))).status, nfs.Status.OK);
+});
