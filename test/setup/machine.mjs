@@ -49,8 +49,8 @@ function withoutServices(install) {
 }
 
 /** Installs the Debian packages that are missing; fails with their names where that cannot be done. */
-export function installPackages() {
-  const missing = Object.entries(PACKAGES)
+export function installPackages(packages = PACKAGES) {
+  const missing = Object.entries(packages)
     .filter(([name, file]) => !isInstalled(name, file))
     .map(([name]) => name);
   if (missing.length === 0) return;

@@ -1,0 +1,30 @@
+/** load.c: compiled where it is missing or old, and run. */
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { mustRun } from '../test/support/process.js';
+import { projectRoot } from '../test/support/project.js';
+import type { LoadResult } from './model.js';
+
+/** A load that takes longer hangs. */
+const TIMEOUT_MS = 20 * 60_000;
+
+const source = join(projectRoot, 'bench/load.c');
+
+/** Compiles load.c into `folder`, readable by every user, and returns the program's path. */
+export async function compileLoad(folder: string): Promise<string> {
+  mkdirSync(folder, { recursive: true });
+  const program = join(folder, 'load');
+  if (existsSync(program) && statSync(program).mtimeMs > statSync(source).mtimeMs) return program;
+  await mustRun(['gcc', '-O2', '-Wall', '-pthread', '-o', program, source]);
+  return program;
+}
+
+/** Runs a load to its end; throws with its last words if it fails. */
+export async function runLoad(argv: readonly string[], cwd = '/'): Promise<LoadResult> {
+  const output = await mustRun(argv, { cwd, timeoutMs: TIMEOUT_MS });
+  const result: unknown = JSON.parse(output);
+  if (typeof result === 'object' && result !== null && 'seconds' in result && 'count' in result) {
+    return result as LoadResult;
+  }
+  throw new Error(`${argv.join(' ')} said: ${output}`);
+}

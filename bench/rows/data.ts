@@ -1,0 +1,100 @@
+/** Rows that move data: streams and random access. */
+import { join } from 'node:path';
+import { runLoad } from '../load.js';
+import type { Row, Session } from '../model.js';
+import { mibPerSecond, perSecond, type Sizes } from './sizes.js';
+
+const FILE = 'stream';
+const JOBS = 16;
+/** The fraction of the reads that a random write row does: it also has to sync. */
+const WRITE_SHARE = 0.5;
+
+export function dataRows(sizes: Sizes, load: string): Row[] {
+  const { streamBytes, blockBytes, randomFileBytes } = sizes;
+  const mib = `${streamBytes >> 20} MiB`;
+  const block = String(blockBytes);
+  const fill = (bytes: number) => async (folder: string) => {
+    await runLoad([load, 'write', join(folder, FILE), String(bytes), String(1 << 20)]);
+  };
+  const read = async (session: Session) =>
+    mibPerSecond(
+      session.transfer
+        ? await session.transfer('read', FILE, streamBytes)
+        : await session.load('read', join(session.folder, FILE), block),
+    );
+  const random = (direction: 'read' | 'write', operations: number) => async (session: Session) =>
+    perSecond(
+      await session.load('random', direction, join(session.folder, FILE), String(JOBS), String(operations)),
+    );
+  // What the last run has written, to be removed again.
+  const written = new WeakMap<Session, string>();
+  return [
+    {
+      id: 'write',
+      title: `sequential write ${mib}, 1 MiB blocks, fsync at the end`,
+      unit: 'MiB/s',
+      cold: 'nothing',
+      target: { ours: 300, local: 393 },
+      transfers: true,
+      async run(session) {
+        const name = session.freshName();
+        written.set(session, name);
+        return mibPerSecond(
+          session.transfer
+            ? await session.transfer('write', name, streamBytes)
+            : await session.load('write', join(session.folder, name), String(streamBytes), block),
+        );
+      },
+      async after(session) {
+        await session.load('time', 'rm', '-f', join(session.folder, written.get(session) ?? ''));
+      },
+    },
+    {
+      id: 'read-cold',
+      title: `sequential read ${mib}, everything cold`,
+      unit: 'MiB/s',
+      cold: 'all',
+      target: { ours: 700, local: 1222 },
+      transfers: true,
+      prepare: fill(streamBytes),
+      run: read,
+    },
+    {
+      id: 'read-server-warm',
+      title: `sequential read ${mib}, server warm, client cold`,
+      unit: 'MiB/s',
+      cold: 'client',
+      target: { ours: 1600, local: undefined },
+      rootlessTarget: { ours: 1000, local: undefined },
+      transfers: true,
+      prepare: fill(streamBytes),
+      run: read,
+    },
+    {
+      id: 'read-again',
+      title: `sequential read ${mib} again, unchanged file`,
+      unit: 'MiB/s',
+      cold: 'nothing',
+      target: { ours: 6144, local: 24_576 },
+      prepare: fill(streamBytes),
+      run: read,
+    },
+    {
+      id: 'random-read',
+      title: `random read 4 KiB, O_DIRECT, ${JOBS} jobs`,
+      unit: '/s',
+      cold: 'nothing',
+      target: { ours: 25_000, local: 74_500 },
+      prepare: fill(randomFileBytes),
+      run: random('read', sizes.randomOperations),
+    },
+    {
+      id: 'random-write',
+      title: `random write 4 KiB, O_DIRECT, ${JOBS} jobs, fsync at the end`,
+      unit: '/s',
+      cold: 'nothing',
+      prepare: fill(randomFileBytes),
+      run: random('write', sizes.randomOperations * WRITE_SHARE),
+    },
+  ];
+}

@@ -1,0 +1,66 @@
+/** How much each row does: enough to be measured, or an eighth of it for a quick look. */
+
+const MIB = 1 << 20;
+
+export interface Sizes {
+  readonly streamBytes: number;
+  readonly blockBytes: number;
+  readonly randomFileBytes: number;
+  readonly randomOperations: number;
+  readonly createdFiles: number;
+  readonly treeFiles: number;
+  readonly treeFolders: number;
+  readonly statFiles: number;
+  readonly archiveFiles: number;
+  readonly parallelFiles: number;
+  readonly repositoryFiles: number;
+  readonly packages: number;
+  readonly hugeFolder: number;
+}
+
+export const FULL: Sizes = {
+  streamBytes: 512 * MIB,
+  blockBytes: MIB,
+  randomFileBytes: 256 * MIB,
+  randomOperations: 40_000,
+  createdFiles: 5000,
+  treeFiles: 10_000,
+  treeFolders: 100,
+  statFiles: 1000,
+  archiveFiles: 2000,
+  parallelFiles: 4000,
+  repositoryFiles: 5000,
+  packages: 400,
+  hugeFolder: 100_000,
+};
+
+export const QUICK: Sizes = {
+  streamBytes: 64 * MIB,
+  blockBytes: MIB,
+  randomFileBytes: 32 * MIB,
+  randomOperations: 4800,
+  createdFiles: 600,
+  treeFiles: 1250,
+  treeFolders: 25,
+  statFiles: 500,
+  archiveFiles: 250,
+  parallelFiles: 512,
+  repositoryFiles: 600,
+  packages: 50,
+  hugeFolder: 12_500,
+};
+
+/** 10000 -> "10 000". */
+export function grouped(count: number): string {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ' ');
+}
+
+/** Bytes per second in MiB/s. */
+export function mibPerSecond({ bytes, seconds }: { bytes: number; seconds: number }): number {
+  return bytes / MIB / seconds;
+}
+
+/** Operations per second. */
+export function perSecond({ count, seconds }: { count: number; seconds: number }): number {
+  return count / seconds;
+}

@@ -1,0 +1,38 @@
+/** A scratch folder behind a subject, with the files that freshly mounted clients are primed with. */
+import { chmodSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { runLoad } from './load.js';
+import type { Row, Store } from './model.js';
+
+const PRIME_FILES = 300;
+const PRIME_BYTES = 32 << 20;
+
+/** The loads that a client does before it is measured: it should not be paid for having just been started. */
+export const primeLoad = (root: string): readonly string[] => [
+  'prime',
+  join(root, 'prime'),
+  String(PRIME_FILES),
+];
+
+/** A store in `path`; what it needs besides rows' folders is made here. */
+export async function makeStore(path: string, load: string): Promise<Store> {
+  const prime = join(path, 'prime');
+  mkdirSync(prime, { recursive: true });
+  await runLoad([load, 'create', join(prime, 'small'), String(PRIME_FILES), '1024']);
+  await runLoad([load, 'write', join(prime, 'big'), String(PRIME_BYTES), String(1 << 20)]);
+  openToAll(prime);
+  return { path };
+}
+
+/** Makes and fills a row's folder. */
+export async function prepareRow(store: Store, row: Row): Promise<void> {
+  const folder = join(store.path, row.id);
+  mkdirSync(folder);
+  openToAll(folder);
+  await row.prepare?.(folder);
+}
+
+/** Subjects that run as other users write into the same folders. */
+function openToAll(folder: string): void {
+  chmodSync(folder, 0o777);
+}

@@ -1,0 +1,55 @@
+/** Peers that are just a folder: the local directory, and whatever --dir names. */
+import { mkdirSync, mkdtempSync, statfsSync } from 'node:fs';
+import { join } from 'node:path';
+import { mustRun } from '../../test/support/process.js';
+import { registerFolder } from '../../test/support/registry.js';
+import { dropCaches, settle } from '../cost.js';
+import { runLoad } from '../load.js';
+import { type Cold, ROOTLESS, type Row, type Session, type Store, type Subject } from '../model.js';
+import { makeStore } from '../store.js';
+import { freshName } from './names.js';
+
+export class FolderPeer implements Subject {
+  private constructor(
+    readonly name: string,
+    readonly description: string,
+    readonly store: Store,
+    private readonly load: string,
+    private readonly forgetRegistered: () => void,
+  ) {}
+
+  /** Works in a new folder inside `path`. */
+  static async make(name: string, description: string, path: string, load: string): Promise<FolderPeer> {
+    statfsSync(path);
+    const scratch = mkdtempSync(join(path, 'nfs-fuse-bench-'));
+    const forget = registerFolder(scratch);
+    const own = join(scratch, 'store');
+    mkdirSync(own);
+    return new FolderPeer(name, description, await makeStore(own, load), load, () => {
+      forget();
+    });
+  }
+
+  takes(_row: Row): boolean {
+    return this.name !== ROOTLESS;
+  }
+
+  open(id: string): Promise<Session> {
+    const { load, store } = this;
+    const session: Session = {
+      folder: join(store.path, id),
+      load: (...argv) => runLoad([load, ...argv]),
+      // What somebody else has mounted cannot be mounted anew: its kernel caches are dropped in either case.
+      forget: (cold: Cold) => (cold === 'nothing' ? settle(store.path) : dropCaches(store.path)),
+      processes: () => [],
+      freshName,
+      close: () => Promise.resolve(),
+    };
+    return Promise.resolve(session);
+  }
+
+  async close(): Promise<void> {
+    await mustRun(['rm', '-rf', join(this.store.path, '..')], { timeoutMs: 600_000 });
+    this.forgetRegistered();
+  }
+}

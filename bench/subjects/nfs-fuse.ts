@@ -1,0 +1,138 @@
+/** The product: a mount of the bench's own nfs-ganesha, as root or rootless. */
+import { join } from 'node:path';
+import type { Ganesha } from '../../test/support/ganesha.js';
+import { Mount } from '../../test/support/mount.js';
+import type { Place } from '../../test/support/places.js';
+import { descendants, dropCaches, settle } from '../cost.js';
+import { runLoad } from '../load.js';
+import {
+  type Cold,
+  type CountedSession,
+  OURS,
+  ROOTLESS,
+  type Row,
+  type Session,
+  type Store,
+  type Subject,
+} from '../model.js';
+import { Relay } from '../relay.js';
+import { primeLoad } from '../store.js';
+import { freshName } from './names.js';
+
+export interface NfsFuseOptions {
+  readonly place: Place;
+  readonly server: Ganesha;
+  readonly store: Store;
+  readonly load: string;
+  /** Further mount options. */
+  readonly mountOptions: readonly string[];
+}
+
+export class NfsFuse implements Subject {
+  readonly name: string;
+  readonly description: string;
+  readonly store: Store;
+
+  constructor(private readonly options: NfsFuseOptions) {
+    const rootless = options.place.name !== 'root';
+    this.name = rootless ? ROOTLESS : OURS;
+    const extra = options.mountOptions.length > 0 ? `, options ${options.mountOptions.join(',')}` : '';
+    const whose = rootless ? 'the same in an unprivileged user namespace' : 'nfs-fuse, mounted as root';
+    this.description = `${whose}, from nfs-ganesha on loopback${extra}`;
+    this.store = options.store;
+  }
+
+  takes(row: Row): boolean {
+    return this.name === OURS || row.rootlessTarget !== undefined;
+  }
+
+  async open(id: string): Promise<Session> {
+    const session = new NfsFuseSession(this.options, id, this.options.server.mountOptions);
+    await session.mount();
+    return session;
+  }
+
+  async openCounted(id: string): Promise<CountedSession> {
+    const { server } = this.options;
+    const relay = await Relay.start(server.port);
+    const mountOptions = [`port=${relay.port}`, `mountport=${server.mountPort}`];
+    const session = new NfsFuseSession(this.options, id, mountOptions, relay);
+    try {
+      await session.mount();
+    } catch (error) {
+      await relay.close();
+      throw error;
+    }
+    return session;
+  }
+
+  close(): Promise<void> {
+    return this.options.place.close();
+  }
+}
+
+class NfsFuseSession implements CountedSession {
+  #mount: Mount | undefined;
+  readonly freshName = freshName;
+
+  constructor(
+    private readonly options: NfsFuseOptions,
+    private readonly id: string,
+    private readonly mountOptions: readonly string[],
+    private readonly relay?: Relay,
+  ) {}
+
+  /** Mounts, and has the new daemon do a little of everything. */
+  async mount(): Promise<void> {
+    const { place, server } = this.options;
+    const source = { host: server.host, exportPath: server.exportPath, mountOptions: this.mountOptions };
+    this.#mount = await Mount.start({ source, place, options: this.options.mountOptions });
+    await this.load(...primeLoad(this.#mount.path));
+  }
+
+  get #mounted(): Mount {
+    if (this.#mount === undefined) throw new Error('nfs-fuse is not mounted');
+    if (this.#mount.outcome) throw new Error(`nfs-fuse has ended\n${this.#mount.log.slice(-4000)}`);
+    return this.#mount;
+  }
+
+  get folder(): string {
+    return join(this.#mounted.path, this.id);
+  }
+
+  load(...argv: readonly string[]) {
+    return runLoad(this.options.place.command([this.options.load, ...argv]));
+  }
+
+  async forget(cold: Cold): Promise<void> {
+    const { server, store } = this.options;
+    if (cold === 'nothing') return settle(store.path);
+    await this.#unmount();
+    if (cold === 'all') {
+      await server.stop();
+      await server.start();
+    }
+    await this.mount();
+    await (cold === 'all' ? dropCaches(store.path) : settle(store.path));
+  }
+
+  processes(): readonly number[] {
+    const { pid } = this.#mounted;
+    return [pid, ...descendants(pid)];
+  }
+
+  takeCalls() {
+    return this.relay?.take() ?? {};
+  }
+
+  async #unmount(): Promise<void> {
+    const mount = this.#mount;
+    this.#mount = undefined;
+    if (mount !== undefined) await mount.close();
+  }
+
+  async close(): Promise<void> {
+    await this.#unmount();
+    await this.relay?.close();
+  }
+}
