@@ -3,14 +3,15 @@
  * the attribute fields of Inode.
  *
  * Rules: age counts from the start of the call that brought the attributes; the window doubles from ac*min to
- * ac*max while nothing changes, and falls back when something did (nfs(5), Linux nfs_update_inode). A reply to
- * a call that was started before newer attributes came does not roll them back.
+ * ac*max each time that it elapsed without a change, and falls back when there was one (nfs(5), Linux
+ * nfs_update_inode). A reply to a call that was started before newer attributes came does not roll them back.
  */
-import { compareTime, type Fattr3, FileType, type WccData } from '../nfs3/index.js';
+import { compareTime, type Fattr3, FileType, type NfsTime, type WccData } from '../nfs3/index.js';
 import type { ClientConfig } from './config.js';
 import type { CacheCounters } from './counters.js';
 import type { Inode } from './inode.js';
-import { OwnChanges, sameState } from './own-changes.js';
+import { OwnChanges, onlyCtimeMoved, sameState } from './own-changes.js';
+import { ServerClock } from './server-clock.js';
 
 /** When a call was started, in time and in order. Taken before it is sent. */
 export interface CallStart {
@@ -30,6 +31,7 @@ export class AttributeCache {
   readonly #now: () => number;
   readonly #counters: CacheCounters;
   readonly #events: AttributeEvents;
+  readonly #serverClock = new ServerClock();
   #calls = 0;
 
   constructor(config: ClientConfig, now: () => number, counters: CacheCounters, events: AttributeEvents) {
@@ -61,18 +63,19 @@ export class AttributeCache {
   /** Takes the attributes of a reply to a call that changed nothing. */
   observe(inode: Inode, attributes: Fattr3 | undefined, start: CallStart): void {
     if (attributes === undefined) return;
+    this.#serverClock.saw(attributes.ctime, this.#now());
     const known = inode.attributes;
     if (known === undefined) {
-      this.#store(inode, attributes, start, this.#minimum(attributes));
+      this.#restartWindow(inode, attributes, start);
       return;
     }
-    if (attributes.fileid !== known.fileid || attributes.type !== known.type) {
+    if (isAnother(known, attributes)) {
       this.#events.identityChanged(inode);
       return;
     }
     // While changes of our own are under way, a picture taken in between proves nothing.
     if (inode.own !== undefined) return;
-    if (start.number < inode.attributesCall) {
+    if (start.number <= inode.attributesCall) {
       const order = compareTime(attributes.ctime, known.ctime);
       if (order < 0) return;
       if (order === 0) {
@@ -82,15 +85,52 @@ export class AttributeCache {
       }
     }
     if (sameState(attributes, known)) {
-      const elapsed = start.at >= inode.attributesExpire;
-      const timeout = elapsed
-        ? Math.min(inode.attributesTimeout * 2, this.#maximum(attributes))
-        : inode.attributesTimeout;
-      if (elapsed) this.#counters.revalidated++;
-      this.#store(inode, attributes, start, Math.max(timeout, this.#minimum(attributes)));
+      this.#confirm(inode, attributes, start);
+    } else if (inode.ctimeMoving && onlyCtimeMoved(known, attributes)) {
+      inode.ctimeMoving = false;
+      // Somebody's chmod may hide behind our own change, but not a change of the content.
+      inode.accessGeneration++;
+      this.#confirm(inode, attributes, start);
     } else {
       this.#foreign(inode, attributes, start);
     }
+  }
+
+  /** Nothing changed: the window doubles once it has elapsed in full. */
+  #confirm(inode: Inode, attributes: Fattr3, start: CallStart): void {
+    if (start.at >= inode.attributesExpire) this.#counters.revalidated++;
+    if (start.at >= inode.windowStart + inode.attributesTimeout) {
+      inode.windowStart = start.at;
+      inode.attributesTimeout = Math.min(inode.attributesTimeout * 2, this.#maximum(attributes));
+    }
+    this.#store(inode, attributes, start);
+  }
+
+  #restartWindow(inode: Inode, attributes: Fattr3, start: CallStart): void {
+    inode.windowStart = start.at;
+    inode.attributesTimeout = this.#minimum(attributes);
+    this.#store(inode, attributes, start);
+  }
+
+  /**
+   * A call of ours that changes a name of the object is about to be sent. It moves the object's ctime, and the
+   * reply does not say so: the next picture that differs in nothing else shows our own doing.
+   */
+  expectCtime(inode: Inode): void {
+    inode.ctimeMoving = true;
+  }
+
+  /** The call of {@link expectCtime} failed. */
+  expectNoCtime(inode: Inode): void {
+    inode.ctimeMoving = false;
+  }
+
+  /**
+   * Whether content that a call started at `start` brought could have changed again without `ctime` showing it:
+   * the object was changed so recently that the server's clock may not have moved on.
+   */
+  isRacy(ctime: NfsTime, start: CallStart): boolean {
+    return !this.#serverClock.hasLeft(ctime, start.at);
   }
 
   /** A call that changes the object is about to be sent. Each needs its {@link endChange}. */
@@ -110,10 +150,20 @@ export class AttributeCache {
     if (own === undefined) return;
     own.active--;
     inode.contentChanges++;
-    if (wcc?.after === undefined) {
+    const after = wcc?.after;
+    if (after === undefined) {
       own.unknown = true;
-    } else if (own.add(wcc.before, wcc.after, trusting) && own.frontier !== undefined) {
-      this.#store(inode, own.frontier, start, this.#minimum(own.frontier));
+      // What is known is outdated, however long other changes of ours go on.
+      this.expire(inode);
+    } else {
+      this.#serverClock.saw(after.ctime, this.#now());
+      if (inode.attributes !== undefined && isAnother(inode.attributes, after)) {
+        if (own.active === 0) inode.own = undefined;
+        this.#events.identityChanged(inode);
+        return;
+      }
+      const moved = own.add(wcc?.before, after, trusting, inode.ctimeMoving);
+      if (moved && own.frontier !== undefined) this.#restartWindow(inode, own.frontier, start);
     }
     if (own.active === 0 || own.overdue) this.#settle(inode, own, start);
   }
@@ -121,13 +171,9 @@ export class AttributeCache {
   #settle(inode: Inode, own: OwnChanges, start: CallStart): void {
     const foreign = own.foreignState();
     if (own.active === 0) inode.own = undefined;
+    if (own.renamed) inode.ctimeMoving = false;
     if (foreign !== undefined) this.#foreign(inode, foreign, start);
     if (own.unknown) this.expire(inode);
-  }
-
-  /** The permissions were changed by ourselves. */
-  permissionsChanged(inode: Inode): void {
-    inode.accessGeneration++;
   }
 
   #foreign(inode: Inode, attributes: Fattr3, start: CallStart): void {
@@ -135,11 +181,11 @@ export class AttributeCache {
     inode.generation++;
     inode.accessGeneration++;
     this.#counters.invalidated++;
-    this.#store(inode, attributes, start, this.#minimum(attributes));
+    this.#restartWindow(inode, attributes, start);
     if (before !== undefined) this.#events.changedByOther(inode, before);
   }
 
-  #store(inode: Inode, attributes: Fattr3, start: CallStart, timeout: number): void {
+  #store(inode: Inode, attributes: Fattr3, start: CallStart): void {
     const known = inode.attributes;
     if (
       known !== undefined &&
@@ -148,8 +194,7 @@ export class AttributeCache {
       inode.accessGeneration++;
     }
     inode.attributes = attributes;
-    inode.attributesTimeout = timeout;
-    inode.attributesExpire = start.at + timeout;
+    inode.attributesExpire = start.at + inode.attributesTimeout;
     inode.attributesCall = this.#calls;
   }
 
@@ -162,4 +207,9 @@ export class AttributeCache {
     if (!this.#config.attributeCache) return 0;
     return attributes.type === FileType.DIR ? this.#config.acDirMaxMs : this.#config.acRegMaxMs;
   }
+}
+
+/** A handle that answers for another fileid or type names another object. */
+function isAnother(a: Fattr3, b: Fattr3): boolean {
+  return a.fileid !== b.fileid || a.type !== b.type;
 }

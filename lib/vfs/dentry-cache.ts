@@ -20,13 +20,10 @@ function keyOf(parent: Inode, name: string): string {
 
 /** A directory that was moved above its former parent by another client: the parent's own hint is void. */
 function breakCircle(inode: Inode, parent: Inode): void {
-  let at: Inode | undefined = parent;
-  while (at !== undefined) {
-    if (at.parent === inode) {
-      at.parent = undefined;
-      return;
-    }
-    at = at.parent;
+  for (let at: Inode | undefined = parent; at !== undefined; at = at.parent) {
+    if (at.parent !== inode) continue;
+    at.parent = undefined;
+    return;
   }
 }
 
@@ -54,10 +51,15 @@ export class DentryCache {
     return this.#dentries.get(keyOf(parent, name));
   }
 
-  /** `generation` is the directory's from before the call whose reply says so. */
+  /**
+   * `generation` is the directory's from before the call whose reply says so. Ways up never form a circle, whatever
+   * the server says: a directory that contains itself keeps the way it had.
+   */
   set(parent: Inode, name: string, inode: Inode | undefined, generation: number): void {
-    if (inode !== undefined && !inode.isRoot) {
-      if (inode.parent !== parent && inode.isDirectory) breakCircle(inode, parent);
+    if (inode !== undefined && inode !== parent && !inode.isRoot) {
+      // What is not known to be something else may be a directory.
+      const mayHoldNames = inode.attributes === undefined || inode.isDirectory;
+      if (inode.parent !== parent && mayHoldNames) breakCircle(inode, parent);
       inode.parent = parent;
       inode.name = name;
       inode.parentEpoch = parent.epoch;

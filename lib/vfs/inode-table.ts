@@ -21,8 +21,9 @@ export class InodeTable {
   constructor(rootHandle: FileHandle, maxIdle = DEFAULT_MAX_IDLE) {
     this.#idle = new LRUCache({
       max: maxIdle,
+      // While it evicts an entry the cache must not be touched: not even to delete that entry.
       dispose: (inode, _nodeid, reason) => {
-        if (reason === 'evict') this.#drop(inode);
+        if (reason === 'evict') this.#unlist(inode);
       },
     });
     this.root = new Inode(ROOT_NODEID, rootHandle);
@@ -75,7 +76,7 @@ export class InodeTable {
 
   /** To be called when `opens` went down: nothing but caches may hold the inode now. */
   release(inode: Inode): void {
-    if (inode.nlookup > 0 || inode.opens > 0 || inode.isRoot) return;
+    if (inode.nlookup > 0 || inode.opens > 0 || inode.isRoot || inode.evicted) return;
     if (inode.stale || inode.attributes?.nlink === 0) this.#drop(inode);
     else this.#idle.set(inode.nodeid, inode);
   }
@@ -85,16 +86,17 @@ export class InodeTable {
     this.#idle.delete(inode.nodeid);
   }
 
-  /** The same object has another handle from now on. False if that handle is already another inode's. */
-  rekey(inode: Inode, handle: FileHandle): boolean {
+  /**
+   * The same object has another handle from now on. Where the kernel was already given another node id for that
+   * handle, both go on with it: only the other one is found by it.
+   */
+  rekey(inode: Inode, handle: FileHandle): void {
     const other = this.#byHandle.get(handle);
-    if (other === inode) return true;
-    if (other !== undefined && !(other.nlookup === 0 && other.opens === 0)) return false;
-    if (other !== undefined) this.#drop(other);
+    if (other === inode) return;
     if (this.#byHandle.get(inode.handle) === inode) this.#byHandle.delete(inode.handle);
     inode.handle = handle;
-    this.#byHandle.set(handle, inode);
-    return true;
+    if (other !== undefined && !other.isRoot && other.nlookup === 0 && other.opens === 0) this.#drop(other);
+    if (inode.isRoot || !this.#byHandle.has(handle)) this.#byHandle.set(handle, inode);
   }
 
   /** The handle is void: should the server ever hand it out again, that is another object. */
@@ -103,8 +105,12 @@ export class InodeTable {
   }
 
   #drop(inode: Inode): void {
-    inode.evicted = true;
     this.#idle.delete(inode.nodeid);
+    this.#unlist(inode);
+  }
+
+  #unlist(inode: Inode): void {
+    inode.evicted = true;
     this.#byNodeid.delete(inode.nodeid);
     if (this.#byHandle.get(inode.handle) === inode) this.#byHandle.delete(inode.handle);
   }

@@ -22,10 +22,14 @@ export class Inode {
   /** Until when the attributes are trusted, and the present width of the adaptive window (nfs(5)). */
   attributesExpire = 0;
   attributesTimeout = 0;
+  /** When that window began. */
+  windowStart = 0;
   /** The newest call that had been started when the attributes last came: replies to calls before it may be older. */
   attributesCall = 0;
   /** Changes of this object by this mount that are under way. */
   own: OwnChanges | undefined = undefined;
+  /** One of its names is being changed by this mount, or was, and the new ctime has not been seen yet. */
+  ctimeMoving = false;
   /**
    * Counts changes that were not ours. Dentries and listings (of a directory), pages and read-ahead (of a file)
    * are good for one value of it.
@@ -37,6 +41,8 @@ export class Inode {
   contentChanges = 0;
   /** The generation whose pages the kernel may hold. */
   pagesGeneration = -1;
+  /** Some of those pages may be older than their ctime says: a second change within one tick of the server's clock. */
+  pagesRacy = false;
 
   /** Where it was last seen: the way that a redrive goes. The root has none. */
   parent: Inode | undefined = undefined;

@@ -20,11 +20,20 @@ export function sameState(a: WccAttributes, b: WccAttributes): boolean {
   return sameTime(a.ctime, b.ctime) && a.size === b.size && sameTime(a.mtime, b.mtime);
 }
 
+/** Whether an object differs from how it was known only by a later ctime: its names, owner or mode changed. */
+export function onlyCtimeMoved(known: WccAttributes, now: WccAttributes): boolean {
+  return (
+    compareTime(now.ctime, known.ctime) > 0 && now.size === known.size && sameTime(now.mtime, known.mtime)
+  );
+}
+
 export class OwnChanges {
   /** Changes whose reply has not come. */
   active = 0;
   /** A change came to an end without attributes: what the object looks like now is not known. */
   unknown = false;
+  /** A link fitted only because names of the object were being changed. */
+  renamed = false;
   #frontier: Fattr3 | undefined;
   #unmatched: Link[] = [];
 
@@ -37,18 +46,26 @@ export class OwnChanges {
     return this.#frontier;
   }
 
-  /** Adds a link; true if the frontier moved. `trusting`: a missing `before` counts as fitting. */
-  add(before: WccAttributes | undefined, after: Fattr3, trusting: boolean): boolean {
+  /**
+   * Adds a link; true if the frontier moved. `trusting`: a missing `before` counts as fitting. `renamed`: names of
+   * the object are being changed by us, which moves its ctime between two links.
+   */
+  add(before: WccAttributes | undefined, after: Fattr3, trusting: boolean, renamed: boolean): boolean {
+    const frontier = this.#frontier;
     if (before === undefined) {
       if (!trusting) {
         this.#unmatched.push({ before, after });
         return false;
       }
-      if (this.#frontier === undefined || compareTime(after.ctime, this.#frontier.ctime) >= 0) {
-        this.#frontier = after;
-      }
-    } else if (this.#frontier === undefined || sameState(before, this.#frontier)) {
+      if (frontier === undefined || compareTime(after.ctime, frontier.ctime) >= 0) this.#frontier = after;
+    } else if (frontier === undefined || sameState(before, frontier)) {
       this.#frontier = after;
+    } else if (renamed && onlyCtimeMoved(frontier, before)) {
+      this.renamed = true;
+      this.#frontier = after;
+    } else if (sameState(before, after) && compareTime(after.ctime, frontier.ctime) < 0) {
+      // A call that failed and changed nothing, overtaken by the reply to a later one: no news.
+      return false;
     } else {
       this.#unmatched.push({ before, after });
       return false;
@@ -72,6 +89,13 @@ export class OwnChanges {
     }
   }
 
+  /** The chain begins anew, with nothing known: the object was found again under another handle. */
+  restart(): void {
+    this.#frontier = undefined;
+    this.#unmatched = [];
+    this.unknown = true;
+  }
+
   /** Too much has piled up to wait for the missing link. */
   get overdue(): boolean {
     return this.#unmatched.length > MAX_UNMATCHED;
@@ -84,7 +108,9 @@ export class OwnChanges {
       if (newest === undefined || compareTime(after.ctime, newest.ctime) >= 0) newest = after;
     }
     this.#unmatched = [];
-    if (newest !== undefined) this.#frontier = newest;
-    return newest;
+    if (newest === undefined) return undefined;
+    const frontier = this.#frontier;
+    if (frontier === undefined || compareTime(newest.ctime, frontier.ctime) >= 0) this.#frontier = newest;
+    return this.#frontier;
   }
 }

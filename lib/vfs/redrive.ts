@@ -133,11 +133,11 @@ export class Redriver {
     if (handle === undefined) return false;
     if (handle === root.handle) return true;
     counters.rootRemounts++;
-    if (!inodes.rekey(root, handle)) return false;
+    inodes.rekey(root, handle);
     root.epoch++;
     // The export may be another file system now: nothing of the old root's attributes is evidence.
     root.attributes = undefined;
-    root.own = undefined;
+    root.own?.restart();
     log.info('the root of the export has a new file handle; going on with it');
     return true;
   }
@@ -163,7 +163,7 @@ export class Redriver {
     }
     if (!this.#isSameObject(inode, parent, result.object, found)) return false;
     if (result.object !== inode.handle) {
-      if (!inodes.rekey(inode, result.object)) return false;
+      inodes.rekey(inode, result.object);
       inode.epoch++;
       inode.parentEpoch = parent.epoch;
     }

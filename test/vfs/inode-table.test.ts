@@ -1,0 +1,242 @@
+import t from 'tap';
+import { Errno, FuseError } from '../../lib/fuse/errno.js';
+import { FileType } from '../../lib/nfs3/index.js';
+import { ByteBudget } from '../../lib/vfs/byte-budget.js';
+import { DentryCache } from '../../lib/vfs/dentry-cache.js';
+import { describePath } from '../../lib/vfs/inode.js';
+import { InodeTable } from '../../lib/vfs/inode-table.js';
+import { FakeTree, makeHandle } from './support/fake-tree.js';
+
+const tree = new FakeTree();
+const directory = tree.attributes(tree.root);
+const handle = makeHandle;
+
+t.test('an inode lives as long as the kernel refers to it, and is idle afterwards', (t) => {
+  const table = new InodeTable(handle('root'), 2);
+  const a = table.intern(handle('a'));
+  table.hold(a);
+  table.hold(a);
+  for (const name of ['b', 'c', 'd', 'e']) table.intern(handle(name));
+  t.equal(table.get(a.nodeid), a, 'held ones are not evicted');
+  table.forget(a.nodeid, 1);
+  for (const name of ['f', 'g', 'h']) table.intern(handle(name));
+  t.equal(table.get(a.nodeid), a);
+  table.forget(a.nodeid, 1);
+  t.equal(table.findByHandle(handle('a')), a, 'idle, but known');
+  for (const name of ['i', 'j']) table.intern(handle(name));
+  t.throws(() => table.get(a.nodeid), new FuseError(Errno.ESTALE, `unknown node id ${a.nodeid}`));
+  t.equal(a.evicted, true);
+  t.equal(table.findByHandle(handle('a')), undefined);
+  t.end();
+});
+
+t.test('the table does not grow with the objects that went by', (t) => {
+  const table = new InodeTable(handle('root'), 10);
+  for (let i = 0; i < 1000; i++) {
+    const inode = table.intern(handle(`x${i}`));
+    if (i % 3 === 0) {
+      table.hold(inode);
+      table.forget(inode.nodeid, 1);
+    }
+  }
+  t.equal(table.size, 11);
+  for (let i = 990; i < 1000; i++) t.ok(table.findByHandle(handle(`x${i}`)), `x${i} is among the last ten`);
+  t.end();
+});
+
+t.test('node ids are never used twice', (t) => {
+  const table = new InodeTable(handle('root'), 1);
+  const first = table.intern(handle('a'));
+  table.intern(handle('b'));
+  const again = table.intern(handle('a'));
+  t.not(again.nodeid, first.nodeid);
+  t.end();
+});
+
+t.test('an open inode stays when the kernel forgets it', (t) => {
+  const table = new InodeTable(handle('root'), 1);
+  const a = table.intern(handle('a'));
+  table.hold(a);
+  a.opens++;
+  table.pin(a);
+  table.forget(a.nodeid, 1);
+  table.intern(handle('b'));
+  table.intern(handle('c'));
+  t.equal(table.get(a.nodeid), a);
+  a.opens--;
+  table.release(a);
+  table.intern(handle('d'));
+  t.equal(a.evicted, true);
+  t.end();
+});
+
+t.test('what was deleted does not wait among the idle', (t) => {
+  const table = new InodeTable(handle('root'));
+  const a = table.intern(handle('a'));
+  table.hold(a);
+  a.stale = true;
+  table.forget(a.nodeid, 1);
+  t.equal(a.evicted, true);
+  t.equal(table.size, 1);
+  t.end();
+});
+
+t.test('the root is never forgotten', (t) => {
+  const table = new InodeTable(handle('root'));
+  table.forget(1, 1000);
+  t.equal(table.get(1), table.root);
+  t.end();
+});
+
+t.test('rekey: the inode is found by the new handle alone', (t) => {
+  const table = new InodeTable(handle('root'));
+  const a = table.intern(handle('old'));
+  table.rekey(a, handle('new'));
+  t.equal(table.findByHandle(handle('new')), a);
+  t.equal(table.findByHandle(handle('old')), undefined);
+  t.equal(a.handle, 'new');
+  t.end();
+});
+
+t.test('rekey: an inode that nobody holds gives way, one that the kernel holds stays', (t) => {
+  const table = new InodeTable(handle('root'));
+  const a = table.intern(handle('old'));
+  table.hold(a);
+  const idle = table.intern(handle('new'));
+  table.rekey(a, handle('new'));
+  t.equal(idle.evicted, true);
+  t.equal(table.findByHandle(handle('new')), a);
+
+  const held = table.intern(handle('newer'));
+  table.hold(held);
+  table.rekey(a, handle('newer'));
+  t.equal(a.handle, 'newer', 'both go on with it');
+  t.equal(table.findByHandle(handle('newer')), held);
+  table.forget(a.nodeid, 1);
+  t.equal(table.findByHandle(handle('newer')), held);
+  t.end();
+});
+
+t.test('a disowned handle is another object when it comes again', (t) => {
+  const table = new InodeTable(handle('root'));
+  const a = table.intern(handle('a'));
+  table.hold(a);
+  table.disown(a);
+  t.not(table.intern(handle('a')), a);
+  t.equal(table.get(a.nodeid), a);
+  t.end();
+});
+
+t.test('a dentry is good while the directory is as it was before the LOOKUP', (t) => {
+  const table = new InodeTable(handle('root'));
+  const dentries = new DentryCache();
+  const a = table.intern(handle('a'));
+  const { generation } = table.root;
+  dentries.set(table.root, 'a', a, generation);
+  dentries.set(table.root, 'none', undefined, generation);
+  t.equal(dentries.get(table.root, 'a')?.inode, a);
+  t.same(dentries.get(table.root, 'none'), { inode: undefined, generation });
+  table.root.generation++;
+  t.equal(dentries.get(table.root, 'a'), undefined);
+  t.equal(dentries.get(table.root, 'none'), undefined);
+  t.equal(dentries.getUnverified(table.root, 'a')?.inode, a, 'it is still a hint');
+  dentries.set(table.root, 'a', a, generation);
+  t.equal(
+    dentries.get(table.root, 'a'),
+    undefined,
+    'a reply to a call from before the change says nothing now',
+  );
+  t.end();
+});
+
+t.test('a dentry of an inode that is gone is void', (t) => {
+  const table = new InodeTable(handle('root'));
+  const dentries = new DentryCache();
+  for (const flag of ['stale', 'evicted'] as const) {
+    const inode = table.intern(handle(flag));
+    dentries.set(table.root, flag, inode, 0);
+    inode[flag] = true;
+    t.equal(dentries.get(table.root, flag), undefined);
+  }
+  t.end();
+});
+
+t.test('ways up never form a circle, whatever the server says', (t) => {
+  const table = new InodeTable(handle('root'));
+  const dentries = new DentryCache();
+  const [a, b, c] = ['a', 'b', 'c'].map((name) => table.intern(handle(name)));
+  if (a === undefined || b === undefined || c === undefined) throw new Error('no inodes');
+  a.attributes = directory;
+  b.attributes = directory;
+  dentries.set(table.root, 'a', a, 0);
+  dentries.set(a, 'b', b, 0);
+  dentries.set(b, 'c', c, 0);
+  t.equal(describePath(c), '/a/b/c');
+  dentries.set(c, 'a', a, 0);
+  t.equal(describePath(a), '/b/c/a', 'b, which was below a, lost its way up');
+  dentries.set(b, 'a', a, 0);
+  dentries.set(a, 'a', a, 0);
+  dentries.set(a, 'b', b, 0);
+  for (const inode of [a, b, c]) {
+    let steps = 0;
+    for (let at = inode.parent; at !== undefined && steps < 100; at = at.parent) steps++;
+    t.ok(steps < 100, 'every way up ends');
+  }
+  // A way up that does not end would hang this one.
+  const d = table.intern(handle('d'));
+  d.attributes = { ...directory, type: FileType.DIR };
+  dentries.set(a, 'd', d, 0);
+  t.equal(d.parent, a);
+  t.end();
+});
+
+t.test('budget: takers of more than is left wait their turn; one always fits', async (t) => {
+  const budget = new ByteBudget(100);
+  await budget.take(500);
+  t.equal(budget.used, 500);
+  t.equal(budget.tryTake(1), false);
+  const order: string[] = [];
+  const big = budget.take(90).then(() => order.push('big'));
+  const small = budget.take(5).then(() => order.push('small'));
+  t.equal(budget.waiting, 2);
+  budget.give(500);
+  await Promise.all([big, small]);
+  t.same(order, ['big', 'small']);
+  t.equal(budget.used, 95);
+  budget.give(95);
+  t.equal(budget.used, 0);
+});
+
+t.test('budget: who stops waiting takes nothing, and lets the next have its turn', async (t) => {
+  const budget = new ByteBudget(100);
+  await budget.take(60);
+  const listeners: (() => void)[] = [];
+  const cancellation = {
+    cancelled: false,
+    onCancel: (listener: () => void) => void listeners.push(listener),
+  };
+  const big = budget.take(90, cancellation);
+  let small = false;
+  const after = budget.take(30).then(() => {
+    small = true;
+  });
+  t.equal(small, false);
+  for (const listener of listeners) listener();
+  await t.rejects(big, new FuseError(Errno.EINTR));
+  await after;
+  t.equal(budget.used, 90);
+  t.equal(budget.waiting, 0);
+});
+
+t.test('budget: those who hold memory hear that somebody waits for it', async (t) => {
+  const budget = new ByteBudget(100);
+  await budget.take(60);
+  let asked = 0;
+  budget.onShortage = () => {
+    asked++;
+    if (asked === 1) budget.give(60);
+  };
+  await budget.take(90);
+  t.equal(asked, 1);
+  t.equal(budget.used, 90);
+});
