@@ -76,7 +76,8 @@ export class Listings {
     this.#now = now;
     this.#cache = new LRUCache({
       maxSize: maxEntries,
-      sizeCalculation: (listing) => listing.entries.length + 1,
+      // One listing is kept however long it is: reading it again for every reply would take for ever.
+      sizeCalculation: (listing) => Math.min(listing.entries.length + 1, maxEntries),
     });
   }
 

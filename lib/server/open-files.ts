@@ -1,6 +1,7 @@
 /**
  * Open descriptors of regular files, kept from one READ or WRITE to the next. Owns them: none is closed while an
- * operation uses it. They are opened with the server's own privileges; who may use them is checked per call.
+ * operation uses it, and none stays open for long without being used, since a local process cannot run a program
+ * that is open for writing. They are opened with the server's own privileges; who may use them is checked per call.
  */
 import { chmodSync, closeSync, constants } from 'node:fs';
 import { constants as osConstants } from 'node:os';
@@ -17,6 +18,8 @@ const { O_RDONLY, O_RDWR, O_WRONLY } = constants;
 export class OpenFile {
   /** Operations that hold the descriptor at this moment. */
   users = 0;
+  /** Used since the last look for idle ones. */
+  isRecent = true;
   /** Not in the cache any more: closed by the last user. */
   evicted = false;
   /** Settles when the write that is under way has ended. */
@@ -63,10 +66,15 @@ export class OpenFiles {
   readonly #table: InodeTable;
   readonly #readOnly: boolean;
   readonly #files: LRUCache<FileHandle, OpenFile>;
+  readonly #idleAfter: number;
+  #sweeper: NodeJS.Timeout | undefined;
 
-  constructor(table: InodeTable, max: number, readOnly: boolean) {
+  /** `idleAfter`: milliseconds without use after which a file is closed; up to twice as many. */
+  constructor(table: InodeTable, options: { max: number; idleAfter: number; readOnly: boolean }) {
+    const { max, idleAfter, readOnly } = options;
     this.#table = table;
     this.#readOnly = readOnly;
+    this.#idleAfter = idleAfter;
     this.#files = new LRUCache({ max, dispose: (file) => file.evict() });
   }
 
@@ -75,7 +83,24 @@ export class OpenFiles {
   }
 
   close(): void {
+    clearInterval(this.#sweeper);
+    this.#sweeper = undefined;
     this.#files.clear();
+  }
+
+  #keep(file: OpenFile): void {
+    this.#files.set(file.inode.handle, file);
+    this.#sweeper ??= setInterval(() => this.#sweep(), this.#idleAfter).unref();
+  }
+
+  #sweep(): void {
+    for (const [handle, file] of [...this.#files.entries()]) {
+      if (file.isRecent || file.users > 0) file.isRecent = false;
+      else this.#files.delete(handle);
+    }
+    if (this.#files.size > 0) return;
+    clearInterval(this.#sweeper);
+    this.#sweeper = undefined;
   }
 
   /** Attributes by way of an open descriptor; undefined when there is none, or the file was removed. */
@@ -94,15 +119,16 @@ export class OpenFiles {
     let file = this.#files.get(inode.handle);
     if (file === undefined || !(need === 'read' ? file.readable : file.writable)) {
       file = this.#open(inode, need);
-      this.#files.set(inode.handle, file);
+      this.#keep(file);
     }
+    file.isRecent = true;
     file.users += 1;
     return file;
   }
 
   /** Takes over the descriptor, open for reading and writing, of a file just created. */
   adopt(inode: Inode, descriptor: number): void {
-    this.#files.set(inode.handle, new OpenFile(inode, descriptor, true, true));
+    this.#keep(new OpenFile(inode, descriptor, true, true));
   }
 
   /** The file is gone, or somebody must not find it open. */
@@ -115,16 +141,8 @@ export class OpenFiles {
     try {
       if (stat.type === FileType.DIR) throw new NfsError(Status.ISDIR);
       if (stat.type !== FileType.REG) throw new NfsError(Status.INVAL);
-      const path = `/proc/self/fd/${pin}`;
-      const cPath = cString(path);
-      const least = need === 'read' ? O_RDONLY : O_WRONLY;
-      let result = this.#readOnly ? -osConstants.errno.EROFS : openAt(AT_FDCWD, cPath, O_RDWR);
-      if (result >= 0) return new OpenFile(inode, result, true, true);
-      result = openAt(AT_FDCWD, cPath, least);
-      if (result === -osConstants.errno.EACCES && stat.uid === process.geteuid?.()) {
-        result = this.#openDespiteMode(path, cPath, stat.mode, least);
-      }
-      return new OpenFile(inode, check(result), least === O_RDONLY, least === O_WRONLY);
+      const { descriptor, flags } = this.#openBest(`/proc/self/fd/${pin}`, stat, need);
+      return new OpenFile(inode, descriptor, flags !== O_WRONLY, flags !== O_RDONLY);
     } finally {
       closeSync(pin);
     }
@@ -135,12 +153,23 @@ export class OpenFiles {
    * 0444, say). NFS has no open, so servers let the owner through (RFC 1813 4.4); without privileges that takes a
    * moment with another mode.
    */
-  #openDespiteMode(path: string, cPath: Buffer, mode: number, flags: number): number {
-    chmodSync(path, mode | 0o600);
+  #openBest(path: string, stat: FileStat, need: 'read' | 'write'): { descriptor: number; flags: number } {
+    if (need === 'write' && this.#readOnly) throw new NfsError(Status.ROFS);
+    const cPath = cString(path);
+    // For reading only as long as nothing is written: opening a file of an overlay for writing copies all of it.
+    const wishes = need === 'read' ? [O_RDONLY] : [O_RDWR, O_WRONLY];
+    let result = -osConstants.errno.EACCES;
+    for (const flags of wishes) {
+      result = openAt(AT_FDCWD, cPath, flags);
+      if (result >= 0) return { descriptor: result, flags };
+    }
+    if (result !== -osConstants.errno.EACCES || stat.uid !== process.geteuid?.()) check(result);
+    const flags = need === 'read' ? O_RDONLY : O_RDWR;
+    chmodSync(path, stat.mode | 0o600);
     try {
-      return openAt(AT_FDCWD, cPath, flags);
+      return { descriptor: check(openAt(AT_FDCWD, cPath, flags)), flags };
     } finally {
-      chmodSync(path, mode);
+      chmodSync(path, stat.mode);
     }
   }
 }

@@ -1,5 +1,6 @@
 /** What the embedded server can be told, and what it does when it is not. */
 import { realpathSync, statSync } from 'node:fs';
+import { MAX_DATA } from '../nfs3/index.js';
 import type { CallersOptions } from './callers.js';
 import type { TreeOptions } from './tree.js';
 
@@ -30,6 +31,8 @@ export interface EmbeddedServerOptions {
   readonly maxInodes?: number | undefined;
   readonly maxDirectories?: number | undefined;
   readonly maxOpenFiles?: number | undefined;
+  /** Milliseconds after which a file that nobody reads or writes is closed; up to twice as many. */
+  readonly closeIdleAfter?: number | undefined;
   /** Names cached of directories that are being listed. */
   readonly maxListedEntries?: number | undefined;
   /** Names looked at in search of an object that a local process has moved. */
@@ -78,12 +81,20 @@ export function resolveOptions(options: EmbeddedServerOptions): ResolvedOptions 
     allSquash: options.allSquash ?? false,
     anonymousUid: options.anonymousUid ?? NOBODY,
     anonymousGid: options.anonymousGid ?? NOBODY,
-    limits: { rtmax: MiB, rtpref: MiB, wtmax: MiB, wtpref: MiB, dtpref: MiB / 16, ...options.limits },
+    limits: checkedLimits({
+      rtmax: MiB,
+      rtpref: MiB,
+      wtmax: MiB,
+      wtpref: MiB,
+      dtpref: MiB / 16,
+      ...options.limits,
+    }),
     syncDirectories: options.syncDirectories ?? false,
     maxInodes: options.maxInodes ?? 262_144,
     maxDirectories: options.maxDirectories ?? 512,
     maxOpenFiles: options.maxOpenFiles ?? 256,
-    maxListedEntries: options.maxListedEntries ?? 2_000_000,
+    closeIdleAfter: options.closeIdleAfter ?? 2000,
+    maxListedEntries: options.maxListedEntries ?? 250_000,
     maxWalkedEntries: options.maxWalkedEntries ?? 2_000_000,
     handleGeneration: options.handleGeneration ?? 0,
     undoUnstable: options.undoUnstable ?? false,
@@ -91,6 +102,15 @@ export function resolveOptions(options: EmbeddedServerOptions): ResolvedOptions 
     now: options.now ?? (() => performance.now()),
     log: options.log ?? (() => {}),
   };
+}
+
+function checkedLimits(limits: TreeOptions['limits']): TreeOptions['limits'] {
+  for (const [name, bytes] of Object.entries(limits)) {
+    if (!Number.isInteger(bytes) || bytes < 512 || bytes > MAX_DATA) {
+      throw new Error(`${name} is a number of bytes from 512 to ${MAX_DATA}, not ${bytes}`);
+    }
+  }
+  return limits;
 }
 
 /** Without symbolic links, so that the export stays the directory that it was at the start. */

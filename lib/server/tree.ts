@@ -17,6 +17,7 @@ export interface TreeOptions extends InodeTableOptions {
   readonly readOnly: boolean;
   readonly limits: Pick<Fsinfo, 'rtmax' | 'rtpref' | 'wtmax' | 'wtpref' | 'dtpref'>;
   readonly maxOpenFiles: number;
+  readonly closeIdleAfter: number;
   readonly maxListedEntries: number;
   readonly maxWalkedEntries: number;
   /** fsync directories after every change, so that it outlives a crash of the machine. */
@@ -57,7 +58,11 @@ export class ExportedTree {
     this.faults = faults;
     this.table = new InodeTable(options);
     this.walk = new TreeWalk(this.table, { ...options, maxEntries: options.maxWalkedEntries });
-    this.files = new OpenFiles(this.table, options.maxOpenFiles, options.readOnly);
+    this.files = new OpenFiles(this.table, {
+      max: options.maxOpenFiles,
+      idleAfter: options.closeIdleAfter,
+      readOnly: options.readOnly,
+    });
     this.listings = new Listings(options.maxListedEntries, options.now);
     this.uncommitted = new UncommittedWrites(options.undoUnstable);
   }

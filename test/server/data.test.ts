@@ -1,6 +1,17 @@
 /** READ, WRITE, COMMIT: bytes, ends of files, stability, and what a crash may lose. */
-import { closeSync, ftruncateSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import * as nfs from '../../lib/nfs3/index.js';
 import { made, ok, rig, statusOf, user } from './support/rig.js';
@@ -212,6 +223,25 @@ t.test('a full file system is told by NOSPC, and a read-only server by ROFS', as
   t.same(new Set(statuses), new Set(['NFS3ERR_ROFS']));
   const access = ok(await r.call(nfs.ACCESS, { object: f, access: 0x3f })).access;
   t.equal(access, nfs.Access.READ, 'and ACCESS promises nothing else');
+});
+
+t.test('a file is not held open for long: it can be run, and its space is given back', async (t) => {
+  const r = await rig(t, { closeIdleAfter: 5 });
+  const file = made(await r.create('program', { mode: 0o755 }));
+  ok(await r.write(file, 0, '#!/bin/sh\necho ran\n'));
+  const path = join(r.folder, 'program');
+  const isOpen = () =>
+    readdirSync('/proc/self/fd').some((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`) === path;
+      } catch {
+        return false;
+      }
+    });
+  while (isOpen()) await nextTurn();
+  t.equal(execFileSync(path, { encoding: 'utf8' }), 'ran\n');
+  ok(await r.call(nfs.COMMIT, { file, offset: 0, count: 0 }));
+  ok(await r.write(file, 0, 'more'));
 });
 
 t.test('local changes are seen at once', async (t) => {

@@ -62,6 +62,7 @@ t.test('starting fails with what is wrong', async (t) => {
   await t.rejects(start({ path: join(folder, 'missing') }), /cannot export .*missing.*no such directory/);
   await t.rejects(start({ path: join(folder, 'file') }), /cannot export .*file.*not a directory/);
   await t.rejects(start({ exportName: 'data' }), /begins with "\/", not "data"/);
+  await t.rejects(start({ limits: { wtmax: 1 } }), /wtmax is a number of bytes from 512 to 4194304, not 1/);
   const first = await start({});
   t.teardown(() => first.close());
   t.equal(first.address, '127.0.0.1');
