@@ -14,7 +14,7 @@ import { buildHelpers, buildProduct, installModules } from './setup/project.mjs'
 import { sweep } from './setup/sweep.mjs';
 
 /** Suites that mount and start servers run one file at a time: they would only fight for two cores. */
-const SERIAL = ['test/e2e/', 'test/consistency/'];
+const SERIAL = ['test/e2e/', 'test/consistency/', 'test/cli/', 'test/model/'];
 
 function testFiles() {
   return readdirSync(join(root, 'test'), { recursive: true })
