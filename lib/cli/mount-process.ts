@@ -205,7 +205,9 @@ async function mountAndAnswer(
     readOnly: client.readOnly,
     noexec: fuse.noExec,
     allowOther: fuse.allowOther,
-    defaultPermissions: fuse.defaultPermissions,
+    // The kernel's dentry cache knows no users: without its own check a user whom the server would stop at a
+    // directory reaches what another has looked up below it.
+    defaultPermissions: fuse.defaultPermissions || fuse.allowOther,
   });
   try {
     const session = new FuseSession(mount.fd, fileSystem.operations, {
