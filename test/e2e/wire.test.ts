@@ -2,7 +2,7 @@
 import { constants } from 'node:fs';
 import t from 'tap';
 import { NULL } from '../../lib/nfs3/index.js';
-import { RpcClient } from '../../lib/rpc/index.js';
+import { AUTH_NONE, RpcClient } from '../../lib/rpc/index.js';
 import { Capture } from '../support/capture.js';
 import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
@@ -24,6 +24,7 @@ for (const kind of ['ganesha', 'embedded'] as const) {
     t.teardown(() => server.close());
     const ports = server.mountOptions.map((option) => Number(option.split('=')[1]));
     const capture = await Capture.start([...new Set(ports)]);
+    t.teardown(() => capture.stop());
 
     for (const options of [[], ['nordirplus'], ['rsize=8192', 'wsize=8192']]) {
       const mount = await Mount.start({ source: server, place, options });
@@ -56,7 +57,7 @@ for (const kind of ['ganesha', 'embedded'] as const) {
       t.match(await mount.unmount(), { status: 0 });
     }
     const client = await RpcClient.connect({ host: server.host, port: ports[0] ?? 0 });
-    await client.call(NULL, undefined);
+    await client.call(NULL, undefined, { credential: AUTH_NONE });
     client.close();
     const exports = [...place.product, 'exports', '-o', server.mountOptions.join(','), server.host];
     t.match(await mustRun(exports), server.exportPath);

@@ -53,6 +53,12 @@ export class Capture {
     return capture;
   }
 
+  /** Stops without a look at what was captured; nothing to do after {@link finish}. */
+  async stop(): Promise<void> {
+    if (!this.dumpcap.outcome) await this.dumpcap.stop();
+    await this.folder.remove();
+  }
+
   /** Stops and decodes. */
   async finish(): Promise<Trace> {
     await this.#settle();

@@ -98,12 +98,14 @@ export class Mount {
     const host = source.host.includes(':') ? `[${source.host}]` : source.host;
     const target = `${host}:${source.exportPath}`;
     const argv = [...place.product, 'mount', '-f', ...args, ...(all === '' ? [] : ['-o', all]), target, path];
-    const dead = mountAt(place, path)?.device;
+    const covered = mountAt(place, path) !== undefined;
     const daemon = start(place.command(argv), env === undefined ? {} : { env: { ...process.env, ...env } });
     const mount = new Mount(path, place, daemon);
-    await until(`${target} is mounted`, () => {
+    await until(`${target} is mounted`, async () => {
       if (daemon.outcome) throw new ProgramFailed(argv, daemon.outcome, 'ended instead of mounting');
-      return mount.entry !== undefined && mount.entry.device !== dead;
+      // A dead mount that is to be taken over is listed like a new one, but does not answer.
+      const answers = !covered || (await run(place.command(['stat', path]), { cwd: '/' })).status === 0;
+      return answers && mount.entry !== undefined;
     }).catch(async (error: unknown) => {
       await mount.kill();
       throw error instanceof ProgramFailed ? error : new Error(`${String(error)}\n${daemon.output}`);
