@@ -9,6 +9,7 @@ import type { Names } from './names.js';
 import { OpenFile, opensForAppending, opensForReading, opensForWriting, writesThrough } from './open-file.js';
 import type { Permission } from './permission.js';
 import { ReadAhead } from './read-ahead.js';
+import { possibleOperand } from './redrive.js';
 import type { SillyRenames } from './silly-rename.js';
 import type { VfsState } from './vfs-state.js';
 import { FileWriter } from './write-behind.js';
@@ -246,7 +247,8 @@ export class Files {
       atime: serverTime(changes.atime),
       mtime: serverTime(changes.mtime),
     };
-    const attributes = await this.#names.setAttributes(inode, sattr, asWhom);
+    const operand = changes.fh === undefined ? possibleOperand(inode) : 'descriptor';
+    const attributes = await this.#names.setAttributes(inode, sattr, asWhom, operand);
     if (changes.size !== undefined) writer?.truncated(Number(changes.size));
     return attributes;
   }

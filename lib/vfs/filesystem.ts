@@ -24,17 +24,25 @@ import { type Caller, Credentials } from './caller.js';
 import type { ClientConfig } from './config.js';
 import type { VfsCounters } from './counters.js';
 import { Directories } from './directories.js';
+import { isStale } from './errors.js';
 import type { ExportSession } from './export-session.js';
 import { Files } from './files.js';
+import type { Inode } from './inode.js';
+import { interruptible } from './interruptible.js';
 import { type Made, mknodWhat, Names } from './names.js';
 import { type ExportDependencies, openExport } from './open-export.js';
 import { Permission } from './permission.js';
+import { possibleOperand } from './redrive.js';
 import { Removal } from './removal.js';
 import { SillyRenames } from './silly-rename.js';
 import type { VfsState } from './vfs-state.js';
 
 const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
+
+function isAbsent(error: unknown): boolean {
+  return error instanceof FuseError && error.errno === Errno.ENOENT;
+}
 
 export class NfsFileSystem implements FuseOperations {
   readonly counters: VfsCounters;
@@ -51,7 +59,7 @@ export class NfsFileSystem implements FuseOperations {
   constructor(session: ExportSession, config: ClientConfig, dependencies: ExportDependencies) {
     const { clock = systemClock } = dependencies;
     this.#session = session;
-    this.#credentials = new Credentials({ machineName: session.machineName, now: clock.now });
+    this.#credentials = new Credentials({ machineName: session.machineName, now: () => clock.now() });
     this.#vfs = openExport(session, config, dependencies);
     this.counters = this.#vfs.counters;
     this.#permission = new Permission(this.#vfs);
@@ -100,25 +108,36 @@ export class NfsFileSystem implements FuseOperations {
   async getattr(ctx: RequestContext, nodeid: NodeId, _fh: number | undefined): Promise<AttributesReply> {
     const inode = this.#vfs.inodes.get(nodeid);
     // Size and times are the server's to say, once it has the data.
-    if (inode.writer?.dirty) await inode.writer.drain();
+    if (inode.writer?.dirty) await interruptible(inode.writer.drain(), ctx);
+    const operand = possibleOperand(inode);
     try {
-      return this.#vfs.attributesReply(inode, await this.#vfs.freshAttributes(inode, this.#caller(ctx)));
+      const attributes = await this.#vfs.freshAttributes(inode, this.#caller(ctx), operand);
+      return this.#vfs.attributesReply(inode, attributes);
     } catch (error) {
-      // fstat(2) of a file that another client deleted: a local file system would still answer.
-      const gone =
-        error instanceof FuseError && (error.errno === Errno.ESTALE || error.errno === Errno.ENOENT);
-      if (!gone || inode.opens === 0 || !inode.isRegular || inode.attributes === undefined) throw error;
-      if (inode.parent !== undefined) {
-        void this.#vfs.notifier.invalidateEntry(inode.parent.nodeid, Buffer.from(inode.name, 'latin1'));
-      }
-      return { ...this.#vfs.attributesReply(inode, { ...inode.attributes, nlink: 0 }), attrValidMs: 0 };
+      // fstat(2) of what another client deleted: a local file system would still answer.
+      if (operand === 'path' || inode.attributes === undefined || !isAbsent(error)) throw error;
+      this.#forgetEntry(inode);
+      const nlink = inode.gone ? 0 : inode.attributes.nlink;
+      return { ...this.#vfs.attributesReply(inode, { ...inode.attributes, nlink }), attrValidMs: 0 };
     }
+  }
+
+  /** The kernel looks the name up again when it is next used. */
+  #forgetEntry({ parent, name }: Inode): void {
+    if (parent !== undefined)
+      void this.#vfs.notifier.invalidateEntry(parent.nodeid, Buffer.from(name, 'latin1'));
   }
 
   async setattr(ctx: RequestContext, nodeid: NodeId, changes: SetAttributes): Promise<AttributesReply> {
     const inode = this.#vfs.inodes.get(nodeid);
-    const attributes = await this.#files.setAttributes(inode, changes, this.#caller(ctx));
-    return this.#vfs.attributesReply(inode, attributes);
+    try {
+      const attributes = await this.#files.setAttributes(inode, changes, this.#caller(ctx));
+      return this.#vfs.attributesReply(inode, attributes);
+    } catch (error) {
+      // A path was perhaps meant, and names another file by now.
+      if (inode.stale && isAbsent(error)) this.#forgetEntry(inode);
+      throw error;
+    }
   }
 
   async readlink(ctx: RequestContext, nodeid: NodeId): Promise<Uint8Array> {
@@ -232,7 +251,7 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   write(
-    _ctx: RequestContext,
+    ctx: RequestContext,
     _nodeid: NodeId,
     fh: number,
     offset: number,
@@ -240,19 +259,19 @@ export class NfsFileSystem implements FuseOperations {
     flags: number,
     fromPageCache: boolean,
   ): Promise<number> {
-    return this.#files.write(fh, offset, data, flags, fromPageCache);
+    return this.#files.write(fh, offset, data, flags, fromPageCache, ctx);
   }
 
-  flush(_ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
-    return this.#files.flush(fh);
+  flush(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
+    return this.#files.flush(fh, ctx);
   }
 
   release(_ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
     return this.#files.release(fh);
   }
 
-  fsync(_ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
-    return this.#files.flush(fh);
+  fsync(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
+    return this.#files.flush(fh, ctx);
   }
 
   opendir(ctx: RequestContext, nodeid: NodeId): Promise<OpenReply> {
@@ -290,10 +309,14 @@ export class NfsFileSystem implements FuseOperations {
     const vfs = this.#vfs;
     const inode = vfs.inodes.get(nodeid);
     const caller = this.#caller(ctx);
-    const result = await vfs.redriver.run(inode, caller, (object) =>
-      vfs.nfs.call(FSSTAT, { object }, caller),
-    );
-    if (result.status !== Status.OK) throw vfs.redriver.failure(result, [inode], caller);
+    const ask = (of: Inode) =>
+      vfs.redriver.run(of, caller, (object) => vfs.nfs.call(FSSTAT, { object }, caller));
+    let result = await ask(inode);
+    // The file system outlives what is in it.
+    if (isStale(result.status) && !inode.isRoot) result = await ask(vfs.inodes.root);
+    if (result.status !== Status.OK) {
+      throw vfs.redriver.failure(result, [vfs.inodes.root], caller, possibleOperand(vfs.inodes.root));
+    }
     const blockSize = 4096n;
     return {
       blocks: result.totalBytes / blockSize,

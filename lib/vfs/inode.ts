@@ -57,9 +57,16 @@ export class Inode {
   stale = false;
   /** Dropped from the inode table: dentries that still point here are void. */
   evicted = false;
-  /** Threads that were answered ESTALE for it, in the hope that the kernel's VFS looks the path up again. */
+  /**
+   * Threads that were answered ESTALE for it, in the hope that the kernel's VFS looks the path up again. It does so
+   * once, and other calls on the way may succeed, so that only the next failure or a new handle ends it.
+   */
   staleReported: Set<number> | undefined = undefined;
   redriving: Promise<boolean> | undefined = undefined;
+  /** Redrives that have ended: an operation that was sent before one ended need not begin another. */
+  redrives = 0;
+  /** With `stale`: not only is the handle void, its name is known to be gone or to stand for another object. */
+  gone = false;
   /** REMOVE of its last name is on its way: an open waits for the outcome. */
   removing: Promise<void> | undefined = undefined;
   silly: SillyName | undefined = undefined;

@@ -91,7 +91,7 @@ export class Listing {
       this.#count = this.#vfs.limits.dtsize;
       return;
     }
-    throw this.#vfs.redriver.failure(result, [this.#inode], caller);
+    throw this.#vfs.redriver.failure(result, [this.#inode], caller, 'listing');
   }
 
   #restart(): void {

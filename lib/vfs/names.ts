@@ -28,6 +28,7 @@ import type { CallStart } from './attribute-cache.js';
 import type { Caller } from './caller.js';
 import { statusError } from './errors.js';
 import type { Inode } from './inode.js';
+import type { Operand } from './redrive.js';
 import { Replay } from './replay.js';
 import type { VfsState } from './vfs-state.js';
 
@@ -229,11 +230,17 @@ export class Names {
       return this.#create(parent, name, key, { mode: CreateMode.GUARDED, attributes: { mode } }, caller);
     }
     const changes: Sattr3 = { mode, atime: 'server', mtime: 'server' };
-    return { ...made, attributes: await this.setAttributes(made.inode, changes, caller) };
+    // Not to be repeated by the kernel: the file is there by now.
+    return { ...made, attributes: await this.setAttributes(made.inode, changes, caller, 'object') };
   }
 
   /** SETATTR with its bookkeeping; answers the attributes as they are then. */
-  async setAttributes(inode: Inode, changes: Sattr3, caller: Caller): Promise<Fattr3> {
+  async setAttributes(
+    inode: Inode,
+    changes: Sattr3,
+    caller: Caller,
+    operand: Operand = 'path',
+  ): Promise<Fattr3> {
     const { attributes, redriver, nfs } = this.#vfs;
     attributes.beginChange(inode);
     let start = attributes.start();
@@ -244,11 +251,11 @@ export class Names {
         return nfs.call(SETATTR, { object, attributes: changes, guard: undefined }, caller);
       });
       wcc = result.wcc;
-      if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller);
+      if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, operand);
     } finally {
       attributes.endChange(inode, wcc, start, true);
     }
-    return wcc.after ?? this.#vfs.fetchAttributes(inode, caller);
+    return wcc.after ?? this.#vfs.fetchAttributes(inode, caller, operand);
   }
 
   mkdir(parent: Inode, name: Buffer, mode: number, caller: Caller): Promise<Made> {

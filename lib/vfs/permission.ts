@@ -4,6 +4,7 @@ import { ACCESS, Access, type Fattr3, Status } from '../nfs3/index.js';
 import type { Caller } from './caller.js';
 import type { Inode } from './inode.js';
 import { opensForExecution, opensForReading, opensForWriting } from './open-file.js';
+import { type Operand, possibleOperand } from './redrive.js';
 import type { VfsState } from './vfs-state.js';
 
 const R_OK = 4;
@@ -42,7 +43,7 @@ export class Permission {
   }
 
   /** The ACCESS bits granted, from the cache while the attributes are trusted. */
-  async granted(inode: Inode, caller: Caller): Promise<number> {
+  async granted(inode: Inode, caller: Caller, operand: Operand = 'path'): Promise<number> {
     const wanted = allBits(inode);
     if (this.#vfs.attributes.isFresh(inode)) {
       const granted = this.#vfs.access.get(inode, caller.credential, wanted);
@@ -51,13 +52,14 @@ export class Permission {
         return granted;
       }
     }
-    return (await this.#ask(inode, wanted, caller)).granted;
+    return (await this.#ask(inode, wanted, caller, operand)).granted;
   }
 
   async #ask(
     inode: Inode,
     wanted: number,
     caller: Caller,
+    operand: Operand = 'path',
   ): Promise<{ granted: number; attributes: Fattr3 | undefined }> {
     const { attributes, access, redriver, nfs, counters } = this.#vfs;
     counters.access.misses++;
@@ -66,9 +68,9 @@ export class Permission {
       start = attributes.start();
       return nfs.call(ACCESS, { object, access: wanted }, caller);
     });
-    if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller);
+    if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, operand);
     attributes.observe(inode, result.attributes, start);
-    if (result.attributes === undefined) await this.#vfs.fetchAttributes(inode, caller);
+    if (result.attributes === undefined) await this.#vfs.fetchAttributes(inode, caller, operand);
     access.set(inode, caller.credential, wanted, result.access, inode.accessGeneration);
     return { granted: result.access, attributes: result.attributes };
   }
@@ -85,13 +87,14 @@ export class Permission {
     }
   }
 
-  /** access(2) and chdir(2). Throws EACCES. */
+  /** access(2), chdir(2) and fchdir(2). Throws EACCES. */
   async check(inode: Inode, mask: number, caller: Caller): Promise<void> {
+    const operand = possibleOperand(inode);
     if ((mask & (R_OK | W_OK | X_OK)) === 0) {
-      await this.#vfs.freshAttributes(inode, caller);
+      await this.#vfs.freshAttributes(inode, caller, operand);
       return;
     }
-    const granted = await this.granted(inode, caller);
+    const granted = await this.granted(inode, caller, operand);
     const search = inode.isDirectory ? Access.LOOKUP : Access.EXECUTE;
     if ((mask & R_OK) !== 0 && (granted & Access.READ) === 0) throw new FuseError(Errno.EACCES);
     if ((mask & W_OK) !== 0 && (granted & (Access.MODIFY | Access.EXTEND)) === 0) {

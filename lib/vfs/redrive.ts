@@ -17,8 +17,12 @@ import { describePath, type Inode } from './inode.js';
 import type { InodeTable } from './inode-table.js';
 import type { NfsClient } from './nfs-client.js';
 
-/** What an operation was about, which decides what its caller sees when the object is gone. */
-export type Operand = 'path' | 'descriptor';
+/**
+ * What an operation was about, which decides what its caller sees when the handle stays stale: a `path`; an
+ * `object` that may have been named by an open descriptor, which FUSE does not tell; the content of an open
+ * file, by its `descriptor`; the entries of an open directory, for a `listing`.
+ */
+export type Operand = 'path' | 'object' | 'descriptor' | 'listing';
 
 export interface RootFinder {
   /** Asks mountd for the root's handle again. Undefined when it refuses; the reason is logged. */
@@ -34,8 +38,18 @@ export interface RedriverParts {
   readonly log: Logger;
 }
 
+/** Of a call that names no descriptor although one may be behind it (fstat, fchmod, fchdir, fstatfs). */
+export function possibleOperand(inode: Inode): Operand {
+  return inode.opens > 0 ? 'object' : 'path';
+}
+
+/** `found`: the object has a handle to try. `gone`: its path says so. `unknown`: nobody could be asked. */
+type Verdict = 'found' | 'gone' | 'unknown';
+
 /** Threads remembered per inode as having been answered ESTALE. */
 const MAX_REPORTED = 256;
+/** In their place: a line was logged. The kernel's own thread id is never told ESTALE. */
+const LOGGED = 0;
 
 export class Redriver {
   readonly #parts: RedriverParts;
@@ -53,14 +67,16 @@ export class Redriver {
     caller: Caller,
     operation: (handle: FileHandle) => Promise<Result>,
   ): Promise<Result> {
-    const handle = inode.handle;
+    const { handle, redrives } = inode;
     const result = await operation(handle);
     if (!isStale(result.status)) {
-      if (inode.stale) this.#revive(inode);
+      this.#works(inode);
       return result;
     }
-    if (!(await this.redrive(inode, handle, caller))) return result;
-    return operation(inode.handle);
+    if (!(await this.#redrive(inode, handle, redrives, caller))) return result;
+    const repeated = await operation(inode.handle);
+    if (!isStale(repeated.status)) this.#works(inode);
+    return repeated;
   }
 
   /** As {@link run}, for operations that name two directories or a file and a directory. */
@@ -70,19 +86,32 @@ export class Redriver {
     caller: Caller,
     operation: (first: FileHandle, second: FileHandle) => Promise<Result>,
   ): Promise<Result> {
-    const handles = [first.handle, second.handle] as const;
-    const result = await operation(...handles);
-    if (!isStale(result.status)) return result;
-    // Which of the two is meant, the server does not say: a redrive of one that is not stale finds it as it was.
-    const found =
-      (await this.redrive(first, handles[0], caller)) &&
-      (first === second || (await this.redrive(second, handles[1], caller)));
-    return found ? operation(first.handle, second.handle) : result;
+    const both = first === second ? [first] : [first, second];
+    const before = both.map((inode) => ({ inode, handle: inode.handle, redrives: inode.redrives }));
+    const result = await operation(first.handle, second.handle);
+    if (!isStale(result.status)) {
+      for (const inode of both) this.#works(inode);
+      return result;
+    }
+    // Which of the two is meant, the server does not say: a path may be outdated where the handle is not.
+    for (const { inode, handle, redrives } of before) {
+      if (both.length > 1 && inode.handle === handle && (await this.#isKnown(handle, caller))) continue;
+      if (!(await this.#redrive(inode, handle, redrives, caller))) return result;
+    }
+    const repeated = await operation(first.handle, second.handle);
+    if (!isStale(repeated.status)) for (const inode of both) this.#works(inode);
+    return repeated;
   }
 
-  /** True if the inode has a handle that is worth another try; `staleHandle` is the one that failed. */
-  redrive(inode: Inode, staleHandle: FileHandle, caller: Caller): Promise<boolean> {
+  async #isKnown(handle: FileHandle, caller: Caller): Promise<boolean> {
+    return !isStale((await this.#parts.nfs.call(GETATTR, { object: handle }, caller)).status);
+  }
+
+  /** True if the inode has a handle that is worth another try, instead of `staleHandle`, which failed. */
+  #redrive(inode: Inode, staleHandle: FileHandle, redrives: number, caller: Caller): Promise<boolean> {
     if (inode.handle !== staleHandle) return Promise.resolve(true);
+    // A redrive ended while the operation was on its way: that one was for this operation, too.
+    if (inode.redrives !== redrives) return Promise.resolve(!inode.stale);
     return this.#shared(inode, unattended(caller.credential), new Set());
   }
 
@@ -91,29 +120,28 @@ export class Redriver {
     if (visited.has(inode)) return Promise.resolve(false);
     visited.add(inode);
     inode.redriving ??= this.#attempt(inode, caller, visited)
-      .catch((error: unknown) => {
+      .catch((error: unknown): Verdict => {
         // The server could not be asked: the operation's own next try says why.
-        if (error instanceof FuseError) return false;
+        if (error instanceof FuseError) return 'unknown';
         throw error;
       })
+      .then((verdict) => {
+        inode.stale = verdict !== 'found';
+        inode.gone = verdict === 'gone';
+        if (inode.stale) this.#parts.counters.redrivesFailed++;
+        return !inode.stale;
+      })
       .finally(() => {
+        inode.redrives++;
         inode.redriving = undefined;
       });
     return inode.redriving;
   }
 
-  async #attempt(inode: Inode, caller: Caller, visited: Set<Inode>): Promise<boolean> {
-    const { counters } = this.#parts;
-    counters.redrives++;
+  #attempt(inode: Inode, caller: Caller, visited: Set<Inode>): Promise<Verdict> {
+    this.#parts.counters.redrives++;
     this.#distrust(inode);
-    const found = inode.isRoot ? await this.#findRoot(inode) : await this.#findByPath(inode, caller, visited);
-    if (found) {
-      this.#revive(inode);
-    } else {
-      counters.redrivesFailed++;
-      inode.stale = true;
-    }
-    return found;
+    return inode.isRoot ? this.#findRoot(inode) : this.#findByPath(inode, caller, visited);
   }
 
   #distrust(inode: Inode): void {
@@ -122,16 +150,18 @@ export class Redriver {
     inode.generation++;
   }
 
-  #revive(inode: Inode): void {
+  /** The server answers for the handle after all. */
+  #works(inode: Inode): void {
+    if (!inode.stale) return;
     inode.stale = false;
-    inode.staleReported = undefined;
+    inode.gone = false;
   }
 
-  async #findRoot(root: Inode): Promise<boolean> {
+  async #findRoot(root: Inode): Promise<Verdict> {
     const { rootFinder, inodes, counters, log } = this.#parts;
     const handle = await rootFinder.findRoot();
-    if (handle === undefined) return false;
-    if (handle === root.handle) return true;
+    if (handle === undefined) return 'unknown';
+    if (handle === root.handle) return 'found';
     counters.rootRemounts++;
     inodes.rekey(root, handle);
     root.epoch++;
@@ -139,55 +169,62 @@ export class Redriver {
     root.attributes = undefined;
     root.own?.restart();
     log.info('the root of the export has a new file handle; going on with it');
-    return true;
+    return 'found';
   }
 
-  async #findByPath(inode: Inode, caller: Caller, visited: Set<Inode>): Promise<boolean> {
+  async #findByPath(inode: Inode, caller: Caller, visited: Set<Inode>): Promise<Verdict> {
     const { nfs, inodes, attributes } = this.#parts;
     const { parent, name } = inode;
-    if (parent === undefined || name === '') return false;
+    if (parent === undefined || name === '') return 'unknown';
     const args = { directory: parent.handle, name: Buffer.from(name, 'latin1') };
     let start = attributes.start();
     let result = await nfs.call(LOOKUP, args, caller);
     if (isStale(result.status)) {
-      if (parent.handle === args.directory && !(await this.#shared(parent, caller, visited))) return false;
+      if (parent.handle === args.directory && !(await this.#shared(parent, caller, visited))) {
+        return parent.gone ? 'gone' : 'unknown';
+      }
       start = attributes.start();
       result = await nfs.call(LOOKUP, { ...args, directory: parent.handle }, caller);
     }
-    if (result.status !== Status.OK) return false;
+    if (result.status === Status.NOENT || result.status === Status.NOTDIR) return 'gone';
+    if (result.status !== Status.OK) return 'unknown';
     let found = result.attributes;
     if (found === undefined) {
       const answer = await nfs.call(GETATTR, { object: result.object }, caller);
-      if (answer.status !== Status.OK) return false;
+      if (answer.status !== Status.OK) return 'unknown';
       found = answer.attributes;
     }
-    if (!this.#isSameObject(inode, parent, result.object, found)) return false;
+    if (!this.isSameObject(inode, parent, result.object, found)) return 'gone';
     if (result.object !== inode.handle) {
+      inode.staleReported = undefined;
       inodes.rekey(inode, result.object);
       inode.epoch++;
       inode.parentEpoch = parent.epoch;
     }
     attributes.observe(inode, found, start);
-    return true;
+    return 'found';
   }
 
   /**
-   * Fileid and type must agree. That is not enough where a file system gives a deleted file's number to the
-   * next one: if the directory's handle still holds and the file's does not, the file was deleted, and only an
-   * unchanged ctime proves that the object is the same one under a new handle.
+   * Whether what `parent` has under the inode's name is the inode's object. Fileid and type must agree. That is
+   * not enough where a file system gives a deleted file's number to the next one: then an unchanged ctime proves
+   * it, or that all handles of the file system are new because the server was restarted, which shows in the
+   * directory's.
    */
-  #isSameObject(inode: Inode, parent: Inode, handle: FileHandle, found: Fattr3): boolean {
-    if (handle === inode.handle) return true;
+  isSameObject(inode: Inode, parent: Inode, handle: FileHandle, found: Fattr3): boolean {
     const known = inode.attributes;
-    if (known === undefined || known.fileid !== found.fileid || known.type !== found.type) return false;
-    return inode.parentEpoch !== parent.epoch || sameTime(known.ctime, found.ctime);
+    if (known === undefined) return handle === inode.handle;
+    if (known.fileid !== found.fileid || known.type !== found.type) return false;
+    if (handle === inode.handle || sameTime(known.ctime, found.ctime)) return true;
+    return inode.parentEpoch !== parent.epoch && known.fsid === found.fsid;
   }
 
   /**
-   * The error for a failed result. A stale handle that no redrive helped becomes, for an operation on a path,
-   * ESTALE the first time that a thread meets it (the kernel's VFS then looks the path up again and repeats the
-   * call once, include/linux/namei.h retry_estale) and ENOENT the next; for an open descriptor EIO, with a line
-   * in the log the first time.
+   * The error for a failed result. A handle that stays stale becomes, for a path, ESTALE the first time that a
+   * thread meets it (the kernel's VFS then looks the path up again and repeats the call once, include/linux/namei.h
+   * retry_estale) and ENOENT the next. System calls on descriptors are not repeated, so they never get ESTALE:
+   * ENOENT for what is only about the object, EIO for its data. A directory that is gone has no more entries:
+   * readdir(3) takes ENOENT for its end, as with a local one that was removed.
    */
   failure(
     result: { readonly status: Status },
@@ -203,21 +240,27 @@ export class Redriver {
   }
 
   staleError(inode: Inode, caller: Caller, operand: Operand): FuseError {
-    if (operand === 'descriptor') {
-      if (inode.staleReported === undefined) {
-        inode.staleReported = new Set();
-        this.#parts.log.warn(
-          `${describePath(inode)}: no longer on the server; open descriptors of it fail with EIO`,
-        );
-      }
+    if (operand === 'descriptor' || (operand === 'listing' && !inode.gone)) {
+      this.#logOnce(inode);
       return new FuseError(Errno.EIO, 'stale file handle');
     }
+    if (operand !== 'path') return new FuseError(Errno.ENOENT, 'stale file handle');
     inode.staleReported ??= new Set();
     const reported = inode.staleReported;
     if (reported.delete(caller.tid) || caller.tid === 0)
       return new FuseError(Errno.ENOENT, 'stale file handle');
-    if (reported.size >= MAX_REPORTED) reported.clear();
+    if (reported.size >= MAX_REPORTED) for (const tid of reported) if (tid !== LOGGED) reported.delete(tid);
     reported.add(caller.tid);
     return new FuseError(Errno.ESTALE, 'stale file handle');
+  }
+
+  /** One line for each file that fails; none for each where the export is gone, which has its own. */
+  #logOnce(inode: Inode): void {
+    const { inodes, log } = this.#parts;
+    inode.staleReported ??= new Set();
+    if (inode.staleReported.has(LOGGED) || inodes.root.stale) return;
+    inode.staleReported.add(LOGGED);
+    const why = inode.gone ? 'no longer on the server' : 'the server calls its file handle stale';
+    log.warn(`${describePath(inode)}: ${why}; open descriptors of it fail with EIO`);
   }
 }

@@ -9,6 +9,7 @@
 import { Errno, FuseError } from '../fuse/errno.js';
 import {
   LOOKUP,
+  type LookupResult,
   REMOVE,
   RENAME,
   type RenameResult,
@@ -158,7 +159,7 @@ export class SillyRenames {
   }
 
   async #remove(inode: Inode, silly: SillyName): Promise<void> {
-    const { attributes, nfs, dentries, counters, clock, log } = this.#vfs;
+    const { attributes, nfs, redriver, dentries, counters, clock, log } = this.#vfs;
     const caller = unattended(silly.credential);
     const name = Buffer.from(silly.name, 'latin1');
     let reason = '';
@@ -167,12 +168,16 @@ export class SillyRenames {
       attributes.beginChange(silly.directory);
       let wcc: WccData | undefined;
       try {
-        const where = { directory: silly.directory.handle, name };
-        const present = await nfs.call(LOOKUP, where, caller);
-        const ours = present.status !== Status.OK || present.object === inode.handle;
+        const { directory } = silly;
+        const present = await redriver.run(directory, caller, (handle) =>
+          nfs.call(LOOKUP, { directory: handle, name }, caller),
+        );
         // Gone with its directory, removed by somebody else, or another file by now: not ours to remove.
-        if (present.status === Status.NOENT || isStale(present.status) || !ours) return;
-        const result = await nfs.call(REMOVE, where, caller);
+        if (present.status === Status.NOENT || isStale(present.status)) return;
+        if (present.status === Status.OK && !this.#isOurs(inode, directory, present)) return;
+        const result = await redriver.run(directory, caller, (handle) =>
+          nfs.call(REMOVE, { directory: handle, name }, caller),
+        );
         wcc = result.wcc;
         if (result.status === Status.OK || result.status === Status.NOENT) {
           dentries.set(silly.directory, silly.name, undefined, silly.directory.generation);
@@ -192,6 +197,13 @@ export class SillyRenames {
     log.warn(
       `${describePath(silly.directory)}/${silly.name}: left behind, it could not be removed (${reason})`,
     );
+  }
+
+  /** By its handle, which may be another one since the server was restarted. */
+  #isOurs(inode: Inode, directory: Inode, present: LookupResult & { status: 0 }): boolean {
+    const { object, attributes } = present;
+    if (object === inode.handle) return true;
+    return attributes !== undefined && this.#vfs.redriver.isSameObject(inode, directory, object, attributes);
   }
 
   /** Waits for the REMOVEs under way in a directory, so that rmdir finds it empty. */

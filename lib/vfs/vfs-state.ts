@@ -147,13 +147,13 @@ export class VfsState {
   }
 
   /** Attributes from the cache while they are trusted, else from the server. */
-  async freshAttributes(inode: Inode, caller: Caller): Promise<Fattr3> {
+  async freshAttributes(inode: Inode, caller: Caller, operand: Operand = 'path'): Promise<Fattr3> {
     if (inode.attributes !== undefined && this.attributes.isFresh(inode)) {
       this.counters.attributes.hits++;
       return inode.attributes;
     }
     this.counters.attributes.misses++;
-    return this.fetchAttributes(inode, caller);
+    return this.fetchAttributes(inode, caller, operand);
   }
 
   /** The root's attributes, which came with the mount. */

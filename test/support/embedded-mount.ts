@@ -1,0 +1,72 @@
+/**
+ * A mount of an embedded server that runs in the test itself, so that the test can order faults, restart it, and
+ * see its calls. The exported folder is where "another client" works: directly on the disk.
+ */
+import { realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import type { MountStats } from '../../lib/cli/mount-stats.js';
+import type { FileHandle } from '../../lib/nfs3/index.js';
+import type { EmbeddedServer, EmbeddedServerOptions } from '../../lib/server/index.js';
+import { type Rig, rig } from '../server/support/rig.js';
+import type { Agent } from './agent.js';
+import { publicFolder } from './folders.js';
+import { Mount, type MountSource } from './mount.js';
+import { openPlace, type Place } from './places.js';
+import { mustRun } from './process.js';
+
+/** What `nfs-fuse stats --json` says of a mount. */
+export async function statsOf(mount: Pick<Mount, 'place' | 'path'>): Promise<MountStats> {
+  const { place, path } = mount;
+  const argv = place.command([...place.product, 'stats', '--json', path]);
+  return JSON.parse(await mustRun(argv, { cwd: '/' })) as MountStats;
+}
+
+export interface EmbeddedMount {
+  readonly server: EmbeddedServer;
+  /** The exported folder on the server's disk. */
+  readonly folder: string;
+  readonly place: Place;
+  readonly source: MountSource;
+  readonly mount: Mount;
+  /** Works in the mount's root. */
+  readonly agent: Agent;
+  /** The server's handle of a path, "" for the root. */
+  handleOf(path: string): Promise<FileHandle>;
+  /** `path` on the server's disk. */
+  onServer(path: string): string;
+  stats(): Promise<MountStats>;
+}
+
+/** Starts server and mount, as root; all of it ends with the test. */
+export async function embeddedMount(
+  t: Test,
+  options: readonly string[] = [],
+  serverOptions: Partial<EmbeddedServerOptions> = {},
+): Promise<EmbeddedMount> {
+  const scratch = publicFolder();
+  t.teardown(() => scratch.remove());
+  const folder = join(realpathSync(scratch.path), 'export');
+  await mustRun(['mkdir', folder]);
+  const made: Rig = await rig(t, serverOptions, folder);
+  const place = await openPlace('root');
+  t.teardown(() => place.close());
+  const source: MountSource = {
+    host: '127.0.0.1',
+    exportPath: made.server.exportName,
+    mountOptions: [`port=${made.server.port}`, `mountport=${made.server.port}`],
+  };
+  const mount = await Mount.start({ source, place, options });
+  t.teardown(() => mount.close());
+  return {
+    server: made.server,
+    folder,
+    place,
+    source,
+    mount,
+    agent: await mount.agent(),
+    handleOf: async (path) => (path === '' ? made.mount() : made.find(path, await made.mount())),
+    onServer: (path) => join(folder, path),
+    stats: () => statsOf(mount),
+  };
+}
