@@ -3,8 +3,10 @@ import { Errno, FuseError } from '../fuse/errno.js';
 import type { OpenReply, SetAttributes } from '../fuse/operations.js';
 import { OpenFlag } from '../fuse/protocol.js';
 import { type Fattr3, type NfsTime, type Sattr3, StableHow } from '../nfs3/index.js';
+import type { Cancellation } from '../rpc/caller.js';
 import { type Caller, unattended } from './caller.js';
 import type { Inode } from './inode.js';
+import { interruptible } from './interruptible.js';
 import type { Names } from './names.js';
 import { OpenFile, opensForAppending, opensForReading, opensForWriting, writesThrough } from './open-file.js';
 import type { Permission } from './permission.js';
@@ -59,7 +61,7 @@ export class Files {
   async #admit(inode: Inode, flags: number, caller: Caller): Promise<void> {
     const { config } = this.#vfs;
     // What this mount has on its way is part of what the file is.
-    if (inode.writer?.dirty) await inode.writer.drain();
+    if (inode.writer?.dirty) await interruptible(inode.writer.drain(), caller.cancellation);
     const granted = config.closeToOpen
       ? await this.#permission.revalidate(inode, caller)
       : await this.#permission.granted(inode, caller);
@@ -89,7 +91,7 @@ export class Files {
   #openFlags(inode: Inode, flags: number): number {
     const { counters, notifier } = this.#vfs;
     let openFlags = 0;
-    if (inode.pagesGeneration === inode.generation) {
+    if (inode.pagesGeneration === inode.generation && !inode.pagesRacy) {
       counters.pages.hits++;
       openFlags |= OpenFlag.KEEP_CACHE;
     } else {
@@ -99,6 +101,7 @@ export class Files {
         notifier.invalidateAttributes(inode.nodeid);
       }
       inode.pagesGeneration = inode.generation;
+      inode.pagesRacy = false;
     }
     // An append lands where the server's file ends, not where the kernel believes: no page may say otherwise.
     if (opensForWriting(flags) && opensForAppending(flags)) openFlags |= OpenFlag.DIRECT_IO;
@@ -125,30 +128,44 @@ export class Files {
   async read(fh: number, offset: number, size: number, caller: Caller): Promise<readonly Uint8Array[]> {
     const file = this.get(fh);
     const { inode } = file;
-    if (inode.writer?.overlaps(offset, offset + size)) await inode.writer.drain();
+    if (needsDrain(inode, offset + size, inode.writer?.overlaps(offset, offset + size) ?? false)) {
+      await interruptible(inode.writer?.drain() ?? Promise.resolve(), caller.cancellation);
+    }
     if (file.readAhead === undefined) throw new FuseError(Errno.EBADF, 'not open for reading');
     return file.readAhead.read(offset, size, caller);
   }
 
+  /**
+   * Takes `data`. EINTR when the caller stops waiting: then nothing was taken, or, where writes are synchronous,
+   * it is not known whether it was.
+   */
   async write(
     fh: number,
     offset: number,
     data: Uint8Array,
     flags: number,
     fromPageCache: boolean,
+    cancellation?: Cancellation,
   ): Promise<number> {
     const file = this.get(fh);
-    const { inode } = file;
+    const { inode, credential } = file;
     if (BigInt(offset) + BigInt(data.length) > MAX_OFFSET) throw new FuseError(Errno.EFBIG);
     inode.writer ??= new FileWriter(this.#vfs, inode);
     inode.contentChanges++;
-    if (file.appends && !fromPageCache) {
-      await this.#append(file, inode.writer, offset, data);
-    } else if (this.#vfs.config.sync || writesThrough(file.flags) || writesThrough(flags)) {
-      await inode.writer.writeThrough(offset, data, file.credential);
-      file.errorsSeen = inode.writer.errors;
+    const { writer } = inode;
+    const through = this.#vfs.config.sync || writesThrough(file.flags) || writesThrough(flags);
+    if (fromPageCache) {
+      // Nobody waits for it, and the kernel reports a failure with the next msync(2) or fsync(2).
+      if (through) await writer.writeThrough(offset, data, credential);
+      else await writer.write(offset, data, credential);
+    } else if (file.appends) {
+      await this.#append(file, writer, offset, data, cancellation);
     } else {
-      await inode.writer.write(offset, data, file.credential);
+      await telling(file, writer, cancellation, () =>
+        through
+          ? writer.writeThrough(offset, data, credential, StableHow.FILE_SYNC, cancellation)
+          : writer.write(offset, data, credential, cancellation),
+      );
     }
     return data.length;
   }
@@ -158,12 +175,37 @@ export class Files {
    * append is looked at. Appends through one mount queue up; NFSv3 cannot exclude another client that appends
    * between our GETATTR and our WRITE.
    */
-  async #append(file: OpenFile, writer: FileWriter, kernelOffset: number, data: Uint8Array): Promise<void> {
+  async #append(
+    file: OpenFile,
+    writer: FileWriter,
+    kernelOffset: number,
+    data: Uint8Array,
+    cancellation: Cancellation | undefined,
+  ): Promise<void> {
     const { inode } = file;
     const before = inode.appending ?? Promise.resolve();
-    const append = before.then(() => this.#appendNow(file, writer, kernelOffset, data));
+    // The request's memory is not ours any more when its caller stops waiting.
+    const copy = cancellation === undefined ? data : Buffer.from(data);
+    let begun = false;
+    const append = before.then(async () => {
+      if (cancellation?.cancelled) throw new FuseError(Errno.EINTR);
+      begun = true;
+      const { errors } = writer;
+      try {
+        await telling(file, writer, cancellation, () => this.#appendNow(file, writer, kernelOffset, copy));
+      } catch (error) {
+        if (cancellation?.cancelled && writer.errors === errors) writer.lose(error);
+        throw error;
+      }
+    });
     inode.appending = append.catch(() => {});
-    await append;
+    try {
+      await interruptible(append, cancellation);
+    } catch (error) {
+      // Whoever repeated it after EINTR would append twice: it counts as written behind, and fails at close if at all.
+      const goesOn = begun && cancellation?.cancelled && !writesThrough(file.flags);
+      if (!goesOn) throw error;
+    }
   }
 
   async #appendNow(
@@ -188,7 +230,6 @@ export class Files {
         through ? StableHow.FILE_SYNC : StableHow.UNSTABLE,
       );
     } finally {
-      file.errorsSeen = writer.errors;
       if (offset !== kernelOffset) {
         vfs.notifier.invalidateAttributes(inode.nodeid);
         void vfs.notifier.invalidatePages(inode.nodeid, Math.min(offset, kernelOffset), 0);
@@ -196,12 +237,15 @@ export class Files {
     }
   }
 
-  /** close(2) and fsync(2): all that was written is on stable storage, or an error is thrown, once per open file. */
-  async flush(fh: number): Promise<void> {
+  /**
+   * close(2) and fsync(2): all that was written is on stable storage, or an error is thrown, once per open file.
+   * EINTR when the caller stops waiting; the writes go on, and what they come to is told the next time.
+   */
+  async flush(fh: number, cancellation?: Cancellation): Promise<void> {
     const file = this.get(fh);
     const { writer } = file.inode;
     if (writer === undefined) return;
-    await writer.flush();
+    await interruptible(writer.flush(), cancellation);
     if (writer.errors === file.errorsSeen) return;
     file.errorsSeen = writer.errors;
     if (writer.lastError !== undefined) throw writer.lastError;
@@ -216,7 +260,8 @@ export class Files {
     const { writer } = inode;
     try {
       if (writer !== undefined && !writer.clean) await writer.flush();
-      if (writer !== undefined && writer.errors !== file.errorsSeen && writer.lastError !== undefined) {
+      const untold = writer !== undefined && writer.errors !== file.errorsSeen && opensForWriting(file.flags);
+      if (untold && writer.lastError !== undefined) {
         this.#vfs.log.error(
           `a write failed after the file was closed, and nobody could be told: ${writer.lastError.message}`,
         );
@@ -231,7 +276,7 @@ export class Files {
     const { writer } = inode;
     // A WRITE that arrives after the SETATTR would move the mtime again, or write beyond a new end.
     // Most often it is the last thing that happens to a file before it is closed (tar, cp -p).
-    if (writer?.dirty) await writer.drain(true);
+    if (writer?.dirty) await interruptible(writer.drain(true), caller.cancellation);
     let asWhom = caller;
     if (changes.size !== undefined) {
       inode.contentChanges++;
@@ -248,9 +293,9 @@ export class Files {
       mtime: serverTime(changes.mtime),
     };
     const operand = changes.fh === undefined ? possibleOperand(inode) : 'descriptor';
-    const attributes = await this.#names.setAttributes(inode, sattr, asWhom, operand);
-    if (changes.size !== undefined) writer?.truncated(Number(changes.size));
-    return attributes;
+    const change = (): Promise<Fattr3> => this.#names.setAttributes(inode, sattr, asWhom, operand);
+    if (changes.size === undefined || writer === undefined) return change();
+    return interruptible(writer.resize(Number(changes.size), change), caller.cancellation);
   }
 
   /** The mount ends: everything is flushed. Errors are logged, since nobody is left to be told. */
@@ -266,6 +311,32 @@ export class Files {
         }
       }),
     );
+  }
+}
+
+/**
+ * Whether a read up to `end` has to wait for writes: where it meets them, and where it goes beyond what the server
+ * has of a file that they make longer, since the gap before them would look like the end of the file.
+ */
+function needsDrain(inode: Inode, end: number, overlaps: boolean): boolean {
+  if (overlaps) return true;
+  return inode.writer?.dirty === true && BigInt(end) > (inode.attributes?.size ?? 0n);
+}
+
+/** Runs a write that reports its own error: what it threw is not told again when the file is closed. */
+async function telling(
+  file: OpenFile,
+  writer: FileWriter,
+  cancellation: Cancellation | undefined,
+  write: () => Promise<void>,
+): Promise<void> {
+  const { errors } = writer;
+  try {
+    await write();
+  } catch (error) {
+    if (!cancellation?.cancelled && file.errorsSeen === errors && writer.errors === errors + 1)
+      file.errorsSeen = writer.errors;
+    throw error;
   }
 }
 

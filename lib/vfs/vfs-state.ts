@@ -14,6 +14,7 @@ import type { Inode } from './inode.js';
 import type { InodeTable } from './inode-table.js';
 import type { NfsClient } from './nfs-client.js';
 import { type Operand, Redriver, type RootFinder } from './redrive.js';
+import type { FileWriter } from './write-behind.js';
 
 /** Sizes that FSINFO, PATHCONF and the options settled. */
 export interface TransferLimits {
@@ -59,6 +60,8 @@ export class VfsState {
   readonly dentries = new DentryCache();
   readonly access = new AccessCache();
   readonly redriver: Redriver;
+  /** Files whose writes hold memory. */
+  readonly writers = new Set<FileWriter>();
   notifier: FuseNotifier = SILENT;
   /** Regular files open through this mount. */
   openFiles = 0;
@@ -77,9 +80,12 @@ export class VfsState {
     this.counters = parts.counters;
     this.readBudget = parts.readBudget;
     this.writeBudget = parts.writeBudget;
+    this.writeBudget.onShortage = () => {
+      for (const writer of this.writers) writer.relieve();
+    };
     this.#generation = parts.generation;
     this.#view = { rootFsid: 0n, blksize: parts.limits.wsize };
-    this.attributes = new AttributeCache(parts.config, parts.clock.now, parts.counters.attributes, {
+    this.attributes = new AttributeCache(parts.config, () => parts.clock.now(), parts.counters.attributes, {
       changedByOther: (inode) => this.#changedByOther(inode),
       identityChanged: (inode) => this.#identityChanged(inode),
     });

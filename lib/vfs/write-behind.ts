@@ -4,61 +4,37 @@
  * stable storage, and the errors that came too late for the write(2) that caused them.
  *
  * Rules (RFC 1813 3.3.7, 3.3.21; Linux fs/nfs/write.c): unstable data is kept until a COMMIT answers with the
- * verifier that its WRITE got; another verifier means that the server restarted, and it is written again.
- * WRITEs that overlap are never on the wire together. After an error writes are synchronous until one succeeds.
+ * verifier that its WRITE got; another verifier means that the server restarted, and it is written again, but
+ * for what was overwritten since. WRITEs that overlap are never on the wire together. After an error writes are
+ * synchronous until one succeeds.
  */
 import { Errno, FuseError } from '../fuse/errno.js';
-import {
-  COMMIT,
-  StableHow as Stable,
-  type StableHow,
-  Status,
-  type WccData,
-  WRITE,
-  type WriteResult,
-} from '../nfs3/index.js';
+import { StableHow as Stable, type StableHow } from '../nfs3/index.js';
+import type { Cancellation } from '../rpc/caller.js';
 import type { Timer } from '../rpc/clock.js';
-import { type Caller, type UserCredential, unattended } from './caller.js';
+import { type UserCredential, unattended } from './caller.js';
+import { Extent } from './extent.js';
 import type { Inode } from './inode.js';
+import { interruptible } from './interruptible.js';
 import type { VfsState } from './vfs-state.js';
+import { commitAll, writeAll } from './write-calls.js';
 
 /** Small writes wait so long for company before they are sent. */
 const GATHER_MS = 1_000;
 /** WRITEs on the wire per file. */
 const MAX_IN_FLIGHT = 16;
+/** WRITEs per file that wait for the wire or are on it: then the writer waits. */
+const MAX_QUEUED = 64;
 /** Unstable data that makes us send a COMMIT of its own accord. */
 const COMMIT_FROM = 32 * 1024 * 1024;
 /** A gathering buffer starts at this size, so that a small file costs little. */
 const FIRST_BUFFER = 16 * 1024;
 
-/** A piece of the file that is on its way. */
-class Extent {
-  readonly offset: number;
-  readonly credential: UserCredential;
-  data: Buffer;
-  length: number;
-  /** Of the WRITE that carried it; undefined until it was answered. */
-  verifier: string | undefined = undefined;
-
-  constructor(offset: number, credential: UserCredential, data: Buffer, length: number) {
-    this.offset = offset;
-    this.credential = credential;
-    this.data = data;
-    this.length = length;
-  }
-
-  get end(): number {
-    return this.offset + this.length;
-  }
-
-  overlaps(offset: number, end: number): boolean {
-    return this.offset < end && offset < this.end;
-  }
-}
-
+/** A WRITE that was started, until all that it carries was answered. */
 interface Sending {
   readonly extent: Extent;
-  readonly done: Promise<void>;
+  done: Promise<void>;
+  error: FuseError | undefined;
 }
 
 export class FileWriter {
@@ -66,12 +42,19 @@ export class FileWriter {
   readonly #inode: Inode;
   #gathering: Extent | undefined = undefined;
   #gatherTimer: Timer | undefined = undefined;
-  #sending: Sending[] = [];
+  readonly #sending = new Set<Sending>();
+  /** Written, but not on stable storage; and what of that the COMMIT under way covers. */
   #unstable: Extent[] = [];
   #unstableBytes = 0;
+  #covered: Extent[] = [];
+  /** No byte of the two lies beyond. */
+  #retainedEnd = 0;
+  /** The COMMIT under way, or a change of the file's size that none may overlap. */
   #committing: Promise<void> | undefined = undefined;
   #slots = MAX_IN_FLIGHT;
-  #slotWaiters: (() => void)[] = [];
+  readonly #slotWaiters: (() => void)[] = [];
+  #queueWaiters: (() => void)[] = [];
+  #sequence = 0;
   #errors = 0;
   #lastError: FuseError | undefined = undefined;
   /** An error was met: nothing is gathered until a write succeeds. */
@@ -93,12 +76,12 @@ export class FileWriter {
 
   /** Nothing is on its way and nothing waits for a COMMIT. */
   get clean(): boolean {
-    return this.#gathering === undefined && this.#sending.length === 0 && this.#unstable.length === 0;
+    return !this.dirty && this.#unstable.length === 0 && this.#committing === undefined;
   }
 
   /** Something has not reached the server. */
   get dirty(): boolean {
-    return this.#gathering !== undefined || this.#sending.length > 0;
+    return this.#gathering !== undefined || this.#sending.size > 0;
   }
 
   /** The file's size, given what the server says and what has not reached it. */
@@ -111,24 +94,43 @@ export class FileWriter {
   /** Whether a read of this range needs {@link drain} first. */
   overlaps(offset: number, end: number): boolean {
     if (this.#gathering?.overlaps(offset, end)) return true;
-    return this.#sending.some(({ extent }) => extent.overlaps(offset, end));
+    for (const { extent } of this.#sending) if (extent.overlaps(offset, end)) return true;
+    return false;
   }
 
-  /** Takes a copy of `data`; resolves when it is taken, which waits while too much is on its way. */
-  async write(offset: number, data: Uint8Array, credential: UserCredential): Promise<void> {
+  /**
+   * Takes a copy of `data`; resolves when it is taken, which waits while too much is on its way. Throws EINTR,
+   * having taken nothing, when the caller stops waiting.
+   */
+  async write(
+    offset: number,
+    data: Uint8Array,
+    credential: UserCredential,
+    cancellation?: Cancellation,
+  ): Promise<void> {
     if (this.#careful) {
-      await this.writeThrough(offset, data, credential);
+      await this.writeThrough(offset, data, credential, Stable.FILE_SYNC, cancellation);
       return;
     }
-    const budget = this.#vfs.writeBudget;
-    if (!budget.tryTake(data.length)) {
-      // Memory for the file's own unstable data comes back only with a COMMIT.
-      const taken = budget.take(data.length);
-      this.#send();
-      this.#commitInBackground();
-      await taken;
-    }
+    await this.#admit(data.length, cancellation);
     this.#gather(offset, data, credential);
+  }
+
+  /** Waits until there is room for `bytes` in the file's queue and in the mount's budget, and takes it. */
+  async #admit(bytes: number, cancellation: Cancellation | undefined): Promise<void> {
+    while (this.#sending.size >= MAX_QUEUED) {
+      const room = new Promise<void>((resolve) => this.#queueWaiters.push(resolve));
+      await interruptible(room, cancellation);
+    }
+    const { writeBudget, writers } = this.#vfs;
+    if (!writeBudget.tryTake(bytes)) await writeBudget.take(bytes, cancellation);
+    writers.add(this);
+  }
+
+  /** Memory is short: what this file holds is sent and made stable, so that it can go. */
+  relieve(): void {
+    this.#send();
+    this.#commitInBackground();
   }
 
   #gather(offset: number, data: Uint8Array, credential: UserCredential): void {
@@ -141,12 +143,15 @@ export class FileWriter {
         this.#send();
         const room = Math.min(data.length - from, wsize);
         const size = room > FIRST_BUFFER / 2 ? Math.max(room, Math.min(wsize, room * 2)) : FIRST_BUFFER;
-        this.#gathering = new Extent(at, credential, Buffer.allocUnsafeSlow(Math.min(size, wsize)), 0);
+        const buffer = Buffer.allocUnsafeSlow(Math.min(size, wsize));
+        this.#gathering = new Extent(at, credential, buffer, 0, ++this.#sequence);
       }
       from += this.#append(at, data.subarray(from));
     }
     const gathered = this.#gathering;
-    if (gathered !== undefined && gathered.length >= wsize) this.#send();
+    if (gathered === undefined) return;
+    // Whoever waits for memory waits for this too.
+    if (gathered.length >= wsize || this.#vfs.writeBudget.waiting > 0) this.#send();
     else this.#gatherTimer ??= this.#vfs.clock.after(GATHER_MS, () => this.#send());
   }
 
@@ -185,28 +190,42 @@ export class FileWriter {
     const extent = this.#gathering;
     if (extent === undefined) return;
     this.#gathering = undefined;
+    extent.trim();
     this.#start(extent, stable);
   }
 
-  #start(extent: Extent, stable: StableHow): void {
-    const before = this.#sending.filter((other) => other.extent.overlaps(extent.offset, extent.end));
-    const sending: Sending = {
-      extent,
-      done: this.#transmit(extent, stable, before).then(() => {
-        this.#sending.splice(this.#sending.indexOf(sending), 1);
-        if (this.#unstableBytes >= COMMIT_FROM) this.#commitInBackground();
-      }),
-    };
-    this.#sending.push(sending);
+  #start(extent: Extent, stable: StableHow): Sending {
+    const before: Promise<void>[] = [];
+    for (const other of this.#sending) {
+      if (other.extent.overlaps(extent.offset, extent.end)) before.push(other.done);
+    }
+    const sending: Sending = { extent, done: Promise.resolve(), error: undefined };
+    this.#sending.add(sending);
+    sending.done = this.#transmit(sending, stable, before).then(() => {
+      this.#sending.delete(sending);
+      for (const go of this.#queueWaiters.splice(0)) go();
+      // Memory for unstable data comes back only with a COMMIT.
+      if (this.#unstableBytes >= COMMIT_FROM || this.#vfs.writeBudget.waiting > 0) this.#commitInBackground();
+      this.#settled();
+    });
+    return sending;
+  }
+
+  #settled(): void {
+    if (this.clean) this.#vfs.writers.delete(this);
   }
 
   /** Writes one extent in full and settles what becomes of its data. Never rejects. */
-  async #transmit(extent: Extent, stable: StableHow, before: readonly Sending[]): Promise<void> {
-    for (const other of before) await other.done;
+  async #transmit(sending: Sending, stable: StableHow, before: readonly Promise<void>[]): Promise<void> {
+    const { extent } = sending;
+    for (const done of before) await done;
     if (this.#slots === 0) await new Promise<void>((resolve) => this.#slotWaiters.push(resolve));
     else this.#slots--;
+    this.#supersede(extent);
     try {
-      const { committed, verifier } = await this.#writeAll(
+      const { committed, verifier } = await writeAll(
+        this.#vfs,
+        this.#inode,
         extent.offset,
         extent.data.subarray(0, extent.length),
         stable,
@@ -217,12 +236,11 @@ export class FileWriter {
         this.#vfs.writeBudget.give(extent.length);
       } else {
         extent.verifier = verifier;
-        this.#unstable.push(extent);
-        this.#unstableBytes += extent.length;
+        this.#retain(extent);
       }
     } catch (error) {
       this.#vfs.writeBudget.give(extent.length);
-      this.#fail(error);
+      sending.error = this.#fail(error);
     } finally {
       const next = this.#slotWaiters.shift();
       if (next === undefined) this.#slots++;
@@ -230,68 +248,83 @@ export class FileWriter {
     }
   }
 
-  #fail(error: unknown): void {
+  #retain(extent: Extent): void {
+    const restarted = this.#unstable[0] !== undefined && this.#unstable[0].verifier !== extent.verifier;
+    this.#unstable.push(extent);
+    this.#unstableBytes += extent.length;
+    this.#retainedEnd = Math.max(this.#retainedEnd, extent.end);
+    // The server lost the data from before: readers would miss it until it is written again.
+    if (restarted) this.#commitInBackground();
+  }
+
+  /** What `extent` overwrites must not come back with a rewrite of older data. */
+  #supersede(extent: Extent): void {
+    if (extent.offset >= this.#retainedEnd) return;
+    this.#unstable = this.#cut(this.#unstable, extent.offset, extent.end);
+    this.#covered = this.#cut(this.#covered, extent.offset, extent.end);
+    this.#recount();
+  }
+
+  #cut(extents: readonly Extent[], offset: number, end: number): Extent[] {
+    let bytes = 0;
+    const kept: Extent[] = [];
+    for (const extent of extents) {
+      bytes += extent.length;
+      for (const part of extent.without(offset, end)) {
+        bytes -= part.length;
+        kept.push(part);
+      }
+    }
+    if (bytes > 0) this.#vfs.writeBudget.give(bytes);
+    return kept;
+  }
+
+  #recount(): void {
+    this.#unstableBytes = 0;
+    this.#retainedEnd = 0;
+    for (const { length, end } of this.#unstable) {
+      this.#unstableBytes += length;
+      this.#retainedEnd = Math.max(this.#retainedEnd, end);
+    }
+    for (const { end } of this.#covered) this.#retainedEnd = Math.max(this.#retainedEnd, end);
+  }
+
+  /** A write failed before it was a WRITE, and whoever made it does not wait for the answer: see {@link errors}. */
+  lose(error: unknown): void {
+    this.#fail(error);
+  }
+
+  #fail(error: unknown): FuseError {
     this.#errors++;
     this.#careful = true;
     this.#lastError =
       error instanceof FuseError ? error : new FuseError(Errno.EIO, 'write failed', { cause: error });
+    return this.#lastError;
   }
 
-  /** WRITEs until all bytes are taken; short writes are continued. Answers the weakest promise of them. */
-  async #writeAll(
-    offset: number,
-    data: Uint8Array,
-    stable: StableHow,
-    caller: Caller,
-  ): Promise<{ committed: StableHow; verifier: string | undefined }> {
-    let committed: StableHow = Stable.FILE_SYNC;
-    let verifier: string | undefined;
-    for (let done = 0; done < data.length; ) {
-      const piece = data.subarray(done, done + this.#vfs.limits.wsize);
-      const result = await this.#writeOnce(offset + done, piece, stable, caller);
-      if (result.count === 0) throw new FuseError(Errno.EIO, 'the server wrote nothing');
-      done += Math.min(result.count, piece.length);
-      if (result.committed === Stable.FILE_SYNC) continue;
-      // Two verifiers within one extent: no COMMIT can vouch for both, so it counts as lost at once.
-      verifier = committed === Stable.FILE_SYNC || verifier === result.verifier ? result.verifier : '';
-      committed = Stable.UNSTABLE;
-    }
-    return { committed, verifier };
-  }
-
-  async #writeOnce(offset: number, data: Uint8Array, stable: StableHow, caller: Caller) {
-    const { attributes, redriver, nfs } = this.#vfs;
-    const inode = this.#inode;
-    attributes.beginChange(inode);
-    let start = attributes.start();
-    let result: WriteResult | undefined;
-    try {
-      result = await redriver.run(inode, caller, (file) => {
-        start = attributes.start();
-        return nfs.call(WRITE, { file, offset, stable, data }, caller);
-      });
-    } finally {
-      attributes.endChange(inode, result?.wcc, start, true);
-    }
-    if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, 'descriptor');
-    return result;
-  }
-
-  /** O_SYNC, `-o sync` and appends: on the server, in the order given, before it resolves. Throws the write's error. */
+  /**
+   * O_SYNC, `-o sync` and appends: on the server, in the order given, before it resolves. Throws the write's own
+   * error. EINTR, when the caller stops waiting, leaves open whether the data was taken; what was goes on.
+   */
   async writeThrough(
     offset: number,
     data: Uint8Array,
     credential: UserCredential,
     stable: StableHow = Stable.FILE_SYNC,
+    cancellation?: Cancellation,
   ): Promise<void> {
-    await this.drain();
+    await interruptible(this.drain(), cancellation);
+    await this.#admit(data.length, cancellation);
     // Kept as an extent like any other while it is on its way, so that reads and other writes see it.
-    await this.#vfs.writeBudget.take(data.length);
     const copy = Buffer.from(data);
-    const errorsBefore = this.#errors;
-    this.#start(new Extent(offset, credential, copy, copy.length), stable);
-    await this.drain();
-    if (this.#errors !== errorsBefore && this.#lastError !== undefined) throw this.#lastError;
+    const extent = new Extent(offset, credential, copy, copy.length, ++this.#sequence);
+    const sending = this.#start(extent, stable);
+    await interruptible(sending.done, cancellation);
+    if (sending.error !== undefined) throw sending.error;
+    // A server that promised less than it was asked for.
+    if (stable === Stable.FILE_SYNC && extent.verifier !== undefined) {
+      await interruptible(this.flush(), cancellation);
+    }
   }
 
   /**
@@ -300,9 +333,9 @@ export class FileWriter {
    * COMMIT afterwards.
    */
   async drain(atRest = false): Promise<void> {
-    const alone = this.#sending.length === 0 && this.#unstable.length === 0;
+    const alone = this.#sending.size === 0 && this.#unstable.length === 0;
     this.#send(atRest && alone ? Stable.FILE_SYNC : Stable.UNSTABLE);
-    await Promise.all(this.#sending.map(({ done }) => done));
+    if (this.#sending.size > 0) await Promise.all(Array.from(this.#sending, ({ done }) => done));
   }
 
   /**
@@ -310,10 +343,17 @@ export class FileWriter {
    * open file is told once.
    */
   async flush(): Promise<void> {
+    const upTo = this.#sequence;
     await this.drain(true);
-    // A COMMIT of our own accord may have taken all of it, and not be answered yet.
-    while (this.#committing !== undefined || this.#unstable.length > 0) {
-      await (this.#committing ?? this.#commit());
+    for (;;) {
+      // A COMMIT that is under way may cover what was written, and turn out to have to write it again.
+      if (this.#committing !== undefined) await this.#committing;
+      else if (this.#unstable.some(({ sequence }) => sequence <= upTo)) await this.#commit();
+      else {
+        const rewritten = Array.from(this.#sending).filter(({ extent }) => extent.sequence <= upTo);
+        if (rewritten.length === 0) return;
+        await Promise.all(rewritten.map(({ done }) => done));
+      }
     }
   }
 
@@ -323,57 +363,76 @@ export class FileWriter {
 
   /** One COMMIT for all that is unstable now. Never rejects. */
   #commit(): Promise<void> {
-    this.#committing = this.#commitOnce().finally(() => {
+    return this.#exclude(this.#commitOnce());
+  }
+
+  /** No COMMIT is sent until `work` has ended. Never rejects. */
+  #exclude(work: Promise<unknown>): Promise<void> {
+    const ended = (): void => {
       this.#committing = undefined;
       if (this.#unstableBytes >= COMMIT_FROM || this.#vfs.writeBudget.waiting > 0) this.#commitInBackground();
-    });
+      this.#settled();
+    };
+    this.#committing = work.then(ended, ended);
     return this.#committing;
   }
 
   async #commitOnce(): Promise<void> {
-    const { attributes, redriver, nfs, counters, writeBudget } = this.#vfs;
-    const extents = this.#unstable;
-    const [first] = extents;
+    const { counters, writeBudget } = this.#vfs;
+    const [first] = this.#unstable;
     if (first === undefined) return;
-    const inode = this.#inode;
-    const caller = unattended(first.credential);
+    this.#covered = this.#unstable;
     this.#unstable = [];
     this.#unstableBytes = 0;
     counters.commits++;
-    attributes.beginChange(inode);
-    let start = attributes.start();
-    let wcc: WccData | undefined;
     try {
-      const result = await redriver.run(inode, caller, (file) => {
-        start = attributes.start();
-        return nfs.call(COMMIT, { file, offset: 0, count: 0 }, caller);
-      });
-      wcc = result.wcc;
-      if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, 'descriptor');
-      const lost = extents.filter((extent) => extent.verifier !== result.verifier);
-      for (const extent of extents) if (!lost.includes(extent)) writeBudget.give(extent.length);
-      // In the order in which they were written; overlapping ones wait for each other.
-      counters.rewrites += lost.length;
-      for (const extent of lost) this.#start(extent, Stable.UNSTABLE);
+      const verifier = await commitAll(this.#vfs, this.#inode, unattended(first.credential));
+      const lost: Extent[] = [];
+      let stable = 0;
+      for (const extent of this.#covered) {
+        if (extent.verifier === verifier) stable += extent.length;
+        else lost.push(extent);
+      }
+      this.#covered = [];
+      writeBudget.give(stable);
+      for (const extent of lost) this.#rewrite(extent);
     } catch (error) {
-      for (const extent of extents) writeBudget.give(extent.length);
+      const dropped = this.#covered.reduce((sum, { length }) => sum + length, 0);
+      this.#covered = [];
+      writeBudget.give(dropped);
       this.#fail(error);
-    } finally {
-      attributes.endChange(inode, wcc, start, true);
     }
-    await Promise.all(this.#sending.map(({ done }) => done));
+    this.#recount();
   }
 
-  /** The file was cut to `size`: unstable data beyond it must not come back with a rewrite. */
-  truncated(size: number): void {
-    const kept: Extent[] = [];
-    for (const extent of this.#unstable) {
-      const length = Math.max(0, Math.min(extent.length, size - extent.offset));
-      this.#vfs.writeBudget.give(extent.length - length);
-      this.#unstableBytes -= extent.length - length;
-      extent.length = length;
-      if (length > 0) kept.push(extent);
+  /** The server lost it: it goes out again, but for what newer WRITEs overwrite that are already on their way. */
+  #rewrite(extent: Extent): void {
+    let left: Extent[] = [extent];
+    for (const { extent: newer } of this.#sending) left = this.#cut(left, newer.offset, newer.end);
+    for (const part of left) {
+      this.#vfs.counters.rewrites++;
+      part.verifier = undefined;
+      // A server that never keeps its verifier would otherwise be written to for ever.
+      this.#start(part, part.rewrites++ === 0 ? Stable.UNSTABLE : Stable.FILE_SYNC);
     }
-    this.#unstable = kept;
+  }
+
+  /**
+   * Runs `change`, which cuts the file to `size` or extends it. Unstable data beyond the new end must not come
+   * back with a rewrite, neither afterwards nor while the change is under way.
+   */
+  async resize<Answer>(size: number, change: () => Promise<Answer>): Promise<Answer> {
+    for (;;) {
+      if (this.#committing !== undefined) await this.#committing;
+      else if (this.dirty) await this.drain();
+      else break;
+    }
+    const resized = change().then((answer) => {
+      this.#unstable = this.#cut(this.#unstable, size, Number.POSITIVE_INFINITY);
+      this.#recount();
+      return answer;
+    });
+    await this.#exclude(resized);
+    return resized;
   }
 }

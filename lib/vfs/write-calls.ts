@@ -1,0 +1,90 @@
+/** WRITE and COMMIT as calls: short writes continued, changes accounted for, failures as errors. */
+
+import { Errno, FuseError } from '../fuse/errno.js';
+import {
+  COMMIT,
+  StableHow as Stable,
+  type StableHow,
+  Status,
+  type WccData,
+  WRITE,
+  type WriteResult,
+} from '../nfs3/index.js';
+import type { Caller } from './caller.js';
+import type { Inode } from './inode.js';
+import type { VfsState } from './vfs-state.js';
+
+/** What the server promised of data that it took. */
+export interface Written {
+  /** The weakest promise of the WRITEs that it needed. */
+  readonly committed: StableHow;
+  /** Undefined where all is on stable storage; a verifier that no COMMIT answers where two were seen. */
+  readonly verifier: string | undefined;
+}
+
+/** WRITEs until all bytes are taken; short writes are continued (RFC 1813 3.3.7). Throws what fsync(2) is to report. */
+export async function writeAll(
+  vfs: VfsState,
+  inode: Inode,
+  offset: number,
+  data: Uint8Array,
+  stable: StableHow,
+  caller: Caller,
+): Promise<Written> {
+  let committed: StableHow = Stable.FILE_SYNC;
+  let verifier: string | undefined;
+  for (let done = 0; done < data.length; ) {
+    const piece = data.subarray(done, done + vfs.limits.wsize);
+    const result = await writeOnce(vfs, inode, offset + done, piece, stable, caller);
+    if (result.count === 0) throw new FuseError(Errno.EIO, 'the server wrote nothing');
+    done += Math.min(result.count, piece.length);
+    if (result.committed === Stable.FILE_SYNC) continue;
+    // Two verifiers within one extent: no COMMIT can vouch for both, so it counts as lost at once.
+    verifier = committed === Stable.FILE_SYNC || verifier === result.verifier ? result.verifier : '';
+    committed = Stable.UNSTABLE;
+  }
+  return { committed, verifier };
+}
+
+async function writeOnce(
+  vfs: VfsState,
+  inode: Inode,
+  offset: number,
+  data: Uint8Array,
+  stable: StableHow,
+  caller: Caller,
+): Promise<WriteResult & { status: 0 }> {
+  const { attributes, redriver, nfs } = vfs;
+  attributes.beginChange(inode);
+  let start = attributes.start();
+  let result: WriteResult | undefined;
+  try {
+    result = await redriver.run(inode, caller, (file) => {
+      start = attributes.start();
+      return nfs.call(WRITE, { file, offset, stable, data }, caller);
+    });
+  } finally {
+    attributes.endChange(inode, result?.wcc, start, true);
+  }
+  if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, 'descriptor');
+  return result;
+}
+
+/** COMMIT of the whole file, as Linux sends it. Answers the server's verifier; throws what fsync(2) is to report. */
+export async function commitAll(vfs: VfsState, inode: Inode, caller: Caller): Promise<string> {
+  const { attributes, redriver, nfs } = vfs;
+  attributes.beginChange(inode);
+  let start = attributes.start();
+  let wcc: WccData | undefined;
+  try {
+    const result = await redriver.run(inode, caller, (file) => {
+      start = attributes.start();
+      return nfs.call(COMMIT, { file, offset: 0, count: 0 }, caller);
+    });
+    wcc = result.wcc;
+    if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, 'descriptor');
+    return result.verifier;
+  } finally {
+    attributes.endChange(inode, wcc, start, true);
+  }
+}

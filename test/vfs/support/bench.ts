@@ -1,0 +1,266 @@
+/** The client's parts over a fake server and a clock turned by hand: what the unit tests of lib/vfs work on. */
+import type {
+  DirectorySink,
+  EntryReply,
+  FuseNotifier,
+  RequestContext,
+} from '../../../lib/fuse/operations.js';
+import { ByteBudget } from '../../../lib/vfs/byte-budget.js';
+import { type Caller, Credentials } from '../../../lib/vfs/caller.js';
+import { type ClientConfig, DEFAULT_CONFIG } from '../../../lib/vfs/config.js';
+import { VfsCounters } from '../../../lib/vfs/counters.js';
+import { Directories } from '../../../lib/vfs/directories.js';
+import { Files } from '../../../lib/vfs/files.js';
+import type { Inode } from '../../../lib/vfs/inode.js';
+import { InodeTable } from '../../../lib/vfs/inode-table.js';
+import { Names } from '../../../lib/vfs/names.js';
+import { NfsClient } from '../../../lib/vfs/nfs-client.js';
+import { Permission } from '../../../lib/vfs/permission.js';
+import type { RootFinder } from '../../../lib/vfs/redrive.js';
+import { Removal } from '../../../lib/vfs/removal.js';
+import { SillyRenames } from '../../../lib/vfs/silly-rename.js';
+import { type TransferLimits, VfsState } from '../../../lib/vfs/vfs-state.js';
+import { ManualClock } from '../../rpc/support/manual-clock.js';
+import { FakeServer } from './fake-server.js';
+
+export const O_RDONLY = 0;
+export const O_WRONLY = 1;
+export const O_RDWR = 2;
+export const O_APPEND = 0o2000;
+export const O_DSYNC = 0o10000;
+
+export interface BenchOptions {
+  readonly config?: Partial<ClientConfig>;
+  readonly limits?: Partial<TransferLimits>;
+  readonly readBudget?: number;
+  readonly writeBudget?: number;
+  readonly maxIdle?: number;
+}
+
+/** A FUSE request's context whose caller can be interrupted. */
+export class TestContext implements RequestContext {
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+  cancelled = false;
+  #listeners: (() => void)[] = [];
+
+  constructor(uid = 1000, pid = 0) {
+    this.uid = uid;
+    this.gid = uid;
+    this.pid = pid;
+  }
+
+  onCancel(listener: () => void): void {
+    if (this.cancelled) listener();
+    else this.#listeners.push(listener);
+  }
+
+  cancel(): void {
+    this.cancelled = true;
+    for (const listener of this.#listeners.splice(0)) listener();
+  }
+}
+
+/** Lets everything run that waits for nothing but its turn. */
+export async function settled(): Promise<void> {
+  for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** What a promise came to, as text: "pending", "ok", or the error's errno. */
+export async function outcome(promise: Promise<unknown>): Promise<string | number> {
+  let state: string | number = 'pending';
+  promise.then(
+    () => {
+      state = 'ok';
+    },
+    (error: unknown) => {
+      state = (error as { errno?: number }).errno ?? String(error);
+    },
+  );
+  await settled();
+  return state;
+}
+
+export class Bench {
+  readonly server = new FakeServer();
+  readonly clock = new ManualClock();
+  readonly log: string[] = [];
+  /** What the kernel was told, in order. */
+  readonly notices: string[] = [];
+  readonly counters = new VfsCounters();
+  readonly vfs: VfsState;
+  readonly permission: Permission;
+  readonly names: Names;
+  readonly silly: SillyRenames;
+  readonly removal: Removal;
+  readonly files: Files;
+  readonly directories: Directories;
+  readonly credentials: Credentials;
+  /** What mountd answers; undefined: it refuses. */
+  findRoot: RootFinder['findRoot'] = () => Promise.resolve(this.server.root.handle);
+  #tid = 1;
+
+  constructor(options: BenchOptions = {}) {
+    const note = (message: string): void => void this.log.push(message);
+    this.credentials = new Credentials({
+      machineName: 'bench',
+      now: () => this.clock.now(),
+      groupsOf: () => [],
+    });
+    this.vfs = new VfsState({
+      config: { ...DEFAULT_CONFIG, host: 'server', exportPath: Buffer.from('/export'), ...options.config },
+      limits: { rsize: 1024, wsize: 1024, dtsize: 65_536, nameMax: 255, ...options.limits },
+      nfs: new NfsClient(this.server, this.clock, this.counters),
+      inodes: new InodeTable(this.server.root.handle, options.maxIdle),
+      rootFinder: { findRoot: () => this.findRoot() },
+      clock: this.clock,
+      log: { info: note, warn: note, error: note },
+      counters: this.counters,
+      generation: 1,
+      readBudget: new ByteBudget(options.readBudget ?? 1 << 20),
+      writeBudget: new ByteBudget(options.writeBudget ?? 1 << 20),
+    });
+    this.vfs.notifier = this.#notifier();
+    this.vfs.adoptRoot(this.server.tree.attributes(this.server.root), this.vfs.attributes.start());
+    this.permission = new Permission(this.vfs);
+    this.names = new Names(this.vfs);
+    this.silly = new SillyRenames(this.vfs);
+    this.removal = new Removal(this.vfs, this.names, this.silly);
+    this.files = new Files(this.vfs, this.permission, this.names, this.silly);
+    this.directories = new Directories(this.vfs, this.permission);
+  }
+
+  #notifier(): FuseNotifier {
+    return {
+      invalidateAttributes: (nodeid) => void this.notices.push(`attributes ${nodeid}`),
+      invalidatePages: (nodeid, offset) => {
+        this.notices.push(`pages ${nodeid} ${offset}`);
+        return Promise.resolve();
+      },
+      invalidateEntry: (parent, name) => {
+        this.notices.push(`entry ${parent} ${Buffer.from(name).toString('latin1')}`);
+        return Promise.resolve();
+      },
+    };
+  }
+
+  get root(): Inode {
+    return this.vfs.inodes.root;
+  }
+
+  /** Somebody who asks; each is another thread unless it is said which. */
+  caller(uid = 1000, tid = this.#tid++): Caller {
+    return { credential: this.credentials.of(uid, uid, []), cancellation: undefined, tid };
+  }
+
+  /** Somebody who can be interrupted. */
+  interruptible(): { caller: Caller; cancel: () => void } {
+    const cancellation = new TestContext();
+    return { caller: { ...this.caller(), cancellation }, cancel: () => cancellation.cancel() };
+  }
+
+  /** Lets time pass, with everything that falls due and follows. */
+  async pass(milliseconds: number): Promise<void> {
+    await settled();
+    this.clock.advance(milliseconds);
+    await settled();
+  }
+
+  /** Resolves a path by LOOKUPs, as the kernel does, which then holds what was found. */
+  async walk(path: string, caller = this.caller()): Promise<Inode> {
+    let inode = this.root;
+    for (const name of path.split('/').filter((part) => part !== '')) {
+      const reply = await this.names.lookup(inode, Buffer.from(name, 'latin1'), caller);
+      if (reply.nodeid === 0) throw Object.assign(new Error(`no ${path}`), { errno: 2 });
+      inode = this.vfs.inodes.get(reply.nodeid);
+    }
+    return inode;
+  }
+
+  /** open(2) of a path. */
+  async open(
+    path: string,
+    flags = O_RDONLY,
+    caller = this.caller(),
+  ): Promise<{ inode: Inode; fh: number; keep: boolean }> {
+    const inode = await this.walk(path, caller);
+    const { fh, openFlags } = await this.files.open(inode, flags, caller);
+    return { inode, fh, keep: (openFlags & 2) !== 0 };
+  }
+
+  /** creat(2) of a path in the root. */
+  async create(name: string, flags = O_RDWR, caller = this.caller()): Promise<{ inode: Inode; fh: number }> {
+    const made = await this.names.create(this.root, Buffer.from(name), 0o644, false, false, caller);
+    this.vfs.entryReply(made.inode, made.attributes, made.entryValidMs);
+    return { inode: made.inode, fh: this.files.created(made.inode, flags, caller).fh };
+  }
+
+  async read(fh: number, offset: number, size: number, caller = this.caller()): Promise<Buffer> {
+    return Buffer.concat(await this.files.read(fh, offset, size, caller));
+  }
+
+  write(fh: number, offset: number, data: string | Uint8Array, caller?: Caller): Promise<number> {
+    return this.files.write(fh, offset, Buffer.from(data), 0, false, caller?.cancellation);
+  }
+
+  /** readdir(3) to the end; `room` is how many entries one request takes. */
+  async list(fh: number, plus = true, room = 1000): Promise<Listed[]> {
+    const all: Listed[] = [];
+    let offset = 0n;
+    for (;;) {
+      const before = all.length;
+      const sink = new ListSink(all, room);
+      await this.directories.read(fh, offset, sink, plus, this.caller());
+      offset = sink.offset ?? offset;
+      if (all.length === before) return all;
+    }
+  }
+
+  /** The names in a directory without "." and "..", sorted. */
+  async names_(path: string): Promise<string[]> {
+    const inode = await this.walk(path);
+    const { fh } = await this.directories.open(inode, this.caller());
+    const listed = await this.list(fh);
+    this.directories.release(fh);
+    return listed
+      .map(({ name }) => name)
+      .filter((name) => name !== '.' && name !== '..')
+      .sort();
+  }
+}
+
+export interface Listed {
+  readonly name: string;
+  readonly ino: bigint;
+  readonly type: number;
+  readonly entry: EntryReply | undefined;
+}
+
+class ListSink implements DirectorySink {
+  readonly #all: Listed[];
+  #room: number;
+  offset: bigint | undefined;
+
+  constructor(all: Listed[], room: number) {
+    this.#all = all;
+    this.#room = room;
+  }
+
+  add(name: Uint8Array, ino: bigint, type: number, offset: bigint): boolean {
+    return this.addPlus(name, ino, type, offset, undefined);
+  }
+
+  addPlus(
+    name: Uint8Array,
+    ino: bigint,
+    type: number,
+    offset: bigint,
+    entry: EntryReply | undefined,
+  ): boolean {
+    if (this.#room-- <= 0) return false;
+    this.#all.push({ name: Buffer.from(name).toString('latin1'), ino, type, entry });
+    this.offset = offset;
+    return true;
+  }
+}

@@ -1,0 +1,523 @@
+/**
+ * An NFS server in memory, in the place of an RPC connection: it answers the procedures, remembers what it was
+ * asked, and lets a test hold, alter or fail any answer.
+ */
+import {
+  Access,
+  type CommitArguments,
+  type CreateArguments,
+  CreateMode,
+  type DirectoryName,
+  type Fattr3,
+  type FileHandle,
+  FileType,
+  type LinkArguments,
+  type MkdirArguments,
+  type MknodArguments,
+  type ReadArguments,
+  type ReaddirArguments,
+  type ReaddirplusArguments,
+  type RenameArguments,
+  type Sattr3,
+  type SetattrArguments,
+  StableHow,
+  Status,
+  type SymlinkArguments,
+  type WccData,
+  type WriteArguments,
+} from '../../../lib/nfs3/index.js';
+import type { CallOptions, RpcCaller } from '../../../lib/rpc/caller.js';
+import { decodeAuthSys } from '../../../lib/rpc/credential.js';
+import { RpcCancelledError } from '../../../lib/rpc/errors.js';
+import type { Procedure } from '../../../lib/rpc/procedure.js';
+import { type FakeNode, FakeTree } from './fake-tree.js';
+
+export interface FakeCall {
+  readonly name: string;
+  // biome-ignore lint/suspicious/noExplicitAny: each test knows what the procedure that it looks at carries
+  readonly args: any;
+  readonly uid: number;
+  readonly groups: readonly number[];
+}
+
+/** Told of a call; `execute` does at the server what it asks for and gives the answer. */
+// biome-ignore lint/suspicious/noExplicitAny: as above
+export type Hook = (args: any, execute: () => any, options: CallOptions) => unknown;
+
+/** Calls of one kind that wait for a test. */
+export interface Gate {
+  /** How many wait. */
+  readonly waiting: number;
+  /** Lets the oldest go on; false if there is none. */
+  release(): boolean;
+  /** Lets all go on, and whatever comes later. */
+  open(): void;
+}
+
+type Directory = { directory: FileHandle };
+
+export class FakeServer implements RpcCaller {
+  readonly tree = new FakeTree();
+  readonly calls: FakeCall[] = [];
+  readonly #hooks = new Map<string, Hook[]>();
+  /** What the server says of objects from before and after a change. */
+  wcc: 'full' | 'no-before' | 'none' = 'full';
+  /** Whether CREATE and the like answer the handle and the attributes. */
+  makeAnswers: 'full' | 'no-attributes' | 'nothing' = 'full';
+  exclusiveCreate = true;
+  readdirplus = true;
+  /** Entries without handle and attributes in READDIRPLUS. */
+  bareEntries = new Set<string>();
+  entriesPerReply = 100;
+  /** Short READs and WRITEs. */
+  mostRead = Number.POSITIVE_INFINITY;
+  mostWrite = Number.POSITIVE_INFINITY;
+  verifier = 'verifier';
+  #restarts = 0;
+  squash = false;
+  closed = false;
+
+  get root(): FakeNode {
+    return this.tree.root;
+  }
+
+  /** How often a procedure was called, or how many calls there were in all. */
+  count(name?: string): number {
+    return name === undefined ? this.calls.length : this.named(name).length;
+  }
+
+  named(name: string): FakeCall[] {
+    return this.calls.filter((call) => call.name === name);
+  }
+
+  names(): string {
+    return this.calls.map((call) => call.name).join(' ');
+  }
+
+  forgetCalls(): void {
+    this.calls.length = 0;
+  }
+
+  /** Hooks of one procedure run in turn, the newest first, each around the ones before. Answers how to end it. */
+  on(name: string, hook: Hook): () => void {
+    const hooks = this.#hooks.get(name) ?? [];
+    hooks.push(hook);
+    this.#hooks.set(name, hooks);
+    return () => {
+      const at = hooks.indexOf(hook);
+      if (at >= 0) hooks.splice(at, 1);
+    };
+  }
+
+  /** The next call of this procedure only. */
+  once(name: string, hook: Hook): void {
+    const end = this.on(name, (args, execute, options) => {
+      end();
+      return hook(args, execute, options);
+    });
+  }
+
+  fail(name: string, status: Status): () => void {
+    return this.on(name, () => this.failure(name, status));
+  }
+
+  /** Holds calls before ('request') or after ('reply') the server does what they ask. */
+  gate(name: string, what: 'request' | 'reply' = 'request'): Gate {
+    const waiting: (() => void)[] = [];
+    let end = (): void => {};
+    end = this.on(name, async (_args, execute, options) => {
+      const early = what === 'reply' ? execute() : undefined;
+      await new Promise<void>((resolve, reject) => {
+        waiting.push(resolve);
+        options.cancellation?.onCancel(() => reject(new RpcCancelledError('cancelled')));
+      });
+      return what === 'reply' ? early : execute();
+    });
+    return {
+      get waiting() {
+        return waiting.length;
+      },
+      release() {
+        const next = waiting.shift();
+        next?.();
+        return next !== undefined;
+      },
+      open() {
+        end();
+        for (const go of waiting.splice(0)) go();
+      },
+    };
+  }
+
+  /** Loses what no COMMIT covered. */
+  restart(): void {
+    this.verifier = `verifie${++this.#restarts}`;
+    const visit = (node: FakeNode): void => {
+      node.data = Buffer.from(node.stable);
+      for (const child of node.children.values()) if (child !== node) visit(child);
+    };
+    visit(this.root);
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+
+  async call<Arguments, Result>(
+    procedure: Procedure<Arguments, Result>,
+    args: Arguments,
+    options: CallOptions,
+  ): Promise<Result> {
+    if (options.cancellation?.cancelled) throw new RpcCancelledError('cancelled');
+    const { uid, groups } = decodeAuthSys(Buffer.from(options.credential.body));
+    this.calls.push({ name: procedure.name, args, uid, groups });
+    const method = `do_${procedure.name}` as const;
+    const table = this as unknown as Record<string, ((args: Arguments, uid: number) => Result) | undefined>;
+    let execute: () => unknown = () => {
+      const run = table[method];
+      if (run === undefined) throw new Error(`the fake server has no ${procedure.name}`);
+      return run.call(this, args, uid);
+    };
+    for (const hook of this.#hooks.get(procedure.name) ?? []) {
+      const inner = execute;
+      execute = () => hook(args, inner, options);
+    }
+    return (await execute()) as Result;
+  }
+
+  /** A failed result of any procedure; the parts that it does not have are not looked at. */
+  failure(_name: string, status: Status) {
+    const none: WccData = { before: undefined, after: undefined };
+    return {
+      status,
+      attributes: undefined,
+      directoryAttributes: undefined,
+      wcc: none,
+      directoryWcc: none,
+      fromWcc: none,
+      toWcc: none,
+    };
+  }
+
+  #node(handle: FileHandle): FakeNode | undefined {
+    return this.tree.byHandle(handle);
+  }
+
+  /** Runs a change of `node` and says what it looked like before and after. */
+  #around(node: FakeNode, change: () => Status): { status: Status; wcc: WccData } {
+    const before = this.tree.wcc(node);
+    const status = change();
+    return {
+      status,
+      wcc: {
+        before: this.wcc === 'full' ? before : undefined,
+        after: this.wcc === 'none' ? undefined : this.tree.attributes(node),
+      },
+    };
+  }
+
+  #allowed(node: FakeNode, uid: number): number {
+    if (uid === 0 && !this.squash) return 0x3f;
+    const shift = uid === node.uid ? 6 : 0;
+    const bits = (node.mode >> shift) & 7;
+    const isDirectory = node.type === FileType.DIR;
+    let granted = 0;
+    if (bits & 4) granted |= Access.READ;
+    if (bits & 2) granted |= Access.MODIFY | Access.EXTEND | (isDirectory ? Access.DELETE : 0);
+    if (bits & 1) granted |= isDirectory ? Access.LOOKUP : Access.EXECUTE;
+    return granted;
+  }
+
+  do_GETATTR({ object }: { object: FileHandle }) {
+    const node = this.#node(object);
+    if (node === undefined) return { status: Status.STALE };
+    return { status: Status.OK, attributes: this.tree.attributes(node) };
+  }
+
+  do_ACCESS({ object, access }: { object: FileHandle; access: number }, uid: number) {
+    const node = this.#node(object);
+    if (node === undefined) return this.failure('ACCESS', Status.STALE);
+    const attributes = this.tree.attributes(node);
+    return { status: Status.OK, attributes, access: access & this.#allowed(node, uid) };
+  }
+
+  #set(node: FakeNode, changes: Sattr3): void {
+    if (changes.mode !== undefined) node.mode = changes.mode;
+    if (changes.uid !== undefined) node.uid = changes.uid;
+    if (changes.gid !== undefined) node.gid = changes.gid;
+    if (changes.size !== undefined) {
+      const size = Number(changes.size);
+      const cut = (data: Buffer): Buffer => Buffer.concat([data.subarray(0, size)], size);
+      node.data = cut(node.data);
+      node.stable = cut(node.stable);
+      this.tree.modified(node);
+    } else this.tree.changed(node);
+    if (changes.mtime === 'server') node.mtime = this.tree.now();
+    else if (changes.mtime !== undefined) node.mtime = changes.mtime;
+  }
+
+  do_SETATTR({ object, attributes }: SetattrArguments) {
+    const node = this.#node(object);
+    if (node === undefined) return this.failure('SETATTR', Status.STALE);
+    return this.#around(node, () => {
+      this.#set(node, attributes);
+      return Status.OK;
+    });
+  }
+
+  do_READLINK({ symlink }: { symlink: FileHandle }) {
+    const node = this.#node(symlink);
+    if (node === undefined) return this.failure('READLINK', Status.STALE);
+    return { status: Status.OK, attributes: this.tree.attributes(node), target: node.target };
+  }
+
+  do_READ({ file, offset, count }: ReadArguments) {
+    const node = this.#node(file);
+    if (node === undefined) return this.failure('READ', Status.STALE);
+    const data = Buffer.from(node.data.subarray(offset, offset + Math.min(count, this.mostRead)));
+    const eof = offset + data.length >= node.data.length;
+    return { status: Status.OK, attributes: this.tree.attributes(node), eof, data };
+  }
+
+  do_WRITE({ file, offset, stable, data }: WriteArguments) {
+    const node = this.#node(file);
+    if (node === undefined) return this.failure('WRITE', Status.STALE);
+    const taken = data.subarray(0, this.mostWrite);
+    const put = (old: Buffer): Buffer => {
+      const next = Buffer.alloc(Math.max(old.length, offset + taken.length));
+      old.copy(next);
+      next.set(taken, offset);
+      return next;
+    };
+    const done = this.#around(node, () => {
+      node.data = put(node.data);
+      if (stable !== StableHow.UNSTABLE) node.stable = put(node.stable);
+      this.tree.modified(node);
+      return Status.OK;
+    });
+    return { ...done, count: taken.length, committed: stable, verifier: this.verifier };
+  }
+
+  do_COMMIT({ file }: CommitArguments) {
+    const node = this.#node(file);
+    if (node === undefined) return this.failure('COMMIT', Status.STALE);
+    const done = this.#around(node, () => {
+      node.stable = Buffer.from(node.data);
+      return Status.OK;
+    });
+    return { ...done, verifier: this.verifier };
+  }
+
+  do_LOOKUP({ directory, name }: DirectoryName) {
+    const parent = this.#node(directory);
+    if (parent === undefined) return this.failure('LOOKUP', Status.STALE);
+    const directoryAttributes = this.tree.attributes(parent);
+    const node = parent.children.get(text(name));
+    if (node === undefined) return { status: Status.NOENT, directoryAttributes };
+    const attributes = this.tree.attributes(node);
+    return { status: Status.OK, object: node.handle, attributes, directoryAttributes };
+  }
+
+  #make(directory: FileHandle, name: Uint8Array, make: () => FakeNode | Status) {
+    const parent = this.#node(directory);
+    if (parent === undefined) return this.failure('CREATE', Status.STALE);
+    let made: FakeNode | undefined;
+    const { status, wcc } = this.#around(parent, () => {
+      const existing = parent.children.get(text(name));
+      const result = existing === undefined ? make() : Status.EXIST;
+      if (typeof result === 'number') return result;
+      made = result;
+      this.tree.attach(parent, text(name), result);
+      return Status.OK;
+    });
+    return this.#made(status, made, wcc);
+  }
+
+  #made(status: Status, node: FakeNode | undefined, directoryWcc: WccData) {
+    if (node === undefined) return { status, directoryWcc };
+    const object = this.makeAnswers === 'nothing' ? undefined : node.handle;
+    const attributes: Fattr3 | undefined =
+      this.makeAnswers === 'full' ? this.tree.attributes(node) : undefined;
+    return { status, object, attributes, directoryWcc };
+  }
+
+  do_CREATE({ where, how }: CreateArguments) {
+    const parent = this.#node(where.directory);
+    const existing = parent?.children.get(text(where.name));
+    const verifier = how.mode === CreateMode.EXCLUSIVE ? text(how.verifier) : undefined;
+    if (verifier !== undefined && !this.exclusiveCreate) return this.failure('CREATE', Status.NOTSUPP);
+    if (parent !== undefined && existing !== undefined) {
+      const again = verifier !== undefined && existing.exclusive === verifier;
+      if (again || how.mode === CreateMode.UNCHECKED) {
+        const { wcc } = this.#around(parent, () => Status.OK);
+        if ('attributes' in how && how.attributes.size !== undefined) {
+          this.#set(existing, { size: how.attributes.size });
+        }
+        return this.#made(Status.OK, existing, wcc);
+      }
+    }
+    return this.#make(where.directory, where.name, () => {
+      const node = this.tree.make(FileType.REG, 0);
+      node.exclusive = verifier;
+      if ('attributes' in how) this.#set(node, how.attributes);
+      return node;
+    });
+  }
+
+  do_MKDIR({ where, attributes }: MkdirArguments) {
+    return this.#make(where.directory, where.name, () =>
+      this.tree.make(FileType.DIR, attributes.mode ?? 0o755),
+    );
+  }
+
+  do_SYMLINK({ where, target }: SymlinkArguments) {
+    return this.#make(where.directory, where.name, () => {
+      const node = this.tree.make(FileType.LNK, 0o777);
+      node.target = Buffer.from(target);
+      return node;
+    });
+  }
+
+  do_MKNOD({ where, what }: MknodArguments) {
+    return this.#make(where.directory, where.name, () => this.tree.make(what.type, 0o600));
+  }
+
+  #remove({ directory, name }: DirectoryName, isDirectory: boolean) {
+    const parent = this.#node(directory);
+    if (parent === undefined) return this.failure('REMOVE', Status.STALE);
+    return this.#around(parent, () => {
+      const node = parent.children.get(text(name));
+      if (node === undefined) return Status.NOENT;
+      if (!isDirectory && node.type === FileType.DIR) return Status.ISDIR;
+      if (isDirectory && node.type !== FileType.DIR) return Status.NOTDIR;
+      if (node.children.size > 0) return Status.NOTEMPTY;
+      this.tree.detach(parent, text(name));
+      return Status.OK;
+    });
+  }
+
+  do_REMOVE(where: DirectoryName) {
+    return this.#remove(where, false);
+  }
+
+  do_RMDIR(where: DirectoryName) {
+    return this.#remove(where, true);
+  }
+
+  do_RENAME({ from, to }: RenameArguments) {
+    const source = this.#node(from.directory);
+    const target = this.#node(to.directory);
+    if (source === undefined || target === undefined) return this.failure('RENAME', Status.STALE);
+    let toWcc: WccData = { before: undefined, after: undefined };
+    const { status, wcc } = this.#around(source, () => {
+      const inner = this.#around(target, () => {
+        const node = source.children.get(text(from.name));
+        if (node === undefined) return Status.NOENT;
+        const over = target.children.get(text(to.name));
+        if (over === node) return Status.OK;
+        if (over !== undefined && over.children.size > 0) return Status.NOTEMPTY;
+        if (over !== undefined) this.tree.detach(target, text(to.name));
+        source.children.delete(text(from.name));
+        if (node.type === FileType.DIR) source.nlink--;
+        this.tree.modified(source);
+        this.tree.attach(target, text(to.name), node);
+        this.tree.changed(node);
+        return Status.OK;
+      });
+      toWcc = inner.wcc;
+      return inner.status;
+    });
+    return { status, fromWcc: wcc, toWcc };
+  }
+
+  do_LINK({ file, link }: LinkArguments) {
+    const node = this.#node(file);
+    const parent = this.#node(link.directory);
+    if (node === undefined || parent === undefined) return this.failure('LINK', Status.STALE);
+    const { status, wcc } = this.#around(parent, () => {
+      if (parent.children.has(text(link.name))) return Status.EXIST;
+      node.nlink++;
+      this.tree.attach(parent, text(link.name), node);
+      this.tree.changed(node);
+      return Status.OK;
+    });
+    return { status, attributes: this.tree.attributes(node), directoryWcc: wcc };
+  }
+
+  /** Cookies are large and without order, as those of some servers are. */
+  #cookie(node: FakeNode): bigint {
+    return BigInt.asUintN(64, (node.fileid + 1n) * 0x9e37_79b9_7f4a_7c15n) | 1n;
+  }
+
+  #entries({ directory, cookie }: Directory & { cookie: bigint }) {
+    const parent = this.#node(directory);
+    if (parent === undefined) return undefined;
+    const all = [...parent.children].map(([name, node]) => ({ name, node }));
+    const dots = [
+      { name: '.', node: parent },
+      { name: '..', node: parent.parent ?? parent },
+    ];
+    const listed = [...dots, ...all].map(({ name, node }, index) => ({
+      name,
+      node,
+      cookie: index < 2 ? BigInt(index + 1) : this.#cookie(node),
+    }));
+    const from = cookie === 0n ? 0 : listed.findIndex((entry) => entry.cookie === cookie) + 1;
+    const missing = cookie !== 0n && from === 0;
+    const entries = listed.slice(from, from + this.entriesPerReply);
+    return { parent, missing, entries, eof: from + entries.length >= listed.length };
+  }
+
+  #listing(args: Directory & { cookie: bigint }, plus: boolean) {
+    const found = this.#entries(args);
+    if (found === undefined) return this.failure('READDIR', Status.STALE);
+    if (found.missing) return this.failure('READDIR', Status.BAD_COOKIE);
+    const cookieVerifier = Buffer.from('cookies!');
+    const entries = found.entries.map(({ name, node, cookie }) => {
+      const bare = this.bareEntries.has(name);
+      const base = { name: Buffer.from(name, 'latin1'), fileid: node.fileid, cookie };
+      if (!plus) return base;
+      return {
+        ...base,
+        handle: bare ? undefined : node.handle,
+        attributes: bare ? undefined : this.tree.attributes(node),
+      };
+    });
+    return {
+      status: Status.OK,
+      directoryAttributes: this.tree.attributes(found.parent),
+      cookieVerifier,
+      entries,
+      eof: found.eof,
+    };
+  }
+
+  do_READDIR(args: ReaddirArguments) {
+    return this.#listing(args, false);
+  }
+
+  do_READDIRPLUS(args: ReaddirplusArguments) {
+    if (!this.readdirplus) return this.failure('READDIRPLUS', Status.NOTSUPP);
+    return this.#listing(args, true);
+  }
+
+  do_FSSTAT({ object }: { object: FileHandle }) {
+    const node = this.#node(object);
+    if (node === undefined) return this.failure('FSSTAT', Status.STALE);
+    return {
+      status: Status.OK,
+      attributes: this.tree.attributes(node),
+      totalBytes: 4096n * 1000n,
+      freeBytes: 4096n * 600n,
+      availableBytes: 4096n * 500n,
+      totalFiles: 100n,
+      freeFiles: 50n,
+      availableFiles: 50n,
+      invariantSeconds: 0,
+    };
+  }
+}
+
+function text(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('latin1');
+}
