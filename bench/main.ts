@@ -24,7 +24,7 @@ import { Sshfs } from './subjects/sshfs.js';
 /** One line that is written over again, on a terminal; nothing otherwise. */
 function progress(what: string): void {
   if (process.stderr.isTTY)
-    process.stderr.write(`\r\x1b[K${what.slice(0, (process.stderr.columns ?? 80) - 1)}`);
+    process.stderr.write(`\r\x1b[K${what.slice(0, (process.stderr.columns || 80) - 1)}`);
 }
 
 function note(what: string): void {

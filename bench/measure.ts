@@ -53,16 +53,11 @@ export async function measureRow(
         calls = (await countCalls(row, subject)) ?? calls;
       });
     }
-    for (const subject of taking) {
-      await attempt(subject, 'warm-up', async () => {
-        sessions.set(subject, await subject.open(row.id));
-      });
-    }
     for (let run = 0; run <= runs; run++) {
       for (const subject of taking) {
         await attempt(subject, run === 0 ? 'warm-up' : `run ${run} of ${runs}`, async () => {
-          const session = sessions.get(subject);
-          if (session === undefined) return;
+          const session = sessions.get(subject) ?? (await subject.open(row.id));
+          sessions.set(subject, session);
           const sample = await once(row, session);
           if (run === 0) return;
           samples.set(subject, [...(samples.get(subject) ?? []), sample]);
@@ -83,8 +78,9 @@ export async function measureRow(
 }
 
 async function once(row: Row, session: Session): Promise<Sample> {
+  await session.prepare(row.cold);
   await row.before?.(session);
-  await session.forget(row.cold);
+  await session.settle();
   const pids = session.processes();
   const before = cpuSeconds(pids);
   const value = await row.run(session);
@@ -100,8 +96,8 @@ async function countCalls(row: Row, subject: Subject): Promise<CallCounts | unde
   const session = await subject.openCounted(row.id);
   try {
     if (row.cold === 'nothing') await once(row, session);
+    await session.prepare(row.cold);
     await row.before?.(session);
-    await session.forget(row.cold);
     session.takeCalls();
     await row.run(session);
     const calls = session.takeCalls();

@@ -24,8 +24,10 @@ export interface Session {
   load(...argv: readonly string[]): Promise<LoadResult>;
   /** For what is no file system: moves a file of the row's folder from or to the server, whole. */
   transfer?(direction: 'read' | 'write', name: string, bytes: number): Promise<LoadResult>;
-  /** Forgets what `cold` says. */
-  forget(cold: Cold): Promise<void>;
+  /** Forgets what `cold` says, and mounts what is not mounted. To be called before anything else of the session. */
+  prepare(cold: Cold): Promise<void>;
+  /** Has what is dirty written out, so that no run pays for what was done before it. */
+  settle(): Promise<void>;
   /** The processes of the client; empty where the kernel is the client. */
   processes(): readonly number[];
   /** A name that no run before has used. */
@@ -78,7 +80,7 @@ export interface Row {
   readonly transfers?: true;
   /** Fills the row's folder of a store, before anything is mounted. */
   prepare?(folder: string): Promise<void>;
-  /** Untimed, through the client, before each run. */
+  /** Untimed, through the client, before each run; not in cold rows, whose client must not have seen anything. */
   before?(session: Session): Promise<void>;
   /** The run; its value in the row's unit. */
   run(session: Session): Promise<number>;

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { runLoad } from './load.js';
 import type { Row, Store } from './model.js';
 
-const PRIME_FILES = 300;
-const PRIME_BYTES = 32 << 20;
+const PRIME_FILES = 100;
+const PRIME_BYTES = 16 << 20;
 
 /** The loads that a client does before it is measured: it should not be paid for having just been started. */
 export const primeLoad = (root: string): readonly string[] => [

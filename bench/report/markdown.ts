@@ -116,7 +116,9 @@ export function plainTable(report: Report): string {
       .trimEnd(),
   );
   const failed = report.rows.flatMap((row) =>
-    Object.entries(row.failures).map(([name, why]) => `${row.id}, ${name}: ${why}`),
+    Object.entries(row.failures).map(
+      ([name, why]) => `${row.id}, ${name}: ${why.split('\n').slice(0, 5).join('\n  ')}`,
+    ),
   );
   const note = peers.includes(LOCAL) ? '' : 'Without the local directory targets are not scaled.\n';
   return `${text.join('\n')}\n${note}${failed.map((why) => `failed: ${why}\n`).join('')}`;

@@ -22,7 +22,7 @@ export function treeRows(sizes: Sizes, load: string): Row[] {
     plant(folder, Math.ceil(archiveFiles / 20), archiveFiles, 4096, Math.ceil(archiveFiles / 20));
   const plantArchive = async (folder: string) => {
     await plantSources(folder);
-    await mustRun(['tar', '-cf', join(folder, ARCHIVE), '-C', folder, TREE]);
+    await mustRun(['tar', '--sort=name', '-cf', join(folder, ARCHIVE), '-C', folder, TREE]);
   };
   const plantRepository = async (folder: string) => {
     await plant(folder, Math.ceil(repositoryFiles / 25), repositoryFiles, 2048, 0);

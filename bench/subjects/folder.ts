@@ -40,7 +40,8 @@ export class FolderPeer implements Subject {
       folder: join(store.path, id),
       load: (...argv) => runLoad([load, ...argv]),
       // What somebody else has mounted cannot be mounted anew: its kernel caches are dropped in either case.
-      forget: (cold: Cold) => (cold === 'nothing' ? settle(store.path) : dropCaches(store.path)),
+      prepare: (cold: Cold) => (cold === 'nothing' ? Promise.resolve() : dropCaches(store.path)),
+      settle: () => settle(store.path),
       processes: () => [],
       freshName,
       close: () => Promise.resolve(),

@@ -49,8 +49,9 @@ export class LibNfs implements Subject {
       folder: join(store.path, id),
       load,
       transfer,
-      async forget(cold: Cold) {
-        if (cold !== 'all') return settle(store.path);
+      settle: () => settle(store.path),
+      async prepare(cold: Cold) {
+        if (cold !== 'all') return;
         await server.stop();
         await server.start();
         await dropCaches(store.path);

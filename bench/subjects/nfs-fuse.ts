@@ -46,24 +46,15 @@ export class NfsFuse implements Subject {
     return this.name === OURS || row.rootlessTarget !== undefined;
   }
 
-  async open(id: string): Promise<Session> {
-    const session = new NfsFuseSession(this.options, id, this.options.server.mountOptions);
-    await session.mount();
-    return session;
+  open(id: string): Promise<Session> {
+    return Promise.resolve(new NfsFuseSession(this.options, id, this.options.server.mountOptions));
   }
 
   async openCounted(id: string): Promise<CountedSession> {
     const { server } = this.options;
     const relay = await Relay.start(server.port);
     const mountOptions = [`port=${relay.port}`, `mountport=${server.mountPort}`];
-    const session = new NfsFuseSession(this.options, id, mountOptions, relay);
-    try {
-      await session.mount();
-    } catch (error) {
-      await relay.close();
-      throw error;
-    }
-    return session;
+    return new NfsFuseSession(this.options, id, mountOptions, relay);
   }
 
   close(): Promise<void> {
@@ -83,7 +74,7 @@ class NfsFuseSession implements CountedSession {
   ) {}
 
   /** Mounts, and has the new daemon do a little of everything. */
-  async mount(): Promise<void> {
+  async #mountAndPrime(): Promise<void> {
     const { place, server } = this.options;
     const source = { host: server.host, exportPath: server.exportPath, mountOptions: this.mountOptions };
     this.#mount = await Mount.start({ source, place, options: this.options.mountOptions });
@@ -104,16 +95,20 @@ class NfsFuseSession implements CountedSession {
     return runLoad(this.options.place.command([this.options.load, ...argv]));
   }
 
-  async forget(cold: Cold): Promise<void> {
+  async prepare(cold: Cold): Promise<void> {
     const { server, store } = this.options;
-    if (cold === 'nothing') return settle(store.path);
+    if (cold === 'nothing' && this.#mount !== undefined) return;
     await this.#unmount();
     if (cold === 'all') {
       await server.stop();
       await server.start();
     }
-    await this.mount();
-    await (cold === 'all' ? dropCaches(store.path) : settle(store.path));
+    await this.#mountAndPrime();
+    if (cold === 'all') await dropCaches(store.path);
+  }
+
+  settle(): Promise<void> {
+    return settle(this.options.store.path);
   }
 
   processes(): readonly number[] {

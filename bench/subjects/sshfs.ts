@@ -78,27 +78,30 @@ export class Sshfs implements Subject {
     return true;
   }
 
-  async open(id: string): Promise<Session> {
+  open(id: string): Promise<Session> {
     const mountPoint = join(this.own.path, freshName());
     mkdirSync(mountPoint);
-    let client = await this.#mount(mountPoint);
+    let client: Background | undefined;
     const unmount = async () => {
+      if (client === undefined) return;
       await run(['umount', mountPoint]);
       await client.stop();
+      client = undefined;
     };
-    return {
+    return Promise.resolve({
       folder: join(mountPoint, id),
       load: (...argv) => runLoad([this.load, ...argv]),
-      forget: async (cold: Cold) => {
-        if (cold === 'nothing') return settle(this.store.path);
+      prepare: async (cold: Cold) => {
+        if (cold === 'nothing' && client !== undefined) return;
         await unmount();
         client = await this.#mount(mountPoint);
-        await (cold === 'all' ? dropCaches(this.store.path) : settle(this.store.path));
+        if (cold === 'all') await dropCaches(this.store.path);
       },
-      processes: () => [client.pid, ...descendants(client.pid)],
+      settle: () => settle(this.store.path),
+      processes: () => (client === undefined ? [] : [client.pid, ...descendants(client.pid)]),
       freshName,
       close: unmount,
-    };
+    });
   }
 
   async #mount(mountPoint: string): Promise<Background> {
