@@ -52,3 +52,28 @@ export class Extent {
     if (this.length * 2 <= this.data.length) this.data = Buffer.from(this.data.subarray(0, this.length));
   }
 }
+
+/** What was read at `offset`, at most `size` bytes, with `extents` laid over it in their order. */
+export function overlay(
+  read: readonly Uint8Array[],
+  offset: number,
+  size: number,
+  extents: readonly Extent[],
+): readonly Uint8Array[] {
+  if (extents.length === 0) return read;
+  const came = read.reduce((sum, { length }) => sum + length, 0);
+  const end = extents.reduce((most, extent) => Math.max(most, extent.end - offset), came);
+  // Between the end of what the server has and an extent there is a hole.
+  const whole = Buffer.alloc(Math.min(size, end));
+  let at = 0;
+  for (const piece of read) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  for (const extent of extents) {
+    const from = Math.max(extent.offset, offset);
+    const to = Math.min(extent.end, offset + whole.length);
+    whole.set(extent.data.subarray(from - extent.offset, to - extent.offset), from - offset);
+  }
+  return [whole];
+}

@@ -5,6 +5,7 @@ import { OpenFlag } from '../fuse/protocol.js';
 import { type Fattr3, type NfsTime, type Sattr3, StableHow } from '../nfs3/index.js';
 import type { Cancellation } from '../rpc/caller.js';
 import { type Caller, unattended } from './caller.js';
+import { overlay } from './extent.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
 import type { Names } from './names.js';
@@ -44,6 +45,7 @@ export class Files {
   async open(inode: Inode, flags: number, caller: Caller): Promise<OpenReply> {
     // Counted before anything is asked: an unlink that comes meanwhile finds the file in use.
     this.#pin(inode);
+    inode.opening++;
     try {
       if (inode.removing !== undefined) {
         await inode.removing;
@@ -54,6 +56,8 @@ export class Files {
     } catch (error) {
       this.#unpin(inode);
       throw error;
+    } finally {
+      inode.opening--;
     }
   }
 
@@ -132,7 +136,9 @@ export class Files {
       await interruptible(inode.writer?.drain() ?? Promise.resolve(), caller.cancellation);
     }
     if (file.readAhead === undefined) throw new FuseError(Errno.EBADF, 'not open for reading');
-    return file.readAhead.read(offset, size, caller);
+    const unstable = inode.writer?.unstableWithin(offset, offset + size);
+    const read = await file.readAhead.read(offset, size, caller);
+    return unstable === undefined ? read : overlay(read, offset, size, unstable);
   }
 
   /**
@@ -219,8 +225,9 @@ export class Files {
     const caller = unattended(file.credential);
     await writer.drain();
     const attributes = await vfs.fetchAttributes(inode, caller, 'descriptor');
-    if (attributes.size + BigInt(data.length) > MAX_OFFSET) throw new FuseError(Errno.EFBIG);
-    const offset = Number(attributes.size);
+    const end = writer.sizeWith(attributes.size);
+    if (end + BigInt(data.length) > MAX_OFFSET) throw new FuseError(Errno.EFBIG);
+    const offset = Number(end);
     const through = vfs.config.sync || writesThrough(file.flags);
     try {
       await writer.writeThrough(

@@ -30,6 +30,8 @@ const COMMIT_FROM = 32 * 1024 * 1024;
 /** A gathering buffer starts at this size, so that a small file costs little. */
 const FIRST_BUFFER = 16 * 1024;
 
+const NONE: readonly Extent[] = [];
+
 /** A WRITE that was started, until all that it carries was answered. */
 interface Sending {
   readonly extent: Extent;
@@ -84,9 +86,13 @@ export class FileWriter {
     return this.#gathering !== undefined || this.#sending.size > 0;
   }
 
-  /** The file's size, given what the server says and what has not reached it. */
+  /**
+   * The file's size, given what the server says and what has not reached it. What is not on stable storage counts
+   * too: a server that has restarted may have lost it, and gets it again (as in Linux, where a file with writes
+   * pending does not shrink).
+   */
   sizeWith(size: bigint): bigint {
-    let end = this.#gathering?.end ?? 0;
+    let end = Math.max(this.#retainedEnd, this.#gathering?.end ?? 0);
     for (const { extent } of this.#sending) end = Math.max(end, extent.end);
     return size >= end ? size : BigInt(end);
   }
@@ -96,6 +102,18 @@ export class FileWriter {
     if (this.#gathering?.overlaps(offset, end)) return true;
     for (const { extent } of this.#sending) if (extent.overlaps(offset, end)) return true;
     return false;
+  }
+
+  /**
+   * What of this range was written and is not on stable storage, the latest last: a READ need not find it, if the
+   * server has restarted and nothing was written to it since that would have told.
+   */
+  unstableWithin(offset: number, end: number): readonly Extent[] {
+    if (offset >= this.#retainedEnd && this.#sending.size === 0) return NONE;
+    const found = [...this.#covered, ...this.#unstable, ...Array.from(this.#sending, ({ extent }) => extent)];
+    return found
+      .filter((extent) => extent.overlaps(offset, end))
+      .sort((one, other) => one.sequence - other.sequence);
   }
 
   /**
