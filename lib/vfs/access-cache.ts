@@ -28,7 +28,7 @@ export class AccessCache {
     return (known.asked & wanted) === wanted ? known.granted : undefined;
   }
 
-  /** `accessGeneration` is the inode's from before the call. */
+  /** `accessGeneration` is the inode's that the answer is good for. */
   set(
     inode: Inode,
     credential: UserCredential,

@@ -42,11 +42,16 @@ export class Directories {
 
   async open(inode: Inode, caller: Caller): Promise<OpenReply> {
     const { closeToOpen } = this.#vfs.config;
-    const granted = closeToOpen
-      ? await this.#permission.revalidate(inode, caller)
-      : await this.#permission.granted(inode, caller);
-    if ((granted & Access.READ) === 0) throw new FuseError(Errno.EACCES);
     if (inode.opens++ === 0) this.#vfs.inodes.pin(inode);
+    try {
+      const granted = closeToOpen
+        ? await this.#permission.revalidate(inode, caller)
+        : await this.#permission.granted(inode, caller);
+      if ((granted & Access.READ) === 0) throw new FuseError(Errno.EACCES);
+    } catch (error) {
+      this.#unpin(inode);
+      throw error;
+    }
     const fh = this.#nextFh++;
     this.#open.set(fh, new OpenDirectory(inode));
     return { fh, openFlags: 0 };
@@ -58,6 +63,10 @@ export class Directories {
     this.#open.delete(fh);
     const { inode, listing } = directory;
     if (listing?.complete && this.#isCurrent(inode, listing)) this.#listings.set(inode.nodeid, listing);
+    this.#unpin(inode);
+  }
+
+  #unpin(inode: Inode): void {
     inode.opens--;
     this.#vfs.inodes.release(inode);
   }
@@ -71,6 +80,9 @@ export class Directories {
     const directory = this.#open.get(fh);
     if (directory === undefined) throw new FuseError(Errno.EBADF, `unknown directory handle ${fh}`);
     const { rdirplus } = this.#vfs.config;
+    // rewinddir(3) shows what opendir would (POSIX).
+    const rewound = offset === 0n && directory.listing !== undefined;
+    if (rewound) await this.#vfs.fetchAttributes(directory.inode, caller, 'listing');
     const listing = this.#listingFor(directory, offset === 0n, plus);
     for (let index = Number(offset); ; index++) {
       if (index >= listing.entries.length) {
@@ -86,7 +98,6 @@ export class Directories {
   #listingFor(directory: OpenDirectory, fromStart: boolean, plus: boolean): Listing {
     const { inode, listing } = directory;
     const vfs = this.#vfs;
-    // rewinddir(3) shows what opendir would (POSIX).
     if (listing !== undefined && !fromStart) return listing;
     const cached = this.#listings.get(inode.nodeid) ?? listing;
     if (cached !== undefined && this.#isCurrent(inode, cached) && this.#isUseful(cached, plus)) {

@@ -17,6 +17,8 @@ export class Inode {
   nlookup = 0;
   /** Open files and directories, those being opened included. */
   opens = 0;
+  /** Of these, files whose open(2) has not been answered. */
+  opening = 0;
 
   attributes: Fattr3 | undefined = undefined;
   /** Until when the attributes are trusted, and the present width of the adaptive window (nfs(5)). */

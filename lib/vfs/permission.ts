@@ -64,14 +64,19 @@ export class Permission {
     const { attributes, access, redriver, nfs, counters } = this.#vfs;
     counters.access.misses++;
     let start = attributes.start();
+    let { accessGeneration } = inode;
     const result = await redriver.run(inode, caller, (object) => {
       start = attributes.start();
+      accessGeneration = inode.accessGeneration;
       return nfs.call(ACCESS, { object, access: wanted }, caller);
     });
     if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, operand);
+    // The answer may be from before a change that was seen meanwhile; one that it shows itself is no reason.
+    const timely = inode.accessGeneration === accessGeneration;
     attributes.observe(inode, result.attributes, start);
+    if (timely) ({ accessGeneration } = inode);
     if (result.attributes === undefined) await this.#vfs.fetchAttributes(inode, caller, operand);
-    access.set(inode, caller.credential, wanted, result.access, inode.accessGeneration);
+    access.set(inode, caller.credential, wanted, result.access, accessGeneration);
     return { granted: result.access, attributes: result.attributes };
   }
 

@@ -1,11 +1,14 @@
 /**
  * Reading one open file: sequential readers have READs of rsize in flight ahead of them, in a window that
- * doubles as they go on and closes when they jump; random readers cause none. Owns what was read ahead, and
+ * doubles as they go on and closes when they jump; random readers cause none, however near to each other they
+ * read: what counts is whether most of what lies behind the reader was read. Owns what was read ahead, and
  * drops it when the file changes. Data goes from the network to the kernel without a copy.
  */
+import { Errno, FuseError } from '../fuse/errno.js';
 import { READ, type ReadResult, Status } from '../nfs3/index.js';
 import { type Caller, type UserCredential, unattended } from './caller.js';
 import type { Inode } from './inode.js';
+import { interruptible } from './interruptible.js';
 import type { VfsState } from './vfs-state.js';
 
 /** READs ahead of a reader, at the most. */
@@ -47,8 +50,10 @@ export class ReadAhead {
   readonly #credential: UserCredential;
   #segments: Segment[] = [];
   #window = 0;
-  /** Where a sequential reader goes on. */
+  /** What a sequential reader has gone through: from where, up to where, and how many bytes of that it read. */
+  #origin = 0;
   #expected = 0;
+  #bytes = 0;
   /** Where the read-ahead has got to. */
   #ahead = 0;
   #generation: number;
@@ -66,27 +71,33 @@ export class ReadAhead {
   async read(offset: number, size: number, caller: Caller): Promise<readonly Uint8Array[]> {
     if (this.#generation !== this.#inode.generation || this.#changes !== this.#inode.contentChanges)
       this.drop();
-    const sequential =
-      offset >= this.#expected - REORDER_SLACK && offset <= this.#expected + REORDER_SLACK && this.#enabled;
+    const near = Math.abs(offset - this.#expected) <= REORDER_SLACK && this.#enabled;
     const end = offset + size;
-    if (!sequential) {
+    if (!near) {
       this.drop();
+      this.#origin = offset;
       this.#expected = end;
+      this.#bytes = size;
       // A jump to the start is somebody beginning to read the file.
-      if (offset !== 0) return (await this.#fetch(offset, size, caller)).pieces;
+      if (offset !== 0 || !this.#enabled) return (await this.#fetch(offset, size, caller)).pieces;
+    } else {
+      this.#origin = Math.min(this.#origin, offset);
+      this.#expected = Math.max(this.#expected, end);
+      this.#bytes += size;
     }
-    if (end > this.#expected) this.#expected = end;
-    return this.#readSequential(offset, end, caller);
+    // Parts of the kernel's own read-ahead come in any order; a reader who leaves most of it out reads at random.
+    if (this.#bytes * 2 >= this.#expected - this.#origin) this.#prefetch(offset, end);
+    return this.#readThrough(offset, end, caller);
   }
 
   get #enabled(): boolean {
     return this.#vfs.readBudget.limit > 0;
   }
 
-  async #readSequential(offset: number, end: number, caller: Caller): Promise<readonly Uint8Array[]> {
+  /** From what was read ahead, and from the server where that leaves gaps. */
+  async #readThrough(offset: number, end: number, caller: Caller): Promise<readonly Uint8Array[]> {
     const out: Uint8Array[] = [];
     let at = offset;
-    this.#prefetch(offset, end);
     while (at < end) {
       const segment = this.#segments.find((one) => one.offset <= at && at < one.offset + one.length);
       if (segment === undefined) {
@@ -98,17 +109,34 @@ export class ReadAhead {
         continue;
       }
       segment.used = true;
-      const fetched = await segment.result;
+      const fetched = await this.#arrival(segment, caller);
       const from = at - segment.offset;
       const to = Math.min(end - segment.offset, fetched.length);
       if (from < to) {
         slice(fetched.pieces, from, to, out);
         at = segment.offset + to;
       }
-      if (at < end && fetched.length < segment.length) break;
+      if (at >= segment.offset + fetched.length && (fetched.eof || fetched.length < segment.length)) break;
     }
     this.#retire(offset);
     return out;
+  }
+
+  async #arrival(segment: Segment, caller: Caller): Promise<Fetched> {
+    try {
+      return await interruptible(segment.result, caller.cancellation);
+    } catch (error) {
+      // A READ that failed may succeed when it is sent again; one that is merely not waited for any more stays.
+      if (!caller.cancellation?.cancelled) this.#discard(segment);
+      throw error;
+    }
+  }
+
+  #discard(segment: Segment): void {
+    const at = this.#segments.indexOf(segment);
+    if (at < 0) return;
+    this.#segments.splice(at, 1);
+    this.#release(segment);
   }
 
   /** Starts the READs that the window allows beyond `end`. */
@@ -196,8 +224,10 @@ export class ReadAhead {
       const data = result.data.length > length - done ? result.data.subarray(0, length - done) : result.data;
       if (data.length > 0) pieces.push(data);
       done += data.length;
-      // A server that answers nothing and no end would be asked for ever.
-      eof = result.eof || data.length === 0;
+      eof = result.eof;
+      // Neither data nor the end: to take it for the end would cut the file short for the reader.
+      if (data.length === 0 && !eof)
+        throw new FuseError(Errno.EIO, 'the server answered a READ with nothing');
     }
     return { pieces, length: done, eof };
   }
@@ -213,6 +243,9 @@ export class ReadAhead {
     });
     if (result.status !== Status.OK) throw redriver.failure(result, [inode], asOpener, 'descriptor');
     attributes.observe(inode, result.attributes, start);
+    if (inode.stale) throw redriver.staleError(inode, asOpener, 'descriptor');
+    const ctime = (result.attributes ?? inode.attributes)?.ctime;
+    if (ctime === undefined || attributes.isRacy(ctime, start)) inode.pagesRacy = true;
     return result;
   }
 }

@@ -31,11 +31,12 @@ export class Removal {
   async unlink(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
     const key = name.toString('latin1');
     const open = await this.#openFileNamed(parent, name, key, caller);
-    if (open !== undefined) {
+    if (open !== undefined && !(await this.#silly.survives(open, parent, key))) {
       await this.#silly.takeAway(parent, name, open, caller);
       return;
     }
     const inode = this.#vfs.dentries.getUnverified(parent, key)?.inode;
+    if (inode !== undefined) this.#vfs.attributes.expectCtime(inode);
     const done = this.#remove(REMOVE, parent, name, caller);
     if (inode === undefined) return done;
     // An open that comes meanwhile waits for the outcome.
@@ -45,6 +46,9 @@ export class Removal {
     );
     try {
       await done;
+    } catch (error) {
+      this.#vfs.attributes.expectNoCtime(inode);
+      throw error;
     } finally {
       inode.removing = undefined;
     }
@@ -123,18 +127,34 @@ export class Removal {
     const vfs = this.#vfs;
     const key = name.toString('latin1');
     const newKey = newName.toString('latin1');
-    const moved = vfs.dentries.get(parent, key)?.inode;
-    if (moved?.silly !== undefined)
+    let moved = vfs.dentries.get(parent, key)?.inode;
+    if (moved?.silly !== undefined && !(await this.#silly.survives(moved, parent, key)))
       throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
     const replaced = await this.#openFileNamed(newParent, newName, newKey, caller);
+    if (replaced !== undefined) moved ??= (await this.#names.find(parent, name, key, caller))?.inode;
     // Two names of one file: rename(2) does nothing.
-    const displaced = replaced !== undefined && replaced !== moved ? replaced : undefined;
-    if (displaced !== undefined) await this.#silly.takeAway(newParent, newName, displaced, caller);
-    try {
+    const displaced =
+      replaced === undefined ||
+      replaced === moved ||
+      (await this.#silly.survives(replaced, newParent, newKey))
+        ? undefined
+        : replaced;
+    if (displaced === undefined) {
       await this.#rename(parent, name, key, newParent, newName, newKey, moved, caller);
-    } catch (error) {
-      if (displaced !== undefined) await this.#silly.giveBack(newParent, newName, displaced, caller);
-      throw error;
+      return;
+    }
+    // A last close meanwhile must not remove a file that gets its name back.
+    this.#silly.hold(displaced);
+    try {
+      await this.#silly.takeAway(newParent, newName, displaced, caller);
+      try {
+        await this.#rename(parent, name, key, newParent, newName, newKey, moved, caller);
+      } catch (error) {
+        await this.#silly.giveBack(newParent, newName, displaced, caller);
+        throw error;
+      }
+    } finally {
+      this.#silly.drop(displaced);
     }
   }
 
@@ -152,6 +172,8 @@ export class Removal {
     const target = dentries.getUnverified(newParent, newKey)?.inode;
     if (target?.isDirectory) await this.#silly.settle(target);
     const replay = new Replay(parent);
+    if (moved !== undefined) attributes.expectCtime(moved);
+    if (target !== undefined) attributes.expectCtime(target);
     attributes.beginChange(parent);
     if (newParent !== parent) attributes.beginChange(newParent);
     let start = attributes.start();
@@ -174,7 +196,11 @@ export class Removal {
         replay.retransmitted &&
         moved !== undefined &&
         (await this.#names.find(newParent, newName, newKey, caller))?.inode === moved;
-      if (!echo) throw redriver.failure(result, [parent, newParent], caller);
+      if (!echo) {
+        if (moved !== undefined) attributes.expectNoCtime(moved);
+        if (target !== undefined) attributes.expectNoCtime(target);
+        throw redriver.failure(result, [parent, newParent], caller);
+      }
     }
     if (moved !== target || moved === undefined) {
       dentries.set(parent, key, undefined, parent.generation);

@@ -56,6 +56,8 @@ export class SillyRenames {
   #counter = 0;
   /** Inodes that have a silly name, or are having it removed. */
   readonly #pending = new Set<Inode>();
+  /** Inodes that are being given one. */
+  readonly #taking = new Map<Inode, Promise<void>>();
 
   constructor(vfs: VfsState) {
     this.#vfs = vfs;
@@ -71,13 +73,34 @@ export class SillyRenames {
    * the file already lost its name: better that than to delete a file in use.
    */
   async takeAway(parent: Inode, name: Buffer, inode: Inode, caller: Caller): Promise<void> {
-    const vfs = this.#vfs;
     if (inode.silly !== undefined) throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
+    const taking = this.#takeAway(parent, name, inode, caller);
+    this.#taking.set(inode, taking);
+    try {
+      await taking;
+    } finally {
+      this.#taking.delete(inode);
+    }
+  }
+
+  /** Whether the file goes on under its silly name when it loses this one, which is another of its names. */
+  async survives(inode: Inode, parent: Inode, key: string): Promise<boolean> {
+    for (let taking = this.#taking.get(inode); taking !== undefined; taking = this.#taking.get(inode)) {
+      await taking.catch(() => {});
+    }
+    const { silly } = inode;
+    return silly !== undefined && !(silly.directory === parent && silly.name === key);
+  }
+
+  async #takeAway(parent: Inode, name: Buffer, inode: Inode, caller: Caller): Promise<void> {
+    const vfs = this.#vfs;
     const silly = await this.#freeName(parent, inode, caller);
+    vfs.attributes.expectCtime(inode);
     const result = await this.renameWithin(parent, name, Buffer.from(silly, 'latin1'), caller);
     const key = name.toString('latin1');
     // NFS3ERR_NOENT may be the echo of our own repeated call: then the file is under its new name.
     if (result.status !== Status.OK && !(await this.#isNamed(parent, silly, inode, caller))) {
+      vfs.attributes.expectNoCtime(inode);
       throw vfs.redriver.failure(result, [parent], caller);
     }
     vfs.dentries.set(parent, key, undefined, parent.generation);
@@ -99,12 +122,23 @@ export class SillyRenames {
   async giveBack(parent: Inode, name: Buffer, inode: Inode, caller: Caller): Promise<void> {
     const { silly } = inode;
     if (silly === undefined) return;
+    this.#vfs.attributes.expectCtime(inode);
     const result = await this.renameWithin(parent, Buffer.from(silly.name, 'latin1'), name, caller);
     if (result.status !== Status.OK) return;
     inode.silly = undefined;
     this.#pending.delete(inode);
     this.#vfs.dentries.delete(parent, silly.name);
     this.#vfs.dentries.set(parent, name.toString('latin1'), inode, parent.generation);
+  }
+
+  /** Keeps the file open while it may have to get its name back: see {@link drop}. */
+  hold(inode: Inode): void {
+    if (inode.opens++ === 0) this.#vfs.inodes.pin(inode);
+  }
+
+  drop(inode: Inode): void {
+    if (--inode.opens > 0) return;
+    void this.finish(inode).finally(() => this.#vfs.inodes.release(inode));
   }
 
   async #freeName(parent: Inode, inode: Inode, caller: Caller): Promise<string> {

@@ -163,6 +163,11 @@ export class Bench {
   /** Lets time pass, with everything that falls due and follows. */
   async pass(milliseconds: number): Promise<void> {
     await settled();
+    // The server's clock goes on as well.
+    const { tree } = this.server;
+    const nanoseconds = tree.nanoseconds + milliseconds * 1e6;
+    tree.seconds += Math.floor(nanoseconds / 1e9);
+    tree.nanoseconds = nanoseconds % 1e9;
     this.clock.advance(milliseconds);
     await settled();
   }
