@@ -113,7 +113,7 @@ export class Relay {
 
   /** Listens on a free port of 127.0.0.1 and passes all connections on to `target` there. */
   static async start(target: number): Promise<Relay> {
-    const server = createServer();
+    const server = createServer({ allowHalfOpen: true });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const relay = new Relay((server.address() as AddressInfo).port, server);
@@ -122,7 +122,7 @@ export class Relay {
   }
 
   #pass(client: Socket, target: number): void {
-    const upstream = connect({ port: target, host: '127.0.0.1', noDelay: true });
+    const upstream = connect({ port: target, host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
     client.setNoDelay(true);
     for (const [socket, other] of [
       [client, upstream],
@@ -130,10 +130,7 @@ export class Relay {
     ] as const) {
       this.#sockets.add(socket);
       socket.on('error', () => other.destroy());
-      socket.on('close', () => {
-        this.#sockets.delete(socket);
-        other.destroy();
-      });
+      socket.on('close', () => this.#sockets.delete(socket));
     }
     const counter = new CallCounter((program, procedure) => {
       const name = program === NFS_PROGRAM ? PROCEDURES[procedure] : undefined;
