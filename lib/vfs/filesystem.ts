@@ -116,28 +116,15 @@ export class NfsFileSystem implements FuseOperations {
     } catch (error) {
       // fstat(2) of what another client deleted: a local file system would still answer.
       if (operand === 'path' || inode.attributes === undefined || !isAbsent(error)) throw error;
-      this.#forgetEntry(inode);
       const nlink = inode.gone ? 0 : inode.attributes.nlink;
       return { ...this.#vfs.attributesReply(inode, { ...inode.attributes, nlink }), attrValidMs: 0 };
     }
   }
 
-  /** The kernel looks the name up again when it is next used. */
-  #forgetEntry({ parent, name }: Inode): void {
-    if (parent !== undefined)
-      void this.#vfs.notifier.invalidateEntry(parent.nodeid, Buffer.from(name, 'latin1'));
-  }
-
   async setattr(ctx: RequestContext, nodeid: NodeId, changes: SetAttributes): Promise<AttributesReply> {
     const inode = this.#vfs.inodes.get(nodeid);
-    try {
-      const attributes = await this.#files.setAttributes(inode, changes, this.#caller(ctx));
-      return this.#vfs.attributesReply(inode, attributes);
-    } catch (error) {
-      // A path was perhaps meant, and names another file by now.
-      if (inode.stale && isAbsent(error)) this.#forgetEntry(inode);
-      throw error;
-    }
+    const attributes = await this.#files.setAttributes(inode, changes, this.#caller(ctx));
+    return this.#vfs.attributesReply(inode, attributes);
   }
 
   async readlink(ctx: RequestContext, nodeid: NodeId): Promise<Uint8Array> {

@@ -26,7 +26,7 @@ import {
 } from '../nfs3/index.js';
 import type { CallStart } from './attribute-cache.js';
 import type { Caller } from './caller.js';
-import { statusError } from './errors.js';
+import { isStale, statusError } from './errors.js';
 import type { Inode } from './inode.js';
 import type { Operand } from './redrive.js';
 import { Replay } from './replay.js';
@@ -63,20 +63,63 @@ export class Names {
 
   /** Asks the server for a name; undefined: there is no such name. */
   async find(parent: Inode, name: Buffer, key: string, caller: Caller): Promise<Made | undefined> {
+    const result = parent.gone ? undefined : await this.#ask(parent, name, key, caller);
+    return result === undefined ? this.#findInSuccessor(parent, name, key, caller) : result.found;
+  }
+
+  /**
+   * A name in a directory that is no longer there. ESTALE is no answer to a lookup: for mkdir(2), symlink(2),
+   * mknod(2) and link(2) the kernel does not repeat it. So the name is looked up in the directory that the path
+   * leads to now; a change that follows names the old directory, gets ESTALE, and is repeated from the root. Only
+   * where a descriptor of the old directory may be behind it, nothing of the new one is shown.
+   */
+  async #findInSuccessor(
+    parent: Inode,
+    name: Buffer,
+    key: string,
+    caller: Caller,
+  ): Promise<Made | undefined> {
+    const { parent: above, name: ownKey } = parent;
+    if (!parent.gone || above === undefined) return undefined;
+    const successor = (await this.find(above, Buffer.from(ownKey, 'latin1'), ownKey, caller))?.inode;
+    if (successor === undefined || !successor.isDirectory) return undefined;
+    const found = (await this.#ask(successor, name, key, caller))?.found;
+    if (found === undefined || successor === parent) return found;
+    if (parent.opens > 0) throw this.#vfs.redriver.staleError(parent, caller, 'path');
+    return { ...found, entryValidMs: 0 };
+  }
+
+  /** LOOKUP; undefined: the directory's handle is stale, and stays so. */
+  async #ask(
+    parent: Inode,
+    name: Buffer,
+    key: string,
+    caller: Caller,
+  ): Promise<{ readonly found: Made | undefined } | undefined> {
     const vfs = this.#vfs;
     const generation = parent.generation;
+    const before = vfs.dentries.getUnverified(parent, key);
     let start = vfs.attributes.start();
     const result = await vfs.redriver.run(parent, caller, (directory) => {
       start = vfs.attributes.start();
       return vfs.nfs.call(LOOKUP, { directory, name }, caller);
     });
     vfs.attributes.observe(parent, result.directoryAttributes, start);
+    const now = vfs.dentries.getUnverified(parent, key);
+    const handle = result.status === Status.OK ? result.object : undefined;
+    if (now !== undefined && now !== before && now.inode?.handle !== handle && !now.inode?.stale) {
+      // A change of ours gave the name another meaning meanwhile, and this reply may be from before it.
+      return this.#ask(parent, name, key, caller);
+    }
     if (result.status === Status.NOENT) {
       vfs.dentries.set(parent, key, undefined, generation);
-      return undefined;
+      return { found: undefined };
     }
-    if (result.status !== Status.OK) throw vfs.redriver.failure(result, [parent], caller);
-    return this.#made(parent, key, result.object, result.attributes, start, generation, caller);
+    if (isStale(result.status)) return undefined;
+    if (result.status !== Status.OK) throw statusError(result.status);
+    return {
+      found: await this.#made(parent, key, result.object, result.attributes, start, generation, caller),
+    };
   }
 
   #fromCache(parent: Inode, key: string): EntryReply | NegativeEntryReply | undefined {
@@ -302,7 +345,7 @@ export class Names {
     const generation = newParent.generation;
     const replay = new Replay(newParent);
     attributes.beginChange(newParent);
-    attributes.beginChange(inode);
+    attributes.expectCtime(inode);
     let start = attributes.start();
     let result: LinkResult | undefined;
     try {
@@ -312,8 +355,9 @@ export class Names {
       });
     } finally {
       attributes.endChange(newParent, result?.directoryWcc, start);
-      attributes.endChange(inode, { before: undefined, after: result?.attributes }, start, true);
     }
+    if (result.status === Status.OK) attributes.observe(inode, result.attributes, start);
+    else attributes.expectNoCtime(inode);
     if (result.status !== Status.OK) {
       this.#vfs.dentries.delete(newParent, key);
       if (result.status === Status.EXIST && replay.retransmitted) {

@@ -29,6 +29,11 @@ export interface RootFinder {
   findRoot(): Promise<FileHandle | undefined>;
 }
 
+export interface RedriveEvents {
+  /** The inode's handle is void, and nothing better was found. */
+  vanished(inode: Inode): void;
+}
+
 export interface RedriverParts {
   readonly nfs: NfsClient;
   readonly inodes: InodeTable;
@@ -36,6 +41,7 @@ export interface RedriverParts {
   readonly rootFinder: RootFinder;
   readonly counters: VfsCounters;
   readonly log: Logger;
+  readonly events: RedriveEvents;
 }
 
 /** Of a call that names no descriptor although one may be behind it (fstat, fchmod, fchdir, fstatfs). */
@@ -128,8 +134,10 @@ export class Redriver {
       .then((verdict) => {
         inode.stale = verdict !== 'found';
         inode.gone = verdict === 'gone';
-        if (inode.stale) this.#parts.counters.redrivesFailed++;
-        return !inode.stale;
+        if (!inode.stale) return true;
+        this.#parts.counters.redrivesFailed++;
+        this.#parts.events.vanished(inode);
+        return false;
       })
       .finally(() => {
         inode.redrives++;
@@ -223,8 +231,9 @@ export class Redriver {
    * The error for a failed result. A handle that stays stale becomes, for a path, ESTALE the first time that a
    * thread meets it (the kernel's VFS then looks the path up again and repeats the call once, include/linux/namei.h
    * retry_estale) and ENOENT the next. System calls on descriptors are not repeated, so they never get ESTALE:
-   * ENOENT for what is only about the object, EIO for its data. A directory that is gone has no more entries:
-   * readdir(3) takes ENOENT for its end, as with a local one that was removed.
+   * ENOENT for what is only about the object, EIO for its data. LOOKUP has a rule of its own (Names.find). A
+   * directory that is gone has no more entries: readdir(3) takes ENOENT for its end, as with a local one that was
+   * removed.
    */
   failure(
     result: { readonly status: Status },

@@ -96,15 +96,26 @@ export class VfsState {
       rootFinder: parts.rootFinder,
       counters: parts.counters,
       log: parts.log,
+      events: { vanished: (inode) => this.#vanished(inode) },
     });
+  }
+
+  /** The kernel asks before it uses what it knows of the object, and of its name. */
+  #vanished(inode: Inode): void {
+    const { parent, name, nodeid, gone } = inode;
+    this.notifier.invalidateAttributes(nodeid);
+    if (gone && parent !== undefined)
+      void this.notifier.invalidateEntry(parent.nodeid, Buffer.from(name, 'latin1'));
   }
 
   #changedByOther(inode: Inode): void {
     // Open files show the change without being reopened; others drop their pages at the next open.
-    if (inode.isRegular && inode.opens > 0 && inode.pagesGeneration !== -1) {
-      inode.pagesGeneration = inode.generation;
-      void this.notifier.invalidatePages(inode.nodeid, 0, 0);
-    }
+    if (!inode.isRegular || inode.opens === inode.opening || inode.pagesGeneration === -1) return;
+    const { generation } = inode;
+    // An open that comes before the pages are gone has to drop them itself.
+    void this.notifier.invalidatePages(inode.nodeid, 0, 0).then(() => {
+      if (inode.generation === generation) inode.pagesGeneration = generation;
+    });
   }
 
   #identityChanged(inode: Inode): void {
@@ -127,8 +138,13 @@ export class VfsState {
     start: CallStart,
     generation: number,
   ): Inode {
+    this.#adopt(parent, name, handle, attributes);
     let inode = this.inodes.intern(handle);
-    if (inode.stale && attributes !== undefined) inode.stale = false;
+    if (inode.stale && attributes !== undefined) {
+      inode.stale = false;
+      inode.gone = false;
+      inode.staleReported = undefined;
+    }
     this.attributes.observe(inode, attributes, start);
     if (inode.stale) {
       // The handle was another object's before; that one is disowned by now.
@@ -137,6 +153,22 @@ export class VfsState {
     }
     this.dentries.set(parent, name, inode, generation);
     return inode;
+  }
+
+  /**
+   * After the server came back with new handles: what the name stood for keeps its node id, so that open files and
+   * the kernel's caches go on.
+   */
+  #adopt(parent: Inode, name: string, handle: FileHandle, attributes: Fattr3 | undefined): void {
+    if (parent.epoch === 0 || attributes === undefined) return;
+    const known = this.dentries.getUnverified(parent, name)?.inode;
+    if (known === undefined || known.handle === handle || known.isRoot || known.evicted) return;
+    if (known.parent !== parent || known.parentEpoch === parent.epoch) return;
+    if (!this.redriver.isSameObject(known, parent, handle, attributes)) return;
+    this.inodes.rekey(known, handle);
+    known.epoch++;
+    known.generation++;
+    known.accessGeneration++;
   }
 
   /** Attributes straight from the server. Throws what the application is to see. */
@@ -148,6 +180,8 @@ export class VfsState {
     });
     if (result.status !== Status.OK) throw this.redriver.failure(result, [inode], caller, operand);
     this.attributes.observe(inode, result.attributes, start);
+    // The handle answers for another object now.
+    if (inode.stale) throw this.redriver.staleError(inode, caller, operand);
     if (inode.isRoot) this.#view = { ...this.#view, rootFsid: result.attributes.fsid };
     return result.attributes;
   }

@@ -297,7 +297,7 @@ OPERATIONS = {
     "link": lambda old, new: os.link(old, new, follow_symlinks=False), "symlink": os.symlink, "readlink": os.readlink,
     "mkfifo": os.mkfifo, "mknod": os.mknod, "bindSocket": bind_socket, "chmod": os.chmod, "fchmod": os.fchmod,
     "chown": os.chown, "lchown": os.lchown, "fchown": os.fchown, "utimens": utimens, "list": list_names,
-    "access": lambda path, mode: os.access(path, mode, effective_ids=True), "statvfs": statvfs, "chdir": os.chdir,
+    "access": lambda path, mode: os.access(path, mode, effective_ids=True), "statvfs": statvfs, "chdir": os.chdir, "fchdir": os.fchdir,
     "getcwd": os.getcwdb, "umask": os.umask, "become": become, "fallocate": fallocate,
     "getxattr": os.getxattr, "setxattr": os.setxattr, "listxattr": os.listxattr,
     "mmap": map_open, "mapRead": lambda key, offset, length: maps[key][offset:offset + length],
