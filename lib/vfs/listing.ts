@@ -31,6 +31,8 @@ const ZERO_VERIFIER = Buffer.alloc(COOKIE_VERIFIER_SIZE);
 /** The first answer is small, so that a small directory costs little; later ones are as large as the server likes. */
 const FIRST_COUNT = 64 * 1024;
 const LEAST_COUNT = 4 * 1024;
+/** What is asked for at the most where a server calls less too small. */
+const MOST_COUNT = 1024 * 1024;
 /** Restarts for BAD_COOKIE within one pass: a directory that never stands still ends in an error, not a loop. */
 const MAX_RESTARTS = 32;
 
@@ -49,6 +51,10 @@ export class Listing {
   #count: number;
   #loading: Promise<void> | undefined = undefined;
   #restarts = 0;
+  /** Cookies that this pass went on from: one that comes again leads round in a circle. */
+  readonly #passed = new Set<bigint>();
+  /** READDIRPLUS does not fit this directory's entries into any answer. */
+  #namesOnly = false;
   /** After a restart: names that were already given out. */
   #seen: Set<string> | undefined = undefined;
 
@@ -63,17 +69,24 @@ export class Listing {
   /** Makes sure that entry `index` is there, or the listing complete. */
   async load(index: number, plus: boolean, caller: Caller): Promise<void> {
     while (this.entries.length <= index && !this.complete) {
+      const others = this.#loading;
       this.#loading ??= this.#loadMore(plus, caller).finally(() => {
         this.#loading = undefined;
       });
-      await this.#loading;
+      try {
+        await this.#loading;
+      } catch (error) {
+        // Somebody else was interrupted, who had asked for it first.
+        const notOurs = others !== undefined && error instanceof FuseError && error.errno === Errno.EINTR;
+        if (!notOurs || caller.cancellation?.cancelled) throw error;
+      }
     }
   }
 
   async #loadMore(plus: boolean, caller: Caller): Promise<void> {
     // Names alone say no types either, and a reader who then asks for each costs more than READDIRPLUS did:
     // only a huge directory that nobody stats is worth it.
-    const withAttributes = plus && this.#vfs.plusSupported;
+    const withAttributes = plus && this.#vfs.plusSupported && !this.#namesOnly;
     const result = withAttributes ? await this.#plus(caller) : await this.#plain(caller);
     if (result.status === Status.OK) {
       this.#take(result);
@@ -87,8 +100,12 @@ export class Listing {
       this.#vfs.plusSupported = false;
       return;
     }
-    if (result.status === Status.TOOSMALL && this.#count < this.#vfs.limits.dtsize) {
-      this.#count = this.#vfs.limits.dtsize;
+    if (result.status === Status.TOOSMALL && this.#count < MOST_COUNT) {
+      this.#count = Math.min(MOST_COUNT, Math.max(this.#count * 4, this.#vfs.limits.dtsize));
+      return;
+    }
+    if (result.status === Status.TOOSMALL && withAttributes) {
+      this.#namesOnly = true;
       return;
     }
     throw this.#vfs.redriver.failure(result, [this.#inode], caller, 'listing');
@@ -99,13 +116,14 @@ export class Listing {
       throw new FuseError(Errno.EIO, 'the directory changes too fast to be listed');
     this.#cookie = 0n;
     this.#verifier = ZERO_VERIFIER;
+    this.#passed.clear();
     this.#seen = new Set(this.entries.map(({ name }) => name.toString('latin1')));
   }
 
   async #plus(caller: Caller): Promise<ReaddirplusResult> {
     const vfs = this.#vfs;
     const inode = this.#inode;
-    const { generation } = inode;
+    const { generation, contentChanges } = inode;
     let start = vfs.attributes.start();
     const result = await vfs.redriver.run(inode, caller, (directory) => {
       start = vfs.attributes.start();
@@ -120,6 +138,8 @@ export class Listing {
     if (result.status === Status.OK) {
       this.plusAt = start.at;
       for (const entry of result.entries) {
+        // A change of ours may have given a name another meaning since.
+        if (inode.contentChanges !== contentChanges) break;
         if (isDots(entry.name) || entry.handle === undefined || entry.attributes === undefined) continue;
         // Another file system is mounted there on the server: what READDIRPLUS shows is the covered directory.
         if (entry.attributes.fsid !== vfs.rootFsid && entry.attributes.fsid !== inode.attributes?.fsid)
@@ -152,18 +172,17 @@ export class Listing {
   }
 
   #take(result: ReaddirplusResult & { status: 0 }): void {
-    const before = this.#cookie;
-    for (const entry of result.entries) {
-      this.#cookie = entry.cookie;
-      this.#add(entry);
-    }
-    this.#verifier = result.cookieVerifier;
-    this.#count = this.#vfs.limits.dtsize;
-    if (result.eof) this.complete = true;
-    else if (this.#cookie === before) {
-      // Nothing, or the same place again, and no end: such a server would be asked for ever.
+    const cookie = result.entries.at(-1)?.cookie ?? this.#cookie;
+    this.#passed.add(this.#cookie);
+    if (!result.eof && this.#passed.has(cookie)) {
+      // Nothing, or a place again that was passed, and no end: such a server would be asked for ever.
       throw new FuseError(Errno.ELOOP, 'the server repeats a directory cookie');
     }
+    for (const entry of result.entries) this.#add(entry);
+    this.#cookie = cookie;
+    this.#verifier = result.cookieVerifier;
+    this.#count = Math.max(this.#count, this.#vfs.limits.dtsize);
+    this.complete = result.eof;
   }
 
   #add(entry: DirectoryEntryPlus): void {

@@ -1,0 +1,234 @@
+import t from 'tap';
+import { Errno } from '../../lib/fuse/errno.js';
+import { Status } from '../../lib/nfs3/index.js';
+import { Bench, type BenchOptions, type Listed, outcome, settled } from './support/bench.js';
+
+async function directory(entries: number, options: BenchOptions = {}) {
+  const bench = new Bench(options);
+  bench.server.tree.directory('d');
+  for (let i = 0; i < entries; i++) bench.server.tree.file(`d/f${i}`);
+  const inode = await bench.walk('d');
+  const { fh } = await bench.directories.open(inode, bench.caller());
+  bench.server.forgetCalls();
+  return { bench, server: bench.server, inode, fh };
+}
+
+const plainNames = (listed: Listed[]): string[] =>
+  listed.map(({ name }) => name).filter((name) => name !== '.' && name !== '..');
+const expected = (count: number): string[] => Array.from({ length: count }, (_, i) => `f${i}`);
+
+t.test('ls -l is one pass: READDIRPLUS, and nothing per entry', async (t) => {
+  const { bench, server, inode, fh } = await directory(250);
+  const listed = await bench.list(fh);
+  t.same(plainNames(listed), expected(250));
+  t.equal(server.count(), 3);
+  t.equal(server.count('READDIRPLUS'), 3);
+  for (const { name, entry } of listed.slice(2)) {
+    const found = await bench.names.lookup(inode, Buffer.from(name), bench.caller());
+    if (found.nodeid === 0 || found.nodeid !== entry?.nodeid) t.fail(`${name} is another inode`);
+  }
+  t.equal(server.count(), 3);
+});
+
+t.test('cookies go back as they came, with the verifier; the first call has zeros', async (t) => {
+  const { bench, server, fh } = await directory(250);
+  await bench.list(fh);
+  const calls = server.named('READDIRPLUS').map(({ args }) => args);
+  t.equal(calls[0].cookie, 0n);
+  t.same(calls[0].cookieVerifier, Buffer.alloc(8));
+  t.ok(calls[1].cookie > 1n << 53n, 'beyond what a number holds');
+  t.same(calls[1].cookieVerifier, Buffer.from('cookies!'));
+});
+
+t.test('what the kernel has no room for is asked for again, and counted once', async (t) => {
+  const { bench, fh } = await directory(30);
+  const listed = await bench.list(fh, true, 7);
+  t.same(plainNames(listed), expected(30));
+  for (const { entry } of listed.slice(2)) {
+    if (entry !== undefined) t.equal(bench.vfs.inodes.get(entry.nodeid).nlookup, 1);
+  }
+});
+
+t.test('a void cookie starts the pass again, without duplicates or holes', async (t) => {
+  const { bench, server, fh } = await directory(50);
+  server.entriesPerReply = 10;
+  let calls = 0;
+  server.on('READDIRPLUS', (_args, execute) => {
+    if (++calls === 3) {
+      // The entry whose cookie comes next is removed, and so is one that was listed; one more appears.
+      server.tree.remove('d/f17');
+      server.tree.remove('d/f3');
+      server.tree.file('d/new');
+    }
+    return execute();
+  });
+  const listed = plainNames(await bench.list(fh));
+  t.equal(new Set(listed).size, listed.length, 'no name twice');
+  for (let i = 0; i < 50; i++) {
+    if (i !== 3 && i !== 17) t.ok(listed.includes(`f${i}`), `f${i} was there all the time`);
+  }
+  t.ok(listed.includes('new'));
+});
+
+t.test('a directory whose cookies never hold ends in an error', async (t) => {
+  const { bench, server, fh } = await directory(50);
+  server.entriesPerReply = 10;
+  server.on('READDIRPLUS', (args, execute) =>
+    args.cookie === 0n ? execute() : server.failure('READDIRPLUS', Status.BAD_COOKIE),
+  );
+  t.equal(await outcome(bench.list(fh)), Errno.EIO);
+  t.ok(server.count() < 200);
+});
+
+t.test('a cookie that comes again is ELOOP, also after a detour', async (t) => {
+  for (const period of [1, 3]) {
+    const { bench, server, fh } = await directory(90);
+    server.entriesPerReply = 10;
+    const replies: unknown[] = [];
+    let calls = 0;
+    server.on('READDIRPLUS', (_args, execute) => {
+      if (replies.length < period + 1) replies.push(execute());
+      return replies[calls++ % replies.length];
+    });
+    t.equal(await outcome(bench.list(fh)), Errno.ELOOP);
+    t.equal(await outcome(bench.list(fh)), Errno.ELOOP, 'and again');
+    t.ok(server.count() < 30);
+  }
+});
+
+t.test('no entries and no end is ELOOP', async (t) => {
+  const { bench, server, fh } = await directory(5);
+  server.on('READDIRPLUS', (_args, execute) => ({ ...execute(), entries: [], eof: false }));
+  t.equal(await outcome(bench.list(fh)), Errno.ELOOP);
+});
+
+t.test('a server without READDIRPLUS is asked for it once', async (t) => {
+  const { bench, server, fh } = await directory(250);
+  server.readdirplus = false;
+  t.same(plainNames(await bench.list(fh)), expected(250));
+  t.equal(server.names(), 'READDIRPLUS READDIR READDIR READDIR');
+  const again = await bench.directories.open(bench.root, bench.caller());
+  await bench.list(again.fh);
+  t.equal(server.count('READDIRPLUS'), 1);
+});
+
+t.test('TOOSMALL: more is asked for, then names alone', async (t) => {
+  const { bench, server, fh } = await directory(5, { limits: { dtsize: 4096 } });
+  server.on('READDIRPLUS', (args, execute) =>
+    args.maxcount >= 65_536 ? execute() : server.failure('READDIRPLUS', Status.TOOSMALL),
+  );
+  t.same(plainNames(await bench.list(fh)), expected(5));
+  const other = await directory(5);
+  other.server.fail('READDIRPLUS', Status.TOOSMALL);
+  t.same(plainNames(await other.bench.list(other.fh)), expected(5));
+  t.equal(other.server.calls.at(-1)?.name, 'READDIR');
+  const never = await directory(5);
+  never.server.fail('READDIRPLUS', Status.TOOSMALL);
+  never.server.fail('READDIR', Status.TOOSMALL);
+  t.equal(await outcome(never.bench.list(never.fh)), Errno.EIO);
+});
+
+t.test('entries without handle or attributes are names, and nothing is made up for them', async (t) => {
+  const { bench, server, inode, fh } = await directory(3);
+  server.bareEntries.add('f1');
+  const listed = await bench.list(fh);
+  t.same(plainNames(listed), expected(3));
+  const bare = listed.find(({ name }) => name === 'f1');
+  t.equal(bare?.entry, undefined);
+  t.equal(bare?.ino, server.tree.at('d/f1').fileid);
+  t.equal(bare?.type, 0);
+  server.forgetCalls();
+  await bench.names.lookup(inode, Buffer.from('f1'), bench.caller());
+  t.equal(server.names(), 'LOOKUP');
+});
+
+t.test('impossible names are left out, and said so', async (t) => {
+  const { bench, server, fh } = await directory(2);
+  server.on('READDIRPLUS', (_args, execute) => {
+    const result = execute();
+    const bad = ['', 'a/b', 'a\0b'].map((name, i) => ({
+      ...result.entries[2],
+      name: Buffer.from(name),
+      cookie: BigInt(1000 + i),
+    }));
+    return { ...result, entries: [...bad, ...result.entries] };
+  });
+  t.same(plainNames(await bench.list(fh)), expected(2));
+  t.equal(bench.log.length, 3);
+});
+
+t.test('a listing that did not change is served again after one call', async (t) => {
+  const { bench, server, inode, fh } = await directory(250);
+  await bench.list(fh);
+  bench.directories.release(fh);
+  server.forgetCalls();
+  const again = await bench.directories.open(inode, bench.caller());
+  t.same(plainNames(await bench.list(again.fh)), expected(250));
+  t.equal(server.names(), 'GETATTR');
+  t.equal(bench.counters.listings.hits, 1);
+});
+
+t.test("a change, ours or another client's, voids the listing", async (t) => {
+  const { bench, server, inode, fh } = await directory(3);
+  await bench.list(fh);
+  bench.directories.release(fh);
+  server.tree.file('d/other');
+  const second = await bench.directories.open(inode, bench.caller());
+  t.same(plainNames(await bench.list(second.fh)), [...expected(3), 'other']);
+  bench.directories.release(second.fh);
+  await bench.names.mkdir(inode, Buffer.from('ours'), 0o755, bench.caller());
+  const third = await bench.directories.open(inode, bench.caller());
+  t.same(plainNames(await bench.list(third.fh)), [...expected(3), 'other', 'ours']);
+});
+
+t.test('rewinddir(3) shows what opendir(3) would', async (t) => {
+  const { bench, server, fh } = await directory(3);
+  t.same(plainNames(await bench.list(fh)), expected(3));
+  server.tree.file('d/other');
+  t.same(plainNames(await bench.list(fh)), [...expected(3), 'other']);
+});
+
+t.test('entries that were listed long ago are listed again for their attributes', async (t) => {
+  const { bench, server, inode, fh } = await directory(3);
+  await bench.list(fh);
+  bench.directories.release(fh);
+  await bench.pass(5000);
+  server.forgetCalls();
+  const again = await bench.directories.open(inode, bench.caller());
+  await bench.list(again.fh);
+  t.equal(server.count('READDIRPLUS'), 1);
+});
+
+t.test('rdirplus=none reads names alone', async (t) => {
+  const { bench, server, fh } = await directory(3, { config: { rdirplus: 'none' } });
+  t.same(plainNames(await bench.list(fh)), expected(3));
+  t.equal(server.names(), 'READDIR');
+});
+
+t.test('an interrupted reader does not take another with it', async (t) => {
+  const { bench, server, fh } = await directory(3);
+  const gate = server.gate('READDIRPLUS');
+  const first = bench.interruptible();
+  const sink = { add: () => true, addPlus: () => true };
+  const interrupted = bench.directories.read(fh, 1n, sink, true, first.caller);
+  const other = bench.directories.read(fh, 1n, sink, true, bench.caller());
+  const both = Promise.all([outcome(interrupted), outcome(other)]);
+  await settled();
+  first.cancel();
+  await settled();
+  gate.open();
+  t.same(await both.then(() => Promise.all([outcome(interrupted), outcome(other)])), [Errno.EINTR, 'ok']);
+});
+
+t.test('a directory that may not be read cannot be opened', async (t) => {
+  const bench = new Bench();
+  bench.server.tree.directory('d', 0o711);
+  const inode = await bench.walk('d');
+  t.equal(await outcome(bench.directories.open(inode, bench.caller(2000))), Errno.EACCES);
+  t.equal(await outcome(bench.directories.open(inode, bench.caller(1000))), 'ok');
+});
+
+t.test('an unknown directory handle is EBADF', async (t) => {
+  const { bench } = await directory(1);
+  t.equal(await outcome(bench.list(12345)), Errno.EBADF);
+});
