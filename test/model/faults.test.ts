@@ -1,0 +1,37 @@
+/**
+ * Nothing that a hard mount acknowledged is lost or wrong, whatever the network and the server do: drops,
+ * duplicates, reordering, cuts, and crashes that lose uncommitted data. See seeds.ts for running a seed again.
+ */
+import t from 'tap';
+import { ROUGH } from '../support/fault-plan.js';
+import { roughEmbedded, roughGanesha, runRough } from './rough-mount.js';
+import { seeds } from './seeds.js';
+
+/** Each seed takes its turn. */
+const OPTIONS = [
+  [],
+  ['nconnect=3'],
+  ['wsize=4096', 'rsize=4096'],
+  ['noac'],
+  ['lookupcache=none'],
+  ['sync'],
+  ['nocto'],
+];
+
+for (const seed of seeds(20)) {
+  const options = OPTIONS[seed % OPTIONS.length] ?? [];
+  const ganesha = seed % 4 === 0;
+  const name = `seed ${seed} on ${ganesha ? 'nfs-ganesha' : 'a server that crashes'} ${options.join(',')}`;
+  t.test(name.trim(), { timeout: 120_000 }, async (t) => {
+    const crashes = await runRough(t, {
+      seed,
+      server: ganesha ? roughGanesha : roughEmbedded,
+      rates: ROUGH,
+      operations: 150,
+      // nfs-ganesha takes its time to start: its crashes have a test of their own.
+      crashEvery: ganesha ? 0 : 100,
+      options,
+    });
+    t.equal(crashes > 0, !ganesha);
+  });
+}

@@ -1,0 +1,26 @@
+/** The reference and the workload are right: a plain folder of the machine's own file system agrees with them. */
+import t from 'tap';
+import { publicFolder } from '../support/folders.js';
+import { LocalFolder } from '../support/local-folder.js';
+import { openPlace } from '../support/places.js';
+import { seeds } from './seeds.js';
+import { Workload } from './workload.js';
+
+t.test('what the machine makes of the workload is what the reference says', async (t) => {
+  const place = await openPlace('root');
+  t.teardown(() => place.close());
+  for (const seed of seeds(3)) {
+    const scratch = publicFolder();
+    t.teardown(() => scratch.remove());
+    const folder = new LocalFolder(scratch.path, place);
+    t.teardown(() => folder.close());
+    const workload = new Workload(folder, { seed, operations: 400 });
+    await workload.run().catch((error: unknown) => {
+      t.comment(workload.histories);
+      throw error;
+    });
+    await folder.closeAgents();
+    workload.compareOnDisk(scratch.path);
+    t.pass(`seed ${seed}`);
+  }
+});

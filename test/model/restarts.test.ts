@@ -1,0 +1,16 @@
+/**
+ * nfs-ganesha killed with SIGKILL and started again, ten times and more in a run, on top of what the network does:
+ * a hard mount goes on, and nothing is lost.
+ */
+import t from 'tap';
+import { ROUGH } from '../support/fault-plan.js';
+import { roughGanesha, runRough } from './rough-mount.js';
+import { seeds } from './seeds.js';
+
+for (const seed of seeds(1)) {
+  t.test(`seed ${seed}`, { timeout: 300_000 }, async (t) => {
+    const run = { seed, server: roughGanesha, rates: ROUGH, operations: 330, crashEvery: 100 };
+    const crashes = await runRough(t, run);
+    t.ok(crashes >= 10, `${crashes} crashes`);
+  });
+}
