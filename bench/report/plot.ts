@@ -19,6 +19,7 @@ const STYLE = `
     .axis { stroke: #8b949e; stroke-opacity: .35; }
     .one { stroke: #8b949e; stroke-width: 1.5; }
     .ours { fill: #2f7fd6; stroke: #2f7fd6; }
+    .spread { stroke: #2f7fd6; stroke-opacity: .45; stroke-width: 4; }
     .target { stroke: #8b949e; stroke-width: 3; }
     @media (prefers-color-scheme: dark) { text { fill: #adb5bd; } }`;
 
@@ -45,6 +46,8 @@ function marker(subject: string, order: number, x: number, y: number): string {
 interface Point {
   readonly subject: string;
   readonly ratio: number;
+  /** The slowest and the fastest run. */
+  readonly ends: readonly [number, number];
 }
 
 /** The row's subjects, fastest first, as parts of the local directory's speed. */
@@ -53,7 +56,10 @@ function points(row: RowResult): Point[] {
   if (local === undefined) return [];
   return row.measurements
     .filter(({ subject }) => subject !== LOCAL)
-    .map(({ subject, median }) => ({ subject, ratio: speedRatio(median, local, row.unit) }));
+    .map(({ subject, median, min, max }) => {
+      const [ratio = 0, ...ends] = [median, min, max].map((value) => speedRatio(value, local, row.unit));
+      return { subject, ratio, ends: [Math.min(...ends), Math.max(...ends)] };
+    });
 }
 
 /** Target as a part of the local directory's speed. */
@@ -72,7 +78,7 @@ function tickLabel(exponent: number): string {
 /** An SVG document, or undefined where the local directory was not measured. */
 export function plot(report: Report): string | undefined {
   const rows = report.rows.filter((row) => points(row).length > 0);
-  const all = rows.flatMap((row) => [...points(row).map(({ ratio }) => ratio), targetRatio(row) ?? 1]);
+  const all = rows.flatMap((row) => [...points(row).flatMap(({ ends }) => ends), targetRatio(row) ?? 1]);
   if (all.length === 0) return undefined;
   const low = Math.min(-1, Math.floor(Math.log10(Math.min(...all))));
   const high = Math.max(0, Math.log10(Math.max(...all) * 1.1));
@@ -114,7 +120,10 @@ export function plot(report: Report): string | undefined {
     if (target !== undefined) parts.push(`<path class="target" d="M${x(target)} ${y - 9}v18"/>`);
     // Ours last, on top.
     const sorted = points(row).sort((a, b) => Number(a.subject === OURS) - Number(b.subject === OURS));
-    for (const { subject, ratio } of sorted) parts.push(marker(subject, order(subject), x(ratio), y));
+    for (const { subject, ratio, ends } of sorted) {
+      if (subject === OURS) parts.push(`<path class="spread" d="M${x(ends[0])} ${y}H${x(ends[1])}"/>`);
+      parts.push(marker(subject, order(subject), x(ratio), y));
+    }
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img">
   <title>Speed of nfs-fuse and its peers as a part of the local directory’s</title>
