@@ -56,8 +56,9 @@ export class Removal {
   }
 
   async rmdir(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
-    const inode = this.#vfs.dentries.getUnverified(parent, name.toString('latin1'))?.inode;
-    if (inode !== undefined) await this.#silly.settle(inode);
+    const key = name.toString('latin1');
+    const inode = this.#vfs.dentries.getUnverified(parent, key)?.inode;
+    await this.#silly.settle(parent, key);
     await this.#remove(RMDIR, parent, name, caller);
     if (inode !== undefined) this.#vfs.attributes.expire(inode);
   }
@@ -170,7 +171,7 @@ export class Removal {
   ): Promise<void> {
     const { attributes, redriver, nfs, dentries } = this.#vfs;
     const target = dentries.getUnverified(newParent, newKey)?.inode;
-    if (target?.isDirectory) await this.#silly.settle(target);
+    await this.#silly.settle(newParent, newKey);
     const replay = new Replay(parent);
     if (moved !== undefined) attributes.expectCtime(moved);
     if (target !== undefined) attributes.expectCtime(target);

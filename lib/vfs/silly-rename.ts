@@ -240,10 +240,11 @@ export class SillyRenames {
     return attributes !== undefined && this.#vfs.redriver.isSameObject(inode, directory, object, attributes);
   }
 
-  /** Waits for the REMOVEs under way in a directory, so that rmdir finds it empty. */
-  async settle(directory: Inode): Promise<void> {
-    const under = [...this.#pending].filter((inode) => inode.silly?.directory === directory);
-    await Promise.all(under.map((inode) => inode.removing));
+  /** Waits for the REMOVEs under way in the directory of this name, so that rmdir finds it empty. */
+  async settle(parent: Inode, name: string): Promise<void> {
+    for (const { silly, removing } of [...this.#pending]) {
+      if (silly?.directory.parent === parent && silly.directory.name === name) await removing;
+    }
   }
 
   /** The mount ends: every silly name goes, open or not. */
