@@ -66,8 +66,9 @@ export function negotiate(
   // (the kernel would trust its own size and mtime over the server's), AUTO_INVAL_DATA (our own writes move
   // the mtime; the file system invalidates what it knows to be stale), EXPLICIT_INVAL_DATA (a size that changed
   // elsewhere would no longer drop the cached pages, and a file that grew would show zeros behind its old end
-  // for as long as the explicit notification takes), HANDLE_KILLPRIV and its successor (the
-  // kernel then sends the SETATTR that clears set-id bits), DONT_MASK (the kernel applies the umask).
+  // for as long as the explicit notification takes), DONT_MASK (the kernel applies the umask).
+  // HANDLE_KILLPRIV: the server takes set-id bits away at WRITE and SETATTR. Without it the kernel sends a
+  // SETATTR of the mode before a write, as the writer, who need not be the owner: the write fails with EPERM.
   let wanted =
     InitFlag.ASYNC_READ |
     InitFlag.EXPORT_SUPPORT |
@@ -76,6 +77,7 @@ export function negotiate(
     InitFlag.READDIRPLUS_AUTO |
     InitFlag.ASYNC_DIO |
     InitFlag.PARALLEL_DIROPS |
+    InitFlag.HANDLE_KILLPRIV |
     InitFlag.ABORT_ERROR |
     InitFlag.MAX_PAGES |
     InitFlag.INIT_EXT |
