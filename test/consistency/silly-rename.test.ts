@@ -2,7 +2,7 @@
 import { constants, readdirSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { errnoOf } from '../support/agent.js';
-import { until } from '../support/process.js';
+import { mustRun, until } from '../support/process.js';
 import { type Clients, twoMounts } from '../support/two-mounts.js';
 import type { TestServer } from '../support/variants.js';
 
@@ -17,6 +17,7 @@ function nothingLeft(server: TestServer, but: readonly string[] = []): Promise<v
   return until(`nothing is left but [${but}]`, () => names(server).join() === but.join());
 }
 
+/** `nfs-fuse is told to stop` is the last one: it takes the mounts that all share. */
 type Scene = (t: Test, clients: Clients) => Promise<void>;
 
 const SCENES: Record<string, Scene> = {
@@ -211,7 +212,19 @@ const SCENES: Record<string, Scene> = {
 };
 
 for (const kind of ['ganesha', 'embedded'] as const) {
-  for (const [name, scene] of Object.entries(SCENES)) {
-    t.test(`${name}, ${kind}`, async (t) => scene(t, await twoMounts(t, kind)));
-  }
+  t.test(kind, { timeout: 240_000 }, async (t) => {
+    const { a, b, ...rest } = await twoMounts(t, kind);
+    for (const [name, scene] of Object.entries(SCENES)) {
+      await t.test(name, async (t) => {
+        const agents = [await a.mount.agent(), await b.mount.agent()] as const;
+        try {
+          await scene(t, { ...rest, a: { ...a, fs: agents[0] }, b: { ...b, fs: agents[1] } });
+        } finally {
+          await Promise.all(agents.map((agent) => agent.close()));
+          // Only a scene that failed leaves something, which is not to fail the next one, too.
+          await mustRun(['find', rest.server.directory, '-mindepth', '1', '-delete']);
+        }
+      });
+    }
+  });
 }
