@@ -25,12 +25,11 @@ import type { ClientConfig } from './config.js';
 import type { VfsCounters } from './counters.js';
 import { Directories } from './directories.js';
 import { isStale } from './errors.js';
-import type { ExportSession } from './export-session.js';
 import { Files } from './files.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
 import { type Made, mknodWhat, Names } from './names.js';
-import { type ExportDependencies, openExport } from './open-export.js';
+import { type ConnectedExport, type ExportDependencies, openExport } from './open-export.js';
 import { Permission } from './permission.js';
 import { possibleOperand } from './redrive.js';
 import { Removal } from './removal.js';
@@ -46,7 +45,7 @@ function isAbsent(error: unknown): boolean {
 
 export class NfsFileSystem implements FuseOperations {
   readonly counters: VfsCounters;
-  readonly #session: ExportSession;
+  readonly #session: ConnectedExport;
   readonly #vfs: VfsState;
   readonly #credentials: Credentials;
   readonly #names: Names;
@@ -56,7 +55,7 @@ export class NfsFileSystem implements FuseOperations {
   readonly #permission: Permission;
   readonly #silly: SillyRenames;
 
-  constructor(session: ExportSession, config: ClientConfig, dependencies: ExportDependencies) {
+  constructor(session: ConnectedExport, config: ClientConfig, dependencies: ExportDependencies) {
     const { clock = systemClock } = dependencies;
     this.#session = session;
     this.#credentials = new Credentials({ machineName: session.machineName, now: () => clock.now() });

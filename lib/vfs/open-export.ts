@@ -1,4 +1,5 @@
 /** Puts the client's shared state over a connected export: caches, budgets, counters. */
+import type { RpcCaller } from '../rpc/caller.js';
 import { type Clock, systemClock } from '../rpc/clock.js';
 import { ByteBudget } from './byte-budget.js';
 import type { ClientConfig, Logger } from './config.js';
@@ -12,13 +13,19 @@ import { VfsState } from './vfs-state.js';
 const READ_BUDGET = 64 * 1024 * 1024;
 const WRITE_BUDGET = 128 * 1024 * 1024;
 
+/** What the client needs of a connected export. */
+export type ConnectedExport = Pick<
+  ExportSession,
+  'machineName' | 'limits' | 'rootHandle' | 'rootAttributes' | 'generation' | 'findRoot' | 'close'
+> & { readonly rpc: RpcCaller };
+
 export interface ExportDependencies {
   readonly log: Logger;
   readonly clock?: Clock | undefined;
 }
 
 export function openExport(
-  session: ExportSession,
+  session: ConnectedExport,
   config: ClientConfig,
   dependencies: ExportDependencies,
 ): VfsState {
