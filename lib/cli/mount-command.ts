@@ -7,6 +7,7 @@ import { connectFileSystem } from './connect.js';
 import { fileSink, type LogSink, loggerTo, openLogFile, standardError } from './log.js';
 import { type MountRequest, parseMountRequest } from './mount-options.js';
 import { type MountProcessOptions, runMount } from './mount-process.js';
+import { parseTransport, TRANSPORTS, type Transport } from './mount-transport.js';
 import { exportsForExplanation } from './server-exports.js';
 import { StopSignals } from './stop-signals.js';
 import { UserError } from './user-error.js';
@@ -21,6 +22,7 @@ interface MountArguments {
   readonly foreground: boolean | undefined;
   readonly debug: string[] | undefined;
   readonly 'log-file': string | undefined;
+  readonly transport: string | undefined;
 }
 
 /** `exit` gets the exit status of a mount that was served and has ended. */
@@ -67,6 +69,12 @@ export function mountCommand(exit: (status: number) => void): CommandModule<obje
           nargs: 1,
           requiresArg: true,
         })
+        .option('transport', {
+          describe: `How to speak with the kernel: ${TRANSPORTS.join(' or ')} (the npm package; README has its limits)`,
+          type: 'string',
+          nargs: 1,
+          requiresArg: true,
+        })
         .example('$0 mount server:/export /mnt', 'Ports found through the portmapper')
         .example('$0 mount -o port=2049,mountport=20048 server:/export /mnt', 'No portmapper needed')
         .example('$0 mount -f --debug=fuse server:/export /mnt', 'Watch what programs ask for'),
@@ -76,6 +84,7 @@ export function mountCommand(exit: (status: number) => void): CommandModule<obje
 
 async function mount(args: MountArguments): Promise<number> {
   const request = parseMountRequest(args.target, args.options ?? []);
+  const transport = parseTransport(args.transport);
   const topics = debugTopics(args.debug ?? [], request);
   const logFile = args['log-file'];
   const foreground = args.foreground === true || (topics.size > 0 && logFile === undefined);
@@ -89,13 +98,14 @@ async function mount(args: MountArguments): Promise<number> {
     });
   }
   const toFile = descriptor === undefined ? undefined : fileSink(descriptor);
-  const options = { request, mountpoint: resolve(args.mountpoint), topics, toFile };
+  const options = { request, mountpoint: resolve(args.mountpoint), transport, topics, toFile };
   return isBackgroundChild() ? serveForParent(options) : serveInForeground(options);
 }
 
 interface ServeOptions {
   readonly request: MountRequest;
   readonly mountpoint: string;
+  readonly transport: Transport;
   readonly topics: ReadonlySet<DebugTopic>;
   readonly toFile: LogSink | undefined;
 }
@@ -157,7 +167,7 @@ async function serve(
   stop: StopSignals,
   progress: MountProcessOptions['progress'],
 ): Promise<number> {
-  const { request, mountpoint, topics } = options;
+  const { request, mountpoint, transport, topics } = options;
   const dumpLine = (topic: DebugTopic) =>
     topics.has(topic) ? (line: string) => dump('info', `${topic}: ${line}`) : undefined;
   const dumpRpc = dumpLine('rpc');
@@ -165,6 +175,7 @@ async function serve(
     return await runMount({
       request,
       mountpoint,
+      transport,
       connect: (config, keeper) => connectFileSystem(config, keeper, dumpRpc),
       listExports: () => exportsForExplanation(request.client),
       log,

@@ -4,12 +4,13 @@
  */
 import { lookup } from 'node:dns/promises';
 import { stat } from 'node:fs/promises';
-import { FuseSession, type KernelMount, mountKernel, type SessionEnd } from '../fuse/index.js';
+import type { SessionEnd } from '../fuse/index.js';
 import type { FuseOperations } from '../fuse/operations.js';
 import type { ClientConfig, Logger } from '../vfs/config.js';
 import { isTemporary, type ListExports, mountFailure } from './mount-failure.js';
 import { MountLink } from './mount-link.js';
 import type { MountRequest } from './mount-options.js';
+import { checkTransport, mountOver, type ServedMount, type Transport } from './mount-transport.js';
 import type { StopSignals } from './stop-signals.js';
 import { UserError } from './user-error.js';
 
@@ -36,6 +37,7 @@ export interface MountProgress {
 export interface MountProcessOptions {
   readonly request: MountRequest;
   readonly mountpoint: string;
+  readonly transport: Transport;
   readonly connect: Connect;
   /** For the explanation of a refusal. */
   readonly listExports: ListExports;
@@ -88,20 +90,21 @@ class ErrorKeeper implements Logger {
 export async function runMount(options: MountProcessOptions): Promise<number> {
   const { request, stop, progress } = options;
   const log = new ErrorKeeper(options.log);
+  checkTransport(options.transport, request.fuse);
   const fileSystem = await connectWithRetry(options, log);
-  let mounted: { mount: KernelMount; session: FuseSession };
+  let served: ServedMount;
   try {
-    mounted = await mountAndAnswer(options, fileSystem);
+    served = await mountAndAnswer(options, fileSystem);
   } catch (error) {
     await fileSystem.shutdown();
     throw await mountFailure(error, request.client, options.listExports);
   }
-  const { mount, session } = mounted;
+  const { mount } = served;
   const link = await MountLink.open(mount.major, mount.minor, () => ({
     source: request.source,
     mountpoint: mount.mountpoint,
     ...fileSystem.stats(),
-    fuse: session.counters,
+    fuse: served.counters(),
   }));
   await mount.setReadAhead(READ_AHEAD_KIB);
   progress.mounted(mount.mountpoint);
@@ -111,7 +114,7 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
     await mount.abort();
     process.exit(1);
   });
-  const end = await Promise.race([session.closed, stop.first.then(() => takeAway(mount, session, log))]);
+  const end = await Promise.race([served.closed, stop.first.then(() => takeAway(served, log))]);
 
   let status = 0;
   let message: string | undefined;
@@ -195,29 +198,22 @@ async function interruptible<Value>(promise: Promise<Value>, stop: StopSignals):
 async function mountAndAnswer(
   options: MountProcessOptions,
   fileSystem: ConnectedFileSystem,
-): Promise<{ mount: KernelMount; session: FuseSession }> {
-  const { request, mountpoint, log, dumpFuse, stop } = options;
-  const { client, fuse } = request;
+): Promise<ServedMount> {
+  const { request, mountpoint, transport, log, dumpFuse, stop } = options;
   if (stop.requested) await interruptible(new Promise(() => {}), stop);
-  const mount = await mountKernel({
+  const served = await mountOver(transport, {
+    request,
     mountpoint,
-    source: request.source,
-    readOnly: client.readOnly,
-    noexec: fuse.noExec,
-    allowOther: fuse.allowOther,
-    // The kernel's dentry cache knows no users: without its own check a user whom the server would stop at a
-    // directory reaches what another has looked up below it.
-    defaultPermissions: fuse.defaultPermissions || fuse.allowOther,
+    operations: fileSystem.operations,
+    log,
+    dump: dumpFuse,
   });
+  const { mount } = served;
   try {
-    const session = new FuseSession(mount.fd, fileSystem.operations, {
-      log: (line) => log.error(line),
-      debug: dumpFuse,
-    });
-    await interruptible(session.ready, stop);
+    await interruptible(served.ready, stop);
     // The proof that programs will be answered. From libuv's thread: this one is needed to answer it.
     await interruptible(stat(mount.mountpoint), stop);
-    return { mount, session };
+    return served;
   } catch (error) {
     await mount.unmount({ lazy: true }).catch(() => {});
     await mount.abort();
@@ -226,10 +222,10 @@ async function mountAndAnswer(
 }
 
 /** Unmounts; programs that still use the mount get a moment to finish, and then errors. */
-async function takeAway(mount: KernelMount, session: FuseSession, log: Logger): Promise<SessionEnd> {
+async function takeAway({ mount, closed }: ServedMount, log: Logger): Promise<SessionEnd> {
   try {
     await mount.unmount();
-    return await session.closed;
+    return await closed;
   } catch {
     log.warn(
       `${mount.mountpoint} is in use: detached. The programs that use it have ${BUSY_GRACE_MS / 1000} seconds ` +
@@ -246,7 +242,7 @@ async function takeAway(mount: KernelMount, session: FuseSession, log: Logger): 
     timer = setTimeout(() => resolve('unmounted'), BUSY_GRACE_MS);
   });
   try {
-    return await Promise.race([session.closed, graceOver]);
+    return await Promise.race([closed, graceOver]);
   } finally {
     clearTimeout(timer);
   }

@@ -10,6 +10,7 @@ export {
   type MountMethod,
   type MountOptions,
   mountKernel,
+  preparedMountpoint,
   type UnmountOptions,
   unmountKernel,
 } from './mount.js';

@@ -72,8 +72,7 @@ export interface KernelMount {
  */
 export async function mountKernel(options: MountOptions): Promise<KernelMount> {
   checkOptions(options);
-  const mountpoint = await resolveMountpoint(options.mountpoint);
-  await prepareMountpoint(mountpoint, options.source);
+  const mountpoint = await preparedMountpoint(options.mountpoint, options.source);
   const wanted = options.method ?? 'auto';
   const method =
     wanted === 'auto' ? (mayMount() || process.geteuid?.() === 0 ? 'direct' : 'fusermount') : wanted;
@@ -94,6 +93,16 @@ export async function mountKernel(options: MountOptions): Promise<KernelMount> {
     abort: () => abortMount(mountpoint, method, entry.minor),
     setReadAhead: (kibibytes) => setReadAhead(entry.major, entry.minor, kibibytes),
   };
+}
+
+/**
+ * Without symbolic links, and ready to be mounted on: an existing directory, cleared of a dead mount of ours.
+ * @throws MountError with what is wrong and what to do.
+ */
+export async function preparedMountpoint(path: string, source: string): Promise<string> {
+  const mountpoint = await resolveMountpoint(path);
+  await prepareMountpoint(mountpoint, source);
+  return mountpoint;
 }
 
 /**

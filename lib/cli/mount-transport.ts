@@ -1,0 +1,103 @@
+/** The two ways to the kernel, made to look alike: our own FUSE protocol, or libfuse by the package fuse-native. */
+import { FuseSession, type KernelMount, mountKernel, type SessionEnd } from '../fuse/index.js';
+import type { FuseOperations } from '../fuse/operations.js';
+import type { Logger } from '../vfs/config.js';
+import type { FuseMountOptions, MountRequest } from './mount-options.js';
+import { nearestName } from './nearest-name.js';
+import { UserError } from './user-error.js';
+
+/** The first is the default. */
+export const TRANSPORTS = ['kernel', 'fuse-native'] as const;
+export type Transport = (typeof TRANSPORTS)[number];
+
+export interface TransportOptions {
+  readonly request: MountRequest;
+  readonly mountpoint: string;
+  readonly operations: FuseOperations;
+  readonly log: Logger;
+  /** Gets a line for every request and reply. */
+  readonly dump: ((line: string) => void) | undefined;
+}
+
+/** A mount that is served, whichever way. */
+export interface ServedMount {
+  readonly mount: Pick<KernelMount, 'mountpoint' | 'major' | 'minor' | 'unmount' | 'abort' | 'setReadAhead'>;
+  /** Resolves when the kernel's first request has been answered. */
+  readonly ready: Promise<unknown>;
+  /** Resolves when it is over. Never rejects. */
+  readonly closed: Promise<SessionEnd>;
+  counters(): object;
+}
+
+/** @throws UserError for a transport that there is not. */
+export function parseTransport(name: string | undefined): Transport {
+  if (name === undefined) return TRANSPORTS[0];
+  const transport = TRANSPORTS.find((known) => known === name);
+  if (transport !== undefined) return transport;
+  const nearest = nearestName(name, TRANSPORTS);
+  throw new UserError(`--transport=${name} is not one of ${TRANSPORTS.join(', ')}.`, {
+    remedy: nearest === undefined ? 'Leave --transport out.' : `Did you mean --transport=${nearest}?`,
+  });
+}
+
+/** @throws UserError for what the transport cannot do safely. */
+export function checkTransport(transport: Transport, fuse: FuseMountOptions): void {
+  if (transport === 'fuse-native' && fuse.allowOther)
+    throw new UserError(
+      'allow_other is not possible with --transport fuse-native: it does not tell users apart, so everybody would ' +
+        'act as the user who mounts.',
+      { remedy: 'Use --transport kernel, or leave allow_other out.' },
+    );
+}
+
+/** Mounts. @throws MountError */
+export async function mountOver(transport: Transport, options: TransportOptions): Promise<ServedMount> {
+  return transport === 'kernel' ? overKernel(options) : overFuseNative(options);
+}
+
+async function overKernel(options: TransportOptions): Promise<ServedMount> {
+  const { request, mountpoint, operations, log, dump } = options;
+  const { client, fuse } = request;
+  const mount = await mountKernel({
+    mountpoint,
+    source: request.source,
+    readOnly: client.readOnly,
+    noexec: fuse.noExec,
+    allowOther: fuse.allowOther,
+    // The kernel's dentry cache knows no users: without its own check a user whom the server would stop at a
+    // directory reaches what another has looked up below it.
+    defaultPermissions: fuse.defaultPermissions || fuse.allowOther,
+  });
+  try {
+    const session = new FuseSession(mount.fd, operations, { log: (line) => log.error(line), debug: dump });
+    return { mount, ready: session.ready, closed: session.closed, counters: () => session.counters };
+  } catch (error) {
+    await mount.unmount({ lazy: true }).catch(() => {});
+    await mount.abort();
+    throw error;
+  }
+}
+
+async function overFuseNative(options: TransportOptions): Promise<ServedMount> {
+  const { request, mountpoint, operations, log, dump } = options;
+  const { client, fuse } = request;
+  // Only on demand: the package is optional.
+  const { mountFuseNative } = await import('../fuse-native/index.js');
+  const native = await mountFuseNative({
+    mountpoint,
+    source: request.source,
+    readOnly: client.readOnly,
+    noexec: fuse.noExec,
+    defaultPermissions: fuse.defaultPermissions,
+    directIo: !client.attributeCache,
+    operations,
+    log: (line) => log.warn(line),
+    debug: dump,
+  });
+  log.warn(
+    'fuse-native: a request to set only one of the two times of a file (tar x, touch -m) is ignored by libfuse 2.9 ' +
+      'without an error; see README for its other limits.',
+  );
+  const { mount, closed } = native;
+  return { mount, ready: Promise.resolve(), closed, counters: () => native.counters };
+}

@@ -1,0 +1,284 @@
+/**
+ * A mount through libfuse 2.9: makes it, and finds out when it is over, of which neither libfuse nor fuse-native
+ * tells.
+ */
+import { closeSync, constants, openSync, readdirSync, readlinkSync } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { escapeOption } from '../fuse/fusermount.js';
+import {
+  abortConnection,
+  FILE_SYSTEM_TYPE,
+  type FuseNotifier,
+  type FuseOperations,
+  type KernelMount,
+  MountError,
+  type MountOptions,
+  mountAt,
+  preparedMountpoint,
+  type RequestContext,
+  readMountinfo,
+  type SessionCounters,
+  type SessionEnd,
+  setReadAhead,
+  unmountKernel,
+} from '../fuse/index.js';
+import { deviceError, mountCallError } from '../fuse/mount-error.js';
+import { loadBinding, type NativeBinding } from './binding.js';
+import { Driver } from './driver.js';
+import { FileOperations } from './file-operations.js';
+import { InodeNumbers } from './inode-numbers.js';
+import { chooseCodec, type NameCodec, UTF8_ONLY } from './names.js';
+import { Nodes } from './nodes.js';
+import { OpenFiles } from './open-files.js';
+import { PathOperations } from './path-operations.js';
+
+export interface NativeMountOptions
+  extends Pick<MountOptions, 'mountpoint' | 'source' | 'readOnly' | 'noexec' | 'defaultPermissions'> {
+  readonly operations: FuseOperations;
+  /** Keep the kernel's page cache out of it: each read is a request, and no file can be mapped shared. */
+  readonly directIo?: boolean | undefined;
+  /** Receives one line per event that the operator should know of. */
+  readonly log: (line: string) => void;
+  /** Receives one line per callback. */
+  readonly debug?: ((line: string) => void) | undefined;
+}
+
+export interface NativeMount {
+  readonly mount: Omit<KernelMount, 'fd'>;
+  /** Resolves when nobody uses the mount any more. Never rejects. */
+  readonly closed: Promise<SessionEnd>;
+  readonly counters: SessionCounters;
+}
+
+/** The addon copies mount point and options into buffers of 1024 bytes, and cuts off what is longer. */
+const MAX_ARGUMENT_BYTES = 1023;
+const END_POLL_MS = 100;
+const LIBFUSE_MAX_WRITE = 128 * 1024;
+
+/** What libfuse and its threads refer to for as long as the process lives, mounted or not. */
+const nativeMemory: Buffer[] = [];
+
+/** libfuse could invalidate what the kernel caches, but fuse-native does not let us. */
+const noNotifier: FuseNotifier = {
+  invalidateAttributes() {},
+  invalidatePages: () => Promise.resolve(),
+  invalidateEntry: () => Promise.resolve(),
+};
+
+/**
+ * Mounts, and serves from then on.
+ * @throws MountError with what is wrong and what to do.
+ */
+export async function mountFuseNative(options: NativeMountOptions): Promise<NativeMount> {
+  const binding = loadBinding();
+  const mountpoint = await preparedMountpoint(options.mountpoint, options.source);
+  await checkAccess();
+  const codec = chooseCodec();
+  if (codec === UTF8_ONLY)
+    options.log(
+      'the C library converts no ISO-8859-1: names that are not UTF-8 are neither shown nor accepted',
+    );
+  const argument = optionList(options, codec);
+  for (const [what, value] of [
+    ['the mount point', mountpoint],
+    ['the source', argument],
+  ] as const)
+    if (Buffer.byteLength(value) > MAX_ARGUMENT_BYTES)
+      throw new MountError('bad-option', `${what} is too long for fuse-native`, 'use --transport kernel');
+
+  const serving = serve(options, binding, codec);
+  // Protocol 7.19 is libfuse 2.9's, and no flag matters to the file system.
+  options.operations.init?.(
+    { protocolMinor: 19, maxWrite: LIBFUSE_MAX_WRITE, maxReadahead: LIBFUSE_MAX_WRITE, flags: 0n },
+    noNotifier,
+  );
+  const fd = startServing(binding, serving, mountpoint, argument);
+  await serving.ready;
+  const entry = mountAt(await readMountinfo(), mountpoint);
+  if (entry?.type !== FILE_SYSTEM_TYPE)
+    throw new MountError('failed', `something else was mounted on ${mountpoint} at the same time`);
+  const { major, minor } = entry;
+  const method = process.geteuid?.() === 0 ? 'direct' : 'fusermount';
+  return {
+    mount: {
+      mountpoint,
+      method,
+      major,
+      minor,
+      unmount: (unmountOptions) => unmountKernel(mountpoint, { ...unmountOptions, method }),
+      abort: () => abortConnection(minor),
+      setReadAhead: (kibibytes) => setReadAhead(major, minor, kibibytes),
+    },
+    closed: ended(fd, mountpoint, minor, options).then((end) => {
+      binding.fuse_native_unmount(mountpoint, serving.thread);
+      return end;
+    }),
+    get counters() {
+      return serving.driver.counters;
+    },
+  };
+}
+
+interface Serving {
+  readonly driver: Driver;
+  /** struct fuse_thread_t. */
+  readonly thread: Buffer;
+  readonly ready: Promise<void>;
+}
+
+function serve(options: NativeMountOptions, binding: NativeBinding, codec: NameCodec): Serving {
+  const { operations, log, debug } = options;
+  const files = new OpenFiles();
+  const shared = {
+    operations,
+    ctx: mounter(),
+    nodes: new Nodes(operations, codec, files, log),
+    files,
+    codec,
+    inodeNumbers: new InodeNumbers(),
+    warn: log,
+  };
+  const paths = new PathOperations(shared);
+  let onInit: () => void = () => {};
+  const ready = new Promise<void>((resolve) => {
+    onInit = resolve;
+  });
+  const driver = new Driver({ binding, paths, files: new FileOperations(shared, paths), onInit, log, debug });
+  return { driver, thread: Buffer.alloc(binding.sizeof_fuse_thread_t), ready };
+}
+
+/** fuse-native does not say who asks: everybody whom the kernel lets in acts as the process that mounted. */
+function mounter(): RequestContext {
+  return {
+    uid: process.geteuid?.() ?? 0,
+    gid: process.getegid?.() ?? 0,
+    // For the sake of its supplementary groups.
+    pid: process.pid,
+    cancelled: false,
+    onCancel() {},
+  };
+}
+
+/** What libfuse's own messages do not explain. It runs "fusermount", never "fusermount3". */
+async function checkAccess(): Promise<void> {
+  if (process.geteuid?.() === 0) {
+    try {
+      closeSync(openSync('/dev/fuse', constants.O_RDWR));
+    } catch (error) {
+      throw deviceError((error as NodeJS.ErrnoException).code);
+    }
+    return;
+  }
+  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+    if (folder === '') continue;
+    const found = await access(join(folder, 'fusermount'), constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (found) return;
+  }
+  throw new MountError(
+    'no-fusermount',
+    'libfuse needs the program fusermount to mount for an ordinary user, and it is not in PATH',
+    'install the package fuse3 (where it brings only fusermount3, link fusermount to it), or use --transport kernel',
+  );
+}
+
+/**
+ * libfuse's options. Nothing that it caches by itself may outlive a request, or close-to-open would not hold. No
+ * hard_remove: with it libfuse loses the path of a removed file, and fails every read and write of it with ENOENT.
+ */
+function optionList(options: NativeMountOptions, codec: NameCodec): string {
+  const list = [
+    options.readOnly === true ? 'ro' : 'rw',
+    'attr_timeout=0',
+    'entry_timeout=0',
+    'negative_timeout=0',
+    'ac_attr_timeout=0',
+    'big_writes',
+    'use_ino',
+    'nonempty',
+    'subtype=nfs-fuse',
+    ...codec.options,
+  ];
+  if (options.noexec === true) list.push('noexec');
+  if (options.defaultPermissions === true) list.push('default_permissions');
+  if (options.directIo === true) list.push('direct_io');
+  list.push(`fsname=${escapeOption(options.source)}`);
+  return `-o${list.join(',')}`;
+}
+
+/** Mounts; answers libfuse's descriptor of /dev/fuse. */
+function startServing(
+  binding: NativeBinding,
+  serving: Serving,
+  mountpoint: string,
+  argument: string,
+): number {
+  const { driver, thread } = serving;
+  const before = new Set(fuseDescriptors());
+  const allocate = (size: number): Buffer => {
+    const memory = Buffer.alloc(size);
+    nativeMemory.push(memory);
+    return memory;
+  };
+  nativeMemory.push(thread);
+  const { handlers, implemented } = driver;
+  try {
+    binding.fuse_native_mount(mountpoint, argument, thread, driver, allocate, handlers, implemented);
+  } catch (error) {
+    if (process.geteuid?.() === 0) throw mountCallError('EPERM', mountpoint);
+    throw new MountError(
+      'failed',
+      `libfuse could not mount on ${mountpoint}`,
+      'its message is on standard error (run with -f)',
+      { cause: error },
+    );
+  }
+  const fd = fuseDescriptors().find((descriptor) => !before.has(descriptor));
+  if (fd === undefined) throw new MountError('failed', 'libfuse mounted, but has no descriptor of /dev/fuse');
+  return fd;
+}
+
+function fuseDescriptors(): number[] {
+  return readdirSync('/proc/self/fd').map(Number).filter(isFuseDevice);
+}
+
+function isFuseDevice(fd: number): boolean {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`) === '/dev/fuse';
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * libfuse closes its descriptor when the kernel has ended the connection and every callback is answered. What is
+ * still mounted then was aborted.
+ */
+function ended(
+  fd: number,
+  mountpoint: string,
+  minor: number,
+  { operations, log }: NativeMountOptions,
+): Promise<SessionEnd> {
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {
+      if (isFuseDevice(fd)) return;
+      clearInterval(timer);
+      void stillMounted(mountpoint, minor).then((mounted) => {
+        try {
+          operations.destroy?.();
+        } catch (error) {
+          log(`fuse-native: ending the file system failed: ${String(error)}`);
+        }
+        resolve(mounted ? 'aborted' : 'unmounted');
+      });
+    }, END_POLL_MS);
+  });
+}
+
+async function stillMounted(mountpoint: string, minor: number): Promise<boolean> {
+  return mountAt(await readMountinfo(), mountpoint)?.minor === minor;
+}

@@ -1,0 +1,82 @@
+/**
+ * The files that libfuse has open: by the number it knows them by, and by their path, which libfuse takes for the
+ * file itself.
+ */
+import { Errno, FuseError } from '../fuse/errno.js';
+import type { NodeId } from '../fuse/operations.js';
+import type { Resolved } from './nodes.js';
+
+/** libfuse keeps our numbers in a signed 32-bit field, and takes 0 for "none". */
+const MAX_NUMBER = 2 ** 31 - 1;
+
+export interface OpenFile {
+  readonly number: number;
+  readonly node: Resolved;
+  /** The file system's own handle. */
+  readonly fh: number;
+  readonly flags: number;
+  /** Where libfuse believes it to be; follows renames. */
+  path: string;
+}
+
+export class OpenFiles {
+  readonly #byNumber = new Map<number, OpenFile>();
+  readonly #byPath = new Map<string, Set<OpenFile>>();
+  #next = 1;
+
+  get size(): number {
+    return this.#byNumber.size;
+  }
+
+  /** `node` is forgotten when the file is closed. */
+  add(path: string, node: Resolved, fh: number, flags: number): OpenFile {
+    let number = this.#next;
+    while (this.#byNumber.has(number)) number = number === MAX_NUMBER ? 1 : number + 1;
+    this.#next = number === MAX_NUMBER ? 1 : number + 1;
+    const file: OpenFile = { number, node, fh, flags, path };
+    this.#byNumber.set(number, file);
+    this.#list(file);
+    return file;
+  }
+
+  /** @throws FuseError EBADF */
+  get(number: number): OpenFile {
+    const file = this.#byNumber.get(number);
+    if (file === undefined) throw new FuseError(Errno.EBADF, `no open file ${number}`);
+    return file;
+  }
+
+  remove(file: OpenFile): void {
+    this.#byNumber.delete(file.number);
+    this.#unlist(file);
+  }
+
+  /** The node that is open under a path. All that are open under one path are the same one: see Nodes.resolve. */
+  nodeAt(path: string): NodeId | undefined {
+    const [file] = this.#byPath.get(path) ?? [];
+    return file?.node.nodeid;
+  }
+
+  /** What is open at or below `from` is at or below `to` now. */
+  renamed(from: string, to: string): void {
+    const below = `${from}/`;
+    for (const file of this.#byNumber.values()) {
+      if (file.path !== from && !file.path.startsWith(below)) continue;
+      this.#unlist(file);
+      file.path = to + file.path.slice(from.length);
+      this.#list(file);
+    }
+  }
+
+  #list(file: OpenFile): void {
+    const files = this.#byPath.get(file.path);
+    if (files === undefined) this.#byPath.set(file.path, new Set([file]));
+    else files.add(file);
+  }
+
+  #unlist(file: OpenFile): void {
+    const files = this.#byPath.get(file.path);
+    files?.delete(file);
+    if (files?.size === 0) this.#byPath.delete(file.path);
+  }
+}
