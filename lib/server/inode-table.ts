@@ -233,7 +233,9 @@ export class InodeTable {
   pin(inode: Inode): { descriptor: number; stat: FileStat } {
     if (inode.isDirectory) {
       const stat = this.stat(inode);
-      return { descriptor: check(openAt(this.openDirectory(inode), cString('.'), O_PATH)), stat };
+      // Not by ".", which asks for x permission: the owner may chmod a directory that has none.
+      const self = cString(`/proc/self/fd/${this.openDirectory(inode)}`);
+      return { descriptor: check(openAt(AT_FDCWD, self, O_PATH)), stat };
     }
     const { directory, name } = this.locate(inode);
     const descriptor = openAt(directory, name, O_PATH | O_NOFOLLOW);
