@@ -15,7 +15,7 @@ const BOTTOM = 40;
 const COLOURS = ['#d9730d', '#2f9e6e', '#a45fc4', '#c2405a', '#8a7a2f', '#3f8fa8'];
 
 const STYLE = `
-    text { font: 13px system-ui, sans-serif; fill: #57606a; }
+    text { font: 13px system-ui, sans-serif; fill: #6e7781; }
     .axis { stroke: #8b949e; stroke-opacity: .35; }
     .one { stroke: #8b949e; stroke-width: 1.5; }
     .ours { fill: #2f7fd6; stroke: #2f7fd6; }
