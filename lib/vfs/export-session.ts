@@ -2,6 +2,7 @@
  * The connection with one export: finds the ports, asks mountd for the root (MNT), learns the sizes (FSINFO,
  * PATHCONF), and asks mountd again when the root's handle has become stale. Says good-bye with UMNT.
  */
+import { randomInt } from 'node:crypto';
 import { hostname } from 'node:os';
 import { MOUNT_PROGRAM, Mount3Client } from '../mount3/index.js';
 import {
@@ -70,7 +71,7 @@ export class ExportSession implements RootFinder {
   readonly rootHandle: FileHandle;
   readonly rootAttributes: Fattr3;
   /** Tells the node ids of this mount from those of an earlier one, for handles that a re-export gave out. */
-  readonly generation = Math.floor(Date.now() / 1000) & 0x7fff_ffff;
+  readonly generation = randomInt(1, 2 ** 31);
   readonly #config: ClientConfig;
   readonly #dependencies: SessionDependencies;
   readonly #clock: Clock;

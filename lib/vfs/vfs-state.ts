@@ -221,7 +221,8 @@ export class VfsState {
     this.inodes.hold(inode);
     return {
       nodeid: inode.nodeid,
-      generation: this.#generation,
+      // The kernel made the root's inode itself, with generation 0: told another one, it gives the root up as stale.
+      generation: inode.isRoot ? 0 : this.#generation,
       entryValidMs,
       ...this.attributesReply(inode, attributes),
     };

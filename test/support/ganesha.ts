@@ -14,6 +14,8 @@ export interface GaneshaOptions {
   readonly access?: 'RW' | 'RO';
   /** Refuse clients whose source port is not below 1024. */
   readonly privilegedPort?: boolean;
+  /** What to export; a new, empty folder by default. */
+  readonly directory?: string;
   /** FSINFO's rtmax, wtmax, rtpref and wtpref. */
   readonly maxIo?: number;
 }
@@ -34,8 +36,8 @@ export class Ganesha {
     private readonly exported: ScratchFolder,
     private readonly own: ScratchFolder,
   ) {
-    this.directory = join(exported.path, 'export');
-    mkdirSync(this.directory);
+    this.directory = options.directory ?? join(exported.path, 'export');
+    if (options.directory === undefined) mkdirSync(this.directory);
   }
 
   /** Starts a server with an empty export. */
