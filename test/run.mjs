@@ -30,7 +30,7 @@ function runTap(files, jobs, timeoutSeconds) {
   const folder = mkdtempSync(join(tmpdir(), 'nfs-fuse-tap-'));
   try {
     const report = join(folder, 'report.tap');
-    const args = [`--jobs=${jobs}`, `--timeout=${timeoutSeconds}`, `--output-file=${report}`, '--color=0'];
+    const args = [`--jobs=${jobs}`, `--timeout=${timeoutSeconds}`, `--output-file=${report}`, '--no-color'];
     const reporter = process.stdout.isTTY ? 'base' : 'min';
     const tap = join(root, 'node_modules/.bin/tap');
     const { status, error } = spawnSync(tap, [...args, `--reporter=${reporter}`, ...files], {
