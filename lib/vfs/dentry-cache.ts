@@ -5,6 +5,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { Inode } from './inode.js';
+import type { KnownNames } from './known-names.js';
 
 export interface Dentry {
   /** Undefined: the name does not exist. */
@@ -30,9 +31,12 @@ function breakCircle(inode: Inode, parent: Inode): void {
 /** Names here are strings of one character per byte. */
 export class DentryCache {
   readonly #dentries: LRUCache<string, Dentry>;
+  readonly #known: KnownNames | undefined;
 
-  constructor(max = DEFAULT_MAX_DENTRIES) {
+  /** `known` is kept in step with every name that is set or deleted here. */
+  constructor(known?: KnownNames, max = DEFAULT_MAX_DENTRIES) {
     this.#dentries = new LRUCache({ max });
+    this.#known = known;
   }
 
   get size(): number {
@@ -65,9 +69,13 @@ export class DentryCache {
       inode.parentEpoch = parent.epoch;
     }
     this.#dentries.set(keyOf(parent, name), { inode, generation });
+    if (inode === undefined) this.#known?.isGone(parent, name, generation);
+    else this.#known?.mayExist(parent, name);
   }
 
+  /** What the name stands for is not known any more. */
   delete(parent: Inode, name: string): void {
     this.#dentries.delete(keyOf(parent, name));
+    this.#known?.mayExist(parent, name);
   }
 }

@@ -13,6 +13,8 @@ export class Extent {
   verifier: string | undefined = undefined;
   /** How often a server's restart made it necessary to write it again. */
   rewrites = 0;
+  /** False for a part: its bytes lie in a buffer that it shares with others. */
+  whole = true;
 
   constructor(offset: number, credential: UserCredential, data: Buffer, length: number, sequence: number) {
     this.offset = offset;
@@ -44,6 +46,7 @@ export class Extent {
     const part = new Extent(from, this.credential, data, to - from, this.sequence);
     part.verifier = this.verifier;
     part.rewrites = this.rewrites;
+    part.whole = false;
     return part;
   }
 

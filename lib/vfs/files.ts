@@ -137,8 +137,14 @@ export class Files {
     }
     if (file.readAhead === undefined) throw new FuseError(Errno.EBADF, 'not open for reading');
     const unstable = inode.writer?.unstableWithin(offset, offset + size);
-    const read = await file.readAhead.read(offset, size, caller);
-    return unstable === undefined ? read : overlay(read, offset, size, unstable);
+    if (unstable === undefined || unstable.length === 0) return file.readAhead.read(offset, size, caller);
+    const { writeBuffers } = this.#vfs;
+    writeBuffers.beginReading();
+    try {
+      return overlay(await file.readAhead.read(offset, size, caller), offset, size, unstable);
+    } finally {
+      writeBuffers.endReading();
+    }
   }
 
   /**

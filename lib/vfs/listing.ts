@@ -183,6 +183,10 @@ export class Listing {
     this.#verifier = result.cookieVerifier;
     this.#count = Math.max(this.#count, this.#vfs.limits.dtsize);
     this.complete = result.eof;
+    const inode = this.#inode;
+    if (result.eof && this.generation === inode.generation && this.changes === inode.contentChanges) {
+      this.#vfs.knownNames.learn(inode, new Set(this.entries.map(({ name }) => name.toString('latin1'))));
+    }
   }
 
   #add(entry: DirectoryEntryPlus): void {

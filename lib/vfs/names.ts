@@ -28,6 +28,7 @@ import type { CallStart } from './attribute-cache.js';
 import type { Caller } from './caller.js';
 import { isStale, statusError } from './errors.js';
 import type { Inode } from './inode.js';
+import { LookupStorms } from './lookup-storms.js';
 import type { Operand } from './redrive.js';
 import { Replay } from './replay.js';
 import type { VfsState } from './vfs-state.js';
@@ -41,9 +42,11 @@ export interface Made {
 
 export class Names {
   readonly #vfs: VfsState;
+  readonly #storms: LookupStorms;
 
   constructor(vfs: VfsState) {
     this.#vfs = vfs;
+    this.#storms = new LookupStorms(vfs);
   }
 
   async lookup(parent: Inode, name: Buffer, caller: Caller): Promise<EntryReply | NegativeEntryReply> {
@@ -54,6 +57,7 @@ export class Names {
     if (cached !== undefined) return cached;
 
     const generation = parent.generation;
+    this.#storms.note(parent, caller);
     const found = await this.find(parent, name, key, caller);
     if (found === undefined) {
       return { nodeid: 0, entryValidMs: vfs.entryValidity(parent, generation, false) };
@@ -126,7 +130,12 @@ export class Names {
     const vfs = this.#vfs;
     const { lookupCache } = vfs.config;
     const dentry = lookupCache === 'none' ? undefined : vfs.dentries.get(parent, key);
-    if (dentry === undefined || !vfs.attributes.isFresh(parent)) {
+    const fresh = vfs.attributes.isFresh(parent);
+    if (dentry === undefined && fresh && lookupCache === 'all' && vfs.knownNames.isAbsent(parent, key)) {
+      vfs.counters.negativeDentries.hits++;
+      return { nodeid: 0, entryValidMs: vfs.entryValidity(parent, parent.generation, false) };
+    }
+    if (dentry === undefined || !fresh) {
       vfs.counters.dentries.misses++;
       return undefined;
     }
@@ -301,15 +310,24 @@ export class Names {
     return wcc.after ?? this.#vfs.fetchAttributes(inode, caller, operand);
   }
 
-  mkdir(parent: Inode, name: Buffer, mode: number, caller: Caller): Promise<Made> {
-    return this.#make(
+  async mkdir(parent: Inode, name: Buffer, mode: number, caller: Caller): Promise<Made> {
+    const { nfs, knownNames } = this.#vfs;
+    let told = false;
+    const made = await this.#make(
       parent,
       name.toString('latin1'),
       caller,
-      (directory, onRetransmit) =>
-        this.#vfs.nfs.call(MKDIR, { where: { directory, name }, attributes: { mode } }, caller, onRetransmit),
+      async (directory, onRetransmit) => {
+        const args = { where: { directory, name }, attributes: { mode } };
+        const result = await nfs.call(MKDIR, args, caller, onRetransmit);
+        told = result.status === Status.OK && result.object !== undefined && result.attributes !== undefined;
+        return result;
+      },
       ({ inode }) => inode.isDirectory,
     );
+    // The attributes are those of its making: whatever somebody puts into it moves them.
+    if (told) knownNames.learn(made.inode, new Set());
+    return made;
   }
 
   symlink(parent: Inode, name: Buffer, target: Buffer, caller: Caller): Promise<Made> {

@@ -4,6 +4,7 @@ import { type Fattr3, type FileHandle, GETATTR, Status } from '../nfs3/index.js'
 import type { Clock } from '../rpc/clock.js';
 import { AccessCache } from './access-cache.js';
 import { AttributeCache, type CallStart } from './attribute-cache.js';
+import { BufferPool } from './buffer-pool.js';
 import type { ByteBudget } from './byte-budget.js';
 import type { Caller } from './caller.js';
 import type { ClientConfig, Logger } from './config.js';
@@ -12,6 +13,7 @@ import { DentryCache } from './dentry-cache.js';
 import { type AttributeView, toFuseAttributes } from './fuse-attributes.js';
 import type { Inode } from './inode.js';
 import type { InodeTable } from './inode-table.js';
+import { KnownNames } from './known-names.js';
 import type { NfsClient } from './nfs-client.js';
 import { type Operand, Redriver, type RootFinder } from './redrive.js';
 import type { FileWriter } from './write-behind.js';
@@ -39,6 +41,9 @@ export interface VfsParts {
   readonly writeBudget: ByteBudget;
 }
 
+/** Buffers kept for the next writes: what a stream has between two COMMITs. */
+const WRITE_BUFFERS = 48;
+
 /** No notices to send before the connection is up. */
 const SILENT: FuseNotifier = {
   invalidateAttributes: () => {},
@@ -56,8 +61,11 @@ export class VfsState {
   readonly counters: VfsCounters;
   readonly readBudget: ByteBudget;
   readonly writeBudget: ByteBudget;
+  /** Of wsize, for data on its way out. */
+  readonly writeBuffers: BufferPool;
   readonly attributes: AttributeCache;
-  readonly dentries = new DentryCache();
+  readonly knownNames: KnownNames;
+  readonly dentries: DentryCache;
   readonly access = new AccessCache();
   readonly redriver: Redriver;
   /** Files whose writes hold memory. */
@@ -80,6 +88,9 @@ export class VfsState {
     this.counters = parts.counters;
     this.readBudget = parts.readBudget;
     this.writeBudget = parts.writeBudget;
+    this.knownNames = new KnownNames(parts.config.acDirMinMs, () => parts.clock.now());
+    this.dentries = new DentryCache(this.knownNames);
+    this.writeBuffers = new BufferPool(parts.limits.wsize, WRITE_BUFFERS);
     this.writeBudget.onShortage = () => {
       for (const writer of this.writers) writer.relieve();
     };

@@ -161,7 +161,7 @@ export class FileWriter {
         this.#send();
         const room = Math.min(data.length - from, wsize);
         const size = room > FIRST_BUFFER / 2 ? Math.max(room, Math.min(wsize, room * 2)) : FIRST_BUFFER;
-        const buffer = Buffer.allocUnsafeSlow(Math.min(size, wsize));
+        const buffer = size >= wsize ? this.#vfs.writeBuffers.take() : Buffer.allocUnsafeSlow(size);
         this.#gathering = new Extent(at, credential, buffer, 0, ++this.#sequence);
       }
       from += this.#append(at, data.subarray(from));
@@ -187,9 +187,9 @@ export class FileWriter {
     const at = offset - extent.offset;
     const count = Math.min(data.length, this.#vfs.limits.wsize - at);
     if (at + count > extent.data.length) {
-      const grown = Buffer.allocUnsafeSlow(
-        Math.min(this.#vfs.limits.wsize, Math.max(at + count, extent.data.length * 4)),
-      );
+      const size = Math.max(at + count, extent.data.length * 4);
+      const { writeBuffers } = this.#vfs;
+      const grown = size >= writeBuffers.size ? writeBuffers.take() : Buffer.allocUnsafeSlow(size);
       extent.data.copy(grown, 0, 0, extent.length);
       extent.data = grown;
     }
@@ -230,7 +230,9 @@ export class FileWriter {
   }
 
   #settled(): void {
-    if (this.clean) this.#vfs.writers.delete(this);
+    if (!this.clean) return;
+    this.#vfs.writers.delete(this);
+    if (this.#vfs.writers.size === 0) this.#vfs.writeBuffers.trim();
   }
 
   /** Writes one extent in full and settles what becomes of its data. Never rejects. */
@@ -252,6 +254,7 @@ export class FileWriter {
       this.#careful = false;
       if (committed === Stable.FILE_SYNC) {
         this.#vfs.writeBudget.give(extent.length);
+        this.#recycle(extent);
       } else {
         extent.verifier = verifier;
         this.#retain(extent);
@@ -264,6 +267,11 @@ export class FileWriter {
       if (next === undefined) this.#slots++;
       else next();
     }
+  }
+
+  /** Its data is stable, and the WRITE that carried it was answered: nobody needs the buffer any more. */
+  #recycle(extent: Extent): void {
+    if (extent.whole) this.#vfs.writeBuffers.give(extent.data);
   }
 
   #retain(extent: Extent): void {
@@ -408,8 +416,12 @@ export class FileWriter {
       const lost: Extent[] = [];
       let stable = 0;
       for (const extent of this.#covered) {
-        if (extent.verifier === verifier) stable += extent.length;
-        else lost.push(extent);
+        if (extent.verifier !== verifier) {
+          lost.push(extent);
+          continue;
+        }
+        stable += extent.length;
+        this.#recycle(extent);
       }
       this.#covered = [];
       writeBudget.give(stable);

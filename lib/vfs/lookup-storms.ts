@@ -1,0 +1,57 @@
+/**
+ * Many LOOKUPs in one directory, one after the other: a program that walks its names. Then one READDIRPLUS
+ * brings what each further LOOKUP would ask for (Linux nfs_advise_use_readdirplus has the same aim).
+ */
+import { LRUCache } from 'lru-cache';
+import type { NodeId } from '../fuse/operations.js';
+import type { Caller } from './caller.js';
+import type { Inode } from './inode.js';
+import { Listing } from './listing.js';
+import type { VfsState } from './vfs-state.js';
+
+/** So many LOOKUPs of a directory as it is are a storm. */
+const STORM = 24;
+/** A directory that looks larger than this in bytes, or lists more names, is not read for a few of its names. */
+const MAX_DIRECTORY_BYTES = 1024n * 1024n;
+const MAX_ENTRIES = 8_192;
+const MAX_WATCHED = 256;
+
+interface Watched {
+  readonly generation: number;
+  lookups: number;
+}
+
+export class LookupStorms {
+  readonly #vfs: VfsState;
+  readonly #watched = new LRUCache<NodeId, Watched>({ max: MAX_WATCHED });
+
+  constructor(vfs: VfsState) {
+    this.#vfs = vfs;
+  }
+
+  /** A LOOKUP in `directory` went to the server. Starts the reading when it is one too many; never rejects. */
+  note(directory: Inode, caller: Caller): void {
+    const { config, plusSupported } = this.#vfs;
+    if (config.rdirplus === 'none' || !config.attributeCache || config.lookupCache === 'none') return;
+    const known = this.#watched.get(directory.nodeid);
+    if (known === undefined || known.generation !== directory.generation) {
+      this.#watched.set(directory.nodeid, { generation: directory.generation, lookups: 1 });
+      return;
+    }
+    // Once for each state of the directory.
+    if (++known.lookups !== STORM || !plusSupported) return;
+    if ((directory.attributes?.size ?? 0n) > MAX_DIRECTORY_BYTES) return;
+    void this.#read(directory, { ...caller, cancellation: undefined });
+  }
+
+  async #read(directory: Inode, caller: Caller): Promise<void> {
+    const listing = new Listing(this.#vfs, directory);
+    try {
+      while (!listing.complete && listing.entries.length < MAX_ENTRIES) {
+        await listing.load(listing.entries.length, true, caller);
+      }
+    } catch {
+      // Who may search a directory need not be allowed to list it: then each name is looked up, as before.
+    }
+  }
+}
