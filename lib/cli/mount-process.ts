@@ -3,7 +3,6 @@
  * umount from outside, or an abort. The same in the foreground and in the background.
  */
 import { lookup } from 'node:dns/promises';
-import { stat } from 'node:fs/promises';
 import type { SessionEnd } from '../fuse/index.js';
 import type { FuseOperations } from '../fuse/operations.js';
 import type { ClientConfig, Logger } from '../vfs/config.js';
@@ -211,8 +210,6 @@ async function mountAndAnswer(
   const { mount } = served;
   try {
     await interruptible(served.ready, stop);
-    // The proof that programs will be answered. From libuv's thread: this one is needed to answer it.
-    await interruptible(stat(mount.mountpoint), stop);
     return served;
   } catch (error) {
     await mount.unmount({ lazy: true }).catch(() => {});

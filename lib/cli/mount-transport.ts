@@ -1,4 +1,5 @@
 /** The two ways to the kernel, made to look alike: our own FUSE protocol, or libfuse by the package fuse-native. */
+import { stat } from 'node:fs/promises';
 import { FuseSession, type KernelMount, mountKernel, type SessionEnd } from '../fuse/index.js';
 import type { FuseOperations } from '../fuse/operations.js';
 import type { Logger } from '../vfs/config.js';
@@ -22,7 +23,7 @@ export interface TransportOptions {
 /** A mount that is served, whichever way. */
 export interface ServedMount {
   readonly mount: Pick<KernelMount, 'mountpoint' | 'major' | 'minor' | 'unmount' | 'abort' | 'setReadAhead'>;
-  /** Resolves when the kernel's first request has been answered. */
+  /** Resolves when programs that use the mount will be answered. */
   readonly ready: Promise<unknown>;
   /** Resolves when it is over. Never rejects. */
   readonly closed: Promise<SessionEnd>;
@@ -70,7 +71,9 @@ async function overKernel(options: TransportOptions): Promise<ServedMount> {
   });
   try {
     const session = new FuseSession(mount.fd, operations, { log: (line) => log.error(line), debug: dump });
-    return { mount, ready: session.ready, closed: session.closed, counters: () => session.counters };
+    // The proof that programs will be answered. From libuv's thread: this one is needed to answer it.
+    const ready = session.ready.then(() => stat(mount.mountpoint));
+    return { mount, ready, closed: session.closed, counters: () => session.counters };
   } catch (error) {
     await mount.unmount({ lazy: true }).catch(() => {});
     await mount.abort();

@@ -17,6 +17,7 @@ import {
   mountAt,
   preparedMountpoint,
   type RequestContext,
+  ROOT_NODEID,
   readMountinfo,
   type SessionCounters,
   type SessionEnd,
@@ -94,7 +95,14 @@ export async function mountFuseNative(options: NativeMountOptions): Promise<Nati
     noNotifier,
   );
   const fd = startServing(binding, serving, mountpoint, argument);
-  await serving.ready;
+  try {
+    await serving.ready;
+    // Not through the mount: a thread of ours that waited there while this process is killed would keep it alive.
+    await options.operations.getattr(serving.ctx, ROOT_NODEID, undefined);
+  } catch (error) {
+    await unmountKernel(mountpoint, { lazy: true }).catch(() => {});
+    throw error;
+  }
   const entry = mountAt(await readMountinfo(), mountpoint);
   if (entry?.type !== FILE_SYSTEM_TYPE)
     throw new MountError('failed', `something else was mounted on ${mountpoint} at the same time`);
@@ -121,6 +129,7 @@ export async function mountFuseNative(options: NativeMountOptions): Promise<Nati
 }
 
 interface Serving {
+  readonly ctx: RequestContext;
   readonly driver: Driver;
   /** struct fuse_thread_t. */
   readonly thread: Buffer;
@@ -145,7 +154,7 @@ function serve(options: NativeMountOptions, binding: NativeBinding, codec: NameC
     onInit = resolve;
   });
   const driver = new Driver({ binding, paths, files: new FileOperations(shared, paths), onInit, log, debug });
-  return { driver, thread: Buffer.alloc(binding.sizeof_fuse_thread_t), ready };
+  return { ctx: shared.ctx, driver, thread: Buffer.alloc(binding.sizeof_fuse_thread_t), ready };
 }
 
 /** fuse-native does not say who asks: everybody whom the kernel lets in acts as the process that mounted. */
