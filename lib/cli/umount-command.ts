@@ -115,6 +115,14 @@ async function unmountAndWait(mountpoint: string, entry: MountEntry): Promise<vo
 }
 
 async function unmountByForce(mountpoint: string, entry: MountEntry): Promise<void> {
-  await abortConnection(entry.minor);
-  await detach(mountpoint, true);
+  // In a container /sys/fs/fuse is often missing: a forced unmount aborts too, and fails as busy afterwards.
+  if (!(await abortConnection(entry.minor))) await unmountKernel(mountpoint, { force: true }).catch(() => {});
+  const isThere = async () => mountAt(await readMountinfo(), mountpoint)?.id === entry.id;
+  if (!(await isThere())) return;
+  try {
+    await detach(mountpoint, true);
+  } catch (error) {
+    // The process that served it may have been faster.
+    if (await isThere()) throw error;
+  }
 }

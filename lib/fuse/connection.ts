@@ -1,4 +1,5 @@
 /** The kernel's knobs of one FUSE connection in /sys: aborting it, and how far the page cache reads ahead. */
+import { constants } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 
 /**
@@ -21,8 +22,8 @@ export async function setReadAhead(major: number, minor: number, kibibytes: numb
 
 async function put(path: string, value: string): Promise<boolean> {
   try {
-    // Never create: /sys may be an ordinary directory in a container.
-    await writeFile(path, value, { flag: 'r+' });
+    // Never create: /sys may be an ordinary directory in a container. Never read: the owner may only write.
+    await writeFile(path, value, { flag: constants.O_WRONLY });
     return true;
   } catch {
     return false;

@@ -37,6 +37,8 @@ const PAGE = 4096;
 const NAME_MAX = 255;
 /** Mounting must not hang: 10 s, twice, whatever the options say of the time afterwards (mount.nfs does the same). */
 const MOUNT_RPC = { timeo: 100, retrans: 1, recovery: 'soft', connectTimeout: 10_000 } as const;
+/** Nobody waits long for a good-bye: 2 s. */
+const UMNT_RPC = { timeo: 20, retrans: 0, connectTimeout: 2_000 } as const;
 /** After mountd refused, it is left alone for so long. */
 const REFUSED_PAUSE_MS = 1_000;
 /** Over UDP a message has to fit one datagram, and IP fragments are best few. */
@@ -169,7 +171,7 @@ export class ExportSession implements RootFinder {
         this.#config,
         this.#dependencies,
         (mountd) => mountd.unmount(this.#config.exportPath),
-        2_000,
+        UMNT_RPC,
       );
     } catch {
       // RFC 1813 5.2.3: the list that UMNT updates is for information only.
@@ -188,11 +190,12 @@ async function askMountd<Answer>(
   config: ClientConfig,
   dependencies: SessionDependencies,
   ask: (mountd: Mount3Client) => Promise<Answer>,
-  connectTimeout: number = MOUNT_RPC.connectTimeout,
+  times?: Partial<RpcClientOptions>,
 ): Promise<Answer> {
   const host = config.mountHost ?? config.host;
   const port =
-    config.mountPort ?? (await getPort(host, MOUNT_PROGRAM.number, MOUNT_PROGRAM.version, config.proto));
+    config.mountPort ??
+    (await getPort(host, MOUNT_PROGRAM.number, MOUNT_PROGRAM.version, config.proto, { rpc: times }));
   const rpc = await RpcClient.connect({
     ...dependencies.rpc,
     host,
@@ -200,7 +203,7 @@ async function askMountd<Answer>(
     protocol: config.proto,
     resvport: config.resvport,
     ...MOUNT_RPC,
-    connectTimeout,
+    ...times,
   });
   try {
     return await ask(new Mount3Client(rpc, ownCredential(), host));
