@@ -73,6 +73,19 @@ function mountAt(place: Place, path: string): MountEntry | undefined {
 
 let mountPoints = 0;
 
+/**
+ * How mounts of the whole run are made, where not as usual: NFS_FUSE_TEST_TRANSPORT=fuse-native, which does not know
+ * allow_other.
+ */
+function throughTransport(args: readonly string[], options: readonly string[]) {
+  const transport = process.env.NFS_FUSE_TEST_TRANSPORT;
+  if (transport === undefined) return { args, options };
+  return {
+    args: ['--transport', transport, ...args],
+    options: options.filter((option) => option !== 'allow_other'),
+  };
+}
+
 /** A new, empty folder to mount on. */
 export async function newMountPoint(place: Place): Promise<string> {
   mountPoints += 1;
@@ -92,7 +105,8 @@ export class Mount {
 
   /** Mounts and waits until the mount is there; fails with what nfs-fuse said if it ends instead. */
   static async start(spec: MountSpec): Promise<Mount> {
-    const { source, place, options = [], args = [], env, at } = spec;
+    const { source, place, env, at } = spec;
+    const { args, options } = throughTransport(spec.args ?? [], spec.options ?? []);
     const path = at ?? (await newMountPoint(place));
     const all = [...source.mountOptions, ...options].join(',');
     const host = source.host.includes(':') ? `[${source.host}]` : source.host;
