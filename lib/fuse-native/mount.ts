@@ -94,7 +94,7 @@ export async function mountFuseNative(options: NativeMountOptions): Promise<Nati
     { protocolMinor: 19, maxWrite: LIBFUSE_MAX_WRITE, maxReadahead: LIBFUSE_MAX_WRITE, flags: 0n },
     noNotifier,
   );
-  const fd = startServing(binding, serving, mountpoint, argument);
+  const fd = await startServing(binding, serving, mountpoint, argument);
   try {
     await serving.ready;
     // Not through the mount: a thread of ours that waited there while this process is killed would keep it alive.
@@ -219,12 +219,12 @@ function optionList(options: NativeMountOptions, codec: NameCodec): string {
 }
 
 /** Mounts; answers libfuse's descriptor of /dev/fuse. */
-function startServing(
+async function startServing(
   binding: NativeBinding,
   serving: Serving,
   mountpoint: string,
   argument: string,
-): number {
+): Promise<number> {
   const { driver, thread } = serving;
   const before = new Set(fuseDescriptors());
   const allocate = (size: number): Buffer => {
@@ -237,11 +237,16 @@ function startServing(
   try {
     binding.fuse_native_mount(mountpoint, argument, thread, driver, allocate, handlers, implemented);
   } catch (error) {
-    if (process.geteuid?.() === 0) throw mountCallError('EPERM', mountpoint);
+    const left = fuseDescriptors().find((descriptor) => !before.has(descriptor));
+    if (left !== undefined) {
+      // Mounted, and then libfuse did not like its options.
+      closeSync(left);
+      await unmountKernel(mountpoint, { lazy: true }).catch(() => {});
+    } else if (process.geteuid?.() === 0) throw mountCallError('EPERM', mountpoint);
     throw new MountError(
       'failed',
       `libfuse could not mount on ${mountpoint}`,
-      'its message is on standard error (run with -f)',
+      'what it says is on standard error (with -f); --transport kernel does without it',
       { cause: error },
     );
   }
