@@ -9,7 +9,7 @@ import { Mount, type MountSource } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { SeededRandom } from '../support/seeded-random.js';
 
-const { O_CREAT, O_RDWR } = constants;
+const { O_APPEND, O_CREAT, O_RDWR, O_WRONLY } = constants;
 const ROUNDS = 12;
 
 async function mounted(t: Test, source: MountSource): Promise<Mount> {
@@ -93,6 +93,45 @@ t.test('a server that loses whatever no COMMIT covers', { timeout: 60_000 }, asy
   }
   t.equal(readdirSync(exported.path).length, ROUNDS * 2);
 });
+
+t.test(
+  'lost by a crash and not yet written again: reads, sizes and appends are right all the same',
+  async (t) => {
+    const exported = exportFolder();
+    t.teardown(() => exported.remove());
+    const server = await EmbeddedServer.start({ path: exported.path, undoUnstable: true });
+    t.teardown(() => server.close());
+    const mountOptions = [`port=${server.port}`, `mountport=${server.port}`];
+    const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
+    const place = await openPlace('root');
+    t.teardown(() => place.close());
+    const mount = await Mount.start({ source, place });
+    t.teardown(() => mount.close());
+    const fs = await mount.agent();
+    const content = new SeededRandom(24).bytes(10_001);
+    const fd = await fs.open('file', O_CREAT | O_RDWR);
+    // Neither begins nor ends with a page: the kernel has to ask for the pages at its ends.
+    await fs.pwrite(fd, content.subarray(2), 2);
+    await fs.pread(fd, 2, 0);
+    t.equal(readFileSync(join(exported.path, 'file')).length, content.length, 'sent');
+    await server.restart({ loseUncommitted: true });
+    t.equal(readFileSync(join(exported.path, 'file')).length, 0, 'the server has lost it');
+    content.fill(0, 0, 2);
+    same(t, await fs.pread(fd, 20_000, 0), content, 'read');
+    t.equal((await fs.fstat(fd)).size, content.length);
+    const appending = await fs.open('file', O_APPEND | O_WRONLY);
+    await fs.write(appending, 'appended');
+    await fs.closeFd(appending);
+    await fs.fsync(fd);
+    await server.restart({ loseUncommitted: true });
+    same(
+      t,
+      readFileSync(join(exported.path, 'file')),
+      Buffer.concat([content, Buffer.from('appended')]),
+      'on disk',
+    );
+  },
+);
 
 t.test('SIGKILL of nfs-fuse right after fsync', { timeout: 120_000 }, async (t) => {
   const server = await Ganesha.start();
