@@ -5,7 +5,7 @@
  * usage: node test/run.mjs [test files…]     without files: type-check, lint and all tests
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { root, SetupError, say } from './setup/common.mjs';
@@ -27,6 +27,7 @@ function testFiles() {
 function runTap(files, jobs, timeoutSeconds) {
   const none = { pass: 0, fail: 0, other: 0 };
   if (files.length === 0) return none;
+  say(`${files.length} test files, ${jobs} at a time`);
   const folder = mkdtempSync(join(tmpdir(), 'nfs-fuse-tap-'));
   try {
     const report = join(folder, 'report.tap');
@@ -38,15 +39,27 @@ function runTap(files, jobs, timeoutSeconds) {
       stdio: 'inherit',
     });
     if (error) throw error;
-    const totals = [...readFileSync(report, 'latin1').matchAll(/^# \{ (total: .*) \}$/gm)].at(-1)?.[1];
+    // tap writes no report if it does not even start.
+    const text = existsSync(report) ? readFileSync(report, 'latin1') : '';
+    const totals = [...text.matchAll(/^# \{ (total: .*) \}$/gm)].at(-1)?.[1];
     const count = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals ?? '')?.[1] ?? 0);
     const counts = { pass: count('pass'), fail: count('fail'), other: count('skip') + count('todo') };
+    say(`slowest: ${slowest(text)}`);
     // A run that ended without totals, or that tap calls failed for a reason it does not count, is a failure.
     if (status !== 0 && counts.fail === 0 && counts.other === 0) counts.fail = 1;
     return counts;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** The files that took longest, as a report tells it. */
+function slowest(report) {
+  return [...report.matchAll(/^(?:not )?ok \d+ - (\S+) # time=([\d.]+)ms$/gm)]
+    .sort((a, b) => Number(b[2]) - Number(a[2]))
+    .slice(0, 5)
+    .map(([, file, ms]) => `${file} ${Math.round(Number(ms) / 1000)} s`)
+    .join(', ');
 }
 
 function checkSources() {

@@ -52,6 +52,25 @@ function mountsUnder(folder) {
     .reverse();
 }
 
+function isLiving(name) {
+  const [pid, start] = name.split('-');
+  return start !== undefined && startTime(pid) === start;
+}
+
+/** Names of all lists, but for hidden ones, which are about to become lists. */
+function lists() {
+  if (!existsSync(registryFolder)) return [];
+  return readdirSync(registryFolder).filter((name) => !name.startsWith('.'));
+}
+
+/** Whether another test process that lives has the same on its list: then that one will see to it. */
+function isNeededByOthers({ kind, path, name }) {
+  return lists()
+    .filter((list) => isLiving(list) && join(registryFolder, list) !== process.argv[2])
+    .flatMap((list) => JSON.parse(readFileSync(join(registryFolder, list), 'utf8')))
+    .some((other) => other.kind === kind && other.path === path && other.name === name);
+}
+
 function clear(entry) {
   switch (entry.kind) {
     case 'process':
@@ -64,10 +83,10 @@ function clear(entry) {
       return [...mounts.map((path) => `mount ${path}`), `folder ${entry.path}`];
     }
     case 'mode':
-      chmodSync(entry.path, entry.mode);
+      if (!isNeededByOthers(entry)) chmodSync(entry.path, entry.mode);
       return [];
     case 'user':
-      spawnSync('userdel', [entry.name]);
+      if (!isNeededByOthers(entry)) spawnSync('userdel', [entry.name]);
       return [];
     default:
       throw new Error(`a list of leftovers names an unknown kind: ${entry.kind}`);
@@ -86,13 +105,9 @@ export function clearList(file) {
 
 /** Clears the lists of all test processes that have died, and returns what was left. */
 export function sweep() {
-  if (!existsSync(registryFolder)) return [];
-  const removed = [];
-  for (const name of readdirSync(registryFolder)) {
-    const [pid, start] = name.split('-');
-    if (startTime(pid) !== start) removed.push(...clearList(join(registryFolder, name)));
-  }
-  return removed;
+  return lists()
+    .filter((name) => !isLiving(name))
+    .flatMap((name) => clearList(join(registryFolder, name)));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

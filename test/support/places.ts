@@ -8,7 +8,7 @@ import { chownSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { publicFolder } from './folders.js';
 import { start, until } from './process.js';
-import { changeMode, makeUser } from './registry.js';
+import { changeMode, needUser } from './registry.js';
 import { productFor } from './stage.js';
 
 export type PlaceName = 'root' | 'userns' | 'user';
@@ -61,9 +61,8 @@ async function rootPlace(): Promise<Place> {
 
 /** The test user's ids; makes the user if there is none. */
 function testUser(): { uid: number; gid: number } {
-  const lookup = () => spawnSync('getent', ['passwd', USER], { encoding: 'utf8' });
-  if (lookup().status !== 0) makeUser(USER);
-  const [, , uid, gid] = lookup().stdout.split(':');
+  needUser(USER);
+  const [, , uid, gid] = execFileSync('getent', ['passwd', USER], { encoding: 'utf8' }).split(':');
   return { uid: Number(uid), gid: Number(gid) };
 }
 

@@ -4,7 +4,16 @@
  * the list when the process exits is removed by test/setup/sweep.mjs, and by the test run otherwise.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { projectRoot } from './project.js';
@@ -32,7 +41,10 @@ function write(): void {
     return;
   }
   mkdirSync(folder, { recursive: true });
-  writeFileSync(file, JSON.stringify([...entries]));
+  // In one step, because other test processes read it.
+  const next = join(folder, `.${process.pid}`);
+  writeFileSync(next, JSON.stringify([...entries]));
+  renameSync(next, file);
 }
 
 function sweepNow(): void {
@@ -65,27 +77,43 @@ export function registerFolder(path: string): () => void {
   return add({ kind: 'folder', path });
 }
 
-/** Changes a mode until the result is called or the process ends. */
+/** What all living test processes, of this run or another, have on their lists. */
+function allEntries(): Entry[] {
+  mkdirSync(folder, { recursive: true });
+  const others = readdirSync(folder).flatMap((name): Entry[] => {
+    const path = join(folder, name);
+    const [pid = '', start] = name.split('-');
+    try {
+      if (path === file || startTime(Number(pid)) !== start) return [];
+      return JSON.parse(readFileSync(path, 'utf8')) as Entry[];
+    } catch {
+      // Its process has ended in this moment, or it is only being written.
+      return [];
+    }
+  });
+  return [...entries, ...others];
+}
+
+/** Changes a mode until the result is called or the process ends; the last who did so restores it. */
 export function changeMode(path: string, mode: number): () => void {
-  const before = statSync(path).mode & 0o7777;
+  const changed = () => allEntries().find((entry) => entry.kind === 'mode' && entry.path === path);
+  const other = changed();
+  const before = other?.kind === 'mode' ? other.mode : statSync(path).mode & 0o7777;
   const forget = add({ kind: 'mode', path, mode: before });
   chmodSync(path, mode);
   return () => {
-    chmodSync(path, before);
     forget();
+    if (changed() === undefined) chmodSync(path, before);
   };
 }
 
-/** Makes a system user without a home, who is removed when the process ends. */
-export function makeUser(name: string): void {
-  add({ kind: 'user', name });
-  const made = spawnSync('useradd', [
-    '--system',
-    '--no-create-home',
-    '--shell',
-    '/usr/sbin/nologin',
-    '-U',
-    name,
-  ]);
-  if (made.status !== 0) throw new Error(`useradd ${name}: ${String(made.stderr).trim()}`);
+/** Makes sure that there is a system user of this name. One that was made is removed by the last who asked for it. */
+export function needUser(name: string): void {
+  const exists = spawnSync('getent', ['passwd', name]).status === 0;
+  const made = allEntries().some((entry) => entry.kind === 'user' && entry.name === name);
+  if (!exists || made) add({ kind: 'user', name });
+  if (exists) return;
+  const options = ['--system', '--no-create-home', '--shell', '/usr/sbin/nologin', '--user-group'];
+  const { status, stderr } = spawnSync('useradd', [...options, name]);
+  if (status !== 0) throw new Error(`useradd ${name}: ${String(stderr).trim()}`);
 }
