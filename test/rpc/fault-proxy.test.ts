@@ -124,6 +124,14 @@ t.test('a truncated reply is a whole record with too little in it', async (t) =>
   t.match(proxy.counters, { truncated: 1, connections: 1 });
 });
 
+t.test('a corrupt reply has its length, and other contents', async (t) => {
+  const { client, proxy } = await setting(t, onceTo('reply', { kind: 'corrupt', places: [0.999] }));
+  const answer = await call(client, 3);
+  t.not(answer, 3);
+  t.equal(await call(client, 4), 4);
+  t.match(proxy.counters, { corrupted: 1, connections: 1 });
+});
+
 t.test('refused connections are made again, and a pause loses nothing', async (t) => {
   const { client, proxy, clock } = await setting(t, onceTo('call', { kind: 'refuse', ms: 100 }));
   const answer = call(client, 1);

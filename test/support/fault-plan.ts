@@ -19,6 +19,8 @@ export type Fault =
   | { readonly kind: 'reorder'; readonly by: number; readonly ms: number }
   /** The message loses its end, and its record mark says so: nothing tells but the contents. */
   | { readonly kind: 'truncate'; readonly length: number }
+  /** Bits of the message flip, one in each of these places (0 to 1 of its length); the record mark stays. */
+  | { readonly kind: 'corrupt'; readonly places: readonly number[] }
   /** The first `bytes` of the record arrive, and then the connection is reset. 0: nothing of it does. */
   | { readonly kind: 'cut'; readonly bytes: number }
   /** The connection is reset, and new ones are for so long. The record is lost. */
@@ -59,7 +61,17 @@ export const ROUGH: FaultRates = {
 };
 
 /** The kinds in an order of their own, so that the rates' order in a literal does not matter. */
-const KINDS = ['drop', 'delay', 'duplicate', 'reorder', 'truncate', 'cut', 'refuse', 'pause'] as const;
+const KINDS = [
+  'drop',
+  'delay',
+  'duplicate',
+  'reorder',
+  'truncate',
+  'corrupt',
+  'cut',
+  'refuse',
+  'pause',
+] as const;
 const PER = 1000;
 
 /** A plan that a seed determines. `spare` names procedures ("MOUNT.MNT") that nothing happens to. */
@@ -109,6 +121,8 @@ function makeFault(kind: Fault['kind'], first: number, second: number, length: n
       return { kind, by: 1 + Math.floor(first * 3), ms: 2 + Math.floor(second * 15) };
     case 'truncate':
       return { kind, length: Math.floor(first * length) };
+    case 'corrupt':
+      return { kind, places: [first, second, (first + second) / 2].slice(0, 1 + Math.floor(first * 3)) };
     case 'cut':
       return { kind, bytes: first < 0.3 ? 0 : Math.floor(second * length) };
     case 'refuse':

@@ -11,7 +11,7 @@ import { type FaultRates, ROUGH, seededPlan } from './fault-plan.js';
 import { FaultProxy } from './fault-proxy.js';
 
 const USAGE = 'usage: fault-proxy-main.ts SERVERPORT [LISTENPORT] [SEED] [kind=PER1000,...]';
-const KINDS = ['drop', 'delay', 'duplicate', 'reorder', 'truncate', 'cut', 'refuse', 'pause'];
+const KINDS = ['drop', 'delay', 'duplicate', 'reorder', 'truncate', 'corrupt', 'cut', 'refuse', 'pause'];
 
 /** Throws an Error that says what is wrong. */
 function number(text: string, what: string, most: number): number {

@@ -34,6 +34,7 @@ export interface ProxyCounters {
   duplicated: number;
   reordered: number;
   truncated: number;
+  corrupted: number;
   cut: number;
   paused: number;
 }
@@ -49,6 +50,7 @@ export class FaultProxy {
     duplicated: 0,
     reordered: 0,
     truncated: 0,
+    corrupted: 0,
     cut: 0,
     paused: 0,
   };

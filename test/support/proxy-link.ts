@@ -190,6 +190,10 @@ export class ProxyLink {
         counters.truncated += 1;
         this.#pass(lane, { ...queued, record: { ...record, bytes: truncated(record.bytes, fault.length) } });
         return;
+      case 'corrupt':
+        counters.corrupted += 1;
+        this.#pass(lane, { ...queued, record: { ...record, bytes: corrupted(record.bytes, fault.places) } });
+        return;
       case 'cut':
         this.#cutInside(direction, record.bytes.subarray(0, fault.bytes));
         return;
@@ -260,5 +264,15 @@ function truncated(bytes: Buffer, length: number): Buffer {
   const kept = Math.max(0, Math.min(length, bytes.length - 4));
   const record = Buffer.from(bytes.subarray(0, 4 + kept));
   record.writeUInt32BE(0x8000_0000 + kept, 0);
+  return record;
+}
+
+/** The record with one bit wrong at each of the places; which bit goes by the place. */
+function corrupted(bytes: Buffer, places: readonly number[]): Buffer {
+  const record = Buffer.from(bytes);
+  for (const place of places) {
+    const at = 4 + Math.floor(place * (record.length - 4));
+    record[at] = (record[at] ?? 0) ^ (1 << (Math.floor(place * 1000) % 8));
+  }
   return record;
 }
