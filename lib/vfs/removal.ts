@@ -166,12 +166,15 @@ export class Removal {
     newParent: Inode,
     newName: Buffer,
     newKey: string,
-    moved: Inode | undefined,
+    known: Inode | undefined,
     caller: Caller,
   ): Promise<void> {
     const { attributes, redriver, nfs, dentries } = this.#vfs;
+    let moved = known;
     const target = dentries.getUnverified(newParent, newKey)?.inode;
     await this.#silly.settle(newParent, newKey);
+    // Where the directory has changed since, what the name stood for is no certainty, but it tells our own echo.
+    const source = moved ?? dentries.getUnverified(parent, key)?.inode;
     const replay = new Replay(parent);
     if (moved !== undefined) attributes.expectCtime(moved);
     if (target !== undefined) attributes.expectCtime(target);
@@ -192,11 +195,13 @@ export class Removal {
       dentries.delete(newParent, newKey);
     }
     if (result.status !== Status.OK) {
-      const echo =
-        result.status === Status.NOENT &&
-        replay.retransmitted &&
-        moved !== undefined &&
-        (await this.#names.find(newParent, newName, newKey, caller))?.inode === moved;
+      let echo = false;
+      if (result.status === Status.NOENT && replay.retransmitted) {
+        const found = await this.#names.find(newParent, newName, newKey, caller);
+        echo =
+          found !== undefined && (source ? found.inode === source : replay.mayHaveMade(found.attributes));
+        if (echo) moved = found?.inode;
+      }
       if (!echo) {
         if (moved !== undefined) attributes.expectNoCtime(moved);
         if (target !== undefined) attributes.expectNoCtime(target);
