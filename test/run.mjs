@@ -2,7 +2,8 @@
  * `npm test`: brings a fresh clone to the state that the tests need, runs them, and ends with the count.
  * Runs before anything is installed, so it is plain JavaScript and uses nothing but Node itself.
  *
- * usage: node test/run.mjs [test files…]     without files: type-check, lint and all tests
+ * usage: node test/run.mjs [--all | test files…]
+ *   without files: type-check, lint and every test that is fast; --all: the long ones too
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -13,8 +14,13 @@ import { checkMachine, installPackages } from './setup/machine.mjs';
 import { buildHelpers, buildProduct, installModules } from './setup/project.mjs';
 import { sweep } from './setup/sweep.mjs';
 
-/** Suites that mount and start servers run one file at a time: they would only fight for two cores. */
-const SERIAL = ['test/e2e/', 'test/consistency/', 'test/cli/', 'test/model/'];
+/** Suites that take minutes: continuous integration runs them, with --all. */
+const LONG = ['test/model/', 'test/e2e/fuse-native-suites', 'test/consistency/estale-objects'];
+/** Suites that mount and start servers: they wait more than they work, and may take long. */
+const MOUNTING = ['test/e2e/', 'test/consistency/', 'test/cli/', 'test/model/'];
+const JOBS = 2;
+
+const isIn = (groups) => (file) => groups.some((group) => file.includes(group));
 
 function testFiles() {
   return readdirSync(join(root, 'test'), { recursive: true })
@@ -67,7 +73,9 @@ function checkSources() {
   return status === 0;
 }
 
-function main(wanted) {
+function main(args) {
+  const all = args[0] === '--all';
+  const wanted = all ? [] : args;
   installPackages();
   checkMachine();
   installModules();
@@ -79,15 +87,16 @@ function main(wanted) {
     say('checking types, format and lint');
     if (!checkSources()) failedChecks = 1;
   }
-  const files = wanted.length > 0 ? wanted : testFiles();
-  const isSerial = (file) => SERIAL.some((folder) => file.includes(folder));
+  const long = isIn(all || wanted.length > 0 ? [] : LONG);
+  const files = (wanted.length > 0 ? wanted : testFiles()).filter((file) => !long(file));
+  const mounting = isIn(MOUNTING);
   const runs = [
     runTap(
-      files.filter((file) => !isSerial(file)),
-      2,
+      files.filter((file) => !mounting(file)),
+      JOBS,
       120,
     ),
-    runTap(files.filter(isSerial), 1, 600),
+    runTap(files.filter(mounting), JOBS, 600),
   ];
   const left = sweep();
   for (const what of left) console.error(`left behind by a test, removed now: ${what}`);
