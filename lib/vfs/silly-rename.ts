@@ -215,7 +215,9 @@ export class SillyRenames {
         wcc = result.wcc;
         if (result.status === Status.OK || result.status === Status.NOENT) {
           dentries.set(silly.directory, silly.name, undefined, silly.directory.generation);
-          inode.stale = true;
+          // The silly name counted among its links; with another one the file lives on.
+          inode.stale = (inode.attributes?.nlink ?? 1) <= 1;
+          attributes.expire(inode);
           counters.sillyRemoves++;
           return;
         }
