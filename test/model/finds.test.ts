@@ -1,0 +1,40 @@
+/** What the workloads have found, in as few steps as show it. */
+import { constants } from 'node:fs';
+import t from 'tap';
+import { EmbeddedServer } from '../../lib/server/index.js';
+import { exportFolder } from '../support/folders.js';
+import { Mount } from '../support/mount.js';
+import { openPlace } from '../support/places.js';
+
+t.test(
+  'a file with a second name has one link after the other was unlinked while open, and closed',
+  async (t) => {
+    const exported = exportFolder();
+    t.teardown(() => exported.remove());
+    const server = await EmbeddedServer.start({ path: exported.path });
+    t.teardown(() => server.close());
+    const place = await openPlace('root');
+    t.teardown(() => place.close());
+    const mountOptions = [`port=${server.port}`, `mountport=${server.port}`];
+    const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
+    const mount = await Mount.start({ source, place });
+    t.teardown(() => mount.close());
+    const fs = await mount.agent();
+    const fd = await fs.open('first', constants.O_CREAT | constants.O_RDWR);
+    await fs.write(fd, 'content');
+    await fs.link('first', 'second');
+    await fs.unlink('first');
+    t.equal((await fs.stat('second')).nlink, 1, 'the silly name does not count');
+    await fs.closeFd(fd);
+    // The silly name is gone when the directory lists as it should.
+    t.same(
+      (await fs.list('.')).map(String).filter((name) => !name.startsWith('.nfs')),
+      ['second'],
+    );
+    t.equal((await fs.stat('second')).nlink, 1);
+    t.equal((await fs.readFile('second')).toString(), 'content');
+    t.equal((await fs.stat('second')).nlink, 1);
+    await fs.unlink('second');
+    t.same(await fs.list('.'), []);
+  },
+);
