@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { Errno, FuseError } from '../fuse/errno.js';
 import type { EntryReply, NegativeEntryReply } from '../fuse/operations.js';
 import {
+  Access,
   CREATE,
   CREATE_VERIFIER_SIZE,
   type CreateHow,
@@ -29,6 +30,7 @@ import type { Caller } from './caller.js';
 import { isStale, statusError } from './errors.js';
 import type { Inode } from './inode.js';
 import { LookupStorms } from './lookup-storms.js';
+import { Permission } from './permission.js';
 import type { Operand } from './redrive.js';
 import { Replay } from './replay.js';
 import type { VfsState } from './vfs-state.js';
@@ -43,9 +45,11 @@ export interface Made {
 export class Names {
   readonly #vfs: VfsState;
   readonly #storms: LookupStorms;
+  readonly #permission: Permission;
 
   constructor(vfs: VfsState) {
     this.#vfs = vfs;
+    this.#permission = new Permission(vfs);
     this.#storms = new LookupStorms(vfs);
   }
 
@@ -55,6 +59,14 @@ export class Names {
     if (key === '.' || key === '..') return this.#lookupDots(parent, key, caller);
     const cached = this.#fromCache(parent, key);
     if (cached !== undefined) return cached;
+    if (this.#seemsAbsent(parent, key)) {
+      // Who may not search a directory is not told what it lacks. Asked once, this answers for all names.
+      const granted = await this.#permission.granted(parent, caller);
+      if ((granted & Access.LOOKUP) !== 0 && this.#seemsAbsent(parent, key)) {
+        vfs.counters.negativeDentries.hits++;
+        return { nodeid: 0, entryValidMs: vfs.entryValidity(parent, parent.generation, false) };
+      }
+    }
 
     const generation = parent.generation;
     this.#storms.note(parent, caller);
@@ -126,15 +138,17 @@ export class Names {
     };
   }
 
+  #seemsAbsent(parent: Inode, key: string): boolean {
+    const { config, dentries, knownNames, attributes } = this.#vfs;
+    if (config.lookupCache !== 'all' || !knownNames.isAbsent(parent, key)) return false;
+    return attributes.isFresh(parent) && dentries.get(parent, key) === undefined;
+  }
+
   #fromCache(parent: Inode, key: string): EntryReply | NegativeEntryReply | undefined {
     const vfs = this.#vfs;
     const { lookupCache } = vfs.config;
     const dentry = lookupCache === 'none' ? undefined : vfs.dentries.get(parent, key);
     const fresh = vfs.attributes.isFresh(parent);
-    if (dentry === undefined && fresh && lookupCache === 'all' && vfs.knownNames.isAbsent(parent, key)) {
-      vfs.counters.negativeDentries.hits++;
-      return { nodeid: 0, entryValidMs: vfs.entryValidity(parent, parent.generation, false) };
-    }
     if (dentry === undefined || !fresh) {
       vfs.counters.dentries.misses++;
       return undefined;
