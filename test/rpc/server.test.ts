@@ -1,7 +1,8 @@
 /** The server half: what is answered to whom, how often a call is carried out, and what garbage does. */
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { RpcClient } from '../../lib/rpc/client.js';
 import { authSysCredential } from '../../lib/rpc/credential.js';
@@ -27,8 +28,10 @@ class RawClient {
   #unparsed = Buffer.alloc(0);
   #waiters: { condition: () => boolean; resolve: () => void }[] = [];
 
-  constructor(port: number, localPort = 0) {
-    this.socket = net.connect({ host: '127.0.0.1', port, ...(localPort === 0 ? {} : { localPort }) });
+  /** From an address that no other program connects from, so that the same port can be had again. */
+  constructor(port: number, localAddress: string, localPort = 0) {
+    const from = localPort === 0 ? { localAddress } : { localAddress, localPort };
+    this.socket = net.connect({ host: '127.0.0.1', port, ...from });
     this.socket.on('error', () => {});
     this.socket.on('data', (bytes: Buffer) => {
       this.#unparsed = Buffer.concat([this.#unparsed, bytes]);
@@ -59,6 +62,14 @@ class RawClient {
     return new Promise((resolve) => this.#waiters.push({ condition, resolve }));
   }
 
+  /** False if the connection was refused, as it is while the kernel still remembers the last one. */
+  connected(): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.socket.once('connect', () => resolve(true));
+      this.socket.once('close', () => resolve(false));
+    });
+  }
+
   send(record: Buffer): void {
     this.socket.write(Buffer.concat([words(0x8000_0000 + record.length), record]));
   }
@@ -76,7 +87,13 @@ async function serving(
   t: Test,
   procedures: readonly ServerProcedure[],
   options: RpcServerOptions = {},
-): Promise<{ server: RpcServer; client: RpcClient; port: number; raw: (localPort?: number) => RawClient }> {
+): Promise<{
+  server: RpcServer;
+  client: RpcClient;
+  port: number;
+  raw: () => RawClient;
+  rawAgain: (localPort: number) => Promise<RawClient>;
+}> {
   const server = new RpcServer(options);
   server.register(TEST_PROGRAM, procedures);
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
@@ -87,12 +104,20 @@ async function serving(
     for (const raw of raws) raw.socket.destroy();
     await server.close(0);
   });
+  const localAddress = `127.99.${randomInt(1, 255)}.${randomInt(1, 255)}`;
   const raw = (localPort?: number): RawClient => {
-    const made = new RawClient(port, localPort);
+    const made = new RawClient(port, localAddress, localPort);
     raws.push(made);
     return made;
   };
-  return { server, client, port, raw };
+  const rawAgain = async (localPort: number): Promise<RawClient> => {
+    for (;;) {
+      const made = raw(localPort);
+      if (await made.connected()) return made;
+      await setTimeout(20);
+    }
+  };
+  return { server, client, port, raw: () => raw(), rawAgain };
 }
 
 function gate(): { promise: Promise<void>; open: () => void } {
@@ -379,7 +404,7 @@ t.test(
   'after a reconnection from the same port the recorded reply comes; from another the call is new',
   async (t) => {
     let carriedOut = 0;
-    const { server, raw } = await serving(t, [
+    const { server, raw, rawAgain } = await serving(t, [
       handle(
         ECHO,
         (value) => {
@@ -395,7 +420,7 @@ t.test(
     const localPort = first.socket.localPort ?? 0;
     server.disconnectAll();
     await first.until(() => first.closed);
-    const second = raw(localPort);
+    const second = await rawAgain(localPort);
     second.send(callBytes(1, ECHO, 10));
     await second.until(() => second.replies.length === 1);
     t.same(second.replies, first.replies);
@@ -412,7 +437,7 @@ t.test(
   async (t) => {
     let carriedOut = 0;
     const { promise, open } = gate();
-    const { server, raw } = await serving(t, [
+    const { server, raw, rawAgain } = await serving(t, [
       handle(
         ECHO,
         async (value) => {
@@ -433,7 +458,7 @@ t.test(
     const localPort = first.socket.localPort ?? 0;
     server.disconnectAll();
     await first.until(() => first.closed);
-    const second = raw(localPort);
+    const second = await rawAgain(localPort);
     second.send(callBytes(1, ECHO, 10));
     second.send(callBytes(3, DATA, 0));
     await second.until(() => second.replies.length === 1);
