@@ -14,8 +14,8 @@ import { checkMachine, installPackages } from './setup/machine.mjs';
 import { buildHelpers, buildProduct, installModules } from './setup/project.mjs';
 import { sweep } from './setup/sweep.mjs';
 
-/** Suites that take minutes: continuous integration runs them, with --all. */
-const LONG = ['test/model/', 'test/e2e/fuse-native-suites', 'test/consistency/estale-objects'];
+/** Suites that take minutes: run on demand, with --all. */
+const LONG = ['test/model/', 'test/e2e/fuse-native'];
 /** Suites that mount and start servers: they wait more than they work, and may take long. */
 const MOUNTING = ['test/e2e/', 'test/consistency/', 'test/cli/', 'test/model/'];
 const JOBS = 2;
