@@ -56,18 +56,21 @@ export class Extent {
   }
 }
 
-/** What was read at `offset`, at most `size` bytes, with `extents` laid over it in their order. */
+/**
+ * What was read at `offset`, at most `size` bytes, with `extents` laid over it in their order. The file is at least
+ * `fileEnd` long, whatever the server makes of it now: what neither it nor an extent has is a hole.
+ */
 export function overlay(
   read: readonly Uint8Array[],
   offset: number,
   size: number,
   extents: readonly Extent[],
+  fileEnd: number,
 ): readonly Uint8Array[] {
-  if (extents.length === 0) return read;
   const came = read.reduce((sum, { length }) => sum + length, 0);
-  const end = extents.reduce((most, extent) => Math.max(most, extent.end - offset), came);
-  // Between the end of what the server has and an extent there is a hole.
-  const whole = Buffer.alloc(Math.min(size, end));
+  const length = Math.max(came, Math.min(size, fileEnd - offset));
+  if (extents.length === 0 && length === came) return read;
+  const whole = Buffer.alloc(length);
   let at = 0;
   for (const piece of read) {
     whole.set(piece, at);
@@ -75,7 +78,7 @@ export function overlay(
   }
   for (const extent of extents) {
     const from = Math.max(extent.offset, offset);
-    const to = Math.min(extent.end, offset + whole.length);
+    const to = Math.min(extent.end, offset + length);
     whole.set(extent.data.subarray(from - extent.offset, to - extent.offset), from - offset);
   }
   return [whole];

@@ -136,12 +136,13 @@ export class Files {
       await interruptible(inode.writer?.drain() ?? Promise.resolve(), caller.cancellation);
     }
     if (file.readAhead === undefined) throw new FuseError(Errno.EBADF, 'not open for reading');
-    const unstable = inode.writer?.unstableWithin(offset, offset + size);
-    if (unstable === undefined || unstable.length === 0) return file.readAhead.read(offset, size, caller);
+    const end = inode.writer?.unstableEnd ?? 0;
+    if (end <= offset) return file.readAhead.read(offset, size, caller);
+    const unstable = inode.writer?.unstableWithin(offset, offset + size) ?? [];
     const { writeBuffers } = this.#vfs;
     writeBuffers.beginReading();
     try {
-      return overlay(await file.readAhead.read(offset, size, caller), offset, size, unstable);
+      return overlay(await file.readAhead.read(offset, size, caller), offset, size, unstable, end);
     } finally {
       writeBuffers.endReading();
     }

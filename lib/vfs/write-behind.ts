@@ -30,8 +30,6 @@ const COMMIT_FROM = 32 * 1024 * 1024;
 /** A gathering buffer starts at this size, so that a small file costs little. */
 const FIRST_BUFFER = 16 * 1024;
 
-const NONE: readonly Extent[] = [];
-
 /** A WRITE that was started, until all that it carries was answered. */
 interface Sending {
   readonly extent: Extent;
@@ -92,8 +90,7 @@ export class FileWriter {
    * pending does not shrink).
    */
   sizeWith(size: bigint): bigint {
-    let end = Math.max(this.#retainedEnd, this.#gathering?.end ?? 0);
-    for (const { extent } of this.#sending) end = Math.max(end, extent.end);
+    const end = Math.max(this.unstableEnd, this.#gathering?.end ?? 0);
     return size >= end ? size : BigInt(end);
   }
 
@@ -105,11 +102,17 @@ export class FileWriter {
   }
 
   /**
-   * What of this range was written and is not on stable storage, the latest last: a READ need not find it, if the
-   * server has restarted and nothing was written to it since that would have told.
+   * Where what was written and is not on stable storage ends: a server that has restarted, and was not written to
+   * since, may have a shorter file.
    */
+  get unstableEnd(): number {
+    let end = this.#retainedEnd;
+    for (const { extent } of this.#sending) end = Math.max(end, extent.end);
+    return end;
+  }
+
+  /** What of this range was written and is not on stable storage, the latest last: a READ need not find it. */
   unstableWithin(offset: number, end: number): readonly Extent[] {
-    if (offset >= this.#retainedEnd && this.#sending.size === 0) return NONE;
     const found = [...this.#covered, ...this.#unstable, ...Array.from(this.#sending, ({ extent }) => extent)];
     return found
       .filter((extent) => extent.overlaps(offset, end))

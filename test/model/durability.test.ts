@@ -108,16 +108,19 @@ t.test(
     const mount = await Mount.start({ source, place });
     t.teardown(() => mount.close());
     const fs = await mount.agent();
-    const content = new SeededRandom(24).bytes(10_001);
+    // Neither begins nor ends with a page, and has a hole: the kernel has to ask for the pages at the ends.
+    const content = new SeededRandom(24).bytes(50_001);
+    content.fill(0, 10_001, 40_000);
     const fd = await fs.open('file', O_CREAT | O_RDWR);
-    // Neither begins nor ends with a page: the kernel has to ask for the pages at its ends.
-    await fs.pwrite(fd, content.subarray(2), 2);
-    await fs.pread(fd, 2, 0);
+    await fs.pwrite(fd, content.subarray(2, 10_001), 2);
+    await fs.pwrite(fd, content.subarray(40_000), 40_000);
+    await fs.pread(fd, 1, 40_000);
     t.equal(readFileSync(join(exported.path, 'file')).length, content.length, 'sent');
     await server.restart({ loseUncommitted: true });
     t.equal(readFileSync(join(exported.path, 'file')).length, 0, 'the server has lost it');
     content.fill(0, 0, 2);
-    same(t, await fs.pread(fd, 20_000, 0), content, 'read');
+    same(t, await fs.pread(fd, 5, 10_100), Buffer.alloc(5), 'in the hole');
+    same(t, await fs.pread(fd, 60_000, 0), content, 'read');
     t.equal((await fs.fstat(fd)).size, content.length);
     const appending = await fs.open('file', O_APPEND | O_WRONLY);
     await fs.write(appending, 'appended');
