@@ -22,6 +22,7 @@ const OPTIONS = [
 const FOUND = new Map([
   [114, 'rename: an echo where the directory had changed meanwhile'],
   [133, 'rename: an echo of a directory'],
+  [247, 'a hole in front of lost data that read as the end of the file'],
   [139, 'a link count that went on counting a silly name'],
 ]);
 
