@@ -19,6 +19,14 @@ const LONG = ['test/model/', 'test/e2e/fuse-native'];
 /** Suites that mount and start servers: they wait more than they work, and may take long. */
 const MOUNTING = ['test/e2e/', 'test/consistency/', 'test/cli/', 'test/model/'];
 const JOBS = 2;
+/** The longest begin first, so that none is left to run alone at the end. */
+const LONGEST = [
+  'test/e2e/source-tree',
+  'test/consistency/changing-directories',
+  'test/consistency/changes-seen',
+  'test/e2e/directories',
+  'test/consistency/close-to-open',
+];
 
 const isIn = (groups) => (file) => groups.some((group) => file.includes(group));
 
@@ -26,7 +34,12 @@ function testFiles() {
   return readdirSync(join(root, 'test'), { recursive: true })
     .filter((name) => name.endsWith('.test.ts'))
     .map((name) => `test/${name}`)
-    .sort();
+    .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
+}
+
+function rank(file) {
+  const at = LONGEST.findIndex((name) => file.includes(name));
+  return at < 0 ? LONGEST.length : at;
 }
 
 /** Runs tap on `files` and returns the counts of its own report. */
