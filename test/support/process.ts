@@ -145,11 +145,11 @@ export async function mustRun(argv: readonly string[], options: RunOptions = {})
   return outcome.stdout.toString();
 }
 
-/** Waits until `condition` holds, asking again and again; fails with `what` when it takes too long. */
+/** Waits until `condition` holds, asking again and again; fails with `what` when it takes far too long. */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  timeoutMs = 20_000,
+  timeoutMs = 60_000,
 ): Promise<void> {
   const end = Date.now() + timeoutMs;
   while (!(await condition())) {

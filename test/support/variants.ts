@@ -98,7 +98,7 @@ export function overVariants(
 ): void {
   for (const cell of cells(matrix)) {
     const name = `${cell.server}/${cell.place}`;
-    t.test(name, { timeout: matrix.timeoutMs ?? 120_000 }, async (t) => {
+    t.test(name, { timeout: matrix.timeoutMs ?? 300_000 }, async (t) => {
       const place = await openPlace(cell.place);
       t.teardown(() => place.close());
       const server = await startServer(cell.server, place);
