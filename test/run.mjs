@@ -17,8 +17,6 @@ import { runSteadily } from './setup/tap.mjs';
 
 /** Suites that take minutes: not part of a plain `npm test`. */
 const LONG = ['test/model/', 'test/e2e/fuse-native'];
-/** Suites that mount and start servers: they wait more than they work, and may take long. */
-const MOUNTING = ['test/e2e/', 'test/consistency/', 'test/cli/', 'test/model/'];
 const JOBS = 2;
 /** The longest begin first, so that none is left to run alone at the end. */
 const LONGEST = [
@@ -60,7 +58,7 @@ function select(args) {
   return { tier: 'fast', files: testFiles().filter((file) => !long(file)) };
 }
 
-function main(args) {
+async function main(args) {
   const { tier, files } = select(args);
   installPackages();
   checkMachine();
@@ -70,14 +68,7 @@ function main(args) {
   sweep();
   const failedChecks = tier === 'named' || checkSources() ? 0 : 1;
   if (tier === 'all') process.env.NFS_FUSE_MODEL_SEEDS ??= MANY_SEEDS;
-  const mounting = isIn(MOUNTING);
-  const results = [
-    ...runSteadily(
-      files.filter((file) => !mounting(file)),
-      { jobs: JOBS, timeoutSeconds: 300 },
-    ),
-    ...runSteadily(files.filter(mounting), { jobs: JOBS, timeoutSeconds: 900 }),
-  ];
+  const results = await runSteadily(files, JOBS, 900);
   return report(results, sweep(), failedChecks);
 }
 
@@ -98,7 +89,7 @@ function report(results, left, failedChecks) {
 }
 
 try {
-  process.exitCode = main(process.argv.slice(2));
+  process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;
   console.error(`npm test: ${error.message}`);

@@ -1,98 +1,60 @@
-/** Reads what tap reports (TAP 14, one subtest per file): how each file went, and what failed in it. */
+/** Reads what a test file reports (TAP 14): how many assertions held, and what failed, with its diagnosis. */
 
 /**
- * @typedef {object} FileResult
- * @property {string} file
+ * @typedef {object} Report
  * @property {number} pass assertions that held
- * @property {number} fail assertions that did not; at least 1 where the file as a whole failed
+ * @property {number} fail assertions that did not
  * @property {number} other assertions that were skipped or left to do
- * @property {number} milliseconds
  * @property {string} failures what failed, with tap's diagnosis; empty if nothing did
  */
 
 const POINT = /^( *)(not )?ok \d+(?: - (.*))?$/;
 const SUBTEST = /^( *)# Subtest: (.*)$/;
 /** What a test says of itself; not what tap adds (times, totals). */
-const COMMENT = /^ +# (?!time=|\{ )(.*)$/;
+const COMMENT = /^ *# (?!time=|\{ )(.*)$/;
 const MAX_COMMENTS = 60;
 /** A diagnosis longer than this says nothing more. */
-const MAX_FAILURE_LINES = 60;
+const MAX_DIAGNOSIS_LINES = 60;
 
 /**
- * The results of the files that ran to their end, in the order of the report.
+ * Counts the assertions of a report; a subtest's own line repeats what is in it, and does not count.
  *
- * @param {string} report
- * @returns {FileResult[]}
+ * @param {string} text
+ * @returns {Report}
  */
-export function readReport(report) {
-  const results = [];
-  let open = [];
-  let current = newResult();
+export function readReport(text) {
+  const report = { pass: 0, fail: 0, other: 0, failures: '' };
+  const open = [];
+  const comments = [];
   let diagnosis;
-  for (const line of report.split('\n')) {
+  let lastFailed = false;
+  for (const line of text.split('\n')) {
     if (diagnosis !== undefined) {
-      if (diagnosis.lines.length < MAX_FAILURE_LINES) diagnosis.lines.push(line);
-      if (line === `${diagnosis.indent}...`) {
-        if (diagnosis.wanted) current.failures += `${diagnosis.lines.join('\n')}\n`;
-        diagnosis = undefined;
-      }
+      if (diagnosis.lines.length < MAX_DIAGNOSIS_LINES) diagnosis.lines.push(line);
+      if (line !== `${diagnosis.indent}...`) continue;
+      if (lastFailed) report.failures += `${diagnosis.lines.join('\n')}\n`;
+      diagnosis = undefined;
       continue;
     }
     const yaml = /^( *)---$/.exec(line);
-    if (yaml !== null) {
-      diagnosis = { indent: yaml[1], lines: [line], wanted: current.lastFailed };
-      continue;
-    }
     const subtest = SUBTEST.exec(line);
-    if (subtest !== null) {
-      open.push({ indent: subtest[1].length, name: subtest[2] });
-      continue;
-    }
     const point = POINT.exec(line);
-    if (point === null) {
-      const said = COMMENT.exec(line);
-      if (said !== null && current.comments.push(said[1]) > MAX_COMMENTS) current.comments.shift();
-      continue;
-    }
-    const [, indent, not, text = ''] = point;
-    const closing = open.at(-1)?.indent === indent.length;
-    const names = open.map(({ name }) => name);
-    if (closing) open.pop();
-    if (indent.length === 0) {
-      if (not && current.fail === 0) {
-        current.fail = 1;
-        current.failures += `${text}\n`;
-      }
-      const [, file = text, ms = '0'] = /^(\S+) # time=([\d.]+)ms/.exec(text) ?? [];
-      const { lastFailed, comments, ...result } = current;
-      if (result.fail > 0 && comments.length > 0)
-        result.failures += `said meanwhile:\n${comments.join('\n')}\n`;
-      results.push({ ...result, file: file.replace(/ # .*/, ''), milliseconds: Number(ms) });
-      open = [];
-      current = newResult();
-      continue;
-    }
-    current.lastFailed = false;
-    if (closing) continue;
-    if (/ # (SKIP|TODO)\b/i.test(text)) current.other++;
-    else if (not) {
-      current.fail++;
-      current.lastFailed = true;
-      current.failures += `${[...names, text].join(' > ')}\n`;
-    } else current.pass++;
+    const comment = COMMENT.exec(line);
+    if (yaml !== null) diagnosis = { indent: yaml[1], lines: [line] };
+    else if (subtest !== null) open.push({ indent: subtest[1].length, name: subtest[2] });
+    else if (point !== null) {
+      const [, indent, not, name = ''] = point;
+      const path = [...open.map((test) => test.name), name].join(' > ');
+      lastFailed = false;
+      if (open.at(-1)?.indent === indent.length) open.pop();
+      else if (/ # (SKIP|TODO)\b/i.test(name)) report.other++;
+      else if (not) {
+        report.fail++;
+        report.failures += `${path}\n`;
+        lastFailed = true;
+      } else report.pass++;
+    } else if (comment !== null && comments.push(comment[1]) > MAX_COMMENTS) comments.shift();
   }
-  return results;
-}
-
-function newResult() {
-  return {
-    file: '',
-    pass: 0,
-    fail: 0,
-    other: 0,
-    milliseconds: 0,
-    failures: '',
-    lastFailed: false,
-    comments: [],
-  };
+  if (report.fail > 0 && comments.length > 0) report.failures += `said meanwhile:\n${comments.join('\n')}\n`;
+  return report;
 }

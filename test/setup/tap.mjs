@@ -1,66 +1,83 @@
-/** Runs test files under tap, and gives a file that failed beside others a second try alone. */
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+/** Runs test files, several at a time, and gives a file that failed beside others a second try alone. */
+import { spawn } from 'node:child_process';
 import { root, say } from './common.mjs';
 import { readReport } from './tap-report.mjs';
 
-/**
- * Runs `files`, `jobs` at a time; each may take `timeoutSeconds`. One result per file, also for those that tap says
- * nothing about, which count as failed.
- */
-export function runFiles(files, { jobs, timeoutSeconds }) {
-  if (files.length === 0) return [];
-  const folder = mkdtempSync(join(tmpdir(), 'nfs-fuse-tap-'));
-  try {
-    const report = join(folder, 'report.tap');
-    const args = [`--jobs=${jobs}`, `--timeout=${timeoutSeconds}`, `--output-file=${report}`, '--no-color'];
-    const reporter = process.stdout.isTTY ? 'base' : 'min';
-    const tap = join(root, 'node_modules/.bin/tap');
-    const { status, error } = spawnSync(tap, [...args, `--reporter=${reporter}`, ...files], {
-      cwd: root,
-      stdio: 'inherit',
-    });
-    if (error) throw error;
-    // tap writes no report if it does not even start.
-    const results = readReport(existsSync(report) ? readFileSync(report, 'latin1') : '');
-    const missing = files.filter((file) => !results.some((result) => result.file === file));
-    for (const file of missing) results.push(failed(file, 'tap reported nothing of it'));
-    // tap calls the run failed for a reason that no file shows.
-    if (status !== 0 && results.every(({ fail, other }) => fail + other === 0))
-      results.push(failed('tap itself', `exit status ${status}`));
-    return results;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-function failed(file, failures) {
-  return { file, pass: 0, fail: 1, other: 0, milliseconds: 0, failures };
-}
+/** What a test file that was told to end may take to tidy up. */
+const TIDY_UP_MS = 30_000;
+const MAX_ERROR_OUTPUT = 8_000;
 
 /**
- * Like {@link runFiles}, but whoever fails beside others runs once more, alone: a machine that is short of everything
- * is not what the tests are about. Such a file is named as unsteady; what fails twice has failed.
+ * Runs one file as tap's own runner does, less the state that it keeps in the project's folder for all runs together.
+ * The result: pass, fail, other and failures as readReport has them, file, and milliseconds. A file that ends
+ * otherwise than with status 0, or without a single assertion, has failed.
  */
-export function runSteadily(files, options) {
-  say(`${files.length} test files, ${options.jobs} at a time`);
-  const results = runFiles(files, options);
-  say(`slowest: ${slowest(results)}`);
-  return results.map((result) => {
-    if (result.fail === 0 || !files.includes(result.file)) return result;
-    console.error(`${result.file} failed beside others, and runs again alone:\n${result.failures}`);
-    const [again = result] = runFiles([result.file], { ...options, jobs: 1 });
-    return { ...again, unsteady: again.fail === 0 };
+export async function runFile(file, timeoutSeconds) {
+  const loader = import.meta.resolve('@tapjs/typescript/import');
+  const child = spawn(process.execPath, [`--import=${loader}`, '--enable-source-maps', file], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, TAP: '1', TAP_TIMEOUT: String(timeoutSeconds) },
   });
+  const began = performance.now();
+  const outputs = [child.stdout, child.stderr].map((stream) => {
+    const chunks = [];
+    stream.on('data', (chunk) => chunks.push(chunk));
+    return () => Buffer.concat(chunks).toString();
+  });
+  let late = '';
+  const timers = [
+    setTimeout(() => {
+      late = `did not end within ${timeoutSeconds} s\n`;
+      child.kill('SIGTERM');
+    }, timeoutSeconds * 1000),
+    setTimeout(() => child.kill('SIGKILL'), timeoutSeconds * 1000 + TIDY_UP_MS),
+  ];
+  // What it has left running may keep its pipes open: they are read a moment longer, not for ever.
+  const ending = await new Promise((resolve) => {
+    child.on('error', (error) => resolve(error.message));
+    child.on('close', (status, signal) => resolve(signal ?? status));
+    child.on('exit', (status, signal) => timers.push(setTimeout(() => resolve(signal ?? status), 5_000)));
+  });
+  for (const timer of timers) clearTimeout(timer);
+  const [said, complained] = outputs.map((output) => output());
+  const report = readReport(said);
+  if (report.fail === 0 && (ending !== 0 || report.pass === 0)) {
+    report.fail = 1;
+    report.failures = `${late}ended with ${ending} after ${report.pass} assertions\n${complained.slice(-MAX_ERROR_OUTPUT)}`;
+  }
+  return { ...report, file, milliseconds: performance.now() - began };
 }
 
-/** The files that took longest. */
-function slowest(results) {
-  return [...results]
-    .sort((a, b) => b.milliseconds - a.milliseconds)
-    .slice(0, 8)
-    .map(({ file, milliseconds }) => `${file} ${Math.round(milliseconds / 1000)} s`)
-    .join(', ');
+/**
+ * Runs `files`, `jobs` at a time, the first ones first. Whoever fails beside others runs once more, alone: a machine
+ * that is short of everything is not what the tests are about. Such a file is named as unsteady; what fails twice has
+ * failed.
+ */
+export async function runSteadily(files, jobs, timeoutSeconds) {
+  say(`${files.length} test files, ${jobs} at a time`);
+  const waiting = [...files];
+  const results = [];
+  const work = async () => {
+    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+      const result = await runFile(file, timeoutSeconds);
+      results.push(result);
+      const outcome = result.fail > 0 ? 'FAILED' : 'ok';
+      say(
+        `${outcome} ${file}, ${Math.round(result.milliseconds / 1000)} s (${results.length}/${files.length})`,
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: jobs }, work));
+  const steady = [];
+  for (const result of results) {
+    if (result.fail === 0) {
+      steady.push(result);
+      continue;
+    }
+    console.error(`${result.file} failed beside others, and runs again alone:\n${result.failures}`);
+    const again = await runFile(result.file, timeoutSeconds);
+    steady.push({ ...again, unsteady: again.fail === 0 });
+  }
+  return steady;
 }

@@ -1,0 +1,78 @@
+/** The parts of the test run that run before anything is installed, and so are plain JavaScript without types. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { projectRoot } from '../support/project.js';
+
+interface Report {
+  readonly pass: number;
+  readonly fail: number;
+  readonly other: number;
+  readonly failures: string;
+}
+
+async function setup<Exports>(name: string): Promise<Exports> {
+  return (await import(new URL(name, import.meta.url).href)) as Exports;
+}
+
+const { readReport } = await setup<{ readReport(report: string): Report }>('tap-report.mjs');
+const { runFile } = await setup<{ runFile(file: string, seconds: number): Promise<Report> }>('tap.mjs');
+
+t.test('a report is counted assertion by assertion, with what failed and what was said', async (t) => {
+  const report = readReport(`TAP version 14
+# Subtest: outer
+    ok 1 - holds
+    # Subtest: inner
+        # the server said: boo
+        not ok 1 - one is two
+          ---
+          diff: |
+            ok 7 - not a point
+          ...
+        ok 2 - later # SKIP no time
+        1..2
+    not ok 2 - inner # time=1ms
+      ---
+      at: somewhere
+      ...
+    1..2
+not ok 1 - outer # time=2ms
+ok 2 - by itself
+1..2
+`);
+  t.match(report, { pass: 2, fail: 1, other: 1 });
+  t.match(
+    report.failures,
+    /^outer > inner > one is two\n.*not a point.*said meanwhile:\nthe server said: boo/s,
+  );
+  t.notMatch(report.failures, /somewhere/, 'a subtest that fails by what is in it is not told twice');
+});
+
+t.test('a file fails by an assertion, by how it ends, and by saying nothing', async (t) => {
+  const cache = join(projectRoot, 'node_modules/.cache');
+  mkdirSync(cache, { recursive: true });
+  const folder = mkdtempSync(join(cache, 'failing-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const runText = (name: string, text: string) => {
+    const file = join(folder, `${name}.test.mjs`);
+    writeFileSync(file, text);
+    return runFile(file, 60);
+  };
+  const good = "import t from 'tap';\nt.ok(true);\n";
+  t.match(await runText('good', good), { pass: 1, fail: 0 });
+  t.match(await runText('wrong', `${good}t.equal(1, 2, 'one is two');`), {
+    pass: 1,
+    fail: 1,
+    failures: /one is two/,
+  });
+  t.match(await runText('status', `${good}process.on('exit', () => { process.exitCode = 3; });`), {
+    fail: 1,
+    failures: /ended with 3 after 1 assertions/,
+  });
+  t.match(await runText('killed', `${good}process.kill(process.pid, 'SIGKILL');`), {
+    fail: 1,
+    failures: /SIGKILL/,
+  });
+  t.match(await runText('silent', ''), { pass: 0, fail: 1 });
+  t.match(await runFile('test/none-such.test.ts', 60), { pass: 0, fail: 1, failures: /none-such/ });
+});
