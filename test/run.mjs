@@ -3,7 +3,7 @@
  * Runs before anything is installed, so it is plain JavaScript and uses nothing but Node itself.
  *
  * usage: node test/run.mjs [--ci | --all | test files…]
- *   without arguments: type-check, lint and every test that is fast
+ *   without arguments: type-check, lint and every test that is fast, on half the matrix (test/support/variants.ts)
  *   --ci: the long suites too; --all: those with hundreds of seeds
  */
 import { spawnSync } from 'node:child_process';
@@ -67,6 +67,7 @@ async function main(args) {
   buildHelpers();
   sweep();
   const failedChecks = tier === 'named' || checkSources() ? 0 : 1;
+  if (tier === 'fast') process.env.NFS_FUSE_TEST_TIER ??= 'fast';
   if (tier === 'all') process.env.NFS_FUSE_MODEL_SEEDS ??= MANY_SEEDS;
   const results = await runSteadily(files, JOBS, 900);
   return report(results, sweep(), failedChecks);
