@@ -1,6 +1,6 @@
 /** `npm run bench`, once everything that it needs is there (run.mjs): reads the options, measures, reports. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exportFolder, publicFolder } from '../test/support/folders.js';
 import { Ganesha } from '../test/support/ganesha.js';
@@ -8,6 +8,7 @@ import { openPlace, type Place } from '../test/support/places.js';
 import { mustRun } from '../test/support/process.js';
 import { projectRoot } from '../test/support/project.js';
 import { compileLoad } from './load.js';
+import { thisMachine } from './machine.js';
 import { measureRow } from './measure.js';
 import { LOCAL, type Report, type Row, type RowResult, type Subject } from './model.js';
 import { type BenchOptions, readOptions, USAGE, UsageError } from './options.js';
@@ -96,19 +97,6 @@ async function makeSubjects(
   return subjects;
 }
 
-async function machine(): Promise<Report['machine']> {
-  const version = await mustRun(['ganesha.nfsd', '-v']).catch(() => '');
-  return {
-    cpus: cpus().length,
-    model: cpus()[0]?.model.trim() ?? 'unknown CPU',
-    memoryMiB: Math.round(totalmem() / (1 << 20)),
-    kernel: release(),
-    node: process.versions.node,
-    server: /Release = V?(\S+)/.exec(version)?.[1]?.replace(/^/, 'nfs-ganesha ') ?? 'nfs-ganesha',
-    load: loadavg()[0] ?? 0,
-  };
-}
-
 async function measure(options: BenchOptions): Promise<Report> {
   const tools = publicFolder();
   const ending: (() => Promise<void>)[] = [() => tools.remove()];
@@ -116,7 +104,7 @@ async function measure(options: BenchOptions): Promise<Report> {
     progress('starting servers');
     const load = await compileLoad(tools.path);
     const rows = chooseRows(allRows(options.quick ? QUICK : FULL, load), options.rows);
-    const about = await machine();
+    const about = await thisMachine();
     const subjects = await makeSubjects(options, load, ending);
     const results: RowResult[] = [];
     for (const [index, row] of rows.entries()) {

@@ -1,4 +1,5 @@
 /** The words of the benchmark: rows, subjects that are measured, sessions of them, and what comes out. */
+import type { Machine } from './machine.js';
 
 /** What a load says of itself. */
 export interface LoadResult {
@@ -118,16 +119,7 @@ export interface Report {
   readonly date: string;
   readonly quick: boolean;
   readonly runs: number;
-  readonly machine: {
-    readonly cpus: number;
-    readonly model: string;
-    readonly memoryMiB: number;
-    readonly kernel: string;
-    readonly node: string;
-    readonly server: string;
-    /** Runnable processes, one minute's average, when the run began. */
-    readonly load: number;
-  };
+  readonly machine: Machine;
   readonly subjects: readonly { readonly name: string; readonly description: string }[];
   readonly rows: readonly RowResult[];
 }

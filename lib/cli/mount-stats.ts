@@ -2,7 +2,7 @@
 import type { ClientCounters, ProcedureCounters } from '../rpc/index.js';
 import type { VfsCounters } from '../vfs/counters.js';
 import type { ExportSession } from '../vfs/export-session.js';
-import type { NfsFileSystem } from '../vfs/filesystem.js';
+import type { CacheSizes, NfsFileSystem } from '../vfs/filesystem.js';
 import type { TransferLimits } from '../vfs/vfs-state.js';
 
 export interface MountStats {
@@ -11,9 +11,19 @@ export interface MountStats {
   /** CPU time of the serving process, user and system, in seconds. */
   readonly cpuSeconds: number;
   readonly residentBytes: number;
+  /** What of it JavaScript's objects take, and what lies outside of their heap: buffers, above all. */
+  readonly memory: {
+    readonly heapUsedBytes: number;
+    readonly heapTotalBytes: number;
+    readonly externalBytes: number;
+    readonly arrayBuffersBytes: number;
+  };
   readonly limits: TransferLimits;
   readonly inodes: number;
   readonly openFiles: number;
+  readonly cacheSizes: CacheSizes;
+  /** Bytes of file data in memory: read ahead, and written but not yet stable on the server. */
+  readonly bufferedBytes: { readonly read: number; readonly write: number };
   readonly caches: VfsCounters;
   readonly rpc: Readonly<ClientCounters> & { readonly outstanding: number };
   readonly procedures: readonly Readonly<ProcedureCounters>[];
@@ -22,15 +32,24 @@ export interface MountStats {
 export function mountStats(session: ExportSession, fileSystem: NfsFileSystem): MountStats {
   const { user, system } = process.cpuUsage();
   const { rpc } = session;
+  const memory = process.memoryUsage();
   const { badXids, lateReplies, garbage, reconnects, majorTimeouts } = rpc.counters;
   return {
     pid: process.pid,
     uptimeSeconds: Math.round(process.uptime()),
     cpuSeconds: (user + system) / 1e6,
-    residentBytes: process.memoryUsage.rss(),
+    residentBytes: memory.rss,
+    memory: {
+      heapUsedBytes: memory.heapUsed,
+      heapTotalBytes: memory.heapTotal,
+      externalBytes: memory.external,
+      arrayBuffersBytes: memory.arrayBuffers,
+    },
     limits: session.limits,
     inodes: fileSystem.inodeCount,
     openFiles: fileSystem.openFileCount,
+    cacheSizes: fileSystem.cacheSizes,
+    bufferedBytes: fileSystem.buffered,
     caches: fileSystem.counters,
     rpc: { badXids, lateReplies, garbage, reconnects, majorTimeouts, outstanding: rpc.outstanding },
     procedures: rpc.procedureCounters(),

@@ -21,6 +21,10 @@ export class AccessCache {
     this.#granted = new LRUCache({ max });
   }
 
+  get size(): number {
+    return this.#granted.size;
+  }
+
   /** The ACCESS bits granted, if all of `wanted` were asked for since the permissions last changed. */
   get(inode: Inode, credential: UserCredential, wanted: number): number | undefined {
     const known = this.#granted.get(`${inode.nodeid}:${credential.id}`);

@@ -43,6 +43,13 @@ function isAbsent(error: unknown): boolean {
   return error instanceof FuseError && error.errno === Errno.ENOENT;
 }
 
+export interface CacheSizes {
+  readonly dentries: number;
+  readonly access: number;
+  /** Directories all of whose names are known. */
+  readonly completeDirectories: number;
+}
+
 export class NfsFileSystem implements FuseOperations {
   readonly counters: VfsCounters;
   readonly #session: ConnectedExport;
@@ -76,6 +83,17 @@ export class NfsFileSystem implements FuseOperations {
   /** Inodes held in memory. */
   get inodeCount(): number {
     return this.#vfs.inodes.size;
+  }
+
+  /** Entries in the caches, each of which is bounded. */
+  get cacheSizes(): CacheSizes {
+    const { dentries, access, knownNames } = this.#vfs;
+    return { dentries: dentries.size, access: access.size, completeDirectories: knownNames.size };
+  }
+
+  /** Bytes that reads and writes hold in memory. */
+  get buffered(): { readonly read: number; readonly write: number } {
+    return { read: this.#vfs.readBudget.used, write: this.#vfs.writeBudget.used };
   }
 
   init(_connection: ConnectionInfo, notifier: FuseNotifier): void {

@@ -30,6 +30,11 @@ export class KnownNames {
     });
   }
 
+  /** Directories all of whose names are known. */
+  get size(): number {
+    return this.#known.size;
+  }
+
   /** `names` are all that `directory` has under its present generation. */
   learn(directory: Inode, names: Set<string>): void {
     if (names.size <= MAX_NAMES)
