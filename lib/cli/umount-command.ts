@@ -7,6 +7,7 @@ import {
   FILE_SYSTEM_TYPE,
   listMounts,
   type MountEntry,
+  MountError,
   mountAt,
   readMountinfo,
   unmountKernel,
@@ -14,6 +15,7 @@ import {
 import { standardError } from './log.js';
 import { fuseFailure } from './mount-failure.js';
 import { watchMount } from './mount-link.js';
+import { servingProcess } from './serving-process.js';
 import { UserError } from './user-error.js';
 
 /** A write-back that takes longer than this is announced. */
@@ -115,8 +117,7 @@ async function unmountAndWait(mountpoint: string, entry: MountEntry): Promise<vo
 }
 
 async function unmountByForce(mountpoint: string, entry: MountEntry): Promise<void> {
-  // In a container /sys/fs/fuse is often missing: a forced unmount aborts too, and fails as busy afterwards.
-  if (!(await abortConnection(entry.minor))) await unmountKernel(mountpoint, { force: true }).catch(() => {});
+  if (!(await abortConnection(entry.minor)) && !(await abortByUnmount(mountpoint))) await endServing(entry);
   const isThere = async () => mountAt(await readMountinfo(), mountpoint)?.id === entry.id;
   if (!(await isThere())) return;
   try {
@@ -125,4 +126,27 @@ async function unmountByForce(mountpoint: string, entry: MountEntry): Promise<vo
     // The process that served it may have been faster.
     if (await isThere()) throw error;
   }
+}
+
+/** In a container /sys/fs/fuse is often missing: a forced unmount aborts too, and fails as busy afterwards. */
+async function abortByUnmount(mountpoint: string): Promise<boolean> {
+  try {
+    await unmountKernel(mountpoint, { force: true, method: 'direct' });
+    return true;
+  } catch (error) {
+    return error instanceof MountError && error.code === 'busy';
+  }
+}
+
+/** Who may do neither, as a user of fusermount3, may still end the process: the connection ends with it. */
+async function endServing(entry: MountEntry): Promise<void> {
+  const pid = await servingProcess(entry.major, entry.minor);
+  if (pid === undefined)
+    throw new UserError('The process that serves the mount cannot be told to give up.', {
+      remedy: "It lives in another namespace, or is another user's: end it from there (kill -KILL).",
+    });
+  const watch = await watchMount(entry.major, entry.minor);
+  // The second signal means "at once". Two of a kind would become one.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.kill(pid, signal);
+  await watch?.ended;
 }
