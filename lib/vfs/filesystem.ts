@@ -39,6 +39,17 @@ import type { VfsState } from './vfs-state.js';
 const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
 
+/** O_TRUNC. */
+const EMPTY: SetAttributes = {
+  mode: undefined,
+  uid: undefined,
+  gid: undefined,
+  size: 0n,
+  atime: undefined,
+  mtime: undefined,
+  fh: undefined,
+};
+
 function isAbsent(error: unknown): boolean {
   return error instanceof FuseError && error.errno === Errno.ENOENT;
 }
@@ -177,7 +188,7 @@ export class NfsFileSystem implements FuseOperations {
     const caller = this.#caller(ctx);
     return this.#entry(
       what === undefined
-        ? await this.#names.create(directory, name, mode & 0o7777, true, false, caller)
+        ? await this.#names.create(directory, name, mode & 0o7777, true, caller)
         : await this.#names.mknod(directory, name, what, caller),
     );
   }
@@ -236,8 +247,14 @@ export class NfsFileSystem implements FuseOperations {
     const exclusive = (flags & O_EXCL) !== 0;
     const truncate = (flags & O_TRUNC) !== 0;
     const directory = this.#vfs.inodes.get(parent);
-    const made = await this.#names.create(directory, name, mode & 0o7777, exclusive, truncate, caller);
-    return { entry: this.#entry(made), open: this.#files.created(made.inode, flags, caller) };
+    const made = await this.#names.create(directory, name, mode & 0o7777, exclusive, caller);
+    const { inode } = made;
+    // Another client was faster: the file is there, with something in it.
+    const attributes =
+      truncate && made.attributes.size > 0n
+        ? await this.#files.setAttributes(inode, EMPTY, caller)
+        : made.attributes;
+    return { entry: this.#entry({ ...made, attributes }), open: this.#files.created(inode, flags, caller) };
   }
 
   #entry(made: Made): EntryReply {

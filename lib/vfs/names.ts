@@ -18,12 +18,14 @@ import {
   MKDIR,
   MKNOD,
   type MknodWhat,
+  type NfsTime,
   READLINK,
   type Sattr3,
   SETATTR,
   Status,
   SYMLINK,
   type WccData,
+  type WccResult,
 } from '../nfs3/index.js';
 import type { CallStart } from './attribute-cache.js';
 import type { Caller } from './caller.js';
@@ -34,6 +36,9 @@ import { Permission } from './permission.js';
 import type { Operand } from './redrive.js';
 import { Replay } from './replay.js';
 import type { VfsState } from './vfs-state.js';
+
+/** SETATTRs with a guard before one without: a file that others change all the time, or a server that cannot tell. */
+const MAX_GUARDED = 3;
 
 /** A new object, and what is known of it. */
 export interface Made {
@@ -250,18 +255,11 @@ export class Names {
     }
   }
 
-  async create(
-    parent: Inode,
-    name: Buffer,
-    mode: number,
-    exclusive: boolean,
-    truncate: boolean,
-    caller: Caller,
-  ): Promise<Made> {
+  /** open(2) with O_CREAT. What exists already keeps its content: CREATE has no guard against its own late copies. */
+  async create(parent: Inode, name: Buffer, mode: number, exclusive: boolean, caller: Caller): Promise<Made> {
     const key = name.toString('latin1');
     if (exclusive) return this.#createExclusive(parent, name, key, mode, caller);
-    const attributes: Sattr3 = truncate ? { mode, size: 0n } : { mode };
-    return this.#create(parent, name, key, { mode: CreateMode.UNCHECKED, attributes }, caller);
+    return this.#create(parent, name, key, { mode: CreateMode.UNCHECKED, attributes: { mode } }, caller);
   }
 
   #create(parent: Inode, name: Buffer, key: string, how: CreateHow, caller: Caller): Promise<Made> {
@@ -300,13 +298,38 @@ export class Names {
     return { ...made, attributes: await this.setAttributes(made.inode, changes, caller, 'object') };
   }
 
-  /** SETATTR with its bookkeeping; answers the attributes as they are then. */
+  /**
+   * SETATTR; answers the attributes as they are then. A change of the size is guarded by the file's ctime (RFC 1813
+   * 3.3.2): a copy of the call that was left on a broken connection, and that the server meets only after its repeat
+   * and the writes that followed, must not cut these off.
+   */
   async setAttributes(
     inode: Inode,
     changes: Sattr3,
     caller: Caller,
     operand: Operand = 'path',
   ): Promise<Fattr3> {
+    let guard = changes.size === undefined ? undefined : inode.attributes?.ctime;
+    for (let refused = 0; ; ) {
+      const result = await this.#setAttributes(inode, changes, guard, caller);
+      const { after } = result.wcc;
+      if (result.status === Status.OK) return after ?? this.#vfs.fetchAttributes(inode, caller, operand);
+      if (result.status !== Status.NOT_SYNC || guard === undefined)
+        throw this.#vfs.redriver.failure(result, [inode], caller, operand);
+      // Changed by another client, or by the first copy of this very call: what is wanted stays the same.
+      const now = after ?? (await this.#vfs.fetchAttributes(inode, caller, operand));
+      refused += 1;
+      guard = refused < MAX_GUARDED ? now.ctime : undefined;
+    }
+  }
+
+  /** One SETATTR with its bookkeeping. */
+  async #setAttributes(
+    inode: Inode,
+    changes: Sattr3,
+    guard: NfsTime | undefined,
+    caller: Caller,
+  ): Promise<WccResult> {
     const { attributes, redriver, nfs } = this.#vfs;
     attributes.beginChange(inode);
     let start = attributes.start();
@@ -314,14 +337,13 @@ export class Names {
     try {
       const result = await redriver.run(inode, caller, (object) => {
         start = attributes.start();
-        return nfs.call(SETATTR, { object, attributes: changes, guard: undefined }, caller);
+        return nfs.call(SETATTR, { object, attributes: changes, guard }, caller);
       });
       wcc = result.wcc;
-      if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, operand);
+      return result;
     } finally {
       attributes.endChange(inode, wcc, start, true);
     }
-    return wcc.after ?? this.#vfs.fetchAttributes(inode, caller, operand);
   }
 
   async mkdir(parent: Inode, name: Buffer, mode: number, caller: Caller): Promise<Made> {

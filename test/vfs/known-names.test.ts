@@ -24,7 +24,7 @@ t.test('a directory that we made has no names but those that we put into it', as
     'ACCESS',
     'no LOOKUP for names that cannot be there, only the leave to search',
   );
-  await bench.names.create(directory, bytes('a'), 0o644, false, false, bench.caller());
+  await bench.names.create(directory, bytes('a'), 0o644, false, bench.caller());
   t.equal(await exists(bench, directory, 'a'), true);
   await bench.removal.unlink(directory, bytes('a'), bench.caller());
   bench.server.forgetCalls();

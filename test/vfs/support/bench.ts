@@ -196,7 +196,7 @@ export class Bench {
 
   /** creat(2) of a path in the root. */
   async create(name: string, flags = O_RDWR, caller = this.caller()): Promise<{ inode: Inode; fh: number }> {
-    const made = await this.names.create(this.root, Buffer.from(name), 0o644, false, false, caller);
+    const made = await this.names.create(this.root, Buffer.from(name), 0o644, false, caller);
     this.vfs.entryReply(made.inode, made.attributes, made.entryValidMs);
     return { inode: made.inode, fh: this.files.created(made.inode, flags, caller).fh };
   }

@@ -7,6 +7,7 @@ import {
   type CommitArguments,
   type CreateArguments,
   CreateMode,
+  compareTime,
   type DirectoryName,
   type Fattr3,
   type FileHandle,
@@ -256,10 +257,11 @@ export class FakeServer implements RpcCaller {
     else if (changes.mtime !== undefined) node.mtime = changes.mtime;
   }
 
-  do_SETATTR({ object, attributes }: SetattrArguments) {
+  do_SETATTR({ object, attributes, guard }: SetattrArguments) {
     const node = this.#node(object);
     if (node === undefined) return this.failure('SETATTR', Status.STALE);
     return this.#around(node, () => {
+      if (guard !== undefined && compareTime(guard, node.ctime) !== 0) return Status.NOT_SYNC;
       this.#set(node, attributes);
       return Status.OK;
     });
