@@ -10,6 +10,7 @@ import { Errno, errnoName } from './errno.js';
 import { duplicateOver, readInto, writeFrom } from './libc.js';
 import { RequestBuffer } from './message.js';
 import type { ReplyBuffer } from './reply.js';
+import { Wakefulness } from './wakefulness.js';
 
 /** Requests taken before the event loop gets its turn for the sockets behind the file system. */
 const BATCH = 16;
@@ -30,6 +31,7 @@ export class KernelChannel implements Channel {
   #maxRequest = 0;
   #current: RequestBuffer | undefined = undefined;
   readonly #spare: RequestBuffer[] = [];
+  readonly #wakefulness = new Wakefulness();
   #paused = false;
   #closed = false;
   readonly #threadWrites: ThreadWrite[] = [];
@@ -68,6 +70,7 @@ export class KernelChannel implements Channel {
   write(reply: ReplyBuffer, length: number): number {
     if (this.#closed) return Errno.ENODEV;
     const count = writeFrom(this.#fd, reply.bytes, length);
+    this.#wakefulness.touch();
     return count < 0 ? -count : 0;
   }
 
@@ -75,6 +78,7 @@ export class KernelChannel implements Channel {
     if (this.#closed) return Errno.ENODEV;
     try {
       writevSync(this.#fd, pieces);
+      this.#wakefulness.touch();
       return 0;
     } catch (error) {
       return errnoOf(error);
@@ -150,6 +154,7 @@ export class KernelChannel implements Channel {
     }
     // A call from native code does not run the promise jobs that it caused; a turn of the event loop does.
     setImmediate(nothing);
+    this.#wakefulness.touch();
   };
 }
 
