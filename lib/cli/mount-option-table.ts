@@ -105,6 +105,13 @@ function transferSize(key: 'rsize' | 'wsize'): MountOption {
   });
 }
 
+/** For the whole mount; 0 turns off what the memory is for. */
+function memory(key: 'readAhead' | 'writeBehind'): MountOption {
+  return integer({ min: 0, max: 2 ** 32 - 1, unit: 'number of bytes' }, (settings, value) => {
+    settings[key] = value;
+  });
+}
+
 /** nfs(5): 0 means the same as no option at all, "ask rpcbind". */
 function port(key: 'port' | 'mountPort'): MountOption {
   return integer({ min: 0, max: 65_535, unit: 'port number' }, (settings, value) => {
@@ -267,6 +274,8 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
 
   ['rsize', transferSize('rsize')],
   ['wsize', transferSize('wsize')],
+  ['readahead', memory('readAhead')],
+  ['writebehind', memory('writeBehind')],
   ['sync', flag({ sync: true })],
   ['async', flag({ sync: false })],
 

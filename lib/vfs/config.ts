@@ -28,6 +28,10 @@ export interface ClientConfig {
   /** Largest READ and WRITE; undefined: what the server prefers. */
   readonly rsize: number | undefined;
   readonly wsize: number | undefined;
+  /** What may be read ahead for all open files together; 0: nothing is. */
+  readonly readAhead: number;
+  /** What may be written behind for all files together; 0: write(2) waits until the server has taken the data. */
+  readonly writeBehind: number;
   /** Every write is on stable storage before it returns (-o sync, noac). */
   readonly sync: boolean;
 
@@ -59,6 +63,8 @@ export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
   readOnly: false,
   rsize: undefined,
   wsize: undefined,
+  readAhead: 64 * 1024 * 1024,
+  writeBehind: 128 * 1024 * 1024,
   sync: false,
   acRegMinMs: 3_000,
   acRegMaxMs: 60_000,

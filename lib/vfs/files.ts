@@ -166,17 +166,20 @@ export class Files {
     inode.writer ??= new FileWriter(this.#vfs, inode);
     inode.contentChanges++;
     const { writer } = inode;
-    const through = this.#vfs.config.sync || writesThrough(file.flags) || writesThrough(flags);
+    const { config } = this.#vfs;
+    const stable = config.sync || writesThrough(file.flags) || writesThrough(flags);
+    const through = stable || config.writeBehind === 0;
+    const promise = stable ? StableHow.FILE_SYNC : StableHow.UNSTABLE;
     if (fromPageCache) {
       // Nobody waits for it, and the kernel reports a failure with the next msync(2) or fsync(2).
-      if (through) await writer.writeThrough(offset, data, credential);
+      if (through) await writer.writeThrough(offset, data, credential, promise);
       else await writer.write(offset, data, credential);
     } else if (file.appends) {
       await this.#append(file, writer, offset, data, cancellation);
     } else {
       await telling(file, writer, cancellation, () =>
         through
-          ? writer.writeThrough(offset, data, credential, StableHow.FILE_SYNC, cancellation)
+          ? writer.writeThrough(offset, data, credential, promise, cancellation)
           : writer.write(offset, data, credential, cancellation),
       );
     }

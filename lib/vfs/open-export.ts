@@ -2,16 +2,12 @@
 import type { RpcCaller } from '../rpc/caller.js';
 import { type Clock, systemClock } from '../rpc/clock.js';
 import { ByteBudget } from './byte-budget.js';
-import type { ClientConfig, Logger } from './config.js';
+import { type ClientConfig, DEFAULT_CONFIG, type Logger } from './config.js';
 import { VfsCounters } from './counters.js';
 import type { ExportSession } from './export-session.js';
 import { InodeTable } from './inode-table.js';
 import { NfsClient } from './nfs-client.js';
 import { VfsState } from './vfs-state.js';
-
-/** What is read ahead, and what is written behind, for all files of a mount together. */
-const READ_BUDGET = 64 * 1024 * 1024;
-const WRITE_BUDGET = 128 * 1024 * 1024;
 
 /** What the client needs of a connected export. */
 export type ConnectedExport = Pick<
@@ -41,8 +37,11 @@ export function openExport(
     log,
     counters,
     generation: session.generation,
-    readBudget: new ByteBudget(READ_BUDGET),
-    writeBudget: new ByteBudget(WRITE_BUDGET),
+    readBudget: new ByteBudget(config.readAhead),
+    writeBudget: new ByteBudget(
+      // Even what is not written behind is kept until a COMMIT vouches for it.
+      config.writeBehind > 0 ? config.writeBehind : DEFAULT_CONFIG.writeBehind,
+    ),
   });
   vfs.adoptRoot(session.rootAttributes, vfs.attributes.start());
   return vfs;

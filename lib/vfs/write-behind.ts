@@ -332,7 +332,7 @@ export class FileWriter {
   }
 
   /**
-   * O_SYNC, `-o sync` and appends: on the server, in the order given, before it resolves. Throws the write's own
+   * O_SYNC, `-o sync`, `-o writebehind=0` and appends: on the server, in the order given, before it resolves. Throws the write's own
    * error. EINTR, when the caller stops waiting, leaves open whether the data was taken; what was goes on.
    */
   async writeThrough(

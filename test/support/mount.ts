@@ -86,6 +86,15 @@ function throughTransport(args: readonly string[], options: readonly string[]) {
   };
 }
 
+/**
+ * Options of every mount of the run, NFS_FUSE_TEST_OPTIONS=readahead=0,writebehind=0: what the caches must not be
+ * needed for. A test's own options come after them.
+ */
+function optionsOfRun(): readonly string[] {
+  const options = process.env.NFS_FUSE_TEST_OPTIONS ?? '';
+  return options === '' ? [] : options.split(',');
+}
+
 /** A new, empty folder to mount on. */
 export async function newMountPoint(place: Place): Promise<string> {
   mountPoints += 1;
@@ -108,7 +117,7 @@ export class Mount {
     const { source, place, env, at } = spec;
     const { args, options } = throughTransport(spec.args ?? [], spec.options ?? []);
     const path = at ?? (await newMountPoint(place));
-    const all = [...source.mountOptions, ...options].join(',');
+    const all = [...source.mountOptions, ...optionsOfRun(), ...options].join(',');
     const host = source.host.includes(':') ? `[${source.host}]` : source.host;
     const target = `${host}:${source.exportPath}`;
     const argv = [...place.product, 'mount', '-f', ...args, ...(all === '' ? [] : ['-o', all]), target, path];

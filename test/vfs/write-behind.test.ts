@@ -38,6 +38,33 @@ t.test('what fills wsize goes at once, in WRITEs of wsize', async (t) => {
   t.same(server.tree.at('f').data, data);
 });
 
+t.test('with write-behind off, the server has the data when write(2) returns', async (t) => {
+  const { bench, server, fh } = await opened({ config: { writeBehind: 0 } });
+  await bench.write(fh, 0, 'first ');
+  t.equal(server.tree.at('f').data.toString(), 'first ');
+  await bench.write(fh, 6, 'second');
+  t.equal(server.tree.at('f').data.toString(), 'first second');
+  t.ok(
+    server.named('WRITE').every(({ args }) => args.stable === StableHow.UNSTABLE),
+    'what sync promises, it does not',
+  );
+  server.restart();
+  await bench.files.flush(fh);
+  t.equal(
+    server.tree.at('f').stable.toString(),
+    'first second',
+    'and nothing is lost that close(2) vouches for',
+  );
+});
+
+t.test('with write-behind off, an error is told by the write(2) that met it, and not again', async (t) => {
+  const { bench, server, fh } = await opened({ config: { writeBehind: 0 } });
+  const end = server.fail('WRITE', Status.NOSPC);
+  t.equal(await outcome(bench.write(fh, 0, 'x')), Errno.ENOSPC);
+  end();
+  t.equal(await outcome(bench.files.flush(fh)), 'ok');
+});
+
 t.test('a small file needs one WRITE, which is stable, and no COMMIT', async (t) => {
   const { bench, server, fh } = await opened();
   await bench.write(fh, 0, 'small');
