@@ -1,28 +1,71 @@
-/** What a client costs: CPU time and peak memory of its processes, from /proc; and how its caches are dropped. */
-import { readFileSync, writeFileSync } from 'node:fs';
+/** What clients and servers cost: CPU time, switches and peak memory from /proc; and how caches are dropped. */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mustRun } from '../test/support/process.js';
 
 /** USER_HZ, which is 100 on every architecture that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
-/** User and system time of all threads so far, in seconds; 0 of a process that is gone. */
-export function cpuSeconds(pids: readonly number[]): number {
-  let ticks = 0;
+/**
+ * User and system time of all threads so far, in seconds; undefined without processes. From the scheduler, in
+ * nanoseconds, where it tells; in ticks, which are too long for short runs, otherwise.
+ */
+export function cpuSeconds(pids: readonly number[]): number | undefined {
+  if (pids.length === 0) return undefined;
+  let seconds = 0;
   for (const pid of pids) {
-    const stat = read(`/proc/${pid}/stat`);
-    // Fields 14 and 15; the command's name before them may contain spaces.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    ticks += Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
+    const threads = threadFiles(pid, 'schedstat').map((path) => Number(read(path).split(' ')[0]) / 1e9);
+    const exact = threads.reduce((sum, one) => sum + one, 0);
+    seconds += exact > 0 ? exact : tickSeconds(pid);
   }
-  return ticks / TICKS_PER_SECOND;
+  return seconds;
 }
 
-/** The most memory that any of the processes has had resident, in KiB. */
-export function peakKiB(pids: readonly number[]): number {
-  return Math.max(
-    0,
-    ...pids.map((pid) => Number(/^VmHWM:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0)),
-  );
+function tickSeconds(pid: number): number {
+  const stat = read(`/proc/${pid}/stat`);
+  // Fields 14 and 15; the command's name before them may contain spaces.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / TICKS_PER_SECOND;
+}
+
+/** Context switches of all threads so far; undefined without processes. */
+export function contextSwitches(pids: readonly number[]): number | undefined {
+  if (pids.length === 0) return undefined;
+  let count = 0;
+  for (const pid of pids) {
+    for (const path of threadFiles(pid, 'status')) {
+      for (const [, number] of read(path).matchAll(/^(?:non)?voluntary_ctxt_switches:\s+(\d+)/gm)) {
+        count += Number(number);
+      }
+    }
+  }
+  return count;
+}
+
+/** The files of this name of all threads of a process; none if it is gone. */
+function threadFiles(pid: number, name: string): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).map((thread) => `/proc/${pid}/task/${thread}/${name}`);
+  } catch {
+    return [];
+  }
+}
+
+/** Lets the peaks of {@link peakKiB} begin anew, where the kernel has a way to (proc(5), clear_refs). */
+export function forgetPeaks(pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      writeFileSync(`/proc/${pid}/clear_refs`, '5');
+    } catch {
+      // Then they are those since the start of the process, and no less than what they should be.
+    }
+  }
+}
+
+/** The most memory that each of the processes has had resident, added up, in KiB; undefined without processes. */
+export function peakKiB(pids: readonly number[]): number | undefined {
+  if (pids.length === 0) return undefined;
+  const peaks = pids.map((pid) => Number(/^VmHWM:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0));
+  return peaks.reduce((sum, peak) => sum + peak, 0);
 }
 
 /** The processes that `pid` has started, and those that they have. */

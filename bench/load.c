@@ -1,10 +1,10 @@
 /*
  * The loads of the benchmark: loops of system calls, timed here, so that what is measured is the file system
- * and not the program that calls it. Prints one line of JSON: {"seconds":…,"count":…,"bytes":…}.
+ * and not the program that calls it. Prints one line of JSON: {"seconds":…,"count":…,"bytes":…,
+ * "cpuSeconds":…}, the last being user and system time of the load and the programs that it ran.
  * Files in a folder are named f0, f1, f2 …; every failure ends the program with a message and status 1.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -29,8 +30,27 @@ static double now(void) {
   return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
+static double cpu(void) {
+  double seconds = 0;
+  for (int who = RUSAGE_CHILDREN; who <= RUSAGE_SELF; who++) {
+    struct rusage used;
+    getrusage(who, &used);
+    seconds += used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
+  }
+  return seconds;
+}
+
+static double cpu_before;
+
+/* The time at which what is measured begins. */
+static double begin(void) {
+  cpu_before = cpu();
+  return now();
+}
+
 static void report(double seconds, long long count, long long bytes) {
-  printf("{\"seconds\":%.9f,\"count\":%lld,\"bytes\":%lld}\n", seconds, count, bytes);
+  const char *format = "{\"seconds\":%.9f,\"count\":%lld,\"bytes\":%lld,\"cpuSeconds\":%.6f}\n";
+  printf(format, seconds, count, bytes, cpu() - cpu_before);
 }
 
 static uint64_t next_random(uint64_t *state) { /* xorshift64* */
@@ -95,7 +115,7 @@ static void do_write(char **a) {
   long long bytes = atoll(a[1]), done = 0;
   size_t block = atoll(a[2]);
   char *buffer = noise(block, 42);
-  double start = now();
+  double start = begin();
   int fd = open(a[0], O_CREAT | O_WRONLY | O_TRUNC, 0644);
   if (fd < 0) fail("open", a[0]);
   for (; done < bytes; done += block)
@@ -105,11 +125,25 @@ static void do_write(char **a) {
   report(now() - start, 1, done);
 }
 
+/* fill FILE BYTES BLOCK: zeros, on the disk when it ends. */
+static void do_fill(char **a) {
+  long long bytes = atoll(a[1]), done = 0;
+  size_t block = atoll(a[2]);
+  char *zeros = calloc(1, block);
+  double start = begin();
+  int fd = open(a[0], O_CREAT | O_WRONLY | O_TRUNC, 0600);
+  if (fd < 0 || !zeros) fail("open", a[0]);
+  for (; done < bytes; done += block)
+    if (write(fd, zeros, block) != (ssize_t)block) fail("write", a[0]);
+  if (fsync(fd) != 0 || close(fd) != 0) fail("fsync", a[0]);
+  report(now() - start, 1, done);
+}
+
 /* read FILE BLOCK: sequential, to the end. */
 static void do_read(char **a) {
   size_t block = atoll(a[1]);
   char *buffer = noise(block, 1);
-  double start = now();
+  double start = begin();
   long long bytes = slurp(a[0], buffer, block);
   report(now() - start, 1, bytes);
 }
@@ -144,7 +178,7 @@ static void do_random(char **a) {
   struct random_job job[jobs];
   for (int i = 0; i < jobs; i++)
     job[i] = (struct random_job){a[1], a[0][0] == 'w', each, 0x9E3779B97F4A7C15ULL * (i + 1)};
-  double start = now();
+  double start = begin();
   run_threads(jobs, random_body, job, sizeof job[0]);
   report(now() - start, each * jobs, each * jobs * 4096LL);
 }
@@ -154,7 +188,7 @@ static void do_create(char **a) {
   long count = atol(a[1]), size = atol(a[2]);
   char *data = noise(size, 7);
   make_folder(a[0]);
-  double start = now();
+  double start = begin();
   for (long i = 0; i < count; i++) put(in(a[0], "f%ld", i), data, size);
   report(now() - start, count, count * (long long)size);
 }
@@ -162,7 +196,7 @@ static void do_create(char **a) {
 /* unlink FOLDER COUNT */
 static void do_unlink(char **a) {
   long count = atol(a[1]);
-  double start = now();
+  double start = begin();
   for (long i = 0; i < count; i++)
     if (unlink(in(a[0], "f%ld", i)) != 0) fail("unlink", in(a[0], "f%ld", i));
   report(now() - start, count, 0);
@@ -171,9 +205,9 @@ static void do_unlink(char **a) {
 /* stat FOLDER COUNT WARMUPS PASSES: by name, without listing the folder. */
 static void do_stat(char **a) {
   long count = atol(a[1]), warmups = atol(a[2]), passes = atol(a[3]);
-  double start = now();
+  double start = begin();
   for (long pass = -warmups; pass < passes; pass++) {
-    if (pass == 0) start = now();
+    if (pass == 0) start = begin();
     for (long i = 0; i < count; i++) {
       struct stat status;
       if (stat(in(a[0], "f%ld", i), &status) != 0) fail("stat", in(a[0], "f%ld", i));
@@ -187,9 +221,9 @@ static void do_open(char **a) {
   long count = atol(a[1]), warmups = atol(a[2]), passes = atol(a[3]);
   long long bytes = 0;
   char *buffer = noise(65536, 1);
-  double start = now();
+  double start = begin();
   for (long pass = -warmups; pass < passes; pass++) {
-    if (pass == 0) start = now(), bytes = 0;
+    if (pass == 0) start = begin(), bytes = 0;
     for (long i = 0; i < count; i++) bytes += slurp(in(a[0], "f%ld", i), buffer, 65536);
   }
   report(now() - start, count * passes, bytes);
@@ -216,7 +250,7 @@ static void do_parallel(char **a) {
   struct reader reader[readers];
   long long bytes = 0;
   for (int i = 0; i < readers; i++) reader[i] = (struct reader){a[0], i, readers, count, 0};
-  double start = now();
+  double start = begin();
   run_threads(readers, reader_body, reader, sizeof reader[0]);
   double seconds = now() - start;
   for (int i = 0; i < readers; i++) bytes += reader[i].bytes;
@@ -241,21 +275,9 @@ static void do_tree(char **a) {
   report(0, files, 0);
 }
 
-/* names FOLDER: readdir to the end, looking at nothing but names. */
-static void do_names(char **a) {
-  double start = now();
-  DIR *folder = opendir(a[0]);
-  if (!folder) fail("opendir", a[0]);
-  long long count = 0;
-  for (errno = 0; readdir(folder); errno = 0) count++;
-  if (errno != 0) fail("readdir", a[0]);
-  closedir(folder);
-  report(now() - start, count, 0);
-}
-
 /* time PROGRAM ARGUMENT…: runs a program that must succeed, its output thrown away. */
 static void do_time(char **a) {
-  double start = now();
+  double start = begin();
   pid_t child = fork();
   if (child == 0) {
     if (!freopen("/dev/null", "w", stdout)) _exit(126);
@@ -324,7 +346,7 @@ static void do_churn(char **a) {
   long packages = atol(a[1]);
   struct installer installer[CHURN_THREADS];
   char *data = noise(200 * packages, 5);
-  double start = now();
+  double start = begin();
   make_folder(a[0]);
   make_folder(in(a[0], "node_modules"));
   make_folder(in(a[0], "node_modules/.bin"));
@@ -342,7 +364,7 @@ static void do_churn(char **a) {
 static void do_prime(char **a) {
   long count = atol(a[1]);
   char *buffer = noise(1 << 20, 1);
-  double start = now();
+  double start = begin();
   slurp(in(a[0], "big"), buffer, 1 << 20);
   for (int pass = 0; pass < 3; pass++) {
     for (long i = 0; i < count; i++) slurp(in(a[0], "small/f%ld", i), buffer, 65536);
@@ -363,8 +385,8 @@ static const struct {
 } LOADS[] = {
     {"write", 3, do_write},   {"read", 2, do_read},         {"random", 4, do_random}, {"create", 3, do_create},
     {"unlink", 2, do_unlink}, {"stat", 4, do_stat},         {"open", 4, do_open},     {"parallel", 3, do_parallel},
-    {"tree", 5, do_tree},     {"names", 1, do_names},       {"time", 1, do_time},     {"churn", 2, do_churn},
-    {"prime", 2, do_prime},
+    {"tree", 5, do_tree},     {"time", 1, do_time},         {"churn", 2, do_churn},   {"prime", 2, do_prime},
+    {"fill", 3, do_fill},
 };
 
 int main(int argc, char **argv) {

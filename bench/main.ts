@@ -1,90 +1,68 @@
 /** `npm run bench`, once everything that it needs is there (run.mjs): reads the options, measures, reports. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { exportFolder, publicFolder } from '../test/support/folders.js';
-import { Ganesha } from '../test/support/ganesha.js';
-import { openPlace, type Place } from '../test/support/places.js';
-import { mustRun } from '../test/support/process.js';
+import { DEFAULT_CONFIG } from '../lib/vfs/config.js';
+import type { Place } from '../test/support/places.js';
 import { projectRoot } from '../test/support/project.js';
-import { compileLoad } from './load.js';
 import { thisMachine } from './machine.js';
 import { measureRow } from './measure.js';
-import { LOCAL, type Report, type Row, type RowResult, type Subject } from './model.js';
+import {
+  BEFORE,
+  BEFORE_ROOTLESS,
+  LOCAL,
+  OURS,
+  type Report,
+  ROOTLESS,
+  type RowResult,
+  type Subject,
+} from './model.js';
 import { type BenchOptions, readOptions, USAGE, UsageError } from './options.js';
-import { markdown, plainTable } from './report/markdown.js';
+import { markdown } from './report/markdown.js';
 import { plot } from './report/plot.js';
+import { plainTable } from './report/terminal.js';
 import { allRows } from './rows/index.js';
 import { FULL, QUICK } from './rows/sizes.js';
-import { makeStore } from './store.js';
+import { chooseRows, note, progress, type Setting, withSetting } from './setting.js';
 import { FolderPeer } from './subjects/folder.js';
 import { LibNfs } from './subjects/libnfs.js';
 import { NfsFuse } from './subjects/nfs-fuse.js';
 import { Sshfs } from './subjects/sshfs.js';
 
-/** One line that is written over again, on a terminal; nothing otherwise. */
-function progress(what: string): void {
-  if (process.stderr.isTTY)
-    process.stderr.write(`\r\x1b[K${what.slice(0, (process.stderr.columns || 80) - 1)}`);
-}
-
-function note(what: string): void {
-  progress('');
-  process.stderr.write(`bench: ${what}\n`);
-}
-
-function chooseRows(rows: readonly Row[], wanted: readonly string[] | undefined): Row[] {
-  if (wanted === undefined) return [...rows];
-  const ids = rows.map(({ id }) => id);
-  const unknown = wanted.find((name) => !ids.some((id) => id.startsWith(name)));
-  if (unknown !== undefined) throw new UsageError(`--rows ${unknown}: there are ${ids.join(', ')}`);
-  return rows.filter(({ id }) => wanted.some((name) => id.startsWith(name)));
-}
-
-/** The place with the product under the profiler. */
-function profiled(place: Place, folder: string | undefined): Place {
-  if (folder === undefined) return place;
-  const [node = process.execPath, ...rest] = place.product;
-  return { ...place, product: [node, '--cpu-prof', `--cpu-prof-dir=${folder}`, ...rest] };
-}
-
-/** Removes the copy of the product that was made for an unprivileged place, whose life is otherwise this process's. */
-async function removeStaged({ product }: Place): Promise<void> {
-  const program = product.at(-1);
-  if (program?.startsWith(tmpdir())) await mustRun(['rm', '-rf', join(program, '../../..')], { cwd: '/' });
-}
-
-/** Starts the servers and makes the subjects; what must be ended comes with them, last started first. */
-async function makeSubjects(
-  options: BenchOptions,
-  load: string,
-  ending: (() => Promise<void>)[],
-): Promise<Subject[]> {
+/** Makes the subjects, which end with the setting. */
+async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Subject[]> {
+  const { load, disk, server, store, place } = setting;
+  const { primeFiles } = store;
+  const { mountOptions, peers, before } = options;
   const subjects: Subject[] = [];
   const add = (subject: Subject) => {
     subjects.push(subject);
-    ending.unshift(() => subject.close());
+    setting.endWith(() => subject.close());
   };
-  const server = await Ganesha.start();
-  ending.unshift(() => server.close());
-  const store = await makeStore(server.directory, load);
-  const { mountOptions, profile, peers } = options;
-  const place = profiled(await openPlace('root'), profile);
-  add(new NfsFuse({ place, server, store, load, mountOptions }));
-  if (peers.includes('rootless')) {
-    const userns = await openPlace('userns');
-    ending.unshift(() => removeStaged(userns));
-    add(new NfsFuse({ place: userns, server, store, load, mountOptions }));
+  const addMount = (name: string, description: string, where: Place) => {
+    add(new NfsFuse({ name, description, place: where, server, store, load, mountOptions }));
+  };
+  const root = await place('root');
+  addMount(OURS, 'nfs-fuse, mounted as root', root);
+  if (before !== undefined) addMount(BEFORE, 'an earlier build of it', earlierBuild(root, before));
+  if (peers.includes(ROOTLESS)) {
+    const rootless = await place('userns');
+    addMount(ROOTLESS, 'nfs-fuse, mounted in an unprivileged user namespace', rootless);
+    if (before !== undefined)
+      addMount(BEFORE_ROOTLESS, 'the earlier build, there', earlierBuild(rootless, before));
   }
   if (peers.includes(LOCAL)) {
-    const own = exportFolder();
-    ending.unshift(() => own.remove());
     add(
-      await FolderPeer.make(LOCAL, 'a directory of the file system that the servers export', own.path, load),
+      await FolderPeer.make(
+        LOCAL,
+        'a directory of the disk that the servers export',
+        disk.path,
+        load,
+        primeFiles,
+      ),
     );
   }
   if (peers.includes('sshfs')) {
-    if (Sshfs.installed) add(await Sshfs.start(load));
+    if (Sshfs.installed) add(await Sshfs.start(disk.path, load, primeFiles));
     else note('without sshfs: the packages sshfs and openssh-server are not there');
   }
   if (peers.includes('libnfs')) {
@@ -92,37 +70,48 @@ async function makeSubjects(
     else note('without libnfs: the package libnfs-utils is not there');
   }
   for (const { name, path } of options.folders) {
-    add(await FolderPeer.make(name, `${path}, as it was mounted`, path, load));
+    add(await FolderPeer.make(name, `${path}, as it was mounted`, path, load, primeFiles));
   }
   return subjects;
 }
 
-async function measure(options: BenchOptions): Promise<Report> {
-  const tools = publicFolder();
-  const ending: (() => Promise<void>)[] = [() => tools.remove()];
-  try {
-    progress('starting servers');
-    const load = await compileLoad(tools.path);
-    const rows = chooseRows(allRows(options.quick ? QUICK : FULL, load), options.rows);
+/** The place with another build of the product, which its user must be able to read. */
+function earlierBuild(place: Place, folder: string): Place {
+  const program = join(folder, 'dist/bin/nfs-fuse.js');
+  if (!existsSync(program))
+    throw new UsageError(`--before ${folder}: there is no ${program}; build it first`);
+  const [node = process.execPath] = place.product;
+  return { ...place, product: [node, program] };
+}
+
+function measure(options: BenchOptions): Promise<Report> {
+  const { quick, runs } = options;
+  const sizes = quick ? QUICK : FULL;
+  const started = performance.now();
+  return withSetting(sizes, options.disk, async (setting) => {
+    const rows = chooseRows(allRows(sizes, setting.load), options.rows);
     const about = await thisMachine();
-    const subjects = await makeSubjects(options, load, ending);
+    const subjects = await makeSubjects(options, setting);
     const results: RowResult[] = [];
     for (const [index, row] of rows.entries()) {
       const report = (what: string) => progress(`[${index + 1}/${rows.length}] ${what}`);
-      results.push(await measureRow(row, subjects, { runs: options.runs, progress: report }));
+      results.push(await measureRow(row, subjects, { runs, quick, progress: report }));
     }
     return {
       date: new Date().toISOString(),
-      quick: options.quick,
-      runs: options.runs,
+      quick,
+      runs,
+      seconds: (performance.now() - started) / 1000,
       machine: about,
+      disk: setting.disk.description,
+      bufferMiB: {
+        read: DEFAULT_CONFIG.readAhead / (1 << 20),
+        write: DEFAULT_CONFIG.writeBehind / (1 << 20),
+      },
       subjects: subjects.map(({ name, description }) => ({ name, description })),
       rows: results,
     };
-  } finally {
-    progress('');
-    for (const end of ending) await end();
-  }
+  });
 }
 
 function writeDocuments(report: Report, folder: string): void {

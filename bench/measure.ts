@@ -1,34 +1,33 @@
 /** Measures one row: all subjects side by side, run by run, so that a noisy moment meets everybody. */
-import { mustRun } from '../test/support/process.js';
-import { cpuSeconds, peakKiB } from './cost.js';
+import { contextSwitches, cpuSeconds, forgetPeaks, peakKiB } from './cost.js';
 import {
   type CallCounts,
+  type LoadResult,
   type Measurement,
-  ROOTLESS,
+  OURS,
   type Row,
   type RowResult,
+  type Sample,
   type Session,
   type Subject,
+  type Unit,
 } from './model.js';
-import { prepareRow } from './store.js';
+import { REFERENCE } from './reference.js';
+import { emptyRow, prepareRow } from './store.js';
 
 export interface MeasureOptions {
   readonly runs: number;
+  /** No warm-up where a run begins with everything forgotten. */
+  readonly quick: boolean;
   /** Called with what is being done now. */
   progress(what: string): void;
-}
-
-interface Sample {
-  readonly value: number;
-  readonly cpuSeconds: number | undefined;
-  readonly peakKiB: number | undefined;
 }
 
 /** Measures `row` on all `subjects` that take it. A subject that fails is left out of the row, with its reason. */
 export async function measureRow(
   row: Row,
   subjects: readonly Subject[],
-  { runs, progress }: MeasureOptions,
+  { runs, quick, progress }: MeasureOptions,
 ): Promise<RowResult> {
   const taking = subjects.filter((subject) => subject.takes(row));
   const stores = [...new Set(taking.map(({ store }) => store))];
@@ -36,6 +35,7 @@ export async function measureRow(
   const sessions = new Map<Subject, Session>();
   const samples = new Map<Subject, Sample[]>();
   let calls: CallCounts | undefined;
+  const started = performance.now();
   const attempt = async (subject: Subject, what: string, body: () => Promise<void>) => {
     if (failures[subject.name] !== undefined) return;
     progress(`${row.id}: ${subject.name}, ${what}`);
@@ -53,7 +53,8 @@ export async function measureRow(
         calls = (await countCalls(row, subject)) ?? calls;
       });
     }
-    for (let run = 0; run <= runs; run++) {
+    const first = quick && row.cold !== 'nothing' ? 1 : 0;
+    for (let run = first; run <= runs; run++) {
       for (const subject of taking) {
         await attempt(subject, run === 0 ? 'warm-up' : `run ${run} of ${runs}`, async () => {
           const session = sessions.get(subject) ?? (await subject.open(row.id));
@@ -66,33 +67,73 @@ export async function measureRow(
     }
   } finally {
     for (const session of sessions.values()) await session.close();
-    for (const store of stores) {
-      await mustRun(['rm', '-rf', `${store.path}/${row.id}`], { cwd: '/', timeoutMs: 600_000 });
-    }
+    for (const store of stores) await emptyRow(store, row);
   }
   const measurements = taking
     .filter(({ name }) => failures[name] === undefined)
     .map((subject) => summarize(subject.name, samples.get(subject) ?? []));
-  const { id, title, unit, cold, target, rootlessTarget } = row;
-  return { id, title, unit, cold, target, rootlessTarget, measurements, calls, failures };
+  const { id, title, unit, cold, operation } = row;
+  const seconds = (performance.now() - started) / 1000;
+  return {
+    id,
+    title,
+    unit,
+    cold,
+    operation,
+    reference: REFERENCE[id],
+    measurements,
+    calls,
+    seconds,
+    failures,
+  };
 }
 
-async function once(row: Row, session: Session): Promise<Sample> {
+/** What a load says of itself, in the unit of a row. */
+export function inUnit({ seconds, count, bytes }: LoadResult, unit: Unit): number {
+  switch (unit) {
+    case 's':
+      return seconds;
+    case '/s':
+      return count / seconds;
+    case 'MiB/s':
+      return bytes / (1 << 20) / seconds;
+  }
+}
+
+const difference = (after: number | undefined, before: number | undefined) =>
+  after === undefined || before === undefined ? undefined : after - before;
+
+/** Does the row once. `measured` surrounds what is timed, if anything is to happen there. */
+export async function once(
+  row: Row,
+  session: Session,
+  measured: (run: () => Promise<LoadResult>) => Promise<LoadResult> = (run) => run(),
+): Promise<Sample> {
   await session.prepare(row.cold);
   await row.before?.(session);
   await session.settle();
-  const pids = session.processes();
-  const before = cpuSeconds(pids);
-  const value = await row.run(session);
-  const cpu = pids.length === 0 ? undefined : cpuSeconds(pids) - before;
-  const peak = pids.length === 0 ? undefined : peakKiB(pids);
+  const clients = session.processes();
+  const servers = session.servers();
+  forgetPeaks(clients);
+  const switchesBefore = contextSwitches(clients);
+  const [cpuBefore, serverBefore] = [cpuSeconds(clients), cpuSeconds(servers)];
+  const result = await measured(() => row.run(session));
+  const sample: Sample = {
+    value: inUnit(result, row.unit),
+    seconds: result.seconds,
+    loadCpuSeconds: result.cpuSeconds,
+    cpuSeconds: difference(cpuSeconds(clients), cpuBefore),
+    serverCpuSeconds: difference(cpuSeconds(servers), serverBefore),
+    switches: difference(contextSwitches(clients), switchesBefore),
+    peakKiB: peakKiB(clients),
+  };
   await row.after?.(session);
-  return { value, cpuSeconds: cpu, peakKiB: peak };
+  return sample;
 }
 
 /** The calls of one run of `row`. What must be warm has been warmed by a run before. */
-async function countCalls(row: Row, subject: Subject): Promise<CallCounts | undefined> {
-  if (subject.openCounted === undefined || subject.name === ROOTLESS) return undefined;
+export async function countCalls(row: Row, subject: Subject): Promise<CallCounts | undefined> {
+  if (subject.openCounted === undefined || subject.name !== OURS) return undefined;
   const session = await subject.openCounted(row.id);
   try {
     if (row.cold === 'nothing') await once(row, session);
@@ -115,17 +156,25 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
-function summarize(subject: string, samples: readonly Sample[]): Measurement {
+/** Sums up the runs of one subject. */
+export function summarize(subject: string, samples: readonly Sample[]): Measurement {
+  const known = (of: (sample: Sample) => number | undefined) =>
+    samples.map(of).filter((value) => value !== undefined);
+  const middle = (of: (sample: Sample) => number | undefined) =>
+    known(of).length === 0 ? undefined : median(known(of));
   const values = samples.map(({ value }) => value);
-  const cpu = samples.flatMap(({ cpuSeconds: seconds }) => (seconds === undefined ? [] : [seconds]));
-  const peaks = samples.flatMap(({ peakKiB: peak }) => (peak === undefined ? [] : [peak]));
+  const peaks = known(({ peakKiB: peak }) => peak);
   return {
     subject,
     values,
     median: median(values),
     min: Math.min(...values),
     max: Math.max(...values),
-    cpuSeconds: cpu.length === 0 ? undefined : median(cpu),
+    seconds: median(samples.map(({ seconds }) => seconds)),
+    loadCpuSeconds: median(samples.map(({ loadCpuSeconds }) => loadCpuSeconds)),
+    cpuSeconds: middle((sample) => sample.cpuSeconds),
+    serverCpuSeconds: middle((sample) => sample.serverCpuSeconds),
+    switches: middle((sample) => sample.switches),
     peakKiB: peaks.length === 0 ? undefined : Math.max(...peaks),
   };
 }

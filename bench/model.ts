@@ -1,11 +1,14 @@
 /** The words of the benchmark: rows, subjects that are measured, sessions of them, and what comes out. */
 import type { Machine } from './machine.js';
+import type { Reference } from './reference.js';
 
 /** What a load says of itself. */
 export interface LoadResult {
   readonly seconds: number;
   readonly count: number;
   readonly bytes: number;
+  /** User and system time of the load itself, and of the programs that it ran. */
+  readonly cpuSeconds: number;
 }
 
 /**
@@ -31,6 +34,8 @@ export interface Session {
   settle(): Promise<void>;
   /** The processes of the client; empty where the kernel is the client. */
   processes(): readonly number[];
+  /** The processes of the server, where it is known. */
+  servers(): readonly number[];
   /** A name that no run before has used. */
   freshName(): string;
   close(): Promise<void>;
@@ -47,6 +52,8 @@ export interface CountedSession extends Session {
 /** The folder of the file system behind a subject; subjects that share a server share it. */
 export interface Store {
   readonly path: string;
+  /** Small files that a freshly mounted client works with before it is measured. */
+  readonly primeFiles: number;
 }
 
 export interface Subject {
@@ -62,11 +69,12 @@ export interface Subject {
   close(): Promise<void>;
 }
 
-/** What issue and design ask of a row, measured on the machine that the local value is of. */
-export interface Target {
-  readonly ours: number;
-  /** What the local directory did there; undefined: the target is not scaled. */
-  readonly local: number | undefined;
+/** What a row does many times: costs are told for one of them. */
+export interface Operation {
+  /** One of them, in a word: "file", "MiB". */
+  readonly name: string;
+  /** In one run. */
+  readonly count: number;
 }
 
 export interface Row {
@@ -74,19 +82,33 @@ export interface Row {
   readonly title: string;
   readonly unit: Unit;
   readonly cold: Cold;
-  readonly target?: Target;
-  /** The same for the rootless mount, which takes part only in rows that name one. */
-  readonly rootlessTarget?: Target;
+  readonly operation: Operation;
+  /** Mounts in a user namespace take part: the kernel treats their streams otherwise. */
+  readonly rootless?: true;
   /** Programs that only stream whole files can take part. */
   readonly transfers?: true;
   /** Fills the row's folder of a store, before anything is mounted. */
   prepare?(folder: string): Promise<void>;
   /** Untimed, through the client, before each run; not in cold rows, whose client must not have seen anything. */
   before?(session: Session): Promise<void>;
-  /** The run; its value in the row's unit. */
-  run(session: Session): Promise<number>;
+  run(session: Session): Promise<LoadResult>;
   /** Untimed, after each run. */
   after?(session: Session): Promise<void>;
+}
+
+/** What one run did, and what it took. */
+export interface Sample {
+  /** In the row's unit. */
+  readonly value: number;
+  readonly seconds: number;
+  /** User and system time of the load, of the client's processes and of the server's; undefined: there are none. */
+  readonly loadCpuSeconds: number;
+  readonly cpuSeconds: number | undefined;
+  readonly serverCpuSeconds: number | undefined;
+  /** How often a thread of the client was put to sleep, or another was preferred to it. */
+  readonly switches: number | undefined;
+  /** The most memory that the client's processes had resident during the run, in KiB. */
+  readonly peakKiB: number | undefined;
 }
 
 /** One subject's numbers in one row. */
@@ -96,9 +118,12 @@ export interface Measurement {
   readonly median: number;
   readonly min: number;
   readonly max: number;
-  /** User and system seconds of the client's processes, median of the runs; undefined without such processes. */
+  /** As in {@link Sample}: medians of the runs, but for the peak, which is the highest. */
+  readonly seconds: number;
+  readonly loadCpuSeconds: number;
   readonly cpuSeconds: number | undefined;
-  /** VmHWM of the client's biggest process, the highest of the runs, in KiB. */
+  readonly serverCpuSeconds: number | undefined;
+  readonly switches: number | undefined;
   readonly peakKiB: number | undefined;
 }
 
@@ -107,10 +132,12 @@ export interface RowResult {
   readonly title: string;
   readonly unit: Unit;
   readonly cold: Cold;
-  readonly target: Target | undefined;
-  readonly rootlessTarget: Target | undefined;
+  readonly operation: Operation;
+  readonly reference: Reference | undefined;
   readonly measurements: readonly Measurement[];
   readonly calls: CallCounts | undefined;
+  /** How long the row took, preparation, warm-up and all. */
+  readonly seconds: number;
   /** Subjects that could not do the row, and why. */
   readonly failures: Readonly<Record<string, string>>;
 }
@@ -119,7 +146,13 @@ export interface Report {
   readonly date: string;
   readonly quick: boolean;
   readonly runs: number;
+  /** How long the whole benchmark took. */
+  readonly seconds: number;
   readonly machine: Machine;
+  /** Where the servers and the local directory keep their files. */
+  readonly disk: string;
+  /** Data that nfs-fuse may hold, at the most, for readers and for writers. */
+  readonly bufferMiB: { readonly read: number; readonly write: number };
   readonly subjects: readonly { readonly name: string; readonly description: string }[];
   readonly rows: readonly RowResult[];
 }
@@ -127,4 +160,7 @@ export interface Report {
 /** The product's own names among the subjects. */
 export const OURS = 'nfs-fuse';
 export const ROOTLESS = 'rootless';
+/** An earlier build of it. */
+export const BEFORE = 'before';
+export const BEFORE_ROOTLESS = 'before-rootless';
 export const LOCAL = 'local';

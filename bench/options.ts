@@ -1,6 +1,7 @@
 /** The benchmark's command line. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { BEFORE, BEFORE_ROOTLESS, OURS } from './model.js';
 
 export const USAGE = `usage: npm run bench -- [options]
 
@@ -10,17 +11,27 @@ Run it as root, on a machine that does nothing else.
   --dir NAME=PATH   one more peer: a directory where something is mounted; may be repeated
   --peers A,B       only these of local, sshfs, libnfs, rootless
   --rows A,B        only rows whose names start so; an unknown name lists them
-  --runs N          runs of each row after the warm-up (3)
+  --runs N          runs of each row after the warm-up (3; with --quick 1)
   --quick           an eighth of the work, to see that everything works
   -o, --options O   mount options of nfs-fuse, as nfs(5) names them
+  --disk KIND       where servers and the local directory keep files: folder (of the machine's file system) or image
+                    (an ext4 file system of its own on a loop device, the default)
   --json            the results as JSON on standard output, not as a table
   --out FOLDER      where benchmark.md, .svg and .json go; default: docs, and nowhere with --quick, --rows or --peers
   --from FILE       measure nothing: make the documents again from an earlier run's benchmark.json
-  --profile FOLDER  run nfs-fuse under V8's CPU profiler, and leave the profiles there
+  --before FOLDER   an older clone of nfs-fuse, built, that is measured too, as root and rootless
+
+usage: npm run profile -- [options] [ROW…]
+
+Says where the time of the rows goes, per operation: server, client by what it does, waiting. Takes --quick, --runs,
+-o, --json and --out (default: docs, and nowhere with --quick or rows named).
 `;
 
 export const PEERS = ['local', 'sshfs', 'libnfs', 'rootless'] as const;
 export type PeerName = (typeof PEERS)[number];
+
+const DISKS = ['folder', 'image'] as const;
+export type DiskKind = (typeof DISKS)[number];
 
 export interface BenchOptions {
   readonly folders: readonly { readonly name: string; readonly path: string }[];
@@ -29,10 +40,11 @@ export interface BenchOptions {
   readonly runs: number;
   readonly quick: boolean;
   readonly mountOptions: readonly string[];
+  readonly disk: DiskKind;
   readonly json: boolean;
   readonly out: string | undefined;
   readonly from: string | undefined;
-  readonly profile: string | undefined;
+  readonly before: string | undefined;
   /** Print USAGE, and do nothing else. */
   readonly help: boolean;
 }
@@ -45,10 +57,6 @@ const list = (text: string | undefined) => text?.split(',').filter((item) => ite
 /** Reads the arguments; `base` is where the documents go by default, `cwd` what paths are relative to. */
 export function readOptions(argv: readonly string[], base: string, cwd: string): BenchOptions {
   const { values } = parse(argv);
-  const runs = Number(values.runs ?? '3');
-  if (!Number.isInteger(runs) || runs < 1 || runs > 100) {
-    throw new UsageError(`--runs ${values.runs}: a whole number from 1 to 100 is wanted`);
-  }
   const folders = (values.dir ?? []).map((text) => {
     const match = /^([\w.-]+)=(.+)$/.exec(text);
     if (match?.[1] === undefined || match[2] === undefined) {
@@ -56,7 +64,7 @@ export function readOptions(argv: readonly string[], base: string, cwd: string):
     }
     return { name: match[1], path: resolve(cwd, match[2]) };
   });
-  const names = [...folders.map(({ name }) => name), ...PEERS, 'nfs-fuse'];
+  const names = [...folders.map(({ name }) => name), ...PEERS, OURS, BEFORE, BEFORE_ROOTLESS];
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw new UsageError(`--dir: the name ${twice} is taken`);
   const chosen = list(values.peers);
@@ -67,32 +75,77 @@ export function readOptions(argv: readonly string[], base: string, cwd: string):
     folders,
     peers: PEERS.filter((peer) => chosen?.includes(peer) ?? true),
     rows: list(values.rows),
-    runs,
+    runs: runsOf(values.runs, values.quick),
     quick: values.quick === true,
     mountOptions: list(values.options) ?? [],
+    disk: diskOf(values.disk),
     json: values.json === true,
     out: values.out === undefined ? (partial ? undefined : base) : resolve(cwd, values.out),
     from: values.from === undefined ? undefined : resolve(cwd, values.from),
-    profile: values.profile === undefined ? undefined : resolve(cwd, values.profile),
+    before: values.before === undefined ? undefined : resolve(cwd, values.before),
     help: values.help === true,
   };
 }
 
-function parse(argv: readonly string[]) {
+function runsOf(given: string | undefined, quick: boolean | undefined): number {
+  const text = given ?? (quick === true ? '1' : '3');
+  const runs = Number(text);
+  if (Number.isInteger(runs) && runs >= 1 && runs <= 100) return runs;
+  throw new UsageError(`--runs ${text}: a whole number from 1 to 100 is wanted`);
+}
+
+function diskOf(text = 'image'): DiskKind {
+  const kind = DISKS.find((name) => name === text);
+  if (kind === undefined) throw new UsageError(`--disk ${text}: there are ${DISKS.join(', ')}`);
+  return kind;
+}
+
+export interface ProfileOptions {
+  readonly rows: readonly string[] | undefined;
+  readonly runs: number;
+  readonly quick: boolean;
+  readonly mountOptions: readonly string[];
+  readonly disk: DiskKind;
+  readonly json: boolean;
+  readonly out: string | undefined;
+  readonly help: boolean;
+}
+
+/** The same for `npm run profile`. */
+export function readProfileOptions(argv: readonly string[], base: string, cwd: string): ProfileOptions {
+  const { values, positionals } = parse(argv, true);
+  const foreign = ['dir', 'peers', 'rows', 'from', 'before'].find((name) => name in values);
+  if (foreign !== undefined) throw new UsageError(`--${foreign} is an option of npm run bench`);
+  const partial = values.quick === true || positionals.length > 0;
+  return {
+    rows: positionals.length > 0 ? positionals : undefined,
+    runs: runsOf(values.runs, values.quick),
+    quick: values.quick === true,
+    mountOptions: list(values.options) ?? [],
+    disk: diskOf(values.disk),
+    json: values.json === true,
+    out: values.out === undefined ? (partial ? undefined : base) : resolve(cwd, values.out),
+    help: values.help === true,
+  };
+}
+
+function parse(argv: readonly string[], positionals = false) {
   try {
     return parseArgs({
       args: [...argv],
+      allowPositionals: positionals,
       options: {
         dir: { type: 'string', multiple: true },
         peers: { type: 'string' },
         rows: { type: 'string' },
         runs: { type: 'string' },
+        disk: { type: 'string' },
         quick: { type: 'boolean' },
         options: { type: 'string', short: 'o' },
         json: { type: 'boolean' },
         out: { type: 'string' },
         from: { type: 'string' },
-        profile: { type: 'string' },
+        before: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
       },
     });

@@ -1,5 +1,5 @@
 /** `npm run bench`: sees that everything is there that the benchmark and its peers need, and runs it (main.ts). */
-import { SERVER_AND_MOUNT, startMeasurement } from './starter.mjs';
+import { DISK, SERVER_AND_MOUNT, startMeasurement } from './starter.mjs';
 
 /** What the peers are; the benchmark does without those that cannot be had. */
 const PEERS = {
@@ -12,7 +12,9 @@ const PEERS = {
 await startMeasurement({
   name: 'bench',
   main: 'bench/main.ts',
-  needed: { ...SERVER_AND_MOUNT, passwd: 'useradd', git: 'git' },
+  needed: { ...SERVER_AND_MOUNT, ...DISK, passwd: 'useradd', git: 'git' },
   wanted: PEERS,
-  measures: !process.argv.slice(2).some((arg) => /^--(help|from)\b/.test(arg)),
+  measures: !process.argv.slice(2).some((arg) => /^(--(help|from)\b|-h$)/.test(arg)),
+  // No copy of the disk's mount keeps its loop device busy.
+  privateMounts: true,
 });

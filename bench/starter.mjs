@@ -21,6 +21,12 @@ export const SERVER_AND_MOUNT = {
   findutils: 'find',
 };
 
+/** What a disk of its own needs (disk.ts). */
+export const DISK = {
+  e2fsprogs: 'mkfs.ext4',
+  mount: 'losetup',
+};
+
 function prepare(name, needed, wanted) {
   installPackages(needed);
   try {

@@ -1,5 +1,5 @@
 /** How measured values are written, compared and scaled; shared by the table, the plot and the terminal. */
-import { LOCAL, type Measurement, OURS, ROOTLESS, type RowResult, type Target, type Unit } from '../model.js';
+import { LOCAL, type Measurement, OURS, ROOTLESS, type RowResult, type Unit } from '../model.js';
 
 /** Three significant digits: 1.23 s, 512 MiB/s, 12.3 k/s. */
 export function formatValue(value: number, unit: Unit): string {
@@ -34,32 +34,55 @@ export function measurementOf(row: RowResult, subject: string): Measurement | un
   return row.measurements.find((measurement) => measurement.subject === subject);
 }
 
-/** A target as it is for this machine: scaled by what the local directory does here and did there. */
-export function scaledTarget(row: RowResult, target: Target | undefined): number | undefined {
-  if (target === undefined) return undefined;
-  const here = measurementOf(row, LOCAL)?.median;
-  if (target.local === undefined || here === undefined) return target.ours;
-  return (target.ours * here) / target.local;
-}
-
 export interface Judgement {
   readonly subject: string;
+  /** As it was set, for the reference machine. */
+  readonly set: number;
+  /** As it is for this machine: scaled by what the local directory does here and did there. */
   readonly target: number;
+  readonly scaled: boolean;
   /** How many times as fast as the target; 1 or more: reached. */
   readonly ratio: number;
-  readonly scaled: boolean;
+  /** The same for the target as it was set. */
+  readonly setRatio: number;
 }
 
 /** The product's values against the targets of the row. */
 export function judge(row: RowResult): Judgement[] {
-  const of = (subject: string, target: Target | undefined): Judgement[] => {
+  const { reference, unit } = row;
+  const here = measurementOf(row, LOCAL)?.median;
+  const there = reference?.local;
+  const of = (subject: string, set: number | undefined): Judgement[] => {
     const value = measurementOf(row, subject)?.median;
-    const wanted = scaledTarget(row, target);
-    if (value === undefined || wanted === undefined || target === undefined) return [];
-    const scaled = target.local !== undefined && measurementOf(row, LOCAL) !== undefined;
-    return [{ subject, target: wanted, ratio: speedRatio(value, wanted, row.unit), scaled }];
+    if (value === undefined || set === undefined) return [];
+    const scaled = here !== undefined && there !== undefined;
+    const target = scaled ? (set * here) / there : set;
+    const ratio = speedRatio(value, target, unit);
+    return [{ subject, set, target, scaled, ratio, setRatio: speedRatio(value, set, unit) }];
   };
-  return [...of(OURS, row.target), ...of(ROOTLESS, row.rootlessTarget)];
+  return [...of(OURS, reference?.target), ...of(ROOTLESS, reference?.rootlessTarget)];
+}
+
+/** "✓ 1.05×", or how much is missing. */
+export function formatVerdict({ ratio, setRatio }: Judgement): string {
+  if (ratio >= 1) return `✓ ${formatRatio(ratio)}`;
+  const asSet = setRatio >= 1 ? ', ✓ as set' : '';
+  return `${formatRatio(ratio)}, ${Math.ceil((1 - ratio) * 100)} % short${asSet}`;
+}
+
+/** How much of something one operation of the row took. */
+export function perOperation(row: RowResult, amount: number | undefined): number | undefined {
+  return amount === undefined ? undefined : amount / row.operation.count;
+}
+
+/** 0.000123 -> "123 µs". */
+export function formatMicroseconds(seconds: number | undefined): string {
+  return seconds === undefined ? '-' : `${digits(Math.max(0, seconds) * 1e6)} µs`;
+}
+
+/** Three significant digits of a count. */
+export function formatCount(value: number | undefined): string {
+  return value === undefined ? '-' : String(Number(value.toPrecision(3)));
 }
 
 /** "READ 512, GETATTR 2". */

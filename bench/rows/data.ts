@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { runLoad } from '../load.js';
 import type { Row, Session } from '../model.js';
-import { mibPerSecond, perSecond, type Sizes } from './sizes.js';
+import type { Sizes } from './sizes.js';
 
 const FILE = 'stream';
 const JOBS = 16;
@@ -10,22 +10,19 @@ const JOBS = 16;
 const WRITE_SHARE = 0.5;
 
 export function dataRows(sizes: Sizes, load: string): Row[] {
-  const { streamBytes, blockBytes, randomFileBytes } = sizes;
+  const { streamBytes, blockBytes, randomFileBytes, randomOperations } = sizes;
   const mib = `${streamBytes >> 20} MiB`;
   const block = String(blockBytes);
   const fill = (bytes: number) => async (folder: string) => {
     await runLoad([load, 'write', join(folder, FILE), String(bytes), String(1 << 20)]);
   };
-  const read = async (session: Session) =>
-    mibPerSecond(
-      session.transfer
-        ? await session.transfer('read', FILE, streamBytes)
-        : await session.load('read', join(session.folder, FILE), block),
-    );
-  const random = (direction: 'read' | 'write', operations: number) => async (session: Session) =>
-    perSecond(
-      await session.load('random', direction, join(session.folder, FILE), String(JOBS), String(operations)),
-    );
+  const megabytes = { name: 'MiB', count: streamBytes >> 20 };
+  const read = (session: Session) =>
+    session.transfer
+      ? session.transfer('read', FILE, streamBytes)
+      : session.load('read', join(session.folder, FILE), block);
+  const random = (direction: 'read' | 'write', operations: number) => (session: Session) =>
+    session.load('random', direction, join(session.folder, FILE), String(JOBS), String(operations));
   // What the last run has written, to be removed again.
   const written = new WeakMap<Session, string>();
   return [
@@ -33,17 +30,16 @@ export function dataRows(sizes: Sizes, load: string): Row[] {
       id: 'write',
       title: `sequential write ${mib}, 1 MiB blocks, fsync at the end`,
       unit: 'MiB/s',
+      operation: megabytes,
+      rootless: true,
       cold: 'nothing',
-      target: { ours: 300, local: 393 },
       transfers: true,
       async run(session) {
         const name = session.freshName();
         written.set(session, name);
-        return mibPerSecond(
-          session.transfer
-            ? await session.transfer('write', name, streamBytes)
-            : await session.load('write', join(session.folder, name), String(streamBytes), block),
-        );
+        return session.transfer
+          ? session.transfer('write', name, streamBytes)
+          : session.load('write', join(session.folder, name), String(streamBytes), block);
       },
       async after(session) {
         await session.load('time', 'rm', '-f', join(session.folder, written.get(session) ?? ''));
@@ -53,8 +49,9 @@ export function dataRows(sizes: Sizes, load: string): Row[] {
       id: 'read-cold',
       title: `sequential read ${mib}, everything cold`,
       unit: 'MiB/s',
+      operation: megabytes,
+      rootless: true,
       cold: 'all',
-      target: { ours: 700, local: 1222 },
       transfers: true,
       prepare: fill(streamBytes),
       run: read,
@@ -63,9 +60,9 @@ export function dataRows(sizes: Sizes, load: string): Row[] {
       id: 'read-server-warm',
       title: `sequential read ${mib}, server warm, client cold`,
       unit: 'MiB/s',
+      operation: megabytes,
+      rootless: true,
       cold: 'client',
-      target: { ours: 1600, local: undefined },
-      rootlessTarget: { ours: 1000, local: undefined },
       transfers: true,
       prepare: fill(streamBytes),
       run: read,
@@ -74,8 +71,9 @@ export function dataRows(sizes: Sizes, load: string): Row[] {
       id: 'read-again',
       title: `sequential read ${mib} again, unchanged file`,
       unit: 'MiB/s',
+      operation: megabytes,
+      rootless: true,
       cold: 'nothing',
-      target: { ours: 6144, local: 24_576 },
       prepare: fill(streamBytes),
       run: read,
     },
@@ -84,17 +82,18 @@ export function dataRows(sizes: Sizes, load: string): Row[] {
       title: `random read 4 KiB, O_DIRECT, ${JOBS} jobs`,
       unit: '/s',
       cold: 'nothing',
-      target: { ours: 25_000, local: 74_500 },
+      operation: { name: 'read', count: randomOperations },
       prepare: fill(randomFileBytes),
-      run: random('read', sizes.randomOperations),
+      run: random('read', randomOperations),
     },
     {
       id: 'random-write',
       title: `random write 4 KiB, O_DIRECT, ${JOBS} jobs, fsync at the end`,
       unit: '/s',
       cold: 'nothing',
+      operation: { name: 'write', count: randomOperations * WRITE_SHARE },
       prepare: fill(randomFileBytes),
-      run: random('write', sizes.randomOperations * WRITE_SHARE),
+      run: random('write', randomOperations * WRITE_SHARE),
     },
   ];
 }

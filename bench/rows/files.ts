@@ -2,12 +2,12 @@
 import { join } from 'node:path';
 import { runLoad } from '../load.js';
 import type { LoadResult, Row, Session } from '../model.js';
-import { grouped, perSecond, type Sizes } from './sizes.js';
+import { grouped, type Sizes } from './sizes.js';
 
 const FOLDER = 'files';
 const KIB = '1024';
-const WARM_STAT_PASSES = '100';
-const WARM_OPEN_PASSES = '5';
+const WARM_STAT_PASSES = 100;
+const WARM_OPEN_PASSES = 5;
 
 export function fileRows(sizes: Sizes, load: string): Row[] {
   const { createdFiles, statFiles, parallelFiles, hugeFolder } = sizes;
@@ -15,10 +15,11 @@ export function fileRows(sizes: Sizes, load: string): Row[] {
     await runLoad([load, 'create', join(folder, FOLDER), String(count), bytes]);
   };
   /** Runs `name` on the row's folder. */
-  const rate =
+  const onFolder =
     (name: string, ...rest: (string | number)[]) =>
-    async (session: Session) =>
-      perSecond(await session.load(name, join(session.folder, FOLDER), ...rest.map(String)));
+    (session: Session) =>
+      session.load(name, join(session.folder, FOLDER), ...rest.map(String));
+  const files = (count: number) => ({ name: 'file', count });
   // What `before` or a run has made, for the step that follows it.
   const made = new WeakMap<Session, string>();
   const create = async (session: Session): Promise<LoadResult> => {
@@ -35,8 +36,9 @@ export function fileRows(sizes: Sizes, load: string): Row[] {
     title: `open, read 4 KiB, close, ${grouped(parallelFiles)} files, ${readers} readers, client cold`,
     unit: '/s',
     cold: 'client',
+    operation: files(parallelFiles),
     prepare: fill(parallelFiles, '4096'),
-    run: rate('parallel', parallelFiles, readers),
+    run: onFolder('parallel', parallelFiles, readers),
   });
   return [
     {
@@ -44,8 +46,8 @@ export function fileRows(sizes: Sizes, load: string): Row[] {
       title: `create, write 1 KiB, close, ${grouped(createdFiles)} files`,
       unit: '/s',
       cold: 'nothing',
-      target: { ours: 1900, local: 16_000 },
-      run: async (session) => perSecond(await create(session)),
+      operation: files(createdFiles),
+      run: create,
       after: removeMade,
     },
     {
@@ -53,10 +55,9 @@ export function fileRows(sizes: Sizes, load: string): Row[] {
       title: `unlink ${grouped(createdFiles)} files`,
       unit: '/s',
       cold: 'nothing',
-      target: { ours: 6000, local: 40_000 },
+      operation: files(createdFiles),
       before: async (session) => void (await create(session)),
-      run: async (session) =>
-        perSecond(await session.load('unlink', made.get(session) ?? '', String(createdFiles))),
+      run: (session) => session.load('unlink', made.get(session) ?? '', String(createdFiles)),
       after: removeMade,
     },
     {
@@ -64,45 +65,47 @@ export function fileRows(sizes: Sizes, load: string): Row[] {
       title: `stat ${grouped(statFiles)} files, cold`,
       unit: '/s',
       cold: 'all',
-      target: { ours: 13_000, local: 110_000 },
+      operation: files(statFiles),
       prepare: fill(statFiles, KIB),
-      run: rate('stat', statFiles, 0, 1),
+      run: onFolder('stat', statFiles, 0, 1),
     },
     {
       id: 'stat-warm',
       title: `stat ${grouped(statFiles)} files, warm`,
       unit: '/s',
       cold: 'nothing',
-      target: { ours: 500_000, local: 592_000 },
+      operation: { name: 'stat', count: statFiles * WARM_STAT_PASSES },
       prepare: fill(statFiles, KIB),
-      run: rate('stat', statFiles, 1, WARM_STAT_PASSES),
+      run: onFolder('stat', statFiles, 1, WARM_STAT_PASSES),
     },
     {
       id: 'open-warm',
       title: `open, read, close, ${grouped(statFiles)} files, warm`,
       unit: '/s',
       cold: 'nothing',
-      target: { ours: 8000, local: 323_000 },
+      operation: files(statFiles * WARM_OPEN_PASSES),
       prepare: fill(statFiles, KIB),
-      run: rate('open', statFiles, 1, WARM_OPEN_PASSES),
+      run: onFolder('open', statFiles, 1, WARM_OPEN_PASSES),
     },
     parallel(8),
     parallel(64),
     {
       id: 'huge-names',
-      title: `list a folder of ${grouped(hugeFolder)} entries, names only, cold`,
+      title: `ls -f a folder of ${grouped(hugeFolder)} entries, cold`,
       unit: 's',
       cold: 'all',
+      operation: { name: 'entry', count: hugeFolder },
       prepare: fill(hugeFolder, '0'),
-      run: async (session) => (await session.load('names', join(session.folder, FOLDER))).seconds,
+      run: (session) => session.load('time', 'ls', '-f', join(session.folder, FOLDER)),
     },
     {
       id: 'huge-attributes',
       title: `ls -l a folder of ${grouped(hugeFolder)} entries, cold`,
       unit: 's',
       cold: 'all',
+      operation: { name: 'entry', count: hugeFolder },
       prepare: fill(hugeFolder, '0'),
-      run: async (session) => (await session.load('time', 'ls', '-lU', join(session.folder, FOLDER))).seconds,
+      run: (session) => session.load('time', 'ls', '-lU', join(session.folder, FOLDER)),
     },
   ];
 }

@@ -3,6 +3,9 @@
 const MIB = 1 << 20;
 
 export interface Sizes {
+  readonly primeFiles: number;
+  /** Of the servers' and the local directory's disk: what three of them store for a row, and room to move. */
+  readonly diskBytes: number;
   readonly streamBytes: number;
   readonly blockBytes: number;
   readonly randomFileBytes: number;
@@ -19,6 +22,8 @@ export interface Sizes {
 }
 
 export const FULL: Sizes = {
+  primeFiles: 100,
+  diskBytes: 3072 * MIB,
   streamBytes: 512 * MIB,
   blockBytes: MIB,
   randomFileBytes: 256 * MIB,
@@ -35,6 +40,8 @@ export const FULL: Sizes = {
 };
 
 export const QUICK: Sizes = {
+  primeFiles: 20,
+  diskBytes: 768 * MIB,
   streamBytes: 64 * MIB,
   blockBytes: MIB,
   randomFileBytes: 32 * MIB,
@@ -53,14 +60,4 @@ export const QUICK: Sizes = {
 /** 10000 -> "10 000". */
 export function grouped(count: number): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, ' ');
-}
-
-/** Bytes per second in MiB/s. */
-export function mibPerSecond({ bytes, seconds }: { bytes: number; seconds: number }): number {
-  return bytes / MIB / seconds;
-}
-
-/** Operations per second. */
-export function perSecond({ count, seconds }: { count: number; seconds: number }): number {
-  return count / seconds;
 }

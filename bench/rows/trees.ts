@@ -37,10 +37,10 @@ export function treeRows(sizes: Sizes, load: string): Row[] {
     await git('add', '-A');
     await git('commit', '-q', '-m', 'tree');
   };
-  const seconds =
+  const onTree =
     (...argv: readonly string[]) =>
-    async (session: Session) =>
-      (await session.load('time', ...argv, join(session.folder, TREE))).seconds;
+    (session: Session) =>
+      session.load('time', ...argv, join(session.folder, TREE));
   const shell = (session: Session, script: string, ...args: readonly string[]) =>
     session.load('time', 'sh', '-ec', script, 'sh', ...args);
   const made = new WeakMap<Session, string>();
@@ -51,12 +51,12 @@ export function treeRows(sizes: Sizes, load: string): Row[] {
     await session.load('time', 'mkdir', folder);
     const archive = join(session.folder, ARCHIVE);
     await session.load('time', 'cat', archive);
-    return (await session.load('time', 'tar', '-xf', archive, '-C', folder)).seconds;
+    return session.load('time', 'tar', '-xf', archive, '-C', folder);
   };
-  const removeMade = async (session: Session) =>
-    (await session.load('time', 'rm', '-rf', made.get(session) ?? '')).seconds;
-  const status = async (session: Session) =>
-    (await session.load('time', ...GIT, '-C', join(session.folder, TREE), 'status', '--porcelain')).seconds;
+  const removeMade = (session: Session) => session.load('time', 'rm', '-rf', made.get(session) ?? '');
+  const status = (session: Session) =>
+    session.load('time', ...GIT, '-C', join(session.folder, TREE), 'status', '--porcelain');
+  const files = (count: number) => ({ name: 'file', count });
   const wide = grouped(treeFiles);
   const sources = grouped(archiveFiles);
   const repository = grouped(repositoryFiles);
@@ -66,35 +66,34 @@ export function treeRows(sizes: Sizes, load: string): Row[] {
       title: `ls -lR, ${wide} files, cold`,
       unit: 's',
       cold: 'all',
-      target: { ours: 0.45, local: 0.12 },
+      operation: files(treeFiles),
       prepare: plantWide,
-      run: seconds('ls', '-lR'),
+      run: onTree('ls', '-lR'),
     },
     {
       id: 'ls-warm',
       title: `ls -lR, ${wide} files, warm`,
       unit: 's',
       cold: 'nothing',
-      target: { ours: 0.06, local: 0.05 },
+      operation: files(treeFiles),
       prepare: plantWide,
-      run: seconds('ls', '-lR'),
+      run: onTree('ls', '-lR'),
     },
     {
       id: 'find-cold',
       title: `find by name only, ${wide} files, cold`,
       unit: 's',
       cold: 'all',
-      target: { ours: 0.2, local: 0.016 },
+      operation: files(treeFiles),
       prepare: plantWide,
-      run: async (session) =>
-        (await session.load('time', 'find', join(session.folder, TREE), '-name', '*7')).seconds,
+      run: (session) => session.load('time', 'find', join(session.folder, TREE), '-name', '*7'),
     },
     {
       id: 'untar',
       title: `untar ${sources} files`,
       unit: 's',
       cold: 'nothing',
-      target: { ours: 1.7, local: 0.23 },
+      operation: files(archiveFiles),
       prepare: plantArchive,
       run: extract,
       after: async (session) => void (await removeMade(session)),
@@ -104,18 +103,17 @@ export function treeRows(sizes: Sizes, load: string): Row[] {
       title: `tar c of ${sources} files, cold`,
       unit: 's',
       cold: 'all',
-      target: { ours: 0.8, local: 0.15 },
+      operation: files(archiveFiles),
       prepare: plantSources,
       // Into a pipe: tar does not read what it would write to /dev/null.
-      run: async (session) =>
-        (await shell(session, 'tar -cf - -C "$1" "$2" | cat', session.folder, TREE)).seconds,
+      run: (session) => shell(session, 'tar -cf - -C "$1" "$2" | cat', session.folder, TREE),
     },
     {
       id: 'rm',
       title: `rm -rf of ${sources} files`,
       unit: 's',
       cold: 'nothing',
-      target: { ours: 0.4, local: 0.13 },
+      operation: files(archiveFiles),
       prepare: plantArchive,
       before: async (session) => void (await extract(session)),
       run: removeMade,
@@ -125,6 +123,7 @@ export function treeRows(sizes: Sizes, load: string): Row[] {
       title: `git status, ${repository} files, cold`,
       unit: 's',
       cold: 'all',
+      operation: files(repositoryFiles),
       prepare: plantRepository,
       run: status,
     },
@@ -133,6 +132,7 @@ export function treeRows(sizes: Sizes, load: string): Row[] {
       title: `git status, ${repository} files, warm`,
       unit: 's',
       cold: 'nothing',
+      operation: files(repositoryFiles),
       prepare: plantRepository,
       run: status,
     },
@@ -141,10 +141,11 @@ export function treeRows(sizes: Sizes, load: string): Row[] {
       title: `install, replace and read ${grouped(packages)} packages, as npm does`,
       unit: 's',
       cold: 'nothing',
+      operation: { name: 'package', count: packages },
       async run(session) {
         const folder = join(session.folder, session.freshName());
         made.set(session, folder);
-        return (await session.load('churn', folder, String(packages))).seconds;
+        return session.load('churn', folder, String(packages));
       },
       after: async (session) => void (await removeMade(session)),
     },

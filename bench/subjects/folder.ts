@@ -5,7 +5,7 @@ import { mustRun } from '../../test/support/process.js';
 import { registerFolder } from '../../test/support/registry.js';
 import { dropCaches, settle } from '../cost.js';
 import { runLoad } from '../load.js';
-import { type Cold, ROOTLESS, type Row, type Session, type Store, type Subject } from '../model.js';
+import type { Cold, Session, Store, Subject } from '../model.js';
 import { makeStore } from '../store.js';
 import { freshName } from './names.js';
 
@@ -19,19 +19,25 @@ export class FolderPeer implements Subject {
   ) {}
 
   /** Works in a new folder inside `path`. */
-  static async make(name: string, description: string, path: string, load: string): Promise<FolderPeer> {
+  static async make(
+    name: string,
+    description: string,
+    path: string,
+    load: string,
+    primeFiles: number,
+  ): Promise<FolderPeer> {
     statfsSync(path);
     const scratch = mkdtempSync(join(path, 'nfs-fuse-bench-'));
     const forget = registerFolder(scratch);
     const own = join(scratch, 'store');
     mkdirSync(own);
-    return new FolderPeer(name, description, await makeStore(own, load), load, () => {
+    return new FolderPeer(name, description, await makeStore(own, load, primeFiles), load, () => {
       forget();
     });
   }
 
-  takes(_row: Row): boolean {
-    return this.name !== ROOTLESS;
+  takes(): boolean {
+    return true;
   }
 
   open(id: string): Promise<Session> {
@@ -43,6 +49,7 @@ export class FolderPeer implements Subject {
       prepare: (cold: Cold) => (cold === 'nothing' ? Promise.resolve() : dropCaches(store.path)),
       settle: () => settle(store.path),
       processes: () => [],
+      servers: () => [],
       freshName,
       close: () => Promise.resolve(),
     };

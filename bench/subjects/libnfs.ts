@@ -57,6 +57,7 @@ export class LibNfs implements Subject {
         await dropCaches(store.path);
       },
       processes: () => [],
+      servers: () => [],
       freshName,
       close: () => Promise.resolve(),
     });

@@ -1,25 +1,18 @@
-/** The product: a mount of the bench's own nfs-ganesha, as root or rootless. */
+/** The product, or an earlier build of it: a mount of the bench's own nfs-ganesha, as root or rootless. */
 import { join } from 'node:path';
 import type { Ganesha } from '../../test/support/ganesha.js';
 import { Mount } from '../../test/support/mount.js';
 import type { Place } from '../../test/support/places.js';
 import { descendants, dropCaches, settle } from '../cost.js';
 import { runLoad } from '../load.js';
-import {
-  type Cold,
-  type CountedSession,
-  OURS,
-  ROOTLESS,
-  type Row,
-  type Session,
-  type Store,
-  type Subject,
-} from '../model.js';
+import type { Cold, CountedSession, Row, Session, Store, Subject } from '../model.js';
 import { Relay } from '../relay.js';
 import { primeLoad } from '../store.js';
 import { freshName } from './names.js';
 
 export interface NfsFuseOptions {
+  readonly name: string;
+  readonly description: string;
   readonly place: Place;
   readonly server: Ganesha;
   readonly store: Store;
@@ -34,16 +27,15 @@ export class NfsFuse implements Subject {
   readonly store: Store;
 
   constructor(private readonly options: NfsFuseOptions) {
-    const rootless = options.place.name !== 'root';
-    this.name = rootless ? ROOTLESS : OURS;
-    const extra = options.mountOptions.length > 0 ? `, options ${options.mountOptions.join(',')}` : '';
-    const whose = rootless ? 'the same in an unprivileged user namespace' : 'nfs-fuse, mounted as root';
-    this.description = `${whose}, from nfs-ganesha on loopback${extra}`;
-    this.store = options.store;
+    const { name, description, mountOptions, store } = options;
+    const extra = mountOptions.length > 0 ? `, options ${mountOptions.join(',')}` : '';
+    this.name = name;
+    this.description = `${description}, from nfs-ganesha on loopback${extra}`;
+    this.store = store;
   }
 
   takes(row: Row): boolean {
-    return this.name === OURS || row.rootlessTarget !== undefined;
+    return this.options.place.name === 'root' || row.rootless === true;
   }
 
   open(id: string): Promise<Session> {
@@ -57,8 +49,9 @@ export class NfsFuse implements Subject {
     return new NfsFuseSession(this.options, id, mountOptions, relay);
   }
 
+  /** The place, which others may share, is closed by who opened it. */
   close(): Promise<void> {
-    return this.options.place.close();
+    return Promise.resolve();
   }
 }
 
@@ -75,10 +68,10 @@ class NfsFuseSession implements CountedSession {
 
   /** Mounts, and has the new daemon do a little of everything. */
   async #mountAndPrime(): Promise<void> {
-    const { place, server } = this.options;
+    const { place, server, store } = this.options;
     const source = { host: server.host, exportPath: server.exportPath, mountOptions: this.mountOptions };
     this.#mount = await Mount.start({ source, place, options: this.options.mountOptions });
-    await this.load(...primeLoad(this.#mount.path));
+    await this.load(...primeLoad(store, this.#mount.path));
   }
 
   get #mounted(): Mount {
@@ -114,6 +107,10 @@ class NfsFuseSession implements CountedSession {
   processes(): readonly number[] {
     const { pid } = this.#mounted;
     return [pid, ...descendants(pid)];
+  }
+
+  servers(): readonly number[] {
+    return [this.options.server.pid];
   }
 
   takeCalls() {

@@ -1,7 +1,7 @@
 /** sshfs over loopback, against an sshd of the bench's own: keys, port and configuration are made for the run. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { exportFolder, publicFolder, type ScratchFolder } from '../../test/support/folders.js';
+import { publicFolder, type ScratchFolder } from '../../test/support/folders.js';
 import { mountsOf } from '../../test/support/mount.js';
 import { freePorts } from '../../test/support/ports.js';
 import { type Background, mustRun, run, start, until } from '../../test/support/process.js';
@@ -22,15 +22,13 @@ export class Sshfs implements Subject {
     readonly store: Store,
     private readonly load: string,
     private readonly own: ScratchFolder,
-    private readonly data: ScratchFolder,
     private readonly port: number,
     private readonly sshd: Background,
   ) {}
 
-  /** Starts the server; fails with its words if it ends. */
-  static async start(load: string): Promise<Sshfs> {
+  /** Starts the server, for a new store in `folder`; fails with its words if it ends. */
+  static async start(folder: string, load: string, primeFiles: number): Promise<Sshfs> {
     const own = publicFolder();
-    const data = exportFolder();
     const [port = 0] = await freePorts(1);
     for (const key of ['host', 'user']) {
       await mustRun(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', join(own.path, key)]);
@@ -45,7 +43,7 @@ export class Sshfs implements Subject {
     // sshd's privilege separation wants this folder; a service script would make it.
     mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
     const sshd = start([SSHD, '-D', '-e', '-f', configuration]);
-    const peer = new Sshfs(await makeStore(join(data.path, 'store'), load), load, own, data, port, sshd);
+    const peer = new Sshfs(await makeStore(join(folder, 'sshfs'), load, primeFiles), load, own, port, sshd);
     const arguments_ = ['-p', String(port), ...peer.#sshOptions(), '127.0.0.1', 'true'];
     try {
       await until('sshd answers', async () => {
@@ -99,6 +97,7 @@ export class Sshfs implements Subject {
       },
       settle: () => settle(this.store.path),
       processes: () => (client === undefined ? [] : [client.pid, ...descendants(client.pid)]),
+      servers: () => descendants(this.sshd.pid),
       freshName,
       close: unmount,
     });
@@ -112,7 +111,7 @@ export class Sshfs implements Subject {
         if (client.outcome) throw new Error(`sshfs ended: ${client.output}`);
         return mountsOf(process.pid).some(({ path }) => path === mountPoint);
       });
-      await runLoad([this.load, ...primeLoad(mountPoint)]);
+      await runLoad([this.load, ...primeLoad(this.store, mountPoint)]);
     } catch (error) {
       await run(['umount', '-l', mountPoint]);
       await client.stop();
@@ -123,7 +122,6 @@ export class Sshfs implements Subject {
 
   async close(): Promise<void> {
     await this.sshd.stop();
-    await this.data.remove();
     await this.own.remove();
   }
 }

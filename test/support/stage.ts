@@ -1,7 +1,7 @@
 /** A copy of the built product that every user can read: a clone in root's home cannot be entered by others. */
 import { cpSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { publicFolder } from './folders.js';
+import { publicFolder, type ScratchFolder } from './folders.js';
 import { run } from './process.js';
 import { projectRoot } from './project.js';
 
@@ -10,6 +10,7 @@ interface LockFile {
 }
 
 let staged: Promise<readonly string[]> | undefined;
+let copy: ScratchFolder | undefined;
 
 /** The command that runs `nfs-fuse` for whoever calls it, without arguments. */
 export function productFor(uid: number): Promise<readonly string[]> {
@@ -18,9 +19,17 @@ export function productFor(uid: number): Promise<readonly string[]> {
   return staged;
 }
 
+/** Removes the copy, if there is one, before the process ends. Nobody may be using it any more. */
+export async function removeStaged(): Promise<void> {
+  await copy?.remove();
+  copy = undefined;
+  staged = undefined;
+}
+
 /** Copies dist, package.json and the packages that the product itself needs. */
 async function stage(uid: number): Promise<readonly string[]> {
-  const { path } = publicFolder();
+  copy = publicFolder();
+  const { path } = copy;
   const lock = JSON.parse(readFileSync(join(projectRoot, 'package-lock.json'), 'utf8')) as LockFile;
   const needed = Object.entries(lock.packages).filter(([name, { dev }]) => name !== '' && dev !== true);
   for (const part of ['dist', 'package.json', ...needed.map(([name]) => name)]) {
@@ -41,7 +50,7 @@ async function nodeFor(uid: number, folder: string): Promise<string> {
   const user = ['setpriv', `--reuid=${uid}`, '--clear-groups'];
   const outcome = await run([...user, process.execPath, '--version']);
   if (outcome.status === 0) return process.execPath;
-  const copy = join(folder, 'node');
-  cpSync(process.execPath, copy);
-  return copy;
+  const program = join(folder, 'node');
+  cpSync(process.execPath, program);
+  return program;
 }
