@@ -25,6 +25,26 @@ function linkName(major: number, minor: number): string {
   return `\0nfs-fuse/${major}:${minor}`;
 }
 
+/** The number of a mount that is just gone may still be another's name. */
+const NAME_TRIES = 20;
+const NAME_RETRY_MS = 50;
+
+/** False: the name is taken. */
+function listen(server: Server, name: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const done = (listening: boolean) => () => {
+      server.off('error', failed);
+      server.off('listening', succeeded);
+      resolve(listening);
+    };
+    const failed = done(false);
+    const succeeded = done(true);
+    server.once('error', failed);
+    server.once('listening', succeeded);
+    server.listen(name);
+  });
+}
+
 /** The serving side. */
 export class MountLink {
   readonly #server: Server;
@@ -37,21 +57,36 @@ export class MountLink {
   }
 
   /** Never fails: without a link the mount works as well. `stats` is what JSON can carry. */
-  static open(major: number, minor: number, stats: () => object): Promise<MountLink> {
-    return new Promise((resolve) => {
-      const server = createServer();
-      const link = new MountLink(server, stats);
-      server.maxConnections = MAX_LISTENERS;
-      server.on('connection', (socket) => link.#accept(socket));
-      server.once('error', () => resolve(link));
-      server.listen(linkName(major, minor), () => resolve(link));
-      server.unref();
-    });
+  static async open(major: number, minor: number, stats: () => object): Promise<MountLink> {
+    const server = createServer();
+    const link = new MountLink(server, stats);
+    server.maxConnections = MAX_LISTENERS;
+    server.on('connection', (socket) => link.#accept(socket));
+    server.on('error', () => {});
+    server.unref();
+    for (let tries = 1; !(await listen(server, linkName(major, minor))); tries++) {
+      if (tries === NAME_TRIES) break;
+      await new Promise((resolve) => setTimeout(resolve, NAME_RETRY_MS));
+    }
+    return link;
+  }
+
+  /**
+   * The mount is gone: its number, and so the name, may be another mount's from now on. Those who wait go on waiting
+   * for {@link close}.
+   */
+  releaseName(): void {
+    // Who has connected already is accepted within the turn of the event loop that is under way, or the next.
+    setImmediate(() => setImmediate(() => this.#stopListening()));
+  }
+
+  #stopListening(): void {
+    if (this.#server.listening) this.#server.close();
   }
 
   /** Tells everybody who waits how it ended, and closes. */
   async close(outcome: MountOutcome): Promise<void> {
-    if (this.#server.listening) this.#server.close();
+    this.#stopListening();
     const line = `${JSON.stringify(outcome)}\n`;
     await Promise.all(
       [...this.#sockets].map((socket) => new Promise<void>((resolve) => socket.end(line, () => resolve()))),

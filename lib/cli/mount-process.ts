@@ -114,6 +114,7 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
     process.exit(1);
   });
   const end = await Promise.race([served.closed, stop.first.then(() => takeAway(served, log))]);
+  link.releaseName();
 
   let status = 0;
   let message: string | undefined;
@@ -220,23 +221,30 @@ async function mountAndAnswer(
 
 /** Unmounts; programs that still use the mount get a moment to finish, and then errors. */
 async function takeAway({ mount, closed }: ServedMount, log: Logger): Promise<SessionEnd> {
+  let detached = false;
   try {
     await mount.unmount();
-    return await closed;
   } catch {
+    detached = true;
     log.warn(
       `${mount.mountpoint} is in use: detached. The programs that use it have ${BUSY_GRACE_MS / 1000} seconds ` +
         'to finish; a second signal ends it at once.',
     );
   }
-  try {
-    await mount.unmount({ lazy: true });
-  } catch (error) {
-    log.error(error instanceof Error ? error.message : String(error));
+  if (detached) {
+    try {
+      await mount.unmount({ lazy: true });
+    } catch (error) {
+      log.error(error instanceof Error ? error.message : String(error));
+    }
   }
   let timer: NodeJS.Timeout | undefined;
   const graceOver = new Promise<SessionEnd>((resolve) => {
-    timer = setTimeout(() => resolve('unmounted'), BUSY_GRACE_MS);
+    timer = setTimeout(() => {
+      // A container that was started meanwhile has a copy of every mount.
+      if (!detached) log.warn(`${mount.mountpoint} is mounted in another mount namespace too: ended there.`);
+      resolve('unmounted');
+    }, BUSY_GRACE_MS);
   });
   try {
     return await Promise.race([closed, graceOver]);

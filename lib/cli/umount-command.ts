@@ -117,7 +117,13 @@ async function unmountAndWait(mountpoint: string, entry: MountEntry): Promise<vo
 }
 
 async function unmountByForce(mountpoint: string, entry: MountEntry): Promise<void> {
-  if (!(await abortConnection(entry.minor)) && !(await abortByUnmount(mountpoint))) await endServing(entry);
+  // In a container /sys/fs/fuse is often missing.
+  const aborted =
+    (await abortConnection(entry.minor)) || (await endServing(entry)) || (await abortByUnmount(mountpoint));
+  if (!aborted)
+    throw new UserError('The process that serves the mount cannot be told to give up.', {
+      remedy: "It lives in another namespace, or is another user's: end it from there (kill -KILL).",
+    });
   const isThere = async () => mountAt(await readMountinfo(), mountpoint)?.id === entry.id;
   if (!(await isThere())) return;
   try {
@@ -128,7 +134,23 @@ async function unmountByForce(mountpoint: string, entry: MountEntry): Promise<vo
   }
 }
 
-/** In a container /sys/fs/fuse is often missing: a forced unmount aborts too, and fails as busy afterwards. */
+/** The connection ends with the process that holds it; false: it cannot be found, or is not ours to end. */
+async function endServing({ major, minor }: MountEntry): Promise<boolean> {
+  const pid = await servingProcess(major, minor);
+  if (pid === undefined) return false;
+  const watch = await watchMount(major, minor);
+  try {
+    // The second signal means "at once". Two of a kind would become one.
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.kill(pid, signal);
+  } catch {
+    watch?.cancel();
+    return false;
+  }
+  await watch?.ended;
+  return true;
+}
+
+/** A forced unmount aborts first, and fails as busy afterwards. */
 async function abortByUnmount(mountpoint: string): Promise<boolean> {
   try {
     await unmountKernel(mountpoint, { force: true, method: 'direct' });
@@ -136,17 +158,4 @@ async function abortByUnmount(mountpoint: string): Promise<boolean> {
   } catch (error) {
     return error instanceof MountError && error.code === 'busy';
   }
-}
-
-/** Who may do neither, as a user of fusermount3, may still end the process: the connection ends with it. */
-async function endServing(entry: MountEntry): Promise<void> {
-  const pid = await servingProcess(entry.major, entry.minor);
-  if (pid === undefined)
-    throw new UserError('The process that serves the mount cannot be told to give up.', {
-      remedy: "It lives in another namespace, or is another user's: end it from there (kill -KILL).",
-    });
-  const watch = await watchMount(entry.major, entry.minor);
-  // The second signal means "at once". Two of a kind would become one.
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.kill(pid, signal);
-  await watch?.ended;
 }

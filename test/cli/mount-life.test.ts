@@ -218,6 +218,17 @@ t.test('SIGTERM on a mount in use ends when the last user has gone, with status 
   t.equal(where.called('UMNT'), 1);
 });
 
+t.test('SIGTERM ends a mount of which another mount namespace has a copy', async (t) => {
+  const where = await ground(t);
+  const mounting = await foreground(t, where);
+  const container = start(['unshare', '-m', '--propagation', 'private', 'sh', '-c', 'echo in; sleep 1000']);
+  t.teardown(() => container.stop());
+  await until('the namespace is there', () => container.output.includes('in'));
+  mounting.signal('SIGTERM');
+  t.match(await mounting.ended, { status: 0, stderr: /another mount namespace/ });
+  t.notOk(isMounted(where.mnt));
+});
+
 t.test('a mount outlives the terminal that it writes to', async (t) => {
   const where = await ground(t);
   const mounting = await foreground(t, where, ['--debug=fuse']);

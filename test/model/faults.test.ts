@@ -4,19 +4,8 @@
  */
 import t from 'tap';
 import { ROUGH } from '../support/fault-plan.js';
-import { roughEmbedded, roughGanesha, runRough } from './rough-mount.js';
+import { mountOptions, roughEmbedded, roughGanesha, runRough } from './rough-mount.js';
 import { seeds } from './seeds.js';
-
-/** Each seed takes its turn. */
-const OPTIONS = [
-  [],
-  ['nconnect=3'],
-  ['wsize=4096', 'rsize=4096'],
-  ['noac'],
-  ['lookupcache=none'],
-  ['sync'],
-  ['nocto'],
-];
 
 /** Seeds that have found something, with what it was. */
 const FOUND = new Map([
@@ -27,7 +16,7 @@ const FOUND = new Map([
 ]);
 
 for (const seed of seeds(20, [...FOUND.keys()])) {
-  const options = OPTIONS[seed % OPTIONS.length] ?? [];
+  const options = mountOptions(seed);
   const ganesha = seed % 4 === 0;
   const name = `seed ${seed} on ${ganesha ? 'nfs-ganesha' : 'a server that crashes'} ${options.join(',')}`;
   t.test(`${name.trim()} ${FOUND.get(seed) ?? ''}`.trim(), { timeout: 120_000 }, async (t) => {

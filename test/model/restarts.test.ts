@@ -4,12 +4,13 @@
  */
 import t from 'tap';
 import { ROUGH } from '../support/fault-plan.js';
-import { roughGanesha, runRough } from './rough-mount.js';
+import { mountOptions, roughGanesha, runRough } from './rough-mount.js';
 import { seeds } from './seeds.js';
 
-for (const seed of seeds(1)) {
-  t.test(`seed ${seed}`, { timeout: 300_000 }, async (t) => {
-    const run = { seed, server: roughGanesha, rates: ROUGH, operations: 330, crashEvery: 100 };
+for (const seed of seeds(20)) {
+  const options = mountOptions(seed);
+  t.test(`seed ${seed} ${options.join(',')}`.trim(), { timeout: 300_000 }, async (t) => {
+    const run = { seed, server: roughGanesha, rates: ROUGH, operations: 120, crashEvery: 36, options };
     const crashes = await runRough(t, run);
     t.ok(crashes >= 10, `${crashes} crashes`);
   });

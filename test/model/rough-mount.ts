@@ -66,6 +66,21 @@ export interface RoughRun {
   readonly options?: readonly string[];
 }
 
+/** What the mounts of a suite differ in: each seed takes its turn. */
+const OPTIONS = [
+  [],
+  ['nconnect=3'],
+  ['wsize=4096', 'rsize=4096'],
+  ['noac'],
+  ['lookupcache=none'],
+  ['sync'],
+  ['nocto'],
+];
+
+export function mountOptions(seed: number): readonly string[] {
+  return OPTIONS[seed % OPTIONS.length] ?? [];
+}
+
 /** Short timeouts, for a run is short: a call whose reply is lost is sent again after two seconds. */
 const TIMES = ['hard', 'timeo=10', 'retrans=1'];
 
