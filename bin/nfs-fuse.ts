@@ -1,5 +1,5 @@
 #!/usr/bin/env node
 /** argv in, exit status out. */
-import { main } from '../lib/cli/main.js';
+import { start } from '../lib/cli/start.js';
 
-process.exit(await main(process.argv.slice(2)));
+process.exit(await start(process.argv.slice(2)));

@@ -1,20 +1,21 @@
 /** The command line as a whole: the commands, and how their failures are told. */
-import { readFileSync } from 'node:fs';
 import type { Argv } from 'yargs';
 import yargs from 'yargs';
+import { checkCommand } from './check-command.js';
 import { demoCommand } from './demo-command.js';
 import { exportsCommand } from './exports-command.js';
 import { printable } from './log.js';
 import { mountCommand } from './mount-command.js';
 import { looksLikeTarget } from './mount-target.js';
 import { nearestName } from './nearest-name.js';
+import { packageInfo } from './package-info.js';
 import { serveCommand } from './serve-command.js';
 import { statsCommand } from './stats-command.js';
 import { sweepCommand } from './sweep-command.js';
 import { umountCommand } from './umount-command.js';
 import { UserError } from './user-error.js';
 
-const COMMANDS = ['mount', 'umount', 'exports', 'stats', 'sweep', 'serve', 'demo', 'completion'];
+const COMMANDS = ['mount', 'umount', 'check', 'exports', 'stats', 'sweep', 'serve', 'demo', 'completion'];
 
 /**
  * Runs one command line and resolves with the exit status. Failures are printed, never thrown. Where yargs itself
@@ -58,6 +59,7 @@ function commandLine(args: readonly string[], exit: (status: number) => void): A
       })
       .command(mountCommand(exit))
       .command(umountCommand)
+      .command(checkCommand(exit))
       .command(exportsCommand)
       .command(statsCommand)
       .command(sweepCommand(exit))
@@ -68,7 +70,7 @@ function commandLine(args: readonly string[], exit: (status: number) => void): A
       .recommendCommands()
       .help()
       .alias('help', 'h')
-      .version(packageVersion())
+      .version(packageInfo().version)
       .wrap(Math.min(100, process.stdout.columns ?? 80))
       .epilogue('nfs-fuse server:/export MOUNTPOINT -o options is understood too, as mount(8) calls it.')
       // yargs calls this for what it finds wrong itself (message) and for what a handler throws (error).
@@ -129,18 +131,4 @@ function describe(error: unknown): string {
     }
   }
   return `${lines.map(printable).join('\n')}\n`;
-}
-
-function packageVersion(): string {
-  // Compiled, this file is in dist/lib/cli; in a test it runs from lib/cli.
-  for (const up of ['../../../package.json', '../../package.json']) {
-    try {
-      const content: unknown = JSON.parse(readFileSync(new URL(up, import.meta.url), 'utf8'));
-      if (typeof content === 'object' && content !== null && 'version' in content)
-        return String(content.version);
-    } catch {
-      // The other place.
-    }
-  }
-  return 'unknown';
 }

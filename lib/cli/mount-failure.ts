@@ -23,7 +23,8 @@ import { UserError } from './user-error.js';
 
 const MOUNT_PROGRAM_NUMBER = 100005;
 
-const RESERVED_PORT =
+/** What to do about a server that answers only to ports that take privilege. */
+export const RESERVED_PORT =
   'The server wants a reserved port (below 1024): export it with `insecure`, or mount with resvport (as root).';
 const GIVE_PORTS =
   'Without a portmapper, give port= and mountport=, as in -o port=2049,mountport=20048 ' +
@@ -165,7 +166,8 @@ function rootFailure(error: FuseError, config: ClientConfig): UserError {
   }
 }
 
-function exportList(exports: readonly ExportSummary[] | undefined): string | undefined {
+/** What the server exports, as one sentence; undefined where that is unknown. */
+export function exportList(exports: readonly ExportSummary[] | undefined): string | undefined {
   if (exports === undefined) return undefined;
   if (exports.length === 0) return 'The server exports nothing.';
   return `The server exports: ${exports.map((entry) => printable(entry.path)).join(', ')}`;
@@ -228,7 +230,8 @@ function notRegistered(error: ProgramNotRegisteredError, config: ClientConfig): 
   );
 }
 
-function lookupFailure(host: string, code: string, cause: unknown): UserError {
+/** `code`: of getaddrinfo(3). */
+export function lookupFailure(host: string, code: string, cause: unknown): UserError {
   if (code === 'EAI_AGAIN')
     return new UserError(`The name of the server ${host} cannot be looked up just now.`, {
       remedy: "Check the network and the name server, or give the server's address.",

@@ -2,7 +2,6 @@
  * The life of one mount: connect, mount, serve, and the orderly end, whichever way it comes: a signal, an
  * umount from outside, or an abort. The same in the foreground and in the background.
  */
-import { lookup } from 'node:dns/promises';
 import type { SessionEnd } from '../fuse/index.js';
 import type { FuseOperations } from '../fuse/operations.js';
 import type { ClientConfig, Logger } from '../vfs/config.js';
@@ -10,6 +9,7 @@ import { isTemporary, type ListExports, mountFailure } from './mount-failure.js'
 import { MountLink } from './mount-link.js';
 import type { MountRequest } from './mount-options.js';
 import { checkTransport, mountOver, type ServedMount, type Transport } from './mount-transport.js';
+import { withAddress } from './server-address.js';
 import type { StopSignals } from './stop-signals.js';
 import { UserError } from './user-error.js';
 
@@ -170,21 +170,6 @@ function sleep(milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, milliseconds);
   });
-}
-
-/** Where proto=tcp6 or udp6 asks for it, the host's name gives way to its address of that family. */
-async function withAddress(request: MountRequest): Promise<ClientConfig> {
-  const { client, addressFamily } = request;
-  if (addressFamily === undefined) return client;
-  try {
-    const { address } = await lookup(client.host, { family: addressFamily });
-    return { ...client, host: address };
-  } catch (error) {
-    throw new UserError(`The server ${client.host} has no IPv${addressFamily} address.`, {
-      remedy: `Use proto=${client.proto}, or give the server's IPv6 address.`,
-      cause: error,
-    });
-  }
 }
 
 /** Rejects when the first stop signal comes before `promise` is done. */

@@ -5,7 +5,6 @@ import type { Argv, CommandModule } from 'yargs';
 import {
   abortConnection,
   FILE_SYSTEM_TYPE,
-  listMounts,
   type MountEntry,
   MountError,
   mountAt,
@@ -15,6 +14,7 @@ import {
 import { standardError } from './log.js';
 import { fuseFailure } from './mount-failure.js';
 import { watchMount } from './mount-link.js';
+import { notMounted } from './not-mounted.js';
 import { servingProcess } from './serving-process.js';
 import { UserError } from './user-error.js';
 
@@ -66,18 +66,6 @@ async function locate(path: string): Promise<string> {
     const parent = await realpath(dirname(absolute)).catch(() => dirname(absolute));
     return join(parent, basename(absolute));
   }
-}
-
-async function notMounted(path: string, entry: MountEntry | undefined): Promise<UserError> {
-  const what =
-    entry === undefined ? 'is not a mount point' : `is mounted, but not by nfs-fuse (${entry.type})`;
-  const mounts = (await listMounts()).map((mount) => mount.mountpoint.toString());
-  return new UserError(`${path} ${what}.`, {
-    remedy:
-      mounts.length === 0
-        ? 'Nothing is mounted by nfs-fuse here.'
-        : `nfs-fuse has mounted: ${[...new Set(mounts)].join(', ')}`,
-  });
 }
 
 async function detach(mountpoint: string, lazy: boolean): Promise<void> {

@@ -8,7 +8,7 @@ import { stat } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { errnoName } from './errno.js';
 import { receiveDescriptor, socketPair } from './libc.js';
-import { fusermountError, MountError } from './mount-error.js';
+import { fusermountError, MountError, noFusermountError } from './mount-error.js';
 
 interface Helper {
   readonly path: string;
@@ -32,11 +32,7 @@ export async function findFusermount(path = process.env.PATH ?? ''): Promise<Hel
 async function needFusermount(): Promise<Helper> {
   const helper = await findFusermount();
   if (helper !== undefined) return helper;
-  throw new MountError(
-    'no-fusermount',
-    'fusermount3 is not installed, and without it only root (or root of a user namespace) can mount',
-    'install the package fuse3, or run under "unshare -Urm", or give the container --cap-add SYS_ADMIN',
-  );
+  throw noFusermountError();
 }
 
 /** Protects a value within fusermount's comma-separated options. */

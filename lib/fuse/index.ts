@@ -2,6 +2,7 @@
 export type { Channel, ChannelHandler, SessionEnd } from './channel.js';
 export { abortConnection, setReadAhead } from './connection.js';
 export { Errno, errnoName, FuseError } from './errno.js';
+export { findFusermount } from './fusermount.js';
 export type { SessionTimers } from './interrupts.js';
 export {
   FILE_SYSTEM_TYPE,
@@ -14,10 +15,21 @@ export {
   type UnmountOptions,
   unmountKernel,
 } from './mount.js';
-export { MountError, type MountErrorCode } from './mount-error.js';
+export {
+  allowOtherError,
+  deviceError,
+  MountError,
+  type MountErrorCode,
+  mountCallError,
+  noFusermountError,
+  notSetuidError,
+} from './mount-error.js';
 export { type MountEntry, mountAt, parseMountinfo, readMountinfo } from './mountinfo.js';
 export type { ConnectionOptions } from './negotiate.js';
 export * from './operations.js';
+export { askMount, type MountAnswer, type MountState, realpathWithin } from './probe.js';
 export { InitFlag, OpenFlag } from './protocol.js';
 export { decodeDevice, encodeDevice } from './reply.js';
+export { type Rights, readRights } from './rights.js';
 export { FuseSession, type SessionCounters, type SessionOptions } from './session.js';
+export { type TrialMount, trialMount } from './trial.js';

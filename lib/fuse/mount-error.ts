@@ -43,7 +43,8 @@ export function deviceError(code: string | undefined): MountError {
       return new MountError(
         'no-device',
         '/dev/fuse does not exist',
-        'in a container pass --device /dev/fuse to podman or docker; on a host load the module (modprobe fuse)',
+        'in a container pass --device /dev/fuse to podman or docker (Kubernetes: a device plugin for fuse, or ' +
+          'privileged: true); on a host load the module (modprobe fuse)',
       );
     case 'EACCES':
     case 'EPERM':
@@ -51,7 +52,8 @@ export function deviceError(code: string | undefined): MountError {
         'device-refused',
         '/dev/fuse exists but may not be opened',
         'in a container pass --device /dev/fuse to podman or docker, which also allows the device in its ' +
-          'cgroup; on a host make it readable and writable for this user',
+          'cgroup (Kubernetes: a device plugin for fuse, or privileged: true); on a host make it readable and ' +
+          'writable for this user',
       );
     case 'ENODEV':
     case 'ENXIO':
@@ -73,9 +75,9 @@ export function mountCallError(errno: string, mountpoint: string): MountError {
       return new MountError(
         'refused',
         `the kernel refused to mount on ${mountpoint} (${errno})`,
-        'a container needs --cap-add SYS_ADMIN (and, where a security profile forbids mount(2), ' +
-          '--security-opt seccomp=unconfined or apparmor=unconfined); an ordinary user needs fusermount3 of the ' +
-          'package fuse3',
+        'a container needs --cap-add SYS_ADMIN (Kubernetes: securityContext.capabilities.add: [SYS_ADMIN]), and, ' +
+          'where a security profile forbids mount(2), --security-opt seccomp=unconfined or apparmor=unconfined; an ' +
+          'ordinary user needs fusermount3 of the package fuse3',
       );
     case 'ENODEV':
       return new MountError(
@@ -96,24 +98,40 @@ export function mountCallError(errno: string, mountpoint: string): MountError {
   }
 }
 
+/** An ordinary user has nothing to mount with. */
+export function noFusermountError(): MountError {
+  return new MountError(
+    'no-fusermount',
+    'fusermount3 is not installed, and without it only root (or root of a user namespace) can mount',
+    'install the package fuse3, or run under "unshare -Urm", or give the container --cap-add SYS_ADMIN',
+  );
+}
+
+export function notSetuidError(path: string): MountError {
+  return new MountError(
+    'fusermount-not-setuid',
+    `${path} is not setuid root, so it may not mount`,
+    `make it so (chmod u+s ${path}), or run as root of a user namespace (unshare -Urm)`,
+  );
+}
+
+/** fusermount3 obeys /etc/fuse.conf. */
+export function allowOtherError(): MountError {
+  return new MountError(
+    'allow-other',
+    'only root may mount with allow_other here',
+    'add the line "user_allow_other" to /etc/fuse.conf, or mount without allow_other',
+  );
+}
+
 /** Why fusermount3 failed, by what it printed. */
 export function fusermountError(path: string, setuid: boolean, output: string, status: string): MountError {
   const said = output.trim().replace(/\s*\n\s*/g, '; ');
   const message = `${path} failed: ${said === '' ? status : said}`;
-  if (/user_allow_other/.test(said))
-    return new MountError(
-      'allow-other',
-      'only root may mount with allow_other here',
-      'add the line "user_allow_other" to /etc/fuse.conf, or mount without allow_other',
-    );
+  if (/user_allow_other/.test(said)) return allowOtherError();
   if (/device not found|failed to open .*\/dev\/fuse.*No such file/i.test(said)) return deviceError('ENOENT');
   if (/failed to open .*\/dev\/fuse/i.test(said)) return deviceError('EACCES');
-  if (!setuid && /not permitted|permission denied/i.test(said))
-    return new MountError(
-      'fusermount-not-setuid',
-      `${path} is not setuid root, so it may not mount`,
-      `make it so (chmod u+s ${path}), or run as root of a user namespace (unshare -Urm)`,
-    );
+  if (!setuid && /not permitted|permission denied/i.test(said)) return notSetuidError(path);
   if (/user has no write access|not owned by user|bad mount point|failed to access mountpoint/i.test(said))
     return new MountError(
       'mountpoint-refused',

@@ -2,7 +2,7 @@
  * Making and ending the mount: as root or root of a user namespace by mount(2), as an ordinary user by
  * fusermount3. Owns the checks of the mount point and the take-over of a dead one.
  */
-import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { abortConnection, setReadAhead } from './connection.js';
@@ -12,6 +12,7 @@ import { MountFlag, mount, UmountFlag, unmount } from './libc.js';
 import { deviceError, MountError, mountCallError } from './mount-error.js';
 import { type MountEntry, mountAt, readMountinfo } from './mountinfo.js';
 import { probe } from './probe.js';
+import { mayMount } from './rights.js';
 
 /** The file system's type in /proc/mounts. */
 export const FILE_SYSTEM_TYPE = 'fuse.nfs-fuse';
@@ -157,17 +158,6 @@ export async function listMounts(): Promise<MountEntry[]> {
 function chooseMethod(wanted: MountMethod | undefined): 'direct' | 'fusermount' {
   if (wanted !== undefined && wanted !== 'auto') return wanted;
   return mayMount() || process.geteuid?.() === 0 ? 'direct' : 'fusermount';
-}
-
-/** Whether this process has CAP_SYS_ADMIN in its user namespace. */
-function mayMount(): boolean {
-  const CAP_SYS_ADMIN = 21n;
-  try {
-    const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1];
-    return effective !== undefined && ((BigInt(`0x${effective}`) >> CAP_SYS_ADMIN) & 1n) === 1n;
-  } catch {
-    return process.geteuid?.() === 0;
-  }
 }
 
 function checkOptions(options: MountOptions): void {

@@ -7,29 +7,65 @@ import { spawn } from 'node:child_process';
 /** 'dead': its server is gone; 'silent': no answer within the time; 'alive': anything else. */
 export type MountState = 'alive' | 'dead' | 'silent';
 
-const DEAD_STATUS = 75;
-// statfs(2), because the kernel never answers it from a cache (stat(2) does, for as long as attributes hold).
+export interface MountAnswer {
+  readonly state: MountState;
+  /** The name of the errno, where the answer was an error. */
+  readonly errno?: string | undefined;
+}
+
+// statfs(2), because the kernel never answers it from a cache (stat(2) does, for as long as attributes hold); and
+// stat(2), because who may not look into the mount gets an empty answer to statfs(2), but no error.
 const PROGRAM =
-  `try { require('node:fs').statfsSync(process.argv[1]) } catch (error) ` +
-  `{ if (error.code === 'ENOTCONN' || error.code === 'ECONNABORTED') process.exit(${DEAD_STATUS}) }`;
+  `const fs = require('node:fs'); try { fs.statfsSync(process.argv[1]); fs.statSync(process.argv[1]) } ` +
+  `catch (error) { process.stdout.write(String(error.code)) }`;
+const DEAD = new Set(['ENOTCONN', 'ECONNABORTED']);
+
+/** Asks the mount at `mountpoint`, for at most `timeoutMs`. Never rejects. */
+export async function askMount(mountpoint: string, timeoutMs: number): Promise<MountAnswer> {
+  const said = await evaluate(PROGRAM, mountpoint, timeoutMs);
+  if (said === undefined) return { state: 'silent' };
+  if (said === '') return { state: 'alive' };
+  return { state: DEAD.has(said) ? 'dead' : 'alive', errno: said };
+}
 
 /** Asks the mount at `mountpoint`, for at most `timeoutMs`. */
-export function probe(mountpoint: string, timeoutMs = 5000): Promise<MountState> {
+export async function probe(mountpoint: string, timeoutMs = 5000): Promise<MountState> {
+  return (await askMount(mountpoint, timeoutMs)).state;
+}
+
+/**
+ * realpath(3), for at most `timeoutMs`: a path may lead through a mount that hangs. Undefined: no answer, or
+ * there is no such path.
+ */
+export async function realpathWithin(path: string, timeoutMs: number): Promise<string | undefined> {
+  const program = `process.stdout.write(require('node:fs').realpathSync(process.argv[1]))`;
+  return (await evaluate(program, path, timeoutMs)) || undefined;
+}
+
+/** What a JavaScript program says of its argument; undefined: it did not end in time. Killed, it may not even die. */
+function evaluate(program: string, argument: string, timeoutMs: number): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['-e', PROGRAM, '--', mountpoint], {
-      stdio: 'ignore',
+    const child = spawn(process.execPath, ['-e', program, '--', argument], {
+      stdio: ['ignore', 'pipe', 'ignore'],
       env: { ...process.env, NODE_OPTIONS: '' },
+      // Not in a directory of the mount, perhaps.
+      cwd: '/',
     });
+    let said = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    const done = (result: string | undefined): void => {
+      clearTimeout(timer);
+      resolve(result);
+    };
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
+      child.stdout.destroy();
       child.unref();
-      resolve('silent');
+      done(undefined);
     }, timeoutMs);
-    const done = (state: MountState): void => {
-      clearTimeout(timer);
-      resolve(state);
-    };
-    child.on('exit', (status) => done(status === DEAD_STATUS ? 'dead' : 'alive'));
-    child.on('error', () => done('alive'));
+    child.on('close', () => done(said));
+    child.on('error', () => done(''));
   });
 }

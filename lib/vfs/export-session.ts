@@ -180,13 +180,14 @@ export class ExportSession implements RootFinder {
 }
 
 /** What mounting itself is done with; later calls carry their caller's credential. */
-function ownCredential(): Credential {
+export function ownCredential(): Credential {
   const uid = process.getuid?.() ?? 0;
   const gid = process.getgid?.() ?? 0;
   return authSysCredential({ machineName: hostname(), uid, gid, groups: process.getgroups?.() ?? [] });
 }
 
-async function askMountd<Answer>(
+/** One question to mountd, over a connection of its own, in bounded time. `times` change the bounds. */
+export async function askMountd<Answer>(
   config: ClientConfig,
   dependencies: SessionDependencies,
   ask: (mountd: Mount3Client) => Promise<Answer>,

@@ -1,0 +1,49 @@
+/** Whether an address is among the clients of an export, as far as the list itself can tell (exports(5)). */
+import { BlockList, isIP, isIPv4 } from 'node:net';
+
+/** 'unknown': names, netgroups and wildcards are the server's to resolve. */
+export type Membership = 'yes' | 'no' | 'unknown';
+
+/** `clients`: as EXPORT of the MOUNT protocol lists them. An empty list is everybody. */
+export function membership(clients: readonly string[], address: string): Membership {
+  if (clients.length === 0) return 'yes';
+  const own = plainAddress(address);
+  let answer: Membership = 'no';
+  for (const client of clients) {
+    const one = matches(client.trim(), own);
+    if (one === 'yes') return 'yes';
+    if (one === 'unknown') answer = 'unknown';
+  }
+  return answer;
+}
+
+/** IPv4 as itself, also where a socket for both families shows it in an IPv6 address; and without a scope. */
+function plainAddress(address: string): string {
+  const [bare = ''] = address.split('%');
+  return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1] ?? bare;
+}
+
+function matches(client: string, address: string): Membership {
+  if (client === '*' || client === '(everyone)' || client === '0.0.0.0/0') return 'yes';
+  const [network = '', mask] = client.split('/');
+  const version = isIP(network);
+  if (version === 0) return 'unknown';
+  if (version !== isIP(address)) return 'no';
+  const family = version === 4 ? 'ipv4' : 'ipv6';
+  const bits = mask === undefined ? (version === 4 ? 32 : 128) : prefixLength(mask);
+  if (bits === undefined || bits > (version === 4 ? 32 : 128)) return 'unknown';
+  const block = new BlockList();
+  block.addSubnet(network, bits, family);
+  return block.check(address, family) ? 'yes' : 'no';
+}
+
+/** Of "24" and of "255.255.255.0"; undefined for what is neither. */
+function prefixLength(mask: string): number | undefined {
+  if (/^\d{1,3}$/.test(mask)) return Number(mask);
+  if (!isIPv4(mask)) return undefined;
+  const bits = mask
+    .split('.')
+    .map((part) => Number(part).toString(2).padStart(8, '0'))
+    .join('');
+  return /^1*0*$/.test(bits) ? bits.indexOf('0') + (bits.includes('0') ? 0 : 33) : undefined;
+}

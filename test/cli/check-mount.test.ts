@@ -1,0 +1,162 @@
+/** `nfs-fuse check --mount`: a mount that is well, and every way in which one is not. */
+import { mkdirSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { askStats } from '../../lib/cli/mount-link.js';
+import type { MountStats } from '../../lib/cli/mount-stats.js';
+import { publicFolder } from '../support/folders.js';
+import { Ganesha } from '../support/ganesha.js';
+import { Mount } from '../support/mount.js';
+import { openPlace, type Place, type PlaceName } from '../support/places.js';
+import { start, until } from '../support/process.js';
+import { checkWith, failsAt } from './check-support.js';
+import { nfsFuse, product, type Said, said } from './product.js';
+
+interface Ground {
+  readonly place: Place;
+  readonly server: Ganesha;
+  readonly mount: Mount;
+}
+
+async function ground(t: Test, name: PlaceName, options: readonly string[] = []): Promise<Ground> {
+  const place = await openPlace(name);
+  t.teardown(() => place.close());
+  const server = await Ganesha.start();
+  t.teardown(() => server.close());
+  const mount = await Mount.start({ source: server, place, options });
+  t.teardown(() => mount.close());
+  return { place, server, mount };
+}
+
+/** Runs the check in the mount's place; patiently, unless it is to find that nothing answers. */
+async function checkMount({ place }: Ground, path: string, seconds = '30'): Promise<Said> {
+  const argv = place.command([...place.product, 'check', '--mount', path, '--timeout', seconds]);
+  const checking = start(argv, { cwd: '/' });
+  return said(await checking.ended);
+}
+
+/** One line on standard output says what is wrong and what to do, and the exit status says it too. */
+function unwell(t: Test, outcome: Said, line: RegExp): void {
+  t.equal(outcome.status, 1, 'exit status');
+  t.match(outcome.stdout, line);
+  t.equal(outcome.stdout.split('\n').length, 2, 'one line');
+  t.equal(outcome.stderr, '');
+}
+
+for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
+  t.test(`${name}: a mount that is well`, async (t) => {
+    const where = await ground(t, name);
+    const { path } = where.mount;
+    t.same(await checkMount(where, path), {
+      status: 0,
+      stdout: `127.0.0.1:/export on ${path} answers, and so does its server\n`,
+      stderr: '',
+    });
+    t.equal((await checkMount(where, `${path}/.`)).status, 0, 'spelled otherwise');
+  });
+}
+
+t.test('a mount on a path with spaces and letters of all kinds, through a link, and as JSON', async (t) => {
+  const place = await openPlace('root');
+  t.teardown(() => place.close());
+  const server = await Ganesha.start();
+  t.teardown(() => server.close());
+  const at = join(place.folder, 'a b\\040\tü\n#');
+  mkdirSync(at);
+  t.equal((await nfsFuse(['mount', '-o', server.mountOptions.join(','), '127.0.0.1:/export', at])).status, 0);
+  t.teardown(() => nfsFuse(['umount', at]));
+  const link = join(place.folder, 'link');
+  symlinkSync(at, link);
+  for (const path of [at, link]) {
+    const checked = await checkWith([...product, 'check', '--mount', path]);
+    t.equal(checked.status, 0);
+    t.match(checked.findings, [
+      { step: 'mounted', result: 'ok' },
+      { step: 'answers', result: 'ok' },
+    ]);
+  }
+});
+
+t.test('no mount at all, or another one', async (t) => {
+  const scratch = publicFolder();
+  t.teardown(() => scratch.remove());
+  unwell(t, await nfsFuse(['check', '--mount', scratch.path]), /^.* is not a mount point\. /);
+  unwell(t, await nfsFuse(['check', '--mount', `${scratch.path}/none`]), /\/none is not a mount point\. /);
+  unwell(
+    t,
+    await nfsFuse(['check', '--mount', '/proc']),
+    /^\/proc is mounted, but not by nfs-fuse \(proc\)\. /,
+  );
+  const checked = await checkWith([...product, 'check', '--mount', scratch.path]);
+  failsAt(t, checked, 'mounted', /is not a mount point/, /mounted/);
+  t.match(checked.of('answers'), { result: 'skipped' });
+});
+
+t.test('a mount whose process was killed', async (t) => {
+  const where = await ground(t, 'root');
+  const { mount } = where;
+  await mount.kill();
+  unwell(
+    t,
+    await checkMount(where, mount.path),
+    /is a dead mount: the process that served it has ended\. Mount there again.*nfs-fuse umount /,
+  );
+});
+
+t.test('a mount whose process hangs', async (t) => {
+  const where = await ground(t, 'root');
+  const { mount } = where;
+  t.teardown(() => mount.signal('SIGCONT'));
+  mount.signal('SIGSTOP');
+  const hung = /does not answer within 1 s\. .*nfs-fuse umount --force /;
+  unwell(t, await checkMount(where, mount.path, '1'), hung);
+  mount.signal('SIGCONT');
+  t.equal((await checkMount(where, mount.path)).status, 0, 'and well again');
+});
+
+t.test('a mount whose server does not answer', async (t) => {
+  const where = await ground(t, 'userns');
+  const { mount, server } = where;
+  t.teardown(() => server.freeze(false));
+  server.freeze(true);
+  unwell(t, await checkMount(where, mount.path, '1'), /does not answer within 1 s\. Its server is away/);
+  server.freeze(false);
+  t.equal((await checkMount(where, mount.path)).status, 0, 'and well again');
+});
+
+t.test('a request that cannot even be killed does not keep the check from ending', async (t) => {
+  const where = await ground(t, 'root');
+  const { mount, server } = where;
+  t.teardown(() => {
+    server.freeze(false);
+    mount.signal('SIGCONT');
+  });
+  server.freeze(true);
+  // A long time, so that it is still waiting when nfs-fuse has its question and stops.
+  const checking = checkMount(where, mount.path, '10');
+  const [major = 0, minor = 0] = mount.entry?.device.split(':').map(Number) ?? [];
+  const underWay = async () => ((await askStats(major, minor)) as MountStats).rpc.outstanding > 0;
+  await until('the question is under way', underWay, 60_000);
+  // From here on the kernel waits for an answer, whoever is killed.
+  mount.signal('SIGSTOP');
+  unwell(t, await checking, /does not answer within 10 s/);
+});
+
+t.test('a soft mount whose server is gone', async (t) => {
+  const where = await ground(t, 'root', ['soft', 'timeo=5', 'retrans=0']);
+  await where.server.stop();
+  unwell(
+    t,
+    await checkMount(where, where.mount.path),
+    /answers with an error \(EIO\)\. Its server cannot be reached/,
+  );
+});
+
+t.test('a mount of another user', async (t) => {
+  const where = await ground(t, 'user');
+  unwell(
+    t,
+    await nfsFuse(['check', '--mount', where.mount.path]),
+    /may not be looked at by uid 0 \(EACCES\)\. Check as the user who has mounted it, or mount with allow_other/,
+  );
+});
