@@ -21,5 +21,8 @@ COPY --from=build /src/dist ./dist
 RUN ln -s /opt/nfs-fuse/dist/bin/nfs-fuse.js /usr/local/bin/nfs-fuse && mkdir -p /mnt
 # Unmounts and flushes on SIGTERM, which `docker stop` and `podman stop` send.
 STOPSIGNAL SIGTERM
+# A mount that hangs, or has lost its server, is unhealthy; --no-healthcheck where the container mounts nothing.
+HEALTHCHECK --interval=30s --timeout=15s --start-period=30s --retries=3 \
+  CMD nfs-fuse check --mount "${NFS_FUSE_MOUNTPOINT:-/mnt}"
 ENTRYPOINT ["nfs-fuse"]
 CMD ["--help"]

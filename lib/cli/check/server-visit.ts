@@ -1,6 +1,7 @@
 /** What the probes of one server know together: how to reach it, and what the earlier ones have learned. */
 import { createSocket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
+import { readRights } from '../../fuse/index.js';
 import type { ExportEntry, Mount3Client, MountGrant } from '../../mount3/index.js';
 import { type Fattr3, NFS_PROGRAM } from '../../nfs3/index.js';
 import { getPort, type Mapping, type PortmapOptions } from '../../portmap/index.js';
@@ -97,10 +98,14 @@ export class ServerVisit {
     }
   }
 
-  /** A failure in the words in which mounting tells it; a reserved port is no advice where it did not help. */
+  /**
+   * A failure in the words in which mounting tells it. A reserved port is no advice where it did not help; but what
+   * was one in a container may have become another on the way out.
+   */
   async explain(error: unknown): Promise<Verdict> {
     const { client } = this.request;
-    const config = { ...client, resvport: client.resvport || this.#triedReservedPort };
+    const inVain = this.#triedReservedPort && readRights().initialUserNamespace;
+    const config = { ...client, resvport: client.resvport || inVain };
     return failureOf(await mountFailure(error, config, async () => this.exportSummaries()));
   }
 
