@@ -38,17 +38,17 @@ async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Su
     subjects.push(subject);
     setting.endWith(() => subject.close());
   };
-  const addMount = (name: string, description: string, where: Place) => {
-    add(new NfsFuse({ name, description, place: where, server, store, load, mountOptions }));
+  const addMount = (name: string, description: string, where: Place, streamsOnly: boolean) => {
+    add(new NfsFuse({ name, description, streamsOnly, place: where, server, store, load, mountOptions }));
   };
   const root = await place('root');
-  addMount(OURS, 'nfs-fuse, mounted as root', root);
-  if (before !== undefined) addMount(BEFORE, 'an earlier build of it', earlierBuild(root, before));
+  addMount(OURS, 'nfs-fuse, mounted as root', root, false);
+  if (before !== undefined) addMount(BEFORE, 'an earlier build of it', earlierBuild(root, before), true);
   if (peers.includes(ROOTLESS)) {
     const rootless = await place('userns');
-    addMount(ROOTLESS, 'nfs-fuse, mounted in an unprivileged user namespace', rootless);
+    addMount(ROOTLESS, 'nfs-fuse, mounted in an unprivileged user namespace', rootless, true);
     if (before !== undefined)
-      addMount(BEFORE_ROOTLESS, 'the earlier build, there', earlierBuild(rootless, before));
+      addMount(BEFORE_ROOTLESS, 'the earlier build, there', earlierBuild(rootless, before), true);
   }
   if (peers.includes(LOCAL)) {
     add(

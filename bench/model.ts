@@ -83,8 +83,8 @@ export interface Row {
   readonly unit: Unit;
   readonly cold: Cold;
   readonly operation: Operation;
-  /** Mounts in a user namespace take part: the kernel treats their streams otherwise. */
-  readonly rootless?: true;
+  /** A stream: mounts in a user namespace, which the kernel treats otherwise, and earlier builds take part. */
+  readonly stream?: true;
   /** Programs that only stream whole files can take part. */
   readonly transfers?: true;
   /** Fills the row's folder of a store, before anything is mounted. */

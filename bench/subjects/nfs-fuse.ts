@@ -13,6 +13,8 @@ import { freshName } from './names.js';
 export interface NfsFuseOptions {
   readonly name: string;
   readonly description: string;
+  /** Takes part only in rows that move streams, as mounts that are not root's do anyway. */
+  readonly streamsOnly?: boolean;
   readonly place: Place;
   readonly server: Ganesha;
   readonly store: Store;
@@ -35,7 +37,8 @@ export class NfsFuse implements Subject {
   }
 
   takes(row: Row): boolean {
-    return this.options.place.name === 'root' || row.rootless === true;
+    const { place, streamsOnly = place.name !== 'root' } = this.options;
+    return row.stream === true || !streamsOnly;
   }
 
   open(id: string): Promise<Session> {

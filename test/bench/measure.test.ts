@@ -1,0 +1,136 @@
+/** How a row is measured: who takes part, how often, what is counted, and what is left behind. */
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { measureRow } from '../../bench/measure.js';
+import type { CountedSession, LoadResult, Row, Store, Subject } from '../../bench/model.js';
+import { publicFolder } from '../support/folders.js';
+
+const scratch = publicFolder();
+t.teardown(() => scratch.remove());
+
+const result = (seconds: number): LoadResult => ({ seconds, count: 100, bytes: 0, cpuSeconds: seconds / 2 });
+
+interface Events {
+  readonly all: string[];
+}
+
+/** A subject whose runs take 1, 2, 3 … seconds and that writes down what is done with it. */
+function fake(name: string, store: Store, events: Events, fails = false): Subject {
+  const session = (kind: string): CountedSession => ({
+    folder: join(store.path, 'row'),
+    load: () => Promise.resolve(result(1)),
+    prepare: (cold) => {
+      events.all.push(`${name} ${kind} prepare ${cold}`);
+      return fails ? Promise.reject(new Error('it is broken')) : Promise.resolve();
+    },
+    settle: () => Promise.resolve(),
+    processes: () => [process.pid],
+    servers: () => [],
+    freshName: () => 'fresh',
+    takeCalls: () => ({ GETATTR: 200 }),
+    close: () => {
+      events.all.push(`${name} ${kind} close`);
+      return Promise.resolve();
+    },
+  });
+  return {
+    name,
+    description: name,
+    store,
+    takes: () => true,
+    open: () => Promise.resolve(session('timed')),
+    openCounted: () => Promise.resolve(session('counted')),
+    close: () => Promise.resolve(),
+  };
+}
+
+function rowOf(cold: Row['cold'], events: Events): Row {
+  let runs = 0;
+  return {
+    id: 'row',
+    title: 'row',
+    unit: 's',
+    cold,
+    operation: { name: 'file', count: 100 },
+    prepare: (folder) => {
+      events.all.push(`fill ${existsSync(folder) ? 'a folder' : 'nothing'}`);
+      return Promise.resolve();
+    },
+    run: () => Promise.resolve(result(++runs)),
+  };
+}
+
+function store(name: string): Store {
+  const path = join(scratch.path, name);
+  mkdirSync(path);
+  return { path, primeFiles: 1 };
+}
+
+const quiet = () => undefined;
+
+t.test('subjects take turns; the warm-up does not count; the row’s folder is gone at the end', async (t) => {
+  const events: Events = { all: [] };
+  const [one, two] = [store('one'), store('two')];
+  const subjects = [fake('local', one, events), fake('sshfs', two, events)];
+  const row = await measureRow(rowOf('client', events), subjects, {
+    runs: 2,
+    quick: false,
+    progress: quiet,
+  });
+  t.match(
+    row.measurements.map(({ subject, values }) => ({ subject, values })),
+    [
+      { subject: 'local', values: [3, 5] },
+      { subject: 'sshfs', values: [4, 6] },
+    ],
+  );
+  t.match(row.measurements[0], { median: 4, seconds: 4, loadCpuSeconds: 2, serverCpuSeconds: undefined });
+  t.type(row.measurements[0]?.cpuSeconds, 'number');
+  t.equal(row.calls, undefined, 'only the product’s calls are counted');
+  t.equal(events.all.filter((what) => what === 'fill a folder').length, 2, 'each store is filled once');
+  t.strictSame(events.all.slice(-2), ['local timed close', 'sshfs timed close']);
+  for (const { path } of [one, two]) t.notOk(existsSync(join(path, 'row')));
+});
+
+t.test(
+  'a quick run forgoes the warm-up where all is forgotten before each run, and only there',
+  async (t) => {
+    for (const [cold, values] of [
+      ['all', [1]],
+      ['nothing', [2]],
+    ] as const) {
+      const events: Events = { all: [] };
+      const subjects = [fake('local', store(`quick-${cold}`), events)];
+      const row = await measureRow(rowOf(cold, events), subjects, { runs: 1, quick: true, progress: quiet });
+      t.strictSame(row.measurements[0]?.values, values, cold);
+    }
+  },
+);
+
+t.test(
+  'calls are counted in a run of their own, after the same work has been done where it is warm',
+  async (t) => {
+    const events: Events = { all: [] };
+    const subjects = [fake('nfs-fuse', store('counted'), events)];
+    const row = await measureRow(rowOf('nothing', events), subjects, {
+      runs: 1,
+      quick: false,
+      progress: quiet,
+    });
+    t.strictSame(row.calls, { GETATTR: 200 });
+    t.equal(events.all.filter((what) => what.startsWith('nfs-fuse counted prepare')).length, 2);
+  },
+);
+
+t.test('a subject that fails is left out with its reason, and the others are measured', async (t) => {
+  const events: Events = { all: [] };
+  const shared = store('failing');
+  const subjects = [fake('sshfs', shared, events, true), fake('local', shared, events)];
+  const row = await measureRow(rowOf('all', events), subjects, { runs: 1, quick: true, progress: quiet });
+  t.strictSame(row.failures, { sshfs: 'it is broken' });
+  t.strictSame(
+    row.measurements.map(({ subject }) => subject),
+    ['local'],
+  );
+});
