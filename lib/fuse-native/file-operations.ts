@@ -84,10 +84,11 @@ export class FileOperations {
       return data.length;
     }
     let at = 0;
-    for (const piece of data) {
+    for (const piece of 'release' in data ? data.pieces : data) {
       target.set(piece, at);
       at += piece.length;
     }
+    if ('release' in data) data.release();
     return at;
   }
 

@@ -5,6 +5,7 @@
 import { Errno, FuseError } from './errno.js';
 import type { RequestBuffer } from './message.js';
 import type {
+  BorrowedData,
   FuseOperations,
   FuseTime,
   LockRequest,
@@ -294,8 +295,22 @@ function read(
 ): void {
   const fh = message.own(ARGUMENTS);
   const size = message.word(ARGUMENTS + 16);
-  const reply = (to: Responder, of: FuseRequest, data: Uint8Array | readonly Uint8Array[]): void =>
-    to.sendData(of, data, size);
+  const reply = (
+    to: Responder,
+    of: FuseRequest,
+    data: Uint8Array | readonly Uint8Array[] | BorrowedData,
+  ): void => {
+    if (!('release' in data)) {
+      to.sendData(of, data, size);
+      return;
+    }
+    // Once it was written, or refused, the kernel has no more to do with it.
+    try {
+      to.sendData(of, data.pieces, size);
+    } finally {
+      data.release();
+    }
+  };
   if (!message.isSafe(ARGUMENTS + 8)) {
     const past = readFar(operations, request, request.nodeid, fh, message.big(ARGUMENTS + 8));
     responder.settle(request, past, reply);

@@ -148,6 +148,13 @@ export interface DirectorySink {
   ): boolean;
 }
 
+/** What a READ is answered with, in memory that is to be used again. */
+export interface BorrowedData {
+  readonly pieces: readonly Uint8Array[];
+  /** Nobody looks at the pieces any more. To be called once, or not at all: the memory is then not used again. */
+  release(): void;
+}
+
 export interface FuseOperations {
   /** After INIT was answered; no request is delivered before it returns. */
   init?(connection: ConnectionInfo, notifier: FuseNotifier): void;
@@ -201,7 +208,7 @@ export interface FuseOperations {
     offset: number,
     size: number,
     flags: number,
-  ): MaybePromise<Uint8Array | readonly Uint8Array[]>;
+  ): MaybePromise<Uint8Array | readonly Uint8Array[] | BorrowedData>;
   /**
    * `data` belongs to the session and is valid only until the answer: copy what must live longer.
    * `fromPageCache`: FUSE_WRITE_CACHE, written back by the kernel (mmap), `ctx` then names nobody.

@@ -27,6 +27,11 @@ export interface RpcCaller {
     args: Arguments,
     options: CallOptions,
   ): Promise<Result>;
+  /**
+   * Takes back the memory of the reply that `data` is a slice of, for later ones. Nobody may hold any part of that
+   * reply any more. Who does not know leaves it to the garbage collector.
+   */
+  recycle?(data: Uint8Array): void;
   /** Fails outstanding calls with RpcClosedError and ends the connection. */
   close(): void;
 }

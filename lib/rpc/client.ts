@@ -14,6 +14,7 @@ import { encodeCallHeader } from './message.js';
 import { TypedCall } from './pending-call.js';
 import type { Procedure } from './procedure.js';
 import { RECORD_MARK_BYTES } from './record-mark.js';
+import { RecordPool } from './record-pool.js';
 import { type Recovery, RetransmissionPolicy } from './retransmission.js';
 import { RpcConnection } from './rpc-connection.js';
 import { messageLength, sealRecord } from './socket-writer.js';
@@ -72,6 +73,7 @@ export class RpcClient implements RpcCaller {
   readonly #trace: Trace | undefined;
   readonly #clock: Clock;
   readonly #counters = new Counters();
+  readonly #records = new RecordPool();
   readonly #connections: RpcConnection[] = [];
   readonly #maxMessage: number;
   #next = 0;
@@ -143,8 +145,17 @@ export class RpcClient implements RpcCaller {
     const maxRecord = options.maxRecord ?? DEFAULT_MAX_RECORD;
     const connectSocket = options.connectSocket ?? net.connect;
     const keepAlive = policy.timeo;
+    const records = this.#records;
     return (listener, port, localPort) =>
-      new TcpTransport(listener, { ...common, port, localPort, maxRecord, connectSocket, keepAlive });
+      new TcpTransport(listener, {
+        ...common,
+        port,
+        localPort,
+        maxRecord,
+        records,
+        connectSocket,
+        keepAlive,
+      });
   }
 
   /** See RpcCaller. What encodeArguments throws comes out as it is. */
@@ -198,6 +209,10 @@ export class RpcClient implements RpcCaller {
       connection.submit(call);
       if (cancellation !== undefined) cancellation.onCancel(() => connection.cancel(call));
     });
+  }
+
+  recycle(data: Uint8Array): void {
+    this.#records.give(data);
   }
 
   /** Fails outstanding calls with RpcClosedError and ends the connections. */

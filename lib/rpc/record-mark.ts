@@ -6,6 +6,7 @@
  * whole is handed out as a slice. A message of which only a part has come gets a buffer of its own, and the
  * kernel reads the rest straight into that: the data of a large READ is not copied on its way up.
  */
+import type { RecordPool } from './record-pool.js';
 
 /** The last-fragment bit. */
 export const LAST_FRAGMENT = 0x8000_0000;
@@ -29,6 +30,7 @@ export class RecordMarkError extends Error {
 export class RecordAssembler {
   readonly #deliver: (message: Buffer) => void;
   readonly #maxRecord: number;
+  readonly #pool: RecordPool | undefined;
   #chunk: Buffer;
   /** Unparsed bytes are #chunk[#start, #end). */
   #start = 0;
@@ -43,8 +45,12 @@ export class RecordAssembler {
   #fragments = 0;
   #stopped = false;
 
-  /** `deliver` gets every message; slices of it stay valid for as long as anyone holds them. */
-  constructor(maxRecord: number, deliver: (message: Buffer) => void) {
+  /**
+   * `deliver` gets every message; slices of it stay valid for as long as anyone holds them, or until the memory of a
+   * large one is given back to `pool`.
+   */
+  constructor(maxRecord: number, deliver: (message: Buffer) => void, pool?: RecordPool) {
+    this.#pool = pool;
     this.#maxRecord = maxRecord;
     this.#deliver = deliver;
     this.#chunk = Buffer.alloc(0);
@@ -134,8 +140,12 @@ export class RecordAssembler {
       throw new RecordMarkError(`record in more than ${MAX_FRAGMENTS} fragments`);
     }
     const needed = this.#filled + length;
-    if (this.#record === undefined) this.#record = Buffer.allocUnsafeSlow(needed);
-    else if (this.#record.length < needed) {
+    if (this.#record === undefined) {
+      this.#record =
+        this.#pool === undefined || needed <= LARGE
+          ? Buffer.allocUnsafeSlow(needed)
+          : this.#pool.take(needed);
+    } else if (this.#record.length < needed) {
       // Doubling keeps a record in thousands of small fragments from being copied thousands of times.
       const size = Math.min(this.#maxRecord, Math.max(needed, this.#record.length * 2));
       const grown = Buffer.allocUnsafeSlow(size);

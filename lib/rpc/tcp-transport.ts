@@ -6,6 +6,7 @@ import type net from 'node:net';
 import type { Clock, Timer } from './clock.js';
 import { RpcConnectError, type RpcError, RpcGarbageError } from './errors.js';
 import { RecordAssembler } from './record-mark.js';
+import type { RecordPool } from './record-pool.js';
 import { writeMessages } from './socket-writer.js';
 import type { Message, Transport, TransportListener } from './transport.js';
 
@@ -29,6 +30,8 @@ export interface TcpTransportOptions {
   readonly keepAlive: number;
   /** A longer reply ends the connection. */
   readonly maxRecord: number;
+  /** Where the memory of large replies comes from. */
+  readonly records: RecordPool;
   readonly clock: Clock;
   readonly connectSocket: (options: net.TcpNetConnectOpts) => net.Socket;
   readonly log: (message: string) => void;
@@ -48,7 +51,8 @@ export class TcpTransport implements Transport {
   constructor(listener: TransportListener, options: TcpTransportOptions) {
     this.#listener = listener;
     this.#options = options;
-    this.#assembler = new RecordAssembler(options.maxRecord, (message) => listener.message(message));
+    const deliver = (message: Buffer): void => listener.message(message);
+    this.#assembler = new RecordAssembler(options.maxRecord, deliver, options.records);
     this.#localPorts = [undefined];
     if (options.resvport) {
       for (let port = LAST_RESERVED_PORT; port <= FIRST_RESERVED_PORT; port++) this.#localPorts.push(port);

@@ -1,6 +1,6 @@
 /** Operations on open files: open with close-to-open, read, write, append, flush, fsync, release, truncate. */
 import { Errno, FuseError } from '../fuse/errno.js';
-import type { OpenReply, SetAttributes } from '../fuse/operations.js';
+import type { BorrowedData, OpenReply, SetAttributes } from '../fuse/operations.js';
 import { OpenFlag } from '../fuse/protocol.js';
 import { type Fattr3, type NfsTime, type Sattr3, StableHow } from '../nfs3/index.js';
 import type { Cancellation } from '../rpc/caller.js';
@@ -129,7 +129,7 @@ export class Files {
     else this.#vfs.inodes.release(inode);
   }
 
-  async read(fh: number, offset: number, size: number, caller: Caller): Promise<readonly Uint8Array[]> {
+  async read(fh: number, offset: number, size: number, caller: Caller): Promise<BorrowedData> {
     const file = this.get(fh);
     const { inode } = file;
     if (needsDrain(inode, offset + size, inode.writer?.overlaps(offset, offset + size) ?? false)) {
@@ -142,7 +142,8 @@ export class Files {
     const { writeBuffers } = this.#vfs;
     writeBuffers.beginReading();
     try {
-      return overlay(await file.readAhead.read(offset, size, caller), offset, size, unstable, end);
+      const { pieces, release } = await file.readAhead.read(offset, size, caller);
+      return { pieces: overlay(pieces, offset, size, unstable, end), release };
     } finally {
       writeBuffers.endReading();
     }

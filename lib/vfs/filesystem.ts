@@ -5,6 +5,7 @@
 import { Errno, FuseError } from '../fuse/errno.js';
 import type {
   AttributesReply,
+  BorrowedData,
   ConnectionInfo,
   DirectorySink,
   EntryReply,
@@ -267,7 +268,7 @@ export class NfsFileSystem implements FuseOperations {
     fh: number,
     offset: number,
     size: number,
-  ): Promise<readonly Uint8Array[]> {
+  ): Promise<BorrowedData> {
     return this.#files.read(fh, offset, size, this.#caller(ctx));
   }
 

@@ -38,6 +38,11 @@ export class NfsClient {
     this.#counters = counters;
   }
 
+  /** See RpcCaller. */
+  recycle(data: Uint8Array): void {
+    this.#rpc.recycle?.(data);
+  }
+
   /**
    * Resolves with the result, whatever its status but JUKEBOX, which is waited out with a new call each time.
    * Rejects with FuseError: EINTR when the caller was interrupted, EIO or ETIMEDOUT when the server could not

@@ -5,6 +5,7 @@
  * drops it when the file changes. Data goes from the network to the kernel without a copy.
  */
 import { Errno, FuseError } from '../fuse/errno.js';
+import type { BorrowedData } from '../fuse/operations.js';
 import { READ, type ReadResult, Status } from '../nfs3/index.js';
 import { type Caller, type UserCredential, unattended } from './caller.js';
 import type { Inode } from './inode.js';
@@ -30,6 +31,8 @@ interface Segment {
   readonly length: number;
   readonly result: Promise<Fetched>;
   used: boolean;
+  /** The list of segments while it is there, and everybody who waits for the data or has been given parts of it. */
+  holders: number;
 }
 
 /** The bytes from `from` to `to` of pieces laid end to end, appended to `out`. */
@@ -68,7 +71,7 @@ export class ReadAhead {
   }
 
   /** Up to `size` bytes at `offset`; fewer only at the end of the file. */
-  async read(offset: number, size: number, caller: Caller): Promise<readonly Uint8Array[]> {
+  async read(offset: number, size: number, caller: Caller): Promise<BorrowedData> {
     if (this.#generation !== this.#inode.generation || this.#changes !== this.#inode.contentChanges)
       this.drop();
     const near = Math.abs(offset - this.#expected) <= REORDER_SLACK && this.#enabled;
@@ -79,7 +82,10 @@ export class ReadAhead {
       this.#expected = end;
       this.#bytes = size;
       // A jump to the start is somebody beginning to read the file.
-      if (offset !== 0 || !this.#enabled) return (await this.#fetch(offset, size, caller)).pieces;
+      if (offset !== 0 || !this.#enabled) {
+        const { pieces } = await this.#fetch(offset, size, caller);
+        return { pieces, release: () => this.#recycle(pieces) };
+      }
     } else {
       this.#origin = Math.min(this.#origin, offset);
       this.#expected = Math.max(this.#expected, end);
@@ -95,8 +101,33 @@ export class ReadAhead {
   }
 
   /** From what was read ahead, and from the server where that leaves gaps. */
-  async #readThrough(offset: number, end: number, caller: Caller): Promise<readonly Uint8Array[]> {
+  async #readThrough(offset: number, end: number, caller: Caller): Promise<BorrowedData> {
     const out: Uint8Array[] = [];
+    const held: Segment[] = [];
+    const own: Uint8Array[] = [];
+    const release = (): void => {
+      for (const segment of held) this.#letGo(segment);
+      this.#recycle(own);
+    };
+    try {
+      await this.#collect(offset, end, caller, out, held, own);
+    } catch (error) {
+      release();
+      throw error;
+    }
+    this.#retire(offset);
+    return { pieces: out, release };
+  }
+
+  /** Fills `out`. Its pieces are parts of segments, which are then `held`, and of READs made here, which are `own`. */
+  async #collect(
+    offset: number,
+    end: number,
+    caller: Caller,
+    out: Uint8Array[],
+    held: Segment[],
+    own: Uint8Array[],
+  ): Promise<void> {
     let at = offset;
     while (at < end) {
       const segment = this.#segments.find((one) => one.offset <= at && at < one.offset + one.length);
@@ -104,11 +135,14 @@ export class ReadAhead {
         const next = this.#segments.find((one) => one.offset > at && one.offset < end);
         const fetched = await this.#fetch(at, (next?.offset ?? end) - at, caller);
         out.push(...fetched.pieces);
+        own.push(...fetched.pieces);
         at += fetched.length;
         if (fetched.eof) break;
         continue;
       }
       segment.used = true;
+      segment.holders++;
+      held.push(segment);
       const fetched = await this.#arrival(segment, caller);
       const from = at - segment.offset;
       const to = Math.min(end - segment.offset, fetched.length);
@@ -118,8 +152,20 @@ export class ReadAhead {
       }
       if (at >= segment.offset + fetched.length && (fetched.eof || fetched.length < segment.length)) break;
     }
-    this.#retire(offset);
-    return out;
+  }
+
+  /** One holder less. The memory is used again when none is left and the READ has ended. */
+  #letGo(segment: Segment): void {
+    segment.holders--;
+    if (segment.holders > 0) return;
+    segment.result.then(
+      ({ pieces }) => this.#recycle(pieces),
+      () => {},
+    );
+  }
+
+  #recycle(pieces: readonly Uint8Array[]): void {
+    for (const piece of pieces) this.#vfs.nfs.recycle(piece);
   }
 
   async #arrival(segment: Segment, caller: Caller): Promise<Fetched> {
@@ -173,7 +219,7 @@ export class ReadAhead {
     const result = this.#fetch(offset, length, unattended(this.#credential));
     // Whoever waits for it gets the error; if nobody does, it was not needed.
     result.catch(() => {});
-    this.#segments.push({ offset, length, result, used: false });
+    this.#segments.push({ offset, length, result, used: false, holders: 1 });
     this.#ahead = offset + length;
     return true;
   }
@@ -197,6 +243,7 @@ export class ReadAhead {
     // The memory is in use until the READ has ended, needed or not.
     const give = (): void => readBudget.give(segment.length);
     segment.result.then(give, give);
+    this.#letGo(segment);
   }
 
   /** Forgets what was read ahead: the reader jumped, the file changed, or it is being closed. */

@@ -196,6 +196,46 @@ t.test('whatever is read, however, is what is in the file', async (t) => {
   t.equal(bench.vfs.readBudget.used, 0);
 });
 
+t.test('the memory of a READ serves again when every read that got a part of it is answered', async (t) => {
+  const { bench, server, fh, data } = await reader(16 * KIB);
+  const first = await bench.files.read(fh, 0, 4 * KIB, bench.caller());
+  const second = await bench.files.read(fh, 4 * KIB, 4 * KIB, bench.caller());
+  t.equal(server.count('READ'), 1, 'both are parts of one READ');
+  await bench.files.release(fh);
+  await settled();
+  t.equal(server.recycled, 0, 'the file is closed, and both answers are still to be written');
+  t.same(Buffer.concat(first.pieces), data.subarray(0, 4 * KIB));
+  first.release();
+  await settled();
+  t.equal(server.recycled, 0, 'one of them is');
+  t.same(Buffer.concat(second.pieces), data.subarray(4 * KIB, 8 * KIB));
+  second.release();
+  await settled();
+  t.equal(server.recycled, 16 * KIB);
+});
+
+t.test('a file that is read to its end gives back all of it', async (t) => {
+  const { bench, server, fh, data } = await reader(300 * KIB, { readBudget: 1 << 20 });
+  for (let at = 0; at < data.length; at += 4 * KIB) {
+    t.same(await bench.read(fh, at, 4 * KIB), data.subarray(at, at + 4 * KIB));
+  }
+  await bench.files.release(fh);
+  await settled();
+  t.equal(server.recycled, 300 * KIB);
+});
+
+t.test('who waits for a READ ahead that is dropped meanwhile gets its data all the same', async (t) => {
+  const { bench, server, fh, data } = await reader(64 * KIB);
+  const gate = server.gate('READ', 'reply');
+  const reading = bench.read(fh, 0, 4 * KIB);
+  await settled();
+  const elsewhere = bench.read(fh, 40 * KIB, 4 * KIB);
+  await bench.files.release(fh);
+  gate.open();
+  t.same(await reading, data.subarray(0, 4 * KIB));
+  t.same(await elsewhere, data.subarray(40 * KIB, 44 * KIB));
+});
+
 t.test('READ goes out with the credential of whoever opened the file', async (t) => {
   const { bench, server, fh } = await reader(100 * KIB);
   await bench.read(fh, 0, 1000, bench.caller(4444));

@@ -202,7 +202,10 @@ export class Bench {
   }
 
   async read(fh: number, offset: number, size: number, caller = this.caller()): Promise<Buffer> {
-    return Buffer.concat(await this.files.read(fh, offset, size, caller));
+    const { pieces, release } = await this.files.read(fh, offset, size, caller);
+    const data = Buffer.concat(pieces);
+    release();
+    return data;
   }
 
   write(fh: number, offset: number, data: string | Uint8Array, caller?: Caller): Promise<number> {

@@ -76,6 +76,8 @@ export class FakeServer implements RpcCaller {
   verifier = 'verifier';
   #restarts = 0;
   squash = false;
+  /** Bytes of replies whose memory was given back. */
+  recycled = 0;
   closed = false;
 
   get root(): FakeNode {
@@ -158,6 +160,12 @@ export class FakeServer implements RpcCaller {
       for (const child of node.children.values()) if (child !== node) visit(child);
     };
     visit(this.root);
+  }
+
+  /** What is given back is spoilt, so that whoever still looks at it reads nonsense. */
+  recycle(data: Uint8Array): void {
+    data.fill(0xee);
+    this.recycled += data.length;
   }
 
   close(): void {
