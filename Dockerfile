@@ -2,22 +2,25 @@
 # Run, with the mount seen by the container's own processes:
 #   podman run --rm --device /dev/fuse --cap-add SYS_ADMIN nfs-fuse mount -f server:/export /mnt
 # Any image with Node 20.19 or newer can take the place of the base:  --build-arg BASE=registry/image:tag
+# Behind a registry of your own, hand npm its configuration; it stays out of the image:
+#   --secret id=npmrc,src=$HOME/.npmrc
 ARG BASE=node:20-bookworm-slim
 
 FROM ${BASE} AS build
 WORKDIR /src
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci --no-audit --no-fund
+RUN --mount=type=secret,id=npmrc,target=/root/.npmrc npm ci --no-audit --no-fund
 COPY tsconfig.json ./
 COPY bin ./bin
 COPY lib ./lib
-RUN npm run build && npm prune --omit=dev --no-audit --no-fund
+# fuse-native stays behind: where /dev/fuse can be used at all, the default transport can use it.
+RUN npm run build && npm uninstall --no-save --omit=dev --offline --no-audit --no-fund fuse-native && \
+    find node_modules -type d -empty -delete
 
 FROM ${BASE}
-WORKDIR /opt/nfs-fuse
-COPY --from=build /src/package.json ./
-COPY --from=build /src/node_modules ./node_modules
-COPY --from=build /src/dist ./dist
+COPY --from=build /src/package.json /opt/nfs-fuse/
+COPY --from=build /src/node_modules /opt/nfs-fuse/node_modules
+COPY --from=build /src/dist /opt/nfs-fuse/dist
 RUN ln -s /opt/nfs-fuse/dist/bin/nfs-fuse.js /usr/local/bin/nfs-fuse && mkdir -p /mnt
 # Unmounts and flushes on SIGTERM, which `docker stop` and `podman stop` send.
 STOPSIGNAL SIGTERM
