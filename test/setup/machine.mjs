@@ -25,6 +25,16 @@ const PACKAGES = {
   procps: 'ps',
 };
 
+/** What the tests of containers (test/containers) need beside that: for installPackages, where these are to run. */
+export const CONTAINER_PACKAGES = {
+  podman: 'podman',
+  crun: 'crun',
+  uidmap: 'newuidmap',
+  debootstrap: 'debootstrap',
+  'debian-archive-keyring': '/usr/share/keyrings/debian-archive-keyring.gpg',
+  bubblewrap: 'bwrap',
+};
+
 function onPath(command) {
   const folders = `${process.env.PATH ?? ''}${delimiter}/usr/sbin${delimiter}/sbin`.split(delimiter);
   return folders.some((folder) => existsSync(`${folder}/${command}`));

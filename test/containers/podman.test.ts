@@ -1,0 +1,159 @@
+/**
+ * The image of our Dockerfile in rootless podman, as an ordinary user runs it. The base image is made here, and npm
+ * may be reachable from this machine only: the build and the containers use its network.
+ */
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { publicFolder } from '../support/folders.js';
+import { Ganesha } from '../support/ganesha.js';
+import { mustRun, type Outcome, until } from '../support/process.js';
+import { projectRoot } from '../support/project.js';
+import { makeBaseImage, npmSecret } from './base-image.js';
+import { RootlessPodman, stillRun } from './rootless-podman.js';
+import { compileSmoke, showSmoke } from './run-smoke.js';
+import { requireTools } from './tools.js';
+
+const IMAGE = 'localhost/nfs-fuse:test';
+const MINUTES = 60_000;
+const FUSE = ['--device', '/dev/fuse'];
+const MAY_MOUNT = ['--cap-add', 'SYS_ADMIN'];
+/** What our layers may add to the base image. */
+const MOST_BYTES_ADDED = 20_000_000;
+
+/** A copy of the project as it is now, which the user can read, with leftovers that must stay outside the image. */
+async function buildContext(folder: string): Promise<string> {
+  const context = join(folder, 'context');
+  const without = ['.git', 'node_modules', 'dist', '.tap'].map((name) => `--exclude=/${name}`);
+  await mustRun(['rsync', '-a', ...without, `${projectRoot}/`, context]);
+  for (const name of ['dist', 'node_modules']) {
+    mkdirSync(join(context, name));
+    writeFileSync(join(context, name, 'leftover.js'), '');
+  }
+  return context;
+}
+
+async function buildImage(podman: RootlessPodman): Promise<void> {
+  const base = await makeBaseImage(podman);
+  const scratch = publicFolder();
+  try {
+    const secret = await npmSecret(scratch.path);
+    const options = ['--network=host', '--layers=false', `--secret=id=npmrc,src=${secret}`];
+    const context = await buildContext(scratch.path);
+    await podman.mustRun(['build', ...options, '--build-arg', `BASE=${base}`, '--tag', IMAGE, context], {
+      timeoutMs: 20 * MINUTES,
+    });
+    const sizes = await Promise.all([base, IMAGE].map((name) => podman.inspect('image', name, '{{.Size}}')));
+    const [before = 0, after = 0] = sizes.map(Number);
+    t.comment(`the base image has ${before} bytes, ours ${after}`);
+    t.ok(after - before < MOST_BYTES_ADDED, `ours adds ${after - before} bytes to the base image`);
+  } finally {
+    await scratch.remove();
+  }
+}
+
+function output({ stdout, stderr }: Outcome): string {
+  return `${stdout}${stderr}`;
+}
+
+t.test('rootless podman', { timeout: 40 * MINUTES }, async (t) => {
+  requireTools('podman', 'newuidmap', 'debootstrap', 'rsync');
+  const podman = await RootlessPodman.start();
+  t.teardown(() => podman.close());
+  await buildImage(podman);
+  const server = await Ganesha.start();
+  t.teardown(() => server.close());
+  const smoke = compileSmoke(podman.place.folder);
+  const target = `${server.host}:${server.exportPath}`;
+  const mount = ['mount', '-f', '-o', [...server.mountOptions, 'allow_other'].join(','), target, '/mnt'];
+  const shell = (script: string) => ['--rm', '--network=host', '--entrypoint=/bin/sh', IMAGE, '-c', script];
+
+  await t.test('the image holds the product, and nothing that built it', async (t) => {
+    t.equal(await podman.inspect('image', IMAGE, '{{json .Config.Entrypoint}}'), '["nfs-fuse"]');
+    t.equal(await podman.inspect('image', IMAGE, '{{.Config.StopSignal}}'), 'SIGTERM');
+    t.equal(await podman.inspect('image', IMAGE, '{{.Config.User}}'), '', 'root of the container');
+    t.match(
+      output(await podman.run(['run', '--rm', '--network=none', IMAGE])),
+      /nfs-fuse mount/,
+      'it shows its help',
+    );
+    const tools =
+      'command -v gcc cc make python3 tsc tap; cd /opt/nfs-fuse; ls node_modules; find . -name leftover.js';
+    const found = (await podman.run(['run', ...shell(tools)])).stdout.toString().split('\n');
+    for (const name of ['koffi', 'yargs']) t.ok(found.includes(name), `${name} is there`);
+    t.same(
+      found.filter((line) => /\/|typescript|^tap|biome/.test(line)),
+      [],
+      'no compiler, no tool of development, nothing of the clone',
+    );
+    const trace = 'find / -xdev -name .npmrc; env';
+    t.notMatch(output(await podman.run(['run', ...shell(trace)])), /npm_?(rc|config)/i, 'nor its secrets');
+  });
+
+  await t.test('with --device /dev/fuse and --cap-add SYS_ADMIN it mounts', async (t) => {
+    const volume = ['--volume', `${smoke}:/smoke.mjs:ro`];
+    const options = ['--detach', '--name=client', '--network=host', ...FUSE, ...MAY_MOUNT, ...volume];
+    await podman.mustRun(['run', ...options, IMAGE, ...mount]);
+    await podman.untilSays('client', `${target} is mounted on /mnt`);
+    const exec = (script: string, user = '0') =>
+      podman.run(['exec', `--user=${user}`, 'client', 'sh', '-c', script]);
+
+    await t.test('a smoke test, from the inside', async (t) => {
+      const argv = ['exec', 'client', 'node', '/smoke.mjs', '/mnt'];
+      showSmoke(t, argv, await podman.run(argv, { timeoutMs: 5 * MINUTES }));
+    });
+
+    await t.test('root of the container, and another user of it', async (t) => {
+      t.match(await exec('umask 022; echo of root > /mnt/root && chmod 1777 /mnt'), { status: 0 });
+      const other = await exec('umask 022; id -u; cat /mnt/root; echo of another > /mnt/other', '1234:1234');
+      t.equal(output(other), '1234\nof root\n');
+      const seen = await exec('cat /mnt/other; stat -c %u:%g /mnt/root /mnt/other');
+      t.equal(seen.stdout.toString(), 'of another\n0:0\n1234:1234\n');
+      const owner = (name: string) => lstatSync(join(server.directory, name)).uid;
+      t.same([owner('root'), owner('other')], [0, 1234], 'the server was told the ids of the container');
+      const refused = await exec('echo more >> /mnt/root', '1234:1234');
+      t.match(refused.stderr.toString(), /Permission denied/, "nobody writes to root's file");
+      t.not(refused.status, 0);
+    });
+
+    await t.test('podman stop unmounts, and the container ends with 0', async (t) => {
+      const writer = 'exec 3> /mnt/unfinished; echo written but not closed >&3; echo ready; sleep 3600';
+      await podman.mustRun(['exec', '--detach', 'client', 'sh', '-c', writer]);
+      await until(
+        'the file has been written',
+        async () => (await exec('test -s /mnt/unfinished')).status === 0,
+        60_000,
+      );
+      await podman.mustRun(['stop', '--time=120', 'client'], { timeoutMs: 3 * MINUTES });
+      const { exitCode, log } = await podman.end('client');
+      t.equal(exitCode, 0, log);
+      t.equal(readFileSync(join(server.directory, 'unfinished'), 'utf8'), 'written but not closed\n');
+      t.same(
+        readdirSync(server.directory).sort(),
+        ['other', 'root', 'unfinished'],
+        'and nothing else is left',
+      );
+    });
+  });
+
+  await t.test('what is missing is said, and what to pass', async (t) => {
+    const cases: [missing: string, options: string[], message: RegExp][] = [
+      ['SYS_ADMIN', FUSE, /The kernel refused to mount on \/mnt \(EPERM\)\.\n.*--cap-add SYS_ADMIN/],
+      ['/dev/fuse', MAY_MOUNT, /\/dev\/fuse does not exist\.\n.*--device \/dev\/fuse/],
+    ];
+    for (const [missing, options, message] of cases) {
+      const outcome = await podman.run(['run', '--rm', '--network=host', ...options, IMAGE, ...mount]);
+      t.equal(outcome.status, 1, `without ${missing}: exit status`);
+      t.match(outcome.stderr.toString(), message, `without ${missing}`);
+    }
+  });
+
+  await t.test('nothing of it is left', async (t) => {
+    const storage = podman.place.folder;
+    const processes = podman.processes();
+    t.not(processes.length, 0);
+    await podman.close();
+    t.notOk(stillRun(processes), 'no process');
+    t.notOk(existsSync(storage), 'no file');
+  });
+});

@@ -1,0 +1,190 @@
+/**
+ * Rootless podman of the test user, in mount, process and cgroup namespaces of its own. Its storage is a scratch
+ * folder, its sockets and locks are in a private /dev/shm, and all its processes (containers, their monitors,
+ * podman's pause process) end with the namespace's first one: nothing of it outlives the test.
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { openPlace, type Place } from '../support/places.js';
+import {
+  type Background,
+  mustRun,
+  type Outcome,
+  ProgramFailed,
+  type RunOptions,
+  run,
+  start,
+  until,
+} from '../support/process.js';
+
+/** Ids for the users of containers, beside the user's own, who is their root. */
+const SUBORDINATE_IDS = '1300000000:65536';
+const RUNTIME_FOLDER = '/dev/shm/run';
+
+/**
+ * Prepares the namespaces and waits in them. $1: folder of subuid and subgid, $2: the user.
+ * Podman wants a plain cgroup2 where many machines have a hybrid, mounts that are shared, and short paths for its
+ * sockets. bash, as the first process, takes care of orphans.
+ */
+const HOLDER = `
+  # Copies of mounts of other tests, which would keep those from ending.
+  umount --all --lazy --internal-only --no-canonicalize --types fuse,fuse.nfs-fuse || :
+  set -eu
+  umount -R /sys/fs/cgroup 2>/dev/null || umount -l /sys/fs/cgroup
+  mount -t cgroup2 none /sys/fs/cgroup
+  mount -t tmpfs -o mode=1777 none /dev/shm
+  for file in subuid subgid; do
+    [ -e /etc/$file ] || : > /etc/$file
+    mount --bind "$1/$file" /etc/$file
+  done
+  mount --make-rshared /
+  mkdir -m 700 ${RUNTIME_FOLDER}
+  chown "$2" ${RUNTIME_FOLDER}
+  echo ready
+  sleep infinity & wait`;
+
+/** How a container ended, as podman keeps it. */
+export interface ContainerEnd {
+  readonly exitCode: number;
+  readonly log: string;
+}
+
+export interface RunningProcess {
+  readonly pid: number;
+  readonly parent: number;
+  /** When it was started, which tells it from a later one of the same id. */
+  readonly start: string;
+}
+
+function runningProcesses(): RunningProcess[] {
+  return readdirSync('/proc').flatMap((name) => {
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
+      const [, parent, , , , , , , , , , , , , , , , , , start = ''] = stat
+        .slice(stat.lastIndexOf(')') + 2)
+        .split(' ');
+      return [{ pid: Number(name), parent: Number(parent), start }];
+    } catch {
+      // Not a process, or it has ended in this moment.
+      return [];
+    }
+  });
+}
+
+/** Whether any of these processes exists yet. */
+export function stillRun(processes: readonly RunningProcess[]): boolean {
+  const now = runningProcesses();
+  return processes.some(({ pid, start }) => now.some((one) => one.pid === pid && one.start === start));
+}
+
+export class RootlessPodman {
+  #closed = false;
+
+  private constructor(
+    readonly place: Place,
+    private readonly holder: Background,
+  ) {}
+
+  static async start(): Promise<RootlessPodman> {
+    const place = await openPlace('user');
+    const [user = ''] = (await mustRun(place.command(['id', '-un']))).split('\n');
+    for (const name of ['subuid', 'subgid']) {
+      writeFileSync(join(place.folder, name), `${user}:${SUBORDINATE_IDS}\n`);
+    }
+    await mustRun(place.command(['mkdir', join(place.folder, 'tmp')]));
+    const namespaces = ['unshare', '-m', '-C', '-p', '--fork', '--kill-child', '--mount-proc'];
+    const holder = start([...namespaces, 'bash', '-c', HOLDER, 'bash', place.folder, user]);
+    const podman = new RootlessPodman(place, holder);
+    try {
+      await until('the namespaces for podman are ready', () => {
+        if (holder.outcome) throw new Error(`making namespaces for podman failed: ${holder.output}`);
+        return holder.output.includes('ready');
+      });
+    } catch (error) {
+      await podman.close();
+      throw error;
+    }
+    return podman;
+  }
+
+  /** `podman ARGS` as it is to be run. */
+  command(args: readonly string[]): string[] {
+    const namespaces = `/proc/${this.holder.pid}/ns`;
+    return [
+      'nsenter',
+      `--mount=${namespaces}/mnt`,
+      `--cgroup=${namespaces}/cgroup`,
+      `--pid=${namespaces}/pid_for_children`,
+      ...this.place.command([
+        'env',
+        `XDG_RUNTIME_DIR=${RUNTIME_FOLDER}`,
+        `TMPDIR=${join(this.place.folder, 'tmp')}`,
+        'podman',
+        // Slow and works everywhere, also where this machine's root is an overlay itself.
+        '--storage-driver=vfs',
+        '--cgroup-manager=cgroupfs',
+        ...args,
+      ]),
+    ];
+  }
+
+  /** Runs podman to its end. */
+  run(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+    return run(this.command(args), { cwd: '/', ...options });
+  }
+
+  /** Runs podman, which must succeed; answers its output without the last line feed. */
+  async mustRun(args: readonly string[], options: RunOptions = {}): Promise<string> {
+    return (await mustRun(this.command(args), { cwd: '/', ...options })).trimEnd();
+  }
+
+  /** A field of an image or a container, by a template of podman's. */
+  inspect(what: 'image' | 'container', name: string, template: string): Promise<string> {
+    return this.mustRun([what, 'inspect', '--format', template, name]);
+  }
+
+  /** Waits until the container has written `text`; fails if it ends before. */
+  async untilSays(container: string, text: string): Promise<void> {
+    await until(
+      `the container says "${text}"`,
+      async () => {
+        const outcome = await this.run(['logs', container]);
+        if (outcome.stdout.includes(text) || outcome.stderr.includes(text)) return true;
+        const running = await this.inspect('container', container, '{{.State.Running}}');
+        if (running !== 'true') throw new ProgramFailed(['podman', 'logs', container], outcome, 'it ended');
+        return false;
+      },
+      60_000,
+    );
+  }
+
+  /** What became of a container that has been stopped, or has ended by itself. */
+  async end(container: string): Promise<ContainerEnd> {
+    await this.mustRun(['wait', container]);
+    const { stdout, stderr } = await this.run(['logs', container]);
+    const exitCode = Number(await this.inspect('container', container, '{{.State.ExitCode}}'));
+    return { exitCode, log: `${stdout}${stderr}` };
+  }
+
+  /** What runs under the holder of the namespaces: podman's own processes and the containers. */
+  processes(): RunningProcess[] {
+    const all = new Map(runningProcesses().map((process) => [process.pid, process]));
+    const isOurs = (pid: number): boolean => {
+      const parent = all.get(pid)?.parent;
+      return parent !== undefined && (parent === this.holder.pid || isOurs(parent));
+    };
+    return [...all.values()].filter(({ pid }) => isOurs(pid));
+  }
+
+  /** Ends everything that runs, and removes containers, images and storage. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const running = this.processes();
+    // The kernel ends the whole namespace with its first process, containers and all, and so their mounts.
+    this.holder.signal('SIGKILL');
+    await this.holder.ended;
+    await until('podman and its containers have ended', () => !stillRun(running), 60_000);
+    await this.place.close();
+  }
+}
