@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { EmbeddedServer } from '../../lib/server/index.js';
 import { publicFolder } from '../support/folders.js';
+import { WITHOUT_FUSE } from '../support/places.js';
 import { run } from '../support/process.js';
 import { product, type Said, STACK_TRACE, said } from './product.js';
 
@@ -16,7 +17,7 @@ import { product, type Said, STACK_TRACE, said } from './product.js';
  */
 const PREPARE = `
   # Copies of mounts of other tests, which would keep those from ending.
-  umount --all --lazy --internal-only --no-canonicalize --types fuse,fuse.nfs-fuse || :
+  ${WITHOUT_FUSE} || :
   mount -t tmpfs none /usr/local/sbin
   ln -s "$NODE" /usr/local/sbin/node
   ln -s "$PRODUCT" /usr/local/sbin/nfs-fuse

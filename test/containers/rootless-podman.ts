@@ -5,7 +5,7 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openPlace, type Place } from '../support/places.js';
+import { openPlace, type Place, WITHOUT_FUSE } from '../support/places.js';
 import {
   type Background,
   mustRun,
@@ -28,7 +28,7 @@ const RUNTIME_FOLDER = '/dev/shm/run';
  */
 const HOLDER = `
   # Copies of mounts of other tests, which would keep those from ending.
-  umount --all --lazy --internal-only --no-canonicalize --types fuse,fuse.nfs-fuse || :
+  ${WITHOUT_FUSE} || :
   set -eu
   umount -R /sys/fs/cgroup 2>/dev/null || umount -l /sys/fs/cgroup
   mount -t cgroup2 none /sys/fs/cgroup

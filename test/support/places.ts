@@ -13,8 +13,8 @@ import { productFor } from './stage.js';
 
 export type PlaceName = 'root' | 'userns' | 'user';
 
-/** Takes away every FUSE mount of the namespace that it runs in, without asking any of them. */
-const WITHOUT_FUSE = 'umount -a -l -c -t fuse,fuse.nfs-fuse';
+/** A command that takes away every FUSE mount of the namespace that it runs in, without asking any of them. */
+export const WITHOUT_FUSE = 'umount -a -l -c -t fuse,fuse.nfs-fuse';
 
 /** The unprivileged user who exists while tests run. */
 const USER = 'nfs-fuse-test';
