@@ -6,8 +6,10 @@ import { Access } from '../nfs3/index.js';
 import type { Caller } from './caller.js';
 import { direntType, inodeNumber } from './fuse-attributes.js';
 import type { Inode } from './inode.js';
+import { interruptible } from './interruptible.js';
 import { isDots, Listing, type ListingEntry } from './listing.js';
 import type { Permission } from './permission.js';
+import type { SillyRenames } from './silly-rename.js';
 import type { VfsState } from './vfs-state.js';
 
 /** Entries kept in listings that nobody is reading. */
@@ -28,6 +30,7 @@ class OpenDirectory {
 export class Directories {
   readonly #vfs: VfsState;
   readonly #permission: Permission;
+  readonly #silly: SillyRenames;
   readonly #open = new Map<number, OpenDirectory>();
   readonly #listings = new LRUCache<number, Listing>({
     maxSize: MAX_CACHED_ENTRIES,
@@ -35,15 +38,17 @@ export class Directories {
   });
   #nextFh = 1;
 
-  constructor(vfs: VfsState, permission: Permission) {
+  constructor(vfs: VfsState, permission: Permission, silly: SillyRenames) {
     this.#vfs = vfs;
     this.#permission = permission;
+    this.#silly = silly;
   }
 
   async open(inode: Inode, caller: Caller): Promise<OpenReply> {
     const { closeToOpen } = this.#vfs.config;
     if (inode.opens++ === 0) this.#vfs.inodes.pin(inode);
     try {
+      await interruptible(this.#silly.settleWithin(inode), caller.cancellation);
       const granted = closeToOpen
         ? await this.#permission.revalidate(inode, caller)
         : await this.#permission.granted(inode, caller);
@@ -82,7 +87,10 @@ export class Directories {
     const { rdirplus } = this.#vfs.config;
     // rewinddir(3) shows what opendir would (POSIX).
     const rewound = offset === 0n && directory.listing !== undefined;
-    if (rewound) await this.#vfs.fetchAttributes(directory.inode, caller, 'listing');
+    if (rewound) {
+      await interruptible(this.#silly.settleWithin(directory.inode), caller.cancellation);
+      await this.#vfs.fetchAttributes(directory.inode, caller, 'listing');
+    }
     const listing = this.#listingFor(directory, offset === 0n, plus);
     for (let index = Number(offset); ; index++) {
       if (index >= listing.entries.length) {

@@ -4,7 +4,7 @@
  *
  * Order of events that it guards: a last close while the RENAME is under way (the name goes right after), an
  * open while the REMOVE is under way (the open waits and then fails as for any removed file), rmdir while
- * REMOVEs are under way in the directory (rmdir waits).
+ * REMOVEs are under way in the directory (rmdir waits), and so do listings.
  */
 import { Errno, FuseError } from '../fuse/errno.js';
 import {
@@ -58,6 +58,8 @@ export class SillyRenames {
   readonly #pending = new Set<Inode>();
   /** Inodes that are being given one. */
   readonly #taking = new Map<Inode, Promise<void>>();
+  /** Inodes whose silly name is being removed, until that was tried once. */
+  readonly #trying = new Map<Inode, Promise<void>>();
 
   constructor(vfs: VfsState) {
     this.#vfs = vfs;
@@ -184,15 +186,29 @@ export class SillyRenames {
   finish(inode: Inode): Promise<void> {
     const { silly } = inode;
     if (silly === undefined) return Promise.resolve();
-    inode.removing ??= this.#remove(inode, silly).finally(() => {
-      inode.removing = undefined;
-      inode.silly = undefined;
-      this.#pending.delete(inode);
-    });
+    inode.removing ??= this.#removeOnceAndAgain(inode, silly);
     return inode.removing;
   }
 
-  async #remove(inode: Inode, silly: SillyName): Promise<void> {
+  async #removeOnceAndAgain(inode: Inode, silly: SillyName): Promise<void> {
+    let tried = (): void => {};
+    this.#trying.set(inode, new Promise((resolve) => (tried = resolve)));
+    const wasTried = (): void => {
+      this.#trying.delete(inode);
+      tried();
+    };
+    try {
+      await this.#remove(inode, silly, wasTried);
+    } finally {
+      inode.removing = undefined;
+      inode.silly = undefined;
+      this.#pending.delete(inode);
+      wasTried();
+    }
+  }
+
+  /** `wasTried` is called when it did not go at once, and is to be tried again. */
+  async #remove(inode: Inode, silly: SillyName, wasTried: () => void): Promise<void> {
     const { attributes, nfs, redriver, dentries, counters, clock, log } = this.#vfs;
     const caller = unattended(silly.credential);
     const name = Buffer.from(silly.name, 'latin1');
@@ -227,6 +243,7 @@ export class SillyRenames {
       } finally {
         attributes.endChange(silly.directory, wcc, start);
       }
+      wasTried();
       await pause(clock, REMOVE_RETRY_MS * attempt, undefined);
     }
     counters.sillyRemovesFailed++;
@@ -247,6 +264,14 @@ export class SillyRenames {
     for (const { silly, removing } of [...this.#pending]) {
       if (silly?.directory.parent === parent && silly.directory.name === name) await removing;
     }
+  }
+
+  /**
+   * Waits for the REMOVEs under way in `directory`, so that a listing does not show what a close(2) that has returned
+   * takes away. What is tried again after a failure is not waited for.
+   */
+  async settleWithin(directory: Inode): Promise<void> {
+    for (const [{ silly }, tried] of [...this.#trying]) if (silly?.directory === directory) await tried;
   }
 
   /** The mount ends: every silly name goes, open or not. */

@@ -204,6 +204,39 @@ t.test('rmdir waits for removals under way in the directory', async (t) => {
   t.equal(await outcome(removing), 'ok');
 });
 
+t.test('a listing waits for removals under way in the directory', async (t) => {
+  const { bench, server, fh } = await openFile();
+  await unlink(bench, 'f');
+  const { fh: reading } = await bench.directories.open(bench.root, bench.caller());
+  t.match((await bench.list(reading)).map(({ name }) => name).filter(isSillyName), [/^\.nfs/], 'still open');
+  const gate = server.gate('REMOVE');
+  await bench.files.release(fh);
+  await settled();
+  const opening = bench.directories.open(bench.root, bench.caller());
+  const rewinding = bench.list(reading);
+  const { caller, cancel } = bench.interruptible();
+  const impatient = bench.directories.open(bench.root, caller);
+  t.equal(await outcome(opening), 'pending');
+  t.equal(await outcome(rewinding), 'pending');
+  cancel();
+  t.equal(await outcome(impatient), Errno.EINTR);
+  gate.open();
+  const listed = await bench.list((await opening).fh);
+  t.same(listed.map(({ name }) => name).filter(isSillyName), []);
+  t.same((await rewinding).map(({ name }) => name).filter(isSillyName), []);
+});
+
+t.test('a listing does not wait for a removal that is to be tried again', async (t) => {
+  const { bench, server, fh } = await openFile();
+  await unlink(bench, 'f');
+  server.once('REMOVE', () => server.failure('REMOVE', Status.IO));
+  await bench.files.release(fh);
+  await settled();
+  t.equal(await outcome(bench.directories.open(bench.root, bench.caller())), 'ok');
+  await bench.pass(500);
+  t.same(sillyNames(bench), []);
+});
+
 t.test('rename over an open file: it goes on, and is gone at its last close', async (t) => {
   const { bench, server, fh } = await openFile('old');
   server.tree.file('g', 'new');

@@ -128,7 +128,7 @@ export class Bench {
     this.silly = new SillyRenames(this.vfs);
     this.removal = new Removal(this.vfs, this.names, this.silly);
     this.files = new Files(this.vfs, this.permission, this.names, this.silly);
-    this.directories = new Directories(this.vfs, this.permission);
+    this.directories = new Directories(this.vfs, this.permission, this.silly);
   }
 
   #notifier(): FuseNotifier {
