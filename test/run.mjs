@@ -10,13 +10,13 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, SetupError, say } from './setup/common.mjs';
-import { checkMachine, installPackages } from './setup/machine.mjs';
+import { CONTAINER_PACKAGES, checkMachine, installPackages } from './setup/machine.mjs';
 import { buildHelpers, buildProduct, installModules } from './setup/project.mjs';
 import { sweep } from './setup/sweep.mjs';
 import { runSteadily } from './setup/tap.mjs';
 
 /** Suites that take minutes: not part of a plain `npm test`. */
-const LONG = ['test/model/', 'test/e2e/fuse-native'];
+const LONG = ['test/model/', 'test/e2e/fuse-native', 'test/containers/'];
 const JOBS = 2;
 /** The longest begin first, so that none is left to run alone at the end. */
 const LONGEST = [
@@ -61,6 +61,7 @@ function select(args) {
 async function main(args) {
   const { tier, files } = select(args);
   installPackages();
+  if (files.some(isIn(['test/containers/']))) installPackages(CONTAINER_PACKAGES);
   checkMachine();
   installModules();
   buildProduct();
