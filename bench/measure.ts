@@ -2,6 +2,7 @@
 import { contextSwitches, cpuSeconds, forgetPeaks, peakKiB } from './cost.js';
 import {
   type CallCounts,
+  type CountedSession,
   type LoadResult,
   type Measurement,
   OURS,
@@ -17,7 +18,7 @@ import { emptyRow, prepareRow } from './store.js';
 
 export interface MeasureOptions {
   readonly runs: number;
-  /** No warm-up where a run begins with everything forgotten. */
+  /** No warm-up where a run begins with everything forgotten, and calls are counted in the run that is timed. */
   readonly quick: boolean;
   /** Called with what is being done now. */
   progress(what: string): void;
@@ -35,6 +36,7 @@ export async function measureRow(
   const sessions = new Map<Subject, Session>();
   const samples = new Map<Subject, Sample[]>();
   let calls: CallCounts | undefined;
+  let counted: CountedSession | undefined;
   const started = performance.now();
   const attempt = async (subject: Subject, what: string, body: () => Promise<void>) => {
     if (failures[subject.name] !== undefined) return;
@@ -48,7 +50,7 @@ export async function measureRow(
   try {
     progress(`${row.id}: preparing`);
     for (const store of stores) await prepareRow(store, row);
-    for (const subject of taking) {
+    for (const subject of quick ? [] : taking) {
       await attempt(subject, 'counting calls', async () => {
         calls = (await countCalls(row, subject)) ?? calls;
       });
@@ -57,9 +59,16 @@ export async function measureRow(
     for (let run = first; run <= runs; run++) {
       for (const subject of taking) {
         await attempt(subject, run === 0 ? 'warm-up' : `run ${run} of ${runs}`, async () => {
-          const session = sessions.get(subject) ?? (await subject.open(row.id));
+          if (quick && subject.name === OURS) counted ??= await subject.openCounted?.(row.id);
+          const counter = subject.name === OURS ? counted : undefined;
+          const session = counter ?? sessions.get(subject) ?? (await subject.open(row.id));
           sessions.set(subject, session);
-          const sample = await once(row, session);
+          const sample = await once(row, session, async (timed) => {
+            counter?.takeCalls();
+            const result = await timed();
+            calls = counter?.takeCalls() ?? calls;
+            return result;
+          });
           if (run === 0) return;
           samples.set(subject, [...(samples.get(subject) ?? []), sample]);
         });

@@ -12,7 +12,7 @@ Run it as root, on a machine that does nothing else.
   --peers A,B       only these of local, sshfs, libnfs, rootless
   --rows A,B        only rows whose names start so; an unknown name lists them
   --runs N          runs of each row after the warm-up (3; with --quick 1)
-  --quick           an eighth of the work, to see that everything works
+  --quick           an eighth of the work, timed through the relay that counts calls: to see that everything works
   -o, --options O   mount options of nfs-fuse, as nfs(5) names them
   --disk KIND       where servers and the local directory keep files: folder (of the machine's file system) or image
                     (an ext4 file system of its own on a loop device, the default)

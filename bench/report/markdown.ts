@@ -136,7 +136,7 @@ export function markdown(report: Report): string {
   const costHead = ['', 'work', 'calls each', 'CPU', 'CPU each', 'server’s CPU each', 'switches each'];
   return `${[
     '# Benchmark',
-    `\`npm run bench\`, ${report.date.slice(0, 10)}${report.quick ? ', **a quick run: an eighth of the work**' : ''}. ` +
+    `\`npm run bench\`, ${report.date.slice(0, 10)}${report.quick ? ', **a quick run: an eighth of the work, through the relay that counts calls**' : ''}. ` +
       `${machine.cpus} × ${machine.model}, ${machine.memoryMiB} MiB, Linux ${machine.kernel}, Node ${machine.node}, ` +
       `${machine.server}; the load average was ${machine.load.toFixed(1)} when it began. The disk: ${report.disk}.`,
     '![Speed as a part of the local directory’s](benchmark.svg)',

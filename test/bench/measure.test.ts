@@ -123,6 +123,14 @@ t.test(
   },
 );
 
+t.test('a quick run counts the calls of the run that it times', async (t) => {
+  const events: Events = { all: [] };
+  const subjects = [fake('nfs-fuse', store('counted-quickly'), events)];
+  const row = await measureRow(rowOf('all', events), subjects, { runs: 1, quick: true, progress: quiet });
+  t.strictSame(row.calls, { GETATTR: 200 });
+  t.strictSame(events.all.slice(1), ['nfs-fuse counted prepare all', 'nfs-fuse counted close']);
+});
+
 t.test('a subject that fails is left out with its reason, and the others are measured', async (t) => {
   const events: Events = { all: [] };
   const shared = store('failing');
