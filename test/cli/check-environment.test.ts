@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { mountVerdict, protocolVerdict } from '../../lib/cli/check/environment.js';
 import { nodeVerdict } from '../../lib/cli/check/program.js';
+import { securityHint } from '../../lib/cli/check/security-profile.js';
 import { readRights } from '../../lib/fuse/rights.js';
 import { publicFolder } from '../support/folders.js';
 import { mountsOf } from '../support/mount.js';
@@ -140,6 +141,20 @@ t.test('a mount(2) that is refused in spite of the capability', async (t) => {
     message: /no FUSE/,
     remedy: /modprobe fuse/,
   });
+});
+
+t.test('which security profile may be in the way', async (t) => {
+  const unfiltered = { filtered: false };
+  t.match(
+    securityHint(unfiltered, 'docker-default (enforce)'),
+    /^Pass --security-opt apparmor=unconfined \(AppArmor: docker-default \(enforce\)\) to podman or docker/,
+  );
+  t.match(
+    securityHint({ filtered: true }, 'system_u:system_r:container_t:s0:c1,c2'),
+    /--security-opt label=disable \(SELinux: .*\) and --security-opt seccomp=unconfined/,
+  );
+  for (const label of ['', 'unconfined', 'mine (complain)'])
+    t.equal(securityHint(unfiltered, label), undefined, `"${label}" forbids nothing`);
 });
 
 t.test('a kernel, or a Node.js, that is too old', async (t) => {

@@ -67,6 +67,9 @@ t.test('a mount on a path with spaces and letters of all kinds, through a link, 
   t.teardown(() => nfsFuse(['umount', at]));
   const link = join(place.folder, 'link');
   symlinkSync(at, link);
+  const text = await nfsFuse(['check', '--mount', at, '--timeout', '30']);
+  t.match(text.stdout, /a b\\040\\x09ü\\x0a# answers, and so does its server\n$/);
+  t.equal(text.stdout.split('\n').length, 2, 'one line whatever the name');
   for (const path of [at, link]) {
     const checked = await checkWith([...product, 'check', '--mount', path]);
     t.equal(checked.status, 0);

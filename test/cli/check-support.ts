@@ -2,7 +2,7 @@
 import type { Test } from 'tap';
 import type { Finding } from '../../lib/cli/check/step.js';
 import { run } from '../support/process.js';
-import { type Said, STACK_TRACE, said } from './product.js';
+import { type Said, said } from './product.js';
 
 export interface Checked {
   readonly status: number | null;
@@ -24,14 +24,17 @@ export async function checkWith(argv: readonly string[], env?: NodeJS.ProcessEnv
 }
 
 function readFindings(outcome: Said): Checked {
-  if (STACK_TRACE.test(outcome.stderr) || outcome.stderr !== '') throw new Error(outcome.stderr);
-  const findings = JSON.parse(outcome.stdout) as Finding[];
+  if (outcome.stderr !== '') throw new Error(outcome.stderr);
+  return checkedOf(JSON.parse(outcome.stdout) as Finding[], outcome.status);
+}
+
+export function checkedOf(findings: readonly Finding[], status: number | null): Checked {
   return {
-    status: outcome.status,
+    status,
     findings,
     of(step) {
       const finding = findings.find((one) => one.step === step);
-      if (finding === undefined) throw new Error(`no step "${step}" in ${outcome.stdout}`);
+      if (finding === undefined) throw new Error(`no step "${step}" in ${JSON.stringify(findings)}`);
       return finding;
     },
   };

@@ -2,9 +2,11 @@
 import { readFileSync } from 'node:fs';
 import type { Rights } from '../../fuse/index.js';
 
-/** What to pass to the container engine; undefined: nothing of the kind is at work. */
-export function securityHint(rights: Rights): string | undefined {
-  const label = securityLabel();
+/**
+ * What to pass to the container engine; undefined: nothing of the kind is at work. `label`: what the security module
+ * calls this process.
+ */
+export function securityHint(rights: Pick<Rights, 'filtered'>, label = securityLabel()): string | undefined {
   const options: string[] = [];
   // An SELinux label has at least three colons; an AppArmor one reads "docker-default (enforce)".
   if (/^[^\s:]+:[^\s:]+:[^\s:]+:/.test(label)) options.push(`label=disable (SELinux: ${label})`);
