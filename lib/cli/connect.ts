@@ -5,6 +5,7 @@ import { ExportSession } from '../vfs/export-session.js';
 import { NfsFileSystem } from '../vfs/filesystem.js';
 import type { ConnectedFileSystem } from './mount-process.js';
 import { mountStats } from './mount-stats.js';
+import { summarize } from './unwritten.js';
 
 /** `trace` gets a line for every remote call. Throws what ExportSession.connect throws. */
 export async function connectFileSystem(
@@ -18,6 +19,8 @@ export async function connectFileSystem(
   return {
     operations: fileSystem,
     shutdown: () => fileSystem.shutdown(),
+    writeBack: () => fileSystem.writeBack(),
+    unwritten: () => summarize(fileSystem.unwritten()),
     stats: () => mountStats(session, fileSystem),
   };
 }

@@ -3,16 +3,29 @@
  * after the mount's device number. It leaves no file behind, ends with the process, and is not reachable from
  * another network name space, where umount(8) works without it.
  *
- * Who connects and asks `stats` is answered with one line of JSON. Who asks nothing hears nothing until the
- * serving process ends; then one line of JSON, {@link MountOutcome}.
+ * Who connects and asks `stats` is answered with one line of JSON, and who asks `write back` with another when
+ * that is done. Who asks nothing hears nothing until the serving process ends; then one line of JSON,
+ * {@link MountOutcome}. `give up` tells the process that is about to end not to wait for a server that takes nothing.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import type { Unwritten } from './unwritten.js';
 
 /** How serving a mount has ended. */
 export interface MountOutcome {
   readonly status: number;
   /** What went wrong, if something did. */
   readonly message?: string | undefined;
+  /** What was given up. */
+  readonly lost?: Unwritten | undefined;
+}
+
+/** What can be asked; the answers are what JSON can carry. */
+export interface MountAnswers {
+  stats(): object;
+  /** Resolves when what was written so far is on stable storage, with a line for each file that lost data. */
+  writeBack(): Promise<readonly string[]>;
+  /** At its end the mount is not to wait for a server that takes nothing. */
+  giveUp(): void;
 }
 
 /** More than the umount commands that anyone would start. */
@@ -20,6 +33,12 @@ const MAX_LISTENERS = 16;
 const MAX_LINE = 64 * 1024;
 const MAX_STATS = 1024 * 1024;
 const STATS_QUESTION = 'stats\n';
+const WRITE_BACK_QUESTION = 'write back\n';
+const GIVE_UP_ORDER = 'give up\n';
+/** A process that does not even say how it is does not run. */
+const STATS_PATIENCE_MS = 10_000;
+/** Lines about files that lost data. */
+const MAX_LOSSES = 20;
 
 function linkName(major: number, minor: number): string {
   return `\0nfs-fuse/${major}:${minor}`;
@@ -48,18 +67,18 @@ function listen(server: Server, name: string): Promise<boolean> {
 /** The serving side. */
 export class MountLink {
   readonly #server: Server;
-  readonly #stats: () => object;
+  readonly #answers: MountAnswers;
   readonly #sockets = new Set<Socket>();
 
-  private constructor(server: Server, stats: () => object) {
+  private constructor(server: Server, answers: MountAnswers) {
     this.#server = server;
-    this.#stats = stats;
+    this.#answers = answers;
   }
 
-  /** Never fails: without a link the mount works as well. `stats` is what JSON can carry. */
-  static async open(major: number, minor: number, stats: () => object): Promise<MountLink> {
+  /** Never fails: without a link the mount works as well. */
+  static async open(major: number, minor: number, answers: MountAnswers): Promise<MountLink> {
     const server = createServer();
-    const link = new MountLink(server, stats);
+    const link = new MountLink(server, answers);
     server.maxConnections = MAX_LISTENERS;
     server.on('connection', (socket) => link.#accept(socket));
     server.on('error', () => {});
@@ -100,30 +119,57 @@ export class MountLink {
     socket.on('close', () => this.#sockets.delete(socket));
     socket.setEncoding('latin1');
     socket.on('data', (text: string) => {
-      if (text === STATS_QUESTION) socket.write(`${JSON.stringify(this.#stats())}\n`);
+      if (text === STATS_QUESTION) socket.write(`${JSON.stringify(this.#answers.stats())}\n`);
+      else if (text === WRITE_BACK_QUESTION) void this.#writeBack(socket);
+      else if (text === GIVE_UP_ORDER) this.#answers.giveUp();
       else socket.destroy();
     });
+  }
+
+  async #writeBack(socket: Socket): Promise<void> {
+    const losses = (await this.#answers.writeBack()).slice(0, MAX_LOSSES);
+    if (socket.writable) socket.write(`${JSON.stringify(losses)}\n`);
   }
 }
 
 /** What a mount says of itself. Undefined: nobody serves it, or not in this network name space. */
-export function askStats(major: number, minor: number): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(linkName(major, minor), () => socket.write(STATS_QUESTION));
+export async function askStats(major: number, minor: number): Promise<unknown> {
+  const line = await askLine(connect(linkName(major, minor)), STATS_QUESTION, STATS_PATIENCE_MS);
+  return line === '' ? undefined : JSON.parse(line);
+}
+
+/**
+ * Has what was written so far brought to stable storage, however long that takes; resolves with a line for each file
+ * that lost data. Undefined: the process has ended before, or nobody serves this mount.
+ */
+export async function askWriteBack(major: number, minor: number): Promise<readonly string[] | undefined> {
+  const line = await askLine(connect(linkName(major, minor)), WRITE_BACK_QUESTION);
+  try {
+    const losses: unknown = JSON.parse(line);
+    return Array.isArray(losses) ? losses.map(String) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The answer's line, or what has come of it when the other side went away; "" after `patienceMs` of silence. */
+function askLine(socket: Socket, question: string, patienceMs?: number): Promise<string> {
+  return new Promise((resolve) => {
     let said = '';
     socket.setEncoding('utf8');
+    if (patienceMs !== undefined) {
+      socket.setTimeout(patienceMs, () => {
+        said = '';
+        socket.destroy();
+      });
+    }
+    socket.on('connect', () => socket.write(question));
     socket.on('data', (text: string) => {
       said += text;
       if (said.length > MAX_STATS || said.endsWith('\n')) socket.destroy();
     });
     socket.on('error', () => socket.destroy());
-    socket.once('close', () => {
-      try {
-        resolve(said === '' ? undefined : JSON.parse(said));
-      } catch (error) {
-        reject(error);
-      }
-    });
+    socket.once('close', () => resolve(said));
   });
 }
 
@@ -131,6 +177,8 @@ export function askStats(major: number, minor: number): Promise<unknown> {
 export interface MountWatch {
   /** The outcome, or undefined if the process was killed before it could say anything. */
   readonly ended: Promise<MountOutcome | undefined>;
+  /** Tells the process not to wait for a server that takes nothing. */
+  orderToGiveUp(): void;
   cancel(): void;
 }
 
@@ -147,7 +195,8 @@ export function watchMount(major: number, minor: number): Promise<MountWatch | u
     const ended = new Promise<MountOutcome | undefined>((resolveEnded) => {
       socket.once('close', () => resolveEnded(parseOutcome(said)));
     });
-    socket.once('connect', () => resolve({ ended, cancel: () => socket.destroy() }));
+    const orderToGiveUp = () => socket.write(GIVE_UP_ORDER);
+    socket.once('connect', () => resolve({ ended, orderToGiveUp, cancel: () => socket.destroy() }));
     socket.on('error', () => resolve(undefined));
   });
 }
@@ -159,7 +208,8 @@ function parseOutcome(line: string): MountOutcome | undefined {
     const { status } = value;
     if (typeof status !== 'number') return undefined;
     const message = 'message' in value && typeof value.message === 'string' ? value.message : undefined;
-    return { status, message };
+    const lost = 'lost' in value && value.lost !== null ? (value.lost as Unwritten) : undefined;
+    return { status, message, lost };
   } catch {
     return undefined;
   }

@@ -11,6 +11,7 @@ import type { MountRequest } from './mount-options.js';
 import { checkTransport, mountOver, type ServedMount, type Transport } from './mount-transport.js';
 import { withAddress } from './server-address.js';
 import type { StopSignals } from './stop-signals.js';
+import { describeUnwritten, type Unwritten } from './unwritten.js';
 import { UserError } from './user-error.js';
 
 /** A file system that is connected with its server. */
@@ -21,6 +22,10 @@ export interface ConnectedFileSystem {
    * could not be written back is in the log.
    */
   shutdown(): Promise<void>;
+  /** Writes back what was written so far, and goes on. Resolves with a line for each file that lost data. */
+  writeBack(): Promise<readonly string[]>;
+  /** What would be lost if the process ended now. */
+  unwritten(): Unwritten;
   /** Counters and sizes, as JSON can carry them. */
   stats(): object;
 }
@@ -54,6 +59,12 @@ const MAX_RETRY_DELAY_MS = 30_000;
 const BUSY_GRACE_MS = 5_000;
 /** A streaming reader has this much under way; the kernel's own 128 KiB make it wait for every request. */
 const READ_AHEAD_KIB = 1024;
+/** A write-back at the end that takes longer is announced. */
+const SHUTDOWN_PATIENCE_MS = 2_000;
+/** After an abort: a server that takes nothing for so long is given up. */
+const GIVE_UP_MS = 2_000;
+/** What is done after a second signal must not keep the process. */
+const ABORT_PATIENCE_MS = 1_000;
 
 /** Passes everything on, and keeps the last error for whoever asks how it went. */
 class ErrorKeeper implements Logger {
@@ -99,39 +110,99 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
     throw await mountFailure(error, request.client, options.listExports);
   }
   const { mount } = served;
-  const link = await MountLink.open(mount.major, mount.minor, () => ({
-    source: request.source,
-    mountpoint: mount.mountpoint,
-    ...fileSystem.stats(),
-    fuse: served.counters(),
-  }));
+  let giveUp = (): void => {};
+  let forced = false;
+  const givingUp = new Promise<void>((resolve) => {
+    giveUp = resolve;
+  });
+  const link = await MountLink.open(mount.major, mount.minor, {
+    stats: () => ({
+      source: request.source,
+      mountpoint: mount.mountpoint,
+      ...fileSystem.stats(),
+      fuse: served.counters(),
+    }),
+    writeBack: () => fileSystem.writeBack(),
+    giveUp: () => {
+      forced = true;
+      giveUp();
+    },
+  });
+  void served.over.then(() => link.releaseName());
   await mount.setReadAhead(READ_AHEAD_KIB);
   progress.mounted(mount.mountpoint);
 
-  void stop.second.then(async (signal) => {
-    log.error(`Ended at once (second ${signal}); what was not written back yet is lost.`);
-    await mount.abort();
+  const atOnce = stop.second.then(async (signal): Promise<never> => {
+    const lost = fileSystem.unwritten();
+    log.error(`Ended at once (second ${signal}). ${lossText(lost)}`);
+    await Promise.race([mount.abort(), sleep(ABORT_PATIENCE_MS)]);
+    await Promise.race([link.close({ status: 1, message: lossText(lost), lost }), sleep(ABORT_PATIENCE_MS)]);
     process.exit(1);
   });
-  const end = await Promise.race([served.closed, stop.first.then(() => takeAway(served, log))]);
+  const end = await Promise.race([
+    served.closed,
+    stop.first.then(() => takeAway(served, log)),
+    givingUp.then(() => endByForce(served)),
+  ]);
   link.releaseName();
 
   let status = 0;
   let message: string | undefined;
   if (end === 'aborted' || end instanceof Error) {
+    giveUp();
     status = 1;
     message = end === 'aborted' ? 'The FUSE connection was aborted.' : end.message;
     log.error(message);
     await mount.unmount({ lazy: true }).catch(() => {});
   }
   log.forget();
-  await fileSystem.shutdown();
+  const lost = await shutDown(fileSystem, log, stop, givingUp);
+  if (lost !== undefined && lost.bytes > 0) log.error(lossText(lost));
   if (log.lastError !== undefined) {
     status = 1;
     message = log.lastError;
+  } else if (forced && status === 0) {
+    // Whether the kernel calls it aborted or unmounted depends on who was still using it.
+    status = 1;
+    message = 'The mount was ended by force.';
   }
-  await link.close({ status, message });
+  // What the second signal began is not to be overtaken.
+  if (stop.requestedTwice) return atOnce;
+  await link.close({ status, message, lost });
   return status;
+}
+
+function lossText(lost: Unwritten): string {
+  return lost.bytes > 0 ? `Lost: ${describeUnwritten(lost)}.` : 'Nothing that was written is lost.';
+}
+
+/**
+ * Writes back what is left, waiting for the server as long as it takes, and says so. After `givingUp`, only as long as
+ * data gets to the server; then resolves with what is lost.
+ */
+async function shutDown(
+  fileSystem: ConnectedFileSystem,
+  log: Logger,
+  stop: StopSignals,
+  givingUp: Promise<void>,
+): Promise<Unwritten | undefined> {
+  const done = fileSystem.shutdown().then(() => true);
+  const announce = setTimeout(() => {
+    const unwritten = fileSystem.unwritten();
+    const what = unwritten.bytes > 0 ? `to write back ${describeUnwritten(unwritten)}` : 'to take leave';
+    const signals = stop.requested ? 'Another SIGTERM ends it' : 'SIGTERM, sent twice, ends it';
+    log.warn(`Waiting for the server ${what}. ${signals} and loses what is left.`);
+  }, SHUTDOWN_PATIENCE_MS);
+  const early = await Promise.race([done, givingUp.then(() => false)]);
+  clearTimeout(announce);
+  if (early) return undefined;
+  let left = fileSystem.unwritten();
+  for (;;) {
+    if (await Promise.race([done, sleep(GIVE_UP_MS).then(() => false)])) return undefined;
+    const now = fileSystem.unwritten();
+    if (now.bytes >= left.bytes) return now;
+    left = now;
+  }
 }
 
 /**
@@ -202,6 +273,13 @@ async function mountAndAnswer(
     await mount.abort();
     throw error;
   }
+}
+
+/** Fails whatever waits; where the kernel does not let us, that comes with the end of this process. */
+async function endByForce({ mount, closed }: ServedMount): Promise<SessionEnd> {
+  const aborted = await mount.abort();
+  await mount.unmount({ lazy: true }).catch(() => {});
+  return aborted ? closed : 'aborted';
 }
 
 /** Unmounts; programs that still use the mount get a moment to finish, and then errors. */

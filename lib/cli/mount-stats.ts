@@ -4,6 +4,7 @@ import type { VfsCounters } from '../vfs/counters.js';
 import type { ExportSession } from '../vfs/export-session.js';
 import type { CacheSizes, NfsFileSystem } from '../vfs/filesystem.js';
 import type { TransferLimits } from '../vfs/vfs-state.js';
+import { summarize, type Unwritten } from './unwritten.js';
 
 export interface MountStats {
   readonly pid: number;
@@ -24,6 +25,7 @@ export interface MountStats {
   readonly cacheSizes: CacheSizes;
   /** Bytes of file data in memory: read ahead, and written but not yet stable on the server. */
   readonly bufferedBytes: { readonly read: number; readonly write: number };
+  readonly unwritten: Unwritten;
   readonly caches: VfsCounters;
   readonly rpc: Readonly<ClientCounters> & { readonly outstanding: number };
   readonly procedures: readonly Readonly<ProcedureCounters>[];
@@ -50,6 +52,7 @@ export function mountStats(session: ExportSession, fileSystem: NfsFileSystem): M
     openFiles: fileSystem.openFileCount,
     cacheSizes: fileSystem.cacheSizes,
     bufferedBytes: fileSystem.buffered,
+    unwritten: summarize(fileSystem.unwritten()),
     caches: fileSystem.counters,
     rpc: { badXids, lateReplies, garbage, reconnects, majorTimeouts, outstanding: rpc.outstanding },
     procedures: rpc.procedureCounters(),

@@ -25,7 +25,9 @@ export interface ServedMount {
   readonly mount: Pick<KernelMount, 'mountpoint' | 'major' | 'minor' | 'unmount' | 'abort' | 'setReadAhead'>;
   /** Resolves when programs that use the mount will be answered. */
   readonly ready: Promise<unknown>;
-  /** Resolves when it is over. Never rejects. */
+  /** Resolves when the kernel has let go of the mount: what was asked before may still be under way. Never rejects. */
+  readonly over: Promise<unknown>;
+  /** Resolves when all of it is over. Never rejects. */
   readonly closed: Promise<SessionEnd>;
   counters(): object;
 }
@@ -73,7 +75,8 @@ async function overKernel(options: TransportOptions): Promise<ServedMount> {
     const session = new FuseSession(mount.fd, operations, { log: (line) => log.error(line), debug: dump });
     // The proof that programs will be answered. From libuv's thread: this one is needed to answer it.
     const ready = session.ready.then(() => stat(mount.mountpoint));
-    return { mount, ready, closed: session.closed, counters: () => session.counters };
+    const { over, closed } = session;
+    return { mount, ready, over, closed, counters: () => session.counters };
   } catch (error) {
     await mount.unmount({ lazy: true }).catch(() => {});
     await mount.abort();
@@ -102,5 +105,5 @@ async function overFuseNative(options: TransportOptions): Promise<ServedMount> {
       'without an error; see README for its other limits.',
   );
   const { mount, closed } = native;
-  return { mount, ready: Promise.resolve(), closed, counters: () => native.counters };
+  return { mount, ready: Promise.resolve(), over: closed, closed, counters: () => native.counters };
 }

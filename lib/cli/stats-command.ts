@@ -6,6 +6,7 @@ import { FILE_SYSTEM_TYPE, mountAt, readMountinfo } from '../fuse/index.js';
 import { printable } from './log.js';
 import { askStats } from './mount-link.js';
 import type { MountStats } from './mount-stats.js';
+import { describeUnwritten } from './unwritten.js';
 import { UserError } from './user-error.js';
 
 interface StatsArguments {
@@ -45,7 +46,7 @@ async function statsOf(path: string): Promise<unknown> {
   const stats = await askStats(entry.major, entry.minor);
   if (stats !== undefined) return stats;
   throw new UserError(`The process that serves ${path} cannot be asked.`, {
-    remedy: 'It has ended, or it lives in another network namespace: ask from there.',
+    remedy: 'It has ended, it is stopped, or it lives in another network namespace: ask from there.',
   });
 }
 
@@ -55,6 +56,7 @@ function text(stats: ToldStats): string {
     `${printable(stats.source)} on ${printable(stats.mountpoint)}, process ${stats.pid}, up ${stats.uptimeSeconds} s`,
     `  memory ${megabytes(stats.residentBytes)}, CPU ${stats.cpuSeconds.toFixed(1)} s, ` +
       `${stats.inodes} inodes, ${stats.openFiles} open files, rsize ${limits.rsize}, wsize ${limits.wsize}`,
+    ...(stats.unwritten.files > 0 ? [`  not written back yet: ${describeUnwritten(stats.unwritten)}`] : []),
     '',
     'Call           Number   Resent  Errors   Sent        Received    Average',
     ...[...stats.procedures]

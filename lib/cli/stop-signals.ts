@@ -27,6 +27,10 @@ export class StopSignals {
     return this.#count > 0;
   }
 
+  get requestedTwice(): boolean {
+    return this.#count > 1;
+  }
+
   /** As if the signal had come. */
   request(signal: NodeJS.Signals): void {
     this.#count += 1;

@@ -18,3 +18,20 @@ export function styleFor(colour: boolean): Style {
   const paint = (code: number) => (text: string) => (colour ? `\x1b[${code}m${text}\x1b[0m` : text);
   return { bold: paint(1), dim: paint(2), good: paint(32), bad: paint(31), accent: paint(36) };
 }
+
+/** One line on standard error that is written over again; nothing where no person looks at it. */
+export class ProgressLine {
+  #shown = false;
+
+  show(text: string): void {
+    if (!process.stderr.isTTY) return;
+    process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns || 80) - 1)}`);
+    this.#shown = true;
+  }
+
+  /** Takes the line away. */
+  end(): void {
+    if (this.#shown) process.stderr.write('\r\x1b[K');
+    this.#shown = false;
+  }
+}

@@ -59,6 +59,8 @@ export class FuseSession implements ChannelHandler, Responder {
   readonly notifier: FuseNotifier;
   /** Resolves once INIT is done; rejects if the connection ends before. */
   readonly ready: Promise<ConnectionInfo>;
+  /** Resolves when the connection is over: operations may still be under way. Never rejects. */
+  readonly over: Promise<void>;
   /** Resolves when the connection is over and `destroy` was called. Never rejects. */
   readonly closed: Promise<SessionEnd>;
 
@@ -84,6 +86,7 @@ export class FuseSession implements ChannelHandler, Responder {
   #idleWaiters: (() => void)[] = [];
   #resolveReady: (connection: ConnectionInfo) => void = () => {};
   #rejectReady: (error: Error) => void = () => {};
+  #resolveOver: () => void = () => {};
   #resolveClosed: (end: SessionEnd) => void = () => {};
 
   /**
@@ -108,6 +111,9 @@ export class FuseSession implements ChannelHandler, Responder {
       this.#rejectReady = reject;
     });
     this.ready.catch(() => {}); // Nobody needs to listen: `closed` tells the same.
+    this.over = new Promise((resolve) => {
+      this.#resolveOver = resolve;
+    });
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -204,6 +210,7 @@ export class FuseSession implements ChannelHandler, Responder {
   ended(end: SessionEnd): void {
     if (this.#end !== undefined) return;
     this.#end = end;
+    this.#resolveOver();
     this.#dump?.end(end);
     this.#notifier.close();
     this.#channel.close();

@@ -6,7 +6,7 @@ import { type Fattr3, type NfsTime, type Sattr3, StableHow } from '../nfs3/index
 import type { Cancellation } from '../rpc/caller.js';
 import { type Caller, unattended } from './caller.js';
 import { overlay } from './extent.js';
-import type { Inode } from './inode.js';
+import { describePath, type Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
 import type { Names } from './names.js';
 import { OpenFile, opensForAppending, opensForReading, opensForWriting, writesThrough } from './open-file.js';
@@ -20,6 +20,13 @@ import { FileWriter } from './write-behind.js';
 /** Beyond this a byte offset would lose bits as a number; RFC 1813 lets files be larger. */
 const MAX_OFFSET = BigInt(Number.MAX_SAFE_INTEGER);
 const MAX_SECONDS = 0xffff_ffff;
+
+/** A file with data in memory that is not on the server's stable storage. */
+export interface UnwrittenFile {
+  /** From the mount's root, as text. */
+  readonly path: string;
+  readonly bytes: number;
+}
 
 export class Files {
   readonly #vfs: VfsState;
@@ -281,7 +288,7 @@ export class Files {
       const untold = writer !== undefined && writer.errors !== file.errorsSeen && opensForWriting(file.flags);
       if (untold && writer.lastError !== undefined) {
         this.#vfs.log.error(
-          `a write failed after the file was closed, and nobody could be told: ${writer.lastError.message}`,
+          `${describePath(inode)}: a write failed after the file was closed, and nobody could be told: ${writer.lastError.message}`,
         );
       }
     } finally {
@@ -316,19 +323,34 @@ export class Files {
     return interruptible(writer.resize(Number(changes.size), change), caller.cancellation);
   }
 
-  /** The mount ends: everything is flushed. Errors are logged, since nobody is left to be told. */
-  async flushAll(): Promise<void> {
+  /**
+   * Everything is flushed. Resolves with a line for each file that lost data; its open files are told as well.
+   * Never rejects.
+   */
+  async flushAll(): Promise<readonly string[]> {
     const writers = new Set<FileWriter>();
     for (const inode of this.#vfs.inodes.values()) if (inode.writer !== undefined) writers.add(inode.writer);
+    const losses: string[] = [];
     await Promise.all(
       [...writers].map(async (writer) => {
-        const { errors } = writer;
+        const { errors, inode } = writer;
         await writer.flush();
         if (writer.errors !== errors) {
-          this.#vfs.log.error(`data was lost at the end of the mount: ${writer.lastError?.message}`);
+          losses.push(`${describePath(inode)}: data was lost: ${writer.lastError?.message}`);
         }
       }),
     );
+    return losses;
+  }
+
+  /** What is in memory and not on the server's stable storage. */
+  unwritten(): readonly UnwrittenFile[] {
+    const files: UnwrittenFile[] = [];
+    for (const writer of this.#vfs.writers) {
+      const bytes = writer.unwrittenBytes;
+      if (bytes > 0) files.push({ path: describePath(writer.inode), bytes });
+    }
+    return files;
   }
 }
 

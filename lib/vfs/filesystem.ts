@@ -26,7 +26,7 @@ import type { ClientConfig } from './config.js';
 import type { VfsCounters } from './counters.js';
 import { Directories } from './directories.js';
 import { isStale } from './errors.js';
-import { Files } from './files.js';
+import { Files, type UnwrittenFile } from './files.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
 import { type Made, mknodWhat, Names } from './names.js';
@@ -113,11 +113,25 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   /**
+   * What was written so far goes to stable storage; the mount goes on. Resolves with a line for each file that lost
+   * data. Never rejects.
+   */
+  writeBack(): Promise<readonly string[]> {
+    return this.#files.flushAll();
+  }
+
+  /** What is in memory and not on the server's stable storage. */
+  unwritten(): readonly UnwrittenFile[] {
+    return this.#files.unwritten();
+  }
+
+  /**
    * The mount is over: what was written is flushed, files without a name are removed, the server is told
    * (UMNT), connections are closed. Never rejects; what went wrong is in the log.
    */
   async shutdown(): Promise<void> {
-    await this.#files.flushAll();
+    // Nobody is left to be told.
+    for (const loss of await this.#files.flushAll()) this.#vfs.log.error(loss);
     await this.#silly.finishAll();
     await this.#session.close();
   }

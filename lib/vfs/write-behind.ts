@@ -39,7 +39,7 @@ interface Sending {
 
 export class FileWriter {
   readonly #vfs: VfsState;
-  readonly #inode: Inode;
+  readonly inode: Inode;
   #gathering: Extent | undefined = undefined;
   #gatherTimer: Timer | undefined = undefined;
   readonly #sending = new Set<Sending>();
@@ -62,7 +62,7 @@ export class FileWriter {
 
   constructor(vfs: VfsState, inode: Inode) {
     this.#vfs = vfs;
-    this.#inode = inode;
+    this.inode = inode;
   }
 
   /** Counts the write errors of this file; an open file that has seen fewer has one to report. */
@@ -77,6 +77,15 @@ export class FileWriter {
   /** Nothing is on its way and nothing waits for a COMMIT. */
   get clean(): boolean {
     return !this.dirty && this.#unstable.length === 0 && this.#committing === undefined;
+  }
+
+  /** Bytes that a server which is lost now would take with it. */
+  get unwrittenBytes(): number {
+    let bytes = this.#gathering?.length ?? 0;
+    for (const { extent } of this.#sending) bytes += extent.length;
+    for (const { length } of this.#unstable) bytes += length;
+    for (const { length } of this.#covered) bytes += length;
+    return bytes;
   }
 
   /** Something has not reached the server. */
@@ -248,7 +257,7 @@ export class FileWriter {
     try {
       const { committed, verifier } = await writeAll(
         this.#vfs,
-        this.#inode,
+        this.inode,
         extent.offset,
         extent.data.subarray(0, extent.length),
         stable,
@@ -415,7 +424,7 @@ export class FileWriter {
     this.#unstableBytes = 0;
     counters.commits++;
     try {
-      const verifier = await commitAll(this.#vfs, this.#inode, unattended(first.credential));
+      const verifier = await commitAll(this.#vfs, this.inode, unattended(first.credential));
       const lost: Extent[] = [];
       let stable = 0;
       for (const extent of this.#covered) {
