@@ -47,7 +47,7 @@ for (const [recovery, errno, death] of [
 ] as const) {
   t.test(
     `${recovery}, a server that is ${death}: every operation fails with ${errno}`,
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async (t) => {
       const { server, mount, fs } = await ground(t, [recovery, 'timeo=2', 'retrans=1', ...UNCACHED]);
       await fs.mkdir('folder');
@@ -57,6 +57,8 @@ for (const [recovery, errno, death] of [
       const reading = await fs.open('file', O_RDONLY);
       const writing = await fs.open('other', O_CREAT | O_RDWR);
       const closing = await fs.open('third', O_CREAT | O_WRONLY);
+      const synchronous = await fs.open('fourth', O_CREAT | O_WRONLY | constants.O_SYNC);
+      const appending = await fs.open('fifth', O_CREAT | O_WRONLY | constants.O_APPEND);
       if (death === 'frozen') await freeze(server);
       else await server.kill();
       const operations: Record<string, () => Promise<unknown>> = {
@@ -85,6 +87,9 @@ for (const [recovery, errno, death] of [
           await fs.pwrite(writing, 'lost', 0);
           await fs.fsync(writing);
         },
+        'write with O_SYNC': () => fs.pwrite(synchronous, 'lost', 0),
+        'write with O_APPEND': () => fs.write(appending, 'lost'),
+        chown: () => fs.chown('file', 0, 0),
         'write and close': async () => {
           await fs.pwrite(closing, 'lost', 0);
           await fs.closeFd(closing);
@@ -105,7 +110,7 @@ for (const [recovery, errno, death] of [
 for (const death of ['frozen', 'killed'] as const) {
   t.test(
     `hard, a server that was ${death}: what waited is done, and rightly`,
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async (t) => {
       const { server, mount, fs } = await ground(t, ['hard', 'timeo=3', 'retrans=1', ...UNCACHED]);
       await fs.writeFile('file', 'content');
@@ -167,7 +172,7 @@ async function waitsForMount({ pid, outcome }: Background): Promise<boolean> {
 }
 
 for (const signal of ['SIGINT', 'SIGKILL'] as const) {
-  t.test(`hard, a dead server: ${signal} ends whoever waits`, { timeout: 120_000 }, async (t) => {
+  t.test(`hard, a dead server: ${signal} ends whoever waits`, { timeout: 300_000 }, async (t) => {
     const { server, mount, fs } = await ground(t, ['hard', 'timeo=3', 'retrans=1', ...UNCACHED]);
     await fs.writeFile('file', Buffer.alloc(3 << 20, 'x'));
     await fs.mkdir('folder');
@@ -195,7 +200,7 @@ for (const signal of ['SIGINT', 'SIGKILL'] as const) {
 
 t.test(
   'hard, a server that dies while data is read and written: signals end it all',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async (t) => {
     const { server, mount, fs } = await ground(t, ['hard', 'timeo=3', 'retrans=1']);
     await fs.writeFile('big', Buffer.alloc(8 << 20, 'y'));
@@ -220,7 +225,7 @@ t.test(
 );
 
 for (const placeName of ['root', 'userns', 'user'] as const) {
-  t.test(`umount --force ends a dead mount (${placeName})`, { timeout: 120_000 }, async (t) => {
+  t.test(`umount --force ends a dead mount (${placeName})`, { timeout: 300_000 }, async (t) => {
     const { server, mount, fs } = await ground(t, ['hard', 'timeo=3', 'retrans=1', ...UNCACHED], placeName);
     await freeze(server);
     const { place, path } = mount;
