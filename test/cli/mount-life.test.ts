@@ -197,7 +197,7 @@ t.test('SIGTERM detaches a mount that is in use, and a second one ends it at onc
   await until('somebody uses it', () => sitting.output === 'in\n');
   mounting.child.kill('SIGTERM');
   await until('it is detached', () => mounting.output.includes('is in use: detached'));
-  t.notOk(isMounted(where.mnt));
+  await until('it is not there any more', () => !isMounted(where.mnt));
   t.equal(mounting.outcome, undefined, 'it goes on for who uses it');
   mounting.child.kill('SIGTERM');
   const { status } = await mounting.ended;
@@ -270,6 +270,11 @@ t.test('umount --force ends a mount whose server is silent', async (t) => {
   await where.server.pause();
   const waiting = start(['ls', join(where.mnt, 'name')]);
   t.teardown(() => waiting.stop());
+  await until('the program waits for the server', async () => {
+    const { stdout } = await nfsFuse(['stats', '--json', where.mnt]);
+    const { fuse } = JSON.parse(stdout) as { fuse: { inFlight: number } };
+    return fuse.inFlight > 0;
+  });
   t.match(await nfsFuse(['umount', '--force', where.mnt]), { status: 0 });
   await waiting.ended;
   t.notOk(isMounted(where.mnt));
