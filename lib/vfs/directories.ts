@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import { Errno, FuseError } from '../fuse/errno.js';
 import type { DirectorySink, EntryReply, OpenReply } from '../fuse/operations.js';
 import { Access } from '../nfs3/index.js';
-import type { Caller } from './caller.js';
+import { type Caller, unattended } from './caller.js';
 import { direntType, inodeNumber } from './fuse-attributes.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
@@ -16,14 +16,19 @@ import type { VfsState } from './vfs-state.js';
 const MAX_CACHED_ENTRIES = 200_000;
 /** From so many entries on, a directory is read by names alone unless the kernel asks for attributes. */
 const HUGE = 10_000;
+/** Directories that were opened and read, one after the other, before the next is expected to be. */
+const WALK = 2;
 const DT_UNKNOWN = 0;
 
 class OpenDirectory {
   readonly inode: Inode;
   listing: Listing | undefined = undefined;
+  /** Begun while the directory was being opened, and not asked for yet. */
+  early: Listing | undefined;
 
-  constructor(inode: Inode) {
+  constructor(inode: Inode, early: Listing | undefined) {
     this.inode = inode;
+    this.early = early;
   }
 }
 
@@ -37,6 +42,8 @@ export class Directories {
     sizeCalculation: (listing) => listing.entries.length + 1,
   });
   #nextFh = 1;
+  /** How many directories were read since one was opened and not read. */
+  #walked = 0;
 
   constructor(vfs: VfsState, permission: Permission, silly: SillyRenames) {
     this.#vfs = vfs;
@@ -47,8 +54,10 @@ export class Directories {
   async open(inode: Inode, caller: Caller): Promise<OpenReply> {
     const { closeToOpen } = this.#vfs.config;
     if (inode.opens++ === 0) this.#vfs.inodes.pin(inode);
+    let early: Listing | undefined;
     try {
       await interruptible(this.#silly.settleWithin(inode), caller.cancellation);
+      if (this.#walked >= WALK) early = this.#listEarly(inode, caller);
       const granted = closeToOpen
         ? await this.#permission.revalidate(inode, caller)
         : await this.#permission.granted(inode, caller);
@@ -58,8 +67,23 @@ export class Directories {
       throw error;
     }
     const fh = this.#nextFh++;
-    this.#open.set(fh, new OpenDirectory(inode));
+    this.#open.set(fh, new OpenDirectory(inode, early));
     return { fh, openFlags: 0 };
+  }
+
+  /**
+   * Whoever walks a tree reads what it opens: the first entries are asked for together with the right to read them.
+   * They are used if they are of the directory as the opening finds it. Undefined: they are known, or nothing is
+   * known that a change could be told by.
+   */
+  #listEarly(inode: Inode, caller: Caller): Listing | undefined {
+    const known = this.#listings.get(inode.nodeid);
+    if (inode.attributes === undefined) return undefined;
+    if (known !== undefined && this.#isCurrent(inode, known) && this.#isUseful(known, true)) return undefined;
+    const listing = new Listing(this.#vfs, inode);
+    // What fails is asked for again by the one who reads.
+    listing.load(0, this.#vfs.config.rdirplus !== 'none', unattended(caller.credential)).catch(() => {});
+    return listing;
   }
 
   release(fh: number): void {
@@ -67,6 +91,7 @@ export class Directories {
     if (directory === undefined) return;
     this.#open.delete(fh);
     const { inode, listing } = directory;
+    if (listing === undefined) this.#walked = 0;
     if (listing?.complete && this.#isCurrent(inode, listing)) this.#listings.set(inode.nodeid, listing);
     this.#unpin(inode);
   }
@@ -91,6 +116,7 @@ export class Directories {
       await interruptible(this.#silly.settleWithin(directory.inode), caller.cancellation);
       await this.#vfs.fetchAttributes(directory.inode, caller, 'listing');
     }
+    if (directory.listing === undefined) this.#walked++;
     const listing = this.#listingFor(directory, offset === 0n, plus);
     for (let index = Number(offset); ; index++) {
       if (index >= listing.entries.length) {
@@ -104,9 +130,10 @@ export class Directories {
   }
 
   #listingFor(directory: OpenDirectory, fromStart: boolean, plus: boolean): Listing {
-    const { inode, listing } = directory;
+    const { inode, listing, early } = directory;
     const vfs = this.#vfs;
     if (listing !== undefined && !fromStart) return listing;
+    directory.early = undefined;
     const cached = this.#listings.get(inode.nodeid) ?? listing;
     if (cached !== undefined && this.#isCurrent(inode, cached) && this.#isUseful(cached, plus)) {
       vfs.counters.listings.hits++;
@@ -115,7 +142,7 @@ export class Directories {
     }
     this.#listings.delete(inode.nodeid);
     vfs.counters.listings.misses++;
-    const fresh = new Listing(vfs, inode);
+    const fresh = early !== undefined && this.#isCurrent(inode, early) ? early : new Listing(vfs, inode);
     directory.listing = fresh;
     return fresh;
   }

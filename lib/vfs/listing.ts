@@ -17,6 +17,7 @@ import {
 } from '../nfs3/index.js';
 import type { Caller } from './caller.js';
 import type { Inode } from './inode.js';
+import { interruptible } from './interruptible.js';
 import type { VfsState } from './vfs-state.js';
 
 export interface ListingEntry {
@@ -74,7 +75,7 @@ export class Listing {
         this.#loading = undefined;
       });
       try {
-        await this.#loading;
+        await interruptible(this.#loading, caller.cancellation);
       } catch (error) {
         // Somebody else was interrupted, who had asked for it first.
         const notOurs = others !== undefined && error instanceof FuseError && error.errno === Errno.EINTR;

@@ -228,6 +228,92 @@ t.test('a directory that may not be read cannot be opened', async (t) => {
   t.equal(await outcome(bench.directories.open(inode, bench.caller(1000))), 'ok');
 });
 
+/** Somebody who has read two directories, and is about to open the third. */
+async function walker() {
+  const bench = new Bench();
+  for (const name of ['a', 'b', 'c', 'e']) {
+    bench.server.tree.directory(name);
+    bench.server.tree.file(`${name}/f0`);
+  }
+  for (const name of ['a', 'b']) {
+    const { fh } = await bench.directories.open(await bench.walk(name), bench.caller());
+    await bench.list(fh);
+    bench.directories.release(fh);
+  }
+  const inode = await bench.walk('c');
+  bench.server.forgetCalls();
+  return { bench, server: bench.server, inode };
+}
+
+t.test('who walks a tree gets the entries together with the right to read them', async (t) => {
+  const { bench, server, inode } = await walker();
+  const gate = server.gate('ACCESS');
+  const opening = bench.directories.open(inode, bench.caller());
+  await settled();
+  t.equal(server.count('READDIRPLUS'), 1, 'before ACCESS is answered');
+  gate.open();
+  const { fh } = await opening;
+  t.same(plainNames(await bench.list(fh)), expected(1));
+  t.equal(server.count('READDIRPLUS'), 1);
+  t.equal(server.count(), 2);
+});
+
+t.test('entries from before a change that the opening shows are not used', async (t) => {
+  const { bench, server, inode } = await walker();
+  const listing = server.gate('READDIRPLUS', 'reply');
+  const access = server.gate('ACCESS');
+  const opening = bench.directories.open(inode, bench.caller());
+  await settled();
+  server.tree.file('c/new');
+  access.open();
+  const { fh } = await opening;
+  listing.open();
+  t.same(plainNames(await bench.list(fh)).sort(), ['f0', 'new']);
+});
+
+t.test('nothing is listed early for who opens directories and does not read them', async (t) => {
+  const { bench, server, inode } = await walker();
+  const { fh } = await bench.directories.open(inode, bench.caller());
+  bench.directories.release(fh);
+  const next = await bench.walk('e');
+  await settled();
+  server.forgetCalls();
+  await bench.directories.open(next, bench.caller());
+  await settled();
+  t.equal(server.count('READDIRPLUS'), 0);
+});
+
+t.test('what was to be listed early and failed is asked for again', async (t) => {
+  const { bench, server, inode } = await walker();
+  const end = server.fail('READDIRPLUS', Status.SERVERFAULT);
+  const { fh } = await bench.directories.open(inode, bench.caller());
+  await settled();
+  end();
+  t.same(plainNames(await bench.list(fh)), expected(1));
+});
+
+t.test('who waits for entries that are listed early can be interrupted', async (t) => {
+  const { bench, server, inode } = await walker();
+  const gate = server.gate('READDIRPLUS');
+  const { fh } = await bench.directories.open(inode, bench.caller());
+  const reader = bench.interruptible();
+  const sink = { add: () => true, addPlus: () => true };
+  const reading = bench.directories.read(fh, 0n, sink, true, reader.caller);
+  await settled();
+  reader.cancel();
+  t.equal(await outcome(reading), Errno.EINTR);
+  gate.open();
+  t.same(plainNames(await bench.list(fh)), expected(1));
+});
+
+t.test('who may not read a directory is shown nothing of it', async (t) => {
+  const { bench, server } = await walker();
+  server.tree.directory('g', 0o711);
+  const inode = await bench.walk('g');
+  t.equal(await outcome(bench.directories.open(inode, bench.caller(2000))), Errno.EACCES);
+  await settled();
+});
+
 t.test('an unknown directory handle is EBADF', async (t) => {
   const { bench } = await directory(1);
   t.equal(await outcome(bench.list(12345)), Errno.EBADF);
