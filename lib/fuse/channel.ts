@@ -25,6 +25,11 @@ export interface Channel {
   /** Stops delivery until {@link resume}; one more request may still come. */
   pause(): void;
   resume(): void;
+  /**
+   * While paused: delivers what waits, up to the first request whose buffer the handler keeps. The kernel hands
+   * interrupts out before anything else.
+   */
+  step(): void;
   /** Takes back a buffer that the handler kept. */
   release(message: RequestBuffer): void;
   /** Writes the first `length` bytes of a reply or notification at once. 0, or the errno. */

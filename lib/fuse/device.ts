@@ -63,6 +63,10 @@ export class KernelChannel implements Channel {
     this.#poll?.start({ readable: true }, this.#readable);
   }
 
+  step(): void {
+    if (this.#paused && !this.#closed) this.#receive(true);
+  }
+
   release(message: RequestBuffer): void {
     if (this.#spare.length < SPARE_BUFFERS) this.#spare.push(message);
   }
@@ -131,17 +135,20 @@ export class KernelChannel implements Channel {
     });
   }
 
-  readonly #readable = (): void => {
+  readonly #readable = (): void => this.#receive(false);
+
+  #receive(stepping: boolean): void {
     const handler = this.#handler;
     if (handler === undefined) return;
     for (let i = 0; i < BATCH && !this.#closed; i++) {
-      if (this.#paused && i > 0) break;
+      if (this.#paused && !stepping && i > 0) break;
       this.#current ??= this.#spare.pop() ?? new RequestBuffer(this.#maxRequest);
       const message = this.#current;
       const count = readInto(this.#fd, message.bytes, this.#maxRequest);
       if (count > 0) {
         this.#current = undefined;
         if (!handler.request(message, count)) this.#current = message;
+        else if (stepping) break;
       } else if (count === -Errno.EAGAIN) break;
       // ENOENT: the request was given up between the wake-up and the read.
       else if (count === -Errno.EINTR || count === -Errno.ENOENT) continue;
@@ -155,7 +162,7 @@ export class KernelChannel implements Channel {
     // A call from native code does not run the promise jobs that it caused; a turn of the event loop does.
     setImmediate(nothing);
     this.#wakefulness.touch();
-  };
+  }
 }
 
 function nothing(): void {}

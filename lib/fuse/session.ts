@@ -50,8 +50,15 @@ const COPY_LIMIT = 16 * 1024;
 const SCRATCH_BYTES = 64 + COPY_LIMIT;
 /** Payloads up to this size are copied out; larger ones keep the buffer they were read into. */
 const PAYLOAD_COPY_LIMIT = 16 * 1024;
-/** Payloads held for operations under way, in bytes, above which no further request is read. */
+/** Payloads held for operations under way, in bytes, above which requests are read in steps only. */
 const PAYLOAD_BUDGET = 64 * DEFAULT_MAX_WRITE;
+/** Above this not even so: writers that many are waited for without a word from anybody else. */
+const PAYLOAD_LIMIT = 4 * PAYLOAD_BUDGET;
+/**
+ * Between two steps. Writes that wait for a dead server must not keep interrupts and other callers' requests from
+ * being seen.
+ */
+const STEP_MS = 50;
 const REQUEST_HEADROOM = 4096;
 
 export class FuseSession implements ChannelHandler, Responder {
@@ -78,6 +85,7 @@ export class FuseSession implements ChannelHandler, Responder {
   #faults = 0;
   #payloadBytes = 0;
   #paused = false;
+  #stepping = false;
   #connection: ConnectionInfo | undefined = undefined;
   #end: SessionEnd | undefined = undefined;
   #aborting = false;
@@ -300,10 +308,22 @@ export class FuseSession implements ChannelHandler, Responder {
     if (this.#payloadBytes > PAYLOAD_BUDGET && !this.#paused) {
       this.#paused = true;
       this.#channel.pause();
+      this.#stepLater();
     }
     if (length <= PAYLOAD_COPY_LIMIT) return Buffer.from(data);
     request.payload = message;
     return data;
+  }
+
+  #stepLater(): void {
+    if (this.#stepping) return;
+    this.#stepping = true;
+    this.#timers.set(() => {
+      this.#stepping = false;
+      if (!this.#paused || this.#end !== undefined) return;
+      if (this.#payloadBytes <= PAYLOAD_LIMIT) this.#channel.step();
+      if (this.#paused) this.#stepLater();
+    }, STEP_MS);
   }
 
   #written(request: FuseRequest, errno: number): void {

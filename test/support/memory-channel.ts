@@ -38,6 +38,8 @@ export class MemoryChannel implements Channel {
   readonly fromThread: WrittenMessage[] = [];
   readonly released: RequestBuffer[] = [];
   paused = false;
+  /** Times that a paused channel was asked for more. */
+  steps = 0;
   closed = false;
   maxRequest = 0;
   /** Answered by the next write. */
@@ -54,6 +56,9 @@ export class MemoryChannel implements Channel {
   }
   resume(): void {
     this.paused = false;
+  }
+  step(): void {
+    this.steps += 1;
   }
   release(message: RequestBuffer): void {
     this.released.push(message);
