@@ -5,6 +5,7 @@
  * @property {number} pass assertions that held
  * @property {number} fail assertions that did not
  * @property {number} other assertions that were skipped or left to do
+ * @property {string[]} failed the paths of those, "test > subtest > assertion"
  * @property {string} failures what failed, with tap's diagnosis; empty if nothing did
  */
 
@@ -23,7 +24,7 @@ const MAX_DIAGNOSIS_LINES = 60;
  * @returns {Report}
  */
 export function readReport(text) {
-  const report = { pass: 0, fail: 0, other: 0, failures: '' };
+  const report = { pass: 0, fail: 0, other: 0, failed: [], failures: '' };
   const open = [];
   const comments = [];
   let diagnosis;
@@ -50,6 +51,7 @@ export function readReport(text) {
       else if (/ # (SKIP|TODO)\b/i.test(name)) report.other++;
       else if (not) {
         report.fail++;
+        report.failed.push(path);
         report.failures += `${path}\n`;
         lastFailed = true;
       } else report.pass++;

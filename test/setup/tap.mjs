@@ -9,15 +9,15 @@ const MAX_ERROR_OUTPUT = 8_000;
 
 /**
  * Runs one file as tap's own runner does, less the state that it keeps in the project's folder for all runs together.
- * The result: pass, fail, other and failures as readReport has them, file, and milliseconds. A file that ends
+ * The result: pass, fail, other, failed and failures as readReport has them, file, and milliseconds. A file that ends
  * otherwise than with status 0, or without a single assertion, has failed.
  */
-export async function runFile(file, timeoutSeconds) {
+export async function runFile(file, timeoutSeconds, environment = {}) {
   const loader = import.meta.resolve('@tapjs/typescript/import');
   const child = spawn(process.execPath, [`--import=${loader}`, '--enable-source-maps', file], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, TAP: '1', TAP_TIMEOUT: String(timeoutSeconds) },
+    env: { ...process.env, ...environment, TAP: '1', TAP_TIMEOUT: String(timeoutSeconds) },
   });
   const began = performance.now();
   const outputs = [child.stdout, child.stderr].map((stream) => {

@@ -8,6 +8,7 @@ interface Report {
   readonly pass: number;
   readonly fail: number;
   readonly other: number;
+  readonly failed: string[];
   readonly failures: string;
 }
 
@@ -40,7 +41,7 @@ not ok 1 - outer # time=2ms
 ok 2 - by itself
 1..2
 `);
-  t.match(report, { pass: 2, fail: 1, other: 1 });
+  t.match(report, { pass: 2, fail: 1, other: 1, failed: ['outer > inner > one is two'] });
   t.match(
     report.failures,
     /^outer > inner > one is two\n.*not a point.*said meanwhile:\nthe server said: boo/s,
@@ -75,4 +76,32 @@ t.test('a file fails by an assertion, by how it ends, and by saying nothing', as
   });
   t.match(await runText('silent', ''), { pass: 0, fail: 1 });
   t.match(await runFile('test/none-such.test.ts', 60), { pass: 0, fail: 1, failures: /none-such/ });
+});
+
+t.test('over each way to mount, what must fail counts as excluded, and nothing else does', async (t) => {
+  interface Way {
+    readonly title: string;
+  }
+  type Result = { passed: number; failed: number; excluded: number; reasons: string[] };
+  const { judge, renderTable, whyNotRun, SUITES, WAYS } = await setup<{
+    judge(suite: string, way: Way, report: Report): Result;
+    renderTable(resultOf: (suite: string, way: Way) => Result | undefined): string;
+    whyNotRun(suite: string, way: Way): string | undefined;
+    SUITES: Record<string, string>;
+    WAYS: Way[];
+  }>('transports-table.mjs');
+  const failed = ['ganesha/root > utimensat sets times to the nanosecond > a folder', 'ganesha/root > other'];
+  const report = { pass: 7, fail: 2, other: 0, failed, failures: '' };
+  const [kernel, native] = ['kernel, root', 'fuse-native, root'].map((title) =>
+    WAYS.find((way) => way.title === title),
+  );
+  if (kernel === undefined || native === undefined) throw new Error('a way is missing');
+  t.match(judge('attributes', kernel, report), { passed: 7, failed: 2, excluded: 0 });
+  t.match(judge('attributes', native, report), { passed: 7, failed: 1, excluded: 1 });
+  t.match(judge('files', native, report), { failed: 2, excluded: 0 }, 'in the suite that it is about only');
+  t.equal(whyNotRun('users', kernel), undefined);
+  const table = renderTable((suite, way) => (whyNotRun(suite, way) ? undefined : judge(suite, way, report)));
+  t.equal(table.split('\n').filter((line) => line.startsWith('| ')).length, Object.keys(SUITES).length + 2);
+  t.match(table, /7 passed, \*\*1 failed\*\*, 1 excluded \[1\]/);
+  t.match(table, /^1\. fuse-native has times in whole milliseconds/m);
 });
