@@ -106,6 +106,8 @@ export async function mountInBackground(options: BackgroundOptions): Promise<num
 
 /** The serving copy's side. */
 export interface ParentReports {
+  /** Whether the command is still there to print what is reported. */
+  readonly listens: boolean;
   log(level: LogLevel, message: string): void;
   /** `leaves`: the command returns now, and its going away is no reason to give up. */
   retrying(message: string, leaves: boolean): void;
@@ -126,6 +128,9 @@ export function reportToParent(onParentGone: () => void): ParentReports {
     if (waiting) onParentGone();
   });
   return {
+    get listens() {
+      return waiting && process.connected;
+    },
     log: (level, message) => send({ type: 'log', level, message }),
     retrying: (message, leaves) => {
       send({ type: 'retrying', message });

@@ -1,11 +1,12 @@
 /** `nfs-fuse mount`: reads its options, and serves the mount here or in a background process. */
-import { resolve } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import type { Logger } from '../vfs/config.js';
 import { isBackgroundChild, mountInBackground, type ParentReports, reportToParent } from './background.js';
 import { connectFileSystem } from './connect.js';
+import { lastWords, MountJournal } from './journal.js';
 import { fileSink, type LogSink, loggerTo, openLogFile, standardError } from './log.js';
 import { type MountRequest, parseMountRequest } from './mount-options.js';
+import { locate } from './mount-place.js';
 import { type MountProcessOptions, runMount } from './mount-process.js';
 import { parseTransport, TRANSPORTS, type Transport } from './mount-transport.js';
 import { exportsForExplanation } from './server-exports.js';
@@ -98,7 +99,9 @@ async function mount(args: MountArguments): Promise<number> {
     });
   }
   const toFile = descriptor === undefined ? undefined : fileSink(descriptor);
-  const options = { request, mountpoint: resolve(args.mountpoint), transport, topics, toFile };
+  const mountpoint = await locate(args.mountpoint);
+  const journal = MountJournal.for(mountpoint);
+  const options = { request, mountpoint, transport, topics, toFile, journal, logDescriptor: descriptor };
   return isBackgroundChild() ? serveForParent(options) : serveInForeground(options);
 }
 
@@ -108,6 +111,8 @@ interface ServeOptions {
   readonly transport: Transport;
   readonly topics: ReadonlySet<DebugTopic>;
   readonly toFile: LogSink | undefined;
+  readonly logDescriptor: number | undefined;
+  readonly journal: MountJournal | undefined;
 }
 
 async function serveInForeground(options: ServeOptions): Promise<number> {
@@ -115,9 +120,12 @@ async function serveInForeground(options: ServeOptions): Promise<number> {
   const log = loggerTo(standardError, ...(toFile === undefined ? [] : [toFile]));
   for (const note of request.notes) log.warn(note);
   const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP']);
-  return serve(options, log, toFile ?? standardError, stop, {
+  return serve(options, log, toFile ?? standardError, stop, true, {
     retrying: (message) => log.warn(message),
-    mounted: (mountpoint) => log.info(`${request.source} is mounted on ${mountpoint}.`),
+    mounted: (mountpoint) => {
+      tellLastWords(options, log);
+      log.info(`${request.source} is mounted on ${mountpoint}.`);
+    },
   });
 }
 
@@ -126,18 +134,22 @@ async function serveForParent(options: ServeOptions): Promise<number> {
   const stop = new StopSignals(['SIGINT', 'SIGTERM']);
   const parent = reportToParent(() => stop.request('SIGTERM'));
   const log = loggerTo(
-    (level, message) => parent.log(level, message),
+    (level, message) => {
+      if (parent.listens) parent.log(level, message);
+      else if (toFile === undefined) options.journal?.append(level, message);
+    },
     ...(toFile === undefined ? [] : [toFile]),
   );
   // Not to keep whatever is mounted there.
   process.chdir('/');
   try {
-    return await serve(options, log, toFile ?? (() => {}), stop, {
+    return await serve(options, log, toFile ?? (() => {}), stop, false, {
       retrying: (message) => {
         parent.retrying(message, request.background);
         toFile?.('warn', message);
       },
       mounted: (mountpoint) => {
+        tellLastWords(options, log);
         toFile?.('info', `${request.source} is mounted on ${mountpoint}.`);
         parent.mounted();
       },
@@ -147,6 +159,13 @@ async function serveForParent(options: ServeOptions): Promise<number> {
     toFile?.('error', error instanceof Error ? error.message : String(error));
     return 1;
   }
+}
+
+/** How the mount before this one ended, if not in good order. Then it is forgotten. */
+function tellLastWords({ mountpoint, journal }: ServeOptions, log: Logger): void {
+  const words = lastWords(mountpoint);
+  if (words !== undefined) log.warn(`Of the last mount on ${mountpoint}: ${words.line}`);
+  journal?.clear();
 }
 
 async function tellParent(parent: ParentReports, error: unknown): Promise<void> {
@@ -165,9 +184,10 @@ async function serve(
   log: Logger,
   dump: LogSink,
   stop: StopSignals,
+  toStandardError: boolean,
   progress: MountProcessOptions['progress'],
 ): Promise<number> {
-  const { request, mountpoint, transport, topics } = options;
+  const { request, mountpoint, transport, topics, journal, logDescriptor } = options;
   const dumpLine = (topic: DebugTopic) =>
     topics.has(topic) ? (line: string) => dump('info', `${topic}: ${line}`) : undefined;
   const dumpRpc = dumpLine('rpc');
@@ -182,6 +202,8 @@ async function serve(
       dumpFuse: dumpLine('fuse'),
       stop,
       progress,
+      journal,
+      watcher: { where: mountpoint, journal: journal?.path, logDescriptor, toStandardError },
     });
   } finally {
     stop.dispose();

@@ -5,6 +5,8 @@
 import type { SessionEnd } from '../fuse/index.js';
 import type { FuseOperations } from '../fuse/operations.js';
 import type { ClientConfig, Logger } from '../vfs/config.js';
+import { CrashGuard } from './crash.js';
+import type { MountJournal } from './journal.js';
 import { isTemporary, type ListExports, mountFailure } from './mount-failure.js';
 import { MountLink } from './mount-link.js';
 import type { MountRequest } from './mount-options.js';
@@ -13,6 +15,7 @@ import { withAddress } from './server-address.js';
 import type { StopSignals } from './stop-signals.js';
 import { describeUnwritten, type Unwritten } from './unwritten.js';
 import { UserError } from './user-error.js';
+import { Watcher, type WatcherOptions } from './watcher.js';
 
 /** A file system that is connected with its server. */
 export interface ConnectedFileSystem {
@@ -50,6 +53,10 @@ export interface MountProcessOptions {
   readonly dumpFuse: ((line: string) => void) | undefined;
   readonly stop: StopSignals;
   readonly progress: MountProgress;
+  /** Keeps an end that was not in good order. */
+  readonly journal: MountJournal | undefined;
+  /** Who tells that this process was killed, and where. */
+  readonly watcher: WatcherOptions;
 }
 
 /** Between two attempts to mount. */
@@ -102,11 +109,15 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
   const log = new ErrorKeeper(options.log);
   checkTransport(options.transport, request.fuse);
   const fileSystem = await connectWithRetry(options, log);
+  const watcher = await Watcher.start(options.watcher);
+  if (watcher === undefined)
+    log.warn('There is no sh: if this process is killed, its mount stays, dead, until it is unmounted.');
   let served: ServedMount;
   try {
-    served = await mountAndAnswer(options, fileSystem);
+    served = await mountAndAnswer(options, fileSystem, watcher);
   } catch (error) {
     await fileSystem.shutdown();
+    await watcher?.dismiss();
     throw await mountFailure(error, request.client, options.listExports);
   }
   const { mount } = served;
@@ -115,6 +126,7 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
   const givingUp = new Promise<void>((resolve) => {
     giveUp = resolve;
   });
+  const crash = new CrashGuard(log, () => JSON.stringify(served.counters()));
   const link = await MountLink.open(mount.major, mount.minor, {
     stats: () => ({
       source: request.source,
@@ -137,12 +149,14 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
     log.error(`Ended at once (second ${signal}). ${lossText(lost)}`);
     await Promise.race([mount.abort(), sleep(ABORT_PATIENCE_MS)]);
     await Promise.race([link.close({ status: 1, message: lossText(lost), lost }), sleep(ABORT_PATIENCE_MS)]);
+    await watcher?.dismiss();
     process.exit(1);
   });
   const end = await Promise.race([
     served.closed,
     stop.first.then(() => takeAway(served, log)),
     givingUp.then(() => endByForce(served)),
+    crash.fatal.then((error) => new Error(`Internal error: ${error.message}`, { cause: error })),
   ]);
   link.releaseName();
 
@@ -168,7 +182,10 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
   }
   // What the second signal began is not to be overtaken.
   if (stop.requestedTwice) return atOnce;
+  options.journal?.close(status, message);
   await link.close({ status, message, lost });
+  await watcher?.dismiss();
+  crash.dispose();
   return status;
 }
 
@@ -254,6 +271,7 @@ async function interruptible<Value>(promise: Promise<Value>, stop: StopSignals):
 async function mountAndAnswer(
   options: MountProcessOptions,
   fileSystem: ConnectedFileSystem,
+  watcher: Watcher | undefined,
 ): Promise<ServedMount> {
   const { request, mountpoint, transport, log, dumpFuse, stop } = options;
   if (stop.requested) await interruptible(new Promise(() => {}), stop);
@@ -266,6 +284,7 @@ async function mountAndAnswer(
   });
   const { mount } = served;
   try {
+    await watcher?.mounted(mount);
     await interruptible(served.ready, stop);
     return served;
   } catch (error) {

@@ -1,10 +1,10 @@
 /** `nfs-fuse stats`: what a mount has done so far: calls with their times, caches, recoveries. */
-import { realpath } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import { FILE_SYSTEM_TYPE, mountAt, readMountinfo } from '../fuse/index.js';
+import { lastWords } from './journal.js';
 import { printable } from './log.js';
 import { askStats } from './mount-link.js';
+import { locate } from './mount-place.js';
 import type { MountStats } from './mount-stats.js';
 import { describeUnwritten } from './unwritten.js';
 import { UserError } from './user-error.js';
@@ -14,7 +14,11 @@ interface StatsArguments {
   readonly json: boolean | undefined;
 }
 
-type ToldStats = MountStats & { readonly source: string; readonly mountpoint: string };
+type ToldStats = MountStats & {
+  readonly source: string;
+  readonly mountpoint: string;
+  readonly journal?: { readonly path: string; readonly line: string } | undefined;
+};
 
 export const statsCommand: CommandModule<object, StatsArguments> = {
   command: 'stats <mountpoint>',
@@ -29,22 +33,23 @@ export const statsCommand: CommandModule<object, StatsArguments> = {
       .option('json', { describe: 'Print JSON', type: 'boolean' }),
   handler: async (args) => {
     const stats = await statsOf(args.mountpoint);
-    process.stdout.write(
-      args.json === true ? `${JSON.stringify(stats, null, 2)}\n` : text(stats as ToldStats),
-    );
+    process.stdout.write(args.json === true ? `${JSON.stringify(stats, null, 2)}\n` : text(stats));
   },
 };
 
-async function statsOf(path: string): Promise<unknown> {
-  const mountpoint = await realpath(resolve(path)).catch(() => resolve(path));
+async function statsOf(path: string): Promise<ToldStats> {
+  const mountpoint = await locate(path);
   const entry = mountAt(await readMountinfo(), mountpoint);
   if (entry?.type !== FILE_SYSTEM_TYPE) {
-    throw new UserError(`${path} is not mounted by nfs-fuse.`, {
+    const words = lastWords(mountpoint);
+    const last = words === undefined ? '' : ` Of the last mount there: ${words.line}`;
+    throw new UserError(`${path} is not mounted by nfs-fuse.${last}`, {
       remedy: 'findmnt -t fuse.nfs-fuse lists what is.',
     });
   }
   const stats = await askStats(entry.major, entry.minor);
-  if (stats !== undefined) return stats;
+  // What it had to say since nobody listened any more.
+  if (stats !== undefined) return { ...(stats as ToldStats), journal: lastWords(mountpoint) };
   throw new UserError(`The process that serves ${path} cannot be asked.`, {
     remedy: 'It has ended, it is stopped, or it lives in another network namespace: ask from there.',
   });
@@ -81,6 +86,8 @@ function text(stats: ToldStats): string {
       `${caches.rewrites} rewrites, ${caches.jukeboxWaits} waits for a busy server, ${rpc.reconnects} reconnections`,
     `Silly renames: ${caches.sillyRenames}, removed ${caches.sillyRemoves}, left behind ${caches.sillyRemovesFailed}`,
   ];
+  if (stats.journal !== undefined)
+    lines.push('', `Last message (${stats.journal.path}): ${stats.journal.line}`);
   return `${lines.join('\n')}\n`;
 }
 

@@ -1,6 +1,4 @@
 /** `nfs-fuse umount`: takes a mount away, and waits until the process behind it has written everything back. */
-import { realpath } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import {
   abortConnection,
@@ -11,9 +9,11 @@ import {
   readMountinfo,
   unmountKernel,
 } from '../fuse/index.js';
+import { lastWords } from './journal.js';
 import { standardError } from './log.js';
 import { fuseFailure } from './mount-failure.js';
 import { askStats, askWriteBack, watchMount } from './mount-link.js';
+import { locate } from './mount-place.js';
 import type { MountStats } from './mount-stats.js';
 import { notMounted } from './not-mounted.js';
 import { ProgressLine } from './terminal.js';
@@ -63,17 +63,6 @@ export const umountCommand: CommandModule<object, UmountArguments> = {
   },
 };
 
-/** The absolute path. A dead mount cannot be looked at, so the last component is left alone if need be. */
-async function locate(path: string): Promise<string> {
-  const absolute = resolve(path);
-  try {
-    return await realpath(absolute);
-  } catch {
-    const parent = await realpath(dirname(absolute)).catch(() => dirname(absolute));
-    return join(parent, basename(absolute));
-  }
-}
-
 async function detach(mountpoint: string, lazy: boolean): Promise<void> {
   try {
     await unmountKernel(mountpoint, { lazy });
@@ -102,6 +91,9 @@ async function unmountAndWait(mountpoint: string, entry: MountEntry): Promise<vo
   const failed = outcome.status !== 0 ? [outcome.message ?? `It failed (${outcome.status}).`] : [];
   const all = [...losses, ...failed];
   if (all.length > 0) throw new UserError(all.join('\n          '), { remedy: CHECK_FILES });
+  const words = lastWords(mountpoint);
+  if (words !== undefined)
+    standardError('warn', `While it was mounted, there were errors; ${words.path} has them.`);
 }
 
 function killedTooEarly(): UserError {

@@ -119,15 +119,21 @@ export async function unmountKernel(
   if (before === undefined) return;
   if (!before.type.startsWith('fuse'))
     throw new MountError('not-mounted', `${mountpoint} is mounted, but not through FUSE (${before.type})`);
-  if (chooseMethod(options.method) === 'fusermount')
-    return fusermountUnmount(mountpoint, options.lazy === true);
+  const isThere = async () => mountAt(await readMountinfo(), mountpoint)?.id === before.id;
+  if (chooseMethod(options.method) === 'fusermount') {
+    try {
+      return await fusermountUnmount(mountpoint, options.lazy === true);
+    } catch (error) {
+      if (await isThere()) throw error;
+      return; // Somebody else was faster.
+    }
+  }
   let flags: number = UmountFlag.NOFOLLOW;
   if (options.lazy === true) flags |= UmountFlag.DETACH;
   if (options.force === true) flags |= UmountFlag.FORCE;
   const result = await unmount(Buffer.from(mountpoint), flags);
   if (result === 0) return;
-  const after = mountAt(await readMountinfo(), mountpoint);
-  if (after?.id !== before.id) return; // Somebody else was faster.
+  if (!(await isThere())) return;
   if (!mayMount())
     throw new MountError(
       'refused',

@@ -8,6 +8,7 @@ import { mountsOf } from '../support/mount.js';
 import { freePorts } from '../support/ports.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { registerProcess } from '../support/registry.js';
+import { endWatchers } from '../support/watchers.js';
 import { nfsFuse, product, STACK_TRACE } from './product.js';
 
 interface Ground {
@@ -281,10 +282,11 @@ t.test('umount --force ends a mount whose server is silent', async (t) => {
   t.match(await mounting.ended, { status: 1 });
 });
 
-t.test('after SIGKILL the dead mount is replaced by the next, or taken away by umount', async (t) => {
+t.test('a dead mount without a watcher is replaced by the next, or taken away by umount', async (t) => {
   const where = await ground(t);
   for (const next of ['mount', 'umount'] as const) {
     const killed = await foreground(t, where);
+    endWatchers(where.mnt);
     killed.child.kill('SIGKILL');
     await killed.ended;
     t.match((await run(['ls', where.mnt])).stderr.toString(), /Transport endpoint is not connected/);

@@ -9,6 +9,7 @@ import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { run, until } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
 import { startServer, type TestServer } from '../support/variants.js';
+import { endWatchers } from '../support/watchers.js';
 
 const O_RDONLY = 0;
 const O_WRONLY = 1;
@@ -271,6 +272,7 @@ forEachPlace('it ends in good order: unmounted, told to, and killed', async (t, 
   t.equal(readFileSync(join(server.directory, 'file'), 'utf8'), 'busy');
 
   const fourth = await mount([], first.path);
+  endWatchers(first.path);
   await fourth.kill();
   const { status } = await run(place.command(['ls', first.path]), { cwd: '/' });
   t.not(status, 0, 'a killed one is dead');

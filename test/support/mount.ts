@@ -45,8 +45,9 @@ export interface MountEntry {
 
 /** The mounts that process `pid` sees. */
 export function mountsOf(pid: number): MountEntry[] {
-  const plain = (text = '') =>
+  const bytes = (text: string) =>
     text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+  const plain = (text = '') => Buffer.from(bytes(text), 'latin1').toString();
   return readFileSync(`/proc/${pid}/mountinfo`, 'latin1')
     .trimEnd()
     .split('\n')
@@ -203,7 +204,7 @@ export class Mount {
     await Promise.all(this.#agents.splice(0).map((agent) => agent.close()));
   }
 
-  /** SIGKILL: what is left of the mount answers "Transport endpoint is not connected". */
+  /** SIGKILL: its watcher takes the mount away soon; until then it answers "Transport endpoint is not connected". */
   async kill(): Promise<void> {
     this.daemon.signal('SIGKILL');
     await this.exit();

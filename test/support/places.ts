@@ -57,7 +57,7 @@ async function rootPlace(): Promise<Place> {
     folder: scratch.path,
     product: await productFor(0),
     namespacePid: process.pid,
-    command: (argv) => [...argv],
+    command: (argv) => ['env', `XDG_RUNTIME_DIR=${scratch.path}`, ...argv],
     close: () => scratch.remove(),
   };
 }
@@ -87,8 +87,8 @@ async function seat(): Promise<UserSeat> {
   const restore = changeMode('/dev/fuse', 0o666);
   const product = await productFor(owner.uid);
   // NODE_OPTIONS: tap has every Node process write into a folder that is not this user's.
-  const unset = ['XDG_RUNTIME_DIR', 'TMPDIR', 'NODE_OPTIONS'].flatMap((name) => ['-u', name]);
-  const environment = ['env', ...unset, `HOME=${folder}`, `USER=${USER}`];
+  const unset = ['TMPDIR', 'NODE_OPTIONS'].flatMap((name) => ['-u', name]);
+  const environment = ['env', ...unset, `HOME=${folder}`, `XDG_RUNTIME_DIR=${folder}`, `USER=${USER}`];
   const user = ['setpriv', `--reuid=${owner.uid}`, `--regid=${owner.gid}`, '--clear-groups'];
   return {
     owner,

@@ -1,0 +1,143 @@
+/**
+ * The watcher: a tiny shell process that waits for the serving process to end, and if that died without saying
+ * good-bye takes the dead mount away and says so. It knows of the death because it reads from a pipe that nobody
+ * else writes to. It leads a session of its own, so that a signal to the terminal or to the process group misses it.
+ *
+ * The shell is POSIX sh as dash and busybox have it. A watcher in Node would cost 40 MB for nothing.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import type { Writable } from 'node:stream';
+import { type KernelMount, mountAt, readMountinfo } from '../fuse/index.js';
+import { printable } from './log.js';
+
+/**
+ * The mount is known by its id, its device number and its type; if the death came right after mounting, by its place.
+ * The kernel gives numbers that have become free to the next mount, so one that answers statfs(2) is left alone:
+ * stat(1) asks, for a moment at most. mountinfo writes blanks and backslashes as \NNN, which %b resolves; the dot
+ * keeps newlines at the end.
+ */
+const SCRIPT = `
+trap '' HUP INT QUIT TERM PIPE TSTP USR1 USR2
+cd /
+mounted=
+while read -r word rest; do
+  case $word in
+    mounted) mounted=$rest ;;
+    bye) exit 0 ;;
+  esac
+done
+decode() {
+  path=$(printf '%b.' "$1")
+  path=\${path%.}
+}
+find_mount() {
+  point=
+  while read -r id parent device root where more; do
+    case $more in *' - fuse.nfs-fuse '*) ;; *) continue ;; esac
+    if [ -n "$mounted" ]; then
+      [ "$mounted" != "$id $device" ] || point=$where
+    else
+      decode "$where"
+      [ "$path" != "$place" ] || point=$where
+    fi
+  done < /proc/self/mountinfo
+  [ -n "$point" ]
+}
+place=$1
+[ -n "$mounted" ] || find_mount || exit 0
+what='and its mount was gone already'
+if find_mount; then
+  decode "$point"
+  if ! timeout -s KILL 5 stat -f "$path"; then
+    umount -l "$path" || fusermount3 -u -z "$path" || fusermount -u -z "$path" ||
+      "$NFS_FUSE_NODE" "$NFS_FUSE_MAIN" umount --lazy -- "$path"
+    what="and $NFS_FUSE_WHERE was unmounted"
+    if find_mount; then what="and $NFS_FUSE_WHERE is dead: nfs-fuse umount takes it away"; fi
+  fi
+fi </dev/null >/dev/null 2>&1
+line="The process $NFS_FUSE_PID that served $NFS_FUSE_WHERE died, $what. What was not written back is lost."
+dated="$(date -u +%Y-%m-%dT%H:%M:%SZ 2>/dev/null) error $line"
+umask 077
+[ -z "$NFS_FUSE_JOURNAL" ] || printf '%s\\n' "$dated" >> "$NFS_FUSE_JOURNAL"
+printf '%s\\n' "$dated"
+printf 'nfs-fuse: %s\\n' "$line" >&2
+`;
+
+/** How long an end in good order waits for the watcher to go. */
+const FAREWELL_MS = 2_000;
+
+export interface WatcherOptions {
+  /** For the message. */
+  readonly where: string;
+  /** Gets the message, too, if there is one; its folder belongs to this user alone. */
+  readonly journal: string | undefined;
+  /** An open log file, which gets the message with its time. */
+  readonly logDescriptor: number | undefined;
+  /** Whether standard error gets it. */
+  readonly toStandardError: boolean;
+}
+
+export class Watcher {
+  readonly #child: ChildProcess;
+  readonly #pipe: Writable | null;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    this.#pipe = child.stdin;
+    this.#pipe?.on('error', () => {});
+    // It must not keep this process from ending.
+    child.unref();
+    if (this.#pipe !== null && 'unref' in this.#pipe && typeof this.#pipe.unref === 'function')
+      this.#pipe.unref();
+  }
+
+  /**
+   * Before /dev/fuse is opened: a copy of that descriptor in the watcher would keep the connection alive. Undefined:
+   * there is no shell, and nobody watches.
+   */
+  static start(options: WatcherOptions): Promise<Watcher | undefined> {
+    const { where, journal, logDescriptor, toStandardError } = options;
+    const child = spawn('sh', ['-c', 'eval "$NFS_FUSE_WATCH"', 'nfs-fuse-watcher', where], {
+      detached: true,
+      cwd: '/',
+      stdio: ['pipe', logDescriptor ?? 'ignore', toStandardError ? 2 : 'ignore'],
+      env: {
+        PATH: `${process.env.PATH ?? ''}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
+        LC_ALL: 'C',
+        NFS_FUSE_WATCH: SCRIPT,
+        NFS_FUSE_WHERE: printable(where).replace(/\n/g, '\\n'),
+        NFS_FUSE_PID: String(process.pid),
+        NFS_FUSE_JOURNAL: journal ?? '',
+        NFS_FUSE_NODE: process.execPath,
+        NFS_FUSE_MAIN: process.argv[1] ?? '',
+      },
+    });
+    return new Promise((resolve) => {
+      child.once('error', () => resolve(undefined));
+      child.once('spawn', () => resolve(new Watcher(child)));
+    });
+  }
+
+  /** From now on there is a mount to take away. */
+  async mounted(mount: Pick<KernelMount, 'mountpoint' | 'major' | 'minor'>): Promise<void> {
+    const { major, minor } = mount;
+    const entry = mountAt(await readMountinfo(), mount.mountpoint);
+    if (entry?.major === major && entry.minor === minor)
+      this.#pipe?.write(`mounted ${entry.id} ${major}:${minor}\n`);
+  }
+
+  /** The end is in good order, there is nothing to watch any more. Resolves when the watcher has gone. */
+  async dismiss(): Promise<void> {
+    const child = this.#child;
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, FAREWELL_MS);
+      child.ref();
+      child.once('exit', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      this.#pipe?.end('bye\n');
+    });
+  }
+}

@@ -1,0 +1,273 @@
+/** What is left when nfs-fuse dies, and what it survives. */
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import t, { type Test } from 'tap';
+import { ServeCommand } from '../support/embedded.js';
+import { Mount, mountsOf, newMountPoint } from '../support/mount.js';
+import { openPlace, type Place, type PlaceName } from '../support/places.js';
+import { mustRun, type Outcome, run, start, until } from '../support/process.js';
+import { projectRoot } from '../support/project.js';
+import { registerProcess } from '../support/registry.js';
+import { endWatchers, watchersOf } from '../support/watchers.js';
+import { said } from './product.js';
+
+const PATIENCE_MS = 60_000;
+
+interface Ground {
+  readonly place: Place;
+  readonly server: ServeCommand;
+  /** `nfs-fuse` with these arguments, in the place. */
+  nfsFuse(...args: string[]): Promise<ReturnType<typeof said>>;
+  /** The journals that are kept. */
+  journals(): string[];
+}
+
+async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
+  const place = await openPlace(name);
+  t.teardown(() => place.close());
+  const server = await ServeCommand.start(place);
+  t.teardown(() => server.close());
+  const kept = join(place.folder, 'nfs-fuse');
+  return {
+    place,
+    server,
+    nfsFuse: async (...args) => said(await run(place.command([...place.product, ...args]), { cwd: '/' })),
+    journals: () => {
+      try {
+        return readdirSync(kept).map((file) => join(kept, file));
+      } catch {
+        return [];
+      }
+    },
+  };
+}
+
+/** An ordinary, empty directory that nothing watches over. */
+async function isOrdinary(t: Test, place: Place, path: string): Promise<void> {
+  const isListed = () => mountsOf(place.namespacePid).some((entry) => entry.path === path);
+  await until('the dead mount is taken away', () => !isListed(), PATIENCE_MS);
+  t.equal(await mustRun(place.command(['ls', '-A', path]), { cwd: '/' }), '', 'an ordinary empty directory');
+  await until('the watcher has ended', () => watchersOf(path).length === 0, PATIENCE_MS);
+}
+
+const variants: [PlaceName, string[]][] = [
+  ['root', []],
+  ['userns', []],
+  ['user', []],
+  ['root', ['--transport', 'fuse-native']],
+  ['user', ['--transport', 'fuse-native']],
+];
+
+for (const [name, args] of variants) {
+  t.test(
+    `${[name, ...args].join(' ')}: a killed mount is taken away, and standard error says so`,
+    async (t) => {
+      const { place, server, journals } = await ground(t, name);
+      const mount = await Mount.start({ source: server, place, args });
+      t.teardown(() => mount.close());
+      await mount.mustRun(['sh', '-c', 'echo content > file']);
+      t.equal(watchersOf(mount.path).length, 1);
+      await mount.kill();
+      await isOrdinary(t, place, mount.path);
+      const message = new RegExp(`process ${mount.pid} that served ${mount.path} died, and .* was unmounted`);
+      t.match(mount.log, message);
+      const [journal = '', ...more] = journals();
+      t.same(more, []);
+      t.match(readFileSync(journal, 'utf8'), message);
+    },
+  );
+}
+
+t.test('a program that is in the mount does not hold the dead mount back', async (t) => {
+  const { place, server } = await ground(t);
+  const mount = await Mount.start({ source: server, place });
+  t.teardown(() => mount.close());
+  const sitting = start(['sh', '-c', 'cd "$0" && echo in && exec sleep 600', mount.path], { cwd: '/' });
+  t.teardown(() => sitting.stop());
+  await until('somebody uses it', () => sitting.output === 'in\n');
+  await mount.kill();
+  await isOrdinary(t, place, mount.path);
+});
+
+t.test('a mount point with blanks, quotes, newlines and a dash', async (t) => {
+  const { place, server } = await ground(t);
+  const path = join(place.folder, `-l "a'b\\ $(x)\t\u00e9\n`);
+  mkdirSync(path);
+  const mount = await Mount.start({ source: server, place, at: path });
+  t.teardown(() => mount.close());
+  await mount.kill();
+  await isOrdinary(t, place, path);
+});
+
+/** A mount in the background; the process that serves it. */
+async function background(t: Test, where: Ground, flags: readonly string[] = []) {
+  const { place, server, nfsFuse } = where;
+  const path = await newMountPoint(place);
+  t.teardown(() => run(place.command(['umount', '-l', path]), { cwd: '/' }));
+  const options = server.mountOptions.join(',');
+  const args = ['mount', ...flags, '-o', options, `${server.host}:${server.exportPath}`, path];
+  const mounted = await nfsFuse(...args);
+  t.same(mounted, { status: 0, stdout: '', stderr: '' });
+  const found = await mustRun(['pgrep', '-f', '--', `nfs-fuse\\.js mount .*${path}$`]);
+  const pid = Number(found.trim());
+  registerProcess(pid, 'nfs-fuse in the background');
+  return { path, args, pid };
+}
+
+t.test('what is mounted there meanwhile is left alone', async (t) => {
+  const where = await ground(t);
+  const { path, pid } = await background(t, where);
+  const [watcher = 0] = watchersOf(path);
+  process.kill(watcher, 'SIGSTOP');
+  t.teardown(() => endWatchers(path));
+  process.kill(pid, 'SIGKILL');
+  await until('the mount is dead', async () => (await run(['ls', path])).status !== 0, PATIENCE_MS);
+  await mustRun(['umount', '-l', path]);
+  await mustRun(['mount', '-t', 'tmpfs', 'none', path]);
+  process.kill(watcher, 'SIGCONT');
+  await until('the watcher has ended', () => watchersOf(path).length === 0, PATIENCE_MS);
+  t.match(mountsOf(process.pid).find((entry) => entry.path === path)?.type, 'tmpfs');
+  t.match(readFileSync(where.journals()[0] ?? '', 'utf8'), /died, and its mount was gone already/);
+});
+
+t.test('how a mount in the background died is told by stats, umount and the next mount', async (t) => {
+  const where = await ground(t);
+  const { place, nfsFuse, journals } = where;
+  const { path, args, pid } = await background(t, where);
+  t.same(journals(), [], 'nothing is kept of a mount that has nothing to say');
+  process.kill(pid, 'SIGKILL');
+  await isOrdinary(t, place, path);
+  const message = new RegExp(`Of the last mount .*process ${pid} that served ${path} died`);
+  for (const command of ['stats', 'umount']) {
+    const asked = await nfsFuse(command, path);
+    t.equal(asked.status, 1);
+    t.match(asked.stderr, message, command);
+  }
+  const [journal = ''] = journals();
+  t.equal(statSync(journal).mode & 0o777, 0o600);
+  t.equal(statSync(join(journal, '..')).mode & 0o777, 0o700);
+  const next = await nfsFuse(...args);
+  t.equal(next.status, 0);
+  t.match(next.stderr, message);
+  t.same(journals(), [], 'it is told once');
+  t.same(await nfsFuse('umount', path), { status: 0, stdout: '', stderr: '' });
+});
+
+t.test('a log file gets the death of its mount', async (t) => {
+  const where = await ground(t);
+  const log = join(where.place.folder, 'log');
+  const { path, pid } = await background(t, where, ['--log-file', log]);
+  process.kill(pid, 'SIGKILL');
+  await isOrdinary(t, where.place, path);
+  t.match(readFileSync(log, 'utf8'), new RegExp(`^[0-9TZ:-]+ error The process ${pid} .* died`, 'm'));
+});
+
+t.test('a folder for journals that somebody else could have laid out is not used', async (t) => {
+  const where = await ground(t);
+  const trap = join(where.place.folder, 'trap');
+  mkdirSync(trap);
+  await mustRun(['ln', '-s', trap, join(where.place.folder, 'nfs-fuse')]);
+  const mount = await Mount.start({ source: where.server, place: where.place });
+  t.teardown(() => mount.close());
+  await mount.kill();
+  await isOrdinary(t, where.place, mount.path);
+  t.same(readdirSync(trap), []);
+});
+
+const endings: [string, (where: Ground, mount: Mount) => Promise<unknown>][] = [
+  ['umount', (where, mount) => where.nfsFuse('umount', mount.path)],
+  ['umount from outside', (_, mount) => mustRun(['umount', mount.path])],
+  ['SIGTERM', async (_, mount) => mount.signal('SIGTERM')],
+];
+
+for (const [name, end] of endings) {
+  t.test(`${name}: an orderly end leaves no watcher and no journal`, async (t) => {
+    const where = await ground(t);
+    const mount = await Mount.start({ source: where.server, place: where.place });
+    t.teardown(() => mount.close());
+    t.equal(watchersOf(mount.path).length, 1);
+    await end(where, mount);
+    t.match(await mount.exit(PATIENCE_MS), { status: 0 });
+    t.same(watchersOf(mount.path), [], 'gone when the process has ended');
+    t.same(where.journals(), []);
+    t.notMatch(mount.log, /died/);
+  });
+}
+
+t.test('a mount that does not come about leaves no watcher', async (t) => {
+  const { place, server, nfsFuse } = await ground(t);
+  const path = join(place.folder, 'missing');
+  const options = server.mountOptions.join(',');
+  t.match(await nfsFuse('mount', '-o', options, `${server.host}:/export`, path), { status: 1 });
+  t.same(watchersOf(path), []);
+});
+
+t.test('without a shell, it warns and mounts', async (t) => {
+  const { place, server } = await ground(t);
+  const shell = (await mustRun(['readlink', '-f', '/bin/sh'])).trim();
+  const path = await newMountPoint(place);
+  const options = server.mountOptions.join(',');
+  const argv = [...place.product, 'mount', '-f', '-o', options, `${server.host}:/export`, path];
+  const hidden = ['bash', '-c', `mount --bind /dev/null ${shell} && exec "$@"`, 'bash', ...argv];
+  const mounting = start(['unshare', '-m', '--propagation', 'private', ...hidden]);
+  t.teardown(() => mounting.stop());
+  await until('it is mounted', () => {
+    if (mounting.outcome !== undefined) throw new Error(mounting.output);
+    return mounting.output.includes('is mounted on');
+  });
+  t.match(mounting.output, /There is no sh: if this process is killed/);
+  mounting.signal('SIGTERM');
+  t.match(await mounting.ended, { status: 0 });
+});
+
+/** A mount whose file system has the faults of test/support/faulty.mjs. */
+async function faulty(t: Test): Promise<{ where: Ground; mount: Mount }> {
+  const where = await ground(t);
+  const url = (path: string) => pathToFileURL(join(projectRoot, path)).href;
+  const env = {
+    NODE_OPTIONS: `--import=${url('test/support/faulty.mjs')}`,
+    FAULTY_FILESYSTEM: url('dist/lib/vfs/filesystem.js'),
+  };
+  writeFileSync(join(where.server.directory, 'file'), 'content');
+  const mount = await Mount.start({ source: where.server, place: where.place, env });
+  t.teardown(() => mount.close());
+  return { where, mount };
+}
+
+const complaint = ({ stderr }: Outcome) => stderr.toString();
+
+t.test('an error of our own in a request answers EIO, is logged, and the mount lives on', async (t) => {
+  const { mount } = await faulty(t);
+  for (const kind of ['thrown', 'rejected']) {
+    t.match(complaint(await mount.run(['cat', `fault-${kind}`])), /Input\/output error/);
+    await until('it is logged', () => mount.log.includes(`${kind} on purpose`));
+    t.match(mount.log, new RegExp(`LOOKUP of node 1 name "fault-${kind}" failed: TypeError`));
+    t.equal(await mount.mustRun(['cat', 'file']), 'content');
+  }
+  t.match(await mount.unmount(), { status: 0 });
+});
+
+t.test('a failure that nobody waits for is logged, and the mount lives on', async (t) => {
+  const { mount } = await faulty(t);
+  t.match(complaint(await mount.run(['cat', 'fault-forgotten'])), /No such file/);
+  await until('it is logged', () => mount.log.includes('forgotten on purpose'));
+  t.match(mount.log, /Internal error, the mount goes on: TypeError: forgotten on purpose/);
+  t.equal(await mount.mustRun(['cat', 'file']), 'content');
+  t.match(await mount.unmount(), { status: 0 });
+});
+
+t.test('an exception out of a callback ends the mount: written back, unmounted, status 1', async (t) => {
+  const { where, mount } = await faulty(t);
+  const agent = await mount.agent();
+  const fd = await agent.open('written', 0o102);
+  await agent.pwrite(fd, 'dirty', 0);
+  await mount.run(['cat', 'fault-later']);
+  t.match(await mount.exit(PATIENCE_MS), { status: 1, signal: null });
+  t.match(mount.log, /Internal error, the mount ends: TypeError: later on purpose/);
+  await mount.closeAgents();
+  await isOrdinary(t, where.place, mount.path);
+  t.equal(readFileSync(join(where.server.directory, 'written'), 'utf8'), 'dirty');
+  const [journal = ''] = where.journals();
+  t.match(readFileSync(journal, 'utf8'), /ended with an error: Internal error: later on purpose/);
+});

@@ -1,0 +1,28 @@
+/**
+ * Loaded into the product by NODE_OPTIONS=--import: names that begin with "fault-" meet an error of our own in the
+ * middle of a request. FAULTY_FILESYSTEM is the URL of the compiled lib/vfs/filesystem.js.
+ */
+const { FAULTY_FILESYSTEM } = process.env;
+
+if (FAULTY_FILESYSTEM !== undefined) {
+  const { NfsFileSystem } = await import(FAULTY_FILESYSTEM);
+  const { lookup } = NfsFileSystem.prototype;
+  NfsFileSystem.prototype.lookup = function (context, parent, name) {
+    switch (name.toString()) {
+      case 'fault-thrown':
+        throw new TypeError('thrown on purpose');
+      case 'fault-rejected':
+        return Promise.reject(new TypeError('rejected on purpose'));
+      case 'fault-forgotten':
+        void Promise.reject(new TypeError('forgotten on purpose'));
+        break;
+      case 'fault-later':
+        setTimeout(() => {
+          throw new TypeError('later on purpose');
+        }, 0);
+        break;
+      default:
+    }
+    return lookup.call(this, context, parent, name);
+  };
+}
