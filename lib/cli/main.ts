@@ -3,6 +3,7 @@ import type { Argv } from 'yargs';
 import yargs from 'yargs';
 import { checkCommand } from './check-command.js';
 import { demoCommand } from './demo-command.js';
+import { execCommand } from './exec-command.js';
 import { exportsCommand } from './exports-command.js';
 import { printable } from './log.js';
 import { mountCommand } from './mount-command.js';
@@ -15,7 +16,18 @@ import { sweepCommand } from './sweep-command.js';
 import { umountCommand } from './umount-command.js';
 import { UserError } from './user-error.js';
 
-const COMMANDS = ['mount', 'umount', 'check', 'exports', 'stats', 'sweep', 'serve', 'demo', 'completion'];
+const COMMANDS = [
+  'mount',
+  'umount',
+  'exec',
+  'check',
+  'exports',
+  'stats',
+  'sweep',
+  'serve',
+  'demo',
+  'completion',
+];
 
 /**
  * Runs one command line and resolves with the exit status. Failures are printed, never thrown. Where yargs itself
@@ -60,6 +72,7 @@ function commandLine(args: readonly string[], exit: (status: number) => void): A
       .command(mountCommand(exit))
       .command(umountCommand)
       .command(checkCommand(exit))
+      .command(execCommand(exit))
       .command(exportsCommand)
       .command(statsCommand)
       .command(sweepCommand(exit))

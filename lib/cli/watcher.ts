@@ -50,7 +50,7 @@ if find_mount; then
   decode "$point"
   if ! timeout -s KILL 5 stat -f "$path"; then
     umount -l "$path" || fusermount3 -u -z "$path" || fusermount -u -z "$path" ||
-      "$NFS_FUSE_NODE" "$NFS_FUSE_MAIN" umount --lazy -- "$path"
+      "$NFS_FUSE_NODE" "$NFS_FUSE_MAIN" umount --lazy "$path"
     what="and $NFS_FUSE_WHERE was unmounted"
     if find_mount; then what="and $NFS_FUSE_WHERE is dead: nfs-fuse umount takes it away"; fi
   fi

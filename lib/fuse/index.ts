@@ -10,6 +10,7 @@ export {
   listMounts,
   type MountMethod,
   type MountOptions,
+  mayMount,
   mountKernel,
   preparedMountpoint,
   type UnmountOptions,

@@ -1,0 +1,134 @@
+/** `nfs-fuse exec`: a mount for the time of one command. */
+import { constants } from 'node:os';
+import { resolve } from 'node:path';
+import type { Argv, CommandModule } from 'yargs';
+import { enterNamespace } from './exec/namespace.js';
+import { EXEC_FAILED, type ExecOutcome, runExec } from './exec/run.js';
+import { openLogFile, standardError } from './log.js';
+import { parseMountRequest } from './mount-options.js';
+import { TRANSPORTS } from './mount-transport.js';
+import { UserError } from './user-error.js';
+
+interface ExecArguments {
+  readonly target: string;
+  readonly mountpoint: string;
+  readonly command: string[];
+  readonly options: string[] | undefined;
+  readonly transport: string | undefined;
+  readonly 'log-file': string | undefined;
+  readonly 'map-root-user': boolean | undefined;
+}
+
+/** Signals by which we end as the command did. The others would leave a core file of ours, or mean nothing to us. */
+const RAISED: ReadonlySet<NodeJS.Signals> = new Set(['SIGINT', 'SIGTERM', 'SIGHUP']);
+const RAISE_MS = 2_000;
+
+/** `exit` gets the exit status. */
+export function execCommand(exit: (status: number) => void): CommandModule<object, ExecArguments> {
+  return {
+    command: 'exec <target> <mountpoint> [command..]',
+    describe: 'Mount, run a command, unmount; in a namespace of its own if need be',
+    builder: (args): Argv<ExecArguments> =>
+      args
+        .usage('$0 exec [-o options] server:/export MOUNTPOINT -- COMMAND [ARGUMENT…]')
+        .positional('target', { describe: 'server:/export', type: 'string', demandOption: true })
+        .positional('mountpoint', {
+          describe: 'An existing directory',
+          type: 'string',
+          demandOption: true,
+          normalize: false,
+        })
+        .positional('command', {
+          describe: 'What to run, behind --',
+          type: 'string',
+          array: true,
+          default: [],
+          defaultDescription: 'none',
+        })
+        .option('options', {
+          alias: 'o',
+          describe: 'Mount options, as with mount; may be repeated',
+          type: 'string',
+          array: true,
+          nargs: 1,
+          requiresArg: true,
+        })
+        .option('map-root-user', {
+          alias: 'r',
+          describe: 'Run the command as root of a namespace of its own',
+          type: 'boolean',
+        })
+        .option('log-file', {
+          describe: 'Append what the mount prints to this file',
+          type: 'string',
+          nargs: 1,
+          requiresArg: true,
+        })
+        .option('transport', {
+          describe: `How to speak with the kernel: ${TRANSPORTS.join(' or ')}`,
+          type: 'string',
+          nargs: 1,
+          requiresArg: true,
+        })
+        .epilogue(
+          'The exit status is that of the command (128 + n if signal n ended it), or 125 if the mount failed or not ' +
+            'everything could be written back, 126 if the command cannot be executed, 127 if it was not found.',
+        )
+        .example('$0 exec server:/export /mnt -- make -C /mnt', 'Needs no privilege but /dev/fuse'),
+    handler: async (args) => {
+      try {
+        await finish(await exec(args), exit);
+      } catch (error) {
+        throw asOurFailure(error);
+      }
+    },
+  };
+}
+
+async function exec(args: ExecArguments): Promise<ExecOutcome> {
+  const dashes = process.argv.indexOf('--');
+  const [name, ...rest] = dashes < 0 ? args.command : process.argv.slice(dashes + 1);
+  if (name === undefined)
+    throw new UserError('There is no command to run.', {
+      remedy: 'Write it behind the mount point and two dashes: … server:/export /mnt -- ls -l /mnt',
+    });
+  // What is wrong with these is told at once, and by one process.
+  const { notes } = parseMountRequest(args.target, args.options ?? []);
+  enterNamespace(args['map-root-user'] === true, (message) => standardError('warn', message));
+  for (const note of notes) standardError('warn', note);
+  const logFile = args['log-file'];
+  const flags = [
+    ...(args.options ?? []).flatMap((option) => ['-o', option]),
+    ...(args.transport === undefined ? [] : ['--transport', args.transport]),
+    ...(logFile === undefined ? [] : ['--log-file', logFile]),
+  ];
+  return runExec({
+    mountArguments: ['mount', ...flags, args.target, resolve(args.mountpoint)],
+    logDescriptor: logFile === undefined ? undefined : openLogFile(logFile),
+    mountpoint: args.mountpoint,
+    command: [name, ...rest],
+  });
+}
+
+/** A shell that runs us in a loop ends the loop only if Ctrl-C has ended us. */
+async function finish(outcome: ExecOutcome, exit: (status: number) => void): Promise<void> {
+  if ('status' in outcome) return exit(outcome.status);
+  const { signal } = outcome;
+  exit(128 + constants.signals[signal]);
+  // Process 1 cannot be ended so.
+  if (!RAISED.has(signal) || process.pid === 1) return;
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+  await new Promise((resolve) => setTimeout(resolve, RAISE_MS));
+}
+
+function asOurFailure(error: unknown): unknown {
+  if (error instanceof UserError && error.exitStatus !== 1) return error;
+  if (error instanceof UserError)
+    return new UserError(error.message, {
+      remedy: error.remedy,
+      exitStatus: EXEC_FAILED,
+      cause: error.cause,
+    });
+  return error;
+}

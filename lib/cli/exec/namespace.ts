@@ -1,0 +1,74 @@
+/**
+ * A user and mount namespace of our own, for who may not mount where they are. unshare(2) makes a user namespace only
+ * for a process with a single thread, which a Node process never is, so the program unshare(1) does it: this process
+ * becomes it, and it becomes `nfs-fuse exec` again, all with one process id.
+ */
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { mayMount } from '../../fuse/index.js';
+import { UserError } from '../user-error.js';
+import { replaceProcess } from './libc.js';
+
+/** Set within the namespace. */
+const MARK = 'NFS_FUSE_EXEC_NAMESPACE';
+const AS_ROOT = ['-U', '-r', '-m'];
+const AS_CALLER = ['--user', '--map-current-user', '--keep-caps', '--mount'];
+
+/** Whether this process is in a namespace that was made for it. */
+export function isInOwnNamespace(): boolean {
+  return process.env[MARK] !== undefined;
+}
+
+/** The environment without what only we need. */
+export function commandEnvironment(): NodeJS.ProcessEnv {
+  const { [MARK]: _, ...environment } = process.env;
+  return environment;
+}
+
+/**
+ * Goes on in a namespace of our own if this process may not mount, or if it is to be root there. Returns where none is
+ * needed, or where none can be made; `warn` is told of the latter.
+ */
+export function enterNamespace(asRoot: boolean, warn: (message: string) => void): void {
+  if (isInOwnNamespace() || (mayMount() && !asRoot)) return;
+  const unshare = findProgram('unshare');
+  if (unshare === undefined) {
+    warn('No namespace of its own can be made: the program unshare (package util-linux) is missing.');
+    return;
+  }
+  const flags = asRoot || !knowsCaller(unshare) ? AS_ROOT : AS_CALLER;
+  const attempt = spawnSync(unshare, [...flags, process.execPath, '--version'], { encoding: 'utf8' });
+  if (attempt.status !== 0) {
+    const said = (attempt.stderr ?? '').trim().split('\n')[0] ?? '';
+    warn(`No namespace of its own can be made (${said === '' ? 'unshare failed' : said}).`);
+    return;
+  }
+  if (!asRoot && flags === AS_ROOT)
+    warn(
+      'This unshare cannot keep the user: the command runs as root of its namespace, also for the server.',
+    );
+  const argv = [unshare, ...flags, process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const errno = replaceProcess(unshare, argv, { ...process.env, [MARK]: '1' });
+  throw new UserError(`${unshare} could not be started (error ${errno}).`);
+}
+
+/** util-linux can since 2.36, busybox cannot. */
+function knowsCaller(unshare: string): boolean {
+  const { stdout } = spawnSync(unshare, ['--help'], { encoding: 'utf8' });
+  return ['--map-current-user', '--keep-caps'].every((option) => stdout?.includes(option));
+}
+
+function findProgram(name: string): string | undefined {
+  for (const folder of [...(process.env.PATH ?? '').split(delimiter), '/usr/bin', '/bin']) {
+    const path = join(folder, name);
+    try {
+      if (folder === '') continue;
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // Not here.
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,91 @@
+/**
+ * The life of `nfs-fuse exec`: mount, run the command, unmount. The mount is served by a process of its own: a command
+ * that lies on the mount is started while this process waits for it in the kernel, and must be read by somebody.
+ */
+import { constants } from 'node:os';
+import { type ServingCopy, startServingCopy } from '../background.js';
+import { standardError } from '../log.js';
+import { UserError } from '../user-error.js';
+import { startCommand } from './command.js';
+import { dropAmbientCapabilities } from './libc.js';
+import { commandEnvironment, isInOwnNamespace } from './namespace.js';
+import { Reaper } from './reaper.js';
+import { ExecSignals } from './signals.js';
+
+/** As with env(1), timeout(1) and docker run: we failed, and not the command. */
+export const EXEC_FAILED = 125;
+
+export interface ExecOptions {
+  /** The arguments of `nfs-fuse` that mount. */
+  readonly mountArguments: readonly string[];
+  readonly logDescriptor: number | undefined;
+  /** For messages. */
+  readonly mountpoint: string;
+  readonly command: readonly [string, ...string[]];
+}
+
+/** How it ended: with an exit status, or as the command did, by a signal. */
+export type ExecOutcome = { readonly status: number } | { readonly signal: NodeJS.Signals };
+
+/** Throws UserError if the mount does not come about or the command cannot be started. */
+export async function runExec(options: ExecOptions): Promise<ExecOutcome> {
+  const { mountArguments, logDescriptor, command } = options;
+  const signals = new ExecSignals();
+  const reaper = process.pid === 1 ? new Reaper() : undefined;
+  const copy = startServingCopy({ args: mountArguments, logDescriptor, role: 'attached' });
+  reaper?.own(copy.pid);
+  try {
+    await interruptible(copy.answers, signals);
+    if (isInOwnNamespace() && process.geteuid?.() !== 0) dropAmbientCapabilities();
+    const child = await startCommand(command, commandEnvironment(), (started) => {
+      reaper?.own(started.pid);
+      signals.passTo(started);
+    });
+    const ended = new Promise<ExecOutcome>((resolve) => {
+      const done = (status: number | null, signal: NodeJS.Signals | null) =>
+        resolve(signal === null ? { status: status ?? EXEC_FAILED } : { signal });
+      if (child.exitCode !== null || child.signalCode !== null) done(child.exitCode, child.signalCode);
+      else child.once('exit', done);
+    });
+    const mountEnd = copy.ended.then((end) => ({ end }));
+    const first = await Promise.race([ended, mountEnd]);
+    if ('end' in first)
+      standardError(
+        'error',
+        `The mount on ${options.mountpoint} has ended before the command (${how(first.end)}).`,
+      );
+    const outcome = await ended;
+    return unmount(copy, outcome, signals);
+  } catch (error) {
+    await unmount(copy, { status: 0 }, signals);
+    throw error;
+  } finally {
+    reaper?.dispose();
+    signals.dispose();
+  }
+}
+
+type End = Awaited<ServingCopy['ended']>;
+
+/** What the copy had to complain of has been printed already. */
+async function unmount(copy: ServingCopy, outcome: ExecOutcome, signals: ExecSignals): Promise<ExecOutcome> {
+  signals.afterwards(() => copy.end());
+  copy.end();
+  const end = await copy.ended;
+  const succeeded = 'status' in outcome && outcome.status === 0;
+  return succeeded && end.status !== 0 ? { status: EXEC_FAILED } : outcome;
+}
+
+function how({ status, signal }: End): string {
+  if (signal !== null) return `killed by ${signal}`;
+  return status === 0 ? 'unmounted' : `exit status ${status}`;
+}
+
+async function interruptible(answers: Promise<void>, signals: ExecSignals): Promise<void> {
+  const interrupted = signals.interrupted.then((signal): never => {
+    throw new UserError(`Mounting was interrupted (${signal}).`, {
+      exitStatus: 128 + constants.signals[signal],
+    });
+  });
+  await Promise.race([answers, interrupted]);
+}
