@@ -2,20 +2,20 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { delimiter, join, resolve } from 'node:path';
 import { errorCode } from '../log.js';
 import { UserError } from '../user-error.js';
 
 const NOT_EXECUTABLE = 126;
 const NOT_FOUND = 127;
 
-/** The program's file. Throws UserError. */
-export async function findCommand(name: string, path = process.env.PATH ?? ''): Promise<string> {
-  const candidates = name.includes('/')
-    ? [name]
-    : path.split(delimiter).map((folder) => join(folder === '' ? '.' : folder, name));
+/** The program's file, as an absolute path: what is relative may be in the mount. Throws UserError. */
+async function findCommand(name: string, folder: string): Promise<string> {
+  const path = process.env.PATH ?? '';
+  const candidates = name.includes('/') ? [name] : path.split(delimiter).map((one) => join(one, name));
   let exists = false;
-  for (const file of candidates) {
+  for (const candidate of candidates) {
+    const file = resolve(folder, candidate);
     const found = await stat(file).catch(() => undefined);
     if (found === undefined) continue;
     exists = true;
@@ -26,7 +26,7 @@ export async function findCommand(name: string, path = process.env.PATH ?? ''): 
         () => false,
       )
     )
-      return file.includes('/') ? file : `./${file}`;
+      return file;
   }
   if (exists && name !== '')
     throw new UserError(`${name} cannot be executed.`, {
@@ -49,8 +49,8 @@ export async function startCommand(
   started: (child: ChildProcess) => void,
 ): Promise<ChildProcess> {
   const [name, ...args] = command;
-  const file = await findCommand(name);
   const cwd = await workingDirectory();
+  const file = await findCommand(name, cwd ?? '/');
   const child = spawn(file, args, { argv0: name, stdio: 'inherit', env: environment, cwd });
   started(child);
   return new Promise((resolve, reject) => {

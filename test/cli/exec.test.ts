@@ -1,0 +1,238 @@
+/** `nfs-fuse exec`: who may run it where, what the command sees of it, and how it ends. */
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { ServeCommand } from '../support/embedded.js';
+import { mountsOf, newMountPoint } from '../support/mount.js';
+import { openPlace, type Place, type PlaceName } from '../support/places.js';
+import { type Background, type Outcome, run, start, until } from '../support/process.js';
+import { watchersOf } from '../support/watchers.js';
+import { STACK_TRACE, said } from './product.js';
+
+const PATIENCE_MS = 60_000;
+
+interface Ground {
+  readonly place: Place;
+  readonly server: ServeCommand;
+  readonly mnt: string;
+  /** `nfs-fuse exec` with these flags, mounting on `mnt`, as it is to be run in the place. */
+  argv(command: readonly string[], flags?: readonly string[]): string[];
+  exec(command: readonly string[], flags?: readonly string[]): Promise<ReturnType<typeof said>>;
+}
+
+async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
+  const place = await openPlace(name);
+  t.teardown(() => place.close());
+  const server = await ServeCommand.start(place);
+  t.teardown(() => server.close());
+  const mnt = await newMountPoint(place);
+  t.teardown(() => isOver(place, mnt));
+  const argv = (command: readonly string[], flags: readonly string[] = []) => {
+    const options = ['-o', server.mountOptions.join(',')];
+    const target = `${server.host}:${server.exportPath}`;
+    return place.command([...place.product, 'exec', ...flags, ...options, target, mnt, '--', ...command]);
+  };
+  return {
+    place,
+    server,
+    mnt,
+    argv,
+    exec: async (command, flags) => said(await run(argv(command, flags), { cwd: '/' })),
+  };
+}
+
+/** Nothing is mounted and nobody watches. */
+async function isOver(place: Place, mnt: string): Promise<void> {
+  const isMounted = () => mountsOf(place.namespacePid).some(({ path }) => path === mnt);
+  await until('it is unmounted', () => !isMounted(), PATIENCE_MS);
+  await until('nobody watches', () => watchersOf(mnt).length === 0, PATIENCE_MS);
+}
+
+/** Starts it, and waits until the command says "ready". */
+async function started(t: Test, argv: readonly string[]): Promise<Background> {
+  const program = start(argv, { cwd: '/' });
+  t.teardown(() => program.stop());
+  await until('the command runs', () => {
+    if (program.outcome !== undefined) throw new Error(`it has ended: ${program.output}`);
+    return program.output.includes('ready');
+  });
+  return program;
+}
+
+for (const name of ['root', 'userns', 'user'] as const) {
+  t.test(`${name}: what the command writes is on the server, and the mount gone`, async (t) => {
+    const { place, server, mnt, exec } = await ground(t, name);
+    writeFileSync(join(server.directory, 'in'), 'content');
+    const script = 'cat "$0/in" && id -u && echo written > "$0/out" && grep "$0" /proc/self/mountinfo';
+    const { status, stdout, stderr } = await exec(['sh', '-c', script, mnt]);
+    t.equal(stderr, '');
+    t.equal(status, 0);
+    const uid = name === 'user' ? place.owner.uid : 0;
+    t.match(
+      stdout,
+      new RegExp(`^content${uid}\\n.* ${mnt} .* fuse\\.nfs-fuse 127`),
+      'mounted, as the same user',
+    );
+    t.equal(readFileSync(join(server.directory, 'out'), 'utf8'), 'written\n');
+    await isOver(place, mnt);
+  });
+}
+
+t.test('an ordinary user: nobody else sees the mount, and the command has no capabilities', async (t) => {
+  const { place, mnt, argv } = await ground(t, 'user');
+  const script = 'grep CapEff /proc/self/status && echo ready && read -r line; exit 3';
+  const program = start(argv(['sh', '-c', script]), { cwd: '/', stdio: ['pipe', 'pipe', 'pipe'] });
+  t.teardown(() => program.stop());
+  await until('the command runs', () => program.output.includes('ready'));
+  t.match(program.output, /CapEff:\s+0{16}$/m);
+  t.notOk(mountsOf(process.pid).some(({ path }) => path === mnt));
+  t.ok(
+    mountsOf(program.pid).some(({ path }) => path === mnt),
+    'but the command does',
+  );
+  t.equal(readFileSync(`/proc/${program.pid}/uid_map`, 'utf8').trim().split(/ +/)[0], `${place.owner.uid}`);
+  program.child.stdin?.end('\n');
+  t.match(await program.ended, { status: 3 }, 'standard input reaches the command');
+});
+
+t.test('--map-root-user: root of its own namespace', async (t) => {
+  const { exec } = await ground(t, 'user');
+  t.same(await exec(['id', '-u'], ['--map-root-user']), { status: 0, stdout: '0\n', stderr: '' });
+});
+
+t.test('exit status and death by a signal are passed on', async (t) => {
+  const { exec, argv } = await ground(t);
+  for (const status of [0, 42]) t.match(await exec(['sh', '-c', `exit ${status}`]), { status });
+  const killed = await run(argv(['sh', '-c', 'kill -TERM $$']), { cwd: '/' });
+  t.match(killed, { status: null, signal: 'SIGTERM' });
+  t.match(await exec(['sh', '-c', 'kill -KILL $$']), { status: 137 });
+  t.match(await exec(['sh', '-c', 'kill -SEGV $$']), { status: 139 });
+});
+
+t.test('a command that is not there, or no program', async (t) => {
+  const { exec, server, mnt } = await ground(t);
+  writeFileSync(join(server.directory, 'text'), 'text');
+  const cases: [string[], number, RegExp][] = [
+    [['nfs-fuse-no-such-command'], 127, /The command nfs-fuse-no-such-command was not found\./],
+    [[join(mnt, 'missing')], 127, /missing was not found\./],
+    [[join(mnt, 'text')], 126, /text cannot be executed\./],
+    [[mnt], 126, /cannot be executed\./],
+    [[], 125, /There is no command to run\./],
+  ];
+  for (const [command, status, message] of cases) {
+    const outcome = await exec(command);
+    t.equal(outcome.status, status, command.join(' '));
+    t.match(outcome.stderr, message);
+    t.notMatch(outcome.stderr, STACK_TRACE);
+  }
+});
+
+t.test('a command that lies on the mount, and a working directory in it', async (t) => {
+  const { server, mnt, argv } = await ground(t);
+  const script = join(server.directory, 'script');
+  writeFileSync(script, '#!/bin/sh\npwd; ls\n');
+  chmodSync(script, 0o755);
+  const outcome: Outcome = await run(argv(['./script']), { cwd: mnt });
+  t.same(said(outcome), { status: 0, stdout: `${mnt}\nscript\n`, stderr: '' });
+});
+
+t.test('arguments reach the command as they are', async (t) => {
+  const { exec } = await ground(t);
+  const args = ['-o', '--help', '', '1.0', '--', 'a b', '-f'];
+  const { stdout } = await exec([
+    process.execPath,
+    '-p',
+    'JSON.stringify(process.argv.slice(1))',
+    '--',
+    ...args,
+  ]);
+  t.same(JSON.parse(stdout), args);
+});
+
+t.test('a mount that fails: the command never runs, and the status is 125', async (t) => {
+  const { place, server } = await ground(t);
+  const witness = join(place.folder, 'witness');
+  const fails = ['exec', '-o', 'port=1,mountport=1', `${server.host}:/export`, place.folder];
+  const outcome = said(await run(place.command([...place.product, ...fails, '--', 'touch', witness])));
+  t.equal(outcome.status, 125);
+  t.match(outcome.stderr, /refuses connections to port 1/);
+  t.notOk(readdirSync(place.folder).includes('witness'));
+});
+
+t.test("signals are the command's", async (t) => {
+  const { place, mnt, argv } = await ground(t);
+  const signals = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'] as const;
+  const traps = signals.map((signal) => `trap 'echo got ${signal}' ${signal.slice(3)}`).join('; ');
+  const script = `${traps}; trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done`;
+  const program = await started(t, argv(['bash', '-c', script, mnt]));
+  for (const signal of signals) {
+    program.child.kill(signal);
+    await until(signal, () => program.output.includes(`got ${signal}\n`), PATIENCE_MS);
+  }
+  program.child.kill('SIGTERM');
+  t.match(await program.ended, { status: 5, signal: null });
+  for (const signal of signals) t.equal(program.output.split(`got ${signal}\n`).length, 2, `${signal} once`);
+  await isOver(place, mnt);
+});
+
+t.test(
+  'a mount that dies: the command is told by errors, its user by a message, and the status is 125',
+  async (t) => {
+    const { place, mnt, argv } = await ground(t);
+    const script = 'cd "$0" && echo ready && while ls . >/dev/null 2>&1; do sleep 0.05; done; echo over';
+    const program = await started(t, argv(['sh', '-c', script, mnt]));
+    const found = await run(['pgrep', '-f', '--', `nfs-fuse\\.js mount .*${mnt}$`]);
+    process.kill(Number(found.stdout.toString().trim()), 'SIGKILL');
+    const outcome = await program.ended;
+    t.match(outcome, { status: 125 });
+    t.match(outcome.stderr.toString(), /The mount on .* has ended before the command \(killed by SIGKILL\)/);
+    await isOver(place, mnt);
+  },
+);
+
+t.test('SIGKILL of exec ends the mount, too', async (t) => {
+  const { place, mnt, argv } = await ground(t);
+  const program = await started(t, argv(['sh', '-c', 'echo ready; exec sleep 600']));
+  program.child.kill('SIGKILL');
+  await isOver(place, mnt);
+});
+
+t.test('processes that the command leaves behind get time to finish', async (t) => {
+  const { server, mnt, exec } = await ground(t);
+  const script = 'exec 3> "$0/file"; echo data >&3; (sleep 1; echo more >&3) >/dev/null 2>&1 & exit 0';
+  const { status, stderr } = await exec(['sh', '-c', script, mnt]);
+  t.equal(status, 0);
+  t.match(stderr, /is in use: detached/);
+  t.equal(readFileSync(join(server.directory, 'file'), 'utf8'), 'data\nmore\n');
+});
+
+t.test('process 1 of a container: it takes SIGTERM, and leaves no zombies', async (t) => {
+  const { place, mnt, argv } = await ground(t);
+  const script = `trap 'exit 6' TERM; for i in 1 2 3 4 5; do (sh -c 'sleep 0.1 & exit' &); done
+    while [ $(ps -eo ppid=,comm= | grep -c '^ *1 sleep') != 0 ]; do sleep 0.05; done
+    until [ $(ps -eo stat= | grep -c Z) = 0 ]; do sleep 0.05; done
+    echo ready; while :; do sleep 0.05; done`;
+  const container = ['unshare', '-p', '--fork', '--mount-proc', '--kill-child'];
+  const program = start([...container, ...argv(['bash', '-c', script])], { cwd: '/' });
+  t.teardown(() => program.stop());
+  await until('the command runs, and no zombie is left', () => program.output.includes('ready'), PATIENCE_MS);
+  const [, init = ''] = /^(\d+)$/m.exec(
+    (await run(['pgrep', '-P', String(program.pid)])).stdout.toString(),
+  ) ?? ['', ''];
+  process.kill(Number(init), 'SIGTERM');
+  t.match(await program.ended, { status: 6 });
+  await isOver(place, mnt);
+});
+
+t.test('without unshare and fusermount3, an ordinary user is told what is missing', async (t) => {
+  const { argv } = await ground(t, 'user');
+  const hide = ['unshare', 'fusermount3', 'fusermount']
+    .map((name) => `p=$(command -v ${name}) && mount --bind /dev/null $(readlink -f $p);`)
+    .join(' ');
+  const command = argv(['true']);
+  const hidden = ['unshare', '-m', '--propagation', 'private', 'bash', '-c', `${hide} exec "$@"`, 'bash'];
+  const outcome = said(await run([...hidden, ...command], { cwd: '/' }));
+  t.equal(outcome.status, 125);
+  t.match(outcome.stderr, /No namespace of its own can be made: the program unshare .* is missing\./);
+  t.match(outcome.stderr, /fusermount3 is not installed/);
+});
