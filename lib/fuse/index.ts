@@ -10,7 +10,6 @@ export {
   listMounts,
   type MountMethod,
   type MountOptions,
-  mayMount,
   mountKernel,
   preparedMountpoint,
   type UnmountOptions,
@@ -31,6 +30,6 @@ export * from './operations.js';
 export { askMount, type MountAnswer, type MountState, realpathWithin } from './probe.js';
 export { InitFlag, OpenFlag } from './protocol.js';
 export { decodeDevice, encodeDevice } from './reply.js';
-export { type Rights, readRights } from './rights.js';
+export { mayMount, type Rights, readRights } from './rights.js';
 export { FuseSession, type SessionCounters, type SessionOptions } from './session.js';
 export { type TrialMount, trialMount } from './trial.js';

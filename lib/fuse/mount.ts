@@ -166,20 +166,6 @@ function chooseMethod(wanted: MountMethod | undefined): 'direct' | 'fusermount' 
   return mayMount() || process.geteuid?.() === 0 ? 'direct' : 'fusermount';
 }
 
-<<<<<<< HEAD
-=======
-/** Whether this process has CAP_SYS_ADMIN in its user namespace. */
-export function mayMount(): boolean {
-  const CAP_SYS_ADMIN = 21n;
-  try {
-    const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1];
-    return effective !== undefined && ((BigInt(`0x${effective}`) >> CAP_SYS_ADMIN) & 1n) === 1n;
-  } catch {
-    return process.geteuid?.() === 0;
-  }
-}
-
->>>>>>> 8e45aa3 (nfs-fuse exec: a mount for the time of one command, in a namespace of its own where the caller may not mount)
 function checkOptions(options: MountOptions): void {
   if (options.mountpoint === '' || options.mountpoint.includes('\0'))
     throw new MountError('bad-option', 'the mount point is empty or contains NUL');
