@@ -68,7 +68,6 @@ const COLUMNS: readonly { readonly title: string; readonly cell: (sample: Sample
   { title: 'external', cell: ({ external }) => mib(external) },
   { title: 'inodes', cell: ({ inodes }) => String(inodes) },
   { title: 'names', cell: ({ dentries }) => String(dentries) },
-  { title: 'permissions', cell: ({ accessEntries }) => String(accessEntries) },
   { title: 'open files', cell: ({ openFiles }) => String(openFiles) },
   { title: 'descriptors', cell: ({ descriptors }) => String(descriptors) },
   { title: 'calls', cell: ({ calls }) => String(calls) },

@@ -19,7 +19,6 @@ export interface Sample {
   readonly openFiles: number;
   readonly inodes: number;
   readonly dentries: number;
-  readonly accessEntries: number;
   readonly outstanding: number;
   readonly calls: number;
   readonly retransmits: number;
@@ -48,7 +47,6 @@ export async function takeSample(mount: Mount, seconds: number): Promise<Sample>
     openFiles: told.openFiles,
     inodes: told.inodes,
     dentries: cacheSizes.dentries,
-    accessEntries: cacheSizes.access,
     outstanding: rpc.outstanding,
     calls: sum(({ calls }) => calls),
     retransmits: sum(({ retransmits }) => retransmits),

@@ -13,7 +13,13 @@ export interface Dentry {
   readonly generation: number;
 }
 
-const DEFAULT_MAX_DENTRIES = 100_000;
+export interface DentryLimits {
+  readonly present: number;
+  /** Names that do not exist belong to nothing that goes away and takes them along. */
+  readonly absent: number;
+}
+
+const DEFAULT_LIMITS: DentryLimits = { present: 100_000, absent: 10_000 };
 
 function keyOf(parent: Inode, name: string): string {
   return `${parent.nodeid}/${name}`;
@@ -30,29 +36,32 @@ function breakCircle(inode: Inode, parent: Inode): void {
 
 /** Names here are strings of one character per byte. */
 export class DentryCache {
-  readonly #dentries: LRUCache<string, Dentry>;
+  readonly #present: LRUCache<string, Dentry>;
+  readonly #absent: LRUCache<string, Dentry>;
   readonly #known: KnownNames | undefined;
 
   /** `known` is kept in step with every name that is set or deleted here. */
-  constructor(known?: KnownNames, max = DEFAULT_MAX_DENTRIES) {
-    this.#dentries = new LRUCache({ max });
+  constructor(known?: KnownNames, { present, absent }: DentryLimits = DEFAULT_LIMITS) {
+    this.#present = new LRUCache({ max: present });
+    this.#absent = new LRUCache({ max: absent });
     this.#known = known;
   }
 
   get size(): number {
-    return this.#dentries.size;
+    return this.#present.size + this.#absent.size;
   }
 
   /** What the name stood for while the directory was as it is now. */
   get(parent: Inode, name: string): Dentry | undefined {
-    const dentry = this.#dentries.get(keyOf(parent, name));
+    const dentry = this.getUnverified(parent, name);
     if (dentry === undefined || dentry.generation !== parent.generation) return undefined;
     return dentry.inode?.evicted === true || dentry.inode?.stale === true ? undefined : dentry;
   }
 
   /** What the name last stood for, even if the directory has changed since. */
   getUnverified(parent: Inode, name: string): Dentry | undefined {
-    return this.#dentries.get(keyOf(parent, name));
+    const key = keyOf(parent, name);
+    return this.#present.get(key) ?? this.#absent.get(key);
   }
 
   /**
@@ -68,14 +77,26 @@ export class DentryCache {
       inode.name = name;
       inode.parentEpoch = parent.epoch;
     }
-    this.#dentries.set(keyOf(parent, name), { inode, generation });
+    const key = keyOf(parent, name);
+    const [into, other] = inode === undefined ? [this.#absent, this.#present] : [this.#present, this.#absent];
+    other.delete(key);
+    into.set(key, { inode, generation });
     if (inode === undefined) this.#known?.isGone(parent, name, generation);
     else this.#known?.mayExist(parent, name);
   }
 
   /** What the name stands for is not known any more. */
   delete(parent: Inode, name: string): void {
-    this.#dentries.delete(keyOf(parent, name));
+    const key = keyOf(parent, name);
+    this.#present.delete(key);
+    this.#absent.delete(key);
     this.#known?.mayExist(parent, name);
+  }
+
+  /** The inode is gone from the inode table: the name that it was last seen under no longer leads to it. */
+  forget({ parent, name, nodeid }: Inode): void {
+    if (parent === undefined) return;
+    const key = keyOf(parent, name);
+    if (this.#present.peek(key)?.inode?.nodeid === nodeid) this.#present.delete(key);
   }
 }

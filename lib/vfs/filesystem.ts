@@ -57,7 +57,6 @@ function isAbsent(error: unknown): boolean {
 
 export interface CacheSizes {
   readonly dentries: number;
-  readonly access: number;
   /** Directories all of whose names are known. */
   readonly completeDirectories: number;
 }
@@ -99,8 +98,8 @@ export class NfsFileSystem implements FuseOperations {
 
   /** Entries in the caches, each of which is bounded. */
   get cacheSizes(): CacheSizes {
-    const { dentries, access, knownNames } = this.#vfs;
-    return { dentries: dentries.size, access: access.size, completeDirectories: knownNames.size };
+    const { dentries, knownNames } = this.#vfs;
+    return { dentries: dentries.size, completeDirectories: knownNames.size };
   }
 
   /** Bytes that reads and writes hold in memory. */

@@ -13,6 +13,8 @@ const DEFAULT_MAX_IDLE = 16_384;
 
 export class InodeTable {
   readonly root: Inode;
+  /** Told of every inode that goes, so that nothing else keeps it. */
+  onDrop: (inode: Inode) => void = () => {};
   readonly #byNodeid = new Map<NodeId, Inode>();
   readonly #byHandle = new Map<FileHandle, Inode>();
   readonly #idle: LRUCache<NodeId, Inode>;
@@ -113,5 +115,6 @@ export class InodeTable {
     inode.evicted = true;
     this.#byNodeid.delete(inode.nodeid);
     if (this.#byHandle.get(inode.handle) === inode) this.#byHandle.delete(inode.handle);
+    this.onDrop(inode);
   }
 }

@@ -5,6 +5,7 @@
 import type { NodeId } from '../fuse/operations.js';
 import { ROOT_NODEID } from '../fuse/operations.js';
 import { type Fattr3, type FileHandle, FileType } from '../nfs3/index.js';
+import type { Granted } from './access-cache.js';
 import type { OwnChanges } from './own-changes.js';
 import type { SillyName } from './silly-rename.js';
 import type { FileWriter } from './write-behind.js';
@@ -39,6 +40,8 @@ export class Inode {
   generation = 0;
   /** Counts what may change permissions: others' changes, and our own of mode and owner. */
   accessGeneration = 0;
+  /** What the server granted to whom. */
+  access: Granted[] | undefined = undefined;
   /** Counts changes of the content through this mount: what was read ahead before one is void. */
   contentChanges = 0;
   /** The generation whose pages the kernel may hold. */

@@ -1,6 +1,7 @@
 /** Asks the server what a caller may do, and remembers the answer while the object's permissions stay. */
 import { Errno, FuseError } from '../fuse/errno.js';
 import { ACCESS, Access, type Fattr3, Status } from '../nfs3/index.js';
+import { knownAccess, rememberAccess } from './access-cache.js';
 import type { Caller } from './caller.js';
 import type { Inode } from './inode.js';
 import { opensForExecution, opensForReading, opensForWriting } from './open-file.js';
@@ -30,10 +31,10 @@ export class Permission {
    */
   async revalidate(inode: Inode, caller: Caller): Promise<number> {
     const wanted = allBits(inode);
-    if (this.#vfs.access.get(inode, caller.credential, wanted) !== undefined) {
+    if (knownAccess(inode, caller.credential, wanted) !== undefined) {
       await this.#vfs.fetchAttributes(inode, caller);
       // If the attributes moved, the rights are void and asked for after all.
-      const granted = this.#vfs.access.get(inode, caller.credential, wanted);
+      const granted = knownAccess(inode, caller.credential, wanted);
       if (granted !== undefined) {
         this.#vfs.counters.access.hits++;
         return granted;
@@ -46,7 +47,7 @@ export class Permission {
   async granted(inode: Inode, caller: Caller, operand: Operand = 'path'): Promise<number> {
     const wanted = allBits(inode);
     if (this.#vfs.attributes.isFresh(inode)) {
-      const granted = this.#vfs.access.get(inode, caller.credential, wanted);
+      const granted = knownAccess(inode, caller.credential, wanted);
       if (granted !== undefined) {
         this.#vfs.counters.access.hits++;
         return granted;
@@ -61,7 +62,7 @@ export class Permission {
     caller: Caller,
     operand: Operand = 'path',
   ): Promise<{ granted: number; attributes: Fattr3 | undefined }> {
-    const { attributes, access, redriver, nfs, counters } = this.#vfs;
+    const { attributes, redriver, nfs, counters } = this.#vfs;
     counters.access.misses++;
     let start = attributes.start();
     let { accessGeneration } = inode;
@@ -76,7 +77,7 @@ export class Permission {
     attributes.observe(inode, result.attributes, start);
     if (timely) ({ accessGeneration } = inode);
     if (result.attributes === undefined) await this.#vfs.fetchAttributes(inode, caller, operand);
-    access.set(inode, caller.credential, wanted, result.access, accessGeneration);
+    rememberAccess(inode, caller.credential, wanted, result.access, accessGeneration);
     return { granted: result.access, attributes: result.attributes };
   }
 

@@ -60,7 +60,11 @@ export class Removal {
     const inode = this.#vfs.dentries.getUnverified(parent, key)?.inode;
     await this.#silly.settle(parent, key);
     await this.#remove(RMDIR, parent, name, caller);
-    if (inode !== undefined) this.#vfs.attributes.expire(inode);
+    if (inode === undefined) return;
+    this.#vfs.attributes.expire(inode);
+    // Nobody will come back for it: it goes as soon as the kernel forgets it.
+    if (inode.attributes !== undefined) inode.attributes = { ...inode.attributes, nlink: 0 };
+    this.#vfs.inodes.release(inode);
   }
 
   /** One of the names of a file went: its link count and ctime moved by our own doing. */
@@ -68,6 +72,7 @@ export class Removal {
     const { attributes } = this.#vfs;
     if (inode.attributes !== undefined && inode.attributes.nlink <= 1) inode.stale = inode.opens === 0;
     attributes.expire(inode);
+    this.#vfs.inodes.release(inode);
   }
 
   async #remove(

@@ -2,7 +2,6 @@
 import type { AttributesReply, EntryReply, FuseNotifier } from '../fuse/operations.js';
 import { type Fattr3, type FileHandle, GETATTR, Status } from '../nfs3/index.js';
 import type { Clock } from '../rpc/clock.js';
-import { AccessCache } from './access-cache.js';
 import { AttributeCache, type CallStart } from './attribute-cache.js';
 import { BufferPool } from './buffer-pool.js';
 import type { ByteBudget } from './byte-budget.js';
@@ -66,7 +65,6 @@ export class VfsState {
   readonly attributes: AttributeCache;
   readonly knownNames: KnownNames;
   readonly dentries: DentryCache;
-  readonly access = new AccessCache();
   readonly redriver: Redriver;
   /** Files whose writes hold memory. */
   readonly writers = new Set<FileWriter>();
@@ -90,6 +88,7 @@ export class VfsState {
     this.writeBudget = parts.writeBudget;
     this.knownNames = new KnownNames(parts.config.acDirMinMs, () => parts.clock.now());
     this.dentries = new DentryCache(this.knownNames);
+    this.inodes.onDrop = (inode) => this.dentries.forget(inode);
     this.writeBuffers = new BufferPool(parts.limits.wsize, WRITE_BUFFERS);
     this.writeBudget.onShortage = () => {
       for (const writer of this.writers) writer.relieve();

@@ -149,6 +149,22 @@ t.test('a dentry is good while the directory is as it was before the LOOKUP', (t
   t.end();
 });
 
+t.test('names that do not exist are forgotten before they push out names that do', (t) => {
+  const table = new InodeTable(handle('root'));
+  const dentries = new DentryCache(undefined, { present: 2, absent: 2 });
+  const a = table.intern(handle('a'));
+  dentries.set(table.root, 'a', a, 0);
+  for (const name of ['x', 'y', 'z']) dentries.set(table.root, name, undefined, 0);
+  t.equal(dentries.size, 3);
+  t.equal(dentries.get(table.root, 'a')?.inode, a);
+  t.equal(dentries.get(table.root, 'x'), undefined);
+  dentries.set(table.root, 'z', a, 0);
+  t.equal(dentries.get(table.root, 'z')?.inode, a, 'a name that exists again');
+  dentries.set(table.root, 'z', undefined, 0);
+  t.same(dentries.get(table.root, 'z'), { inode: undefined, generation: 0 }, 'and is gone again');
+  t.end();
+});
+
 t.test('a dentry of an inode that is gone is void', (t) => {
   const table = new InodeTable(handle('root'));
   const dentries = new DentryCache();

@@ -39,6 +39,43 @@ t.test('a file that nobody has open is removed', async (t) => {
   t.equal(bench.server.tree.has('f'), false);
 });
 
+t.test('what is removed leaves nothing in memory once the kernel has forgotten it', async (t) => {
+  const bench = new Bench();
+  const { inodes, dentries } = bench.vfs;
+  const before = inodes.size;
+  const caller = bench.caller();
+  const round = async (forgetFirst: boolean) => {
+    const [directory, file] = [`d${forgetFirst}`, `f${forgetFirst}`];
+    bench.server.tree.directory(directory);
+    bench.server.tree.file(file);
+    const objects = [await bench.walk(directory), await bench.walk(file)];
+    await Promise.all(objects.map((inode) => bench.permission.granted(inode, caller)));
+    const forget = () => objects.forEach(({ nodeid }) => void inodes.forget(nodeid, 100));
+    if (forgetFirst) forget();
+    await bench.removal.rmdir(bench.root, bytes(directory), caller);
+    await unlink(bench, file, caller);
+    if (!forgetFirst) forget();
+  };
+  for (const forgetFirst of [false, true]) {
+    await round(forgetFirst);
+    t.equal(inodes.size, before, forgetFirst ? 'forgotten before' : 'forgotten after');
+  }
+  t.ok(dentries.size <= 4, 'but that the names do not exist');
+});
+
+t.test('an inode that goes takes its dentry along, but not that of its successor', async (t) => {
+  const bench = new Bench({ maxIdle: 1 });
+  for (const name of ['a', 'b', 'c']) bench.server.tree.file(name);
+  const first = await bench.walk('a');
+  bench.vfs.inodes.forget(first.nodeid, 100);
+  for (const name of ['b', 'c']) bench.vfs.inodes.forget((await bench.walk(name)).nodeid, 100);
+  t.equal(first.evicted, true);
+  t.equal(bench.vfs.dentries.getUnverified(bench.root, 'a'), undefined);
+  const second = await bench.walk('a');
+  bench.vfs.dentries.forget(first);
+  t.equal(bench.vfs.dentries.getUnverified(bench.root, 'a')?.inode, second);
+});
+
 t.test('an open file goes on under another name until its last close', async (t) => {
   const { bench, server, inode, fh } = await openFile();
   const second = await bench.open('f');
