@@ -38,7 +38,13 @@ async function buildImage(podman: RootlessPodman): Promise<void> {
   const scratch = publicFolder();
   try {
     const secret = await npmSecret(scratch.path);
-    const options = ['--network=host', '--layers=false', `--secret=id=npmrc,src=${secret}`];
+    // Without --format docker, podman leaves the HEALTHCHECK out.
+    const options = [
+      '--network=host',
+      '--layers=false',
+      '--format=docker',
+      `--secret=id=npmrc,src=${secret}`,
+    ];
     const context = await buildContext(scratch.path);
     await podman.mustRun(['build', ...options, '--build-arg', `BASE=${base}`, '--tag', IMAGE, context], {
       timeoutMs: 20 * MINUTES,
@@ -116,6 +122,22 @@ t.test('rootless podman', { timeout: 40 * MINUTES }, async (t) => {
       t.not(refused.status, 0);
     });
 
+    await t.test('the health check tells a mount whose server hangs', async (t) => {
+      const becomes = async (status: number) => {
+        const isSo = async () => (await podman.run(['healthcheck', 'run', 'client'])).status === status;
+        await until(`the health check ends with ${status}`, isSo, 3 * MINUTES);
+      };
+      await becomes(0);
+      server.freeze(true);
+      try {
+        await becomes(1);
+      } finally {
+        server.freeze(false);
+      }
+      await becomes(0);
+      t.pass('healthy, unhealthy, healthy');
+    });
+
     await t.test('podman stop unmounts, and the container ends with 0', async (t) => {
       const writer = 'exec 3> /mnt/unfinished; echo written but not closed >&3; echo ready; sleep 3600';
       await podman.mustRun(['exec', '--detach', 'client', 'sh', '-c', writer]);
@@ -134,6 +156,32 @@ t.test('rootless podman', { timeout: 40 * MINUTES }, async (t) => {
         'and nothing else is left',
       );
     });
+  });
+
+  await t.test('nfs-fuse exec needs /dev/fuse alone', async (t) => {
+    const exec = ['exec', '-o', server.mountOptions.join(','), target, '/mnt', '--', 'sh', '-c'];
+    const script = 'echo by exec > /mnt/file && cat /mnt/file && exit 7';
+    const outcome = await podman.run(['run', '--rm', '--network=host', ...FUSE, IMAGE, ...exec, script]);
+    t.equal(outcome.stdout.toString(), 'by exec\n', outcome.stderr.toString());
+    t.equal(outcome.status, 7, "the command's exit status");
+    t.equal(readFileSync(join(server.directory, 'file'), 'utf8'), 'by exec\n');
+  });
+
+  await t.test('on a shared folder, other containers see the mount', async (t) => {
+    const shared = join(podman.place.folder, 'shared');
+    await mustRun(podman.place.command(['mkdir', shared]));
+    const share = 'mount --bind "$0" "$0" && mount --make-shared "$0"';
+    await podman.mustRun(['unshare', 'sh', '-c', share, shared]);
+    const options = ['--detach', '--name=provider', '--network=host', ...FUSE, ...MAY_MOUNT];
+    const onShared = mount.with(-1, '/shared');
+    await podman.mustRun(['run', ...options, '--volume', `${shared}:/shared:rshared`, IMAGE, ...onShared]);
+    await podman.untilSays('provider', `${target} is mounted on /shared`);
+    const consumer = ['--rm', '--network=none', '--user=1234', '--volume', `${shared}:/data:rslave`];
+    const read = ['--entrypoint=/bin/cat', IMAGE, '/data/file'];
+    t.equal(await podman.mustRun(['run', ...consumer, ...read]), 'by exec');
+    await podman.mustRun(['stop', '--time=120', 'provider'], { timeoutMs: 3 * MINUTES });
+    const { exitCode, log } = await podman.end('provider');
+    t.equal(exitCode, 0, log);
   });
 
   await t.test('what is missing is said, and what to pass', async (t) => {
