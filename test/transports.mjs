@@ -103,7 +103,9 @@ async function main(wanted) {
   const table = renderTable(resultOf);
   if (wanted.length > 0) console.log(table);
   else {
-    writeFileSync(join(root, 'docs/transports.md'), page(table));
+    const path = join(root, 'docs/transports.md');
+    writeFileSync(path, page(table));
+    must(join(root, 'node_modules/.bin/biome'), ['format', '--write', path]);
     say('written: docs/transports.md');
   }
   const results = WAYS.flatMap((way) => suites.map((suite) => resultOf(suite, way))).filter(Boolean);
