@@ -3,6 +3,7 @@ import type { Argv, CommandModule } from 'yargs';
 import type { Logger } from '../vfs/config.js';
 import { isBackgroundChild, mountInBackground, type ParentReports, reportToParent } from './background.js';
 import { connectFileSystem } from './connect.js';
+import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from './identity-options.js';
 import { lastWords, MountJournal } from './journal.js';
 import { fileSink, type LogSink, loggerTo, openLogFile, standardError } from './log.js';
 import { type MountRequest, parseMountRequest } from './mount-options.js';
@@ -16,7 +17,7 @@ import { UserError } from './user-error.js';
 const DEBUG_TOPICS = ['fuse', 'rpc'] as const;
 type DebugTopic = (typeof DEBUG_TOPICS)[number];
 
-interface MountArguments {
+interface MountArguments extends IdentityArguments {
   readonly target: string;
   readonly mountpoint: string;
   readonly options: string[] | undefined;
@@ -32,7 +33,7 @@ export function mountCommand(exit: (status: number) => void): CommandModule<obje
     command: ['mount <target> <mountpoint>', '$0'],
     describe: 'Mount an export; returns when the mount answers',
     builder: (args): Argv<MountArguments> =>
-      args
+      withIdentityArguments(args)
         .positional('target', {
           describe: 'server:/export, [IPv6]:/export or nfs://server[:port]/export',
           type: 'string',
@@ -78,13 +79,21 @@ export function mountCommand(exit: (status: number) => void): CommandModule<obje
         })
         .example('$0 mount server:/export /mnt', 'Ports found through the portmapper')
         .example('$0 mount -o port=2049,mountport=20048 server:/export /mnt', 'No portmapper needed')
+        .example(
+          '$0 mount -o uid=1000,gid=1000 server:/export /mnt',
+          'As user 1000 of the server, whose files read as yours',
+        )
+        .example(
+          '$0 mount --idmap-uid 0:1000:1 --idmap-gid 0:1000:1 server:/export /mnt',
+          'Root here is 1000 there, and nobody else is anybody',
+        )
         .example('$0 mount -f --debug=fuse server:/export /mnt', 'Watch what programs ask for'),
     handler: async (args) => exit(await mount(args)),
   };
 }
 
 async function mount(args: MountArguments): Promise<number> {
-  const request = parseMountRequest(args.target, args.options ?? []);
+  const request = parseMountRequest(args.target, [...(args.options ?? []), ...identityOptionTexts(args)]);
   const transport = parseTransport(args.transport);
   const topics = debugTopics(args.debug ?? [], request);
   const logFile = args['log-file'];

@@ -1,5 +1,6 @@
 /** Every mount option by its name in nfs(5), mount(8) or fuse(8): what it takes, and what it changes. */
 import type { ClientConfig } from '../vfs/config.js';
+import { IDENTITY_OPTIONS } from './identity-options.js';
 import { UserError } from './user-error.js';
 
 /** What the options read so far have chosen; later ones overwrite it. */
@@ -181,6 +182,8 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
   ['allow_other', fuseFlag({ allowOther: true })],
   ['default_permissions', fuseFlag({ defaultPermissions: true })],
   ['debug', fuseFlag({ debug: true })],
+
+  ...IDENTITY_OPTIONS,
 
   ['port', port('port')],
   ['mountport', port('mountPort')],

@@ -3,6 +3,7 @@ import type { ClientCounters, ProcedureCounters } from '../rpc/index.js';
 import type { VfsCounters } from '../vfs/counters.js';
 import type { ExportSession } from '../vfs/export-session.js';
 import type { CacheSizes, NfsFileSystem } from '../vfs/filesystem.js';
+import type { IdentityRules } from '../vfs/identity.js';
 import type { TransferLimits } from '../vfs/vfs-state.js';
 import { summarize, type Unwritten } from './unwritten.js';
 
@@ -20,6 +21,8 @@ export interface MountStats {
     readonly arrayBuffersBytes: number;
   };
   readonly limits: TransferLimits;
+  /** The server's ids that stand for this machine's: uid=, gid= and the idmap ranges. */
+  readonly identity: IdentityRules;
   readonly inodes: number;
   readonly openFiles: number;
   readonly cacheSizes: CacheSizes;
@@ -48,6 +51,7 @@ export function mountStats(session: ExportSession, fileSystem: NfsFileSystem): M
       arrayBuffersBytes: memory.arrayBuffers,
     },
     limits: session.limits,
+    identity: fileSystem.identity,
     inodes: fileSystem.inodeCount,
     openFiles: fileSystem.openFileCount,
     cacheSizes: fileSystem.cacheSizes,

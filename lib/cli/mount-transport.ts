@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { FuseSession, type KernelMount, mountKernel, type SessionEnd } from '../fuse/index.js';
 import type { FuseOperations } from '../fuse/operations.js';
 import type { Logger } from '../vfs/config.js';
+import { isOneForAll } from '../vfs/identity.js';
 import type { FuseMountOptions, MountRequest } from './mount-options.js';
 import { nearestName } from './nearest-name.js';
 import { UserError } from './user-error.js';
@@ -69,12 +70,13 @@ async function overKernel(options: TransportOptions): Promise<ServedMount> {
     allowOther: fuse.allowOther,
     // The kernel's dentry cache knows no users: without its own check a user whom the server would stop at a
     // directory reaches what another has looked up below it.
-    defaultPermissions: fuse.defaultPermissions || fuse.allowOther,
+    // Where all callers are one user to the server, there is no difference to make, and owners say nothing about them.
+    defaultPermissions: fuse.defaultPermissions || (fuse.allowOther && !isOneForAll(client.identity)),
   });
   try {
     const session = new FuseSession(mount.fd, operations, { log: (line) => log.error(line), debug: dump });
     // The proof that programs will be answered. From libuv's thread: this one is needed to answer it.
-    const ready = session.ready.then(() => stat(mount.mountpoint));
+    const ready = session.ready.then(() => stat(mount.mountpoint)).catch(unlessUnmapped);
     const { over, closed } = session;
     return { mount, ready, over, closed, counters: () => session.counters };
   } catch (error) {
@@ -82,6 +84,11 @@ async function overKernel(options: TransportOptions): Promise<ServedMount> {
     await mount.abort();
     throw error;
   }
+}
+
+/** Who mounts for others need not have a counterpart on the server: then EOVERFLOW is the answer that was waited for. */
+function unlessUnmapped(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EOVERFLOW') throw error;
 }
 
 async function overFuseNative(options: TransportOptions): Promise<ServedMount> {

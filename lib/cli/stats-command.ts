@@ -62,6 +62,7 @@ function text(stats: ToldStats): string {
     `  memory ${megabytes(stats.residentBytes)}, CPU ${stats.cpuSeconds.toFixed(1)} s, ` +
       `${stats.inodes} inodes, ${stats.openFiles} open files, rsize ${limits.rsize}, wsize ${limits.wsize}`,
     ...(stats.unwritten.files > 0 ? [`  not written back yet: ${describeUnwritten(stats.unwritten)}`] : []),
+    ...identityLine(stats.identity),
     '',
     'Call           Number   Resent  Errors   Sent        Received    Average',
     ...[...stats.procedures]
@@ -89,6 +90,18 @@ function text(stats: ToldStats): string {
   if (stats.journal !== undefined)
     lines.push('', `Last message (${stats.journal.path}): ${stats.journal.line}`);
   return `${lines.join('\n')}\n`;
+}
+
+/** As the options say it; nothing where there are none. */
+function identityLine(rules: MountStats['identity']): string[] {
+  const said = (['uid', 'gid'] as const).flatMap((kind) => {
+    const { everybody, ranges } = rules[kind];
+    return [
+      ...(everybody === undefined ? [] : [`${kind}=${everybody}`]),
+      ...ranges.map(({ local, server, count }) => `idmap-${kind}=${local}:${server}:${count}`),
+    ];
+  });
+  return said.length === 0 ? [] : [`  identity ${said.join(', ')}`];
 }
 
 function megabytes(bytes: number): string {

@@ -3,6 +3,7 @@ import type { Argv, CommandModule } from 'yargs';
 import { Credentials, unattended } from '../vfs/caller.js';
 import { ExportSession } from '../vfs/export-session.js';
 import { openExport } from '../vfs/open-export.js';
+import { ownServerIds } from '../vfs/own-identity.js';
 import { findLeftovers, type Leftover, removeLeftover } from '../vfs/sweep.js';
 import { parseAge } from './age.js';
 import { loggerTo, printable, standardError } from './log.js';
@@ -71,8 +72,8 @@ async function sweep(args: SweepArguments): Promise<number> {
   try {
     const vfs = openExport(session, client, { log });
     const credentials = new Credentials({ machineName: session.machineName, now: vfs.clock.now });
-    const groups = process.getgroups?.() ?? [];
-    const caller = unattended(credentials.of(process.getuid?.() ?? 0, process.getgid?.() ?? 0, groups));
+    const { uid, gid, groups } = ownServerIds(vfs.identity);
+    const caller = unattended(credentials.of(uid, gid, groups));
     const unreadable = (path: string, error: unknown): void => {
       failures++;
       log.warn(`${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`);

@@ -1,5 +1,7 @@
 /** What a mount was told to do: the options of nfs(5), validated and typed, as the client uses them. */
 
+import { type IdentityRules, SAME_IDENTITY } from './identity.js';
+
 /** Times are milliseconds unless a name says otherwise; sizes are bytes. */
 export interface ClientConfig {
   readonly host: string;
@@ -24,6 +26,8 @@ export interface ClientConfig {
   /** How long mounting goes on trying (nfs(5) retry, there in minutes). */
   readonly retryMs: number;
 
+  /** Which of the server's users and groups stand for which of this machine's. */
+  readonly identity: IdentityRules;
   readonly readOnly: boolean;
   /** Largest READ and WRITE; undefined: what the server prefers. */
   readonly rsize: number | undefined;
@@ -60,6 +64,7 @@ export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
   timeoMs: 60_000,
   retrans: 2,
   retryMs: 0,
+  identity: SAME_IDENTITY,
   readOnly: false,
   rsize: undefined,
   wsize: undefined,

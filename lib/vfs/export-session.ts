@@ -17,16 +17,10 @@ import {
   Status,
 } from '../nfs3/index.js';
 import { getPort } from '../portmap/index.js';
-import {
-  authSysCredential,
-  type Clock,
-  type Credential,
-  RpcClient,
-  type RpcClientOptions,
-  systemClock,
-} from '../rpc/index.js';
+import { type Clock, type Credential, RpcClient, type RpcClientOptions, systemClock } from '../rpc/index.js';
 import type { ClientConfig, Logger } from './config.js';
 import { statusError } from './errors.js';
+import { ownCredential } from './own-identity.js';
 import type { RootFinder } from './redrive.js';
 import type { TransferLimits } from './vfs-state.js';
 
@@ -100,7 +94,7 @@ export class ExportSession implements RootFinder {
    * when the root cannot be looked at.
    */
   static async connect(config: ClientConfig, dependencies: SessionDependencies): Promise<ExportSession> {
-    const credential = ownCredential();
+    const credential = ownCredential(config.identity);
     const handle = await askMountd(config, dependencies, (mountd) => mountd.mount(config.exportPath));
     const port =
       config.port ?? (await getPort(config.host, NFS_PROGRAM.number, NFS_PROGRAM.version, config.proto));
@@ -179,13 +173,6 @@ export class ExportSession implements RootFinder {
   }
 }
 
-/** What mounting itself is done with; later calls carry their caller's credential. */
-export function ownCredential(): Credential {
-  const uid = process.getuid?.() ?? 0;
-  const gid = process.getgid?.() ?? 0;
-  return authSysCredential({ machineName: hostname(), uid, gid, groups: process.getgroups?.() ?? [] });
-}
-
 /** One question to mountd, over a connection of its own, in bounded time. `times` change the bounds. */
 export async function askMountd<Answer>(
   config: ClientConfig,
@@ -207,7 +194,7 @@ export async function askMountd<Answer>(
     ...times,
   });
   try {
-    return await ask(new Mount3Client(rpc, ownCredential(), host));
+    return await ask(new Mount3Client(rpc, ownCredential(config.identity), host));
   } finally {
     rpc.close();
   }

@@ -4,7 +4,7 @@ import type { BorrowedData, OpenReply, SetAttributes } from '../fuse/operations.
 import { OpenFlag } from '../fuse/protocol.js';
 import { type Fattr3, type NfsTime, type Sattr3, StableHow } from '../nfs3/index.js';
 import type { Cancellation } from '../rpc/caller.js';
-import { type Caller, unattended } from './caller.js';
+import { type Caller, concerning, unattended } from './caller.js';
 import { overlay } from './extent.js';
 import { describePath, type Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
@@ -59,7 +59,7 @@ export class Files {
         if (inode.stale) throw this.#vfs.redriver.staleError(inode, caller, 'path');
       }
       await this.#admit(inode, flags, caller);
-      return this.#opened(inode, flags, caller);
+      return this.#opened(inode, flags, concerning(caller, inode.attributes?.gid));
     } catch (error) {
       this.#unpin(inode);
       throw error;

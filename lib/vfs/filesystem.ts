@@ -21,12 +21,13 @@ import type {
 import { decodeDevice } from '../fuse/reply.js';
 import { FSSTAT, READLINK, Status } from '../nfs3/index.js';
 import { systemClock } from '../rpc/clock.js';
-import { type Caller, Credentials } from './caller.js';
+import { type Caller, Credentials, concerning } from './caller.js';
 import type { ClientConfig } from './config.js';
 import type { VfsCounters } from './counters.js';
 import { Directories } from './directories.js';
 import { isStale } from './errors.js';
 import { Files, type UnwrittenFile } from './files.js';
+import type { IdentityRules } from './identity.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
 import { type Made, mknodWhat, Names } from './names.js';
@@ -76,8 +77,12 @@ export class NfsFileSystem implements FuseOperations {
   constructor(session: ConnectedExport, config: ClientConfig, dependencies: ExportDependencies) {
     const { clock = systemClock } = dependencies;
     this.#session = session;
-    this.#credentials = new Credentials({ machineName: session.machineName, now: () => clock.now() });
     this.#vfs = openExport(session, config, dependencies);
+    this.#credentials = new Credentials({
+      machineName: session.machineName,
+      identity: this.#vfs.identity,
+      now: () => clock.now(),
+    });
     this.counters = this.#vfs.counters;
     this.#permission = new Permission(this.#vfs);
     this.#names = new Names(this.#vfs);
@@ -94,6 +99,10 @@ export class NfsFileSystem implements FuseOperations {
   /** Inodes held in memory. */
   get inodeCount(): number {
     return this.#vfs.inodes.size;
+  }
+
+  get identity(): IdentityRules {
+    return this.#vfs.config.identity;
   }
 
   /** Entries in the caches, each of which is bounded. */
@@ -135,12 +144,20 @@ export class NfsFileSystem implements FuseOperations {
     await this.#session.close();
   }
 
-  #caller(ctx: RequestContext): Caller {
-    return this.#credentials.caller(ctx);
+  /**
+   * Who asks for something of one, two or three objects, or of an object and a group that it is to have. Throws
+   * EOVERFLOW for somebody whom the server does not have.
+   */
+  #caller(ctx: RequestContext, inode: Inode, second?: Inode, third?: Inode, group?: number): Caller {
+    const caller = this.#credentials.caller(ctx);
+    if (caller.manyGroups === undefined) return caller;
+    const gidOf = (of: Inode | undefined): number | undefined => of?.attributes?.gid;
+    return concerning(caller, gidOf(inode), gidOf(second), gidOf(third), group);
   }
 
   lookup(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<EntryReply | NegativeEntryReply> {
-    return this.#names.lookup(this.#vfs.inodes.get(parent), name, this.#caller(ctx));
+    const directory = this.#vfs.inodes.get(parent);
+    return this.#names.lookup(directory, name, this.#caller(ctx, directory));
   }
 
   forget(nodeid: NodeId, nlookup: number): void {
@@ -153,7 +170,7 @@ export class NfsFileSystem implements FuseOperations {
     if (inode.writer?.dirty) await interruptible(inode.writer.drain(), ctx);
     const operand = possibleOperand(inode);
     try {
-      const attributes = await this.#vfs.freshAttributes(inode, this.#caller(ctx), operand);
+      const attributes = await this.#vfs.freshAttributes(inode, this.#caller(ctx, inode), operand);
       return this.#vfs.attributesReply(inode, attributes);
     } catch (error) {
       // fstat(2) of what another client deleted: a local file system would still answer.
@@ -163,16 +180,19 @@ export class NfsFileSystem implements FuseOperations {
     }
   }
 
-  async setattr(ctx: RequestContext, nodeid: NodeId, changes: SetAttributes): Promise<AttributesReply> {
-    const inode = this.#vfs.inodes.get(nodeid);
-    const attributes = await this.#files.setAttributes(inode, changes, this.#caller(ctx));
+  async setattr(ctx: RequestContext, nodeid: NodeId, asked: SetAttributes): Promise<AttributesReply> {
+    const { inodes, identity } = this.#vfs;
+    const inode = inodes.get(nodeid);
+    const changes = identity === undefined ? asked : identity.ownersToServer(asked);
+    const caller = this.#caller(ctx, inode, undefined, undefined, changes.gid);
+    const attributes = await this.#files.setAttributes(inode, changes, caller);
     return this.#vfs.attributesReply(inode, attributes);
   }
 
   async readlink(ctx: RequestContext, nodeid: NodeId): Promise<Uint8Array> {
     const vfs = this.#vfs;
     const inode = vfs.inodes.get(nodeid);
-    const caller = this.#caller(ctx);
+    const caller = this.#caller(ctx, inode);
     let start = vfs.attributes.start();
     const result = await vfs.redriver.run(inode, caller, (symlink) => {
       start = vfs.attributes.start();
@@ -184,9 +204,8 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   async symlink(ctx: RequestContext, parent: NodeId, name: Buffer, target: Buffer): Promise<EntryReply> {
-    return this.#entry(
-      await this.#names.symlink(this.#vfs.inodes.get(parent), name, target, this.#caller(ctx)),
-    );
+    const directory = this.#vfs.inodes.get(parent);
+    return this.#entry(await this.#names.symlink(directory, name, target, this.#caller(ctx, directory)));
   }
 
   async mknod(
@@ -199,7 +218,7 @@ export class NfsFileSystem implements FuseOperations {
     const directory = this.#vfs.inodes.get(parent);
     const device = decodeDevice(rdev);
     const what = mknodWhat(mode, device.major, device.minor);
-    const caller = this.#caller(ctx);
+    const caller = this.#caller(ctx, directory);
     return this.#entry(
       what === undefined
         ? await this.#names.create(directory, name, mode & 0o7777, true, caller)
@@ -209,15 +228,17 @@ export class NfsFileSystem implements FuseOperations {
 
   async mkdir(ctx: RequestContext, parent: NodeId, name: Buffer, mode: number): Promise<EntryReply> {
     const directory = this.#vfs.inodes.get(parent);
-    return this.#entry(await this.#names.mkdir(directory, name, mode & 0o7777, this.#caller(ctx)));
+    return this.#entry(await this.#names.mkdir(directory, name, mode & 0o7777, this.#caller(ctx, directory)));
   }
 
   unlink(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<void> {
-    return this.#removal.unlink(this.#vfs.inodes.get(parent), name, this.#caller(ctx));
+    const directory = this.#vfs.inodes.get(parent);
+    return this.#removal.unlink(directory, name, this.#caller(ctx, directory));
   }
 
   rmdir(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<void> {
-    return this.#removal.rmdir(this.#vfs.inodes.get(parent), name, this.#caller(ctx));
+    const directory = this.#vfs.inodes.get(parent);
+    return this.#removal.rmdir(directory, name, this.#caller(ctx, directory));
   }
 
   rename(
@@ -228,26 +249,25 @@ export class NfsFileSystem implements FuseOperations {
     newName: Buffer,
     flags: number,
   ): Promise<void> {
-    const { inodes } = this.#vfs;
-    return this.#removal.rename(
-      inodes.get(parent),
-      name,
-      inodes.get(newParent),
-      newName,
-      flags,
-      this.#caller(ctx),
-    );
+    const { inodes, dentries } = this.#vfs;
+    const from = inodes.get(parent);
+    const to = inodes.get(newParent);
+    // A directory that moves to another has its ".." changed: a right to write is needed in it, too.
+    const moved = from === to ? undefined : dentries.getUnverified(from, name.toString('latin1'))?.inode;
+    return this.#removal.rename(from, name, to, newName, flags, this.#caller(ctx, from, to, moved));
   }
 
   async link(ctx: RequestContext, nodeid: NodeId, newParent: NodeId, newName: Buffer): Promise<EntryReply> {
     const { inodes } = this.#vfs;
-    return this.#entry(
-      await this.#names.link(inodes.get(nodeid), inodes.get(newParent), newName, this.#caller(ctx)),
-    );
+    const inode = inodes.get(nodeid);
+    const directory = inodes.get(newParent);
+    const caller = this.#caller(ctx, directory, inode);
+    return this.#entry(await this.#names.link(inode, directory, newName, caller));
   }
 
   open(ctx: RequestContext, nodeid: NodeId, flags: number): Promise<OpenReply> {
-    return this.#files.open(this.#vfs.inodes.get(nodeid), flags, this.#caller(ctx));
+    const inode = this.#vfs.inodes.get(nodeid);
+    return this.#files.open(inode, flags, this.#caller(ctx, inode));
   }
 
   async create(
@@ -257,10 +277,10 @@ export class NfsFileSystem implements FuseOperations {
     mode: number,
     flags: number,
   ): Promise<{ entry: EntryReply; open: OpenReply }> {
-    const caller = this.#caller(ctx);
     const exclusive = (flags & O_EXCL) !== 0;
     const truncate = (flags & O_TRUNC) !== 0;
     const directory = this.#vfs.inodes.get(parent);
+    const caller = this.#caller(ctx, directory);
     const made = await this.#names.create(directory, name, mode & 0o7777, exclusive, caller);
     const { inode } = made;
     // Another client was faster: the file is there, with something in it.
@@ -282,7 +302,9 @@ export class NfsFileSystem implements FuseOperations {
     offset: number,
     size: number,
   ): Promise<BorrowedData> {
-    return this.#files.read(fh, offset, size, this.#caller(ctx));
+    // Whoever has the descriptor now, what counts are the rights that it was opened with.
+    const { credential } = this.#files.get(fh);
+    return this.#files.read(fh, offset, size, { credential, cancellation: ctx, tid: ctx.pid });
   }
 
   write(
@@ -310,27 +332,30 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   opendir(ctx: RequestContext, nodeid: NodeId): Promise<OpenReply> {
-    return this.#directories.open(this.#vfs.inodes.get(nodeid), this.#caller(ctx));
+    const inode = this.#vfs.inodes.get(nodeid);
+    return this.#directories.open(inode, this.#caller(ctx, inode));
   }
 
   readdir(
     ctx: RequestContext,
-    _nodeid: NodeId,
+    nodeid: NodeId,
     fh: number,
     offset: bigint,
     sink: DirectorySink,
   ): Promise<void> {
-    return this.#directories.read(fh, offset, sink, false, this.#caller(ctx));
+    const caller = this.#caller(ctx, this.#vfs.inodes.get(nodeid));
+    return this.#directories.read(fh, offset, sink, false, caller);
   }
 
   readdirplus(
     ctx: RequestContext,
-    _nodeid: NodeId,
+    nodeid: NodeId,
     fh: number,
     offset: bigint,
     sink: DirectorySink,
   ): Promise<void> {
-    return this.#directories.read(fh, offset, sink, true, this.#caller(ctx));
+    const caller = this.#caller(ctx, this.#vfs.inodes.get(nodeid));
+    return this.#directories.read(fh, offset, sink, true, caller);
   }
 
   releasedir(_ctx: RequestContext, _nodeid: NodeId, fh: number): void {
@@ -343,7 +368,7 @@ export class NfsFileSystem implements FuseOperations {
   async statfs(ctx: RequestContext, nodeid: NodeId): Promise<FuseStatfs> {
     const vfs = this.#vfs;
     const inode = vfs.inodes.get(nodeid);
-    const caller = this.#caller(ctx);
+    const caller = this.#caller(ctx, inode);
     const ask = (of: Inode) =>
       vfs.redriver.run(of, caller, (object) => vfs.nfs.call(FSSTAT, { object }, caller));
     let result = await ask(inode);
@@ -366,6 +391,7 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   access(ctx: RequestContext, nodeid: NodeId, mask: number): Promise<void> {
-    return this.#permission.check(this.#vfs.inodes.get(nodeid), mask, this.#caller(ctx));
+    const inode = this.#vfs.inodes.get(nodeid);
+    return this.#permission.check(inode, mask, this.#caller(ctx, inode));
   }
 }

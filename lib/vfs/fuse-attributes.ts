@@ -1,6 +1,7 @@
 /** From the server's attributes to the kernel's: types, inode numbers, block counts, identities. */
 import type { FuseAttributes } from '../fuse/operations.js';
 import { type Fattr3, FileType } from '../nfs3/index.js';
+import type { Identity } from './identity.js';
 
 const S_IFMT_OF: Readonly<Record<FileType, number>> = {
   [FileType.REG]: 0o100000,
@@ -31,6 +32,8 @@ export interface AttributeView {
   readonly rootFsid: bigint;
   /** st_blksize, the transfer size that serves best. */
   readonly blksize: number;
+  /** Undefined: owners are shown as the server names them. */
+  readonly identity: Identity | undefined;
 }
 
 /** `size` and `nlink` may differ from the server's: writes on their way, names that only we can see. */
@@ -40,6 +43,7 @@ export function toFuseAttributes(
   size: bigint,
   nlink: number,
 ): FuseAttributes {
+  const { identity } = view;
   return {
     ino: inodeNumber(attributes, view.rootFsid),
     size,
@@ -49,8 +53,8 @@ export function toFuseAttributes(
     ctime: attributes.ctime,
     mode: S_IFMT_OF[attributes.type] | attributes.mode,
     nlink,
-    uid: attributes.uid,
-    gid: attributes.gid,
+    uid: identity === undefined ? attributes.uid : identity.uid.toLocal(attributes.uid),
+    gid: identity === undefined ? attributes.gid : identity.gid.toLocal(attributes.gid),
     rdevMajor: attributes.rdevMajor,
     rdevMinor: attributes.rdevMinor,
     blksize: view.blksize,

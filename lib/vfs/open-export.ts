@@ -7,6 +7,7 @@ import { VfsCounters } from './counters.js';
 import type { ExportSession } from './export-session.js';
 import { InodeTable } from './inode-table.js';
 import { NfsClient } from './nfs-client.js';
+import { identityFor } from './own-identity.js';
 import { VfsState } from './vfs-state.js';
 
 /** What the client needs of a connected export. */
@@ -29,6 +30,7 @@ export function openExport(
   const counters = new VfsCounters();
   const vfs = new VfsState({
     config,
+    identity: identityFor(config.identity),
     limits: session.limits,
     nfs: new NfsClient(session.rpc, clock, counters),
     inodes: new InodeTable(session.rootHandle),

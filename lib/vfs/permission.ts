@@ -2,7 +2,7 @@
 import { Errno, FuseError } from '../fuse/errno.js';
 import { ACCESS, Access, type Fattr3, Status } from '../nfs3/index.js';
 import { knownAccess, rememberAccess } from './access-cache.js';
-import type { Caller } from './caller.js';
+import { type Caller, concerning } from './caller.js';
 import type { Inode } from './inode.js';
 import { opensForExecution, opensForReading, opensForWriting } from './open-file.js';
 import { type Operand, possibleOperand } from './redrive.js';
@@ -78,6 +78,9 @@ export class Permission {
     if (timely) ({ accessGeneration } = inode);
     if (result.attributes === undefined) await this.#vfs.fetchAttributes(inode, caller, operand);
     rememberAccess(inode, caller.credential, wanted, result.access, accessGeneration);
+    // The object turns out to be of another group than was known, and the server was not told that the caller is in it.
+    const member = concerning(caller, inode.attributes?.gid);
+    if (member !== caller) return this.#ask(inode, wanted, member, operand);
     return { granted: result.access, attributes: result.attributes };
   }
 

@@ -10,6 +10,7 @@ import type { ClientConfig, Logger } from './config.js';
 import type { VfsCounters } from './counters.js';
 import { DentryCache } from './dentry-cache.js';
 import { type AttributeView, toFuseAttributes } from './fuse-attributes.js';
+import type { Identity } from './identity.js';
 import type { Inode } from './inode.js';
 import type { InodeTable } from './inode-table.js';
 import { KnownNames } from './known-names.js';
@@ -27,6 +28,8 @@ export interface TransferLimits {
 
 export interface VfsParts {
   readonly config: ClientConfig;
+  /** Undefined: the server's ids are this machine's. */
+  readonly identity?: Identity | undefined;
   readonly limits: TransferLimits;
   readonly nfs: NfsClient;
   readonly inodes: InodeTable;
@@ -52,6 +55,7 @@ const SILENT: FuseNotifier = {
 
 export class VfsState {
   readonly config: ClientConfig;
+  readonly identity: Identity | undefined;
   readonly limits: TransferLimits;
   readonly nfs: NfsClient;
   readonly inodes: InodeTable;
@@ -78,6 +82,7 @@ export class VfsState {
 
   constructor(parts: VfsParts) {
     this.config = parts.config;
+    this.identity = parts.identity;
     this.limits = parts.limits;
     this.nfs = parts.nfs;
     this.inodes = parts.inodes;
@@ -94,7 +99,7 @@ export class VfsState {
       for (const writer of this.writers) writer.relieve();
     };
     this.#generation = parts.generation;
-    this.#view = { rootFsid: 0n, blksize: parts.limits.wsize };
+    this.#view = { rootFsid: 0n, blksize: parts.limits.wsize, identity: parts.identity };
     this.attributes = new AttributeCache(parts.config, () => parts.clock.now(), parts.counters.attributes, {
       changedByOther: (inode) => this.#changedByOther(inode),
       identityChanged: (inode) => this.#identityChanged(inode),

@@ -6,7 +6,9 @@ import { type ErrorStatus, FileType, GETATTR, Status, statusName } from '../../l
 import { decodeAuthSys } from '../../lib/rpc/credential.js';
 import { RpcCancelledError, RpcClosedError, RpcTimeoutError } from '../../lib/rpc/errors.js';
 import {
+  type Caller,
   Credentials,
+  concerning,
   readSupplementaryGroups,
   type UserCredential,
   unattended,
@@ -39,6 +41,34 @@ t.test('AUTH_SYS carries 16 groups at the most, and not the gid again', (t) => {
   const groups = Array.from({ length: 40 }, (_, i) => i);
   const sent = auth(credentials.of(7, 3, groups));
   t.same(sent, { machineName: 'm', uid: 7, gid: 3, groups: [0, 1, 2, ...groups.slice(4, 17)] });
+  t.end();
+});
+
+t.test('of more groups than 16, those of the object that is asked for go along', (t) => {
+  const groups = Array.from({ length: 40 }, (_, i) => 100 + i);
+  const credentials = new Credentials({ machineName: 'm', now: () => 0, groupsOf: () => groups });
+  const caller = credentials.caller(new TestContext(7, 77));
+  const sent = (of: Caller) => auth(of.credential).groups;
+  t.same(sent(caller), groups.slice(0, 16));
+  t.equal(concerning(caller, 105), caller, 'one that is sent anyway');
+  t.equal(concerning(caller, 9999), caller, 'one that is not the caller’s');
+  t.equal(concerning(caller, undefined, 7), caller, 'none, and the primary one');
+  const eighteenth = concerning(caller, 117);
+  t.same(sent(eighteenth), [117, ...groups.slice(0, 15)]);
+  t.equal(concerning(eighteenth, 117), eighteenth);
+  t.equal(concerning(caller, 117).credential, eighteenth.credential, 'the same credential each time');
+  t.same(sent(concerning(caller, 139, 117, undefined, 3)), [117, 139, ...groups.slice(0, 14)]);
+  t.equal(concerning(caller, 139, 117).credential, concerning(caller, 117, 139).credential);
+  t.equal(concerning(eighteenth, 139).credential.groups[0], 139, 'another object, other groups');
+  t.end();
+});
+
+t.test('sixteen groups and the primary one among them are all sent, whatever is asked for', (t) => {
+  const groups = [7, ...Array.from({ length: 16 }, (_, i) => 100 + i), 100];
+  const credentials = new Credentials({ machineName: 'm', now: () => 0, groupsOf: () => groups });
+  const caller = credentials.caller(new TestContext(7, 77));
+  t.same(auth(caller.credential).groups, groups.slice(1, 17));
+  t.equal(concerning(caller, 115), caller);
   t.end();
 });
 
@@ -168,7 +198,12 @@ t.test('st_ino is the fileid; objects of another file system of the server never
 t.test('attributes as the kernel wants them: type bits, 512-byte blocks, our size and link count', (t) => {
   const tree = new FakeTree();
   const node = tree.file('f', 'x'.repeat(1000), 0o4755);
-  const shown = toFuseAttributes(tree.attributes(node), { rootFsid: 7n, blksize: 4096 }, 2000n, 0);
+  const shown = toFuseAttributes(
+    tree.attributes(node),
+    { rootFsid: 7n, blksize: 4096, identity: undefined },
+    2000n,
+    0,
+  );
   t.match(shown, { mode: 0o104755, size: 2000n, blocks: 2n, nlink: 0, blksize: 4096 });
   t.equal(direntType(FileType.DIR), 4);
   t.equal(direntType(FileType.LNK), 10);

@@ -12,7 +12,7 @@ import {
 } from '../../nfs3/index.js';
 import { authSysCredential, type Credential, RpcAuthError } from '../../rpc/index.js';
 import { isStale, statusError } from '../../vfs/errors.js';
-import { ownCredential } from '../../vfs/export-session.js';
+import { identityFor, ownCredential, ownServerIds } from '../../vfs/own-identity.js';
 import { reservedPort } from './export-steps.js';
 import type { ServerVisit } from './server-visit.js';
 import { failure, ok, type Step, type Verdict, warning } from './step.js';
@@ -33,7 +33,7 @@ export function rootSteps(visit: ServerVisit): Step[] {
     { name: 'reserved port', needs: ['export root'], examine: () => reservedPort(visit) },
     { name: 'access', needs: ['export root'], examine: () => access(visit) },
   ];
-  if (ownUid() === 0)
+  if (ownUid(visit) === 0)
     steps.push({ name: 'root squash', needs: ['export root'], examine: () => rootSquash(visit) });
   steps.push(
     { name: 'transfer sizes', needs: ['export root'], examine: () => sizes(visit) },
@@ -42,8 +42,9 @@ export function rootSteps(visit: ServerVisit): Step[] {
   return steps;
 }
 
-function ownUid(): number {
-  return process.geteuid?.() ?? 0;
+/** As the server is told it. */
+function ownUid(visit: ServerVisit): number {
+  return ownServerIds(identityFor(visit.config.identity)).uid;
 }
 
 /** What `export root` has found, for the steps that need it. */
@@ -62,7 +63,7 @@ async function exportRoot(visit: ServerVisit): Promise<Verdict> {
     const attributes = await visit.withPort(
       async () => {
         const result = await visit.nfs((rpc) =>
-          rpc.call(GETATTR, { object }, { credential: ownCredential() }),
+          rpc.call(GETATTR, { object }, { credential: ownCredential(visit.config.identity) }),
         );
         refusal = result.status;
         if (result.status !== Status.OK) throw statusError(result.status);
@@ -93,14 +94,14 @@ async function access(visit: ServerVisit): Promise<Verdict> {
   const { handle, attributes } = rootOf(visit);
   let bits: number;
   try {
-    bits = await granted(visit, handle, ownCredential());
+    bits = await granted(visit, handle, ownCredential(visit.config.identity));
   } catch (error) {
     return visit.explain(error);
   }
-  const who = `uid ${ownUid()}`;
+  const who = `uid ${ownUid(visit)}`;
   const remedy =
     `Change the owner or the mode on the server: it is ${describe(attributes)}` +
-    (ownUid() === 0 ? '; or export with no_root_squash.' : '.');
+    (ownUid(visit) === 0 ? '; or export with no_root_squash.' : '.');
   if ((bits & Access.LOOKUP) === 0)
     return failure(`The server does not let ${who} into the exported directory.`, remedy);
   if ((bits & Access.READ) === 0)
@@ -123,7 +124,7 @@ async function rootSquash(visit: ServerVisit): Promise<Verdict> {
   const squashed = warning('uid 0 seems to be squashed: the server takes it for somebody else.', UNSQUASH);
   const { mode, uid, gid } = attributes;
   try {
-    const bits = await granted(visit, handle, ownCredential());
+    const bits = await granted(visit, handle, ownCredential(visit.config.identity));
     if ((bits & Access.LOOKUP) === 0 || (bits & Access.READ) === 0) return squashed;
     if ((bits & Access.MODIFY) !== 0)
       return ok((mode & 0o002) === 0 ? 'no sign of it' : 'cannot be told: everybody may write here');
@@ -141,7 +142,7 @@ async function rootSquash(visit: ServerVisit): Promise<Verdict> {
 async function sizes(visit: ServerVisit): Promise<Verdict> {
   const { handle } = rootOf(visit);
   const result = await visit.nfs((rpc) =>
-    rpc.call(FSINFO, { object: handle }, { credential: ownCredential() }),
+    rpc.call(FSINFO, { object: handle }, { credential: ownCredential(visit.config.identity) }),
   );
   if (result.status !== Status.OK) {
     const what = `The server does not tell them (FSINFO: ${statusName(result.status)}).`;

@@ -1,0 +1,94 @@
+/** uid=, gid= and the idmap options: what they come to, what is refused and how, and what the command line offers. */
+import t from 'tap';
+import { identityOptionTexts } from '../../lib/cli/identity-options.js';
+import { parseMountRequest } from '../../lib/cli/mount-options.js';
+import { UserError } from '../../lib/cli/user-error.js';
+import { SAME_IDENTITY } from '../../lib/vfs/identity.js';
+import { nfsFuse } from './product.js';
+
+function identity(...options: string[]) {
+  return parseMountRequest('server:/export', options).client.identity;
+}
+
+function refusal(...options: string[]): UserError {
+  try {
+    identity(...options);
+  } catch (error) {
+    if (error instanceof UserError) return error;
+    throw error;
+  }
+  throw new Error(`accepted: ${options.join(' ')}`);
+}
+
+const range = (local: number, server: number, count: number) => ({ local, server, count });
+
+t.test('uid= and gid= name the one user of all calls; the last one counts', async (t) => {
+  t.strictSame(identity(), SAME_IDENTITY);
+  t.match(identity('uid=1000'), { uid: { everybody: 1000 }, gid: { everybody: undefined } });
+  t.match(identity('uid=1,gid=0,uid=4294967294'), {
+    uid: { everybody: 4_294_967_294 },
+    gid: { everybody: 0 },
+  });
+});
+
+t.test('ranges add up: in one option, in several, and as arguments', async (t) => {
+  const three = [range(0, 1000, 1), range(1, 100_000, 65_535), range(70_000, 0, 1)];
+  t.strictSame(identity('idmap-uid=0:1000:1/1:100000:65535/70000:0:1').uid.ranges, three);
+  t.strictSame(
+    identity('idmap-uid=0:1000:1,idmap-uid=1:100000:65535', 'idmap-uid=70000:0:1').uid.ranges,
+    three,
+  );
+  const texts = identityOptionTexts({
+    'idmap-uid': ['0:1000:1', '1:100000:65535/70000:0:1'],
+    'idmap-gid': ['5:6:7'],
+  });
+  t.strictSame(identity(...texts).uid.ranges, three);
+  t.strictSame(identity(...texts).gid.ranges, [range(5, 6, 7)]);
+  t.strictSame(identity('idmap-gid=0:0:4294967295').gid.ranges, [range(0, 0, 4_294_967_295)]);
+});
+
+t.test('what cannot be meant is refused, in words and with a remedy', async (t) => {
+  const cases: [string, RegExp][] = [
+    ['uid=root', /^uid=root is not a number from 0 to 4294967294\.$/],
+    ['gid=-1', /^gid=-1 is not a number/],
+    ['uid=4294967295', /is not a number/],
+    ['uid', /needs a value/],
+    ['idmap-uid=0:1000', /^idmap-uid=0:1000 is not of the form local:server:count\.$/],
+    ['idmap-uid=0:1000:1:1', /is not of the form/],
+    ['idmap-gid=a:1000:1', /is not of the form/],
+    ['idmap-uid=0:1000:1/', /is not of the form/],
+    ['idmap-uid=0:-5:1', /is not of the form/],
+    ['idmap-uid=0:1000:0', /at least one id/],
+    ['idmap-uid=4294967290:0:6', /ends at 4294967294/],
+    ['idmap-uid=0:4294967290:6', /ends at 4294967294/],
+    [
+      'idmap-uid=0:1000:10,idmap-uid=5:2000:1',
+      /^idmap-uid: 0:1000:10 and 5:2000:1 both have id 5 of this machine\.$/,
+    ],
+    [
+      'idmap-gid=0:1000:10/50:1009:3',
+      /^idmap-gid: 0:1000:10 and 50:1009:3 both have id 1009 of the server\.$/,
+    ],
+  ];
+  for (const [options, message] of cases) {
+    const error = refusal(options);
+    t.match(error.message, message, options);
+    t.ok(error.remedy, options);
+  }
+});
+
+t.test('an argument is one option, whatever is in it', async (t) => {
+  const texts = identityOptionTexts({ 'idmap-uid': ['0:1:1,ro'], 'idmap-gid': ['0:1:1"'] });
+  t.equal(refusal(texts[0] ?? '').message, 'idmap-uid=0:1:1,ro is not of the form local:server:count.');
+  t.match(refusal(texts[1] ?? '').message, /^idmap-gid=0:1:1" is not of the form/);
+});
+
+t.test('the command line offers them and refuses what is wrong before anything is asked', async (t) => {
+  const help = await nfsFuse(['mount', '--help']);
+  t.match(help.stdout, /--idmap-uid\s+Which users of this machine/);
+  t.match(help.stdout, /--idmap-gid/);
+  t.match(help.stdout, /uid=1000,gid=1000/);
+  const wrong = await nfsFuse(['mount', '--idmap-uid', '0:1', 'server.invalid:/x', '/mnt']);
+  t.equal(wrong.status, 1);
+  t.match(wrong.stderr, /^.*idmap-uid=0:1 is not of the form local:server:count\./);
+});
