@@ -28,6 +28,9 @@ export interface UnwrittenFile {
   readonly bytes: number;
 }
 
+/** A caller whose own rights do not matter. */
+export type Asker = Pick<Caller, 'cancellation' | 'tid'>;
+
 export class Files {
   readonly #vfs: VfsState;
   readonly #permission: Permission;
@@ -136,9 +139,11 @@ export class Files {
     else this.#vfs.inodes.release(inode);
   }
 
-  async read(fh: number, offset: number, size: number, caller: Caller): Promise<BorrowedData> {
+  /** Whoever has the descriptor now, what counts are the rights that it was opened with. */
+  async read(fh: number, offset: number, size: number, asker: Asker): Promise<BorrowedData> {
     const file = this.get(fh);
-    const { inode } = file;
+    const { inode, credential } = file;
+    const caller: Caller = { credential, cancellation: asker.cancellation, tid: asker.tid };
     if (needsDrain(inode, offset + size, inode.writer?.overlaps(offset, offset + size) ?? false)) {
       await interruptible(inode.writer?.drain() ?? Promise.resolve(), caller.cancellation);
     }

@@ -302,9 +302,7 @@ export class NfsFileSystem implements FuseOperations {
     offset: number,
     size: number,
   ): Promise<BorrowedData> {
-    // Whoever has the descriptor now, what counts are the rights that it was opened with.
-    const { credential } = this.#files.get(fh);
-    return this.#files.read(fh, offset, size, { credential, cancellation: ctx, tid: ctx.pid });
+    return this.#files.read(fh, offset, size, { cancellation: ctx, tid: ctx.pid });
   }
 
   write(

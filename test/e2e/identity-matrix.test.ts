@@ -186,7 +186,8 @@ for (const [serverName, startServer] of Object.entries(SERVERS)) {
           const options = ['allow_other', `idmap-uid=${RANGES}`, `idmap-gid=${RANGES}`];
           const mount = await Mount.start({ source: within(server, placeName), place, options });
           t.teardown(() => mount.close());
-          const [root, anna] = await Promise.all([mount.agent(), as(mount, ANNA, [BERT])]);
+          const root = await mount.agent();
+          const anna = await as(mount, ANNA, [BERT]);
           await root.umask(0o022);
           await makesObjects(t, mount, disk, 0, root, squash);
           await makesObjects(t, mount, disk, ANNA, anna, squash);

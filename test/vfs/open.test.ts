@@ -1,6 +1,7 @@
 import t from 'tap';
 import { Errno } from '../../lib/fuse/errno.js';
-import { Bench, O_RDONLY, O_RDWR, O_WRONLY, outcome, settled } from './support/bench.js';
+import { Credentials, concerning } from '../../lib/vfs/caller.js';
+import { Bench, O_RDONLY, O_RDWR, O_WRONLY, outcome, settled, TestContext } from './support/bench.js';
 
 /** Far enough from the last change for the server's clock to have moved on. */
 const LATER = 100;
@@ -44,6 +45,37 @@ t.test('rights are of one credential each', async (t) => {
   bench.server.tree.file('f', 'content', 0o600);
   await bench.open('f', O_RDWR, bench.caller(1000));
   t.equal(await outcome(bench.open('f', O_RDONLY, bench.caller(2000))), Errno.EACCES);
+});
+
+t.test('of many groups, the one that counts is shown, also when it is seen only in the reply', async (t) => {
+  const bench = new Bench();
+  const { server } = bench;
+  const groups = Array.from({ length: 24 }, (_, i) => 100 + i);
+  const credentials = new Credentials({ machineName: 'm', now: () => 0, groupsOf: () => groups });
+  const caller = credentials.caller(new TestContext(2000, 1));
+  const file = server.tree.file('f', 'content', 0o660);
+  // The fake server knows no groups of its own.
+  server.on('ACCESS', (args, answer) => {
+    const result = answer() as { access: number };
+    const member = server.calls.at(-1)?.groups.includes(file.gid) === true;
+    return { ...result, access: member ? (args as { access: number }).access : 0 };
+  });
+  await bench.walk('f', caller);
+  file.gid = 120;
+  server.tree.changed(file);
+  const { fh } = await bench.open('f', O_RDWR, caller);
+  t.same(
+    server.named('ACCESS').map((call) => call.groups.includes(120)),
+    [false, true],
+  );
+  server.forgetCalls();
+  await bench.read(fh, 0, 7);
+  t.ok(server.named('READ')[0]?.groups.includes(120), 'what is read is read with the rights of the open');
+  await bench.open('f', O_RDWR, concerning(caller, 120));
+  t.equal(server.count('ACCESS'), 0, 'the answer is kept');
+  file.gid = 9;
+  server.tree.changed(file);
+  t.equal(await outcome(bench.open('f', O_RDWR, caller)), Errno.EACCES);
 });
 
 t.test('root is whom the server says, not whom the mode bits say', async (t) => {
