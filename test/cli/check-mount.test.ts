@@ -9,6 +9,7 @@ import { Ganesha } from '../support/ganesha.js';
 import { Mount } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { start, until } from '../support/process.js';
+import { endWatchers } from '../support/watchers.js';
 import { checkWith, failsAt } from './check-support.js';
 import { nfsFuse, product, type Said, said } from './product.js';
 
@@ -98,6 +99,8 @@ t.test('no mount at all, or another one', async (t) => {
 t.test('a mount whose process was killed', async (t) => {
   const where = await ground(t, 'root');
   const { mount } = where;
+  // Nobody takes the dead mount away.
+  endWatchers(mount.path);
   await mount.kill();
   unwell(
     t,

@@ -201,7 +201,7 @@ t.test('processes that the command leaves behind get time to finish', async (t) 
   const { server, mnt, exec } = await ground(t);
   const script = 'exec 3> "$0/file"; echo data >&3; (sleep 1; echo more >&3) >/dev/null 2>&1 & exit 0';
   const { status, stderr } = await exec(['sh', '-c', script, mnt]);
-  t.equal(status, 0);
+  t.equal(status, 0, stderr);
   t.match(stderr, /is in use: detached/);
   t.equal(readFileSync(join(server.directory, 'file'), 'utf8'), 'data\nmore\n');
 });

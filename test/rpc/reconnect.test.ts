@@ -138,9 +138,12 @@ t.test('another source port does when the former one is taken', async (t) => {
   await server.stopListening();
   first?.socket.resetAndDestroy();
   await server.until(() => first?.ended === true);
+  // Should another program have the port by now, that serves as well.
   const squatter = net.createServer();
-  await new Promise<void>((resolve) => squatter.listen(first?.remotePort, '127.0.0.1', resolve));
-  t.teardown(() => squatter.close());
+  const taken = new Promise((resolve) => squatter.once('listening', resolve).once('error', resolve));
+  squatter.listen(first?.remotePort, '127.0.0.1');
+  await taken;
+  t.teardown(() => void squatter.close());
   await server.listen(server.port);
   t.equal(await client.call(ECHO, 2, ANONYMOUS), 2);
   t.not(server.connections[1]?.remotePort, first?.remotePort);
