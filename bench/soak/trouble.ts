@@ -17,13 +17,17 @@ export interface Trouble {
   readonly kind: TroubleKind;
 }
 
-/** Makes trouble until `stop`; then the server runs and everything passes. Throws if the server does not come back. */
+/**
+ * Makes trouble until `stop`; then the server runs and everything passes. Throws if the server does not come back.
+ * `whileClosed` says when a program may be started (Workload).
+ */
 export async function makeTrouble(
   proxy: FaultProxy,
   server: Ganesha,
   random: SeededRandom,
   stop: AbortSignal,
   told: (kind: TroubleKind) => void,
+  whileClosed: (work: () => Promise<void>) => Promise<void>,
 ): Promise<void> {
   for (;;) {
     const pause = random.between(BETWEEN[0] * 1000, BETWEEN[1] * 1000);
@@ -35,8 +39,10 @@ export async function makeTrouble(
     told(kind);
     switch (kind) {
       case 'restart':
-        await (random.oneIn(3) ? server.stop() : server.kill());
-        await server.start();
+        await whileClosed(async () => {
+          await (random.oneIn(3) ? server.stop() : server.kill());
+          await server.start();
+        });
         break;
       case 'cut':
         proxy.cutAll();

@@ -43,6 +43,10 @@ export class Workload {
   readonly #parts: WorkloadParts;
   /** What every file must hold, by its path in the folder. */
   readonly #expected = new Map<string, Buffer>();
+  /** Files of the mount that this process has open, and who waits until there are none. */
+  #open = 0;
+  #allClosed: () => void = () => undefined;
+  #gate: Promise<void> = Promise.resolve();
 
   constructor(parts: WorkloadParts) {
     this.#parts = parts;
@@ -73,6 +77,24 @@ export class Workload {
       await sleep(rest, undefined, { signal: this.#parts.stop }).catch(() => undefined);
     }
     this.rounds += 1;
+  }
+
+  /**
+   * Runs `work`, which starts a program, while this process has no file of the mount open. A new program begins by
+   * closing what it inherited, which flushes the files, and whoever started it waits until it has begun: if the proxy
+   * in this process, or the server to be started, were needed for that, it would never come to pass.
+   */
+  async whileClosed<Result>(work: () => Promise<Result>): Promise<Result> {
+    let open: () => void = () => undefined;
+    this.#gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    try {
+      if (this.#open > 0) await new Promise<void>((resolve) => (this.#allClosed = resolve));
+      return await work();
+    } finally {
+      open();
+    }
   }
 
   /** Compares everything with `folder`, which is what the server has. */
@@ -112,11 +134,17 @@ export class Workload {
   }
 
   async #withFile(path: string, flags: string, work: (file: FileHandle) => Promise<void>): Promise<void> {
-    const file = await open(this.#path(path), flags);
+    await this.#gate;
+    this.#open++;
     try {
-      await work(file);
+      const file = await open(this.#path(path), flags);
+      try {
+        await work(file);
+      } finally {
+        await file.close();
+      }
     } finally {
-      await file.close();
+      if (--this.#open === 0) this.#allClosed();
     }
   }
 
@@ -144,7 +172,10 @@ export class Workload {
 
   async #check(folder: string): Promise<void> {
     await this.#each(this.#filesOf(folder), async (path) => {
-      const data = await readFile(this.#path(path));
+      let data = Buffer.alloc(0);
+      await this.#withFile(path, 'r', async (file) => {
+        data = await file.readFile();
+      });
       const expected = this.#expected.get(path);
       if (expected === undefined || !data.equals(expected)) {
         throw new Error(`${path}: read ${data.length} bytes that are not the ${expected?.length} written`);
