@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import { resolve } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
+import { inheritedDescriptor } from '../fuse/index.js';
 import { enterNamespace } from './exec/namespace.js';
 import { EXEC_FAILED, type ExecOutcome, runExec } from './exec/run.js';
 import { openLogFile, standardError } from './log.js';
@@ -91,6 +92,10 @@ async function exec(args: ExecArguments): Promise<ExecOutcome> {
   if (name === undefined)
     throw new UserError('There is no command to run.', {
       remedy: 'Write it behind the mount point and two dashes: … server:/export /mnt -- ls -l /mnt',
+    });
+  if (inheritedDescriptor(args.mountpoint) !== undefined)
+    throw new UserError(`${args.mountpoint} is mounted already, and nfs-fuse exec is for making a mount.`, {
+      remedy: 'Name a directory, or serve the descriptor with nfs-fuse mount -f.',
     });
   // What is wrong with these is told at once, and by one process.
   const { notes } = parseMountRequest(args.target, args.options ?? []);

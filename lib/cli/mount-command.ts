@@ -4,6 +4,7 @@ import type { Logger } from '../vfs/config.js';
 import { isBackgroundChild, mountInBackground, type ParentReports, reportToParent } from './background.js';
 import { connectFileSystem } from './connect.js';
 import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from './identity-options.js';
+import { inheritedMount, noteOnKernelOptions } from './inherited-mount.js';
 import { lastWords, MountJournal } from './journal.js';
 import { fileSink, type LogSink, loggerTo, openLogFile, standardError } from './log.js';
 import { type MountRequest, parseMountRequest } from './mount-options.js';
@@ -40,7 +41,7 @@ export function mountCommand(exit: (status: number) => void): CommandModule<obje
           demandOption: true,
         })
         .positional('mountpoint', {
-          describe: 'An existing directory',
+          describe: 'An existing directory, or with -f /dev/fd/N: an inherited /dev/fuse, mounted already',
           type: 'string',
           demandOption: true,
           normalize: false,
@@ -98,6 +99,7 @@ async function mount(args: MountArguments): Promise<number> {
   const topics = debugTopics(args.debug ?? [], request);
   const logFile = args['log-file'];
   const foreground = args.foreground === true || (topics.size > 0 && logFile === undefined);
+  const inherited = inheritedMount(args.mountpoint, { transport, foreground });
   const descriptor = logFile === undefined ? undefined : openLogFile(logFile);
   if (!foreground && !isBackgroundChild()) {
     for (const note of request.notes) standardError('warn', note);
@@ -108,15 +110,27 @@ async function mount(args: MountArguments): Promise<number> {
     });
   }
   const toFile = descriptor === undefined ? undefined : fileSink(descriptor);
-  const mountpoint = await locate(args.mountpoint);
-  const journal = MountJournal.for(mountpoint);
-  const options = { request, mountpoint, transport, topics, toFile, journal, logDescriptor: descriptor };
+  const mountpoint = inherited === undefined ? await locate(args.mountpoint) : args.mountpoint;
+  // Where it is mounted is not known, and /dev/fd/3 is many a mount's name.
+  const journal = inherited === undefined ? MountJournal.for(mountpoint) : undefined;
+  const options = {
+    request,
+    mountpoint,
+    inherited,
+    transport,
+    topics,
+    toFile,
+    journal,
+    logDescriptor: descriptor,
+  };
   return isBackgroundChild() ? serveForParent(options) : serveInForeground(options);
 }
 
 interface ServeOptions {
   readonly request: MountRequest;
   readonly mountpoint: string;
+  /** The descriptor that `mountpoint` stands for, if it is one. */
+  readonly inherited: number | undefined;
   readonly transport: Transport;
   readonly topics: ReadonlySet<DebugTopic>;
   readonly toFile: LogSink | undefined;
@@ -125,9 +139,11 @@ interface ServeOptions {
 }
 
 async function serveInForeground(options: ServeOptions): Promise<number> {
-  const { request, toFile } = options;
+  const { request, mountpoint: place, inherited, toFile } = options;
   const log = loggerTo(standardError, ...(toFile === undefined ? [] : [toFile]));
   for (const note of request.notes) log.warn(note);
+  const note = inherited === undefined ? undefined : noteOnKernelOptions(place, request);
+  if (note !== undefined) log.warn(note);
   const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP']);
   return serve(options, log, toFile ?? standardError, stop, true, {
     retrying: (message) => log.warn(message),
@@ -196,7 +212,7 @@ async function serve(
   toStandardError: boolean,
   progress: MountProcessOptions['progress'],
 ): Promise<number> {
-  const { request, mountpoint, transport, topics, journal, logDescriptor } = options;
+  const { request, mountpoint, inherited, transport, topics, journal, logDescriptor } = options;
   const dumpLine = (topic: DebugTopic) =>
     topics.has(topic) ? (line: string) => dump('info', `${topic}: ${line}`) : undefined;
   const dumpRpc = dumpLine('rpc');
@@ -204,6 +220,7 @@ async function serve(
     return await runMount({
       request,
       mountpoint,
+      inherited,
       transport,
       connect: (config, keeper) => connectFileSystem(config, keeper, dumpRpc),
       listExports: () => exportsForExplanation(request.client),
@@ -212,7 +229,10 @@ async function serve(
       stop,
       progress,
       journal,
-      watcher: { where: mountpoint, journal: journal?.path, logDescriptor, toStandardError },
+      watcher:
+        inherited === undefined
+          ? { where: mountpoint, journal: journal?.path, logDescriptor, toStandardError }
+          : undefined,
     });
   } finally {
     stop.dispose();

@@ -8,7 +8,7 @@ import type { ClientConfig, Logger } from '../vfs/config.js';
 import { CrashGuard } from './crash.js';
 import type { MountJournal } from './journal.js';
 import { isTemporary, type ListExports, mountFailure } from './mount-failure.js';
-import { MountLink } from './mount-link.js';
+import { type MountAnswers, MountLink } from './mount-link.js';
 import type { MountRequest } from './mount-options.js';
 import { checkTransport, mountOver, type ServedMount, type Transport } from './mount-transport.js';
 import { withAddress } from './server-address.js';
@@ -44,6 +44,8 @@ export interface MountProgress {
 export interface MountProcessOptions {
   readonly request: MountRequest;
   readonly mountpoint: string;
+  /** The descriptor of a mount that is another's; then `mountpoint` is only its name. */
+  readonly inherited: number | undefined;
   readonly transport: Transport;
   readonly connect: Connect;
   /** For the explanation of a refusal. */
@@ -55,8 +57,8 @@ export interface MountProcessOptions {
   readonly progress: MountProgress;
   /** Keeps an end that was not in good order. */
   readonly journal: MountJournal | undefined;
-  /** Who tells that this process was killed, and where. */
-  readonly watcher: WatcherOptions;
+  /** Who tells that this process was killed, and where. Undefined: the mount is another's to take away. */
+  readonly watcher: WatcherOptions | undefined;
 }
 
 /** Between two attempts to mount. */
@@ -109,8 +111,8 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
   const log = new ErrorKeeper(options.log);
   checkTransport(options.transport, request.fuse);
   const fileSystem = await connectWithRetry(options, log);
-  const watcher = await Watcher.start(options.watcher);
-  if (watcher === undefined)
+  const watcher = options.watcher === undefined ? undefined : await Watcher.start(options.watcher);
+  if (watcher === undefined && options.watcher !== undefined)
     log.warn('There is no sh: if this process is killed, its mount stays, dead, until it is unmounted.');
   let served: ServedMount;
   try {
@@ -127,7 +129,7 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
     giveUp = resolve;
   });
   const crash = new CrashGuard(log, () => JSON.stringify(served.counters()));
-  const link = await MountLink.open(mount.major, mount.minor, {
+  const answers: MountAnswers = {
     stats: () => ({
       source: request.source,
       mountpoint: mount.mountpoint,
@@ -139,8 +141,14 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
       forced = true;
       giveUp();
     },
-  });
-  void served.over.then(() => link.releaseName());
+  };
+  const link =
+    mount.minor === undefined ? undefined : await MountLink.open(mount.major, mount.minor, answers);
+  if (link === undefined)
+    log.warn(
+      `This kernel does not tell the number of ${mount.mountpoint}: nfs-fuse stats cannot ask this mount.`,
+    );
+  void served.over.then(() => link?.releaseName());
   await mount.setReadAhead(READ_AHEAD_KIB);
   progress.mounted(mount.mountpoint);
 
@@ -148,17 +156,17 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
     const lost = fileSystem.unwritten();
     log.error(`Ended at once (second ${signal}). ${lossText(lost)}`);
     await Promise.race([mount.abort(), sleep(ABORT_PATIENCE_MS)]);
-    await Promise.race([link.close({ status: 1, message: lossText(lost), lost }), sleep(ABORT_PATIENCE_MS)]);
+    await Promise.race([link?.close({ status: 1, message: lossText(lost), lost }), sleep(ABORT_PATIENCE_MS)]);
     await watcher?.dismiss();
     process.exit(1);
   });
   const end = await Promise.race([
     served.closed,
-    stop.first.then(() => takeAway(served, log)),
+    stop.first.then(() => (options.inherited === undefined ? takeAway(served, log) : leave(served, log))),
     givingUp.then(() => endByForce(served)),
     crash.fatal.then((error) => new Error(`Internal error: ${error.message}`, { cause: error })),
   ]);
-  link.releaseName();
+  link?.releaseName();
 
   let status = 0;
   let message: string | undefined;
@@ -183,7 +191,7 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
   // What the second signal began is not to be overtaken.
   if (stop.requestedTwice) return atOnce;
   options.journal?.close(status, message);
-  await link.close({ status, message, lost });
+  await link?.close({ status, message, lost });
   await watcher?.dismiss();
   crash.dispose();
   return status;
@@ -273,11 +281,12 @@ async function mountAndAnswer(
   fileSystem: ConnectedFileSystem,
   watcher: Watcher | undefined,
 ): Promise<ServedMount> {
-  const { request, mountpoint, transport, log, dumpFuse, stop } = options;
+  const { request, mountpoint, inherited, transport, log, dumpFuse, stop } = options;
   if (stop.requested) await interruptible(new Promise(() => {}), stop);
   const served = await mountOver(transport, {
     request,
     mountpoint,
+    inherited,
     operations: fileSystem.operations,
     log,
     dump: dumpFuse,
@@ -299,6 +308,16 @@ async function endByForce({ mount, closed }: ServedMount): Promise<SessionEnd> {
   const aborted = await mount.abort();
   await mount.unmount({ lazy: true }).catch(() => {});
   return aborted ? closed : 'aborted';
+}
+
+/** Ends the connection of a mount that is another's to unmount. */
+async function leave({ mount, closed }: ServedMount, log: Logger): Promise<SessionEnd> {
+  log.warn(
+    `${mount.mountpoint} cannot be unmounted from here: its connection is closed, and programs get errors until ` +
+      'it is unmounted by whoever has mounted it.',
+  );
+  await mount.unmount();
+  return closed;
 }
 
 /** Unmounts; programs that still use the mount get a moment to finish, and then errors. */

@@ -1,6 +1,17 @@
-/** The two ways to the kernel, made to look alike: our own FUSE protocol, or libfuse by the package fuse-native. */
+/**
+ * The ways to the kernel, made to look alike: our own FUSE protocol, over a mount of our own or over one that was
+ * inherited, or libfuse by the package fuse-native.
+ */
 import { stat } from 'node:fs/promises';
-import { FuseSession, type KernelMount, mountKernel, type SessionEnd } from '../fuse/index.js';
+import {
+  abortConnection,
+  connectionNumber,
+  FuseSession,
+  type KernelMount,
+  mountKernel,
+  type SessionEnd,
+  setReadAhead,
+} from '../fuse/index.js';
 import type { FuseOperations } from '../fuse/operations.js';
 import type { Logger } from '../vfs/config.js';
 import { isOneForAll } from '../vfs/identity.js';
@@ -15,6 +26,8 @@ export type Transport = (typeof TRANSPORTS)[number];
 export interface TransportOptions {
   readonly request: MountRequest;
   readonly mountpoint: string;
+  /** The descriptor of a mount that is another's; then `mountpoint` is only its name. */
+  readonly inherited: number | undefined;
   readonly operations: FuseOperations;
   readonly log: Logger;
   /** Gets a line for every request and reply. */
@@ -23,7 +36,10 @@ export interface TransportOptions {
 
 /** A mount that is served, whichever way. */
 export interface ServedMount {
-  readonly mount: Pick<KernelMount, 'mountpoint' | 'major' | 'minor' | 'unmount' | 'abort' | 'setReadAhead'>;
+  readonly mount: Pick<KernelMount, 'mountpoint' | 'major' | 'unmount' | 'abort' | 'setReadAhead'> & {
+    /** Undefined: the kernel does not tell it of an inherited descriptor. */
+    readonly minor: number | undefined;
+  };
   /** Resolves when programs that use the mount will be answered. */
   readonly ready: Promise<unknown>;
   /** Resolves when the kernel has let go of the mount: what was asked before may still be under way. Never rejects. */
@@ -54,8 +70,10 @@ export function checkTransport(transport: Transport, fuse: FuseMountOptions): vo
     );
 }
 
-/** Mounts. @throws MountError */
+/** Mounts, unless that was done already. @throws MountError */
 export async function mountOver(transport: Transport, options: TransportOptions): Promise<ServedMount> {
+  const { inherited } = options;
+  if (inherited !== undefined) return overInherited(inherited, options);
   return transport === 'kernel' ? overKernel(options) : overFuseNative(options);
 }
 
@@ -89,6 +107,47 @@ async function overKernel(options: TransportOptions): Promise<ServedMount> {
 /** Who mounts for others need not have a counterpart on the server: then EOVERFLOW is the answer that was waited for. */
 function unlessUnmapped(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EOVERFLOW') throw error;
+}
+
+/** There is no path to look at: that INIT was answered must do. Nor can it be unmounted here, only ended. */
+function overInherited(fd: number, options: TransportOptions): ServedMount {
+  const { mountpoint, operations, log, dump } = options;
+  const minor = connectionNumber(fd);
+  const session = new FuseSession(fd, operations, { log: (line) => log.error(line), debug: dump });
+  const { over } = session;
+  let isOver = false;
+  void over.then(() => {
+    isOver = true;
+  });
+  let isGivenUp = false;
+  // What we have ended ourselves, in place of an unmount, has ended in good order.
+  const closed = session.closed.then((end) => (end === 'aborted' && isGivenUp ? 'unmounted' : end));
+  const abort = async () => {
+    // A copy of the descriptor that another process has kept would keep the connection, and who waits on it, alive.
+    if (!isOver && minor !== undefined) await abortConnection(minor);
+    session.abort();
+    return true;
+  };
+  return {
+    mount: {
+      mountpoint,
+      major: 0,
+      minor,
+      unmount: async () => {
+        isGivenUp = true;
+        await abort();
+      },
+      abort,
+      setReadAhead: async (kibibytes) => minor !== undefined && setReadAhead(0, minor, kibibytes),
+    },
+    ready: session.ready.catch(async (error: unknown) => {
+      if ((await closed) instanceof Error) throw error;
+      throw new UserError(`${mountpoint} was unmounted, or aborted, before it was served.`, { cause: error });
+    }),
+    over,
+    closed,
+    counters: () => session.counters,
+  };
 }
 
 async function overFuseNative(options: TransportOptions): Promise<ServedMount> {

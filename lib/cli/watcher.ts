@@ -7,8 +7,9 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Writable } from 'node:stream';
-import { type KernelMount, mountAt, readMountinfo } from '../fuse/index.js';
+import { mountAt, readMountinfo } from '../fuse/index.js';
 import { printable } from './log.js';
+import type { ServedMount } from './mount-transport.js';
 
 /**
  * The mount is known by its id, its device number and its type; if the death came right after mounting, by its place.
@@ -119,7 +120,7 @@ export class Watcher {
   }
 
   /** From now on there is a mount to take away. */
-  async mounted(mount: Pick<KernelMount, 'mountpoint' | 'major' | 'minor'>): Promise<void> {
+  async mounted(mount: Pick<ServedMount['mount'], 'mountpoint' | 'major' | 'minor'>): Promise<void> {
     const { major, minor } = mount;
     const entry = mountAt(await readMountinfo(), mount.mountpoint);
     if (entry?.major === major && entry.minor === minor)

@@ -3,6 +3,7 @@ export type { Channel, ChannelHandler, SessionEnd } from './channel.js';
 export { abortConnection, setReadAhead } from './connection.js';
 export { Errno, errnoName, FuseError } from './errno.js';
 export { findFusermount } from './fusermount.js';
+export { checkInherited, connectionNumber, inheritedDescriptor } from './inherited.js';
 export type { SessionTimers } from './interrupts.js';
 export {
   FILE_SYSTEM_TYPE,

@@ -10,6 +10,7 @@ const libc = koffi.load(null);
 const cRead = libc.func('long read(int fd, void *buffer, size_t size)');
 const cWrite = libc.func('long write(int fd, const void *buffer, size_t size)');
 const cDup2 = libc.func('int dup2(int from, int to)');
+const cPoll = libc.func('int poll(void *descriptors, unsigned long count, int timeout)');
 const cMount = libc.func(
   'int mount(const char *source, const void *target, const char *type, unsigned long flags, const char *data)',
 );
@@ -34,6 +35,18 @@ export function writeFrom(fd: number, buffer: Uint8Array, size: number): number 
 export function duplicateOver(from: number, to: number): number {
   const result = cDup2(from, to) as number;
   return result < 0 ? -koffi.errno() : result;
+}
+
+export const PollFlag = { IN: 1, ERR: 8 } as const;
+
+/** poll(2) of one descriptor, without waiting: which of `events` there are, and whether there is an error. */
+export function pollNow(fd: number, events: number): number {
+  // struct pollfd: int fd; short events, revents.
+  const shorts = new Int16Array(4);
+  new Int32Array(shorts.buffer)[0] = fd;
+  shorts[2] = events;
+  const result = cPoll(shorts, 1, 0) as number;
+  return result < 0 ? -koffi.errno() : (shorts[3] ?? 0);
 }
 
 export const MountFlag = { RDONLY: 1, NOSUID: 2, NODEV: 4, NOEXEC: 8, NOATIME: 1024 } as const;

@@ -21,6 +21,8 @@ export type MountErrorCode =
   | 'not-mounted'
   | 'busy'
   | 'bad-option'
+  /** An inherited descriptor that cannot be served. */
+  | 'bad-descriptor'
   | 'failed';
 
 /** `message` says what is wrong; `remedy`, where there is one, what to do. */
