@@ -195,7 +195,7 @@ export class Mount {
   }
 
   /** Waits for nfs-fuse to end. */
-  async exit(timeoutMs = 30_000): Promise<Outcome> {
+  async exit(timeoutMs = 120_000): Promise<Outcome> {
     await until('nfs-fuse ends', () => this.daemon.outcome !== undefined, timeoutMs);
     return this.daemon.ended;
   }
