@@ -284,10 +284,10 @@ export class NfsFileSystem implements FuseOperations {
     const made = await this.#names.create(directory, name, mode & 0o7777, exclusive, caller);
     const { inode } = made;
     // Another client was faster: the file is there, with something in it.
+    // A server that has lost what was written is empty, and would be given it once more.
+    const holdsData = made.attributes.size > 0n || inode.writer?.clean === false;
     const attributes =
-      truncate && made.attributes.size > 0n
-        ? await this.#files.setAttributes(inode, EMPTY, caller)
-        : made.attributes;
+      truncate && holdsData ? await this.#files.setAttributes(inode, EMPTY, caller) : made.attributes;
     return { entry: this.#entry({ ...made, attributes }), open: this.#files.created(inode, flags, caller) };
   }
 
