@@ -3,7 +3,7 @@
  * folder, its sockets and locks are in a private /dev/shm, and all its processes (containers, their monitors,
  * podman's pause process) end with the namespace's first one: nothing of it outlives the test.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openPlace, type Place, WITHOUT_FUSE } from '../support/places.js';
 import {
@@ -49,32 +49,28 @@ export interface ContainerEnd {
   readonly log: string;
 }
 
-export interface RunningProcess {
-  readonly pid: number;
-  readonly parent: number;
-  /** When it was started, which tells it from a later one of the same id. */
-  readonly start: string;
+/** A line of /proc/PID/status, or undefined if there is no such process. Unlike stat, it never waits for an exec. */
+function statusLine(pid: number, name: string): string | undefined {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+    return status.split('\n').find((line) => line.startsWith(`${name}:`));
+  } catch {
+    return undefined;
+  }
 }
 
-function runningProcesses(): RunningProcess[] {
-  return readdirSync('/proc').flatMap((name) => {
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
-      const [, parent, , , , , , , , , , , , , , , , , , start = ''] = stat
-        .slice(stat.lastIndexOf(')') + 2)
-        .split(' ');
-      return [{ pid: Number(name), parent: Number(parent), start }];
-    } catch {
-      // Not a process, or it has ended in this moment.
-      return [];
-    }
-  });
+function childrenOf(pid: number): number[] {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1');
+    return children.split(' ').filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
 }
 
-/** Whether any of these processes exists yet. */
-export function stillRun(processes: readonly RunningProcess[]): boolean {
-  const now = runningProcesses();
-  return processes.some(({ pid, start }) => now.some((one) => one.pid === pid && one.start === start));
+/** Whether any of these processes of podman's exists yet. A later one of the same id has one id only. */
+export function stillRun(processes: readonly number[]): boolean {
+  return processes.some((pid) => (statusLine(pid, 'NSpid')?.split('\t').length ?? 0) > 2);
 }
 
 export class RootlessPodman {
@@ -167,13 +163,10 @@ export class RootlessPodman {
   }
 
   /** What runs under the holder of the namespaces: podman's own processes and the containers. */
-  processes(): RunningProcess[] {
-    const all = new Map(runningProcesses().map((process) => [process.pid, process]));
-    const isOurs = (pid: number): boolean => {
-      const parent = all.get(pid)?.parent;
-      return parent !== undefined && (parent === this.holder.pid || isOurs(parent));
-    };
-    return [...all.values()].filter(({ pid }) => isOurs(pid));
+  processes(): number[] {
+    const descendants = (pid: number): number[] =>
+      childrenOf(pid).flatMap((child) => [child, ...descendants(child)]);
+    return descendants(this.holder.pid);
   }
 
   /** Ends everything that runs, and removes containers, images and storage. */
