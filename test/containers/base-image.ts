@@ -21,8 +21,8 @@ import type { RootlessPodman } from './rootless-podman.js';
 const MINUTES = 60_000;
 const NAME = 'localhost/nfs-fuse-test-base:1';
 
-/** Where this machine's apt gets Debian (or what it is) from, and its release. */
-async function source(): Promise<{ mirror: string; release: string }> {
+/** Where this machine's apt gets Debian (or what it is) from, if it tells, and its release. */
+async function source(): Promise<{ mirror: string | undefined; release: string }> {
   const release = /^VERSION_CODENAME="?(\w+)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'stable';
   const listed = await run([
     'apt-get',
@@ -33,7 +33,7 @@ async function source(): Promise<{ mirror: string; release: string }> {
   ]);
   const lines = listed.stdout.toString().split('\n');
   const mirror = lines.find((line) => line.endsWith(` ${release}`) && line.startsWith('http'))?.split(' ')[0];
-  return { mirror: mirror ?? 'http://deb.debian.org/debian', release };
+  return { mirror, release };
 }
 
 /** A value of npm's configuration, or undefined if it has none. */
@@ -82,7 +82,9 @@ export async function makeBaseImage(podman: RootlessPodman): Promise<string> {
   try {
     const root = join(scratch.path, 'root');
     const { mirror, release } = await source();
-    await mustRun(['debootstrap', '--variant=minbase', release, root, mirror], { timeoutMs: 15 * MINUTES });
+    // debootstrap knows a mirror of its own.
+    const from = mirror === undefined ? [] : [mirror];
+    await mustRun(['debootstrap', '--variant=minbase', release, root, ...from], { timeoutMs: 15 * MINUTES });
     const unneeded = [
       'var/cache/apt',
       'var/lib/apt/lists',
