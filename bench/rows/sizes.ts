@@ -23,7 +23,7 @@ export interface Sizes {
 
 export const FULL: Sizes = {
   primeFiles: 100,
-  diskBytes: 3072 * MIB,
+  diskBytes: 5120 * MIB,
   streamBytes: 512 * MIB,
   blockBytes: MIB,
   randomFileBytes: 256 * MIB,

@@ -96,6 +96,19 @@ export class AttributeCache {
     }
   }
 
+  /**
+   * How the object looks, of a reply that {@link observe} or {@link endChange} was given and of what other calls have
+   * brought while it was on its way. Undefined: the server's clock is too coarse to say which of the two is later.
+   */
+  latest(inode: Inode, attributes: Fattr3, start: CallStart): Fattr3 | undefined {
+    const known = inode.attributes;
+    // Called when what is known was here already: the reply shows the object as it was after that.
+    if (known === undefined || start.number > inode.attributesCall) return attributes;
+    const order = compareTime(attributes.ctime, known.ctime);
+    if (order !== 0) return order < 0 ? known : attributes;
+    return sameState(attributes, known) ? attributes : undefined;
+  }
+
   /** Nothing changed: the window doubles once it has elapsed in full. */
   #confirm(inode: Inode, attributes: Fattr3, start: CallStart): void {
     if (start.at >= inode.attributesExpire) this.#counters.revalidated++;

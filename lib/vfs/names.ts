@@ -195,7 +195,8 @@ export class Names {
       return found;
     }
     const inode = vfs.bind(parent, key, handle, attributes, start, generation);
-    const known = attributes ?? (await vfs.fetchAttributes(inode, caller));
+    const latest = attributes && (vfs.attributes.latest(inode, attributes, start) ?? inode.attributes);
+    const known = latest ?? (await vfs.fetchAttributes(inode, caller));
     return { inode, attributes: known, entryValidMs: vfs.entryValidity(parent, generation, true) };
   }
 
@@ -311,8 +312,9 @@ export class Names {
   ): Promise<Fattr3> {
     let guard = changes.size === undefined ? undefined : inode.attributes?.ctime;
     for (let refused = 0; ; ) {
-      const result = await this.#setAttributes(inode, changes, guard, caller);
-      const { after } = result.wcc;
+      const { result, start } = await this.#setAttributes(inode, changes, guard, caller);
+      const shown = result.wcc.after;
+      const after = shown && this.#vfs.attributes.latest(inode, shown, start);
       if (result.status === Status.OK) return after ?? this.#vfs.fetchAttributes(inode, caller, operand);
       if (result.status !== Status.NOT_SYNC || guard === undefined)
         throw this.#vfs.redriver.failure(result, [inode], caller, operand);
@@ -329,7 +331,7 @@ export class Names {
     changes: Sattr3,
     guard: NfsTime | undefined,
     caller: Caller,
-  ): Promise<WccResult> {
+  ): Promise<{ readonly result: WccResult; readonly start: CallStart }> {
     const { attributes, redriver, nfs } = this.#vfs;
     attributes.beginChange(inode);
     let start = attributes.start();
@@ -340,7 +342,7 @@ export class Names {
         return nfs.call(SETATTR, { object, attributes: changes, guard }, caller);
       });
       wcc = result.wcc;
-      return result;
+      return { result, start };
     } finally {
       attributes.endChange(inode, wcc, start, true);
     }

@@ -43,6 +43,8 @@ export interface VfsParts {
   readonly writeBudget: ByteBudget;
 }
 
+/** How often attributes are asked for when the replies to two calls contradict each other. */
+const MAX_ASKED = 3;
 /** Buffers kept for the next writes: what a stream has between two COMMITs. */
 const WRITE_BUFFERS = 48;
 
@@ -186,19 +188,26 @@ export class VfsState {
     known.accessGeneration++;
   }
 
-  /** Attributes straight from the server. Throws what the application is to see. */
+  /**
+   * Attributes straight from the server, and no older than what other calls have brought meanwhile. Throws what the
+   * application is to see.
+   */
   async fetchAttributes(inode: Inode, caller: Caller, operand: Operand = 'path'): Promise<Fattr3> {
-    let start = this.attributes.start();
-    const result = await this.redriver.run(inode, caller, (object) => {
-      start = this.attributes.start();
-      return this.nfs.call(GETATTR, { object }, caller);
-    });
-    if (result.status !== Status.OK) throw this.redriver.failure(result, [inode], caller, operand);
-    this.attributes.observe(inode, result.attributes, start);
-    // The handle answers for another object now.
-    if (inode.stale) throw this.redriver.staleError(inode, caller, operand);
-    if (inode.isRoot) this.#view = { ...this.#view, rootFsid: result.attributes.fsid };
-    return result.attributes;
+    for (let asked = 1; ; asked++) {
+      let start = this.attributes.start();
+      const result = await this.redriver.run(inode, caller, (object) => {
+        start = this.attributes.start();
+        return this.nfs.call(GETATTR, { object }, caller);
+      });
+      if (result.status !== Status.OK) throw this.redriver.failure(result, [inode], caller, operand);
+      this.attributes.observe(inode, result.attributes, start);
+      // The handle answers for another object now.
+      if (inode.stale) throw this.redriver.staleError(inode, caller, operand);
+      if (inode.isRoot) this.#view = { ...this.#view, rootFsid: result.attributes.fsid };
+      const latest = this.attributes.latest(inode, result.attributes, start);
+      if (latest !== undefined) return latest;
+      if (asked === MAX_ASKED) return result.attributes;
+    }
   }
 
   /** Attributes from the cache while they are trusted, else from the server. */
