@@ -7,6 +7,7 @@ import { jsonOf, oneLine, Report } from './check/report.js';
 import { serverSteps } from './check/server-steps.js';
 import { ServerVisit } from './check/server-visit.js';
 import { examineAll, type Finding, type Step } from './check/step.js';
+import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from './identity-options.js';
 import { parseMountRequest } from './mount-options.js';
 import { UserError } from './user-error.js';
 
@@ -16,7 +17,7 @@ const CALLS_PER_STEP = 4;
 /** Where only the environment is looked at, the options are still read: allow_other matters there. */
 const NO_TARGET = 'localhost:/';
 
-interface CheckArguments {
+interface CheckArguments extends IdentityArguments {
   readonly target: string | undefined;
   readonly options: string[] | undefined;
   readonly mount: string | undefined;
@@ -36,7 +37,7 @@ export function checkCommand(exit: (status: number) => void): CommandModule<obje
     command: 'check [target]',
     describe: 'Say what is missing for mounting, and what to do about it; or whether a mount is well',
     builder: (args): Argv<CheckArguments> =>
-      args
+      withIdentityArguments(args)
         .positional('target', {
           describe: 'server:/export, to look at the server too',
           type: 'string',
@@ -67,7 +68,7 @@ export function checkCommand(exit: (status: number) => void): CommandModule<obje
           describe: 'Print JSON: [{"step": …, "result": …, "message": …, "remedy": …}, …]',
           type: 'boolean',
         })
-        .conflicts('mount', ['target', 'options'])
+        .conflicts('mount', ['target', 'options', 'idmap-uid', 'idmap-gid'])
         .example('$0 check', 'May this user mount here?')
         .example('$0 check -o port=2049,mountport=20048 server:/export', 'And will the server let us?')
         .example('$0 check --mount /mnt', 'Health check of a container')
@@ -82,7 +83,8 @@ async function check(args: CheckArguments): Promise<number> {
   const timeoutMs = parseTimeout(args.timeout);
   const json = args.json === true;
   if (args.mount !== undefined) return checkMount(args.mount, timeoutMs, json);
-  const request = parseMountRequest(args.target ?? NO_TARGET, args.options ?? []);
+  const options = [...(args.options ?? []), ...identityOptionTexts(args)];
+  const request = parseMountRequest(args.target ?? NO_TARGET, options);
   const environment = environmentSteps({ allowOther: request.fuse.allowOther, timeoutMs });
   const chapters: Chapter[] = [{ heading: 'This machine', steps: [...programSteps(), ...environment] }];
   const visit = new ServerVisit(request, timeoutMs);

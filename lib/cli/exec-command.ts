@@ -5,12 +5,13 @@ import type { Argv, CommandModule } from 'yargs';
 import { inheritedDescriptor } from '../fuse/index.js';
 import { enterNamespace } from './exec/namespace.js';
 import { EXEC_FAILED, type ExecOutcome, runExec } from './exec/run.js';
+import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from './identity-options.js';
 import { openLogFile, standardError } from './log.js';
 import { parseMountRequest } from './mount-options.js';
 import { TRANSPORTS } from './mount-transport.js';
 import { UserError } from './user-error.js';
 
-interface ExecArguments {
+interface ExecArguments extends IdentityArguments {
   readonly target: string;
   readonly mountpoint: string;
   readonly command: string[];
@@ -30,7 +31,7 @@ export function execCommand(exit: (status: number) => void): CommandModule<objec
     command: 'exec <target> <mountpoint> [command..]',
     describe: 'Mount, run a command, unmount; in a namespace of its own if need be',
     builder: (args): Argv<ExecArguments> =>
-      args
+      withIdentityArguments(args)
         .usage('$0 exec [-o options] server:/export MOUNTPOINT -- COMMAND [ARGUMENT…]')
         .positional('target', { describe: 'server:/export', type: 'string', demandOption: true })
         .positional('mountpoint', {
@@ -98,12 +99,13 @@ async function exec(args: ExecArguments): Promise<ExecOutcome> {
       remedy: 'Name a directory, or serve the descriptor with nfs-fuse mount -f.',
     });
   // What is wrong with these is told at once, and by one process.
-  const { notes } = parseMountRequest(args.target, args.options ?? []);
+  const options = [...(args.options ?? []), ...identityOptionTexts(args)];
+  const { notes } = parseMountRequest(args.target, options);
   enterNamespace(args['map-root-user'] === true, (message) => standardError('warn', message));
   for (const note of notes) standardError('warn', note);
   const logFile = args['log-file'];
   const flags = [
-    ...(args.options ?? []).flatMap((option) => ['-o', option]),
+    ...options.flatMap((option) => ['-o', option]),
     ...(args.transport === undefined ? [] : ['--transport', args.transport]),
     ...(logFile === undefined ? [] : ['--log-file', logFile]),
   ];

@@ -91,6 +91,18 @@ for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
   });
 }
 
+t.test('--idmap-uid and --idmap-gid: who we are to the server', async (t) => {
+  const server = await ganesha(t, { directory: folderOf(t, 5000, 6000, 0o770), squash: 'Root_Squash' });
+  const argv = [...product, 'check', '-o', server.mountOptions.join(','), '127.0.0.1:/export'];
+  const root = await checkWith(argv);
+  t.not(root.of('access').result, 'ok', 'without');
+  const ranges = ['--idmap-uid', '1:1:4', '--idmap-uid', '0:5000:1', '--idmap-gid=0:7000:1'];
+  const mapped = await checkWith([...argv, ...ranges]);
+  t.match(mapped.of('access'), { result: 'ok', message: 'uid 5000 may read and write' });
+  const conflict = said(await run([...product, 'check', '--mount', '/mnt', '--idmap-gid', '0:1:1']));
+  t.match(conflict, { status: 1, stderr: /mount and idmap-gid are mutually exclusive/ });
+});
+
 t.test('a server that is found through its portmapper', async (t) => {
   const host = '127.0.97.1';
   const server = await mock(t, { ...mockRoot(), host });

@@ -1,5 +1,5 @@
 /** `nfs-fuse exec`: who may run it where, what the command sees of it, and how it ends. */
-import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { ServeCommand } from '../support/embedded.js';
@@ -98,6 +98,19 @@ t.test('an ordinary user: nobody else sees the mount, and the command has no cap
 t.test('--map-root-user: root of its own namespace', async (t) => {
   const { exec } = await ground(t, 'user');
   t.same(await exec(['id', '-u'], ['--map-root-user']), { status: 0, stdout: '0\n', stderr: '' });
+});
+
+t.test('--idmap-uid and --idmap-gid, repeated, hold for the mount', async (t) => {
+  const { server, mnt, exec } = await ground(t);
+  chmodSync(server.directory, 0o777);
+  writeFileSync(join(server.directory, 'old'), '');
+  chownSync(join(server.directory, 'old'), 5007, 6008);
+  const ranges = ['--idmap-uid', '0:5000:1', '--idmap-uid=7:5007:1', '--idmap-gid', '0:6000:10'];
+  const script = 'echo > "$0/new" && stat -c %u:%g "$0/old" "$0/new"';
+  const outcome = await exec(['sh', '-c', script, mnt], ranges);
+  t.same(outcome, { status: 0, stdout: '7:8\n0:0\n', stderr: '' });
+  const { uid, gid } = statSync(join(server.directory, 'new'));
+  t.same({ uid, gid }, { uid: 5000, gid: 6000 }, 'on the server');
 });
 
 t.test('exit status and death by a signal are passed on', async (t) => {
