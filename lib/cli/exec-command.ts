@@ -1,6 +1,5 @@
 /** `nfs-fuse exec`: a mount for the time of one command. */
 import { constants } from 'node:os';
-import { resolve } from 'node:path';
 import type { Argv, CommandModule } from 'yargs';
 import { inheritedDescriptor } from '../fuse/index.js';
 import { enterNamespace } from './exec/namespace.js';
@@ -8,6 +7,7 @@ import { EXEC_FAILED, type ExecOutcome, runExec } from './exec/run.js';
 import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from './identity-options.js';
 import { openLogFile, standardError } from './log.js';
 import { parseMountRequest } from './mount-options.js';
+import { locate } from './mount-place.js';
 import { TRANSPORTS } from './mount-transport.js';
 import { UserError } from './user-error.js';
 
@@ -110,7 +110,7 @@ async function exec(args: ExecArguments): Promise<ExecOutcome> {
     ...(logFile === undefined ? [] : ['--log-file', logFile]),
   ];
   return runExec({
-    mountArguments: ['mount', ...flags, args.target, resolve(args.mountpoint)],
+    mountArguments: ['mount', ...flags, args.target, await locate(args.mountpoint)],
     logDescriptor: logFile === undefined ? undefined : openLogFile(logFile),
     mountpoint: args.mountpoint,
     command: [name, ...rest],

@@ -15,6 +15,7 @@ import { statsCommand } from './stats-command.js';
 import { sweepCommand } from './sweep-command.js';
 import { umountCommand } from './umount-command.js';
 import { UserError } from './user-error.js';
+import { refuseWhatIsNotUtf8 } from './utf8-names.js';
 
 const COMMANDS = [
   'mount',
@@ -38,6 +39,7 @@ export async function main(args: readonly string[]): Promise<number> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let exitStatus = 0;
   try {
+    refuseWhatIsNotUtf8(args);
     const parser = commandLine(separateOptionValue(args), (status) => {
       exitStatus = status;
     });

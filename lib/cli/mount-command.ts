@@ -100,6 +100,7 @@ async function mount(args: MountArguments): Promise<number> {
   const logFile = args['log-file'];
   const foreground = args.foreground === true || (topics.size > 0 && logFile === undefined);
   const inherited = inheritedMount(args.mountpoint, { transport, foreground });
+  const mountpoint = inherited === undefined ? await locate(args.mountpoint) : args.mountpoint;
   const descriptor = logFile === undefined ? undefined : openLogFile(logFile);
   if (!foreground && !isBackgroundChild()) {
     for (const note of request.notes) standardError('warn', note);
@@ -110,7 +111,6 @@ async function mount(args: MountArguments): Promise<number> {
     });
   }
   const toFile = descriptor === undefined ? undefined : fileSink(descriptor);
-  const mountpoint = inherited === undefined ? await locate(args.mountpoint) : args.mountpoint;
   // Where it is mounted is not known, and /dev/fd/3 is many a mount's name.
   const journal = inherited === undefined ? MountJournal.for(mountpoint) : undefined;
   const options = {

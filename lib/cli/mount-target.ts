@@ -16,6 +16,8 @@ export interface MountTarget {
 /** MNTPATHLEN of RFC 1813 5.1.3. */
 const MAX_EXPORT_PATH = 1024;
 
+/** The remedy for a target that is not UTF-8. */
+export const AS_URL = 'Write nfs://server/export with %XX for each byte that is not.';
 const SPELLING = 'Write server:/export, [IPv6 address]:/export, or nfs://server[:port]/export.';
 
 /** Whether `text` is meant as a target and not as the name of a command. */
@@ -52,7 +54,7 @@ export function parseMountTarget(text: string): MountTarget {
   }
   if (path.includes('\ufffd'))
     throw new UserError(`"${text}" is not valid UTF-8.`, {
-      remedy: 'Write nfs://server/export with %XX for each byte that is not.',
+      remedy: AS_URL,
     });
   return target(host, Buffer.from(path), undefined, wrong);
 }

@@ -1,10 +1,11 @@
 /** The command line itself: help, versions, and what is said about arguments that make no sense. */
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { publicFolder } from '../support/folders.js';
 import { run } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
-import { nfsFuse, product, STACK_TRACE } from './product.js';
+import { nfsFuse, product, STACK_TRACE, said } from './product.js';
 
 t.test('--help lists the commands, and each command explains itself', async (t) => {
   const help = await nfsFuse(['--help']);
@@ -40,6 +41,45 @@ t.test('a completion script names the program', async (t) => {
   const { status, stdout } = await nfsFuse(['completion']);
   t.equal(status, 0);
   t.match(stdout, /nfs-fuse/);
+});
+
+t.test('what is not UTF-8 is refused, and not taken for something else', async (t) => {
+  const scratch = publicFolder();
+  t.teardown(() => scratch.remove());
+  const folder = Buffer.concat([Buffer.from(`${scratch.path}/caf`), Buffer.of(0xe9)]);
+  mkdirSync(folder);
+  mkdirSync(Buffer.concat([folder, Buffer.from('/sub')]));
+  symlinkSync(folder, join(scratch.path, 'link'));
+  const port = 'port=1,mountport=1';
+  const rename =
+    /"[^"]*caf\ufffd(\/sub)?" is not valid UTF-8\.\n +Mount points, folders and log files .* rename it/;
+  // Only a shell can say it. $0 is the folder, "$@" is nfs-fuse.
+  const cases: [script: string, status: number, message: RegExp][] = [
+    ['"$@" check --mount "$0"', 1, rename],
+    [`"$@" mount -o ${port} 127.0.0.1:/x "$0"`, 1, rename],
+    [`"$@" mount -o ${port} 127.0.0.1:/x ${scratch.path}/link`, 1, rename],
+    [`"$@" mount -o ${port} 127.0.0.1:/x ${scratch.path} --log-file="$0/log"`, 1, /log" is not valid UTF-8/],
+    [`cd "$0" && "$@" mount -o ${port} 127.0.0.1:/x sub`, 1, rename],
+    [`cd "$0" && "$@" exec -o ${port} 127.0.0.1:/x sub -- true`, 125, rename],
+    ['"$@" stats "$0"', 1, rename],
+    ['"$@" serve "$0"', 1, rename],
+    ['"$@" umount "$0"', 1, /caf\ufffd" is not valid UTF-8\.\n +umount\(8\) and fusermount3 -u take such/],
+    ['"$@" mount "127.0.0.1:$0" /', 1, /caf\ufffd" is not valid UTF-8\.\n +Write nfs:\/\/server/],
+    [
+      `"$@" exec -o ${port} 127.0.0.1:/x ${scratch.path} -- ls "$0"`,
+      125,
+      /caf\ufffd" is not valid UTF-8\.\n +nfs-fuse exec cannot pass it on: put the command into a script/,
+    ],
+    // U+FFFD itself is a letter like any other.
+    [`"$@" umount ${scratch.path}/\ufffd`, 1, /\/\ufffd is not a mount point/],
+  ];
+  for (const [script, status, message] of cases) {
+    const outer = `exec sh -c "$0" "$(printf '${scratch.path}/caf\\351')" "$@"`;
+    const outcome = said(await run(['sh', '-c', outer, script, ...product]));
+    t.equal(outcome.status, status, script);
+    t.match(outcome.stderr, message, script);
+    t.notMatch(outcome.stderr, STACK_TRACE);
+  }
 });
 
 t.test('wrong arguments are answered with one message and the way out', async (t) => {

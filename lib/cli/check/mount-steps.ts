@@ -2,7 +2,7 @@
  * Whether a mount is well: it is there, it answers, and its server answers. Looks at the mount from another process
  * only, so that a mount that hangs cannot take this one along.
  */
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import {
   askMount,
   FILE_SYSTEM_TYPE,
@@ -12,6 +12,7 @@ import {
   realpathWithin,
 } from '../../fuse/index.js';
 import { notMounted } from '../not-mounted.js';
+import { absolutePath } from '../utf8-names.js';
 import { failure, failureOf, ok, type Step, type Verdict } from './step.js';
 
 /** `path` as the user gave it. */
@@ -38,7 +39,7 @@ export function mountSteps(path: string, timeoutMs: number): Step[] {
 /** By the mount table alone where that will do: a dead mount, or one that hangs, cannot be looked at. */
 async function locate(path: string, timeoutMs: number): Promise<MountEntry | undefined> {
   const entries = await readMountinfo();
-  const absolute = resolve(path);
+  const absolute = absolutePath(path);
   const named = mountAt(entries, absolute);
   if (named !== undefined) return named;
   const parent = await realpathWithin(dirname(absolute), timeoutMs);
