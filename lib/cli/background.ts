@@ -154,6 +154,7 @@ export async function mountInBackground({ returnOnRetry, ...options }: Backgroun
 
 /** The serving copy's side. */
 export interface ParentReports {
+  readonly role: ServingRole;
   /** Whether the command is still there to print what is reported. */
   readonly listens: boolean;
   log(level: LogLevel, message: string): void;
@@ -177,6 +178,7 @@ export function reportToParent(onParentGone: () => void): ParentReports {
     if (waiting) onParentGone();
   });
   return {
+    role: attached ? 'attached' : 'background',
     get listens() {
       return waiting && process.connected;
     },

@@ -20,6 +20,7 @@ export async function connectFileSystem(
     operations: fileSystem,
     shutdown: () => fileSystem.shutdown(),
     writeBack: () => fileSystem.writeBack(),
+    losses: () => fileSystem.counters.losses,
     unwritten: () => summarize(fileSystem.unwritten()),
     stats: () => mountStats(session, fileSystem),
   };

@@ -145,7 +145,7 @@ async function serveInForeground(options: ServeOptions): Promise<number> {
   const note = inherited === undefined ? undefined : noteOnKernelOptions(place, request);
   if (note !== undefined) log.warn(note);
   const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP']);
-  return serve(options, log, toFile ?? standardError, stop, true, {
+  return serve(options, log, toFile ?? standardError, stop, 'foreground', {
     retrying: (message) => log.warn(message),
     mounted: (mountpoint) => {
       tellLastWords(options, log);
@@ -168,7 +168,7 @@ async function serveForParent(options: ServeOptions): Promise<number> {
   // Not to keep whatever is mounted there.
   process.chdir('/');
   try {
-    return await serve(options, log, toFile ?? (() => {}), stop, false, {
+    return await serve(options, log, toFile ?? (() => {}), stop, parent.role, {
       retrying: (message) => {
         parent.retrying(message, request.background);
         toFile?.('warn', message);
@@ -209,7 +209,8 @@ async function serve(
   log: Logger,
   dump: LogSink,
   stop: StopSignals,
-  toStandardError: boolean,
+  /** 'foreground': what the watcher has to say goes to standard error. 'attached': see MountProcessOptions. */
+  role: 'foreground' | 'background' | 'attached',
   progress: MountProcessOptions['progress'],
 ): Promise<number> {
   const { request, mountpoint, inherited, transport, topics, journal, logDescriptor } = options;
@@ -222,6 +223,7 @@ async function serve(
       mountpoint,
       inherited,
       transport,
+      attached: role === 'attached',
       connect: (config, keeper) => connectFileSystem(config, keeper, dumpRpc),
       listExports: () => exportsForExplanation(request.client),
       log,
@@ -231,7 +233,12 @@ async function serve(
       journal,
       watcher:
         inherited === undefined
-          ? { where: mountpoint, journal: journal?.path, logDescriptor, toStandardError }
+          ? {
+              where: mountpoint,
+              journal: journal?.path,
+              logDescriptor,
+              toStandardError: role === 'foreground',
+            }
           : undefined,
     });
   } finally {

@@ -27,6 +27,8 @@ export interface ConnectedFileSystem {
   shutdown(): Promise<void>;
   /** Writes back what was written so far, and goes on. Resolves with a line for each file that lost data. */
   writeBack(): Promise<readonly string[]>;
+  /** How many files have lost data of which no program could be told. Each is in the log. */
+  losses(): number;
   /** What would be lost if the process ended now. */
   unwritten(): Unwritten;
   /** Counters and sizes, as JSON can carry them. */
@@ -47,6 +49,8 @@ export interface MountProcessOptions {
   /** The descriptor of a mount that is another's; then `mountpoint` is only its name. */
   readonly inherited: number | undefined;
   readonly transport: Transport;
+  /** The mount is there for one command, which is to be told of every loss, not only of those at the end. */
+  readonly attached: boolean;
   readonly connect: Connect;
   /** For the explanation of a refusal. */
   readonly listExports: ListExports;
@@ -160,9 +164,18 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
     await watcher?.dismiss();
     process.exit(1);
   });
+  let counting = false;
+  /** From the beginning of the end on: what programs lose while they finish makes the exit status 1. */
+  const errorsCount = () => {
+    if (!counting) log.forget();
+    counting = true;
+  };
   const end = await Promise.race([
     served.closed,
-    stop.first.then(() => (options.inherited === undefined ? takeAway(served, log) : leave(served, log))),
+    stop.first.then(() => {
+      errorsCount();
+      return options.inherited === undefined ? takeAway(served, log) : leave(served, log);
+    }),
     givingUp.then(() => endByForce(served)),
     crash.fatal.then((error) => new Error(`Internal error: ${error.message}`, { cause: error })),
   ]);
@@ -177,12 +190,15 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
     log.error(message);
     await mount.unmount({ lazy: true }).catch(() => {});
   }
-  log.forget();
+  errorsCount();
   const lost = await shutDown(fileSystem, log, stop, givingUp);
   if (lost !== undefined && lost.bytes > 0) log.error(lossText(lost));
   if (log.lastError !== undefined) {
     status = 1;
     message = log.lastError;
+  } else if (options.attached && fileSystem.losses() > 0) {
+    status = 1;
+    message = 'Not everything could be written back.';
   } else if (forced && status === 0) {
     // Whether the kernel calls it aborted or unmounted depends on who was still using it.
     status = 1;

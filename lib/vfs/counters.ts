@@ -26,5 +26,7 @@ export class VfsCounters {
   jukeboxWaits = 0;
   /** Writes sent again because the server's write verifier changed. */
   rewrites = 0;
+  /** Files that lost data of which the program that wrote it could not be told. */
+  losses = 0;
   commits = 0;
 }

@@ -290,8 +290,8 @@ export class Files {
     const { writer } = inode;
     try {
       if (writer !== undefined && !writer.clean) await writer.flush();
-      const untold = writer !== undefined && writer.errors !== file.errorsSeen && opensForWriting(file.flags);
-      if (untold && writer.lastError !== undefined) {
+      if (writer?.lastError !== undefined && isUntold(file)) {
+        this.#vfs.counters.losses++;
         this.#vfs.log.error(
           `${describePath(inode)}: a write failed after the file was closed, and nobody could be told: ${writer.lastError.message}`,
         );
@@ -329,10 +329,12 @@ export class Files {
   }
 
   /**
-   * Everything is flushed. Resolves with a line for each file that lost data; its open files are told as well.
-   * Never rejects.
+   * Everything is flushed. Resolves with a line for each file that lost data, now or since its open files were told
+   * last; they are told as well. Never rejects.
    */
   async flushAll(): Promise<readonly string[]> {
+    const untold = new Set<Inode>();
+    for (const file of this.#open.values()) if (isUntold(file)) untold.add(file.inode);
     const writers = new Set<FileWriter>();
     for (const inode of this.#vfs.inodes.values()) if (inode.writer !== undefined) writers.add(inode.writer);
     const losses: string[] = [];
@@ -340,7 +342,7 @@ export class Files {
       [...writers].map(async (writer) => {
         const { errors, inode } = writer;
         await writer.flush();
-        if (writer.errors !== errors) {
+        if (writer.errors !== errors || untold.has(inode)) {
           losses.push(`${describePath(inode)}: data was lost: ${writer.lastError?.message}`);
         }
       }),
@@ -383,6 +385,11 @@ async function telling(
       file.errorsSeen = writer.errors;
     throw error;
   }
+}
+
+/** Data of it was lost, and who has it open for writing does not know yet. */
+function isUntold({ inode, flags, errorsSeen }: OpenFile): boolean {
+  return inode.writer !== undefined && inode.writer.errors !== errorsSeen && opensForWriting(flags);
 }
 
 /** NFSv3 times are unsigned 32-bit seconds: what lies outside becomes the nearest end, as Linux clamps them. */

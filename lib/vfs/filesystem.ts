@@ -139,7 +139,10 @@ export class NfsFileSystem implements FuseOperations {
    */
   async shutdown(): Promise<void> {
     // Nobody is left to be told.
-    for (const loss of await this.#files.flushAll()) this.#vfs.log.error(loss);
+    for (const loss of await this.#files.flushAll()) {
+      this.#vfs.counters.losses++;
+      this.#vfs.log.error(loss);
+    }
     await this.#silly.finishAll();
     await this.#session.close();
   }
