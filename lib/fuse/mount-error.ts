@@ -55,7 +55,7 @@ export function deviceError(code: string | undefined): MountError {
         '/dev/fuse exists but may not be opened',
         'in a container pass --device /dev/fuse to podman or docker, which also allows the device in its ' +
           'cgroup (Kubernetes: a device plugin for fuse, or privileged: true); on a host make it readable and ' +
-          'writable for this user',
+          'writable for this user (chmod 666 /dev/fuse, as udev sets it)',
       );
     case 'ENODEV':
     case 'ENXIO':
