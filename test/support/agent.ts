@@ -5,7 +5,7 @@
  * Paths are relative to the folder that the agent was started in, and bytes where a string cannot say them.
  * A system call that fails rejects with an {@link AgentError}, whose `code` is the errno's name.
  */
-import { copyFileSync } from 'node:fs';
+import { copyFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Background, start } from './process.js';
@@ -91,6 +91,15 @@ export interface AgentOptions {
   readonly timeoutMs?: number;
 }
 
+let copies = 0;
+
+/** Others may be reading the target, or replacing it by the same: it is whole at any time. */
+function copyWhole(source: string, target: string): void {
+  const fresh = `${target}.${process.pid}.${copies++}`;
+  copyFileSync(source, fresh);
+  renameSync(fresh, target);
+}
+
 export class Agent {
   readonly #waiting = new Map<number, Waiting>();
   #next = 1;
@@ -112,7 +121,7 @@ export class Agent {
   static async start(options: AgentOptions): Promise<Agent> {
     const source = join(projectRoot, 'test/support/agent.py');
     const program = options.folder === undefined ? source : join(options.folder, 'agent.py');
-    if (program !== source) copyFileSync(source, program);
+    if (program !== source) copyWhole(source, program);
     const wrap = options.command ?? ((argv: readonly string[]) => [...argv]);
     const child = start(wrap([python, program]), { stdio: ['pipe', 'pipe', 'pipe'], cwd: '/' });
     const agent = new Agent(child, options.timeoutMs ?? 60_000);
