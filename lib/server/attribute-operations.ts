@@ -83,7 +83,7 @@ export function truncate(
   try {
     requireData(tree, caller, stat, file.descriptor, MAY_WRITE);
     ftruncateSync(file.descriptor, length);
-    tree.uncommitted.committed(inode);
+    tree.uncommitted.committed(inode.handle);
   } finally {
     file.release();
   }

@@ -94,14 +94,14 @@ export async function write(tree: ExportedTree, args: WriteArguments, caller: Ca
         const stat = statOpen(tree, file);
         before = stat;
         requireData(tree, caller, stat, file.descriptor, MAY_WRITE);
-        if (isUnstable) tree.uncommitted.record(file.inode, file.descriptor, args.offset, data.length);
+        if (isUnstable) tree.uncommitted.record(file.inode.handle, file.descriptor, args.offset, data.length);
         const count = await writeFully(file.descriptor, data, args.offset);
         if ((stat.mode & SETUID_SETGID) !== 0 && caller.uid !== 0) clearSetIds(file.descriptor, stat.mode);
         return { count, wcc: { before: stat, after: statOpen(tree, file) } };
       });
       if (!isUnstable) {
         await (args.stable === StableHow.DATA_SYNC ? fdatasync : fsync)(file.descriptor);
-        tree.uncommitted.committed(inode);
+        tree.uncommitted.committed(inode.handle);
       }
       return { status: Status.OK, ...written, committed: args.stable, verifier: tree.writeVerifier };
     } finally {
@@ -155,7 +155,7 @@ export async function commit(tree: ExportedTree, args: CommitArguments): Promise
     try {
       before = statOpen(tree, file);
       await fsync(file.descriptor);
-      tree.uncommitted.committed(inode);
+      tree.uncommitted.committed(inode.handle);
       return { status: Status.OK, wcc: { before, after: statOpen(tree, file) }, verifier };
     } finally {
       file.release();

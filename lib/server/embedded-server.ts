@@ -13,6 +13,7 @@ import { Callers } from './callers.js';
 import { ObjectMovedError } from './errors.js';
 import { type Fault, Faults, omit } from './faults.js';
 import { MountService } from './mount-service.js';
+import type { OpenFile } from './open-files.js';
 import { nfsProcedures, type Operation, PROCEDURE_NAMES, type ProcedureName } from './operations.js';
 import { type EmbeddedServerOptions, type ResolvedOptions, resolveOptions } from './options.js';
 import { ExportedTree } from './tree.js';
@@ -120,7 +121,7 @@ export class EmbeddedServer {
       throw new Error('the server keeps no before-images: start it with the option undoUnstable');
     }
     await this.#stop();
-    if (options.loseUncommitted === true) this.#loseUncommitted();
+    if (options.loseUncommitted === true) await this.#loseUncommitted();
     if (options.newHandles === true) this.#renewHandles();
     this.#replaceTree();
   }
@@ -190,13 +191,26 @@ export class EmbeddedServer {
     this.#options = { ...this.#options, handleGeneration: this.#options.handleGeneration + 1 };
   }
 
-  #loseUncommitted(): void {
-    const { uncommitted, files } = this.#tree;
-    for (const inode of uncommitted.files) {
-      const file = files.acquire(inode, 'write');
-      uncommitted.undo(inode, file.descriptor);
+  async #loseUncommitted(): Promise<void> {
+    const { uncommitted } = this.#tree;
+    for (const handle of uncommitted.files) {
+      const file = await this.#findWritable(handle);
+      // Removed by a local process.
+      if (file === undefined) continue;
+      uncommitted.undo(handle, file.descriptor);
       file.release();
     }
+  }
+
+  /** Looks for the file where it is not under a name that it was known by. */
+  async #findWritable(handle: FileHandle): Promise<OpenFile | undefined> {
+    const { table, files, walk } = this.#tree;
+    try {
+      return files.acquire(table.get(handle), 'write');
+    } catch (error) {
+      if (!(error instanceof ObjectMovedError)) throw error;
+    }
+    return (await walk.find(handle)) ? files.acquire(table.get(handle), 'write') : undefined;
   }
 
   async #stop(): Promise<void> {

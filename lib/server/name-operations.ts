@@ -109,7 +109,7 @@ function forget(
 ): void {
   if (victim.inode.isDirectory || victim.stat.nlink <= 1) {
     tree.files.drop(victim.inode);
-    tree.uncommitted.committed(victim.inode);
+    tree.uncommitted.committed(victim.inode.handle);
     tree.creations.delete(victim.inode.handle);
   }
   tree.table.unlinked(victim.inode, place.inode, name.text);

@@ -1,9 +1,11 @@
 /**
  * What UNSTABLE writes have overwritten and no COMMIT has made stable yet, so that tests can simulate a server that
  * crashes and loses them. Owns the before-images; switched off, it keeps nothing.
+ *
+ * Files go by their handles: a file with several names may be forgotten and found again, as another Inode.
  */
 import { fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs';
-import type { Inode } from './inode.js';
+import type { FileHandle } from '../nfs3/index.js';
 
 interface BeforeImage {
   readonly offset: number;
@@ -14,14 +16,14 @@ interface BeforeImage {
 
 export class UncommittedWrites {
   readonly enabled: boolean;
-  readonly #images = new Map<Inode, BeforeImage[]>();
+  readonly #images = new Map<FileHandle, BeforeImage[]>();
 
   constructor(enabled: boolean) {
     this.enabled = enabled;
   }
 
   /** Before an UNSTABLE write: `descriptor` is open for reading and writing. */
-  record(inode: Inode, descriptor: number, offset: number, length: number): void {
+  record(file: FileHandle, descriptor: number, offset: number, length: number): void {
     if (!this.enabled) return;
     const size = fstatSync(descriptor).size;
     const bytes = Buffer.alloc(Math.max(0, Math.min(length, size - offset)));
@@ -30,29 +32,29 @@ export class UncommittedWrites {
       if (read === 0) break;
       done += read;
     }
-    const images = this.#images.get(inode) ?? [];
+    const images = this.#images.get(file) ?? [];
     images.push({ offset, bytes, size });
-    this.#images.set(inode, images);
+    this.#images.set(file, images);
   }
 
   /** What was written to the file so far is stable. */
-  committed(inode: Inode): void {
-    this.#images.delete(inode);
+  committed(file: FileHandle): void {
+    this.#images.delete(file);
   }
 
   /** Files that would lose data in a crash. */
-  get files(): readonly Inode[] {
+  get files(): readonly FileHandle[] {
     return [...this.#images.keys()];
   }
 
   /** The crash: the file is as it was at its last COMMIT. */
-  undo(inode: Inode, descriptor: number): void {
-    for (const { offset, bytes, size } of (this.#images.get(inode) ?? []).reverse()) {
+  undo(file: FileHandle, descriptor: number): void {
+    for (const { offset, bytes, size } of (this.#images.get(file) ?? []).reverse()) {
       for (let done = 0; done < bytes.length; ) {
         done += writeSync(descriptor, bytes, done, bytes.length - done, offset + done);
       }
       ftruncateSync(descriptor, size);
     }
-    this.#images.delete(inode);
+    this.#images.delete(file);
   }
 }

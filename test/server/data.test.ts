@@ -145,6 +145,31 @@ t.test('a truncation is no less stable than the data before it', async (t) => {
   t.equal(await r.text(file), '0123');
 });
 
+t.test('a file that lost the only name it was known by is the same to a crash', async (t) => {
+  const r = await rig(t, { undoUnstable: true, maxOpenFiles: 1 });
+  const file = made(await r.create('f'));
+  ok(await r.write(file, 0, '0123', FILE_SYNC));
+  const known = async (name: string, next: string) => {
+    ok(await r.call(nfs.LINK, { file, link: r.at(next) }));
+    // Afterwards it is known by the name that is asked for, and by no other.
+    await r.server.restart();
+    ok(await r.call(nfs.LOOKUP, r.at(name)));
+  };
+  await known('f', 'g');
+  ok(await r.write(file, 4, '45', FILE_SYNC));
+  ok(await r.call(nfs.REMOVE, r.at('f')));
+  ok(await r.write(file, 6, '67'));
+  ok(await r.call(nfs.COMMIT, { file, offset: 0, count: 0 }));
+  await r.server.restart({ loseUncommitted: true });
+  t.equal(await r.text(file), '01234567', 'what was committed stays');
+  await known('g', 'h');
+  ok(await r.write(file, 0, 'LOST'));
+  ok(await r.call(nfs.REMOVE, r.at('g')));
+  made(await r.create('other'));
+  await r.server.restart({ loseUncommitted: true });
+  t.equal(await r.text(file), '01234567', 'what was not goes');
+});
+
 t.test('the owner may read and write a file whose mode forbids it, others may not', async (t) => {
   const r = await rig(t, { maxOpenFiles: 1 });
   const owner = user(1500);
