@@ -19,6 +19,7 @@ import {
   RPC_VERSION,
 } from './message.js';
 import { RECORD_MARK_BYTES, RecordAssembler } from './record-mark.js';
+import { resetSocket } from './reset-socket.js';
 import type { Hook, ObservedCall, ServerHooks, ServerProcedure, Verdict } from './server-procedure.js';
 import { sealRecord, writeMessages } from './socket-writer.js';
 import type { Message } from './transport.js';
@@ -90,7 +91,7 @@ export class ServerConnection implements ReplySink {
     this.#closed = true;
     this.#assembler.stop();
     this.#backlog = [];
-    this.#socket.resetAndDestroy();
+    resetSocket(this.#socket);
   }
 
   // ---- calls in

@@ -7,6 +7,7 @@ import type { Clock, Timer } from './clock.js';
 import { RpcConnectError, type RpcError, RpcGarbageError } from './errors.js';
 import { RecordAssembler } from './record-mark.js';
 import type { RecordPool } from './record-pool.js';
+import { resetSocket } from './reset-socket.js';
 import { writeMessages } from './socket-writer.js';
 import type { Message, Transport, TransportListener } from './transport.js';
 
@@ -179,7 +180,7 @@ export class TcpTransport implements Transport {
     this.#assembler.stop();
     const socket = this.#socket;
     if (socket !== undefined) {
-      if (abrupt && this.#connected) socket.resetAndDestroy();
+      if (abrupt && this.#connected) resetSocket(socket);
       else socket.destroy();
     }
     this.#listener.disconnected(error);

@@ -9,6 +9,7 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { type Clock, systemClock } from '../../lib/rpc/clock.js';
+import { resetSocket } from '../../lib/rpc/reset-socket.js';
 import { type FaultPlan, NO_FAULTS } from './fault-plan.js';
 import { ProxyLink } from './proxy-link.js';
 
@@ -140,7 +141,7 @@ export class FaultProxy {
     socket.on('error', () => undefined);
     if (this.#refusing || this.clock.now() < this.#refuseUntil) {
       this.counters.refused += 1;
-      socket.resetAndDestroy();
+      resetSocket(socket);
       return;
     }
     const before = [...this.#links].filter((link) => link.cut).map((link) => link.settled);

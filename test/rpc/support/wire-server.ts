@@ -1,6 +1,7 @@
 /** A TCP server that shows a test every record that comes in and sends what it is told: no RPC of its own. */
 import { once } from 'node:events';
 import net from 'node:net';
+import { resetSocket } from '../../../lib/rpc/reset-socket.js';
 
 /** One call as it came in. */
 export interface WireCall {
@@ -104,7 +105,7 @@ export class WireServer {
 
   async close(): Promise<void> {
     await this.stopListening();
-    for (const connection of this.connections) connection.socket.resetAndDestroy();
+    for (const connection of this.connections) resetSocket(connection.socket);
     await this.until(() => this.connections.every((connection) => connection.ended));
   }
 }
