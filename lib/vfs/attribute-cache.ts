@@ -64,13 +64,13 @@ export class AttributeCache {
   observe(inode: Inode, attributes: Fattr3 | undefined, start: CallStart): void {
     if (attributes === undefined) return;
     this.#serverClock.saw(attributes.ctime, this.#now());
+    if (isAnother(inode, attributes)) {
+      this.#events.identityChanged(inode);
+      return;
+    }
     const known = inode.attributes;
     if (known === undefined) {
       this.#restartWindow(inode, attributes, start);
-      return;
-    }
-    if (isAnother(known, attributes)) {
-      this.#events.identityChanged(inode);
       return;
     }
     // While changes of our own are under way, a picture taken in between proves nothing.
@@ -170,7 +170,7 @@ export class AttributeCache {
       this.expire(inode);
     } else {
       this.#serverClock.saw(after.ctime, this.#now());
-      if (inode.attributes !== undefined && isAnother(inode.attributes, after)) {
+      if (isAnother(inode, after)) {
         if (own.active === 0) inode.own = undefined;
         this.#events.identityChanged(inode);
         return;
@@ -222,7 +222,8 @@ export class AttributeCache {
   }
 }
 
-/** A handle that answers for another fileid or type names another object. */
-function isAnother(a: Fattr3, b: Fattr3): boolean {
-  return a.fileid !== b.fileid || a.type !== b.type;
+/** A handle that answers for another fileid or type names another object. What is mounted is a directory. */
+function isAnother({ attributes: known, isRoot }: Inode, now: Fattr3): boolean {
+  if (known === undefined) return isRoot && now.type !== FileType.DIR;
+  return known.fileid !== now.fileid || known.type !== now.type;
 }

@@ -13,6 +13,9 @@ const S_IFMT_OF: Readonly<Record<FileType, number>> = {
   [FileType.FIFO]: 0o010000,
 };
 
+/** The kernel's off_t. Told of more, it takes the inode for broken and never asks again. */
+const MAX_SIZE = (1n << 63n) - 1n;
+
 /** DT_* of readdir(3) is the file type of st_mode, shifted. */
 export function direntType(type: FileType): number {
   return S_IFMT_OF[type] >> 12;
@@ -46,7 +49,7 @@ export function toFuseAttributes(
   const { identity } = view;
   return {
     ino: inodeNumber(attributes, view.rootFsid),
-    size,
+    size: size > MAX_SIZE ? MAX_SIZE : size,
     blocks: (attributes.used + 511n) / 512n,
     atime: attributes.atime,
     mtime: attributes.mtime,

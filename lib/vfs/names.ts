@@ -313,6 +313,9 @@ export class Names {
     let guard = changes.size === undefined ? undefined : inode.attributes?.ctime;
     for (let refused = 0; ; ) {
       const { result, start } = await this.#setAttributes(inode, changes, guard, caller);
+      // The handle answers for another object now.
+      if (result.status === Status.OK && inode.stale)
+        throw this.#vfs.redriver.staleError(inode, caller, operand);
       const shown = result.wcc.after;
       const after = shown && this.#vfs.attributes.latest(inode, shown, start);
       if (result.status === Status.OK) return after ?? this.#vfs.fetchAttributes(inode, caller, operand);

@@ -141,6 +141,10 @@ export class VfsState {
     inode.stale = true;
     inode.generation++;
     inode.accessGeneration++;
+    if (!inode.isRoot) return;
+    // Nothing else can take the root's place: should the server insist, what it shows next is the root.
+    inode.attributes = undefined;
+    inode.own?.restart();
   }
 
   /**

@@ -205,6 +205,9 @@ t.test('attributes as the kernel wants them: type bits, 512-byte blocks, our siz
     0,
   );
   t.match(shown, { mode: 0o104755, size: 2000n, blocks: 2n, nlink: 0, blksize: 4096 });
+  const view = { rootFsid: 7n, blksize: 4096, identity: undefined };
+  const greatest = toFuseAttributes(tree.attributes(node), view, (1n << 64n) - 1n, 1);
+  t.equal(greatest.size, (1n << 63n) - 1n, 'no more than the kernel can count');
   t.equal(direntType(FileType.DIR), 4);
   t.equal(direntType(FileType.LNK), 10);
   t.end();
