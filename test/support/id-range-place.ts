@@ -5,7 +5,7 @@
 import { chownSync, mkdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { publicFolder } from './folders.js';
-import type { Place } from './places.js';
+import { type Place, withoutFuse } from './places.js';
 import { start, until } from './process.js';
 import { changeMode } from './registry.js';
 import { productFor } from './stage.js';
@@ -26,8 +26,17 @@ export async function openIdRangePlace(): Promise<IdRangePlace> {
   chownSync(folder, FIRST, FIRST);
   const restore = changeMode('/dev/fuse', 0o666);
   const product = await productFor(FIRST);
-  const holder = start(['unshare', '-U', '-m', '--propagation', 'private', 'sleep', 'infinity']);
-  const namespaceOf = (pid: number | string) => readlinkSync(`/proc/${pid}/ns/mnt`);
+  const holder = start([
+    ...withoutFuse,
+    'unshare',
+    '-U',
+    '-m',
+    '--propagation',
+    'private',
+    'sleep',
+    'infinity',
+  ]);
+  const namespaceOf = (pid: number | string) => readlinkSync(`/proc/${pid}/ns/user`);
   await until('the user namespace is there', () => {
     if (holder.outcome) throw new Error(`unshare failed: ${holder.output}`);
     return namespaceOf(holder.pid) !== namespaceOf('self');

@@ -15,6 +15,14 @@ export type PlaceName = 'root' | 'userns' | 'user';
 
 /** A command that takes away every FUSE mount of the namespace that it runs in, without asking any of them. */
 export const WITHOUT_FUSE = 'umount -a -l -c -t fuse,fuse.nfs-fuse';
+/**
+ * Runs what follows in a mount namespace of its own. A new one has a copy of every mount, and a copy keeps a file
+ * system alive: those of other tests go, while root still may take them away.
+ */
+export const withoutFuse: readonly string[] = [
+  ...['unshare', '-m', '--propagation', 'private'],
+  ...['sh', '-c', `${WITHOUT_FUSE}; exec "$@"`, 'sh'],
+];
 
 /** The unprivileged user who exists while tests run. */
 const USER = 'nfs-fuse-test';
@@ -115,10 +123,17 @@ async function userPlace(): Promise<Place> {
 
 async function usernsPlace(): Promise<Place> {
   const { as, ...user } = await seat();
-  // The namespaces live as long as this program. A new mount namespace has a copy of every mount, and a copy keeps a
-  // file system alive: those of other tests go, while root still may take them away.
-  const alone = ['unshare', '-m', '--propagation', 'private', 'sh', '-c', `${WITHOUT_FUSE}; exec "$@"`, 'sh'];
-  const holder = start([...alone, ...as, 'unshare', '-Urm', '--propagation', 'private', 'sleep', 'infinity']);
+  // The namespaces live as long as this program.
+  const holder = start([
+    ...withoutFuse,
+    ...as,
+    'unshare',
+    '-Urm',
+    '--propagation',
+    'private',
+    'sleep',
+    'infinity',
+  ]);
   const namespaceOf = (pid: number | string) =>
     execFileSync('readlink', [`/proc/${pid}/ns/mnt`], { encoding: 'utf8' });
   const outside = namespaceOf(process.pid);
