@@ -21,6 +21,8 @@ export type Fault =
   | { readonly kind: 'truncate'; readonly length: number }
   /** Bits of the message flip, one in each of these places (0 to 1 of its length); the record mark stays. */
   | { readonly kind: 'corrupt'; readonly places: readonly number[] }
+  /** These bytes arrive in place of the record: no record at all, or one that nobody has asked for. */
+  | { readonly kind: 'garbage'; readonly bytes: Buffer }
   /** The first `bytes` of the record arrive, and then the connection is reset. 0: nothing of it does. */
   | { readonly kind: 'cut'; readonly bytes: number }
   /** The connection is reset, and new ones are for so long. The record is lost. */
@@ -68,11 +70,13 @@ const KINDS = [
   'reorder',
   'truncate',
   'corrupt',
+  'garbage',
   'cut',
   'refuse',
   'pause',
 ] as const;
 const PER = 1000;
+const MOST_GARBAGE = 128 * 1024;
 
 /** A plan that a seed determines. `spare` names procedures ("MOUNT.MNT") that nothing happens to. */
 export function seededPlan(seed: number, rates: FaultRates, spare: readonly string[] = []): FaultPlan {
@@ -123,6 +127,8 @@ function makeFault(kind: Fault['kind'], first: number, second: number, length: n
       return { kind, length: Math.floor(first * length) };
     case 'corrupt':
       return { kind, places: [first, second, (first + second) / 2].slice(0, 1 + Math.floor(first * 3)) };
+    case 'garbage':
+      return { kind, bytes: garbage(first, second) };
     case 'cut':
       return { kind, bytes: first < 0.3 ? 0 : Math.floor(second * length) };
     case 'refuse':
@@ -130,6 +136,14 @@ function makeFault(kind: Fault['kind'], first: number, second: number, length: n
     case 'pause':
       return { kind, ms: Math.floor(first * 100) };
   }
+}
+
+/** Half the time the first record mark is one that could be, so that more of the stream is looked at. */
+function garbage(first: number, second: number): Buffer {
+  const random = new SeededRandom(first * 2 ** 32, second * 2 ** 32);
+  const bytes = random.bytes(random.between(1, MOST_GARBAGE));
+  if (bytes.length > 4 && random.oneIn(2)) bytes.writeUInt32BE(0x8000_0000 + random.below(MOST_GARBAGE), 0);
+  return bytes;
 }
 
 /** The first fault whose turn it is: each is met by `times` records (1 unless told) of a direction and procedure. */

@@ -36,6 +36,8 @@ export interface ProxyCounters {
   reordered: number;
   truncated: number;
   corrupted: number;
+  /** Bytes that were no record. */
+  garbage: number;
   cut: number;
   paused: number;
 }
@@ -52,6 +54,7 @@ export class FaultProxy {
     reordered: 0,
     truncated: 0,
     corrupted: 0,
+    garbage: 0,
     cut: 0,
     paused: 0,
   };

@@ -195,6 +195,10 @@ export class ProxyLink {
         counters.corrupted += 1;
         this.#pass(lane, { ...queued, record: { ...record, bytes: corrupted(record.bytes, fault.places) } });
         return;
+      case 'garbage':
+        counters.garbage += fault.bytes.length;
+        this.#pass(lane, { ...queued, record: { ...record, bytes: fault.bytes } });
+        return;
       case 'cut':
         this.#cutInside(direction, record.bytes.subarray(0, fault.bytes));
         return;
