@@ -3,6 +3,7 @@ import type { Argv, CommandModule } from 'yargs';
 import type { Logger } from '../vfs/config.js';
 import { isBackgroundChild, mountInBackground, type ParentReports, reportToParent } from './background.js';
 import { connectFileSystem } from './connect.js';
+import { prepareEngine } from './engine.js';
 import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from './identity-options.js';
 import { inheritedMount, noteOnKernelOptions } from './inherited-mount.js';
 import { lastWords, MountJournal } from './journal.js';
@@ -110,6 +111,7 @@ async function mount(args: MountArguments): Promise<number> {
       logDescriptor: descriptor,
     });
   }
+  prepareEngine();
   const toFile = descriptor === undefined ? undefined : fileSink(descriptor);
   // Where it is mounted is not known, and /dev/fd/3 is many a mount's name.
   const journal = inherited === undefined ? MountJournal.for(mountpoint) : undefined;

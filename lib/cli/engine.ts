@@ -1,0 +1,26 @@
+/**
+ * How the JavaScript engine runs a process that serves a mount. Such a process does little over and over, often from
+ * its first second on, while V8 by default waits to see what is worth compiling and begins with a tiny nursery.
+ * Measured on two cores (Node 20, freshly mounted, medians of 5): opening and reading small files from 8 threads
+ * 3467/s -> 4990/s, `ls -lR` 24 k -> 30 k files/s, unlink 2857/s -> 3385/s.
+ */
+import { setFlagsFromString } from 'node:v8';
+
+/** Compile at once, to plain machine code, and learn types from the first call on. */
+const AT_ONCE = ['--always-sparkplug', '--no-lazy-feedback-allocation'];
+/** The nursery grows to its full 16 MiB in one step: what a request allocates is dead before it fills up. */
+const NURSERY = ['--semi-space-growth-factor=16'];
+/** Optimize a function after a third of the usual work; later engines have a compiler in between instead. */
+const SOONER = ['--interrupt-budget=20000'];
+
+/** By V8's major version (Node 20, 22, 24). Of others it is not known whether they take the flags. */
+const FLAGS: Readonly<Record<string, readonly string[]>> = {
+  11: [...AT_ONCE, ...NURSERY, ...SOONER],
+  12: [...AT_ONCE, ...NURSERY],
+  13: [...AT_ONCE, ...NURSERY],
+};
+
+/** To be called before anything is served. Without effect on an engine that is not known. */
+export function prepareEngine(v8 = process.versions.v8): void {
+  for (const flag of FLAGS[v8.split('.')[0] ?? ''] ?? []) setFlagsFromString(flag);
+}

@@ -1,0 +1,20 @@
+import { join } from 'node:path';
+import t from 'tap';
+import { run } from '../support/process.js';
+import { projectRoot } from '../support/project.js';
+
+const ENGINE = JSON.stringify(join(projectRoot, 'dist/lib/cli/engine.js'));
+
+async function prepared(argument: string) {
+  const script = `import { prepareEngine } from ${ENGINE}; prepareEngine(${argument}); console.log('served');`;
+  const { status, stdout, stderr } = await run([process.execPath, '--input-type=module', '-e', script]);
+  return { status, stdout: stdout.toString(), stderr: stderr.toString() };
+}
+
+t.test('this engine takes every flag that it is given', async (t) => {
+  t.same(await prepared(''), { status: 0, stdout: 'served\n', stderr: '' });
+});
+
+t.test('an engine that is not known is left alone', async (t) => {
+  t.same(await prepared("'999.1.2'"), { status: 0, stdout: 'served\n', stderr: '' });
+});
