@@ -14,6 +14,7 @@ import type { Cancellation } from '../rpc/caller.js';
 import type { Timer } from '../rpc/clock.js';
 import { type UserCredential, unattended } from './caller.js';
 import { Extent } from './extent.js';
+import { ExtentMap } from './extent-map.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
 import type { VfsState } from './vfs-state.js';
@@ -27,8 +28,10 @@ const MAX_IN_FLIGHT = 16;
 const MAX_QUEUED = 64;
 /** Unstable data that makes us send a COMMIT of its own accord. */
 const COMMIT_FROM = 32 * 1024 * 1024;
-/** A gathering buffer starts at this size, so that a small file costs little. */
-const FIRST_BUFFER = 16 * 1024;
+/** A gathering buffer is at least this large. */
+const LEAST_BUFFER = 1024;
+/** Who writes so much at a time is likely to write as much again: there is room for it. */
+const LARGE_WRITE = 32 * 1024;
 
 /** A WRITE that was started, until all that it carries was answered. */
 interface Sending {
@@ -43,12 +46,11 @@ export class FileWriter {
   #gathering: Extent | undefined = undefined;
   #gatherTimer: Timer | undefined = undefined;
   readonly #sending = new Set<Sending>();
-  /** Written, but not on stable storage; and what of that the COMMIT under way covers. */
-  #unstable: Extent[] = [];
-  #unstableBytes = 0;
-  #covered: Extent[] = [];
-  /** No byte of the two lies beyond. */
-  #retainedEnd = 0;
+  /** Written, but not on stable storage; and what of that the COMMIT under way covers. No two overlap. */
+  #unstable = new ExtentMap();
+  #covered = new ExtentMap();
+  /** Unstable data has more than one verifier: some of it is lost. */
+  #restarted = false;
   /** The COMMIT under way, or a change of the file's size that none may overlap. */
   #committing: Promise<void> | undefined = undefined;
   #slots = MAX_IN_FLIGHT;
@@ -76,15 +78,13 @@ export class FileWriter {
 
   /** Nothing is on its way and nothing waits for a COMMIT. */
   get clean(): boolean {
-    return !this.dirty && this.#unstable.length === 0 && this.#committing === undefined;
+    return !this.dirty && this.#unstable.size === 0 && this.#committing === undefined;
   }
 
   /** Bytes that a server which is lost now would take with it. */
   get unwrittenBytes(): number {
-    let bytes = this.#gathering?.length ?? 0;
+    let bytes = (this.#gathering?.length ?? 0) + this.#unstable.bytes + this.#covered.bytes;
     for (const { extent } of this.#sending) bytes += extent.length;
-    for (const { length } of this.#unstable) bytes += length;
-    for (const { length } of this.#covered) bytes += length;
     return bytes;
   }
 
@@ -115,17 +115,16 @@ export class FileWriter {
    * since, may have a shorter file.
    */
   get unstableEnd(): number {
-    let end = this.#retainedEnd;
+    let end = Math.max(this.#unstable.end, this.#covered.end);
     for (const { extent } of this.#sending) end = Math.max(end, extent.end);
     return end;
   }
 
   /** What of this range was written and is not on stable storage, the latest last: a READ need not find it. */
   unstableWithin(offset: number, end: number): readonly Extent[] {
-    const found = [...this.#covered, ...this.#unstable, ...Array.from(this.#sending, ({ extent }) => extent)];
-    return found
-      .filter((extent) => extent.overlaps(offset, end))
-      .sort((one, other) => one.sequence - other.sequence);
+    const found = [...this.#covered.within(offset, end), ...this.#unstable.within(offset, end)];
+    for (const { extent } of this.#sending) if (extent.overlaps(offset, end)) found.push(extent);
+    return found.sort((one, other) => one.sequence - other.sequence);
   }
 
   /**
@@ -172,7 +171,7 @@ export class FileWriter {
       if (fits <= 0) {
         this.#send();
         const room = Math.min(data.length - from, wsize);
-        const size = room > FIRST_BUFFER / 2 ? Math.max(room, Math.min(wsize, room * 2)) : FIRST_BUFFER;
+        const size = room >= LARGE_WRITE ? Math.min(wsize, room * 2) : Math.max(room, LEAST_BUFFER);
         const buffer = size >= wsize ? this.#vfs.writeBuffers.take() : Buffer.allocUnsafeSlow(size);
         this.#gathering = new Extent(at, credential, buffer, 0, ++this.#sequence);
       }
@@ -235,7 +234,7 @@ export class FileWriter {
       this.#sending.delete(sending);
       for (const go of this.#queueWaiters.splice(0)) go();
       // Memory for unstable data comes back only with a COMMIT.
-      if (this.#unstableBytes >= COMMIT_FROM || this.#vfs.writeBudget.waiting > 0) this.#commitInBackground();
+      if (this.#unstable.bytes >= COMMIT_FROM || this.#vfs.writeBudget.waiting > 0) this.#commitInBackground();
       this.#settled();
     });
     return sending;
@@ -253,7 +252,7 @@ export class FileWriter {
     for (const done of before) await done;
     if (this.#slots === 0) await new Promise<void>((resolve) => this.#slotWaiters.push(resolve));
     else this.#slots--;
-    this.#supersede(extent);
+    this.#forget(extent.offset, extent.end);
     try {
       const { committed, verifier } = await writeAll(
         this.#vfs,
@@ -287,44 +286,17 @@ export class FileWriter {
   }
 
   #retain(extent: Extent): void {
-    const restarted = this.#unstable[0] !== undefined && this.#unstable[0].verifier !== extent.verifier;
-    this.#unstable.push(extent);
-    this.#unstableBytes += extent.length;
-    this.#retainedEnd = Math.max(this.#retainedEnd, extent.end);
+    const [other] = this.#unstable;
+    this.#unstable.add(extent);
     // The server lost the data from before: readers would miss it until it is written again.
-    if (restarted) this.#commitInBackground();
+    if (other !== undefined && other.verifier !== extent.verifier) this.#restarted = true;
+    if (this.#restarted) this.#commitInBackground();
   }
 
-  /** What `extent` overwrites must not come back with a rewrite of older data. */
-  #supersede(extent: Extent): void {
-    if (extent.offset >= this.#retainedEnd) return;
-    this.#unstable = this.#cut(this.#unstable, extent.offset, extent.end);
-    this.#covered = this.#cut(this.#covered, extent.offset, extent.end);
-    this.#recount();
-  }
-
-  #cut(extents: readonly Extent[], offset: number, end: number): Extent[] {
-    let bytes = 0;
-    const kept: Extent[] = [];
-    for (const extent of extents) {
-      bytes += extent.length;
-      for (const part of extent.without(offset, end)) {
-        bytes -= part.length;
-        kept.push(part);
-      }
-    }
+  /** What is overwritten or cut off must not come back with a rewrite. */
+  #forget(offset: number, end: number): void {
+    const bytes = this.#unstable.cut(offset, end) + this.#covered.cut(offset, end);
     if (bytes > 0) this.#vfs.writeBudget.give(bytes);
-    return kept;
-  }
-
-  #recount(): void {
-    this.#unstableBytes = 0;
-    this.#retainedEnd = 0;
-    for (const { length, end } of this.#unstable) {
-      this.#unstableBytes += length;
-      this.#retainedEnd = Math.max(this.#retainedEnd, end);
-    }
-    for (const { end } of this.#covered) this.#retainedEnd = Math.max(this.#retainedEnd, end);
   }
 
   /** A write failed before it was a WRITE, and whoever made it does not wait for the answer: see {@link errors}. */
@@ -371,7 +343,7 @@ export class FileWriter {
    * COMMIT afterwards.
    */
   async drain(atRest = false): Promise<void> {
-    const alone = this.#sending.size === 0 && this.#unstable.length === 0;
+    const alone = this.#sending.size === 0 && this.#unstable.size === 0;
     this.#send(atRest && alone ? Stable.FILE_SYNC : Stable.UNSTABLE);
     if (this.#sending.size > 0) await Promise.all(Array.from(this.#sending, ({ done }) => done));
   }
@@ -386,7 +358,7 @@ export class FileWriter {
     for (;;) {
       // A COMMIT that is under way may cover what was written, and turn out to have to write it again.
       if (this.#committing !== undefined) await this.#committing;
-      else if (this.#unstable.some(({ sequence }) => sequence <= upTo)) await this.#commit();
+      else if (this.#unstable.hasUpTo(upTo)) await this.#commit();
       else {
         const rewritten = Array.from(this.#sending).filter(({ extent }) => extent.sequence <= upTo);
         if (rewritten.length === 0) return;
@@ -396,7 +368,7 @@ export class FileWriter {
   }
 
   #commitInBackground(): void {
-    if (this.#committing === undefined && this.#unstable.length > 0) void this.#commit();
+    if (this.#committing === undefined && this.#unstable.size > 0) void this.#commit();
   }
 
   /** One COMMIT for all that is unstable now. Never rejects. */
@@ -408,7 +380,8 @@ export class FileWriter {
   #exclude(work: Promise<unknown>): Promise<void> {
     const ended = (): void => {
       this.#committing = undefined;
-      if (this.#unstableBytes >= COMMIT_FROM || this.#vfs.writeBudget.waiting > 0) this.#commitInBackground();
+      const due = this.#restarted || this.#unstable.bytes >= COMMIT_FROM;
+      if (due || this.#vfs.writeBudget.waiting > 0) this.#commitInBackground();
       this.#settled();
     };
     this.#committing = work.then(ended, ended);
@@ -420,14 +393,14 @@ export class FileWriter {
     const [first] = this.#unstable;
     if (first === undefined) return;
     this.#covered = this.#unstable;
-    this.#unstable = [];
-    this.#unstableBytes = 0;
+    this.#unstable = new ExtentMap();
+    this.#restarted = false;
     counters.commits++;
     try {
       const verifier = await commitAll(this.#vfs, this.inode, unattended(first.credential));
       const lost: Extent[] = [];
       let stable = 0;
-      for (const extent of this.#covered) {
+      for (const extent of this.#covered.take()) {
         if (extent.verifier !== verifier) {
           lost.push(extent);
           continue;
@@ -435,22 +408,22 @@ export class FileWriter {
         stable += extent.length;
         this.#recycle(extent);
       }
-      this.#covered = [];
       writeBudget.give(stable);
       for (const extent of lost) this.#rewrite(extent);
     } catch (error) {
-      const dropped = this.#covered.reduce((sum, { length }) => sum + length, 0);
-      this.#covered = [];
-      writeBudget.give(dropped);
+      writeBudget.give(this.#covered.bytes);
+      this.#covered.take();
       this.#fail(error);
     }
-    this.#recount();
   }
 
   /** The server lost it: it goes out again, but for what newer WRITEs overwrite that are already on their way. */
   #rewrite(extent: Extent): void {
-    let left: Extent[] = [extent];
-    for (const { extent: newer } of this.#sending) left = this.#cut(left, newer.offset, newer.end);
+    const left = new ExtentMap();
+    left.add(extent);
+    let superseded = 0;
+    for (const { extent: newer } of this.#sending) superseded += left.cut(newer.offset, newer.end);
+    if (superseded > 0) this.#vfs.writeBudget.give(superseded);
     for (const part of left) {
       this.#vfs.counters.rewrites++;
       part.verifier = undefined;
@@ -470,8 +443,7 @@ export class FileWriter {
       else break;
     }
     const resized = change().then((answer) => {
-      this.#unstable = this.#cut(this.#unstable, size, Number.POSITIVE_INFINITY);
-      this.#recount();
+      this.#forget(size, Number.POSITIVE_INFINITY);
       return answer;
     });
     await this.#exclude(resized);
