@@ -118,10 +118,14 @@ export class Directories {
     }
     if (directory.listing === undefined) this.#walked++;
     const listing = this.#listingFor(directory, offset === 0n, plus);
+    const withAttributes = (index: number): boolean =>
+      rdirplus === 'force' || (rdirplus === 'auto' && (plus || index < HUGE));
     for (let index = Number(offset); ; index++) {
       if (index >= listing.entries.length) {
-        const withAttributes = rdirplus === 'force' || (rdirplus === 'auto' && (plus || index < HUGE));
-        await listing.load(index, withAttributes, caller);
+        await listing.load(index, withAttributes(index), caller);
+        // The server is busy with the next part while this one goes to the reader.
+        if (index > 0)
+          listing.loadAhead(withAttributes(listing.entries.length), unattended(caller.credential));
       }
       const entry = listing.entries[index];
       if (entry === undefined) return;

@@ -84,6 +84,12 @@ export class Listing {
     }
   }
 
+  /** Asks for what follows, for a reader who has come to the end of what is there and is likely to go on. */
+  loadAhead(plus: boolean, caller: Caller): void {
+    // What fails is asked for again by the one who reads on.
+    if (!this.complete) this.load(this.entries.length, plus, caller).catch(() => {});
+  }
+
   async #loadMore(plus: boolean, caller: Caller): Promise<void> {
     // Names alone say no types either, and a reader who then asks for each costs more than READDIRPLUS did:
     // only a huge directory that nobody stats is worth it.

@@ -11,6 +11,10 @@ import type { VfsState } from './vfs-state.js';
 
 /** So many LOOKUPs of a directory as it is are a storm. */
 const STORM = 24;
+/** In a small one these are: to read a hundred entries takes a server as long as some ten LOOKUPs do. */
+const SMALL_STORM = 6;
+/** One block of ext4, which holds about a hundred names; other file systems count fewer bytes for as many. */
+const SMALL_DIRECTORY_BYTES = 4096n;
 /** A directory that looks larger than this in bytes, or lists more names, is not read for a few of its names. */
 const MAX_DIRECTORY_BYTES = 1024n * 1024n;
 const MAX_ENTRIES = 8_192;
@@ -38,9 +42,10 @@ export class LookupStorms {
       this.#watched.set(directory.nodeid, { generation: directory.generation, lookups: 1 });
       return;
     }
+    const size = directory.attributes?.size ?? 0n;
     // Once for each state of the directory.
-    if (++known.lookups !== STORM || !plusSupported) return;
-    if ((directory.attributes?.size ?? 0n) > MAX_DIRECTORY_BYTES) return;
+    if (++known.lookups !== (size <= SMALL_DIRECTORY_BYTES ? SMALL_STORM : STORM) || !plusSupported) return;
+    if (size > MAX_DIRECTORY_BYTES) return;
     void this.#read(directory, { ...caller, cancellation: undefined });
   }
 

@@ -49,6 +49,25 @@ t.test('what the kernel has no room for is asked for again, and counted once', a
   }
 });
 
+t.test('who reads on finds the next part on its way; who does not has asked for nothing more', async (t) => {
+  const { bench, server, fh } = await directory(50);
+  server.entriesPerReply = 10;
+  let room = 5;
+  const take = () => room-- > 0;
+  const sink = { add: take, addPlus: take };
+  await bench.directories.read(fh, 0n, sink, true, bench.caller());
+  await settled();
+  t.equal(server.count('READDIRPLUS'), 1);
+  room = 10;
+  await bench.directories.read(fh, 5n, sink, true, bench.caller());
+  await settled();
+  t.equal(server.count('READDIRPLUS'), 3, 'the part that was wanted, and the one behind it');
+  room = 4;
+  await bench.directories.read(fh, 15n, sink, true, bench.caller());
+  await settled();
+  t.equal(server.count('READDIRPLUS'), 3);
+});
+
 t.test('a void cookie starts the pass again, without duplicates or holes', async (t) => {
   const { bench, server, fh } = await directory(50);
   server.entriesPerReply = 10;

@@ -77,6 +77,21 @@ t.test('a storm of LOOKUPs ends in one READDIRPLUS that answers the rest', async
   t.equal(bench.server.names(), '', 'the whole directory is known by then');
 });
 
+t.test('a small directory is read after a few LOOKUPs, a large one only after many', async (t) => {
+  const lookups: number[] = [];
+  for (const directorySize of [4096, 8192]) {
+    const bench = new Bench();
+    bench.server.tree.directorySize = directorySize;
+    for (let index = 0; index < 100; index++) bench.server.tree.file(`f${index}`);
+    await bench.vfs.fetchAttributes(bench.root, bench.caller());
+    bench.server.forgetCalls();
+    for (let index = 0; bench.server.count('READDIRPLUS') === 0; index++)
+      await exists(bench, bench.root, `f${index}`);
+    lookups.push(bench.server.count('LOOKUP'));
+  }
+  t.same(lookups, [6, 24]);
+});
+
 t.test('rdirplus=none never reads a directory for its names', async (t) => {
   const bench = new Bench({ config: { rdirplus: 'none' } });
   for (let index = 0; index < 100; index++) bench.server.tree.file(`f${index}`);

@@ -37,6 +37,8 @@ export class FakeTree {
   /** Seconds since the epoch, and the nanoseconds that every change of the clock adds. */
   seconds = 1_000_000;
   nanoseconds = 1;
+  /** What every directory says of its size, in bytes. */
+  directorySize = 4096;
   /** What the clock moves by with each change; 0: it stands still, as within one tick of a real one. */
   tick = 1_000;
   /** Part of every handle: counts re-exports. */
@@ -132,7 +134,7 @@ export class FakeTree {
       nlink: node.nlink,
       uid: node.uid,
       gid: node.gid,
-      size: BigInt(node.type === FileType.DIR ? 4096 : node.data.length),
+      size: BigInt(node.type === FileType.DIR ? this.directorySize : node.data.length),
       used: BigInt(node.data.length),
       rdevMajor: 0,
       rdevMinor: 0,
