@@ -2,7 +2,6 @@
  * The inodes of a mount, found by node id (the kernel's name for them) and by file handle (the server's). Owns
  * the lookup counts, and how long an inode stays that the kernel has forgotten.
  */
-import { LRUCache } from 'lru-cache';
 import { Errno, FuseError } from '../fuse/errno.js';
 import { type NodeId, ROOT_NODEID } from '../fuse/operations.js';
 import type { FileHandle } from '../nfs3/index.js';
@@ -17,17 +16,15 @@ export class InodeTable {
   onDrop: (inode: Inode) => void = () => {};
   readonly #byNodeid = new Map<NodeId, Inode>();
   readonly #byHandle = new Map<FileHandle, Inode>();
-  readonly #idle: LRUCache<NodeId, Inode>;
+  /** The longest idle first. A new inode comes and goes at once, for which lru-cache clears all that it has room for. */
+  readonly #idle = new Set<Inode>();
+  readonly #maxIdle: number;
+  /** Goes through the idle inodes as they are dropped: to begin anew each time would pass by all that have gone. */
+  readonly #longestIdle = this.#idle.values();
   #nextNodeid = ROOT_NODEID + 1;
 
   constructor(rootHandle: FileHandle, maxIdle = DEFAULT_MAX_IDLE) {
-    this.#idle = new LRUCache({
-      max: maxIdle,
-      // While it evicts an entry the cache must not be touched: not even to delete that entry.
-      dispose: (inode, _nodeid, reason) => {
-        if (reason === 'evict') this.#unlist(inode);
-      },
-    });
+    this.#maxIdle = maxIdle;
     this.root = new Inode(ROOT_NODEID, rootHandle);
     this.root.nlookup = 1;
     this.#byNodeid.set(ROOT_NODEID, this.root);
@@ -60,13 +57,13 @@ export class InodeTable {
     const inode = new Inode(this.#nextNodeid++, handle);
     this.#byNodeid.set(inode.nodeid, inode);
     this.#byHandle.set(handle, inode);
-    this.#idle.set(inode.nodeid, inode);
+    this.#rest(inode);
     return inode;
   }
 
   /** The kernel was told of the inode once more. */
   hold(inode: Inode): void {
-    if (inode.nlookup++ === 0 && inode.opens === 0) this.#idle.delete(inode.nodeid);
+    if (inode.nlookup++ === 0 && inode.opens === 0) this.#idle.delete(inode);
   }
 
   forget(nodeid: NodeId, nlookup: number): void {
@@ -80,12 +77,21 @@ export class InodeTable {
   release(inode: Inode): void {
     if (inode.nlookup > 0 || inode.opens > 0 || inode.isRoot || inode.evicted) return;
     if (inode.stale || inode.attributes?.nlink === 0) this.#drop(inode);
-    else this.#idle.set(inode.nodeid, inode);
+    else this.#rest(inode);
+  }
+
+  /** Nothing holds it but caches, as of now. */
+  #rest(inode: Inode): void {
+    this.#idle.delete(inode);
+    this.#idle.add(inode);
+    if (this.#idle.size <= this.#maxIdle) return;
+    const { value } = this.#longestIdle.next();
+    if (value !== undefined) this.#drop(value);
   }
 
   /** To be called when `opens` went up from 0. */
   pin(inode: Inode): void {
-    this.#idle.delete(inode.nodeid);
+    this.#idle.delete(inode);
   }
 
   /**
@@ -107,11 +113,7 @@ export class InodeTable {
   }
 
   #drop(inode: Inode): void {
-    this.#idle.delete(inode.nodeid);
-    this.#unlist(inode);
-  }
-
-  #unlist(inode: Inode): void {
+    this.#idle.delete(inode);
     inode.evicted = true;
     this.#byNodeid.delete(inode.nodeid);
     if (this.#byHandle.get(inode.handle) === inode) this.#byHandle.delete(inode.handle);
