@@ -378,6 +378,16 @@ static void do_prime(char **a) {
   report(now() - start, count, 0);
 }
 
+/* touch BYTES: a virtual machine has memory only once it was written to, and whoever is first waits for it. */
+static void do_touch(char **a) {
+  long long bytes = atoll(a[0]);
+  double start = begin();
+  char *memory = malloc(bytes);
+  if (memory == NULL) fail("no memory for", "touching");
+  for (long long at = 0; at < bytes; at += 4096) memory[at] = 1;
+  report(now() - start, bytes / 4096, memory[0] ? bytes : 0);
+}
+
 static const struct {
   const char *name;
   int arguments;
@@ -386,7 +396,7 @@ static const struct {
     {"write", 3, do_write},   {"read", 2, do_read},         {"random", 4, do_random}, {"create", 3, do_create},
     {"unlink", 2, do_unlink}, {"stat", 4, do_stat},         {"open", 4, do_open},     {"parallel", 3, do_parallel},
     {"tree", 5, do_tree},     {"time", 1, do_time},         {"churn", 2, do_churn},   {"prime", 2, do_prime},
-    {"fill", 3, do_fill},
+    {"fill", 3, do_fill},     {"touch", 1, do_touch},
 };
 
 int main(int argc, char **argv) {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DEFAULT_CONFIG } from '../lib/vfs/config.js';
 import type { Place } from '../test/support/places.js';
 import { projectRoot } from '../test/support/project.js';
-import { thisMachine } from './machine.js';
+import { thisMachine, touchMemory } from './machine.js';
 import { measureRow } from './measure.js';
 import {
   BEFORE,
@@ -91,6 +91,10 @@ function measure(options: BenchOptions): Promise<Report> {
   return withSetting(sizes, options.disk, async (setting) => {
     const rows = chooseRows(allRows(sizes, setting.load), options.rows);
     const about = await thisMachine();
+    if (!quick) {
+      progress('touching memory');
+      await touchMemory(setting.load);
+    }
     const subjects = await makeSubjects(options, setting);
     const results: RowResult[] = [];
     for (const [index, row] of rows.entries()) {
