@@ -23,6 +23,7 @@ const LONG = [
   'test/model/restarts',
   'test/e2e/fuse-native',
   'test/containers/',
+  'test/bench/rows',
 ];
 const JOBS = 2;
 /** The longest begin first, so that none is left to run alone at the end. */
@@ -34,6 +35,7 @@ const LONGEST = [
   'test/model/dead-server',
   'test/model/faults',
   'test/model/hostile',
+  'test/bench/rows',
   'test/consistency/changing-directories',
   'test/consistency/changes-seen',
   'test/e2e/directories',
