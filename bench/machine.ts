@@ -43,3 +43,9 @@ export async function touchMemory(load: string): Promise<void> {
   const bytes = Math.min(TOUCHED_BYTES, Math.floor((available * 1024) / 2));
   await runLoad([load, 'touch', String(bytes)]);
 }
+
+/** Whether this process is in a network namespace where nothing but itself and its children can be reached. */
+export function isAlone(): boolean {
+  const links = readFileSync('/proc/net/dev', 'latin1').match(/^ *[^ |:]+(?=:)/gm) ?? [];
+  return links.every((name) => name.trim() === 'lo');
+}

@@ -24,6 +24,7 @@ import { allRows } from './rows/index.js';
 import { FULL, QUICK } from './rows/sizes.js';
 import { chooseRows, note, progress, type Setting, withSetting } from './setting.js';
 import { FolderPeer } from './subjects/folder.js';
+import { KernelClient } from './subjects/kernel.js';
 import { LibNfs } from './subjects/libnfs.js';
 import { NfsFuse } from './subjects/nfs-fuse.js';
 import { Sshfs } from './subjects/sshfs.js';
@@ -68,6 +69,11 @@ async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Su
   if (peers.includes('libnfs')) {
     if (await LibNfs.installed()) add(new LibNfs(server, store, load));
     else note('without libnfs: the package libnfs-utils is not there');
+  }
+  if (peers.includes('kernel')) {
+    const missing = KernelClient.missing();
+    if (missing === undefined) add(await KernelClient.start({ server, store, load }));
+    else note(`without the kernel’s client: ${missing}`);
   }
   for (const { name, path } of options.folders) {
     add(await FolderPeer.make(name, `${path}, as it was mounted`, path, load, primeFiles));

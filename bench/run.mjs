@@ -7,14 +7,19 @@ const PEERS = {
   'openssh-server': 'sshd',
   'openssh-client': 'ssh',
   'libnfs-utils': 'nfs-cat',
+  // The kernel's client.
+  'user-mode-linux': 'linux.uml',
+  'nfs-common': 'mount.nfs',
+  kmod: 'modprobe',
 };
 
 await startMeasurement({
   name: 'bench',
   main: 'bench/main.ts',
-  needed: { ...SERVER_AND_MOUNT, ...DISK, passwd: 'useradd', git: 'git' },
+  needed: { ...SERVER_AND_MOUNT, ...DISK, passwd: 'useradd', git: 'git', iproute2: 'ip' },
   wanted: PEERS,
   measures: !process.argv.slice(2).some((arg) => /^(--(help|from)\b|-h$)/.test(arg)),
   // No copy of the disk's mount keeps its loop device busy.
   privateMounts: true,
+  privateNetwork: true,
 });

@@ -7,6 +7,7 @@ import { openPlace, type Place, type PlaceName } from '../test/support/places.js
 import { removeStaged } from '../test/support/stage.js';
 import { type BenchDisk, openDisk } from './disk.js';
 import { compileLoad } from './load.js';
+import { isAlone } from './machine.js';
 import type { Row, Store } from './model.js';
 import { type DiskKind, UsageError } from './options.js';
 import type { Sizes } from './rows/sizes.js';
@@ -61,7 +62,8 @@ export async function withSetting<T>(
     endWith(() => disk.close());
     const directory = join(disk.path, 'export');
     mkdirSync(directory);
-    const server = await Ganesha.start({ directory });
+    // In a network namespace of its own, as npm run bench makes one, other addresses are the guests' only.
+    const server = await Ganesha.start({ directory, everywhere: isAlone() });
     endWith(() => server.close());
     const place = async (name: PlaceName) => {
       const opened = await openPlace(name);

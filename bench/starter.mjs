@@ -44,9 +44,11 @@ function prepare(name, needed, wanted) {
 
 /** Others' mount namespaces, made meanwhile, do not get copies of the mounts, which would outlive the unmounting. */
 const PRIVATE = ['unshare', '--mount', '--propagation', 'private'];
+/** A network of its own, with the loopback address only. */
+const ALONE = ['--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
 
 /** Resolves with the exit status. A signal is the program's to answer: this process ends after it. */
-function runProgram(file, args, privateMounts) {
+function runProgram(file, args, { privateMounts, privateNetwork }) {
   // The loader that tap runs the tests with.
   const loader = ['--import', '@tapjs/typescript/import'];
   const env = {
@@ -55,7 +57,8 @@ function runProgram(file, args, privateMounts) {
     INIT_CWD: process.env.INIT_CWD ?? process.cwd(),
   };
   const argv = [process.execPath, ...loader, join(root, file), ...args];
-  const [command, ...rest] = privateMounts ? [...PRIVATE, ...argv] : argv;
+  const around = privateMounts ? [...PRIVATE, ...(privateNetwork ? ALONE : [])] : [];
+  const [command, ...rest] = [...around, ...argv];
   const child = spawn(command, rest, { cwd: root, stdio: 'inherit', env });
   // A terminal sends ^C to both, which the program has to bear.
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
@@ -67,10 +70,19 @@ function runProgram(file, args, privateMounts) {
 
 /**
  * Runs `main` with this process's arguments. `needed` packages must be there, `wanted` ones may be missing, and
- * neither is looked for where `measures` is false. `privateMounts`: in a mount namespace of its own.
+ * neither is looked for where `measures` is false. `privateMounts`: in a mount namespace of its own; and with
+ * `privateNetwork` in a network namespace, too.
  */
 export async function startMeasurement(what) {
-  const { name, main, needed, wanted = {}, measures = true, privateMounts = false } = what;
+  const {
+    name,
+    main,
+    needed,
+    wanted = {},
+    measures = true,
+    privateMounts = false,
+    privateNetwork = false,
+  } = what;
   // Standard output is for the results, and a pipe wants nothing else.
   console.log = (line) => {
     if (process.stderr.isTTY) console.error(line);
@@ -78,7 +90,8 @@ export async function startMeasurement(what) {
   try {
     if (measures) prepare(name, needed, wanted);
     else installModules();
-    process.exitCode = await runProgram(main, process.argv.slice(2), privateMounts && measures);
+    const namespaces = { privateMounts: privateMounts && measures, privateNetwork };
+    process.exitCode = await runProgram(main, process.argv.slice(2), namespaces);
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     console.error(`${name}: ${error.message}`);

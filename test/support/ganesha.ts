@@ -16,6 +16,8 @@ export interface GaneshaOptions {
   readonly privilegedPort?: boolean;
   /** What to export; a new, empty folder by default. */
   readonly directory?: string;
+  /** Listen on all addresses: for a network namespace that has no others than its own. */
+  readonly everywhere?: boolean;
   /** FSINFO's rtmax, wtmax, rtpref and wtpref. */
   readonly maxIo?: number;
 }
@@ -80,11 +82,12 @@ export class Ganesha {
       privilegedPort = false,
       maxIo = 1 << 20,
       anonymous,
+      everywhere = false,
     } = this.options;
     const squashTo = anonymous ? `Anonymous_Uid = ${anonymous.uid}; Anonymous_Gid = ${anonymous.gid};` : '';
     return `
       NFS_CORE_PARAM {
-        Protocols = 3; NFS_Port = ${this.port}; MNT_Port = ${this.mountPort}; Bind_addr = 127.0.0.1;
+        Protocols = 3; NFS_Port = ${this.port}; MNT_Port = ${this.mountPort}; ${everywhere ? '' : 'Bind_addr = 127.0.0.1;'}
         Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false;
         mount_path_pseudo = true; Dbus_Name_Prefix = "nfsfuse${this.port}";
       }
