@@ -234,7 +234,8 @@ export class FileWriter {
       this.#sending.delete(sending);
       for (const go of this.#queueWaiters.splice(0)) go();
       // Memory for unstable data comes back only with a COMMIT.
-      if (this.#unstable.bytes >= COMMIT_FROM || this.#vfs.writeBudget.waiting > 0) this.#commitInBackground();
+      if (this.#unstable.bytes >= COMMIT_FROM || this.#vfs.writeBudget.waiting > 0)
+        this.#commitInBackground();
       this.#settled();
     });
     return sending;
