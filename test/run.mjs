@@ -24,6 +24,7 @@ const LONG = [
   'test/e2e/fuse-native',
   'test/containers/',
   'test/bench/rows',
+  '/unbuffered-',
 ];
 const JOBS = 2;
 /** The longest begin first, so that none is left to run alone at the end. */
@@ -36,6 +37,7 @@ const LONGEST = [
   'test/model/faults',
   'test/model/hostile',
   'test/bench/rows',
+  '/unbuffered-',
   'test/consistency/changing-directories',
   'test/consistency/changes-seen',
   'test/e2e/directories',
