@@ -1,4 +1,7 @@
-/** Every row of the benchmark, an eighth of its size: that it runs, is measured, and counts what goes over the wire. */
+/**
+ * Every row of the benchmark, an eighth of its size: that it runs, is measured, and counts what goes over the wire. Not
+ * in namespaces of its own, as `npm run bench` has it: they would keep the mounts of other tests alive.
+ */
 import { join } from 'node:path';
 import t from 'tap';
 import type { Report } from '../../bench/model.js';
@@ -7,12 +10,11 @@ import { run } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
 
 const LOADER = ['--import', '@tapjs/typescript/import'];
-const PRIVATE = ['unshare', '--mount', '--propagation', 'private'];
 const OPTIONS = ['--quick', '--peers', 'local,rootless', '--disk', 'folder', '--json'];
 
 t.test('npm run bench -- --quick measures every row', { timeout: 900_000 }, async (t) => {
   const bench = [...LOADER, join(projectRoot, 'bench/main.ts'), ...OPTIONS];
-  const { status, stdout, stderr } = await run([...PRIVATE, process.execPath, ...bench], {
+  const { status, stdout, stderr } = await run([process.execPath, ...bench], {
     cwd: projectRoot,
     timeoutMs: 800_000,
     env: { ...process.env, TS_NODE_TRANSPILE_ONLY: '1' },
