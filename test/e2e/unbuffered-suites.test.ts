@@ -6,4 +6,3 @@ await import('./files.test.js');
 await import('./objects.test.js');
 await import('./attributes.test.js');
 await import('./large-file.test.js');
-await import('./fuse-hazards.test.js');
