@@ -14,6 +14,8 @@ import type { VfsState } from './vfs-state.js';
 
 /** Entries kept in listings that nobody is reading. */
 const MAX_CACHED_ENTRIES = 200_000;
+/** What an empty listing takes, in entries. */
+const LISTING_OVERHEAD = 16;
 /** From so many entries on, a directory is read by names alone unless the kernel asks for attributes. */
 const HUGE = 10_000;
 /** Directories that were opened and read, one after the other, before the next is expected to be. */
@@ -39,7 +41,7 @@ export class Directories {
   readonly #open = new Map<number, OpenDirectory>();
   readonly #listings = new LRUCache<number, Listing>({
     maxSize: MAX_CACHED_ENTRIES,
-    sizeCalculation: (listing) => listing.entries.length + 1,
+    sizeCalculation: (listing) => listing.entries.length + LISTING_OVERHEAD,
   });
   #nextFh = 1;
   /** How many directories were read since one was opened and not read. */
@@ -49,6 +51,12 @@ export class Directories {
     this.#vfs = vfs;
     this.#permission = permission;
     this.#silly = silly;
+    vfs.onDrop = (inode) => this.#listings.delete(inode.nodeid);
+  }
+
+  /** Listings kept for whoever reads a directory next. */
+  get cachedListings(): number {
+    return this.#listings.size;
   }
 
   async open(inode: Inode, caller: Caller): Promise<OpenReply> {

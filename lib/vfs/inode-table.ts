@@ -19,8 +19,11 @@ export class InodeTable {
   /** The longest idle first. A new inode comes and goes at once, for which lru-cache clears all that it has room for. */
   readonly #idle = new Set<Inode>();
   readonly #maxIdle: number;
-  /** Goes through the idle inodes as they are dropped: to begin anew each time would pass by all that have gone. */
-  readonly #longestIdle = this.#idle.values();
+  /**
+   * Goes through the idle inodes while one after the other is dropped: to begin anew each time would pass by all that
+   * have gone. Not kept otherwise, since an iterator that rests keeps every state of the set since then in memory.
+   */
+  #longestIdle: Iterator<Inode> | undefined = undefined;
   #nextNodeid = ROOT_NODEID + 1;
 
   constructor(rootHandle: FileHandle, maxIdle = DEFAULT_MAX_IDLE) {
@@ -84,7 +87,11 @@ export class InodeTable {
   #rest(inode: Inode): void {
     this.#idle.delete(inode);
     this.#idle.add(inode);
-    if (this.#idle.size <= this.#maxIdle) return;
+    if (this.#idle.size <= this.#maxIdle) {
+      this.#longestIdle = undefined;
+      return;
+    }
+    this.#longestIdle ??= this.#idle.values();
     const { value } = this.#longestIdle.next();
     if (value !== undefined) this.#drop(value);
   }

@@ -41,6 +41,11 @@ export class KnownNames {
       this.#known.set(directory.nodeid, { generation: directory.generation, names });
   }
 
+  /** The directory is gone from the inode table. */
+  forget(directory: Inode): void {
+    this.#known.delete(directory.nodeid);
+  }
+
   /** True if the name is known not to exist, as far as the directory's attributes are to be trusted. */
   isAbsent(directory: Inode, name: string): boolean {
     const known = this.#known.get(directory.nodeid);

@@ -185,7 +185,7 @@ export class Listing {
       // Nothing, or a place again that was passed, and no end: such a server would be asked for ever.
       throw new FuseError(Errno.ELOOP, 'the server repeats a directory cookie');
     }
-    for (const entry of result.entries) this.#add(entry);
+    this.#addAll(result.entries);
     this.#cookie = cookie;
     this.#verifier = result.cookieVerifier;
     this.#count = Math.max(this.#count, this.#vfs.limits.dtsize);
@@ -196,8 +196,18 @@ export class Listing {
     }
   }
 
-  #add(entry: DirectoryEntryPlus): void {
-    const { name } = entry;
+  /** Their names are copied into memory of their own: slices would keep the whole record alive. */
+  #addAll(entries: readonly DirectoryEntryPlus[]): void {
+    const names = Buffer.allocUnsafeSlow(entries.reduce((bytes, { name }) => bytes + name.length, 0));
+    let at = 0;
+    for (const entry of entries) {
+      const end = at + entry.name.copy(names, at);
+      this.#add(entry, names.subarray(at, end));
+      at = end;
+    }
+  }
+
+  #add(entry: DirectoryEntryPlus, name: Buffer): void {
     if (!isValidName(name)) {
       this.#vfs.log.warn(`a directory entry with an impossible name was left out (${name.toString('hex')})`);
       return;
@@ -208,8 +218,7 @@ export class Listing {
       this.#seen.add(key);
     }
     this.entries.push({
-      // A slice would keep the whole record alive.
-      name: Buffer.from(name),
+      name,
       fileid: entry.fileid,
       handle: entry.handle,
       type: entry.attributes?.type,

@@ -75,6 +75,8 @@ export class VfsState {
   /** Files whose writes hold memory. */
   readonly writers = new Set<FileWriter>();
   notifier: FuseNotifier = SILENT;
+  /** Told of every inode that goes, for what is kept of it elsewhere. */
+  onDrop: (inode: Inode) => void = () => {};
   /** Regular files open through this mount. */
   openFiles = 0;
   /** False once the server answered READDIRPLUS with NFS3ERR_NOTSUPP. */
@@ -95,7 +97,11 @@ export class VfsState {
     this.writeBudget = parts.writeBudget;
     this.knownNames = new KnownNames(parts.config.acDirMinMs, () => parts.clock.now());
     this.dentries = new DentryCache(this.knownNames);
-    this.inodes.onDrop = (inode) => this.dentries.forget(inode);
+    this.inodes.onDrop = (inode) => {
+      this.dentries.forget(inode);
+      this.knownNames.forget(inode);
+      this.onDrop(inode);
+    };
     this.writeBuffers = new BufferPool(parts.limits.wsize, WRITE_BUFFERS);
     this.writeBudget.onShortage = () => {
       for (const writer of this.writers) writer.relieve();

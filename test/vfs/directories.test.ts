@@ -337,3 +337,14 @@ t.test('an unknown directory handle is EBADF', async (t) => {
   const { bench } = await directory(1);
   t.equal(await outcome(bench.list(12345)), Errno.EBADF);
 });
+
+t.test('a directory that is removed takes its listing along', async (t) => {
+  const { bench, server, inode, fh } = await directory(20);
+  await bench.list(fh);
+  bench.directories.release(fh);
+  t.equal(bench.directories.cachedListings, 1);
+  for (let index = 0; index < 20; index++) server.tree.remove(`d/f${index}`);
+  await bench.removal.rmdir(bench.root, Buffer.from('d'), bench.caller());
+  bench.vfs.inodes.forget(inode.nodeid, inode.nlookup);
+  t.equal(bench.directories.cachedListings, 0);
+});
