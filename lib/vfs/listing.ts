@@ -47,6 +47,7 @@ export class Listing {
   plusAt: number | undefined = undefined;
   readonly #vfs: VfsState;
   readonly #inode: Inode;
+  readonly #teaches: boolean;
   #cookie = 0n;
   #verifier: Buffer = ZERO_VERIFIER;
   #count: number;
@@ -59,9 +60,11 @@ export class Listing {
   /** After a restart: names that were already given out. */
   #seen: Set<string> | undefined = undefined;
 
-  constructor(vfs: VfsState, inode: Inode) {
+  /** `teaches`: once it is complete, names that are not in it are known not to exist, without being asked for. */
+  constructor(vfs: VfsState, inode: Inode, teaches = true) {
     this.#vfs = vfs;
     this.#inode = inode;
+    this.#teaches = teaches;
     this.generation = inode.generation;
     this.changes = inode.contentChanges;
     this.#count = Math.min(FIRST_COUNT, vfs.limits.dtsize);
@@ -191,7 +194,8 @@ export class Listing {
     this.#count = Math.max(this.#count, this.#vfs.limits.dtsize);
     this.complete = result.eof;
     const inode = this.#inode;
-    if (result.eof && this.generation === inode.generation && this.changes === inode.contentChanges) {
+    const current = this.generation === inode.generation && this.changes === inode.contentChanges;
+    if (result.eof && current && this.#teaches) {
       this.#vfs.knownNames.learn(inode, new Set(this.entries.map(({ name }) => name.toString('latin1'))));
     }
   }

@@ -43,14 +43,19 @@ export class LookupStorms {
       return;
     }
     const size = directory.attributes?.size ?? 0n;
+    const small = size <= SMALL_DIRECTORY_BYTES;
     // Once for each state of the directory.
-    if (++known.lookups !== (size <= SMALL_DIRECTORY_BYTES ? SMALL_STORM : STORM) || !plusSupported) return;
+    if (++known.lookups !== (small ? SMALL_STORM : STORM) || !plusSupported) return;
     if (size > MAX_DIRECTORY_BYTES) return;
-    void this.#read(directory, { ...caller, cancellation: undefined });
+    void this.#read(directory, !small, { ...caller, cancellation: undefined });
   }
 
-  async #read(directory: Inode, caller: Caller): Promise<void> {
-    const listing = new Listing(this.#vfs, directory);
+  /**
+   * Who looks a few names up has not asked what else there is, and is to find what another client makes: only many
+   * LOOKUPs `teach` what does not exist.
+   */
+  async #read(directory: Inode, teaches: boolean, caller: Caller): Promise<void> {
+    const listing = new Listing(this.#vfs, directory, teaches);
     try {
       while (!listing.complete && listing.entries.length < MAX_ENTRIES) {
         await listing.load(listing.entries.length, true, caller);

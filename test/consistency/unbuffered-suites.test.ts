@@ -3,6 +3,5 @@ process.env.NFS_FUSE_TEST_OPTIONS = 'readahead=0,writebehind=0';
 
 await import('./close-to-open.test.js');
 await import('./silly-rename.test.js');
-await import('./estale-objects.test.js');
 await import('./changes-seen.test.js');
 await import('../model/durability.test.js');

@@ -64,6 +64,7 @@ t.test('lookupcache=pos and none ask for every absent name', async (t) => {
 
 t.test('a storm of LOOKUPs ends in one READDIRPLUS that answers the rest', async (t) => {
   const bench = new Bench();
+  bench.server.tree.directorySize = 8192;
   const count = 200;
   for (let index = 0; index < count; index++) bench.server.tree.file(`f${index}`);
   await bench.vfs.fetchAttributes(bench.root, bench.caller());
@@ -90,6 +91,16 @@ t.test('a small directory is read after a few LOOKUPs, a large one only after ma
     lookups.push(bench.server.count('LOOKUP'));
   }
   t.same(lookups, [6, 24]);
+});
+
+t.test('a few LOOKUPs in a small directory do not hide what another client makes there', async (t) => {
+  const bench = new Bench();
+  for (let index = 0; index < 20; index++) bench.server.tree.file(`f${index}`);
+  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  for (let index = 0; index < 20; index++) await exists(bench, bench.root, `f${index}`);
+  t.equal(bench.server.count('READDIRPLUS'), 1);
+  bench.server.tree.file('new');
+  t.equal(await exists(bench, bench.root, 'new'), true);
 });
 
 t.test('rdirplus=none never reads a directory for its names', async (t) => {
