@@ -77,6 +77,8 @@ export function treeRows(sizes: Sizes, load: string): Row[] {
       cold: 'nothing',
       operation: files(treeFiles),
       prepare: plantWide,
+      // Attributes that are trusted for seconds get old while the other subjects have their turns.
+      before: async (session) => void (await onTree('ls', '-lR')(session)),
       run: onTree('ls', '-lR'),
     },
     {
@@ -134,6 +136,7 @@ export function treeRows(sizes: Sizes, load: string): Row[] {
       cold: 'nothing',
       operation: files(repositoryFiles),
       prepare: plantRepository,
+      before: async (session) => void (await status(session)),
       run: status,
     },
     {
