@@ -2,6 +2,7 @@
  * The ways to the kernel, made to look alike: our own FUSE protocol, over a mount of our own or over one that was
  * inherited, or libfuse by the package fuse-native.
  */
+import { stat } from 'node:fs/promises';
 import {
   abortConnection,
   connectionNumber,
@@ -92,15 +93,21 @@ async function overKernel(options: TransportOptions): Promise<ServedMount> {
   });
   try {
     const session = new FuseSession(mount.fd, operations, { log: (line) => log.error(line), debug: dump });
-    // INIT was answered, and so will programs be. A stat(2) of ours would prove no more than the GETATTR that came before,
-    // and be a trap: killed while a thread of its own waits for its answer, a process can never end.
-    const { ready, over, closed } = session;
+    // The proof that programs will be answered, and the kernel's way to learn whose the root is: until then it takes it for
+    // a uid's that a user namespace may not have, and refuses to make files. From libuv's thread: this one answers it.
+    const ready = session.ready.then(() => stat(mount.mountpoint)).catch(unlessUnmapped);
+    const { over, closed } = session;
     return { mount, ready, over, closed, counters: () => session.counters };
   } catch (error) {
     await mount.unmount({ lazy: true }).catch(() => {});
     await mount.abort();
     throw error;
   }
+}
+
+/** Who mounts for others need not have a counterpart on the server: then EOVERFLOW is the answer that was waited for. */
+function unlessUnmapped(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EOVERFLOW') throw error;
 }
 
 /** There is no path to look at: that INIT was answered must do. Nor can it be unmounted here, only ended. */
