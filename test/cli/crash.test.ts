@@ -170,6 +170,7 @@ t.test('a folder for journals that somebody else could have laid out is not used
   await mustRun(['ln', '-s', trap, join(where.place.folder, 'nfs-fuse')]);
   const mount = await Mount.start({ source: where.server, place: where.place });
   t.teardown(() => mount.close());
+  await until('it is mounted', () => mount.log.includes('is mounted on'));
   await mount.kill();
   await isOrdinary(t, where.place, mount.path);
   t.same(readdirSync(trap), []);
