@@ -2,6 +2,7 @@
  * The life of one mount: connect, mount, serve, and the orderly end, whichever way it comes: a signal, an
  * umount from outside, or an abort. The same in the foreground and in the background.
  */
+import { stat } from 'node:fs/promises';
 import type { SessionEnd } from '../fuse/index.js';
 import type { FuseOperations } from '../fuse/operations.js';
 import type { ClientConfig, Logger } from '../vfs/config.js';
@@ -285,7 +286,7 @@ function sleep(milliseconds: number): Promise<void> {
 }
 
 /** Rejects when the first stop signal comes before `promise` is done. */
-async function interruptible<Value>(promise: Promise<Value>, stop: StopSignals): Promise<Value> {
+async function interruptible<Value>(promise: Value | Promise<Value>, stop: StopSignals): Promise<Value> {
   const interrupted = stop.first.then((signal): never => {
     throw new UserError(`Mounting was interrupted (${signal}).`, { exitStatus: 130 });
   });
@@ -309,13 +310,29 @@ async function mountAndAnswer(
   });
   const { mount } = served;
   try {
-    await watcher?.mounted(mount);
+    const seen = watcher?.mounted(mount).catch(() => false);
     await interruptible(served.ready, stop);
+    if (inherited === undefined && !(await interruptible(seen ?? false, stop)))
+      await look(mount.mountpoint, stop);
     return served;
   } catch (error) {
     await mount.unmount({ lazy: true }).catch(() => {});
     await mount.abort();
     throw error;
+  }
+}
+
+/**
+ * The proof that programs will be answered, and the kernel's way to learn whose the root is: until then it takes it for a
+ * uid's that a user namespace may not have, and refuses to make files. Only where nobody else could look, or to learn the
+ * error: see the watcher. From libuv's thread, as this one answers it.
+ */
+async function look(mountpoint: string, stop: StopSignals): Promise<void> {
+  try {
+    await interruptible(stat(mountpoint), stop);
+  } catch (error) {
+    // Who mounts for others need not have a counterpart on the server: then EOVERFLOW is the answer that was waited for.
+    if ((error as NodeJS.ErrnoException).code !== 'EOVERFLOW') throw error;
   }
 }
 

@@ -2,7 +2,6 @@
  * The ways to the kernel, made to look alike: our own FUSE protocol, over a mount of our own or over one that was
  * inherited, or libfuse by the package fuse-native.
  */
-import { stat } from 'node:fs/promises';
 import {
   abortConnection,
   connectionNumber,
@@ -40,7 +39,7 @@ export interface ServedMount {
     /** Undefined: the kernel does not tell it of an inherited descriptor. */
     readonly minor: number | undefined;
   };
-  /** Resolves when programs that use the mount will be answered. */
+  /** Resolves when the kernel has been told how this mount speaks. */
   readonly ready: Promise<unknown>;
   /** Resolves when the kernel has let go of the mount: what was asked before may still be under way. Never rejects. */
   readonly over: Promise<unknown>;
@@ -93,21 +92,13 @@ async function overKernel(options: TransportOptions): Promise<ServedMount> {
   });
   try {
     const session = new FuseSession(mount.fd, operations, { log: (line) => log.error(line), debug: dump });
-    // The proof that programs will be answered, and the kernel's way to learn whose the root is: until then it takes it for
-    // a uid's that a user namespace may not have, and refuses to make files. From libuv's thread: this one answers it.
-    const ready = session.ready.then(() => stat(mount.mountpoint)).catch(unlessUnmapped);
-    const { over, closed } = session;
+    const { ready, over, closed } = session;
     return { mount, ready, over, closed, counters: () => session.counters };
   } catch (error) {
     await mount.unmount({ lazy: true }).catch(() => {});
     await mount.abort();
     throw error;
   }
-}
-
-/** Who mounts for others need not have a counterpart on the server: then EOVERFLOW is the answer that was waited for. */
-function unlessUnmapped(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EOVERFLOW') throw error;
 }
 
 /** There is no path to look at: that INIT was answered must do. Nor can it be unmounted here, only ended. */

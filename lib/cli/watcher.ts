@@ -1,12 +1,13 @@
 /**
  * The watcher: a tiny shell process that waits for the serving process to end, and if that died without saying
  * good-bye takes the dead mount away and says so. It knows of the death because it reads from a pipe that nobody
- * else writes to. It leads a session of its own, so that a signal to the terminal or to the process group misses it.
+ * else writes to. It is also who looks at the mount first: a process that asks its own mount, and is killed before it
+ * has answered itself, waits for ever in the kernel. It leads a session of its own, so that a signal to the terminal or to the process group misses it.
  *
  * The shell is POSIX sh as dash and busybox have it. A watcher in Node would cost 40 MB for nothing.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import type { Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { mountAt, readMountinfo } from '../fuse/index.js';
 import { printable } from './log.js';
 import type { ServedMount } from './mount-transport.js';
@@ -20,10 +21,15 @@ import type { ServedMount } from './mount-transport.js';
 const SCRIPT = `
 trap '' HUP INT QUIT TERM PIPE TSTP USR1 USR2
 cd /
+place=$1
 mounted=
 while read -r word rest; do
   case $word in
-    mounted) mounted=$rest ;;
+    mounted)
+      mounted=$rest
+      if [ -d "$place" ]; then echo yes >&3; else echo no >&3; fi 2>/dev/null
+      exec 3>&-
+      ;;
     bye) exit 0 ;;
   esac
 done
@@ -44,7 +50,6 @@ find_mount() {
   done < /proc/self/mountinfo
   [ -n "$point" ]
 }
-place=$1
 [ -n "$mounted" ] || find_mount || exit 0
 what='and its mount was gone already'
 if find_mount; then
@@ -81,11 +86,13 @@ export interface WatcherOptions {
 export class Watcher {
   readonly #child: ChildProcess;
   readonly #pipe: Writable | null;
+  readonly #answer: Promise<string>;
 
   private constructor(child: ChildProcess) {
     this.#child = child;
     this.#pipe = child.stdin;
     this.#pipe?.on('error', () => {});
+    this.#answer = firstWord(child.stdio[3] as Readable);
     // It must not keep this process from ending.
     child.unref();
     if (this.#pipe !== null && 'unref' in this.#pipe && typeof this.#pipe.unref === 'function')
@@ -101,7 +108,7 @@ export class Watcher {
     const child = spawn('sh', ['-c', 'eval "$NFS_FUSE_WATCH"', 'nfs-fuse-watcher', where], {
       detached: true,
       cwd: '/',
-      stdio: ['pipe', logDescriptor ?? 'ignore', toStandardError ? 2 : 'ignore'],
+      stdio: ['pipe', logDescriptor ?? 'ignore', toStandardError ? 2 : 'ignore', 'pipe'],
       env: {
         PATH: `${process.env.PATH ?? ''}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
         LC_ALL: 'C',
@@ -119,12 +126,16 @@ export class Watcher {
     });
   }
 
-  /** From now on there is a mount to take away. */
-  async mounted(mount: Pick<ServedMount['mount'], 'mountpoint' | 'major' | 'minor'>): Promise<void> {
+  /**
+   * From now on there is a mount to take away. Resolves when the watcher has looked at it: whether it is a directory that
+   * answers. False as well when the mount was gone already, or the watcher is.
+   */
+  async mounted(mount: Pick<ServedMount['mount'], 'mountpoint' | 'major' | 'minor'>): Promise<boolean> {
     const { major, minor } = mount;
     const entry = mountAt(await readMountinfo(), mount.mountpoint);
-    if (entry?.major === major && entry.minor === minor)
-      this.#pipe?.write(`mounted ${entry.id} ${major}:${minor}\n`);
+    if (entry?.major !== major || entry.minor !== minor) return false;
+    this.#pipe?.write(`mounted ${entry.id} ${major}:${minor}\n`);
+    return (await this.#answer) === 'yes';
   }
 
   /** The end is in good order, there is nothing to watch any more. Resolves when the watcher has gone. */
@@ -141,4 +152,15 @@ export class Watcher {
       this.#pipe?.end('bye\n');
     });
   }
+}
+
+function firstWord(stream: Readable): Promise<string> {
+  return new Promise((resolve) => {
+    let text = '';
+    stream.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk;
+    });
+    stream.on('error', () => {});
+    stream.on('close', () => resolve(text.trim()));
+  });
 }

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
+import { rig } from '../server/support/rig.js';
 import { ServeCommand } from '../support/embedded.js';
 import { Mount, mountsOf, newMountPoint } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
@@ -75,6 +76,38 @@ for (const [name, args] of variants) {
       const [journal = '', ...more] = journals();
       t.same(more, []);
       t.match(readFileSync(journal, 'utf8'), message);
+    },
+  );
+}
+
+for (const [name, args] of variants.filter(([, args]) => args.length === 0)) {
+  t.test(
+    `${[name, ...args].join(' ')}: a mount that is killed while it is looked at first ends all the same`,
+    async (t) => {
+      const made = await rig(t);
+      const place = await openPlace(name);
+      t.teardown(() => place.close());
+      const path = await newMountPoint(place);
+      const isMounted = () => mountsOf(place.namespacePid).some((entry) => entry.path === path);
+      let held = 0;
+      const hold = async (): Promise<void> => {
+        if (!isMounted()) return;
+        held += 1;
+        await new Promise(() => {});
+      };
+      made.server.faults.add({ procedure: 'GETATTR', times: Number.POSITIVE_INFINITY, wait: hold });
+      const source = {
+        host: '127.0.0.1',
+        exportPath: made.server.exportName,
+        mountOptions: [`port=${made.server.port}`, `mountport=${made.server.port}`],
+      };
+      // noac: or the first look would be answered with what MNT's root showed.
+      const mount = await Mount.start({ source, place, at: path, options: ['noac'] });
+      t.teardown(() => mount.close());
+      await until('the root is looked at', () => held > 0, PATIENCE_MS);
+      t.notMatch(mount.log, /is mounted on/, 'it does not count as mounted yet');
+      await mount.kill();
+      await isOrdinary(t, place, path);
     },
   );
 }
@@ -188,6 +221,8 @@ for (const [name, end] of endings) {
     const mount = await Mount.start({ source: where.server, place: where.place });
     t.teardown(() => mount.close());
     t.equal(watchersOf(mount.path).length, 1);
+    // A signal before that interrupts the mounting.
+    await until('it is mounted', () => mount.log.includes('is mounted on'));
     await end(where, mount);
     t.match(await mount.exit(PATIENCE_MS), { status: 0 });
     t.same(watchersOf(mount.path), [], 'gone when the process has ended');
