@@ -20,6 +20,12 @@ export function cpuSeconds(pids: readonly number[]): number | undefined {
   return seconds;
 }
 
+/** User and system time of the main thread so far, in seconds; undefined where the scheduler does not tell. */
+export function threadCpuSeconds(pid: number): number | undefined {
+  const nanoseconds = Number(read(`/proc/${pid}/task/${pid}/schedstat`).split(' ')[0]);
+  return nanoseconds > 0 ? nanoseconds / 1e9 : undefined;
+}
+
 function tickSeconds(pid: number): number {
   const stat = read(`/proc/${pid}/stat`);
   // Fields 14 and 15; the command's name before them may contain spaces.

@@ -7,7 +7,7 @@ import { thisMachine } from './machine.js';
 import { countCalls, once, summarize } from './measure.js';
 import { OURS, type Row, type Sample } from './model.js';
 import { type ProfileOptions, readProfileOptions, USAGE, UsageError } from './options.js';
-import { summarizeProfile } from './profile/analysis.js';
+import { type ProfileSummary, summarizeProfile } from './profile/analysis.js';
 import { profiledPlace, record } from './profile/recorder.js';
 import { type ProfiledRow, type ProfileReport, profileMarkdown, profileText } from './profile/report.js';
 import { allRows } from './rows/index.js';
@@ -75,16 +75,16 @@ async function profileOnce(row: Row, recorded: ProfileContext['recorded'], paren
   try {
     // Warm rows have been done before; cold ones meet a new process in any case.
     if (row.cold === 'nothing') await once(row, session);
-    const profiles: Awaited<ReturnType<typeof record>>['profile'][] = [];
+    const summaries: ProfileSummary[] = [];
     await once(row, session, async (run) => {
       const [pid = 0] = session.processes();
-      const { result, profile } = await record(pid, folder, 1, run);
-      profiles.push(profile);
+      const { result, profile, threadSeconds } = await record(pid, folder, 1, run);
+      summaries.push(summarizeProfile(profile, threadSeconds));
       return result;
     });
-    const [profile] = profiles;
-    if (profile === undefined) throw new Error(`${row.id} was not profiled`);
-    return summarizeProfile(profile);
+    const [summary] = summaries;
+    if (summary === undefined) throw new Error(`${row.id} was not profiled`);
+    return summary;
   } finally {
     await session.close();
   }

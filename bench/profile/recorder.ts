@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import type { Place } from '../../test/support/places.js';
 import { until } from '../../test/support/process.js';
 import { projectRoot } from '../../test/support/project.js';
+import { threadCpuSeconds } from '../cost.js';
 import type { CpuProfile } from './analysis.js';
 
 const START_MS = 30_000;
@@ -18,22 +19,29 @@ export function profiledPlace(place: Place, folder: string): Place {
   return { ...place, product: [node, `--import=${agent.href}`, ...rest] };
 }
 
-/** Profiles process `pid` while `body` runs; its `number`th profile (from 1). */
+/**
+ * Profiles process `pid` while `body` runs; its `number`th profile (from 1). `threadSeconds`: CPU time of its main thread,
+ * where the kernel tells.
+ */
 export async function record<T>(
   pid: number,
   folder: string,
   number: number,
   body: () => Promise<T>,
-): Promise<{ result: T; profile: CpuProfile }> {
+): Promise<{ result: T; profile: CpuProfile; threadSeconds: number | undefined }> {
   process.kill(pid, 'SIGUSR2');
   await until('the profiler runs', () => existsSync(join(folder, `${number}.started`)), START_MS);
   let result: T;
+  let threadSeconds: number | undefined;
   try {
+    const before = threadCpuSeconds(pid);
     result = await body();
+    const after = threadCpuSeconds(pid);
+    if (before !== undefined && after !== undefined) threadSeconds = after - before;
   } finally {
     process.kill(pid, 'SIGUSR2');
   }
   const path = join(folder, `${number}.cpuprofile`);
   await until('the profile is written', () => existsSync(path), STOP_MS);
-  return { result, profile: JSON.parse(readFileSync(path, 'utf8')) as CpuProfile };
+  return { result, profile: JSON.parse(readFileSync(path, 'utf8')) as CpuProfile, threadSeconds };
 }

@@ -124,8 +124,9 @@ export function profileMarkdown(report: ProfileReport): string {
     table(accountHead, rows.map(accountRow)),
     '## What nfs-fuse does in its part',
     'The CPU time of nfs-fuse per operation, shared out as a run under V8’s CPU profiler says. FUSE read and write ' +
-      'are system calls on /dev/fuse, and copy the data; native is what Node does outside JavaScript: the event loop, ' +
-      'and reading sockets.',
+      'are system calls on /dev/fuse, and copy the data; reads that find nothing, while the process stays awake for the ' +
+      'next request, are among them. The event loop reads sockets and waits; V8 does not see it, so it is what the ' +
+      'samples leave of the thread’s CPU time.',
     table(categoryHead, rows.map(categoryRow)),
     ...rows.flatMap(section),
   ].join('\n\n')}\n`;

@@ -65,6 +65,7 @@ t.test(
       'FUSE read': 30,
       'FUSE write': 90,
       'socket write': 60,
+      'event loop': 0,
       'lib/fuse': 0,
       'lib/vfs': 70,
       'lib/nfs3, rpc, xdr': 80,
@@ -76,6 +77,15 @@ t.test(
     t.equal(Math.round(busySeconds * 1e6), 450, 'the profiler itself is left out');
   },
 );
+
+t.test('what the event loop does is not idleness: the thread had a CPU for it', async (t) => {
+  const { categories, idleSeconds, busySeconds, functions } = summarizeProfile(profile, 480e-6);
+  t.equal(Math.round(categories['event loop'] * 1e6), 30);
+  t.equal(Math.round(idleSeconds * 1e6), 70);
+  t.equal(Math.round(busySeconds * 1e6), 480);
+  t.ok(functions.some(({ name, seconds }) => name === '(event loop)' && Math.round(seconds * 1e6) === 30));
+  t.equal(summarizeProfile(profile, 100e-6).categories['event loop'], 0, 'sampling is not exact');
+});
 
 t.test('functions are named with their files, system calls by their wrappers', async (t) => {
   const { functions } = summarizeProfile(profile);
@@ -132,7 +142,10 @@ t.test('the document shares the time without the profiler out as the profile say
   };
   const page = profileMarkdown(report);
   t.match(page, '| create, per file | 1000 µs | 100 µs | 450 µs | 200 µs | 250 µs | 7 | 2 |');
-  t.match(page, '| create, per file | 450 µs | 30.0 µs | 90.0 µs | 60.0 µs | 0.000 µs | 70.0 µs | 80.0 µs |');
+  t.match(
+    page,
+    '| create, per file | 450 µs | 30.0 µs | 90.0 µs | 60.0 µs | 0.000 µs | 0.000 µs | 70.0 µs | 80.0 µs |',
+  );
   t.match(page, '| `encode` | lib/xdr/writer.js | 80.0 µs |');
   t.notMatch(page + profileText(report), /NaN|undefined|Infinity/);
 });
