@@ -1,4 +1,4 @@
-/** load.c: compiled where it is missing or old, and run. */
+/** load.c and calls.c: compiled where they are missing or old, and run. */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { mustRun } from '../test/support/process.js';
@@ -8,14 +8,25 @@ import type { LoadResult } from './model.js';
 /** A load that takes longer hangs. */
 const TIMEOUT_MS = 20 * 60_000;
 
-const source = join(projectRoot, 'bench/load.c');
+/** What only libnfs-dev brings. */
+const LIBNFS_HEADER = '/usr/include/nfsc/libnfs-raw.h';
 
 /** Compiles load.c into `folder`, readable by every user, and returns the program's path. */
-export async function compileLoad(folder: string): Promise<string> {
+export function compileLoad(folder: string): Promise<string> {
+  return compile('load', folder, ['-pthread']);
+}
+
+/** The same with calls.c, which needs libnfs; undefined without its headers. */
+export async function compileCalls(folder: string): Promise<string | undefined> {
+  return existsSync(LIBNFS_HEADER) ? compile('calls', folder, ['-lnfs']) : undefined;
+}
+
+async function compile(name: string, folder: string, flags: readonly string[]): Promise<string> {
   mkdirSync(folder, { recursive: true });
-  const program = join(folder, 'load');
+  const source = join(projectRoot, 'bench', `${name}.c`);
+  const program = join(folder, name);
   if (existsSync(program) && statSync(program).mtimeMs > statSync(source).mtimeMs) return program;
-  await mustRun(['gcc', '-O2', '-Wall', '-pthread', '-o', program, source]);
+  await mustRun(['gcc', '-O2', '-Wall', '-o', program, source, ...flags]);
   return program;
 }
 

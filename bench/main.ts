@@ -9,6 +9,7 @@ import { measureRow } from './measure.js';
 import {
   BEFORE,
   BEFORE_ROOTLESS,
+  DURABLE,
   LOCAL,
   OURS,
   type Report,
@@ -62,12 +63,17 @@ async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Su
       ),
     );
   }
+  if (peers.includes(DURABLE)) {
+    const description = 'the same, with every change synced before the call returns (chattr +S +D)';
+    const durable = FolderPeer.make(DURABLE, description, disk.path, load, primeFiles, true);
+    await durable.then(add, (error: unknown) => note(`without durable: ${String(error)}`));
+  }
   if (peers.includes('sshfs')) {
     if (Sshfs.installed) add(await Sshfs.start(disk.path, load, primeFiles));
     else note('without sshfs: the packages sshfs and openssh-server are not there');
   }
   if (peers.includes('libnfs')) {
-    if (await LibNfs.installed()) add(new LibNfs(server, store, load));
+    if (await LibNfs.installed()) add(await LibNfs.make(server, store, load));
     else note('without libnfs: the package libnfs-utils is not there');
   }
   if (peers.includes('kernel')) {

@@ -87,6 +87,10 @@ export interface Row {
   readonly stream?: true;
   /** Programs that only stream whole files can take part. */
   readonly transfers?: true;
+  /** Comes down to calls one after the other, of which a program without a file system can take part. */
+  readonly bareCalls?: true;
+  /** Many small changes, which a server owes to the disk: the local directory takes part once more, with each of them synced. */
+  readonly changes?: true;
   /** Fills the row's folder of a store, before anything is mounted. */
   prepare?(folder: string): Promise<void>;
   /** Untimed, through the client, before each run; not in cold rows, whose client must not have seen anything. */
@@ -164,3 +168,4 @@ export const ROOTLESS = 'rootless';
 export const BEFORE = 'before';
 export const BEFORE_ROOTLESS = 'before-rootless';
 export const LOCAL = 'local';
+export const DURABLE = 'durable';

@@ -9,7 +9,7 @@ Measures nfs-fuse beside the local directory, sshfs and libnfs, on servers that 
 Run it as root, on a machine that does nothing else.
 
   --dir NAME=PATH   one more peer: a directory where something is mounted; may be repeated
-  --peers A,B       only these of local, sshfs, libnfs, kernel, rootless
+  --peers A,B       only these of local, durable, sshfs, libnfs, kernel, rootless
   --rows A,B        only rows whose names start so; an unknown name lists them
   --runs N          runs of each row after the warm-up (3; with --quick 1)
   --quick           an eighth of the work, timed through the relay that counts calls: to see that everything works
@@ -27,7 +27,7 @@ Says where the time of the rows goes, per operation: server, client by what it d
 -o, --json and --out (default: docs, and nowhere with --quick or rows named).
 `;
 
-export const PEERS = ['local', 'sshfs', 'libnfs', 'kernel', 'rootless'] as const;
+export const PEERS = ['local', 'durable', 'sshfs', 'libnfs', 'kernel', 'rootless'] as const;
 export type PeerName = (typeof PEERS)[number];
 
 const DISKS = ['folder', 'image'] as const;

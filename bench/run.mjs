@@ -7,6 +7,7 @@ const PEERS = {
   'openssh-server': 'sshd',
   'openssh-client': 'ssh',
   'libnfs-utils': 'nfs-cat',
+  'libnfs-dev': '/usr/include/nfsc/libnfs-raw.h',
   // The kernel's client.
   'user-mode-linux': 'linux.uml',
   'nfs-common': 'mount.nfs',

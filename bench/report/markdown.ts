@@ -177,8 +177,8 @@ export function markdown(report: Report): string {
         'otherwise the mount has just done the same. A peer given by `--dir` is not mounted anew: for it the kernel’s caches are dropped.',
       '- A new mount first does a little of everything in a folder of its own, so that no program is measured in its first moments.',
       '- Subjects take turns, run by run. The loads are loops in C (bench/load.c) and the programs that are named.',
-      '- The kernel’s own NFS client is no peer: without the right to mount it runs only in user-mode Linux, whose ' +
-        'system calls are too slow to be compared with. Where it can be mounted, `--dir kernel=PATH` adds it.',
+      '- The kernel’s own NFS client runs in user-mode Linux here, whose system calls are slow. Where it can be mounted, ' +
+        '`--dir NAME=PATH` adds it.',
       '- nfs-cp and nfs-cat start a process for each run; nfs-cp ends without having anything synced.',
     ].join('\n'),
     ...(failures.length > 0 ? ['## Failed', failures.join('\n')] : []),

@@ -96,6 +96,7 @@ export function treeRows(sizes: Sizes, load: string): Row[] {
       unit: 's',
       cold: 'nothing',
       operation: files(archiveFiles),
+      changes: true,
       prepare: plantArchive,
       run: extract,
       after: async (session) => void (await removeMade(session)),
@@ -116,6 +117,7 @@ export function treeRows(sizes: Sizes, load: string): Row[] {
       unit: 's',
       cold: 'nothing',
       operation: files(archiveFiles),
+      changes: true,
       prepare: plantArchive,
       before: async (session) => void (await extract(session)),
       run: removeMade,
@@ -145,6 +147,7 @@ export function treeRows(sizes: Sizes, load: string): Row[] {
       unit: 's',
       cold: 'nothing',
       operation: { name: 'package', count: packages },
+      changes: true,
       async run(session) {
         const folder = join(session.folder, session.freshName());
         made.set(session, folder);

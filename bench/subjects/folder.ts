@@ -5,7 +5,7 @@ import { mustRun } from '../../test/support/process.js';
 import { registerFolder } from '../../test/support/registry.js';
 import { dropCaches, settle } from '../cost.js';
 import { runLoad } from '../load.js';
-import type { Cold, Session, Store, Subject } from '../model.js';
+import type { Cold, Row, Session, Store, Subject } from '../model.js';
 import { makeStore } from '../store.js';
 import { freshName } from './names.js';
 
@@ -16,28 +16,32 @@ export class FolderPeer implements Subject {
     readonly store: Store,
     private readonly load: string,
     private readonly forgetRegistered: () => void,
+    /** Takes only rows that are made of changes. */
+    private readonly changesOnly: boolean,
   ) {}
 
-  /** Works in a new folder inside `path`. */
+  /** Works in a new folder inside `path`; `synced`: every change in there is on the disk when the call returns. */
   static async make(
     name: string,
     description: string,
     path: string,
     load: string,
     primeFiles: number,
+    synced = false,
   ): Promise<FolderPeer> {
     statfsSync(path);
     const scratch = mkdtempSync(join(path, 'nfs-fuse-bench-'));
     const forget = registerFolder(scratch);
     const own = join(scratch, 'store');
     mkdirSync(own);
-    return new FolderPeer(name, description, await makeStore(own, load, primeFiles), load, () => {
-      forget();
-    });
+    const store = await makeStore(own, load, primeFiles);
+    // Data of files and names in folders, of all that will be made in there.
+    if (synced) await mustRun(['chattr', '+S', '+D', own]);
+    return new FolderPeer(name, description, store, load, forget, synced);
   }
 
-  takes(): boolean {
-    return true;
+  takes(row: Row): boolean {
+    return !this.changesOnly || row.changes === true;
   }
 
   open(id: string): Promise<Session> {

@@ -1,38 +1,54 @@
-/** libnfs without FUSE, `nfs-cat` and `nfs-cp`: what a user-space client can stream at best. */
-import { mkdtempSync } from 'node:fs';
-import { join } from 'node:path';
+/** libnfs without FUSE: `nfs-cat` and `nfs-cp` for streams, and bare calls for what comes down to them. */
+import { mkdirSync, mkdtempSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import type { Ganesha } from '../../test/support/ganesha.js';
 import { mustRun, run } from '../../test/support/process.js';
 import { registerFolder } from '../../test/support/registry.js';
 import { dropCaches, settle } from '../cost.js';
-import { runLoad } from '../load.js';
+import { compileCalls, runLoad } from '../load.js';
 import type { Cold, LoadResult, Row, Session, Store, Subject } from '../model.js';
 import { freshName } from './names.js';
+
+/** Loads that calls.c has. */
+const BARE: ReadonlySet<string> = new Set(['create', 'unlink']);
 
 export class LibNfs implements Subject {
   readonly name = 'libnfs';
   readonly description =
-    "libnfs's nfs-cat and nfs-cp, no FUSE, from the same nfs-ganesha; a new process each time";
+    'libnfs, no FUSE, from the same nfs-ganesha: nfs-cat and nfs-cp, or the calls of a row one after the other (bench/calls.c); a new process each time';
   readonly #memory = mkdtempSync('/dev/shm/nfs-fuse-bench-');
   readonly #forget = registerFolder(this.#memory);
 
-  constructor(
+  private constructor(
     private readonly server: Ganesha,
     readonly store: Store,
     private readonly program: string,
+    private readonly calls: string | undefined,
   ) {}
+
+  /** `program`: load.c's, beside which calls.c's goes. */
+  static async make(server: Ganesha, store: Store, program: string): Promise<LibNfs> {
+    return new LibNfs(server, store, program, await compileCalls(dirname(program)));
+  }
 
   static async installed(): Promise<boolean> {
     return (await run(['sh', '-c', 'command -v nfs-cat && command -v nfs-cp'])).status === 0;
   }
 
   takes(row: Row): boolean {
-    return row.transfers === true;
+    return row.transfers === true || (row.bareCalls === true && this.calls !== undefined);
   }
 
   open(id: string): Promise<Session> {
-    const { server, store, program } = this;
-    const load = (...argv: readonly string[]) => runLoad([program, ...argv]);
+    const { server, store, program, calls } = this;
+    const load = (...argv: readonly string[]) => {
+      const [name = '', folder = '', ...rest] = argv;
+      if (calls === undefined || !BARE.has(name)) return runLoad([program, ...argv]);
+      mkdirSync(folder, { recursive: true });
+      const exported = join(server.exportPath, relative(store.path, folder));
+      const ports = [server.port, server.mountPort].map(String);
+      return runLoad([calls, server.host, ...ports, exported, name, ...rest]);
+    };
     const url = (name: string) =>
       `nfs://${server.host}${server.exportPath}/${id}/${name}?nfsport=${server.port}&mountport=${server.mountPort}&version=3`;
     const transfer = async (

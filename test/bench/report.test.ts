@@ -206,7 +206,7 @@ t.test('arguments that make no sense are refused in words', async (t) => {
     [['--dir', 'sshfs=/mnt'], /name sshfs is taken/],
     [['--dir', 'before=/mnt'], /name before is taken/],
     [['--runs', '0'], /from 1 to 100/],
-    [['--peers', 'ftp'], /there are local, sshfs, libnfs, kernel, rootless/],
+    [['--peers', 'ftp'], /there are local, durable, sshfs, libnfs, kernel, rootless/],
     [['--fast'], /--fast/],
     [['folder'], /folder/],
   ] as const) {
