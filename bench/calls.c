@@ -14,30 +14,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/time.h>
-#include <time.h>
 
 #include <nfsc/libnfs.h>
 #include <nfsc/libnfs-raw.h>
 #include <nfsc/libnfs-raw-mount.h>
 #include <nfsc/libnfs-raw-nfs.h>
 
+#include "timing.h"
+
 static void fail(const char *what, const char *why) {
   fprintf(stderr, "calls: %s: %s\n", what, why);
   exit(1);
-}
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec + t.tv_nsec * 1e-9;
-}
-
-static double cpu(void) {
-  struct rusage used;
-  getrusage(RUSAGE_SELF, &used);
-  return used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
 }
 
 /* One call: whether its reply is here, and what to keep of it. */
@@ -129,7 +116,7 @@ int main(int count_of, char **a) {
   long count = atol(a[6]), size = creates && count_of > 7 ? atol(a[7]) : 0;
   char name[32], *data = calloc(1, size + 1);
   struct call made = {.name = "CREATE"}, written = {.name = "WRITE"}, removed = {.name = "REMOVE"};
-  double cpu_before = cpu(), start = now();
+  double start = begin();
   for (long i = 0; i < count; i++) {
     snprintf(name, sizeof name, "f%ld", i);
     if (!creates) {
@@ -144,7 +131,6 @@ int main(int count_of, char **a) {
     WRITE3args bytes = {.file = made.handle, .count = size, .stable = FILE_SYNC, .data = {size, data}};
     wait_for(nfs, &written, rpc_nfs3_write_async(nfs, on_written, &bytes, &written));
   }
-  const char *format = "{\"seconds\":%.9f,\"count\":%ld,\"bytes\":%ld,\"cpuSeconds\":%.6f}\n";
-  printf(format, now() - start, count, count * size, cpu() - cpu_before);
+  report(now() - start, count, count * (long long)size);
   return 0;
 }

@@ -25,7 +25,10 @@ async function compile(name: string, folder: string, flags: readonly string[]): 
   mkdirSync(folder, { recursive: true });
   const source = join(projectRoot, 'bench', `${name}.c`);
   const program = join(folder, name);
-  if (existsSync(program) && statSync(program).mtimeMs > statSync(source).mtimeMs) return program;
+  const changed = Math.max(
+    ...[source, join(projectRoot, 'bench/timing.h')].map((path) => statSync(path).mtimeMs),
+  );
+  if (existsSync(program) && statSync(program).mtimeMs > changed) return program;
   await mustRun(['gcc', '-O2', '-Wall', '-o', program, source, ...flags]);
   return program;
 }
