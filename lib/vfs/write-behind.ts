@@ -1,7 +1,6 @@
 /**
- * Write-behind for one file: gathers what programs write into WRITEs of up to wsize, has several on the wire,
- * and makes all of it stable with COMMIT. Owns the data from the moment a write(2) was answered until it is on
- * stable storage, and the errors that came too late for the write(2) that caused them.
+ * Write-behind for one file: has several WRITEs of what was gathered (gathering.ts) on the wire, and makes all of it
+ * stable with COMMIT. Owns the data from the moment a write(2) was answered until it is on stable storage, and the errors that came too late for the write(2) that caused them.
  *
  * Rules (RFC 1813 3.3.7, 3.3.21; Linux fs/nfs/write.c): unstable data is kept until a COMMIT answers with the
  * verifier that its WRITE got; another verifier means that the server restarted, and it is written again, but
@@ -11,27 +10,21 @@
 import { Errno, FuseError } from '../fuse/errno.js';
 import { StableHow as Stable, type StableHow } from '../nfs3/index.js';
 import type { Cancellation } from '../rpc/caller.js';
-import type { Timer } from '../rpc/clock.js';
 import { type UserCredential, unattended } from './caller.js';
 import { Extent } from './extent.js';
 import { ExtentMap } from './extent-map.js';
+import { Gathering } from './gathering.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
 import type { VfsState } from './vfs-state.js';
 import { commitAll, writeAll } from './write-calls.js';
 
-/** Small writes wait so long for company before they are sent. */
-const GATHER_MS = 1_000;
 /** WRITEs on the wire per file. */
 const MAX_IN_FLIGHT = 16;
 /** WRITEs per file that wait for the wire or are on it: then the writer waits. */
 const MAX_QUEUED = 64;
 /** Unstable data that makes us send a COMMIT of its own accord. */
 const COMMIT_FROM = 32 * 1024 * 1024;
-/** A gathering buffer is at least this large. */
-const LEAST_BUFFER = 1024;
-/** Who writes so much at a time is likely to write as much again: there is room for it. */
-const LARGE_WRITE = 32 * 1024;
 
 /** A WRITE that was started, until all that it carries was answered. */
 interface Sending {
@@ -43,8 +36,7 @@ interface Sending {
 export class FileWriter {
   readonly #vfs: VfsState;
   readonly inode: Inode;
-  #gathering: Extent | undefined = undefined;
-  #gatherTimer: Timer | undefined = undefined;
+  readonly #gathering: Gathering;
   readonly #sending = new Set<Sending>();
   /** Written, but not on stable storage; and what of that the COMMIT under way covers. No two overlap. */
   #unstable = new ExtentMap();
@@ -65,6 +57,11 @@ export class FileWriter {
   constructor(vfs: VfsState, inode: Inode) {
     this.#vfs = vfs;
     this.inode = inode;
+    this.#gathering = new Gathering(
+      vfs,
+      () => this.#send(),
+      () => ++this.#sequence,
+    );
   }
 
   /** Counts the write errors of this file; an open file that has seen fewer has one to report. */
@@ -83,14 +80,14 @@ export class FileWriter {
 
   /** Bytes that a server which is lost now would take with it. */
   get unwrittenBytes(): number {
-    let bytes = (this.#gathering?.length ?? 0) + this.#unstable.bytes + this.#covered.bytes;
+    let bytes = (this.#gathering.extent?.length ?? 0) + this.#unstable.bytes + this.#covered.bytes;
     for (const { extent } of this.#sending) bytes += extent.length;
     return bytes;
   }
 
   /** Something has not reached the server. */
   get dirty(): boolean {
-    return this.#gathering !== undefined || this.#sending.size > 0;
+    return this.#gathering.extent !== undefined || this.#sending.size > 0;
   }
 
   /**
@@ -99,13 +96,13 @@ export class FileWriter {
    * pending does not shrink).
    */
   sizeWith(size: bigint): bigint {
-    const end = Math.max(this.unstableEnd, this.#gathering?.end ?? 0);
+    const end = Math.max(this.unstableEnd, this.#gathering.extent?.end ?? 0);
     return size >= end ? size : BigInt(end);
   }
 
   /** Whether a read of this range needs {@link drain} first. */
   overlaps(offset: number, end: number): boolean {
-    if (this.#gathering?.overlaps(offset, end)) return true;
+    if (this.#gathering.extent?.overlaps(offset, end)) return true;
     for (const { extent } of this.#sending) if (extent.overlaps(offset, end)) return true;
     return false;
   }
@@ -142,7 +139,7 @@ export class FileWriter {
       return;
     }
     await this.#admit(data.length, cancellation);
-    this.#gather(offset, data, credential);
+    this.#gathering.add(offset, data, credential);
   }
 
   /** Waits until there is room for `bytes` in the file's queue and in the mount's budget, and takes it. */
@@ -162,65 +159,10 @@ export class FileWriter {
     this.#commitInBackground();
   }
 
-  #gather(offset: number, data: Uint8Array, credential: UserCredential): void {
-    const { wsize } = this.#vfs.limits;
-    let from = 0;
-    while (from < data.length) {
-      const at = offset + from;
-      const fits = this.#roomFor(at, credential);
-      if (fits <= 0) {
-        this.#send();
-        const room = Math.min(data.length - from, wsize);
-        const size = room >= LARGE_WRITE ? Math.min(wsize, room * 2) : Math.max(room, LEAST_BUFFER);
-        const buffer = size >= wsize ? this.#vfs.writeBuffers.take() : Buffer.allocUnsafeSlow(size);
-        this.#gathering = new Extent(at, credential, buffer, 0, ++this.#sequence);
-      }
-      from += this.#append(at, data.subarray(from));
-    }
-    const gathered = this.#gathering;
-    if (gathered === undefined) return;
-    // Whoever waits for memory waits for this too.
-    if (gathered.length >= wsize || this.#vfs.writeBudget.waiting > 0) this.#send();
-    else this.#gatherTimer ??= this.#vfs.clock.after(GATHER_MS, () => this.#send());
-  }
-
-  /** How many bytes at `offset` the gathering extent can take: it grows at its end and is rewritten within. */
-  #roomFor(offset: number, credential: UserCredential): number {
-    const extent = this.#gathering;
-    if (extent === undefined || extent.credential !== credential) return 0;
-    if (offset < extent.offset || offset > extent.end) return 0;
-    return extent.offset + this.#vfs.limits.wsize - offset;
-  }
-
-  #append(offset: number, data: Uint8Array): number {
-    const extent = this.#gathering;
-    if (extent === undefined) return 0;
-    const at = offset - extent.offset;
-    const count = Math.min(data.length, this.#vfs.limits.wsize - at);
-    if (at + count > extent.data.length) {
-      const size = Math.max(at + count, extent.data.length * 4);
-      const { writeBuffers } = this.#vfs;
-      const grown = size >= writeBuffers.size ? writeBuffers.take() : Buffer.allocUnsafeSlow(size);
-      extent.data.copy(grown, 0, 0, extent.length);
-      extent.data = grown;
-    }
-    extent.data.set(count === data.length ? data : data.subarray(0, count), at);
-    // Bytes written twice while gathering are held once.
-    const added = Math.max(0, at + count - extent.length);
-    if (added < count) this.#vfs.writeBudget.give(count - added);
-    extent.length += added;
-    return count;
-  }
-
   /** Sends what was gathered. */
   #send(stable: StableHow = Stable.UNSTABLE): void {
-    this.#gatherTimer?.cancel();
-    this.#gatherTimer = undefined;
-    const extent = this.#gathering;
-    if (extent === undefined) return;
-    this.#gathering = undefined;
-    extent.trim();
-    this.#start(extent, stable);
+    const extent = this.#gathering.take();
+    if (extent !== undefined) this.#start(extent, stable);
   }
 
   #start(extent: Extent, stable: StableHow): Sending {
