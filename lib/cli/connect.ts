@@ -3,6 +3,7 @@ import type { RpcClientOptions } from '../rpc/index.js';
 import type { ClientConfig, Logger } from '../vfs/config.js';
 import { ExportSession } from '../vfs/export-session.js';
 import { NfsFileSystem } from '../vfs/filesystem.js';
+import { collectGarbage } from './engine.js';
 import type { ConnectedFileSystem } from './mount-process.js';
 import { mountStats } from './mount-stats.js';
 import { summarize } from './unwritten.js';
@@ -15,7 +16,7 @@ export async function connectFileSystem(
 ): Promise<ConnectedFileSystem> {
   const rpc: Partial<RpcClientOptions> = { trace };
   const session = await ExportSession.connect(config, { log, rpc });
-  const fileSystem = new NfsFileSystem(session, config, { log });
+  const fileSystem = new NfsFileSystem(session, config, { log, collectGarbage });
   return {
     operations: fileSystem,
     shutdown: () => fileSystem.shutdown(),

@@ -144,6 +144,7 @@ export class NfsFileSystem implements FuseOperations {
       this.#vfs.log.error(loss);
     }
     await this.#silly.finishAll();
+    this.#vfs.memoryReturn?.close();
     await this.#session.close();
   }
 

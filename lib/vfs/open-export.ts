@@ -6,6 +6,7 @@ import { type ClientConfig, DEFAULT_CONFIG, type Logger } from './config.js';
 import { VfsCounters } from './counters.js';
 import type { ExportSession } from './export-session.js';
 import { InodeTable } from './inode-table.js';
+import { MemoryReturn } from './memory-return.js';
 import { NfsClient } from './nfs-client.js';
 import { identityFor } from './own-identity.js';
 import { VfsState } from './vfs-state.js';
@@ -19,6 +20,8 @@ export type ConnectedExport = Pick<
 export interface ExportDependencies {
   readonly log: Logger;
   readonly clock?: Clock | undefined;
+  /** Has the engine give unused memory back; called when that is worth it. */
+  readonly collectGarbage?: (() => void) | undefined;
 }
 
 export function openExport(
@@ -26,19 +29,21 @@ export function openExport(
   config: ClientConfig,
   dependencies: ExportDependencies,
 ): VfsState {
-  const { log, clock = systemClock } = dependencies;
+  const { log, clock = systemClock, collectGarbage } = dependencies;
   const counters = new VfsCounters();
+  const inodes = new InodeTable(session.rootHandle);
   const vfs = new VfsState({
     config,
     identity: identityFor(config.identity),
     limits: session.limits,
     nfs: new NfsClient(session.rpc, clock, counters),
-    inodes: new InodeTable(session.rootHandle),
+    inodes,
     rootFinder: session,
     clock,
     log,
     counters,
     generation: session.generation,
+    memoryReturn: collectGarbage && new MemoryReturn(clock, collectGarbage, () => inodes.size),
     readBudget: new ByteBudget(config.readAhead),
     writeBudget: new ByteBudget(
       // Even what is not written behind is kept until a COMMIT vouches for it.

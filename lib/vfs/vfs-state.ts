@@ -14,6 +14,7 @@ import type { Identity } from './identity.js';
 import type { Inode } from './inode.js';
 import type { InodeTable } from './inode-table.js';
 import { KnownNames } from './known-names.js';
+import type { MemoryReturn } from './memory-return.js';
 import type { NfsClient } from './nfs-client.js';
 import { type Operand, Redriver, type RootFinder } from './redrive.js';
 import type { FileWriter } from './write-behind.js';
@@ -39,6 +40,7 @@ export interface VfsParts {
   readonly counters: VfsCounters;
   /** FUSE generation of every inode: node ids start again with each mount, and this tells the mounts apart. */
   readonly generation: number;
+  readonly memoryReturn?: MemoryReturn | undefined;
   readonly readBudget: ByteBudget;
   readonly writeBudget: ByteBudget;
 }
@@ -72,6 +74,7 @@ export class VfsState {
   readonly knownNames: KnownNames;
   readonly dentries: DentryCache;
   readonly redriver: Redriver;
+  readonly memoryReturn: MemoryReturn | undefined;
   /** Files whose writes hold memory. */
   readonly writers = new Set<FileWriter>();
   notifier: FuseNotifier = SILENT;
@@ -95,11 +98,13 @@ export class VfsState {
     this.counters = parts.counters;
     this.readBudget = parts.readBudget;
     this.writeBudget = parts.writeBudget;
+    this.memoryReturn = parts.memoryReturn;
     this.knownNames = new KnownNames(parts.config.acDirMinMs, () => parts.clock.now());
     this.dentries = new DentryCache(this.knownNames);
     this.inodes.onDrop = (inode) => {
       this.dentries.forget(inode);
       this.knownNames.forget(inode);
+      this.memoryReturn?.dropped();
       this.onDrop(inode);
     };
     this.writeBuffers = new BufferPool(parts.limits.wsize, WRITE_BUFFERS);

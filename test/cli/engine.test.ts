@@ -18,3 +18,24 @@ t.test('this engine takes every flag that it is given', async (t) => {
 t.test('an engine that is not known is left alone', async (t) => {
   t.same(await prepared("'999.1.2'"), { status: 0, stdout: 'served\n', stderr: '' });
 });
+
+t.test('what is garbage is given back to the machine', async (t) => {
+  const script = `
+    import { collectGarbage } from ${ENGINE};
+    const resident = () => process.memoryUsage.rss();
+    let tree = new Map();
+    for (let i = 0; i < 1_000_000; i++) tree.set(i, { name: 'file' + i, size: BigInt(i) });
+    const full = resident();
+    tree = undefined;
+    collectGarbage();
+    const look = () => (resident() < full * 0.75 ? console.log('given back') : setTimeout(look, 20));
+    look();
+  `;
+  const { status, stdout, stderr } = await run([process.execPath, '--input-type=module', '-e', script], {
+    timeoutMs: 60_000,
+  });
+  t.same(
+    { status, stdout: stdout.toString(), stderr: stderr.toString() },
+    { status: 0, stdout: 'given back\n', stderr: '' },
+  );
+});
