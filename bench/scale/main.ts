@@ -68,8 +68,8 @@ ${line('before', tree.before)}
 ${line('all are known', tree.known)}
 ${line('the kernel has forgotten them', tree.forgotten)}
 
-What a few thousand forgotten inodes still occupy is our own cache, which is bounded. How soon the garbage collector
-gives the rest back to the machine is its own decision.
+What a few thousand forgotten inodes still occupy is our own cache, which is bounded. The rest is given back some seconds
+after the kernel has forgotten them, without anything else to be done.
 
 ## ${streams.streams} streams at a time
 
