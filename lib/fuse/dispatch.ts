@@ -23,7 +23,7 @@ import {
   Size,
   WRITE_CACHE,
 } from './protocol.js';
-import { DirectoryReply, ReplyBuffer } from './reply.js';
+import { DirectoryReply } from './reply.js';
 import type { FuseRequest } from './request.js';
 import {
   type Responder,
@@ -367,9 +367,13 @@ function readdir(
   const fh = message.own(ARGUMENTS);
   const offset = message.big(ARGUMENTS + 8);
   const size = Math.min(message.word(ARGUMENTS + 16), MAX_LISTING_BYTES);
-  const listing = new DirectoryReply(new ReplyBuffer((PAYLOAD + size + 7) & ~7), size, plus);
+  const { listings } = responder;
+  const listing = new DirectoryReply(listings.take(PAYLOAD + size), size, plus);
   const result = plus
     ? operations.readdirplus(request, request.nodeid, fh, offset, listing)
     : operations.readdir(request, request.nodeid, fh, offset, listing);
-  responder.settle(request, result, (to, of) => to.send(of, listing.length, listing.buffer));
+  responder.settle(request, result, (to, of) => {
+    to.send(of, listing.length, listing.buffer);
+    listings.give(listing.buffer);
+  });
 }

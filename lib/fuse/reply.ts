@@ -211,3 +211,25 @@ export class DirectoryReply implements DirectorySink {
     if (padded > length) bytes.fill(0, at + Size.DIRENT + length, at + Size.DIRENT + padded);
   }
 }
+
+/** Kept for the next listings: who walks a tree reads one directory at a time. */
+const KEPT_LISTINGS = 4;
+/** Programs ask with buffers of many sizes: those that are kept serve most of them. */
+const LEAST_LISTING = 32 * 1024;
+
+/** Memory of listings, used again: as much of it, made anew each time, would keep the garbage collector busy. */
+export class ListingBuffers {
+  readonly #free: ReplyBuffer[] = [];
+
+  /** A buffer of at least `bytes`, with whatever was in it before. */
+  take(bytes: number): ReplyBuffer {
+    const last = this.#free.pop();
+    if (last !== undefined && last.bytes.length >= bytes) return last;
+    return new ReplyBuffer((Math.max(bytes, LEAST_LISTING) + 7) & ~7);
+  }
+
+  /** Nobody uses the buffer any more. One that is not given back is lost to the pool, and to nobody else. */
+  give(buffer: ReplyBuffer): void {
+    if (this.#free.length < KEPT_LISTINGS) this.#free.push(buffer);
+  }
+}

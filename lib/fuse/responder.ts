@@ -10,7 +10,7 @@ import type {
   OpenReply,
 } from './operations.js';
 import { Size } from './protocol.js';
-import type { ReplyBuffer } from './reply.js';
+import type { ListingBuffers, ReplyBuffer } from './reply.js';
 import type { FuseRequest } from './request.js';
 
 const PAYLOAD = Size.OUT_HEADER;
@@ -35,6 +35,8 @@ export interface Responder {
    * valid until the request's answer.
    */
   holdPayload(request: FuseRequest, message: RequestBuffer, offset: number, length: number): Uint8Array;
+  /** Where listings are built. */
+  readonly listings: ListingBuffers;
 }
 
 export function replyEmpty(responder: Responder, request: FuseRequest): void {

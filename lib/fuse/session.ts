@@ -13,7 +13,7 @@ import { type ConnectionOptions, DEFAULT_MAX_WRITE, encodeInit, negotiate, parse
 import { KernelNotifier } from './notifier.js';
 import type { ConnectionInfo, FuseNotifier, FuseOperations, MaybePromise } from './operations.js';
 import { MAX_ERRNO, Opcode, opcodeName, Size } from './protocol.js';
-import { ReplyBuffer } from './reply.js';
+import { ListingBuffers, ReplyBuffer } from './reply.js';
 import { FuseRequest } from './request.js';
 import type { Responder } from './responder.js';
 
@@ -63,6 +63,7 @@ const REQUEST_HEADROOM = 4096;
 
 export class FuseSession implements ChannelHandler, Responder {
   readonly scratch: ReplyBuffer = new ReplyBuffer(SCRATCH_BYTES);
+  readonly listings = new ListingBuffers();
   readonly notifier: FuseNotifier;
   /** Resolves once INIT is done; rejects if the connection ends before. */
   readonly ready: Promise<ConnectionInfo>;

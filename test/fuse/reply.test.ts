@@ -3,7 +3,13 @@ import { FuseError } from '../../lib/fuse/errno.js';
 import { RequestBuffer } from '../../lib/fuse/message.js';
 import type { FuseAttributes } from '../../lib/fuse/operations.js';
 import { initFlagNames, opcodeName } from '../../lib/fuse/protocol.js';
-import { DirectoryReply, decodeDevice, encodeDevice, ReplyBuffer } from '../../lib/fuse/reply.js';
+import {
+  DirectoryReply,
+  decodeDevice,
+  encodeDevice,
+  ListingBuffers,
+  ReplyBuffer,
+} from '../../lib/fuse/reply.js';
 
 const attributes: FuseAttributes = {
   ino: 0xffff_ffff_ffff_fffen,
@@ -103,6 +109,27 @@ t.test(
     t.equal(listing.length, 16 + 2 * 160);
   },
 );
+
+t.test('memory of a listing is used again, and shows nothing of the listing before', async (t) => {
+  const entry = { nodeid: 7, generation: 1, entryValidMs: 1000, attrValidMs: 1000, attributes };
+  const bytes = (buffer: ReplyBuffer) => {
+    const listing = new DirectoryReply(buffer, 4096, true);
+    listing.addPlus(Buffer.from('a'), 9n, 8, 1n, entry);
+    listing.addPlus(Buffer.from('b'), 9n, 8, 1n, undefined);
+    return Buffer.from(buffer.bytes.subarray(16, listing.length));
+  };
+  const buffers = new ListingBuffers();
+  const first = buffers.take(4096 + 16);
+  const other = buffers.take(4096 + 16);
+  t.not(first, other, 'two listings at a time have nothing in common');
+  first.bytes.fill(0xff);
+  buffers.give(first);
+  const again = buffers.take(4096 + 16);
+  t.equal(again, first);
+  t.same(bytes(again), bytes(new ReplyBuffer(8192)));
+  buffers.give(again);
+  t.ok(buffers.take(1 << 20).bytes.length >= 1 << 20, 'one that is too small is not taken');
+});
 
 t.test('READDIR refuses entries that count a lookup', async (t) => {
   const listing = new DirectoryReply(new ReplyBuffer(1024), 1008, false);
