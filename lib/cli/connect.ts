@@ -3,6 +3,7 @@ import type { RpcClientOptions } from '../rpc/index.js';
 import type { ClientConfig, Logger } from '../vfs/config.js';
 import { ExportSession } from '../vfs/export-session.js';
 import { NfsFileSystem } from '../vfs/filesystem.js';
+import { identityFor, isOutOfReach, ownServerIds } from '../vfs/own-identity.js';
 import { collectGarbage } from './engine.js';
 import type { ConnectedFileSystem } from './mount-process.js';
 import { mountStats } from './mount-stats.js';
@@ -17,6 +18,15 @@ export async function connectFileSystem(
   const rpc: Partial<RpcClientOptions> = { trace };
   const session = await ExportSession.connect(config, { log, rpc });
   const fileSystem = new NfsFileSystem(session, config, { log, collectGarbage });
+  if (isOutOfReach(config.identity, session.rootAttributes)) {
+    const { uid, gid } = ownServerIds(identityFor(config.identity));
+    const owner = `${session.rootAttributes.uid}:${session.rootAttributes.gid}`;
+    log.warn(
+      `The exported directory belongs to somebody whom this user namespace does not have (${owner}): the ` +
+        `kernel lets nobody change it, although the server would. With -o uid=${uid},gid=${gid} others’ files are shown as ` +
+        'your own, and the server alone decides.',
+    );
+  }
   return {
     operations: fileSystem,
     shutdown: () => fileSystem.shutdown(),

@@ -11,7 +11,7 @@ import {
 import type { MountOption } from './mount-option-table.js';
 import { UserError } from './user-error.js';
 
-type Kind = keyof IdentityRules;
+type Kind = 'uid' | 'gid';
 
 const HINT = 'local:server:count';
 

@@ -4,6 +4,7 @@ import type { Logger } from '../vfs/config.js';
 import { isBackgroundChild, mountInBackground, type ParentReports, reportToParent } from './background.js';
 import { connectFileSystem } from './connect.js';
 import { prepareEngine } from './engine.js';
+import { groupsOutside } from './exec/namespace.js';
 import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from './identity-options.js';
 import { inheritedMount, noteOnKernelOptions } from './inherited-mount.js';
 import { lastWords, MountJournal } from './journal.js';
@@ -95,7 +96,9 @@ export function mountCommand(exit: (status: number) => void): CommandModule<obje
 }
 
 async function mount(args: MountArguments): Promise<number> {
-  const request = parseMountRequest(args.target, [...(args.options ?? []), ...identityOptionTexts(args)]);
+  const request = inNamespace(
+    parseMountRequest(args.target, [...(args.options ?? []), ...identityOptionTexts(args)]),
+  );
   const transport = parseTransport(args.transport);
   const topics = debugTopics(args.debug ?? [], request);
   const logFile = args['log-file'];
@@ -126,6 +129,14 @@ async function mount(args: MountArguments): Promise<number> {
     logDescriptor: descriptor,
   };
   return isBackgroundChild() ? serveForParent(options) : serveInForeground(options);
+}
+
+/** The request as it is to be understood where `nfs-fuse exec` has made a namespace for it. */
+function inNamespace(request: MountRequest): MountRequest {
+  const outerGroups = groupsOutside();
+  if (outerGroups.length === 0) return request;
+  const { client } = request;
+  return { ...request, client: { ...client, identity: { ...client.identity, outerGroups } } };
 }
 
 interface ServeOptions {

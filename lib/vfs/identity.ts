@@ -31,6 +31,11 @@ export interface IdRules {
 export interface IdentityRules {
   readonly uid: IdRules;
   readonly gid: IdRules;
+  /**
+   * Groups of whoever mounts that a user namespace made for them cannot name, by their numbers outside: whoever in there
+   * is shown with a group that has no name has all of these (setgroups(2) is denied there).
+   */
+  readonly outerGroups?: readonly number[] | undefined;
 }
 
 const SAME_IDS: IdRules = { everybody: undefined, ranges: [] };
@@ -41,6 +46,8 @@ export const SAME_IDENTITY: IdentityRules = { uid: SAME_IDS, gid: SAME_IDS };
 export interface Mounter {
   readonly uid: number;
   readonly gid: number;
+  /** The namespace has every id there is, as the machine's own. */
+  readonly complete: boolean;
   hasUid(uid: number): boolean;
   hasGid(gid: number): boolean;
 }
@@ -132,13 +139,27 @@ function byOne(one: number, own: number, has: (id: number) => boolean): IdTransl
   };
 }
 
-function translation(rules: IdRules, own: number, has: (id: number) => boolean): IdTranslation {
+/**
+ * Ids are the same on both sides, and what the mounter's namespace does not have reads as `stranger`: of what has no owner
+ * in it, the kernel refuses every change, whatever the server allows. Undefined: that is how it has to be.
+ */
+function byNamespace(has: (id: number) => boolean, stranger: number | undefined): IdTranslation {
+  return { ...SAME, toLocal: (server) => (has(server) ? server : (stranger ?? server)) };
+}
+
+/** `same`: how ids are translated where no rule says more. */
+function translation(
+  rules: IdRules,
+  own: number,
+  has: (id: number) => boolean,
+  same: IdTranslation,
+): IdTranslation {
   const { everybody, ranges } = rules;
   if (ranges.length > 0) {
     const ranged = byRanges(ranges);
     return everybody === undefined ? ranged : { ...ranged, ofCaller: () => everybody };
   }
-  return everybody === undefined ? SAME : byOne(everybody, own, has);
+  return everybody === undefined ? same : byOne(everybody, own, has);
 }
 
 export function isSameIdentity(rules: IdentityRules): boolean {
@@ -155,12 +176,28 @@ export function isOneForAll(rules: IdentityRules): boolean {
 export class Identity {
   readonly uid: IdTranslation;
   readonly gid: IdTranslation;
+  readonly #mounter: Mounter;
   readonly #oneGroup: boolean;
+  readonly #outerGroups: readonly number[];
 
   constructor(rules: IdentityRules, mounter: Mounter) {
-    this.uid = translation(rules.uid, mounter.uid, (id) => mounter.hasUid(id));
-    this.gid = translation(rules.gid, mounter.gid, (id) => mounter.hasGid(id));
+    const hasUid = (id: number) => mounter.hasUid(id);
+    const hasGid = (id: number) => mounter.hasGid(id);
+    // Where there is no nobody, a group reads as the mounter's own: files of one's own with another group would be read-only
+    // otherwise. An owner does not: ssh, git and the like trust what is one's own.
+    const sameUid = mounter.complete ? SAME : byNamespace(hasUid, hasUid(NOBODY) ? NOBODY : undefined);
+    const sameGid = mounter.complete ? SAME : byNamespace(hasGid, hasGid(NOBODY) ? NOBODY : mounter.gid);
+    this.uid = translation(rules.uid, mounter.uid, hasUid, sameUid);
+    this.gid = translation(rules.gid, mounter.gid, hasGid, sameGid);
+    this.#mounter = mounter;
     this.#oneGroup = rules.gid.everybody !== undefined;
+    this.#outerGroups = rules.gid.ranges.length === 0 ? (rules.outerGroups ?? []) : [];
+  }
+
+  /** Whether the mounter's namespace has the owner that an object is shown with. If not, nobody may change it from here. */
+  showsOwner(server: { readonly uid: number; readonly gid: number }): boolean {
+    const { hasUid, hasGid } = this.#mounter;
+    return hasUid(this.uid.toLocal(server.uid)) && hasGid(this.gid.toLocal(server.gid));
   }
 
   /**
@@ -172,8 +209,17 @@ export class Identity {
     const gid = this.gid.ofCaller(local.gid);
     if (uid === undefined || gid === undefined) return undefined;
     if (this.#oneGroup) return { uid, gid, groups: [] };
-    const groups = local.groups.map((group) => this.gid.ofCaller(group));
+    const groups = this.#named(local.groups).map((group) => this.gid.ofCaller(group));
     return { uid, gid, groups: groups.filter((group) => group !== undefined) };
+  }
+
+  /**
+   * In a namespace, nobody's number also stands for every group that it cannot name: sent, it would make callers members of a
+   * group that they are not in.
+   */
+  #named(groups: readonly number[]): readonly number[] {
+    if (this.#mounter.complete || !groups.includes(NOBODY)) return groups;
+    return [...groups.filter((group) => group !== NOBODY), ...this.#outerGroups];
   }
 
   /** As {@link idsOf}. Throws EOVERFLOW where there is no counterpart, as the kernel does in a user namespace. */

@@ -1,6 +1,7 @@
 /** The process that mounts: its own ids and those of its user namespace, as the identity options need them. */
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import type { Fattr3 } from '../nfs3/index.js';
 import { authSysCredential, type Credential } from '../rpc/credential.js';
 import { Identity, type IdentityRules, type Ids, isSameIdentity, type Mounter, NOBODY } from './identity.js';
 
@@ -17,19 +18,22 @@ function ownIds(): Ids {
   return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, groups: process.getgroups?.() ?? [] };
 }
 
-function mounter(): Mounter {
+/** Who mounts, given what /proc/PID/uid_map and gid_map list. */
+export function mounterWith(uidMap: string, gidMap: string): Mounter {
   const { uid, gid } = ownIds();
-  return {
-    uid,
-    gid,
-    hasUid: namespaceIds(readFileSync('/proc/self/uid_map', 'latin1')),
-    hasGid: namespaceIds(readFileSync('/proc/self/gid_map', 'latin1')),
-  };
+  const complete = [uidMap, gidMap].every((map) => /^\s*0\s+0\s+4294967295\s*$/.test(map));
+  return { uid, gid, complete, hasUid: namespaceIds(uidMap), hasGid: namespaceIds(gidMap) };
+}
+
+function mounter(): Mounter {
+  const read = (name: string) => readFileSync(`/proc/self/${name}`, 'latin1');
+  return mounterWith(read('uid_map'), read('gid_map'));
 }
 
 /** Undefined: ids are the same on both sides, and nothing is to be translated. */
 export function identityFor(rules: IdentityRules): Identity | undefined {
-  return isSameIdentity(rules) ? undefined : new Identity(rules, mounter());
+  const who = mounter();
+  return isSameIdentity(rules) && who.complete ? undefined : new Identity(rules, who);
 }
 
 /** This process's ids as the server is told them; nobody's if they have no counterpart there. */
@@ -42,4 +46,17 @@ export function ownServerIds(identity: Identity | undefined): Ids {
 /** What mounting itself is done with; later calls carry their caller's credential. */
 export function ownCredential(rules: IdentityRules): Credential {
   return authSysCredential({ machineName: hostname(), ...ownServerIds(identityFor(rules)) });
+}
+
+/**
+ * Whether the kernel will let nobody make anything in a directory because of its owner, though its mode lets the user who
+ * mounts: as in a namespace with one user only.
+ */
+export function isOutOfReach(rules: IdentityRules, directory: Pick<Fattr3, 'uid' | 'gid' | 'mode'>): boolean {
+  const identity = identityFor(rules);
+  if (identity === undefined || identity.showsOwner(directory)) return false;
+  const { uid, gid, groups } = ownServerIds(identity);
+  const { mode } = directory;
+  if (uid === directory.uid) return (mode & 0o200) !== 0;
+  return (mode & (gid === directory.gid || groups.includes(directory.gid) ? 0o020 : 0o002)) !== 0;
 }

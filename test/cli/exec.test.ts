@@ -6,6 +6,7 @@ import { Status } from '../../lib/nfs3/index.js';
 import { type ActiveFault, EmbeddedServer } from '../../lib/server/index.js';
 import { ServeCommand } from '../support/embedded.js';
 import { publicFolder } from '../support/folders.js';
+import { Ganesha } from '../support/ganesha.js';
 import { mountsOf, newMountPoint } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { type Background, type Outcome, run, start, until } from '../support/process.js';
@@ -98,6 +99,58 @@ t.test('an ordinary user: nobody else sees the mount, and the command has no cap
   program.child.stdin?.end('\n');
   t.match(await program.ended, { status: 3 }, 'standard input reaches the command');
 });
+
+t.test('an ordinary user keeps the groups that the namespace cannot name, and gets no other', async (t) => {
+  const place = await openPlace('user');
+  t.teardown(() => place.close());
+  const server = await Ganesha.start();
+  t.teardown(() => server.close());
+  const { uid } = place.owner;
+  const make = (name: string, owner: number, group: number, mode: number) => {
+    const path = join(server.directory, name);
+    writeFileSync(path, name);
+    chownSync(path, owner, group);
+    chmodSync(path, mode);
+  };
+  chmodSync(server.directory, 0o755);
+  make('ours', 0, 5000, 0o640);
+  make('mine', uid, 5000, 0o640);
+  make('nobodys', 0, 65_534, 0o640);
+  const mnt = await newMountPoint(place);
+  const target = `${server.host}:${server.exportPath}`;
+  const exec = async (script: string) => {
+    const argv = [...place.product, 'exec', '-o', server.mountOptions.join(','), target, mnt, '--'];
+    const inGroup = place
+      .command([...argv, 'sh', '-c', script, mnt])
+      .map((word) => (word === '--clear-groups' ? '--groups=5000' : word));
+    return said(await run(inGroup, { cwd: '/' }));
+  };
+  t.same(await exec('cat "$0/ours"'), { status: 0, stdout: 'ours', stderr: '' });
+  t.match(await exec('cat "$0/nobodys"'), { status: 1, stderr: /Permission denied/ });
+  t.same(
+    await exec('echo more >> "$0/mine"'),
+    { status: 0, stdout: '', stderr: '' },
+    'one’s own file of that group',
+  );
+  await isOver(place, mnt);
+});
+
+t.test(
+  'an export that the namespace’s user may change, but the kernel lets nobody, is warned of',
+  async (t) => {
+    const { server, mnt, exec } = await ground(t, 'user');
+    chownSync(server.directory, 0, 0);
+    chmodSync(server.directory, 0o1777);
+    const touch = ['sh', '-c', 'touch "$0/new"', mnt];
+    const refused = await exec(touch);
+    t.match(refused, {
+      status: 1,
+      stderr: /belongs to somebody whom this user namespace does not have \(0:0\)/,
+    });
+    const [, remedy = ''] = /With -o (uid=\d+,gid=\d+)/.exec(refused.stderr) ?? [];
+    t.same(await exec(touch, ['-o', remedy]), { status: 0, stdout: '', stderr: '' });
+  },
+);
 
 t.test('--map-root-user: root of its own namespace', async (t) => {
   const { exec } = await ground(t, 'user');

@@ -15,12 +15,12 @@ import {
   overlapOf,
   SAME_IDENTITY,
 } from '../../lib/vfs/identity.js';
-import { identityFor, namespaceIds, ownCredential } from '../../lib/vfs/own-identity.js';
+import { identityFor, mounterWith, ownCredential } from '../../lib/vfs/own-identity.js';
 import { TestContext } from './support/bench.js';
 import { FakeTree } from './support/fake-tree.js';
 
 const range = (local: number, server: number, count: number): IdRange => ({ local, server, count });
-const ROOT: Mounter = { uid: 0, gid: 0, hasUid: () => true, hasGid: () => true };
+const ROOT: Mounter = { uid: 0, gid: 0, complete: true, hasUid: () => true, hasGid: () => true };
 const NO_CHANGE: SetAttributes = {
   mode: undefined,
   uid: undefined,
@@ -170,14 +170,55 @@ t.test('uid= where the mounter is the same on both sides changes nobody’s name
 
 t.test('uid= in a namespace: what it cannot show is nobody’s, or the mounter’s if it has no nobody', (t) => {
   const within = (map: string): Mounter => {
-    const has = namespaceIds(map);
-    return { uid: 0, gid: 0, hasUid: has, hasGid: has };
+    return { ...mounterWith(map, map), uid: 0, gid: 0 };
   };
   const podman = new Identity(oneUser(1000, 1000), within('0 1000 1\n 1 100000 65536\n')).uid;
   t.same([podman.toLocal(1000), podman.toLocal(0), podman.toLocal(33)], [0, NOBODY, 33]);
   t.equal(podman.toLocal(200_000), NOBODY);
   const single = new Identity(oneUser(1000, 1000), within('         0       1000          1\n')).uid;
   t.same([single.toLocal(1000), single.toLocal(0), single.toLocal(33)], [0, 0, 0]);
+  t.end();
+});
+
+t.test('without options, in a namespace: what it cannot show is nobody’s, if it has a nobody', (t) => {
+  const map = '0 1000 1\n 1 100000 65536\n';
+  const podman = new Identity(SAME_IDENTITY, { ...mounterWith(map, map), uid: 0, gid: 0 });
+  t.same([podman.uid.toLocal(33), podman.gid.toLocal(33)], [33, 33]);
+  t.same([podman.uid.toLocal(200_000), podman.gid.toLocal(200_000)], [NOBODY, NOBODY]);
+  t.same([podman.uid.toServer(33), podman.uid.ofCaller(33)], [33, 33]);
+  t.ok(podman.showsOwner({ uid: 200_000, gid: 200_000 }), 'so that the kernel leaves it to the server');
+  t.end();
+});
+
+t.test('without options, in a namespace of one user: only groups read as one’s own', (t) => {
+  const map = '999 999 1\n';
+  const single = new Identity(SAME_IDENTITY, { ...mounterWith(map, map), uid: 999, gid: 999 });
+  t.same([single.gid.toLocal(999), single.gid.toLocal(5000)], [999, 999]);
+  t.same(
+    [single.uid.toLocal(999), single.uid.toLocal(0)],
+    [999, 0],
+    'nobody else’s file looks like one’s own',
+  );
+  t.ok(single.showsOwner({ uid: 999, gid: 5000 }));
+  t.notOk(single.showsOwner({ uid: 0, gid: 999 }));
+  t.end();
+});
+
+t.test('groups that a namespace cannot name: all of the mounter’s outside of it, never nobody’s', (t) => {
+  const map = '999 999 1\n';
+  const mounter = { ...mounterWith(map, map), uid: 999, gid: 999 };
+  const groupsOf = (outerGroups: readonly number[] | undefined, groups: readonly number[]) =>
+    new Identity({ ...SAME_IDENTITY, outerGroups }, mounter).callerIds({ uid: 999, gid: 999, groups }).groups;
+  t.same(groupsOf([5000, 6000], [NOBODY, NOBODY]), [5000, 6000]);
+  t.same(groupsOf(undefined, [999, NOBODY]), [999]);
+  t.same(groupsOf([5000], [999]), [999], 'who has none of them has none');
+  const whole = { ...mounter, complete: true };
+  const ids = { uid: 999, gid: 999, groups: [NOBODY] };
+  t.same(
+    new Identity(SAME_IDENTITY, whole).callerIds(ids).groups,
+    [NOBODY],
+    'on the machine it is a group like any other',
+  );
   t.end();
 });
 

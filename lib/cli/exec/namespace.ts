@@ -10,14 +10,21 @@ import { mayMount } from '../../fuse/index.js';
 import { UserError } from '../user-error.js';
 import { replaceProcess } from './libc.js';
 
-/** Set within the namespace. */
+/** Set within the namespace; the value names the groups that cannot be named there. */
 const MARK = 'NFS_FUSE_EXEC_NAMESPACE';
+const GROUPS = 'groups:';
 const AS_ROOT = ['-U', '-r', '-m'];
 const AS_CALLER = ['--user', '--map-current-user', '--keep-caps', '--mount'];
 
 /** Whether this process is in a namespace that was made for it. */
 export function isInOwnNamespace(): boolean {
   return process.env[MARK] !== undefined;
+}
+
+/** The supplementary groups that whoever is in the namespace made for this process has outside of it. */
+export function groupsOutside(): readonly number[] {
+  const mark = process.env[MARK] ?? '';
+  return mark.startsWith(GROUPS) ? mark.slice(GROUPS.length).split(',').filter(Boolean).map(Number) : [];
 }
 
 /** The environment without what only we need. */
@@ -49,7 +56,10 @@ export function enterNamespace(asRoot: boolean, warn: (message: string) => void)
       'This unshare cannot keep the user: the command runs as root of its namespace, also for the server.',
     );
   const argv = [unshare, ...flags, process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  const errno = replaceProcess(unshare, argv, { ...process.env, [MARK]: '1' });
+  const errno = replaceProcess(unshare, argv, {
+    ...process.env,
+    [MARK]: `${GROUPS}${(process.getgroups?.() ?? []).join(',')}`,
+  });
   throw new UserError(`${unshare} could not be started (error ${errno}).`);
 }
 
