@@ -18,6 +18,7 @@ import {
   RpcTimeoutError,
 } from '../rpc/index.js';
 import type { ClientConfig } from '../vfs/config.js';
+import { tryNamespace, WAY_OUT } from './exec/namespace.js';
 import { printable } from './log.js';
 import { UserError } from './user-error.js';
 
@@ -70,7 +71,7 @@ export async function mountFailure(
   listExports: ListExports,
 ): Promise<unknown> {
   if (error instanceof UserError) return error;
-  if (error instanceof FuseMountError) return fuseFailure(error);
+  if (error instanceof FuseMountError) return withWayOut(fuseFailure(error), error.code);
   for (const cause of causes(error)) {
     if (cause instanceof MountRefusedError) return refusedExport(cause, config, listExports);
     if (cause instanceof PortmapUnreachableError) return portmapperFailure(cause, config);
@@ -87,6 +88,21 @@ const FUSE_REMEDIES: Partial<Record<MountErrorCode, string>> = {
   'mountpoint-refused': 'Mount on a directory that this user may enter.',
   'already-mounted': 'Use it as it is, or unmount it first with "nfs-fuse umount".',
 };
+
+/** There is no right to mount. */
+const WITHOUT_RIGHTS: ReadonlySet<MountErrorCode> = new Set([
+  'refused',
+  'no-fusermount',
+  'fusermount-not-setuid',
+]);
+
+/** Tells who has no right to mount what works without one, if it does. */
+function withWayOut(failure: unknown, code: MountErrorCode): unknown {
+  if (!WITHOUT_RIGHTS.has(code) || !(failure instanceof UserError) || !tryNamespace().possible)
+    return failure;
+  const { message, remedy, cause } = failure;
+  return new UserError(message, { remedy: remedy === undefined ? WAY_OUT : `${remedy} ${WAY_OUT}`, cause });
+}
 
 /** What lib/fuse complains of. `busyRemedy`: what to do about a mount that is in use. */
 export function fuseFailure(error: unknown, busyRemedy?: string): unknown {

@@ -23,6 +23,7 @@ export {
   type MountErrorCode,
   mountCallError,
   noFusermountError,
+  noNewPrivilegesError,
   notSetuidError,
 } from './mount-error.js';
 export { type MountEntry, mountAt, parseMountinfo, readMountinfo } from './mountinfo.js';

@@ -1,5 +1,7 @@
 /** The one way in which mounting fails: what is wrong, and what to do about it. Owns the texts. */
 
+import { readRights } from './rights.js';
+
 export type MountErrorCode =
   /** /dev/fuse is not there. */
   | 'no-device'
@@ -117,6 +119,16 @@ export function notSetuidError(path: string): MountError {
   );
 }
 
+/** A setuid program that is none here: no_new_privs (prctl(2), PR_SET_NO_NEW_PRIVS). */
+export function noNewPrivilegesError(path: string): MountError {
+  return new MountError(
+    'refused',
+    `${path} is setuid root, but setuid programs have no effect here (no_new_privs)`,
+    'leave out --security-opt no-new-privileges (Kubernetes: allowPrivilegeEscalation: true), or mount as root with ' +
+      '--cap-add SYS_ADMIN',
+  );
+}
+
 /** fusermount3 obeys /etc/fuse.conf. */
 export function allowOtherError(): MountError {
   return new MountError(
@@ -127,7 +139,13 @@ export function allowOtherError(): MountError {
 }
 
 /** Why fusermount3 failed, by what it printed. */
-export function fusermountError(path: string, setuid: boolean, output: string, status: string): MountError {
+export function fusermountError(
+  path: string,
+  setuid: boolean,
+  output: string,
+  status: string,
+  noNewPrivileges = readRights().noNewPrivileges,
+): MountError {
   const said = output.trim().replace(/\s*\n\s*/g, '; ');
   const message = `${path} failed: ${said === '' ? status : said}`;
   if (/user_allow_other/.test(said)) return allowOtherError();
@@ -140,6 +158,7 @@ export function fusermountError(path: string, setuid: boolean, output: string, s
       message,
       'the mount point must belong to the user that mounts',
     );
+  if (noNewPrivileges && /not permitted|permission denied/i.test(said)) return noNewPrivilegesError(path);
   if (/not permitted|permission denied/i.test(said))
     return new MountError(
       'refused',

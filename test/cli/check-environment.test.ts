@@ -50,6 +50,9 @@ for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
   });
 }
 
+/** What works without the right to mount. */
+const WAY_OUT = /For one program there is "nfs-fuse exec"/;
+
 t.test('it reads well: aligned, without colours where nobody looks, the sum at the end', async (t) => {
   const outcome = await nfsFuse(['check', '--timeout', '30']);
   t.equal(outcome.status, 0);
@@ -114,6 +117,7 @@ t.test('root without the capability to mount', async (t) => {
     /root, but without the capability SYS_ADMIN/,
     /--cap-add SYS_ADMIN \(Kubernetes: securityContext\.capabilities\.add: \[SYS_ADMIN\]\)/,
   );
+  t.match(checked.of('right to mount').remedy, WAY_OUT);
   t.match(checked.of('mount(2)'), { result: 'skipped' });
 });
 
@@ -220,6 +224,7 @@ t.test('an ordinary user: without fusermount3, or with one that has no effect', 
 
   const missing = await checkWith(inside(over('/dev/null'), where.command(check)));
   failsAt(t, missing, 'right to mount', /fusermount3 is not installed/, /Install the package fuse3/);
+  t.match(missing.of('user namespace'), { result: 'ok', message: /nfs-fuse exec/ });
 
   const plain = join(scratch.path, 'fusermount3');
   await mustRun(['install', '-m', '755', paths[0] ?? '', plain]);
@@ -237,6 +242,23 @@ t.test('an ordinary user: without fusermount3, or with one that has no effect', 
 
   const powerless = await checkWith([...WITHOUT_CAPABILITY, ...where.command(check)]);
   failsAt(t, powerless, 'right to mount', /not even root has the capability/, /--cap-add SYS_ADMIN/);
+  for (const { of } of [missing, notSetuid, noNewPrivileges, powerless])
+    t.match(of('right to mount').remedy, WAY_OUT, 'and what works all the same');
+});
+
+t.test('where no user namespace can be made, nfs-fuse exec is no way out', async (t) => {
+  const where = await place(t, 'userns');
+  const script =
+    'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set -all --inh-caps -all "$@"';
+  const own = ['unshare', '-Urm', 'sh', '-c', script, 'sh', ...where.product, 'check'];
+  const checked = await checkWith(where.command(own));
+  t.match(checked.of('right to mount'), { result: 'failure', message: /without the capability/ });
+  t.notMatch(checked.of('right to mount').remedy, WAY_OUT);
+  t.match(checked.of('user namespace'), {
+    result: 'warning',
+    message: /^None of its own can be made, as nfs-fuse exec would need it: unshare: .*\.$/,
+    remedy: /max_user_namespaces/,
+  });
 });
 
 t.test('an ordinary user who wants allow_other', async (t) => {

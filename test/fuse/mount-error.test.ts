@@ -26,7 +26,7 @@ t.test('a refused mount(2) names the capability', async (t) => {
 
 t.test('what fusermount3 prints becomes one clear error with a remedy', async (t) => {
   const of = (output: string, setuid = true) =>
-    fusermountError('/usr/bin/fusermount3', setuid, output, 'exit status 1');
+    fusermountError('/usr/bin/fusermount3', setuid, output, 'exit status 1', false);
   const allowOther = of(
     "/usr/bin/fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf\n",
   );
@@ -38,6 +38,14 @@ t.test('what fusermount3 prints becomes one clear error with a remedy', async (t
   t.equal(of('fusermount3: mount failed: Operation not permitted').code, 'refused');
   t.equal(of('fusermount3: user has no write access to mountpoint /mnt').code, 'mountpoint-refused');
   t.equal(of('fusermount3: failed to unmount /mnt: Device or resource busy').code, 'busy');
+  const filtered = fusermountError(
+    '/bin/fusermount3',
+    true,
+    'fusermount3: mount failed: Operation not permitted',
+    '',
+    true,
+  );
+  t.match(filtered.remedy, /no-new-privileges/, 'a setuid program has no effect under no_new_privs');
   const other = of('line one\nline two\n');
   t.equal(other.code, 'fusermount-failed');
   t.match(other.message, /line one; line two/);

@@ -9,6 +9,7 @@ import {
   findFusermount,
   mountCallError,
   noFusermountError,
+  noNewPrivilegesError,
   notSetuidError,
   type Rights,
   readRights,
@@ -16,6 +17,7 @@ import {
   trialMount,
 } from '../../fuse/index.js';
 import { decodeDevice } from '../../fuse/reply.js';
+import { type NamespaceTrial, tryNamespace, WAY_OUT } from '../exec/namespace.js';
 import { fuseFailure } from '../mount-failure.js';
 import { securityHint } from './security-profile.js';
 import { failure, failureOf, ok, type Step, type Verdict, warning } from './step.js';
@@ -43,9 +45,18 @@ export function environmentSteps(options: EnvironmentOptions): Step[] {
     trial ??= trialMount({ inUserNamespace: !direct, timeoutMs: options.timeoutMs });
     return trial;
   };
+  let ownNamespace: NamespaceTrial | undefined;
+  const namespace = () => {
+    ownNamespace ??= tryNamespace();
+    return ownNamespace;
+  };
   const steps: Step[] = [
     { name: DEVICE, examine: device },
-    { name: 'right to mount', examine: () => (direct ? capability(rights) : helper(rights)) },
+    {
+      name: 'right to mount',
+      examine: async () => withWayOut(direct ? capability(rights) : await helper(rights), namespace),
+    },
+    { name: 'user namespace', examine: () => namespaceVerdict(namespace(), rights.mayMount) },
   ];
   if (options.allowOther)
     steps.push({ name: 'allow_other', examine: () => (direct ? ok('this user may use it') : fuseConf()) });
@@ -101,18 +112,30 @@ async function helper(rights: Rights): Promise<Verdict> {
   if (found === undefined) return failureOf(fuseFailure(noFusermountError()));
   const { path, setuid } = found;
   if (!setuid) return failureOf(fuseFailure(notSetuidError(path)));
-  if (rights.noNewPrivileges)
-    return failure(
-      `${path} is setuid root, but setuid programs have no effect here (no_new_privs).`,
-      'Leave out --security-opt no-new-privileges (Kubernetes: allowPrivilegeEscalation: true), or mount as root with ' +
-        '--cap-add SYS_ADMIN.',
-    );
+  if (rights.noNewPrivileges) return failureOf(fuseFailure(noNewPrivilegesError(path)));
   if (!rights.setuidMayMount)
     return failure(
       `${path} is setuid root, but not even root has the capability SYS_ADMIN here.`,
       failureOf(fuseFailure(mountCallError('EPERM', '/'))).remedy,
     );
   return ok(`${path} is setuid root and mounts for this user`);
+}
+
+/** Who may not mount is told what works all the same. */
+function withWayOut(verdict: Verdict, namespace: () => NamespaceTrial): Verdict {
+  if (verdict.result !== 'failure' || !namespace().possible) return verdict;
+  return failure(verdict.message, verdict.remedy === undefined ? WAY_OUT : `${verdict.remedy} ${WAY_OUT}`);
+}
+
+/** Only `nfs-fuse exec` makes one. */
+export function namespaceVerdict(trial: NamespaceTrial, mayMount: boolean): Verdict {
+  if (trial.possible) return ok('one of its own can be made: nfs-fuse exec needs no right to mount');
+  if (mayMount) return ok(`none of its own can be made (${trial.why}), which nothing needs here`);
+  return warning(
+    `None of its own can be made, as nfs-fuse exec would need it: ${trial.why}.`,
+    'Allow it where it is forbidden (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone or ' +
+      'kernel.apparmor_restrict_unprivileged_userns; --security-opt seccomp=unconfined), or get the right to mount.',
+  );
 }
 
 function fuseConf(): Verdict {

@@ -33,24 +33,41 @@ export function commandEnvironment(): NodeJS.ProcessEnv {
   return environment;
 }
 
+/** Whether a namespace of our own can be made, and by which command; or why not, as a clause. */
+export type NamespaceTrial =
+  | { readonly possible: true; readonly unshare: string; readonly flags: readonly string[] }
+  | { readonly possible: false; readonly why: string };
+
+/** Makes one, for nothing, and sees how that goes. */
+export function tryNamespace(asRoot = false): NamespaceTrial {
+  const unshare = findProgram('unshare');
+  if (unshare === undefined)
+    return { possible: false, why: 'the program unshare (package util-linux) is missing' };
+  const flags = asRoot || !knowsCaller(unshare) ? AS_ROOT : AS_CALLER;
+  const { status, stderr } = spawnSync(unshare, [...flags, process.execPath, '--version'], {
+    encoding: 'utf8',
+  });
+  if (status === 0) return { possible: true, unshare, flags };
+  const said = (stderr ?? '').trim().split('\n')[0] ?? '';
+  return { possible: false, why: said === '' ? 'unshare failed' : said };
+}
+
+/** What whoever may not mount can do instead, where a namespace is {@link NamespaceTrial possible}. */
+export const WAY_OUT =
+  'For one program there is "nfs-fuse exec", which needs no right to mount, only /dev/fuse.';
+
 /**
  * Goes on in a namespace of our own if this process may not mount, or if it is to be root there. Returns where none is
  * needed, or where none can be made; `warn` is told of the latter.
  */
 export function enterNamespace(asRoot: boolean, warn: (message: string) => void): void {
   if (isInOwnNamespace() || (mayMount() && !asRoot)) return;
-  const unshare = findProgram('unshare');
-  if (unshare === undefined) {
-    warn('No namespace of its own can be made: the program unshare (package util-linux) is missing.');
+  const trial = tryNamespace(asRoot);
+  if (!trial.possible) {
+    warn(`No namespace of its own can be made: ${trial.why}.${rootWithoutCapabilities()}`);
     return;
   }
-  const flags = asRoot || !knowsCaller(unshare) ? AS_ROOT : AS_CALLER;
-  const attempt = spawnSync(unshare, [...flags, process.execPath, '--version'], { encoding: 'utf8' });
-  if (attempt.status !== 0) {
-    const said = (attempt.stderr ?? '').trim().split('\n')[0] ?? '';
-    warn(`No namespace of its own can be made (${said === '' ? 'unshare failed' : said}).`);
-    return;
-  }
+  const { unshare, flags } = trial;
   if (!asRoot && flags === AS_ROOT)
     warn(
       'This unshare cannot keep the user: the command runs as root of its namespace, also for the server.',
@@ -61,6 +78,13 @@ export function enterNamespace(asRoot: boolean, warn: (message: string) => void)
     [MARK]: `${GROUPS}${(process.getgroups?.() ?? []).join(',')}`,
   });
   throw new UserError(`${unshare} could not be started (error ${errno}).`);
+}
+
+/** The kernel lets root map itself into a namespace only with the capability SETFCAP (user_namespaces(7), since 5.12). */
+function rootWithoutCapabilities(): string {
+  return process.geteuid?.() === 0
+    ? ' Root needs the capability SETFCAP for it (--cap-add SETFCAP), or SYS_ADMIN to mount without one.'
+    : '';
 }
 
 /** util-linux can since 2.36, busybox cannot. */
