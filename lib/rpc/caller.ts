@@ -32,6 +32,8 @@ export interface RpcCaller {
    * reply any more. Who does not know leaves it to the garbage collector.
    */
   recycle?(data: Uint8Array): void;
+  /** "not responding" was said of the server, and "OK" not yet. Who does not know leaves it out. */
+  readonly unresponsive?: boolean;
   /** Fails outstanding calls with RpcClosedError and ends the connection. */
   close(): void;
 }

@@ -234,6 +234,10 @@ export class RpcClient implements RpcCaller {
     return this.#connections.reduce((sum, connection) => sum + connection.outstanding, 0);
   }
 
+  get unresponsive(): boolean {
+    return this.#notResponding;
+  }
+
   #choose(): RpcConnection {
     const connections = this.#connections;
     const count = connections.length;

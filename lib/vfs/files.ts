@@ -267,6 +267,11 @@ export class Files {
     }
   }
 
+  /** Whether {@link flush} has anything to wait for. */
+  waitsAtFlush(fh: number): boolean {
+    return this.#open.get(fh)?.inode.writer?.clean === false;
+  }
+
   /**
    * close(2) and fsync(2): all that was written is on stable storage, or an error is thrown, once per open file.
    * EINTR when the caller stops waiting; the writes go on, and what they come to is told the next time.

@@ -26,6 +26,7 @@ import type { ClientConfig } from './config.js';
 import type { VfsCounters } from './counters.js';
 import { Directories } from './directories.js';
 import { isStale } from './errors.js';
+import { ExitingCallers } from './exiting-callers.js';
 import { Files, type UnwrittenFile } from './files.js';
 import type { IdentityRules } from './identity.js';
 import type { Inode } from './inode.js';
@@ -73,6 +74,7 @@ export class NfsFileSystem implements FuseOperations {
   readonly #directories: Directories;
   readonly #permission: Permission;
   readonly #silly: SillyRenames;
+  readonly #exiting: ExitingCallers;
 
   constructor(session: ConnectedExport, config: ClientConfig, dependencies: ExportDependencies) {
     const { clock = systemClock } = dependencies;
@@ -84,6 +86,7 @@ export class NfsFileSystem implements FuseOperations {
       now: () => clock.now(),
     });
     this.counters = this.#vfs.counters;
+    this.#exiting = new ExitingCallers(clock, () => session.rpc.unresponsive === true);
     this.#permission = new Permission(this.#vfs);
     this.#names = new Names(this.#vfs);
     this.#silly = new SillyRenames(this.#vfs);
@@ -322,7 +325,8 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   flush(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
-    return this.#files.flush(fh, ctx);
+    if (!this.#files.waitsAtFlush(fh)) return this.#files.flush(fh, ctx);
+    return this.#exiting.wait(ctx, (cancellation) => this.#files.flush(fh, cancellation));
   }
 
   release(_ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {

@@ -9,6 +9,7 @@ import { Ganesha } from '../support/ganesha.js';
 import { Mount } from '../support/mount.js';
 import { openPlace, type PlaceName } from '../support/places.js';
 import { type Background, run, start, until } from '../support/process.js';
+import { python } from '../support/project.js';
 
 const { O_CREAT, O_RDONLY, O_RDWR, O_WRONLY } = constants;
 
@@ -197,6 +198,30 @@ for (const signal of ['SIGINT', 'SIGKILL'] as const) {
     t.equal((await fs.stat('folder')).mode & 0o777, 0o755, 'the mount goes on');
   });
 }
+
+t.test(
+  'hard, a dead server: who ends with a written file open is let go, and the data gets there',
+  { timeout: 300_000 },
+  async (t) => {
+    const { server, mount, fs } = await ground(t, ['hard', 'timeo=3', 'retrans=1']);
+    const script =
+      "import os; fd = os.open('kept', os.O_CREAT | os.O_WRONLY); os.write(1, b'ready'); os.read(0, 1); " +
+      "os.write(fd, b'content'); os._exit(0)";
+    const program = start(mount.place.command(['env', '-C', mount.path, python, '-c', script]), {
+      cwd: '/',
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    t.teardown(() => program.stop());
+    await until('the file is open', () => program.output.includes('ready'));
+    await freeze(server);
+    program.child.stdin?.end('\n');
+    t.equal((await program.ended).status, 0);
+    t.match(mount.log, 'not responding, still trying', 'until then it was waited for');
+    server.freeze(false);
+    await until('the data is there', async () => (await fs.readFile('kept')).toString() === 'content');
+    t.notMatch(mount.log, /nobody could be told/);
+  },
+);
 
 t.test(
   'hard, a server that dies while data is read and written: signals end it all',
