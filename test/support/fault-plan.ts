@@ -63,7 +63,7 @@ export const ROUGH: FaultRates = {
 };
 
 /** The kinds in an order of their own, so that the rates' order in a literal does not matter. */
-const KINDS = [
+export const KINDS = [
   'drop',
   'delay',
   'duplicate',
