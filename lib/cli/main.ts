@@ -88,10 +88,11 @@ function commandLine(args: readonly string[], exit: (status: number) => void): A
       .version(packageInfo().version)
       .wrap(Math.min(100, process.stdout.columns ?? 80))
       .epilogue('nfs-fuse server:/export MOUNTPOINT -o options is understood too, as mount(8) calls it.')
-      // yargs calls this for what it finds wrong itself (message) and for what a handler throws (error).
+      // yargs calls this for what it finds wrong itself (message, and with some an error of its own) and for what a
+      // handler throws (error).
       .fail((message: string | null, error: Error | undefined) => {
-        if (error !== undefined) throw error;
-        throw usageError(message ?? '', args);
+        if (error !== undefined && error.name !== 'YError') throw error;
+        throw usageError(message ?? error?.message ?? '', args);
       })
   );
 }
@@ -115,15 +116,19 @@ function usageError(message: string, args: readonly string[]): UserError {
     });
   }
   const command = first !== undefined && COMMANDS.includes(first) ? `nfs-fuse ${first}` : 'nfs-fuse';
-  const [said = ''] = message.split('\n');
-  const counts = /got (\d+), need at least (\d+)/.exec(said);
-  const sentence =
-    counts === null
-      ? said.replace(/[.]?$/, '.')
-      : `Something is missing: ${counts[1]} of the ${counts[2]} arguments are there.`;
-  return new UserError(sentence, {
+  return new UserError(inOurWords(message), {
     remedy: `${command} --help says what is expected.`,
   });
+}
+
+/** One sentence for what yargs says. */
+function inOurWords(message: string): string {
+  const [said = ''] = message.split('\n');
+  const [, got, needed] = /got (\d+), need at least (\d+)/.exec(said) ?? [];
+  if (needed !== undefined) return `Something is missing: ${got} of the ${needed} arguments are there.`;
+  const [, option] = /^Not enough arguments following: (.+)$/.exec(said) ?? [];
+  if (option !== undefined) return `${option.length === 1 ? '-' : '--'}${option} needs a value.`;
+  return said.replace(/[.]?$/, '.');
 }
 
 /** What is wrong on the first line, what to do below; the causes only where somebody debugs. */

@@ -91,7 +91,6 @@ t.test('wrong arguments are answered with one message and the way out', async (t
     [['a:/b'], /Something is missing: 1 of the 2/],
     [['mount', 'a:/b', '/c', '/d'], /Unknown argument: \/d/],
     [['mount', 'a:/b', '/c', '--bogus'], /Unknown argument: bogus/],
-    [['mount', 'a:/b', '/c', '-o'], /o/],
     [['mount', '-o', 'vers=4', 'a:/b', '/c'], /vers=4: nfs-fuse speaks only NFSv3\.\n.*vers=3/],
     [['a:/b', '/c', '-o', 'rszie=1'], /"rszie" is unknown\.\n.*Did you mean "rsize"\?/],
     [['mount', '-oro,rszie=1', 'a:/b', '/c'], /"rszie" is unknown/],
@@ -120,6 +119,28 @@ t.test('wrong arguments are answered with one message and the way out', async (t
     t.match(stderr, message, what);
     t.notMatch(stderr, STACK_TRACE, what);
     t.equal(stdout, '', what);
+  }
+});
+
+t.test('an option without its value is named, as wrong usage', async (t) => {
+  const cases: [args: string[], option: string][] = [
+    [['mount', 'a:/b', '/c', '-o'], '-o'],
+    [['a:/b', '/c', '-o'], '-o'],
+    [['mount', '-o', '-f', 'a:/b', '/c'], '-o'],
+    [['mount', 'a:/b', '/c', '--transport'], '--transport'],
+    [['mount', 'a:/b', '/c', '--idmap-uid'], '--idmap-uid'],
+    [['exec', 'a:/b', '/c', '--log-file', '--', 'true'], '--log-file'],
+    [['check', '--options'], '--options'],
+    [['check', '--mount'], '--mount'],
+    [['check', '--timeout'], '--timeout'],
+    [['sweep', 'a:/b', '--older-than'], '--older-than'],
+    [['serve', '/', '--port'], '--port'],
+  ];
+  for (const [args, option] of cases) {
+    const [first = ''] = args;
+    const command = first === 'a:/b' ? 'nfs-fuse' : `nfs-fuse ${first}`;
+    const message = `nfs-fuse: ${option} needs a value.\n          ${command} --help says what is expected.\n`;
+    t.same(await nfsFuse(args), { status: 1, stdout: '', stderr: message }, args.join(' '));
   }
 });
 
