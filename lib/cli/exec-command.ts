@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import type { Argv, CommandModule } from 'yargs';
 import { inheritedDescriptor } from '../fuse/index.js';
+import { variablesNotUtf8 } from './exec/environment.js';
 import { enterNamespace } from './exec/namespace.js';
 import { EXEC_FAILED, type ExecOutcome, runExec } from './exec/run.js';
 import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from './identity-options.js';
@@ -101,6 +102,11 @@ async function exec(args: ExecArguments): Promise<ExecOutcome> {
   // What is wrong with these is told at once, and by one process.
   const options = [...(args.options ?? []), ...identityOptionTexts(args)];
   const { notes } = parseMountRequest(args.target, options);
+  // Whoever goes on in a namespace does not have them any more, and does not say it again.
+  // PWD is no loss: shells set it for every working directory, and find it out where it is missing.
+  const leftOut = variablesNotUtf8().filter((name) => name !== 'PWD');
+  if (leftOut.length > 0)
+    standardError('warn', `Not passed on, because it is not valid UTF-8: ${leftOut.join(', ')}.`);
   enterNamespace(args['map-root-user'] === true, (message) => standardError('warn', message));
   for (const note of notes) standardError('warn', note);
   const logFile = args['log-file'];

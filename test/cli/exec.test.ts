@@ -219,6 +219,22 @@ t.test('arguments reach the command as they are', async (t) => {
   t.same(JSON.parse(stdout), args);
 });
 
+for (const name of ['root', 'user'] as const) {
+  t.test(
+    `${name}: variables that are not UTF-8 are left out, with one warning, and not mangled`,
+    async (t) => {
+      const { argv } = await ground(t, name);
+      // Only a shell and env(1) can say it. NODE_OPTIONS: what tap has Node load does not bear such a name.
+      const script = `e=$(printf '\\351'); exec env -u NODE_OPTIONS VALUE="caf$e" "NA$e=1" GOOD=café LETTER=\ufffd "$@"`;
+      const show = ['sh', '-c', 'env | grep -aE "^(VALUE|NA|GOOD|LETTER)" | sort'];
+      const outcome = said(await run(['sh', '-c', script, 'sh', ...argv(show)], { cwd: '/' }));
+      t.equal(outcome.status, 0);
+      t.equal(outcome.stdout, 'GOOD=café\nLETTER=\ufffd\n');
+      t.equal(outcome.stderr, 'nfs-fuse: Not passed on, because it is not valid UTF-8: VALUE, NA\ufffd.\n');
+    },
+  );
+}
+
 t.test('a mount that fails: the command never runs, and the status is 125', async (t) => {
   const { place, server } = await ground(t);
   const witness = join(place.folder, 'witness');

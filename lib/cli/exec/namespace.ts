@@ -8,6 +8,7 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { mayMount } from '../../fuse/index.js';
 import { UserError } from '../user-error.js';
+import { environmentInUtf8 } from './environment.js';
 import { replaceProcess } from './libc.js';
 
 /** Set within the namespace; the value names the groups that cannot be named there. */
@@ -27,9 +28,9 @@ export function groupsOutside(): readonly number[] {
   return mark.startsWith(GROUPS) ? mark.slice(GROUPS.length).split(',').filter(Boolean).map(Number) : [];
 }
 
-/** The environment without what only we need. */
+/** The environment without what only we need, and without what is not UTF-8. */
 export function commandEnvironment(): NodeJS.ProcessEnv {
-  const { [MARK]: _, ...environment } = process.env;
+  const { [MARK]: _, ...environment } = environmentInUtf8();
   return environment;
 }
 
@@ -74,7 +75,7 @@ export function enterNamespace(asRoot: boolean, warn: (message: string) => void)
     );
   const argv = [unshare, ...flags, process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const errno = replaceProcess(unshare, argv, {
-    ...process.env,
+    ...environmentInUtf8(),
     [MARK]: `${GROUPS}${(process.getgroups?.() ?? []).join(',')}`,
   });
   throw new UserError(`${unshare} could not be started (error ${errno}).`);
