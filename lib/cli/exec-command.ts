@@ -116,7 +116,8 @@ async function exec(args: ExecArguments): Promise<ExecOutcome> {
     ...(logFile === undefined ? [] : ['--log-file', logFile]),
   ];
   return runExec({
-    mountArguments: ['mount', ...flags, args.target, await locate(args.mountpoint)],
+    mountArguments: ['mount', ...flags, args.target],
+    place: await locate(args.mountpoint),
     logDescriptor: logFile === undefined ? undefined : openLogFile(logFile),
     mountpoint: args.mountpoint,
     command: [name, ...rest],

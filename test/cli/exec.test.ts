@@ -206,6 +206,32 @@ t.test('a command that lies on the mount, and a working directory in it', async 
   t.same(said(outcome), { status: 0, stdout: `${mnt}\nscript\n`, stderr: '' });
 });
 
+t.test('a working directory that is not UTF-8 is inherited, also where a program in it is run', async (t) => {
+  const { argv } = await ground(t);
+  const script = 'e=$(printf "\\351"); mkdir "$0/w$e"; cd "$0/w$e"; cp "$1" own; shift; exec "$@"';
+  for (const command of [['/bin/pwd'], ['./own']]) {
+    const folder = publicFolder();
+    t.teardown(() => folder.remove());
+    const argument = ['sh', '-c', script, folder.path, '/bin/pwd', ...argv(command)];
+    const outcome = await run(argument, { cwd: '/' });
+    t.equal(outcome.stderr.toString(), '');
+    t.same(outcome.stdout, Buffer.from(`${folder.path}/w\xe9\n`, 'latin1'));
+    t.equal(outcome.status, 0);
+  }
+});
+
+t.test('a working directory that is not UTF-8 and below the mount point is refused as such', async (t) => {
+  const { mnt, argv } = await ground(t);
+  const script = 'e=$(printf "\\351"); mkdir "$0/w$e"; cd "$0/w$e"; exec "$@"';
+  const outcome = said(await run(['sh', '-c', script, mnt, ...argv(['true'])], { cwd: '/' }));
+  t.equal(outcome.status, 125);
+  t.match(
+    outcome.stderr,
+    /^nfs-fuse: The working directory .*\/w\ufffd is not valid UTF-8, and below the mount/,
+  );
+  t.notMatch(outcome.stderr, STACK_TRACE);
+});
+
 t.test('arguments reach the command as they are', async (t) => {
   const { exec } = await ground(t);
   const args = ['-o', '--help', '', '1.0', '--', 'a b', '-f'];

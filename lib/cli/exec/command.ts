@@ -1,21 +1,25 @@
 /** Finds and starts the command, in the words and with the exit statuses of env(1): 127 not found, 126 not executable. */
+import { isUtf8 } from 'node:buffer';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { constants } from 'node:fs';
+import { constants, readlinkSync } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
-import { delimiter, join, resolve } from 'node:path';
+import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { errorCode } from '../log.js';
 import { UserError } from '../user-error.js';
 
 const NOT_EXECUTABLE = 126;
 const NOT_FOUND = 127;
 
-/** The program's file, as an absolute path: what is relative may be in the mount. Throws UserError. */
-async function findCommand(name: string, folder: string): Promise<string> {
+/**
+ * The program's file, as an absolute path: what is relative may be in the mount. Without `folder` it is relative to the
+ * working directory, which has no name then. Throws UserError.
+ */
+async function findCommand(name: string, folder: string | undefined): Promise<string> {
   const path = process.env.PATH ?? '';
   const candidates = name.includes('/') ? [name] : path.split(delimiter).map((one) => join(one, name));
   let exists = false;
   for (const candidate of candidates) {
-    const file = resolve(folder, candidate);
+    const file = pathOf(candidate, folder);
     const found = await stat(file).catch(() => undefined);
     if (found === undefined) continue;
     exists = true;
@@ -39,18 +43,25 @@ async function findCommand(name: string, folder: string): Promise<string> {
   });
 }
 
+/** Has a slash in any case: what has none is looked for in PATH by who starts it. */
+function pathOf(candidate: string, folder: string | undefined): string {
+  if (folder !== undefined) return resolve(folder, candidate);
+  return isAbsolute(candidate) ? candidate : `./${candidate}`;
+}
+
 /**
  * Starts it on this process's standard streams. The working directory is looked up anew, because it may be in the
- * mount. Throws UserError.
+ * mount on `mountpoint`, an absolute path without symbolic links. Throws UserError.
  */
 export async function startCommand(
   command: readonly [string, ...string[]],
+  mountpoint: string,
   environment: NodeJS.ProcessEnv,
   started: (child: ChildProcess) => void,
 ): Promise<ChildProcess> {
   const [name, ...args] = command;
-  const cwd = await workingDirectory();
-  const file = await findCommand(name, cwd ?? '/');
+  const cwd = await workingDirectory(mountpoint);
+  const file = await findCommand(name, cwd);
   const child = spawn(file, args, { argv0: name, stdio: 'inherit', env: environment, cwd });
   started(child);
   return new Promise((resolve, reject) => {
@@ -68,21 +79,42 @@ export async function startCommand(
   });
 }
 
-async function workingDirectory(): Promise<string | undefined> {
+/** undefined: the command inherits it as it is. */
+async function workingDirectory(mountpoint: string): Promise<string | undefined> {
   let path: string;
   try {
     path = process.cwd();
   } catch {
-    // It was removed; the command inherits it as it is.
+    // It was removed.
     return undefined;
+  }
+  // Node's words for what is not UTF-8 name nothing.
+  const bytes = path.includes('\ufffd')
+    ? readlinkSync('/proc/self/cwd', { encoding: 'buffer' })
+    : Buffer.from(path);
+  const mayBeCovered = isAtOrBelow(bytes, mountpoint);
+  if (!isUtf8(bytes)) {
+    if (!mayBeCovered) return undefined;
+    throw new UserError(`The working directory ${path} is not valid UTF-8, and below the mount point.`, {
+      remedy: 'Go there by the command itself, or start elsewhere.',
+    });
   }
   try {
     await access(path, constants.X_OK);
     return path;
   } catch (error) {
+    // Who is there already need not enter it.
+    if (!mayBeCovered) return undefined;
     throw new UserError(`The working directory ${path} cannot be entered (${errorCode(error)}).`, {
       remedy: 'It is below the mount point: go there by the command itself, or start elsewhere.',
       cause: error,
     });
   }
+}
+
+function isAtOrBelow(path: Buffer, folder: string): boolean {
+  const beginning = Buffer.from(join(folder, '/'));
+  return Buffer.concat([path, Buffer.from('/')])
+    .subarray(0, beginning.length)
+    .equals(beginning);
 }

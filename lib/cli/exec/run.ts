@@ -16,10 +16,12 @@ import { ExecSignals } from './signals.js';
 export const EXEC_FAILED = 125;
 
 export interface ExecOptions {
-  /** The arguments of `nfs-fuse` that mount. */
+  /** The arguments of `nfs-fuse` that mount, without the mount point. */
   readonly mountArguments: readonly string[];
+  /** Where, as an absolute path without symbolic links. */
+  readonly place: string;
   readonly logDescriptor: number | undefined;
-  /** For messages. */
+  /** The same for messages. */
   readonly mountpoint: string;
   readonly command: readonly [string, ...string[]];
 }
@@ -29,15 +31,15 @@ export type ExecOutcome = { readonly status: number } | { readonly signal: NodeJ
 
 /** Throws UserError if the mount does not come about or the command cannot be started. */
 export async function runExec(options: ExecOptions): Promise<ExecOutcome> {
-  const { mountArguments, logDescriptor, command } = options;
+  const { mountArguments, place, logDescriptor, command } = options;
   const signals = new ExecSignals();
   const reaper = process.pid === 1 ? new Reaper() : undefined;
-  const copy = startServingCopy({ args: mountArguments, logDescriptor, role: 'attached' });
+  const copy = startServingCopy({ args: [...mountArguments, place], logDescriptor, role: 'attached' });
   reaper?.own(copy.pid);
   try {
     await interruptible(copy.answers, signals);
     if (isInOwnNamespace() && process.geteuid?.() !== 0) dropAmbientCapabilities();
-    const child = await startCommand(command, commandEnvironment(), (started) => {
+    const child = await startCommand(command, place, commandEnvironment(), (started) => {
       reaper?.own(started.pid);
       signals.passTo(started);
     });
