@@ -1,5 +1,5 @@
 /** The parts of the test run that run before anything is installed, and so are plain JavaScript without types. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { projectRoot } from '../support/project.js';
@@ -12,12 +12,31 @@ interface Report {
   readonly failures: string;
 }
 
+interface Way {
+  readonly title: string;
+}
+
+/** Of a suite over a way. */
+interface Result {
+  readonly passed: number;
+  readonly failed: number;
+  readonly excluded: number;
+  readonly reasons: readonly string[];
+}
+
 async function setup<Exports>(name: string): Promise<Exports> {
   return (await import(new URL(name, import.meta.url).href)) as Exports;
 }
 
 const { readReport } = await setup<{ readReport(report: string): Report }>('tap-report.mjs');
 const { runFile } = await setup<{ runFile(file: string, seconds: number): Promise<Report> }>('tap.mjs');
+const { judge, renderTable, whyNotRun, SUITES, WAYS } = await setup<{
+  judge(suite: string, way: Way, report: Report): Result;
+  renderTable(resultOf: (suite: string, way: Way) => Result | undefined): string;
+  whyNotRun(suite: string, way: Way): string | undefined;
+  SUITES: Record<string, string>;
+  WAYS: Way[];
+}>('transports-table.mjs');
 
 t.test('a report is counted assertion by assertion, with what failed and what was said', async (t) => {
   const report = readReport(`TAP version 14
@@ -79,17 +98,6 @@ t.test('a file fails by an assertion, by how it ends, and by saying nothing', as
 });
 
 t.test('over each way to mount, what must fail counts as excluded, and nothing else does', async (t) => {
-  interface Way {
-    readonly title: string;
-  }
-  type Result = { passed: number; failed: number; excluded: number; reasons: string[] };
-  const { judge, renderTable, whyNotRun, SUITES, WAYS } = await setup<{
-    judge(suite: string, way: Way, report: Report): Result;
-    renderTable(resultOf: (suite: string, way: Way) => Result | undefined): string;
-    whyNotRun(suite: string, way: Way): string | undefined;
-    SUITES: Record<string, string>;
-    WAYS: Way[];
-  }>('transports-table.mjs');
   const failed = ['ganesha/root > utimensat sets times to the nanosecond > a folder', 'ganesha/root > other'];
   const report = { pass: 7, fail: 2, other: 0, failed, failures: '' };
   const [kernel, native] = ['kernel, root', 'fuse-native, root'].map((title) =>
@@ -102,6 +110,38 @@ t.test('over each way to mount, what must fail counts as excluded, and nothing e
   t.equal(whyNotRun('users', kernel), undefined);
   const table = renderTable((suite, way) => (whyNotRun(suite, way) ? undefined : judge(suite, way, report)));
   t.equal(table.split('\n').filter((line) => line.startsWith('| ')).length, Object.keys(SUITES).length + 2);
-  t.match(table, /7 passed, \*\*1 failed\*\*, 1 excluded \[1\]/);
-  t.match(table, /^1\. fuse-native has times in whole milliseconds/m);
+  const [, mark] = /7 passed, \*\*1 failed\*\*, 1 excluded \[(\d+)\]/.exec(table) ?? [];
+  t.match(table, new RegExp(`^${mark}\\. fuse-native has times in whole milliseconds`, 'm'));
+});
+
+t.test('docs/transports.md is what the table is made of, and says why a number differs', async (t) => {
+  const page = readFileSync(join(projectRoot, 'docs/transports.md'), 'utf8');
+  const shown = page.slice(page.indexOf('\n|') + 1);
+  const notes = [...shown.matchAll(/^\d+\. (.*)\.$/gm)].map(([, reason]) => reason ?? '');
+  const rows = shown.split('\n').map((line) => line.split('|').map((cell) => cell.trim()));
+  const cellOf = (suite: string, way: Way) =>
+    rows.find(([, title]) => title?.startsWith(`${suite}:`))?.[WAYS.indexOf(way) + 2] ?? '';
+  const number = (pattern: RegExp, cell: string) => Number(pattern.exec(cell)?.[1] ?? 0);
+  const resultOf = (suite: string, way: Way): Result => {
+    const cell = cellOf(suite, way);
+    const marks = [...(/excluded(.*)/.exec(cell)?.[1] ?? '').matchAll(/\d+/g)];
+    return {
+      passed: number(/(\d+) passed/, cell),
+      failed: number(/(\d+) failed/, cell),
+      excluded: number(/(\d+) excluded/, cell),
+      reasons: marks.map(([mark]) => notes[Number(mark) - 1] ?? ''),
+    };
+  };
+  const bare = (table: string) => table.replace(/-+/g, '-').replace(/ +/g, ' ').trim();
+  t.equal(bare(shown), bare(renderTable(resultOf)));
+  const count = ({ passed, failed, excluded }: Result) => passed + failed + excluded;
+  for (const suite of Object.keys(SUITES)) {
+    const [first, ...others] = WAYS;
+    for (const way of others) {
+      const cell = cellOf(suite, way);
+      if (first === undefined || cell.startsWith('not run')) continue;
+      const differs = count(resultOf(suite, way)) !== count(resultOf(suite, first));
+      t.equal(/passed \[/.test(cell), differs, `${suite}, ${way.title}: ${cell}`);
+    }
+  }
 });
