@@ -5,7 +5,7 @@
  * TCP backs off linearly: intervals timeo, 2 timeo, ..., and the major timeout is timeo * (1 + retrans) after the
  * call. The intervals matter for nothing else, since TCP itself repeats what gets lost: a call is sent again only
  * on a new connection, and after the major timeout a new connection is made. UDP doubles the interval and
- * sends the call again after each.
+ * sends the call again after each; after the major timeout there is a new socket, to wherever the server is by then.
  */
 
 /** Linux: NFS_MAX_TCP_TIMEOUT and NFS_MAX_UDP_TIMEOUT, in milliseconds. */

@@ -59,6 +59,8 @@ export class RpcConnection {
   #everConnected = false;
   /** Ends of transports since the last reply; the exponent of the back-off. */
   #failures = 0;
+  /** When the last good reply came. */
+  #heardAt = Number.NEGATIVE_INFINITY;
   #backOff: Timer | undefined;
   /** Unanswered calls on the wire (or to be put there by the next flush), in the order made. */
   readonly #pending = new Map<number, PendingCall>();
@@ -229,10 +231,11 @@ export class RpcConnection {
     }
     this.#failures = 0;
     this.#pending.delete(xid);
+    this.#heardAt = this.#options.clock.now();
     const { counters: procedure } = call;
     procedure.replies += 1;
     procedure.bytesReceived += message.length;
-    procedure.rtt += this.#options.clock.now() - call.sentAt;
+    procedure.rtt += this.#heardAt - call.sentAt;
     this.#options.onReply();
     if (this.#queue.length > 0) this.#fillWire();
   }
@@ -336,8 +339,10 @@ export class RpcConnection {
     this.#settleOpenWaiters(error);
     // Servers end idle connections: that is no failure, and the next call connects without delay.
     if (wasConnected && this.#failures === 0 && this.outstanding === 0) return;
-    // A connection that worked is made anew at once, but only once: the next attempt counts this one.
-    const failures = wasConnected ? this.#failures : this.#failures + 1;
+    // A connection that worked is made anew at once, but only once: the next attempt counts this one. A socket for
+    // datagrams has lasted for a major timeout, which is pause enough; without one nobody would hear the server.
+    const again = this.#options.reliable ? this.#failures : 0;
+    const failures = wasConnected ? again : this.#failures + 1;
     this.#failures += 1;
     if (this.outstanding > 0) this.#reconnect(failures);
   }
@@ -383,7 +388,9 @@ export class RpcConnection {
       if (call.settled) continue;
       if (now >= call.majorAt) {
         counters.majorTimeouts += 1;
-        if (call.transmissions > 0 && now - call.lastSentAt >= policy.timeo) broken = true;
+        // Over UDP one call may be lost again and again while others are answered: then the port is the right one.
+        const deaf = reliable || this.#heardAt <= call.lastSentAt;
+        if (call.transmissions > 0 && now - call.lastSentAt >= policy.timeo && deaf) broken = true;
         if (policy.soft) {
           this.#timeOut(call);
           continue;
@@ -396,7 +403,8 @@ export class RpcConnection {
         this.#outbox.push(call);
       }
     }
-    if (broken && reliable && this.#state === 'connected') {
+    // UDP too: no error tells of a server that came back on another port, and only #connect asks where it is.
+    if (broken && this.#state === 'connected') {
       this.#transport?.destroy(
         new RpcConnectError(`${this.#options.server} does not answer`, 'ETIMEDOUT', host, this.#port),
         true,

@@ -75,6 +75,15 @@ async function setting(
   return { server, client, clock, log };
 }
 
+/** Turns the clock in steps until `condition` holds, letting sockets act in between. */
+async function turnUntil(clock: ManualClock, step: number, condition: () => boolean): Promise<void> {
+  for (let turns = 0; !condition(); turns++) {
+    if (turns > 20_000) throw new Error('the condition never came true');
+    clock.advance(step);
+    for (let turn = 0; turn < 10; turn++) await nextTurn();
+  }
+}
+
 t.test('calls and replies are datagrams without a record mark', async (t) => {
   const { server, client } = await setting(t, { random: () => 0.5 });
   server.onCall = (call) => server.echo(call);
@@ -134,7 +143,8 @@ t.test('hard goes on for ever and says so once; soft gives up after its major ti
   }
   t.same(hard.log, ['server 127.0.0.1 not responding, still trying']);
   t.ok(hard.server.calls.length >= 5);
-  for (const call of hard.server.calls.slice(-1)) hard.server.echo(call);
+  hard.server.onCall = (call) => hard.server.echo(call);
+  await turnUntil(hard.clock, 100, () => hard.client.outstanding === 0);
   t.equal(await result, 1);
   t.equal(hard.log[1], 'server 127.0.0.1 OK');
 
@@ -198,6 +208,53 @@ t.test('a server that is not there is no error but a loss', async (t) => {
     await nextTurn();
   }
   t.equal(await result, 5);
+});
+
+t.test('hard: a server that comes back on another port is found, and gets the same bytes', async (t) => {
+  const revived = new UdpServer();
+  revived.socket.bind(0, '127.0.0.1');
+  await once(revived.socket, 'listening');
+  t.teardown(() => revived.close());
+  let asked = 0;
+  const { server, client, clock, log } = await setting(t, {
+    timeo: 2,
+    retrans: 2,
+    random: () => 0,
+    resolvePort: async () => {
+      asked += 1;
+      return revived.socket.address().port;
+    },
+  });
+  server.onCall = (call) => server.echo(call);
+  t.equal(await client.call(ECHO, 1, ANONYMOUS), 1);
+  server.onCall = () => {};
+  const results = Promise.all([client.call(ECHO, 2, ANONYMOUS), client.call(ECHO, 3, ANONYMOUS)]);
+  await server.untilCalls(2);
+  await server.close();
+  t.equal(asked, 0);
+  revived.onCall = (call) => revived.echo(call);
+  await turnUntil(clock, 100, () => client.outstanding === 0);
+  t.same(await results, [2, 3]);
+  t.ok(asked >= 1);
+  t.ok(
+    revived.calls.some((call) => call.bytes.equals(server.calls[1]?.bytes ?? Buffer.alloc(0))),
+    'the same XID and bytes',
+  );
+  t.same(log, ['server 127.0.0.1 not responding, still trying', 'server 127.0.0.1 OK']);
+});
+
+t.test('one call that is lost for ever costs the others no socket', async (t) => {
+  const { server, client, clock } = await setting(t, { timeo: 2, retrans: 2 });
+  server.onCall = (call) => {
+    if (call.bytes.readUInt32BE(call.bytes.length - 4) !== 666) server.echo(call);
+  };
+  const lost = client.call(ECHO, 666, ANONYMOUS);
+  lost.catch(() => {});
+  while (client.counters.majorTimeouts < 3) {
+    clock.advance(100);
+    t.equal(await client.call(ECHO, 1, ANONYMOUS), 1);
+  }
+  t.equal(client.counters.reconnects, 0);
 });
 
 t.test('IPv6 works', async (t) => {
