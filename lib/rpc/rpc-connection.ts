@@ -1,6 +1,7 @@
 /**
- * The calls outstanding with a server over one connection, through all the transports that this connection has
- * in its life: who waits for which XID, what is on the wire and what queues behind, and what is sent again when.
+ * One connection with a server, through all the transports that it has in its life: when there is a new one, what is
+ * sent when and again, and what comes of replies and of silence. Who waits for which XID, and what goes out next, is
+ * the business of OutstandingCalls.
  *
  * Ordering: calls go out in the order made, and after a reconnection again in that order.
  */
@@ -15,6 +16,7 @@ import {
   RpcTimeoutError,
 } from './errors.js';
 import { MessageType } from './message.js';
+import { OutstandingCalls } from './outstanding-calls.js';
 import type { PendingCall } from './pending-call.js';
 import type { RetransmissionPolicy } from './retransmission.js';
 import { messageLength } from './socket-writer.js';
@@ -22,8 +24,6 @@ import type { Message, OpenTransport, Transport, TransportListener } from './tra
 
 /** A reply is XID and message type at least. */
 const LEAST_REPLY = 8;
-/** XIDs of given-up calls that are remembered, to tell a late reply from a wrong one. */
-const MAX_ABANDONED = 1024;
 /** So much is written without waiting for the end of the tick, to keep the server busy meanwhile. */
 const FLUSH_CALLS = 16;
 
@@ -62,23 +62,20 @@ export class RpcConnection {
   /** When the last good reply came. */
   #heardAt = Number.NEGATIVE_INFINITY;
   #backOff: Timer | undefined;
-  /** Unanswered calls on the wire (or to be put there by the next flush), in the order made. */
-  readonly #pending = new Map<number, PendingCall>();
-  /** Calls for which there is no room on the wire, first in first out. */
-  #queue: PendingCall[] = [];
-  /** Pending calls to be written by the next flush. */
-  #outbox: PendingCall[] = [];
+  readonly #calls: OutstandingCalls;
+  /** Calls to be written by the next flush. */
+  #outbox = new Set<PendingCall>();
   #flushScheduled = false;
   /** Counts sends; what was sent up to #batchWritten is in the kernel's hands. */
   #batch = 0;
   #batchWritten = 0;
-  readonly #abandoned = new Set<number>();
   #tick: Timer | undefined;
   #openWaiters: { resolve: () => void; reject: (error: RpcError) => void }[] = [];
 
   constructor(options: RpcConnectionOptions) {
     this.#options = options;
     this.#port = options.port;
+    this.#calls = new OutstandingCalls({ size: options.maxOutstanding });
   }
 
   /** Whether a call would go out at once, or at least start a connection. */
@@ -88,7 +85,7 @@ export class RpcConnection {
 
   /** Calls without an answer. */
   get outstanding(): number {
-    return this.#pending.size + this.#queue.length;
+    return this.#calls.count;
   }
 
   /** The source port that the server sees. */
@@ -115,8 +112,8 @@ export class RpcConnection {
       return;
     }
     this.#options.policy.begin(call, this.#options.clock.now());
-    if (this.#pending.size >= this.#options.maxOutstanding || this.#queue.length > 0) this.#queue.push(call);
-    else this.#putOnWire(call);
+    this.#calls.add(call);
+    this.#fillWire();
     this.#tick ??= this.#startTick();
     if (this.#state === 'idle') this.#reconnect(this.#failures);
   }
@@ -136,11 +133,8 @@ export class RpcConnection {
     this.#tick?.cancel();
     this.#transport?.destroy(error, false);
     this.#transport = undefined;
-    const calls = [...this.#pending.values(), ...this.#queue];
-    this.#pending.clear();
-    this.#queue = [];
-    this.#outbox = [];
-    for (const call of calls) call.fail(error);
+    this.#outbox.clear();
+    for (const call of this.#calls.takeAll()) call.fail(error);
     this.#settleOpenWaiters(error);
   }
 
@@ -150,17 +144,18 @@ export class RpcConnection {
 
   // ---- sending
 
-  #putOnWire(call: PendingCall): void {
-    this.#pending.set(call.xid, call);
+  #fillWire(): void {
     if (this.#state !== 'connected') return;
-    this.#outbox.push(call);
-    this.#scheduleFlush();
+    for (let call = this.#calls.next(); call !== undefined; call = this.#calls.next()) {
+      this.#outbox.add(call);
+      this.#scheduleFlush();
+    }
   }
 
   /** Calls of one tick share a system call: the flush runs when the code that makes calls has had its turn. */
   #scheduleFlush(): void {
     if (this.#flushScheduled) {
-      if (this.#outbox.length >= FLUSH_CALLS) this.#flush();
+      if (this.#outbox.size >= FLUSH_CALLS) this.#flush();
       return;
     }
     this.#flushScheduled = true;
@@ -174,16 +169,15 @@ export class RpcConnection {
 
   #flush(): void {
     const transport = this.#transport;
-    if (this.#state !== 'connected' || transport === undefined || this.#outbox.length === 0) return;
+    if (this.#state !== 'connected' || transport === undefined || this.#outbox.size === 0) return;
     // What the kernel does not take now must wait here, where it can still be cancelled.
     if (this.#batchWritten !== this.#batch) return;
     const calls = this.#outbox;
-    this.#outbox = [];
+    this.#outbox = new Set();
     this.#batch += 1;
     const now = this.#options.clock.now();
     const messages: Message[] = [];
     for (const call of calls) {
-      if (call.settled) continue;
       messages.push(call.message);
       call.batch = this.#batch;
       call.counters.bytesSent += messageLength(call.message) - 4;
@@ -195,18 +189,7 @@ export class RpcConnection {
         call.onRetransmit?.();
       }
     }
-    if (messages.length === 0 || transport.send(messages)) this.#batchWritten = this.#batch;
-  }
-
-  #fillWire(): void {
-    if (this.#queue.length === 0) return;
-    let taken = 0;
-    for (const call of this.#queue) {
-      if (this.#pending.size >= this.#options.maxOutstanding) break;
-      taken += 1;
-      if (!call.settled) this.#putOnWire(call);
-    }
-    this.#queue.splice(0, taken);
+    if (transport.send(messages)) this.#batchWritten = this.#batch;
   }
 
   // ---- receiving
@@ -218,26 +201,31 @@ export class RpcConnection {
       this.#garbage(`a message of ${message.length} bytes that is no reply`);
       return;
     }
-    const call = this.#pending.get(xid);
+    const call = this.#calls.of(xid);
     if (call === undefined) {
-      if (this.#abandoned.delete(xid)) counters.lateReplies += 1;
+      if (this.#calls.isLate(xid)) counters.lateReplies += 1;
       else counters.badXids += 1;
       return;
     }
     if (!call.reply(message)) {
-      if (call.settled) this.#forget(call);
+      if (call.settled) this.#answered(call);
       this.#garbage('a reply without a proper header');
       return;
     }
     this.#failures = 0;
-    this.#pending.delete(xid);
     this.#heardAt = this.#options.clock.now();
     const { counters: procedure } = call;
     procedure.replies += 1;
     procedure.bytesReceived += message.length;
     procedure.rtt += this.#heardAt - call.sentAt;
     this.#options.onReply();
-    if (this.#queue.length > 0) this.#fillWire();
+    this.#answered(call);
+  }
+
+  #answered(call: PendingCall): void {
+    this.#calls.answered(call);
+    this.#outbox.delete(call);
+    this.#fillWire();
   }
 
   #garbage(what: string): void {
@@ -249,21 +237,12 @@ export class RpcConnection {
 
   // ---- giving up
 
-  #forget(call: PendingCall): void {
-    if (!this.#pending.delete(call.xid)) return;
-    this.#fillWire();
-  }
-
   /** Removes a call that was settled without a reply. */
   #giveUp(call: PendingCall): void {
-    // A queued call stays in the queue, settled, and is skipped when its turn comes.
-    if (!this.#pending.has(call.xid)) return;
-    if (call.transmissions > 0) {
-      if (this.#abandoned.size >= MAX_ABANDONED) this.#abandoned.clear();
-      this.#abandoned.add(call.xid);
-    }
+    this.#calls.giveUp(call);
+    this.#outbox.delete(call);
     const halfSent = call.transmissions > 0 && call.batch > this.#batchWritten && call.message.length > 1;
-    this.#forget(call);
+    this.#fillWire();
     // The caller is free to reuse the data now, and the socket still refers to it: it must not send other bytes.
     if (halfSent && this.#options.reliable) {
       this.#transport?.destroy(new RpcCancelledError('a call was interrupted while it was being sent'), true);
@@ -321,18 +300,17 @@ export class RpcConnection {
     if (this.#everConnected) this.#options.counters.reconnects += 1;
     this.#everConnected = true;
     this.#batchWritten = this.#batch;
-    this.#abandoned.clear();
-    this.#outbox = [...this.#pending.values()];
+    this.#calls.sendAllAgain();
     this.#settleOpenWaiters(undefined);
-    this.#flush();
     this.#fillWire();
+    this.#flush();
   }
 
   #onDisconnected(error: RpcError): void {
     if (this.#state === 'closed') return;
     if (error instanceof RpcGarbageError) this.#options.counters.garbage += 1;
     this.#transport = undefined;
-    this.#outbox = [];
+    this.#outbox.clear();
     this.#batchWritten = this.#batch;
     const wasConnected = this.#state === 'connected';
     this.#state = 'idle';
@@ -380,12 +358,11 @@ export class RpcConnection {
     });
   }
 
-  /** One pass over the outstanding calls: dearer than a heap per pass, cheaper per call, and few at a time. */
+  /** One pass over the outstanding calls: dearer than a heap per pass, cheaper per call. */
   #checkDeadlines(now: number): void {
     const { policy, reliable, counters, host } = this.#options;
     let broken = false;
-    for (const call of [...this.#pending.values(), ...this.#queue]) {
-      if (call.settled) continue;
+    for (const call of this.#calls.due(now)) {
       if (now >= call.majorAt) {
         counters.majorTimeouts += 1;
         // Over UDP one call may be lost again and again while others are answered: then the port is the right one.
@@ -400,7 +377,7 @@ export class RpcConnection {
       }
       if (!reliable && call.transmissions > 0 && now >= call.resendAt && this.#state === 'connected') {
         policy.backOff(call, now);
-        this.#outbox.push(call);
+        this.#outbox.add(call);
       }
     }
     // UDP too: no error tells of a server that came back on another port, and only #connect asks where it is.

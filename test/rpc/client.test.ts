@@ -1,5 +1,7 @@
 /** The client over one TCP connection: matching, concurrency, every class of reply, garbage, cancellation. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import t, { type Test } from 'tap';
 import { RpcClient, type RpcClientOptions } from '../../lib/rpc/client.js';
 import { authSysCredential } from '../../lib/rpc/credential.js';
@@ -343,6 +345,53 @@ t.test('calls cancelled in the same tick or while they queue never go out', asyn
   t.same(server.calls.map(lastWord), [3]);
   t.equal(client.outstanding, 0);
 });
+
+/** All garbage, now. */
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  collect();
+}
+
+const IN_FRONT: Readonly<Record<string, { readonly maxOutstanding: number; readonly stuck: number }>> = {
+  'an unanswered call': { maxOutstanding: 1, stuck: 1 },
+  'data that the kernel does not take': { maxOutstanding: 10_000, stuck: 8 * 1024 * 1024 },
+};
+
+for (const [front, { maxOutstanding, stuck }] of Object.entries(IN_FRONT)) {
+  t.test(`calls cancelled behind ${front} count no more, and are let go of`, async (t) => {
+    const { server, client } = await connected(t, { maxOutstanding });
+    await server.until(() => server.connections.length === 1);
+    server.connections[0]?.socket.pause();
+    const calls = [client.call(DATA, Buffer.alloc(stuck), ANONYMOUS)];
+    await nextTurn();
+    const live = Buffer.alloc(1000, 1);
+    calls.push(client.call(DATA, live, ANONYMOUS));
+    const memory = Array.from({ length: 2000 }, () => {
+      const data = new Uint8Array(1000);
+      const cancellation = new TestCancellation();
+      calls.push(client.call(DATA, data, { ...ANONYMOUS, cancellation }));
+      cancellation.cancel();
+      return new WeakRef(data);
+    });
+    t.equal(client.outstanding, 2);
+    await Promise.allSettled(calls.splice(2));
+    await nextTurn();
+    collectGarbage();
+    const kept = memory.filter((data) => data.deref() !== undefined).length;
+    t.ok(kept < 10, `${kept} of 2000 are kept`);
+    for (const connection of server.connections) connection.socket.resume();
+    // Not all of what was stuck: a reply may not be that long.
+    server.onCall = (call) =>
+      call.connection.record(
+        success(call.xid),
+        call === server.calls[0] ? words(0) : call.bytes.subarray(40),
+      );
+    for (const call of server.calls) server.onCall(call);
+    t.ok((await calls[1])?.equals(live), 'who queued before them has its turn');
+    t.equal(server.calls.length, 2);
+  });
+}
 
 t.test(
   'data of a call cancelled while half sent is never followed by other bytes on that connection',
