@@ -57,9 +57,14 @@ export async function runExec(options: ExecOptions): Promise<ExecOutcome> {
         `The mount on ${options.mountpoint} has ended before the command (${how(first.end)}).`,
       );
     const outcome = await ended;
-    return unmount(copy, outcome, signals);
+    const end = await unmount(copy, signals);
+    // The command may have met the death of its mount, and ended, before we heard of it. Of itself the copy has told.
+    if (!('end' in first) && end.signal !== null)
+      standardError('error', `The mount on ${options.mountpoint} has died (${how(end)}).`);
+    const succeeded = 'status' in outcome && outcome.status === 0;
+    return succeeded && end.status !== 0 ? { status: EXEC_FAILED } : outcome;
   } catch (error) {
-    await unmount(copy, { status: 0 }, signals);
+    await unmount(copy, signals);
     throw error;
   } finally {
     reaper?.dispose();
@@ -70,12 +75,10 @@ export async function runExec(options: ExecOptions): Promise<ExecOutcome> {
 type End = Awaited<ServingCopy['ended']>;
 
 /** What the copy had to complain of has been printed already. */
-async function unmount(copy: ServingCopy, outcome: ExecOutcome, signals: ExecSignals): Promise<ExecOutcome> {
+function unmount(copy: ServingCopy, signals: ExecSignals): Promise<End> {
   signals.afterwards(() => copy.end());
   copy.end();
-  const end = await copy.ended;
-  const succeeded = 'status' in outcome && outcome.status === 0;
-  return succeeded && end.status !== 0 ? { status: EXEC_FAILED } : outcome;
+  return copy.ended;
 }
 
 function how({ status, signal }: End): string {
