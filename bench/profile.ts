@@ -26,8 +26,10 @@ const DEFAULT_ROWS = [
   'stat-cold',
   'open-warm',
   'ls-cold',
+  'ls-warm',
   'find-cold',
   'untar',
+  'tar-cold',
   'rm',
 ];
 
