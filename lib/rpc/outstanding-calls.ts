@@ -1,7 +1,6 @@
 /**
  * The calls of one connection without an answer: which of them a reply may come for, and which are to be sent as soon
- * as the window lets them. Owns that order: what has to be sent again comes first, then what queues, each in the
- * order made.
+ * as the window lets them. Owns that order: on a new transport everything in the order made; what is lost on it goes by turns with what queues.
  */
 import { CallQueue } from './call-queue.js';
 import type { PendingCall } from './pending-call.js';
@@ -12,6 +11,15 @@ const MAX_ABANDONED = 1024;
 /** How many calls may be on the wire at a time. */
 export interface SendWindow {
   readonly size: number;
+  /** A reply came while so many calls were on the wire. */
+  answered(onWire: number): void;
+  /** Calls were not answered in time. */
+  lost(): void;
+}
+
+/** For transports that look after congestion themselves. */
+export function fixedWindow(size: number): SendWindow {
+  return { size, answered: () => {}, lost: () => {} };
 }
 
 export class OutstandingCalls {
@@ -20,6 +28,10 @@ export class OutstandingCalls {
   readonly #expected = new Map<number, PendingCall>();
   /** Those of them that are to be handed out once more. They take no room. */
   readonly #again = new Set<PendingCall>();
+  /** Whether calls that queue have their turn between those. */
+  #byTurns = false;
+  /** What was handed out last was one of those. */
+  #wasAgain = false;
   readonly #queue = new CallQueue();
   readonly #abandoned = new Set<number>();
 
@@ -45,22 +57,31 @@ export class OutstandingCalls {
   /** The next call to be sent; it is on the wire from now on. Undefined when there is none, or no room. */
   next(): PendingCall | undefined {
     if (this.onWire >= this.#window.size) return undefined;
-    for (const call of this.#again) {
-      this.#again.delete(call);
+    const yields = this.#byTurns && this.#wasAgain && this.#queue.length > 0;
+    if (this.#again.size > 0 && !yields) {
+      this.#wasAgain = true;
+      const [call] = this.#again;
+      if (call !== undefined) this.#again.delete(call);
       return call;
     }
+    this.#wasAgain = false;
     const call = this.#queue.shift();
     if (call !== undefined) this.#expected.set(call.xid, call);
     return call;
   }
 
-  /** What was handed out has to go out again, behind what already has to. */
-  sendAgain(call: PendingCall): void {
-    this.#again.add(call);
+  /** These, which were handed out, seem to be lost and have to go out again, behind what already has to, by turns with what queues. */
+  lost(calls: readonly PendingCall[]): void {
+    if (calls.length === 0) return;
+    this.#window.lost();
+    // In a window of one, a call that is lost each time would let nobody else get through.
+    this.#byTurns = true;
+    for (const call of calls) this.#again.add(call);
   }
 
-  /** All that was handed out has to go out again, in the order made. */
+  /** All that was handed out has to go out again, in the order made and before what queues. */
   sendAllAgain(): void {
+    this.#byTurns = false;
     this.#again.clear();
     for (const call of this.#expected.values()) this.#again.add(call);
   }
@@ -77,6 +98,11 @@ export class OutstandingCalls {
 
   /** The call has its answer. */
   answered(call: PendingCall): void {
+    this.#window.answered(this.onWire);
+    this.#remove(call);
+  }
+
+  #remove(call: PendingCall): void {
     this.#expected.delete(call.xid);
     this.#again.delete(call);
   }
@@ -87,7 +113,7 @@ export class OutstandingCalls {
       this.#queue.drop();
       return;
     }
-    this.answered(call);
+    this.#remove(call);
     if (call.transmissions === 0) return;
     if (this.#abandoned.size >= MAX_ABANDONED) this.#abandoned.clear();
     this.#abandoned.add(call.xid);

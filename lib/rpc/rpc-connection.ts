@@ -6,6 +6,7 @@
  * Ordering: calls go out in the order made, and after a reconnection again in that order.
  */
 import type { Clock, Timer } from './clock.js';
+import { CongestionWindow } from './congestion-window.js';
 import type { Counters } from './counters.js';
 import {
   RpcCancelledError,
@@ -16,7 +17,7 @@ import {
   RpcTimeoutError,
 } from './errors.js';
 import { MessageType } from './message.js';
-import { OutstandingCalls } from './outstanding-calls.js';
+import { fixedWindow, OutstandingCalls } from './outstanding-calls.js';
 import type { PendingCall } from './pending-call.js';
 import type { RetransmissionPolicy } from './retransmission.js';
 import { messageLength } from './socket-writer.js';
@@ -35,6 +36,7 @@ export interface RpcConnectionOptions {
   /** False for UDP: messages get lost, and garbage is no reason to give the socket up. */
   readonly reliable: boolean;
   readonly policy: RetransmissionPolicy;
+  /** Calls on the wire at a time; over UDP a congestion window says how many. */
   readonly maxOutstanding: number;
   readonly open: OpenTransport;
   readonly resolvePort: (() => Promise<number>) | undefined;
@@ -63,6 +65,8 @@ export class RpcConnection {
   #heardAt = Number.NEGATIVE_INFINITY;
   #backOff: Timer | undefined;
   readonly #calls: OutstandingCalls;
+  /** Of a transport that is not reliable. */
+  readonly #congestion: CongestionWindow | undefined;
   /** Calls to be written by the next flush. */
   #outbox = new Set<PendingCall>();
   #flushScheduled = false;
@@ -75,7 +79,8 @@ export class RpcConnection {
   constructor(options: RpcConnectionOptions) {
     this.#options = options;
     this.#port = options.port;
-    this.#calls = new OutstandingCalls({ size: options.maxOutstanding });
+    this.#congestion = options.reliable ? undefined : new CongestionWindow();
+    this.#calls = new OutstandingCalls(this.#congestion ?? fixedWindow(options.maxOutstanding));
   }
 
   /** Whether a call would go out at once, or at least start a connection. */
@@ -297,6 +302,7 @@ export class RpcConnection {
   #onConnected(): void {
     this.#state = 'connected';
     this.#localPort = this.#transport?.localPort;
+    this.#congestion?.limit(Math.min(this.#options.maxOutstanding, this.#transport?.replyRoom ?? 1));
     if (this.#everConnected) this.#options.counters.reconnects += 1;
     this.#everConnected = true;
     this.#batchWritten = this.#batch;
@@ -361,32 +367,41 @@ export class RpcConnection {
   /** One pass over the outstanding calls: dearer than a heap per pass, cheaper per call. */
   #checkDeadlines(now: number): void {
     const { policy, reliable, counters, host } = this.#options;
+    const lost: PendingCall[] = [];
     let broken = false;
     for (const call of this.#calls.due(now)) {
       if (now >= call.majorAt) {
         counters.majorTimeouts += 1;
-        // Over UDP one call may be lost again and again while others are answered: then the port is the right one.
+        // Over UDP one call may be lost while others are answered: then the port is the right one.
         const deaf = reliable || this.#heardAt <= call.lastSentAt;
-        if (call.transmissions > 0 && now - call.lastSentAt >= policy.timeo && deaf) broken = true;
+        const sent = call.transmissions > 0;
+        if (sent && now - call.lastSentAt >= policy.timeo && deaf) broken = true;
         if (policy.soft) {
           this.#timeOut(call);
           continue;
         }
         policy.restart(call, now);
-        if (this.#state !== 'connected' || call.transmissions > 0) this.#options.onNotResponding();
+        // What only waits for its turn, to be sent for the first time or again, says nothing against the server.
+        const asked = sent && (deaf || !this.#calls.waits(call));
+        if (this.#state !== 'connected' || asked) this.#options.onNotResponding();
       }
-      if (!reliable && call.transmissions > 0 && now >= call.resendAt && this.#state === 'connected') {
+      const onWire = call.transmissions > 0 && this.#state === 'connected' && !this.#calls.waits(call);
+      if (!reliable && onWire && now >= call.resendAt) {
         policy.backOff(call, now);
-        this.#outbox.add(call);
+        lost.push(call);
       }
     }
+    this.#calls.lost(lost);
     // UDP too: no error tells of a server that came back on another port, and only #connect asks where it is.
     if (broken && this.#state === 'connected') {
       this.#transport?.destroy(
         new RpcConnectError(`${this.#options.server} does not answer`, 'ETIMEDOUT', host, this.#port),
         true,
       );
-    } else this.#flush();
+      return;
+    }
+    this.#fillWire();
+    this.#flush();
   }
 
   #timeOut(call: PendingCall): void {

@@ -41,6 +41,8 @@ export interface TcpTransportOptions {
 export class TcpTransport implements Transport {
   readonly #listener: TransportListener;
   readonly #options: TcpTransportOptions;
+  /** TCP itself holds back what there is no room for. */
+  readonly replyRoom = Number.POSITIVE_INFINITY;
   /** Source ports still to be tried, the last first. Undefined: let the kernel choose. */
   readonly #localPorts: (number | undefined)[];
   readonly #assembler: RecordAssembler;

@@ -18,6 +18,8 @@ export type Message = readonly Uint8Array[];
 export interface Transport {
   /** The port that the server sees us at, once connected. */
   readonly localPort: number | undefined;
+  /** So many long replies can come at once, once connected, without one being lost. */
+  readonly replyRoom: number;
   /**
    * Sends messages in order, without copying large pieces: these must stay unchanged until they have gone to the
    * kernel, which is so at once where this returns true, and when writable() is called where it returns false.

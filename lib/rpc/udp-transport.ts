@@ -13,6 +13,13 @@ import type { Message, Transport, TransportListener } from './transport.js';
 
 /** The largest UDP payload over IPv4, with the four bytes that are reserved for a record mark and not sent. */
 export const MAX_DATAGRAM = 65507 + RECORD_MARK_BYTES;
+/**
+ * What a long reply may take of the socket's receive buffer: 32 KiB, the most that is read or written in one call over
+ * UDP, and as much again for how the kernel keeps it.
+ */
+const REPLY_MEMORY = 2 * 32 * 1024;
+/** The receive buffer asked for: what the congestion window can use at the most. Without privilege one gets less. */
+const RECEIVE_BUFFER = 16 * REPLY_MEMORY;
 /** Linux's range of reserved source ports, tried from the top. */
 const FIRST_RESERVED_PORT = 1023;
 const LAST_RESERVED_PORT = 665;
@@ -40,6 +47,7 @@ export class UdpTransport implements Transport {
   #socket: dgram.Socket | undefined;
   #timer: Timer | undefined;
   #localPort: number | undefined;
+  #replyRoom = 1;
   #connected = false;
   #ended = false;
 
@@ -62,6 +70,10 @@ export class UdpTransport implements Transport {
 
   get localPort(): number | undefined {
     return this.#localPort;
+  }
+
+  get replyRoom(): number {
+    return this.#replyRoom;
   }
 
   /** Datagrams are copied: they are small, and the socket may keep them for a while. */
@@ -105,6 +117,7 @@ export class UdpTransport implements Transport {
       this.#timer?.cancel();
       this.#connected = true;
       this.#localPort = socket.address().port;
+      this.#replyRoom = Math.max(1, Math.floor(widen(socket) / REPLY_MEMORY));
       this.#listener.connected();
     });
     socket.once('listening', () => {
@@ -135,5 +148,19 @@ export class UdpTransport implements Transport {
     this.#timer?.cancel();
     this.#socket?.close();
     this.#listener.disconnected(error);
+  }
+}
+
+/** Makes the receive buffer as large as we may, and tells its size. */
+function widen(socket: dgram.Socket): number {
+  try {
+    if (socket.getRecvBufferSize() < RECEIVE_BUFFER) socket.setRecvBufferSize(RECEIVE_BUFFER);
+  } catch {
+    // Where it may not be changed, it is used as it is.
+  }
+  try {
+    return socket.getRecvBufferSize();
+  } catch {
+    return 0;
   }
 }

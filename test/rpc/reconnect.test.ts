@@ -84,6 +84,19 @@ t.test('after a cut everything outstanding goes out again, in order, same XID, s
   t.equal(sum, 2);
 });
 
+t.test('calls made while there is no connection go out behind those of the former one', async (t) => {
+  const { server, client } = await setting(t);
+  const calls = [1, 2, 3].map((value) => client.call(ECHO, value, ANONYMOUS));
+  await server.untilCalls(3);
+  server.connections[0]?.socket.resetAndDestroy();
+  await server.until(() => server.connections[0]?.ended === true);
+  server.onCall = echo;
+  // Whether the client has noticed by now or not: what it was told first goes out first.
+  for (const value of [4, 5, 6]) calls.push(client.call(ECHO, value, ANONYMOUS));
+  t.same(await Promise.all(calls), [1, 2, 3, 4, 5, 6]);
+  t.same(server.calls.slice(3).map(lastWord), [1, 2, 3, 4, 5, 6]);
+});
+
 t.test('a call that never went out before the cut is no retransmission', async (t) => {
   const { server, client } = await setting(t, { maxOutstanding: 1 });
   let retransmitted = 0;

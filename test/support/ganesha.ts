@@ -1,4 +1,4 @@
-/** A private nfs-ganesha (FSAL_VFS, NFSv3 over TCP) on free ports of 127.0.0.1, without a portmapper. */
+/** A private nfs-ganesha (FSAL_VFS, NFSv3 over TCP, over UDP if asked to) on free ports of 127.0.0.1, without a portmapper. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,6 +18,8 @@ export interface GaneshaOptions {
   readonly directory?: string;
   /** Listen on all addresses: for a network namespace that has no others than its own. */
   readonly everywhere?: boolean;
+  /** Serve over UDP too. */
+  readonly udp?: boolean;
   /** FSINFO's rtmax, wtmax, rtpref and wtpref. */
   readonly maxIo?: number;
 }
@@ -83,12 +85,13 @@ export class Ganesha {
       maxIo = 1 << 20,
       anonymous,
       everywhere = false,
+      udp = false,
     } = this.options;
     const squashTo = anonymous ? `Anonymous_Uid = ${anonymous.uid}; Anonymous_Gid = ${anonymous.gid};` : '';
     return `
       NFS_CORE_PARAM {
         Protocols = 3; NFS_Port = ${this.port}; MNT_Port = ${this.mountPort}; ${everywhere ? '' : 'Bind_addr = 127.0.0.1;'}
-        Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = false;
+        Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = ${udp};
         mount_path_pseudo = true; Dbus_Name_Prefix = "nfsfuse${this.port}";
       }
       NFS_KRB5 { Active_krb5 = false; }
@@ -96,7 +99,7 @@ export class Ganesha {
       LOG { Default_Log_Level = EVENT; }
       EXPORT {
         Export_Id = 1; Path = "${this.directory}"; Pseudo = /export; Tag = export;
-        Protocols = 3; Transports = TCP; SecType = sys, none;
+        Protocols = 3; Transports = ${udp ? 'TCP, UDP' : 'TCP'}; SecType = sys, none;
         Access_Type = ${access}; Squash = ${squash}; ${squashTo} PrivilegedPort = ${privilegedPort};
         MaxRead = ${maxIo}; MaxWrite = ${maxIo}; PrefRead = ${maxIo}; PrefWrite = ${maxIo}; PrefReaddir = 1048576;
         FSAL { Name = VFS; }

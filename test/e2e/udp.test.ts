@@ -1,0 +1,37 @@
+/** A mount over UDP: files come and go whole, and the server is not asked twice for what our own socket has dropped. */
+import t from 'tap';
+import { statsOf } from '../support/embedded-mount.js';
+import { Ganesha } from '../support/ganesha.js';
+import { Mount } from '../support/mount.js';
+import { openPlace } from '../support/places.js';
+import { SeededRandom } from '../support/seeded-random.js';
+
+const LENGTH = 12 * 1024 * 1024 + 4321;
+
+t.test('a file is written and read from start to end over UDP', { timeout: 120_000 }, async (t) => {
+  const place = await openPlace('root');
+  t.teardown(() => place.close());
+  const server = await Ganesha.start({ udp: true });
+  t.teardown(() => server.close());
+  const options = ['proto=udp'];
+  const data = Buffer.from(new SeededRandom(1, 2).bytes(LENGTH));
+
+  const writer = await Mount.start({ source: server, place, options });
+  t.teardown(() => writer.close());
+  await (await writer.agent()).writeFile('file', data);
+  t.match(await writer.unmount(), { status: 0 });
+
+  // Nothing is known of the file, by us or by the kernel.
+  const mount = await Mount.start({ source: server, place, options });
+  t.teardown(() => mount.close());
+  const fs = await mount.agent();
+  t.ok((await fs.readFile('file')).equals(data), 'the same bytes');
+  const { procedures, limits } = await statsOf(mount);
+  const read = procedures.find(({ procedure }) => procedure === 'READ');
+  t.ok((read?.calls ?? 0) >= LENGTH / limits.rsize, `${read?.calls} READs of ${limits.rsize}`);
+  t.ok(
+    (read?.retransmits ?? 0) < (read?.calls ?? 0) / 10,
+    `${read?.retransmits} of ${read?.calls} READs were sent again`,
+  );
+  t.notMatch(mount.log, /not responding/);
+});
