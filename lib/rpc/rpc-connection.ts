@@ -1,7 +1,7 @@
 /**
  * One connection with a server, through all the transports that it has in its life: when there is a new one, what is
- * sent when and again, and what comes of replies and of silence. Who waits for which XID, and what goes out next, is
- * the business of OutstandingCalls.
+ * sent again when, and what comes of replies and of silence. Who waits for which XID, and what goes out next, is the
+ * business of OutstandingCalls; how it gets to the transport, that of Outbox.
  *
  * Ordering: calls go out in the order made, and after a reconnection again in that order.
  */
@@ -17,16 +17,14 @@ import {
   RpcTimeoutError,
 } from './errors.js';
 import { MessageType } from './message.js';
+import { Outbox } from './outbox.js';
 import { fixedWindow, OutstandingCalls } from './outstanding-calls.js';
 import type { PendingCall } from './pending-call.js';
 import type { RetransmissionPolicy } from './retransmission.js';
-import { messageLength } from './socket-writer.js';
-import type { Message, OpenTransport, Transport, TransportListener } from './transport.js';
+import type { OpenTransport, Transport, TransportListener } from './transport.js';
 
 /** A reply is XID and message type at least. */
 const LEAST_REPLY = 8;
-/** So much is written without waiting for the end of the tick, to keep the server busy meanwhile. */
-const FLUSH_CALLS = 16;
 
 export interface RpcConnectionOptions {
   /** For messages: "server port 2049". */
@@ -67,18 +65,14 @@ export class RpcConnection {
   readonly #calls: OutstandingCalls;
   /** Of a transport that is not reliable. */
   readonly #congestion: CongestionWindow | undefined;
-  /** Calls to be written by the next flush. */
-  #outbox = new Set<PendingCall>();
-  #flushScheduled = false;
-  /** Counts sends; what was sent up to #batchWritten is in the kernel's hands. */
-  #batch = 0;
-  #batchWritten = 0;
+  readonly #outbox: Outbox;
   #tick: Timer | undefined;
   #openWaiters: { resolve: () => void; reject: (error: RpcError) => void }[] = [];
 
   constructor(options: RpcConnectionOptions) {
     this.#options = options;
     this.#port = options.port;
+    this.#outbox = new Outbox(options.policy, options.clock);
     this.#congestion = options.reliable ? undefined : new CongestionWindow();
     this.#calls = new OutstandingCalls(this.#congestion ?? fixedWindow(options.maxOutstanding));
   }
@@ -138,7 +132,7 @@ export class RpcConnection {
     this.#tick?.cancel();
     this.#transport?.destroy(error, false);
     this.#transport = undefined;
-    this.#outbox.clear();
+    this.#outbox.attach(undefined);
     for (const call of this.#calls.takeAll()) call.fail(error);
     this.#settleOpenWaiters(error);
   }
@@ -153,48 +147,7 @@ export class RpcConnection {
     if (this.#state !== 'connected') return;
     for (let call = this.#calls.next(); call !== undefined; call = this.#calls.next()) {
       this.#outbox.add(call);
-      this.#scheduleFlush();
     }
-  }
-
-  /** Calls of one tick share a system call: the flush runs when the code that makes calls has had its turn. */
-  #scheduleFlush(): void {
-    if (this.#flushScheduled) {
-      if (this.#outbox.size >= FLUSH_CALLS) this.#flush();
-      return;
-    }
-    this.#flushScheduled = true;
-    process.nextTick(this.#flushNow);
-  }
-
-  readonly #flushNow = (): void => {
-    this.#flushScheduled = false;
-    this.#flush();
-  };
-
-  #flush(): void {
-    const transport = this.#transport;
-    if (this.#state !== 'connected' || transport === undefined || this.#outbox.size === 0) return;
-    // What the kernel does not take now must wait here, where it can still be cancelled.
-    if (this.#batchWritten !== this.#batch) return;
-    const calls = this.#outbox;
-    this.#outbox = new Set();
-    this.#batch += 1;
-    const now = this.#options.clock.now();
-    const messages: Message[] = [];
-    for (const call of calls) {
-      messages.push(call.message);
-      call.batch = this.#batch;
-      call.counters.bytesSent += messageLength(call.message) - 4;
-      this.#options.policy.sent(call, now);
-      call.transmissions += 1;
-      if (call.transmissions === 1) call.sentAt = now;
-      else {
-        call.counters.retransmits += 1;
-        call.onRetransmit?.();
-      }
-    }
-    if (transport.send(messages)) this.#batchWritten = this.#batch;
   }
 
   // ---- receiving
@@ -246,7 +199,7 @@ export class RpcConnection {
   #giveUp(call: PendingCall): void {
     this.#calls.giveUp(call);
     this.#outbox.delete(call);
-    const halfSent = call.transmissions > 0 && call.batch > this.#batchWritten && call.message.length > 1;
+    const halfSent = this.#outbox.holds(call) && call.message.length > 1;
     this.#fillWire();
     // The caller is free to reuse the data now, and the socket still refers to it: it must not send other bytes.
     if (halfSent && this.#options.reliable) {
@@ -260,10 +213,7 @@ export class RpcConnection {
     connected: () => this.#onConnected(),
     disconnected: (error) => this.#onDisconnected(error),
     message: (message) => this.#received(message),
-    writable: () => {
-      this.#batchWritten = this.#batch;
-      this.#flush();
-    },
+    writable: () => this.#outbox.writable(),
   };
 
   #connect(): void {
@@ -305,19 +255,18 @@ export class RpcConnection {
     this.#congestion?.limit(Math.min(this.#options.maxOutstanding, this.#transport?.replyRoom ?? 1));
     if (this.#everConnected) this.#options.counters.reconnects += 1;
     this.#everConnected = true;
-    this.#batchWritten = this.#batch;
+    this.#outbox.attach(this.#transport);
     this.#calls.sendAllAgain();
     this.#settleOpenWaiters(undefined);
     this.#fillWire();
-    this.#flush();
+    this.#outbox.flush();
   }
 
   #onDisconnected(error: RpcError): void {
     if (this.#state === 'closed') return;
     if (error instanceof RpcGarbageError) this.#options.counters.garbage += 1;
     this.#transport = undefined;
-    this.#outbox.clear();
-    this.#batchWritten = this.#batch;
+    this.#outbox.attach(undefined);
     const wasConnected = this.#state === 'connected';
     this.#state = 'idle';
     this.#settleOpenWaiters(error);
@@ -401,7 +350,7 @@ export class RpcConnection {
       return;
     }
     this.#fillWire();
-    this.#flush();
+    this.#outbox.flush();
   }
 
   #timeOut(call: PendingCall): void {
