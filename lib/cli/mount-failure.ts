@@ -13,6 +13,7 @@ import {
   RpcAuthError,
   RpcConnectError,
   RpcError,
+  RpcGarbageError,
   RpcProgramMismatchError,
   RpcProgramUnavailableError,
   RpcTimeoutError,
@@ -192,6 +193,13 @@ export function exportList(exports: readonly ExportSummary[] | undefined): strin
 function rpcFailure(error: RpcError, config: ClientConfig): UserError {
   const fail = (message: string, remedy: string) => new UserError(message, { remedy, cause: error });
   if (error instanceof RpcConnectError) return connectFailure(error, config);
+  const garbage = [...causes(error)].find((cause) => cause instanceof RpcGarbageError);
+  if (garbage !== undefined)
+    return fail(
+      `${config.host} gives no NFS answers: ${garbage.message}.`,
+      'What answers there is not an NFS server, or something in between damages what it says: ' +
+        'check the host, port= and mountport=, and what the connection goes through.',
+    );
   if (error instanceof RpcTimeoutError)
     return fail(
       `${config.host} does not answer.`,

@@ -84,7 +84,8 @@ function text(stats: ToldStats): string {
     ),
     '',
     `Recovery: ${caches.redrives} redrives (${caches.redrivesFailed} in vain), ${caches.rootRemounts} new roots, ` +
-      `${caches.rewrites} rewrites, ${caches.jukeboxWaits} waits for a busy server, ${rpc.reconnects} reconnections`,
+      `${caches.rewrites} rewrites, ${caches.jukeboxWaits} waits for a busy server, ${rpc.reconnects} reconnections` +
+      (rpc.garbage > 0 ? `, ${rpc.garbage} answers that made no sense` : ''),
     `Silly renames: ${caches.sillyRenames}, removed ${caches.sillyRemoves}, left behind ${caches.sillyRemovesFailed}`,
   ];
   if (stats.journal !== undefined)

@@ -22,6 +22,7 @@ import { TcpTransport } from './tcp-transport.js';
 import { type Trace, traceCall } from './trace.js';
 import type { OpenTransport } from './transport.js';
 import { MAX_DATAGRAM, UdpTransport } from './udp-transport.js';
+import { UserLog } from './user-log.js';
 
 /** nfs(5): timeo is 60 s over TCP and 1.1 s over UDP; retrans is 2 and 3. */
 const DEFAULT_TIMES = { tcp: { timeo: 600, retrans: 2 }, udp: { timeo: 11, retrans: 3 } } as const;
@@ -69,7 +70,7 @@ export interface RpcClientOptions {
 
 export class RpcClient implements RpcCaller {
   readonly #server: string;
-  readonly #log: (message: string) => void;
+  readonly #log: UserLog;
   readonly #trace: Trace | undefined;
   readonly #clock: Clock;
   readonly #counters = new Counters();
@@ -78,7 +79,6 @@ export class RpcClient implements RpcCaller {
   readonly #maxMessage: number;
   #next = 0;
   #xid: number;
-  #notResponding = false;
 
   /** Connects with the first call. Throws RangeError for options that make no sense. */
   constructor(options: RpcClientOptions) {
@@ -91,7 +91,7 @@ export class RpcClient implements RpcCaller {
     requireInteger('retrans', retrans, 0, 100);
     requireInteger('maxOutstanding', maxOutstanding, 1, 65536);
     this.#server = host;
-    this.#log = options.log ?? (() => {});
+    this.#log = new UserLog(host, clock, options.log ?? (() => {}));
     this.#trace = options.trace;
     this.#clock = clock;
     const random = options.random ?? (() => randomInt(2 ** 32) / 2 ** 32);
@@ -113,10 +113,7 @@ export class RpcClient implements RpcCaller {
           clock,
           random,
           counters: this.#counters,
-          onNotResponding: () => this.#onNotResponding(),
-          onReply: () => {
-            if (this.#notResponding) this.#onRespondingAgain();
-          },
+          log: this.#log,
         }),
       );
     }
@@ -136,7 +133,14 @@ export class RpcClient implements RpcCaller {
 
   #opener(options: RpcClientOptions, clock: Clock, policy: RetransmissionPolicy): OpenTransport {
     const { host, family, resvport = false, connectTimeout = DEFAULT_CONNECT_TIMEOUT } = options;
-    const common = { host, family, resvport, clock, connectTimeout, log: this.#log };
+    const common = {
+      host,
+      family,
+      resvport,
+      clock,
+      connectTimeout,
+      log: (message: string) => this.#log.once(message),
+    };
     if (options.protocol === 'udp') {
       const createSocket = options.createDatagramSocket ?? ((type) => dgram.createSocket(type));
       return (listener, port, localPort) =>
@@ -250,17 +254,6 @@ export class RpcClient implements RpcCaller {
       if (other.usable) chosen = other;
     }
     return chosen;
-  }
-
-  #onNotResponding(): void {
-    if (this.#notResponding) return;
-    this.#notResponding = true;
-    this.#log(`server ${this.#server} not responding, still trying`);
-  }
-
-  #onRespondingAgain(): void {
-    this.#notResponding = false;
-    this.#log(`server ${this.#server} OK`);
   }
 }
 

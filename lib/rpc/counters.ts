@@ -24,7 +24,7 @@ export interface ClientCounters {
   badXids: number;
   /** Replies that came after the caller had given up. */
   lateReplies: number;
-  /** Times that what arrived was no RPC reply. */
+  /** Times that what arrived was no RPC reply, or one with a result that cannot be decoded. */
   garbage: number;
   /** Connections established after the first. */
   reconnects: number;

@@ -11,7 +11,7 @@ export class RpcError extends Error {
   }
 }
 
-/** A `soft` or `softerr` call had no answer within its major timeout. */
+/** A `soft` or `softerr` call had no answer within its major timeout; `cause`: what came instead, if something did. */
 export class RpcTimeoutError extends RpcError {
   /** True with `softerr`: the caller reports ETIMEDOUT; false with `soft`: EIO (nfs(5)). */
   readonly softerr: boolean;

@@ -12,6 +12,13 @@ const MAX_GARBAGE_REPLIES = 3;
 /** Bytes of XID and message type, which the receiver has checked. */
 const REPLY_BODY = 8;
 
+/** A reply that cannot be decoded. */
+export interface Nonsense {
+  readonly error: RpcGarbageError;
+  /** Its header cannot be: the sender is not to be trusted with anything. */
+  readonly inHeader: boolean;
+}
+
 /** What the connection needs to know of a call, whatever its types. */
 export interface PendingCall extends CallTimes {
   readonly xid: number;
@@ -27,8 +34,11 @@ export interface PendingCall extends CallTimes {
   batch: number;
   /** True once the caller has an answer or an error. */
   settled: boolean;
-  /** Decodes a reply and settles. False when the header makes no sense: the sender cannot be trusted. */
-  reply(message: Buffer): boolean;
+  /**
+   * Decodes a reply and settles; returns what is wrong with it, if something is. Not settled then: the header makes no
+   * sense, and the call may be sent again.
+   */
+  reply(message: Buffer): Nonsense | undefined;
   fail(error: Error): void;
 }
 
@@ -64,30 +74,28 @@ export class TypedCall<Arguments, Result> implements PendingCall {
     this.#reject = reject;
   }
 
-  reply(message: Buffer): boolean {
+  reply(message: Buffer): Nonsense | undefined {
     const reader = new XdrReader(message, REPLY_BODY);
     let result: Result;
-    let headerRead = false;
+    let inHeader = true;
     try {
       const failure = decodeReplyBody(reader);
-      headerRead = true;
+      inHeader = false;
       if (failure !== undefined) {
         this.fail(replyError(failure, this.what));
-        return true;
+        return undefined;
       }
       result = this.#procedure.decodeResult(reader);
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      const error = new RpcGarbageError(`${this.what}: the reply cannot be decoded: ${reason}`, { cause });
       this.#garbageReplies += 1;
-      if (!headerRead && this.#garbageReplies < MAX_GARBAGE_REPLIES) return false;
-      this.fail(
-        new RpcGarbageError(`${this.what}: the reply cannot be decoded: ${reason}`, { cause: error }),
-      );
-      return headerRead;
+      if (!inHeader || this.#garbageReplies >= MAX_GARBAGE_REPLIES) this.fail(error);
+      return { error, inHeader };
     }
     this.settled = true;
     this.#resolve(result);
-    return true;
+    return undefined;
   }
 
   fail(error: Error): void {

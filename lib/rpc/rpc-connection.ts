@@ -22,6 +22,7 @@ import { fixedWindow, OutstandingCalls } from './outstanding-calls.js';
 import type { PendingCall } from './pending-call.js';
 import type { RetransmissionPolicy } from './retransmission.js';
 import type { OpenTransport, Transport, TransportListener } from './transport.js';
+import type { UserLog } from './user-log.js';
 
 /** A reply is XID and message type at least. */
 const LEAST_REPLY = 8;
@@ -42,10 +43,7 @@ export interface RpcConnectionOptions {
   /** 0 <= random() < 1, to spread reconnections. */
   readonly random: () => number;
   readonly counters: Counters;
-  /** A call was not answered within its major timeout (and goes on, being hard). */
-  readonly onNotResponding: () => void;
-  /** A reply has come. */
-  readonly onReply: () => void;
+  readonly log: UserLog;
 }
 
 type State = 'idle' | 'connecting' | 'waiting' | 'connected' | 'closed';
@@ -61,6 +59,9 @@ export class RpcConnection {
   #failures = 0;
   /** When the last good reply came. */
   #heardAt = Number.NEGATIVE_INFINITY;
+  /** The last thing that came and was no answer. */
+  #lastGarbage: RpcGarbageError | undefined;
+  #garbageAt = Number.NEGATIVE_INFINITY;
   #backOff: Timer | undefined;
   readonly #calls: OutstandingCalls;
   /** Of a transport that is not reliable. */
@@ -165,18 +166,20 @@ export class RpcConnection {
       else counters.badXids += 1;
       return;
     }
-    if (!call.reply(message)) {
+    const nonsense = call.reply(message);
+    if (nonsense?.inHeader) {
       if (call.settled) this.#answered(call);
       this.#garbage('a reply without a proper header');
       return;
     }
+    if (nonsense !== undefined) this.#noteGarbage(nonsense.error);
+    else this.#options.log.replied();
     this.#failures = 0;
     this.#heardAt = this.#options.clock.now();
     const { counters: procedure } = call;
     procedure.replies += 1;
     procedure.bytesReceived += message.length;
     procedure.rtt += this.#heardAt - call.sentAt;
-    this.#options.onReply();
     this.#answered(call);
   }
 
@@ -187,10 +190,19 @@ export class RpcConnection {
   }
 
   #garbage(what: string): void {
-    const { reliable, server, counters } = this.#options;
-    if (reliable)
-      this.#transport?.destroy(new RpcGarbageError(`${server} sent ${what}; the connection was ended`), true);
-    else counters.garbage += 1;
+    const { reliable, server } = this.#options;
+    const ended = reliable ? '; the connection was ended' : '';
+    const error = new RpcGarbageError(`${server} sent ${what}${ended}`);
+    if (reliable) this.#transport?.destroy(error, true);
+    else this.#noteGarbage(error);
+  }
+
+  /** Counts and tells what came that is no answer, and remembers it for calls that wait in vain. */
+  #noteGarbage(error: RpcGarbageError): void {
+    this.#options.counters.garbage += 1;
+    this.#options.log.nonsense(error.message);
+    this.#lastGarbage = error;
+    this.#garbageAt = this.#options.clock.now();
   }
 
   // ---- giving up
@@ -264,7 +276,7 @@ export class RpcConnection {
 
   #onDisconnected(error: RpcError): void {
     if (this.#state === 'closed') return;
-    if (error instanceof RpcGarbageError) this.#options.counters.garbage += 1;
+    if (error instanceof RpcGarbageError) this.#noteGarbage(error);
     this.#transport = undefined;
     this.#outbox.attach(undefined);
     const wasConnected = this.#state === 'connected';
@@ -315,7 +327,7 @@ export class RpcConnection {
 
   /** One pass over the outstanding calls: dearer than a heap per pass, cheaper per call. */
   #checkDeadlines(now: number): void {
-    const { policy, reliable, counters, host } = this.#options;
+    const { policy, reliable, counters, host, log } = this.#options;
     const lost: PendingCall[] = [];
     let broken = false;
     for (const call of this.#calls.due(now)) {
@@ -332,7 +344,7 @@ export class RpcConnection {
         policy.restart(call, now);
         // What only waits for its turn, to be sent for the first time or again, says nothing against the server.
         const asked = sent && (deaf || !this.#calls.waits(call));
-        if (this.#state !== 'connected' || asked) this.#options.onNotResponding();
+        if (this.#state !== 'connected' || asked) log.notResponding();
       }
       const onWire = call.transmissions > 0 && this.#state === 'connected' && !this.#calls.waits(call);
       if (!reliable && onWire && now >= call.resendAt) {
@@ -356,7 +368,16 @@ export class RpcConnection {
   #timeOut(call: PendingCall): void {
     const { policy, server } = this.#options;
     const seconds = Math.round((this.#options.clock.now() - call.madeAt) / 100) / 10;
-    call.fail(new RpcTimeoutError(`no answer from ${server} within ${seconds} s`, policy.softerr));
+    // Who was answered with nonsense all the time is not to look for a firewall.
+    const instead = this.#garbageAt >= Math.max(call.madeAt, this.#heardAt);
+    const cause = instead ? this.#lastGarbage : undefined;
+    const why = cause === undefined ? '' : `: ${cause.message}`;
+    const error = new RpcTimeoutError(
+      `no answer from ${server} within ${seconds} s${why}`,
+      policy.softerr,
+      cause && { cause },
+    );
+    call.fail(error);
     this.#giveUp(call);
   }
 }

@@ -72,8 +72,14 @@ t.test('each failure names what is wrong, and the way out', async (t) => {
     [
       new RpcGarbageError('the reply is 7 bytes'),
       '',
-      'server cannot be used: The reply is 7 bytes.',
-      /port=/,
+      'server gives no NFS answers: the reply is 7 bytes.',
+      /not an NFS server, or something in between damages.*check the host, port= and mountport=/,
+    ],
+    [
+      new RpcTimeoutError('slow', false, { cause: new RpcGarbageError('the reply is 7 bytes') }),
+      '',
+      'server gives no NFS answers: the reply is 7 bytes.',
+      /not an NFS server, or something in between damages/,
     ],
     [
       new ProgramNotRegisteredError('none', 100003, 3),

@@ -245,8 +245,8 @@ t.test('answers from another port are not heard', async (t) => {
   t.equal(await result, 5);
 });
 
-t.test('garbage is counted and otherwise ignored', async (t) => {
-  const { server, client } = await setting(t);
+t.test('garbage is counted, told once, and otherwise ignored', async (t) => {
+  const { server, client, log } = await setting(t);
   server.onCall = (call) => {
     server.send(call, Buffer.alloc(0));
     server.send(call, Buffer.from('abc'));
@@ -257,6 +257,8 @@ t.test('garbage is counted and otherwise ignored', async (t) => {
   };
   t.equal(await client.call(ECHO, 8, ANONYMOUS), 8);
   t.match(client.counters, { garbage: 4, badXids: 1 });
+  t.equal(log.length, 1);
+  t.match(log[0], /^127\.0\.0\.1 port \d+ sent a message of 0 bytes that is no reply$/);
 });
 
 t.test('a server that is not there is no error but a loss', async (t) => {
