@@ -28,6 +28,7 @@ async function connect(
   t: Test,
   server: WireServer,
   bind: (localPort: number) => string | undefined,
+  nconnect = 1,
 ): Promise<{ client: RpcClient; tried: (number | undefined)[]; log: string[] }> {
   const tried: (number | undefined)[] = [];
   const log: string[] = [];
@@ -35,6 +36,7 @@ async function connect(
     host: '127.0.0.1',
     port: server.port,
     resvport: true,
+    nconnect,
     log: (message) => log.push(message),
     connectSocket: (options) => {
       tried.push(options.localPort);
@@ -67,6 +69,20 @@ t.test('without permission an ordinary port is used after one attempt, and that 
   const server = await listening(t);
   const { tried, log } = await connect(t, server, () => 'EACCES');
   t.same(tried, [1023, undefined]);
+  t.same(log, ['no permission to use a reserved source port (resvport); connecting from an ordinary one']);
+});
+
+t.test('many connections say so once, and so do those made later', async (t) => {
+  const server = await listening(t);
+  const { client, tried, log } = await connect(t, server, () => 'EACCES', 16);
+  const calls = Array.from({ length: 32 }, (_, index) => client.call(ECHO, index, ANONYMOUS));
+  await Promise.all(calls);
+  t.equal(server.connections.length, 16);
+  const [first] = server.connections;
+  first?.socket.resetAndDestroy();
+  await server.until(() => first?.ended === true);
+  await Promise.all(Array.from({ length: 32 }, (_, index) => client.call(ECHO, index, ANONYMOUS)));
+  t.ok(tried.length >= 2 * 16);
   t.same(log, ['no permission to use a reserved source port (resvport); connecting from an ordinary one']);
 });
 
