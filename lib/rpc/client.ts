@@ -239,7 +239,7 @@ export class RpcClient implements RpcCaller {
   }
 
   get unresponsive(): boolean {
-    return this.#notResponding;
+    return this.#log.silent;
   }
 
   #choose(): RpcConnection {

@@ -22,6 +22,11 @@ export class UserLog {
     this.#write = write;
   }
 
+  /** Said to be silent, and nothing else since. */
+  get silent(): boolean {
+    return this.#notResponding;
+  }
+
   /** What is as true of the next connection as of this one. */
   once(message: string): void {
     if (this.#said.has(message)) return;
