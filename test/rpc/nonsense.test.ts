@@ -1,31 +1,10 @@
 /** Servers that talk nonsense: what the user is told of it, and how often. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import t, { type Test } from 'tap';
-import { RpcClient, type RpcClientOptions } from '../../lib/rpc/client.js';
+import t from 'tap';
 import { RpcGarbageError, RpcTimeoutError } from '../../lib/rpc/errors.js';
-import { ManualClock } from './support/manual-clock.js';
 import { ANONYMOUS, ECHO } from './support/procedures.js';
-import { echo, success, type WireCall, WireServer } from './support/wire-server.js';
-
-async function setting(t: Test, options: Partial<RpcClientOptions> = {}) {
-  const server = new WireServer();
-  await server.listen();
-  const clock = new ManualClock();
-  const log: string[] = [];
-  const client = new RpcClient({
-    host: '127.0.0.1',
-    port: server.port,
-    clock,
-    random: () => 0,
-    log: (message) => log.push(message),
-    ...options,
-  });
-  t.teardown(async () => {
-    client.close();
-    await server.close();
-  });
-  return { server, client, clock, log };
-}
+import { setting } from './support/setting.js';
+import { echo, success, type WireCall } from './support/wire-server.js';
 
 const NONSENSE: Readonly<
   Record<string, { readonly answer: (call: WireCall) => void; readonly told: RegExp }>

@@ -1,39 +1,13 @@
 /** Lost connections and silent servers: what is sent again, when, and when a call is given up. */
 import net from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import t, { type Test } from 'tap';
-import { RpcClient, type RpcClientOptions } from '../../lib/rpc/client.js';
+import t from 'tap';
+import { RpcClient } from '../../lib/rpc/client.js';
 import { RpcConnectError, RpcTimeoutError } from '../../lib/rpc/errors.js';
 import { ManualClock } from './support/manual-clock.js';
 import { ANONYMOUS, DATA, ECHO, TestCancellation } from './support/procedures.js';
+import { setting } from './support/setting.js';
 import { echo, lastWord, success, WireServer } from './support/wire-server.js';
-
-interface Setting {
-  readonly server: WireServer;
-  readonly client: RpcClient;
-  readonly clock: ManualClock;
-  readonly log: string[];
-}
-
-async function setting(t: Test, options: Partial<RpcClientOptions> = {}): Promise<Setting> {
-  const server = new WireServer();
-  await server.listen();
-  const clock = new ManualClock();
-  const log: string[] = [];
-  const client = new RpcClient({
-    host: '127.0.0.1',
-    port: server.port,
-    clock,
-    random: () => 0,
-    log: (message) => log.push(message),
-    ...options,
-  });
-  t.teardown(async () => {
-    client.close();
-    await server.close();
-  });
-  return { server, client, clock, log };
-}
 
 /** Turns the clock in steps until `condition` holds, letting sockets act in between. */
 async function turnUntil(clock: ManualClock, step: number, condition: () => boolean): Promise<void> {
