@@ -3,7 +3,7 @@ import type { RpcClientOptions } from '../rpc/index.js';
 import type { ClientConfig, Logger } from '../vfs/config.js';
 import { ExportSession } from '../vfs/export-session.js';
 import { NfsFileSystem } from '../vfs/filesystem.js';
-import { identityFor, isOutOfReach, ownServerIds } from '../vfs/own-identity.js';
+import { outOfReach } from '../vfs/own-identity.js';
 import { collectGarbage } from './engine.js';
 import type { ConnectedFileSystem } from './mount-process.js';
 import { mountStats } from './mount-stats.js';
@@ -18,15 +18,14 @@ export async function connectFileSystem(
   const rpc: Partial<RpcClientOptions> = { trace };
   const session = await ExportSession.connect(config, { log, rpc });
   const fileSystem = new NfsFileSystem(session, config, { log, collectGarbage });
-  if (isOutOfReach(config.identity, session.rootAttributes)) {
-    const { uid, gid } = ownServerIds(identityFor(config.identity));
-    const owner = `${session.rootAttributes.uid}:${session.rootAttributes.gid}`;
+  const { rootAttributes } = session;
+  const own = outOfReach(config.identity, rootAttributes);
+  if (own !== undefined)
     log.warn(
-      `The exported directory belongs to somebody whom this user namespace does not have (${owner}): the ` +
-        `kernel lets nobody change it, although the server would. With -o uid=${uid},gid=${gid} others’ files are shown as ` +
-        'your own, and the server alone decides.',
+      'The exported directory belongs to somebody whom this user namespace does not have ' +
+        `(${rootAttributes.uid}:${rootAttributes.gid}): the kernel lets nobody change it, although the server would. ` +
+        `With -o uid=${own.uid},gid=${own.gid} others’ files are shown as your own, and the server alone decides.`,
     );
-  }
   return {
     operations: fileSystem,
     shutdown: () => fileSystem.shutdown(),

@@ -19,7 +19,7 @@ import {
   RpcTimeoutError,
 } from '../rpc/index.js';
 import type { ClientConfig } from '../vfs/config.js';
-import { tryNamespace, WAY_OUT } from './exec/namespace.js';
+import { tryNamespace, withWayOut } from './exec/namespace.js';
 import { printable } from './log.js';
 import { UserError } from './user-error.js';
 
@@ -72,7 +72,7 @@ export async function mountFailure(
   listExports: ListExports,
 ): Promise<unknown> {
   if (error instanceof UserError) return error;
-  if (error instanceof FuseMountError) return withWayOut(fuseFailure(error), error.code);
+  if (error instanceof FuseMountError) return withoutRights(fuseFailure(error), error.code);
   for (const cause of causes(error)) {
     if (cause instanceof MountRefusedError) return refusedExport(cause, config, listExports);
     if (cause instanceof PortmapUnreachableError) return portmapperFailure(cause, config);
@@ -98,11 +98,10 @@ const WITHOUT_RIGHTS: ReadonlySet<MountErrorCode> = new Set([
 ]);
 
 /** Tells who has no right to mount what works without one, if it does. */
-function withWayOut(failure: unknown, code: MountErrorCode): unknown {
-  if (!WITHOUT_RIGHTS.has(code) || !(failure instanceof UserError) || !tryNamespace().possible)
-    return failure;
+function withoutRights(failure: unknown, code: MountErrorCode): unknown {
+  if (!WITHOUT_RIGHTS.has(code) || !(failure instanceof UserError)) return failure;
   const { message, remedy, cause } = failure;
-  return new UserError(message, { remedy: remedy === undefined ? WAY_OUT : `${remedy} ${WAY_OUT}`, cause });
+  return new UserError(message, { remedy: withWayOut(remedy, tryNamespace()), cause });
 }
 
 /** What lib/fuse complains of. `busyRemedy`: what to do about a mount that is in use. */

@@ -2,7 +2,8 @@
  * The watcher: a tiny shell process that waits for the serving process to end, and if that died without saying
  * good-bye takes the dead mount away and says so. It knows of the death because it reads from a pipe that nobody
  * else writes to. It is also who looks at the mount first: a process that asks its own mount, and is killed before it
- * has answered itself, waits for ever in the kernel. It leads a session of its own, so that a signal to the terminal or to the process group misses it.
+ * has answered itself, waits for ever in the kernel. It leads a session of its own, so that a signal to the terminal or
+ * to the process group misses it.
  *
  * The shell is POSIX sh as dash and busybox have it. A watcher in Node would cost 40 MB for nothing.
  */

@@ -158,13 +158,14 @@ export function fusermountError(
       message,
       'the mount point must belong to the user that mounts',
     );
-  if (noNewPrivileges && /not permitted|permission denied/i.test(said)) return noNewPrivilegesError(path);
-  if (/not permitted|permission denied/i.test(said))
+  if (/not permitted|permission denied/i.test(said)) {
+    if (noNewPrivileges) return noNewPrivilegesError(path);
     return new MountError(
       'refused',
       message,
       'a container needs --cap-add SYS_ADMIN (and perhaps --security-opt seccomp=unconfined)',
     );
+  }
   if (/busy/i.test(said)) return new MountError('busy', message);
   return new MountError('fusermount-failed', message);
 }

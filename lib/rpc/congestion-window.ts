@@ -7,7 +7,7 @@
 import type { SendWindow } from './outstanding-calls.js';
 
 /** Linux: RPC_DEF_SLOT_TABLE. */
-const MOST_CALLS = 16;
+export const MOST_CALLS = 16;
 
 export class CongestionWindow implements SendWindow {
   #most = MOST_CALLS;

@@ -1,6 +1,7 @@
 /**
  * The calls of one connection without an answer: which of them a reply may come for, and which are to be sent as soon
- * as the window lets them. Owns that order: on a new transport everything in the order made; what is lost on it goes by turns with what queues.
+ * as the window lets them. Owns that order: on a new transport everything in the order made; what is lost on it goes by
+ * turns with what queues.
  */
 import { CallQueue } from './call-queue.js';
 import type { PendingCall } from './pending-call.js';
@@ -70,7 +71,10 @@ export class OutstandingCalls {
     return call;
   }
 
-  /** These, which were handed out, seem to be lost and have to go out again, behind what already has to, by turns with what queues. */
+  /**
+   * These, which were handed out, seem to be lost and have to go out again, behind what already has to, by turns with
+   * what queues.
+   */
   lost(calls: readonly PendingCall[]): void {
     if (calls.length === 0) return;
     this.#window.lost();

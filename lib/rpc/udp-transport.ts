@@ -6,6 +6,7 @@ import type dgram from 'node:dgram';
 import dns from 'node:dns';
 import net from 'node:net';
 import type { Clock, Timer } from './clock.js';
+import { MOST_CALLS } from './congestion-window.js';
 import { RpcConnectError, type RpcError } from './errors.js';
 import { RECORD_MARK_BYTES } from './record-mark.js';
 import { messageLength } from './socket-writer.js';
@@ -19,7 +20,7 @@ export const MAX_DATAGRAM = 65507 + RECORD_MARK_BYTES;
  */
 const REPLY_MEMORY = 2 * 32 * 1024;
 /** The receive buffer asked for: what the congestion window can use at the most. Without privilege one gets less. */
-const RECEIVE_BUFFER = 16 * REPLY_MEMORY;
+const RECEIVE_BUFFER = MOST_CALLS * REPLY_MEMORY;
 /** Linux's range of reserved source ports, tried from the top. */
 const FIRST_RESERVED_PORT = 1023;
 const LAST_RESERVED_PORT = 665;

@@ -50,13 +50,17 @@ export function ownCredential(rules: IdentityRules): Credential {
 
 /**
  * Whether the kernel will let nobody make anything in a directory because of its owner, though its mode lets the user who
- * mounts: as in a namespace with one user only.
+ * mounts: as in a namespace with one user only. That user's ids on the server; undefined: it is not so.
  */
-export function isOutOfReach(rules: IdentityRules, directory: Pick<Fattr3, 'uid' | 'gid' | 'mode'>): boolean {
+export function outOfReach(
+  rules: IdentityRules,
+  directory: Pick<Fattr3, 'uid' | 'gid' | 'mode'>,
+): Ids | undefined {
   const identity = identityFor(rules);
-  if (identity === undefined || identity.showsOwner(directory)) return false;
-  const { uid, gid, groups } = ownServerIds(identity);
+  if (identity === undefined || identity.showsOwner(directory)) return undefined;
+  const own = ownServerIds(identity);
   const { mode } = directory;
-  if (uid === directory.uid) return (mode & 0o200) !== 0;
-  return (mode & (gid === directory.gid || groups.includes(directory.gid) ? 0o020 : 0o002)) !== 0;
+  const inGroup = own.gid === directory.gid || own.groups.includes(directory.gid);
+  const needed = own.uid === directory.uid ? 0o200 : inGroup ? 0o020 : 0o002;
+  return (mode & needed) === 0 ? undefined : own;
 }

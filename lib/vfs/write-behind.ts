@@ -1,6 +1,7 @@
 /**
  * Write-behind for one file: has several WRITEs of what was gathered (gathering.ts) on the wire, and makes all of it
- * stable with COMMIT. Owns the data from the moment a write(2) was answered until it is on stable storage, and the errors that came too late for the write(2) that caused them.
+ * stable with COMMIT. Owns the data from the moment a write(2) was answered until it is on stable storage, and the
+ * errors that came too late for the write(2) that caused them.
  *
  * Rules (RFC 1813 3.3.7, 3.3.21; Linux fs/nfs/write.c): unstable data is kept until a COMMIT answers with the
  * verifier that its WRITE got; another verifier means that the server restarted, and it is written again, but

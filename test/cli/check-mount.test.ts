@@ -27,7 +27,7 @@ async function ground(t: Test, name: PlaceName, options: readonly string[] = [])
   const mount = await Mount.start({ source: server, place, options });
   t.teardown(() => mount.close());
   // Listed it is earlier; but what is done to the server then is done to the mounting.
-  await until('it is mounted', () => mount.log.includes('is mounted on'));
+  await mount.served();
   return { place, server, mount };
 }
 

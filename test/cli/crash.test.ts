@@ -203,7 +203,7 @@ t.test('a folder for journals that somebody else could have laid out is not used
   await mustRun(['ln', '-s', trap, join(where.place.folder, 'nfs-fuse')]);
   const mount = await Mount.start({ source: where.server, place: where.place });
   t.teardown(() => mount.close());
-  await until('it is mounted', () => mount.log.includes('is mounted on'));
+  await mount.served();
   await mount.kill();
   await isOrdinary(t, where.place, mount.path);
   t.same(readdirSync(trap), []);
@@ -222,7 +222,7 @@ for (const [name, end] of endings) {
     t.teardown(() => mount.close());
     t.equal(watchersOf(mount.path).length, 1);
     // A signal before that interrupts the mounting.
-    await until('it is mounted', () => mount.log.includes('is mounted on'));
+    await mount.served();
     await end(where, mount);
     t.match(await mount.exit(PATIENCE_MS), { status: 0 });
     t.same(watchersOf(mount.path), [], 'gone when the process has ended');

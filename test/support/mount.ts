@@ -152,6 +152,11 @@ export class Mount {
     return this.daemon.output;
   }
 
+  /** Waits until nfs-fuse says that the mount is there: the kernel lists it earlier, and a signal then interrupts it. */
+  served(): Promise<void> {
+    return until('it is mounted', () => this.log.includes('is mounted on'));
+  }
+
   /** Resolves when nfs-fuse has ended. */
   get ended(): Promise<Outcome> {
     return this.daemon.ended;

@@ -17,7 +17,7 @@ import {
   trialMount,
 } from '../../fuse/index.js';
 import { decodeDevice } from '../../fuse/reply.js';
-import { type NamespaceTrial, tryNamespace, WAY_OUT } from '../exec/namespace.js';
+import { type NamespaceTrial, tryNamespace, withWayOut } from '../exec/namespace.js';
 import { fuseFailure } from '../mount-failure.js';
 import { securityHint } from './security-profile.js';
 import { failure, failureOf, ok, type Step, type Verdict, warning } from './step.js';
@@ -54,7 +54,11 @@ export function environmentSteps(options: EnvironmentOptions): Step[] {
     { name: DEVICE, examine: device },
     {
       name: 'right to mount',
-      examine: async () => withWayOut(direct ? capability(rights) : await helper(rights), namespace),
+      async examine() {
+        const verdict = direct ? capability(rights) : await helper(rights);
+        if (verdict.result !== 'failure') return verdict;
+        return { ...verdict, remedy: withWayOut(verdict.remedy, namespace()) };
+      },
     },
     { name: 'user namespace', examine: () => namespaceVerdict(namespace(), rights.mayMount) },
   ];
@@ -119,12 +123,6 @@ async function helper(rights: Rights): Promise<Verdict> {
       failureOf(fuseFailure(mountCallError('EPERM', '/'))).remedy,
     );
   return ok(`${path} is setuid root and mounts for this user`);
-}
-
-/** Who may not mount is told what works all the same. */
-function withWayOut(verdict: Verdict, namespace: () => NamespaceTrial): Verdict {
-  if (verdict.result !== 'failure' || !namespace().possible) return verdict;
-  return failure(verdict.message, verdict.remedy === undefined ? WAY_OUT : `${verdict.remedy} ${WAY_OUT}`);
 }
 
 /** Only `nfs-fuse exec` makes one. */

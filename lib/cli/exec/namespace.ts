@@ -53,9 +53,13 @@ export function tryNamespace(asRoot = false): NamespaceTrial {
   return { possible: false, why: said === '' ? 'unshare failed' : said };
 }
 
-/** What whoever may not mount can do instead, where a namespace is {@link NamespaceTrial possible}. */
-export const WAY_OUT =
-  'For one program there is "nfs-fuse exec", which needs no right to mount, only /dev/fuse.';
+const WAY_OUT = 'For one program there is "nfs-fuse exec", which needs no right to mount, only /dev/fuse.';
+
+/** The remedy for who may not mount, and what works without the right, if `trial` says that it does. */
+export function withWayOut(remedy: string | undefined, trial: NamespaceTrial): string | undefined {
+  if (!trial.possible) return remedy;
+  return remedy === undefined ? WAY_OUT : `${remedy} ${WAY_OUT}`;
+}
 
 /**
  * Goes on in a namespace of our own if this process may not mount, or if it is to be root there. Returns where none is
