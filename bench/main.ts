@@ -78,8 +78,10 @@ async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Su
   }
   if (peers.includes('kernel')) {
     const missing = KernelClient.missing();
-    if (missing === undefined) add(await KernelClient.start({ server, store, load }));
-    else note(`without the kernel’s client: ${missing}`);
+    if (missing === undefined) {
+      const kernel = KernelClient.start({ server, store, load });
+      await kernel.then(add, (error: unknown) => note(`without the kernel’s client: ${String(error)}`));
+    } else note(`without the kernel’s client: ${missing}`);
   }
   for (const { name, path } of options.folders) {
     add(await FolderPeer.make(name, `${path}, as it was mounted`, path, load, primeFiles));
