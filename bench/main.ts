@@ -14,6 +14,7 @@ import {
   OURS,
   type Report,
   ROOTLESS,
+  ROOTLESS_DIRECT,
   type RowResult,
   type Subject,
 } from './model.js';
@@ -40,8 +41,17 @@ async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Su
     subjects.push(subject);
     setting.endWith(() => subject.close());
   };
-  const addMount = (name: string, description: string, where: Place, streamsOnly: boolean) => {
-    add(new NfsFuse({ name, description, streamsOnly, place: where, server, store, load, mountOptions }));
+  const addMount = (
+    name: string,
+    description: string,
+    where: Place,
+    streamsOnly: boolean,
+    ...more: readonly string[]
+  ) => {
+    const all = [...mountOptions, ...more];
+    add(
+      new NfsFuse({ name, description, streamsOnly, place: where, server, store, load, mountOptions: all }),
+    );
   };
   const root = await place('root');
   addMount(OURS, 'nfs-fuse, mounted as root', root, false);
@@ -49,6 +59,7 @@ async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Su
   if (peers.includes(ROOTLESS)) {
     const rootless = await place('userns');
     addMount(ROOTLESS, 'nfs-fuse, mounted in an unprivileged user namespace', rootless, true);
+    addMount(ROOTLESS_DIRECT, 'the same with -o direct_io', rootless, true, 'direct_io');
     if (before !== undefined)
       addMount(BEFORE_ROOTLESS, 'the earlier build, there', earlierBuild(rootless, before), true);
   }

@@ -164,6 +164,8 @@ export interface Report {
 /** The product's own names among the subjects. */
 export const OURS = 'nfs-fuse';
 export const ROOTLESS = 'rootless';
+/** The same with `-o direct_io`. */
+export const ROOTLESS_DIRECT = 'rootless-direct';
 /** An earlier build of it. */
 export const BEFORE = 'before';
 export const BEFORE_ROOTLESS = 'before-rootless';

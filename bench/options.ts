@@ -1,7 +1,7 @@
 /** The benchmark's command line. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { BEFORE, BEFORE_ROOTLESS, OURS } from './model.js';
+import { BEFORE, BEFORE_ROOTLESS, OURS, ROOTLESS_DIRECT } from './model.js';
 
 export const USAGE = `usage: npm run bench -- [options]
 
@@ -64,7 +64,14 @@ export function readOptions(argv: readonly string[], base: string, cwd: string):
     }
     return { name: match[1], path: resolve(cwd, match[2]) };
   });
-  const names = [...folders.map(({ name }) => name), ...PEERS, OURS, BEFORE, BEFORE_ROOTLESS];
+  const names = [
+    ...folders.map(({ name }) => name),
+    ...PEERS,
+    OURS,
+    ROOTLESS_DIRECT,
+    BEFORE,
+    BEFORE_ROOTLESS,
+  ];
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw new UsageError(`--dir: the name ${twice} is taken`);
   const chosen = list(values.peers);

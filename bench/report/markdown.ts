@@ -1,5 +1,14 @@
 /** The results as a document. */
-import { BEFORE, BEFORE_ROOTLESS, LOCAL, OURS, type Report, ROOTLESS, type RowResult } from '../model.js';
+import {
+  BEFORE,
+  BEFORE_ROOTLESS,
+  LOCAL,
+  OURS,
+  type Report,
+  ROOTLESS,
+  ROOTLESS_DIRECT,
+  type RowResult,
+} from '../model.js';
 import {
   formatCalls,
   formatCount,
@@ -64,7 +73,9 @@ function targetRows(row: RowResult): string[][] {
 function rootlessSection(rows: readonly RowResult[], subjects: readonly string[]): string[] {
   const streams = rows.filter((row) => measurementOf(row, ROOTLESS) !== undefined);
   if (streams.length === 0) return [];
-  const shown = [BEFORE, OURS, BEFORE_ROOTLESS, ROOTLESS].filter((name) => subjects.includes(name));
+  const shown = [BEFORE, OURS, BEFORE_ROOTLESS, ROOTLESS, ROOTLESS_DIRECT].filter((name) =>
+    subjects.includes(name),
+  );
   const ratio = (row: RowResult, name: string, other: string) => {
     const [one, two] = [measurementOf(row, name)?.median, measurementOf(row, other)?.median];
     return one === undefined || two === undefined ? '-' : formatRatio(speedRatio(one, two, row.unit));

@@ -279,6 +279,7 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
   ['wsize', transferSize('wsize')],
   ['readahead', memory('readAhead')],
   ['writebehind', memory('writeBehind')],
+  ['direct_io', flag({ directIo: true })],
   ['sync', flag({ sync: true })],
   ['async', flag({ sync: false })],
 

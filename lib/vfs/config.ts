@@ -36,6 +36,8 @@ export interface ClientConfig {
   readonly readAhead: number;
   /** What may be written behind for all files together; 0: write(2) waits until the server has taken the data. */
   readonly writeBehind: number;
+  /** Reads and writes go around the kernel's page cache: pieces as large as the program's, and none kept. */
+  readonly directIo: boolean;
   /** Every write is on stable storage before it returns (-o sync, noac). */
   readonly sync: boolean;
 
@@ -70,6 +72,7 @@ export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
   wsize: undefined,
   readAhead: 64 * 1024 * 1024,
   writeBehind: 128 * 1024 * 1024,
+  directIo: false,
   sync: false,
   acRegMinMs: 3_000,
   acRegMaxMs: 60_000,

@@ -103,8 +103,8 @@ export class Files {
   }
 
   #openFlags(inode: Inode, flags: number): number {
-    const { counters, notifier } = this.#vfs;
-    let openFlags = 0;
+    const { config, counters, notifier } = this.#vfs;
+    let openFlags = config.directIo ? OpenFlag.DIRECT_IO : 0;
     if (inode.pagesGeneration === inode.generation && !inode.pagesRacy) {
       counters.pages.hits++;
       openFlags |= OpenFlag.KEEP_CACHE;

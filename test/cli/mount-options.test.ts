@@ -83,6 +83,7 @@ t.test('each option sets what nfs(5) says', async (t) => {
     ['readahead=1048576', { readAhead: 1_048_576 }],
     ['writebehind=0', { writeBehind: 0 }],
     ['writebehind=4294967295', { writeBehind: 4_294_967_295 }],
+    ['direct_io', { directIo: true }],
     ['sync', { sync: true }],
     ['sync,async', { sync: false }],
     ['noac', { attributeCache: false, sync: true }],

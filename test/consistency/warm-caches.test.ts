@@ -96,6 +96,16 @@ t.test('with nocto, opening an unchanged file costs nothing', async (t) => {
   t.same(await calls(() => client.fs.readFile('file')), {});
 });
 
+t.test('with direct_io nothing is kept, and what is read is read ahead all the same', async (t) => {
+  const { directory, mount, calls } = await watchedServer(t);
+  const data = Buffer.alloc(8 << 20, 'what is read directly');
+  writeFileSync(`${directory}/file`, data);
+  const client = await mount([...LONG, 'rsize=1048576', 'direct_io']);
+  const read = async () => t.ok((await client.fs.readFile('file')).equals(data));
+  const [first, second] = [await calls(read), await calls(read)];
+  for (const { READ = 0 } of [first, second]) t.ok(READ >= 8 && READ <= 24, `${READ} READs of 8 MiB`);
+});
+
 t.test("one's own writes are read back without a READ", async (t) => {
   const { mount, calls } = await watchedServer(t);
   const client = await mount(LONG);

@@ -57,8 +57,8 @@ function add(entry: Entry): () => void {
   if (!watching) {
     watching = true;
     process.on('exit', sweepNow);
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
-      process.once(signal, () => process.exit(1));
+    // Not once: ^C reaches a measurement twice, and the second must not end it while it tidies up.
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => process.exit(1));
   }
   entries.add(entry);
   write();
