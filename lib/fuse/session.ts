@@ -7,6 +7,7 @@ import { KernelChannel } from './device.js';
 import { dispatch } from './dispatch.js';
 import { FuseDump } from './dump.js';
 import { Errno, errnoName, FuseError } from './errno.js';
+import { HeldPayloads } from './held-payloads.js';
 import { Interrupts, type SessionTimers, systemTimers } from './interrupts.js';
 import type { RequestBuffer } from './message.js';
 import { type ConnectionOptions, DEFAULT_MAX_WRITE, encodeInit, negotiate, parseInit } from './negotiate.js';
@@ -48,17 +49,6 @@ export interface SessionCounters {
 /** A reply of at most this many bytes of data is copied behind its header, which costs less than writev(2). */
 const COPY_LIMIT = 16 * 1024;
 const SCRATCH_BYTES = 64 + COPY_LIMIT;
-/** Payloads up to this size are copied out; larger ones keep the buffer they were read into. */
-const PAYLOAD_COPY_LIMIT = 16 * 1024;
-/** Payloads held for operations under way, in bytes, above which requests are read in steps only. */
-const PAYLOAD_BUDGET = 64 * DEFAULT_MAX_WRITE;
-/** Above this not even so: writers that many are waited for without a word from anybody else. */
-const PAYLOAD_LIMIT = 4 * PAYLOAD_BUDGET;
-/**
- * Between two steps. Writes that wait for a dead server must not keep interrupts and other callers' requests from
- * being seen.
- */
-const STEP_MS = 50;
 const REQUEST_HEADROOM = 4096;
 
 export class FuseSession implements ChannelHandler, Responder {
@@ -80,13 +70,11 @@ export class FuseSession implements ChannelHandler, Responder {
   readonly #dump: FuseDump | undefined;
   readonly #timers: SessionTimers;
   readonly #interrupts: Interrupts;
+  readonly #payloads: HeldPayloads;
   readonly #inFlight = new Map<number, FuseRequest>();
   readonly #requestCounts: number[] = new Array<number>(64).fill(0);
   readonly #errorCounts: number[] = new Array<number>(MAX_ERRNO + 1).fill(0);
   #faults = 0;
-  #payloadBytes = 0;
-  #paused = false;
-  #stepping = false;
   #connection: ConnectionInfo | undefined = undefined;
   #end: SessionEnd | undefined = undefined;
   #aborting = false;
@@ -113,6 +101,7 @@ export class FuseSession implements ChannelHandler, Responder {
       this.#cancel(request),
     );
     this.#channel = typeof channel === 'number' ? new KernelChannel(channel) : channel;
+    this.#payloads = new HeldPayloads(this.#channel, this.#timers);
     this.#notifier = new KernelNotifier(this.#channel, this.#log, options.debug);
     this.notifier = this.#notifier;
     this.ready = new Promise((resolve, reject) => {
@@ -167,7 +156,7 @@ export class FuseSession implements ChannelHandler, Responder {
     }
     // A notification waits in the kernel for a page or a directory that some request holds, and while it does
     // the descriptor cannot be closed. So everybody gets an answer, late-comers too, until it has come through.
-    if (this.#paused) this.#channel.resume();
+    this.#payloads.resume();
     for (const request of this.#inFlight.values()) this.sendError(request, Errno.ECONNABORTED);
     thread.then(
       () => this.ended('aborted'),
@@ -222,6 +211,7 @@ export class FuseSession implements ChannelHandler, Responder {
     this.#resolveOver();
     this.#dump?.end(end);
     this.#notifier.close();
+    this.#payloads.close();
     this.#channel.close();
     // Nobody waits for these any more. What moves data is not told so: it should still reach its end.
     for (const request of this.#inFlight.values()) if (!movesData(request.opcode)) this.#cancel(request);
@@ -302,29 +292,7 @@ export class FuseSession implements ChannelHandler, Responder {
   }
 
   holdPayload(request: FuseRequest, message: RequestBuffer, offset: number, length: number): Uint8Array {
-    const data = message.bytes.subarray(offset, offset + length);
-    const held = length <= PAYLOAD_COPY_LIMIT ? length : message.bytes.length;
-    request.payloadBytes = held;
-    this.#payloadBytes += held;
-    if (this.#payloadBytes > PAYLOAD_BUDGET && !this.#paused) {
-      this.#paused = true;
-      this.#channel.pause();
-      this.#stepLater();
-    }
-    if (length <= PAYLOAD_COPY_LIMIT) return Buffer.from(data);
-    request.payload = message;
-    return data;
-  }
-
-  #stepLater(): void {
-    if (this.#stepping) return;
-    this.#stepping = true;
-    this.#timers.set(() => {
-      this.#stepping = false;
-      if (!this.#paused || this.#end !== undefined) return;
-      if (this.#payloadBytes <= PAYLOAD_LIMIT) this.#channel.step();
-      if (this.#paused) this.#stepLater();
-    }, STEP_MS);
+    return this.#payloads.hold(request, message, offset, length);
   }
 
   #written(request: FuseRequest, errno: number): void {
@@ -358,18 +326,7 @@ export class FuseSession implements ChannelHandler, Responder {
   #finished(request: FuseRequest): void {
     if (request.graceTimer !== undefined) this.#interrupts.ended(request);
     const wasInFlight = this.#inFlight.delete(request.unique);
-    if (request.payloadBytes > 0) {
-      this.#payloadBytes -= request.payloadBytes;
-      request.payloadBytes = 0;
-      const { payload } = request;
-      request.payload = undefined;
-      // A request answered while it was being delivered never gave its buffer away.
-      if (payload !== undefined && wasInFlight) this.#channel.release(payload);
-      if (this.#paused && this.#payloadBytes <= PAYLOAD_BUDGET && this.#end === undefined) {
-        this.#paused = false;
-        this.#channel.resume();
-      }
-    }
+    if (request.payloadBytes > 0) this.#payloads.giveBack(request, wasInFlight);
     if (wasInFlight && this.#inFlight.size === 0) {
       const waiters = this.#idleWaiters;
       this.#idleWaiters = [];

@@ -8,11 +8,11 @@ import { type Caller, concerning, unattended } from './caller.js';
 import { overlay } from './extent.js';
 import { describePath, type Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
-import type { Names } from './names.js';
 import { OpenFile, opensForAppending, opensForReading, opensForWriting, writesThrough } from './open-file.js';
 import type { Permission } from './permission.js';
 import { ReadAhead } from './read-ahead.js';
 import { possibleOperand } from './redrive.js';
+import { setAttributes } from './set-attributes.js';
 import type { SillyRenames } from './silly-rename.js';
 import type { VfsState } from './vfs-state.js';
 import { FileWriter } from './write-behind.js';
@@ -34,15 +34,13 @@ export type Asker = Pick<Caller, 'cancellation' | 'tid'>;
 export class Files {
   readonly #vfs: VfsState;
   readonly #permission: Permission;
-  readonly #names: Names;
   readonly #silly: SillyRenames;
   readonly #open = new Map<number, OpenFile>();
   #nextFh = 1;
 
-  constructor(vfs: VfsState, permission: Permission, names: Names, silly: SillyRenames) {
+  constructor(vfs: VfsState, permission: Permission, silly: SillyRenames) {
     this.#vfs = vfs;
     this.#permission = permission;
-    this.#names = names;
     this.#silly = silly;
   }
 
@@ -328,7 +326,7 @@ export class Files {
       mtime: serverTime(changes.mtime),
     };
     const operand = changes.fh === undefined ? possibleOperand(inode) : 'descriptor';
-    const change = (): Promise<Fattr3> => this.#names.setAttributes(inode, sattr, asWhom, operand);
+    const change = (): Promise<Fattr3> => setAttributes(this.#vfs, inode, sattr, asWhom, operand);
     if (changes.size === undefined || writer === undefined) return change();
     return interruptible(writer.resize(Number(changes.size), change), caller.cancellation);
   }

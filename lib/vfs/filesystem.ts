@@ -31,7 +31,8 @@ import { Files, type UnwrittenFile } from './files.js';
 import type { IdentityRules } from './identity.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
-import { type Made, mknodWhat, Names } from './names.js';
+import { Making, mknodWhat } from './making.js';
+import { type Found, Names } from './names.js';
 import { type ConnectedExport, type ExportDependencies, openExport } from './open-export.js';
 import { Permission } from './permission.js';
 import { possibleOperand } from './redrive.js';
@@ -69,6 +70,7 @@ export class NfsFileSystem implements FuseOperations {
   readonly #vfs: VfsState;
   readonly #credentials: Credentials;
   readonly #names: Names;
+  readonly #making: Making;
   readonly #removal: Removal;
   readonly #files: Files;
   readonly #directories: Directories;
@@ -89,9 +91,10 @@ export class NfsFileSystem implements FuseOperations {
     this.#exiting = new ExitingCallers(clock, () => session.rpc.unresponsive === true);
     this.#permission = new Permission(this.#vfs);
     this.#names = new Names(this.#vfs);
+    this.#making = new Making(this.#vfs, this.#names);
     this.#silly = new SillyRenames(this.#vfs);
     this.#removal = new Removal(this.#vfs, this.#names, this.#silly);
-    this.#files = new Files(this.#vfs, this.#permission, this.#names, this.#silly);
+    this.#files = new Files(this.#vfs, this.#permission, this.#silly);
     this.#directories = new Directories(this.#vfs, this.#permission, this.#silly);
   }
 
@@ -212,7 +215,7 @@ export class NfsFileSystem implements FuseOperations {
 
   async symlink(ctx: RequestContext, parent: NodeId, name: Buffer, target: Buffer): Promise<EntryReply> {
     const directory = this.#vfs.inodes.get(parent);
-    return this.#entry(await this.#names.symlink(directory, name, target, this.#caller(ctx, directory)));
+    return this.#entry(await this.#making.symlink(directory, name, target, this.#caller(ctx, directory)));
   }
 
   async mknod(
@@ -228,14 +231,16 @@ export class NfsFileSystem implements FuseOperations {
     const caller = this.#caller(ctx, directory);
     return this.#entry(
       what === undefined
-        ? await this.#names.create(directory, name, mode & 0o7777, true, caller)
-        : await this.#names.mknod(directory, name, what, caller),
+        ? await this.#making.create(directory, name, mode & 0o7777, true, caller)
+        : await this.#making.mknod(directory, name, what, caller),
     );
   }
 
   async mkdir(ctx: RequestContext, parent: NodeId, name: Buffer, mode: number): Promise<EntryReply> {
     const directory = this.#vfs.inodes.get(parent);
-    return this.#entry(await this.#names.mkdir(directory, name, mode & 0o7777, this.#caller(ctx, directory)));
+    return this.#entry(
+      await this.#making.mkdir(directory, name, mode & 0o7777, this.#caller(ctx, directory)),
+    );
   }
 
   unlink(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<void> {
@@ -269,7 +274,7 @@ export class NfsFileSystem implements FuseOperations {
     const inode = inodes.get(nodeid);
     const directory = inodes.get(newParent);
     const caller = this.#caller(ctx, directory, inode);
-    return this.#entry(await this.#names.link(inode, directory, newName, caller));
+    return this.#entry(await this.#making.link(inode, directory, newName, caller));
   }
 
   open(ctx: RequestContext, nodeid: NodeId, flags: number): Promise<OpenReply> {
@@ -288,7 +293,7 @@ export class NfsFileSystem implements FuseOperations {
     const truncate = (flags & O_TRUNC) !== 0;
     const directory = this.#vfs.inodes.get(parent);
     const caller = this.#caller(ctx, directory);
-    const made = await this.#names.create(directory, name, mode & 0o7777, exclusive, caller);
+    const made = await this.#making.create(directory, name, mode & 0o7777, exclusive, caller);
     const { inode } = made;
     // Another client was faster: the file is there, with something in it.
     // A server that has lost what was written is empty, and would be given it once more.
@@ -298,7 +303,7 @@ export class NfsFileSystem implements FuseOperations {
     return { entry: this.#entry({ ...made, attributes }), open: this.#files.created(inode, flags, caller) };
   }
 
-  #entry(made: Made): EntryReply {
+  #entry(made: Found): EntryReply {
     return this.#vfs.entryReply(made.inode, made.attributes, made.entryValidMs);
   }
 

@@ -1,47 +1,17 @@
-/** Operations that find or make a name: lookup, create, mkdir, mknod, symlink, link. */
-import { randomBytes } from 'node:crypto';
+/** Finding a name: lookup, and what a call that made one left untold. */
 import { Errno, FuseError } from '../fuse/errno.js';
 import type { EntryReply, NegativeEntryReply } from '../fuse/operations.js';
-import {
-  Access,
-  CREATE,
-  CREATE_VERIFIER_SIZE,
-  type CreateHow,
-  CreateMode,
-  type Fattr3,
-  type FileHandle,
-  FileType,
-  LINK,
-  type LinkResult,
-  LOOKUP,
-  type MakeResult,
-  MKDIR,
-  MKNOD,
-  type MknodWhat,
-  type NfsTime,
-  READLINK,
-  type Sattr3,
-  SETATTR,
-  Status,
-  SYMLINK,
-  type WccData,
-  type WccResult,
-} from '../nfs3/index.js';
+import { Access, type Fattr3, type FileHandle, LOOKUP, Status } from '../nfs3/index.js';
 import type { CallStart } from './attribute-cache.js';
 import type { Caller } from './caller.js';
 import { isStale, statusError } from './errors.js';
 import type { Inode } from './inode.js';
 import { LookupStorms } from './lookup-storms.js';
 import { Permission } from './permission.js';
-import type { Operand } from './redrive.js';
-import { Replay } from './replay.js';
 import type { VfsState } from './vfs-state.js';
 
-/** SETATTRs with a guard before one without: a file that others change all the time, or a server that cannot tell. */
-const MAX_GUARDED = 3;
-
-/** A new object, and what is known of it. */
-export interface Made {
+/** What a name means, and how long the kernel may believe it. */
+export interface Found {
   readonly inode: Inode;
   readonly attributes: Fattr3;
   readonly entryValidMs: number;
@@ -83,7 +53,7 @@ export class Names {
   }
 
   /** Asks the server for a name; undefined: there is no such name. */
-  async find(parent: Inode, name: Buffer, key: string, caller: Caller): Promise<Made | undefined> {
+  async find(parent: Inode, name: Buffer, key: string, caller: Caller): Promise<Found | undefined> {
     const result = parent.gone ? undefined : await this.#ask(parent, name, key, caller);
     return result === undefined ? this.#findInSuccessor(parent, name, key, caller) : result.found;
   }
@@ -99,7 +69,7 @@ export class Names {
     name: Buffer,
     key: string,
     caller: Caller,
-  ): Promise<Made | undefined> {
+  ): Promise<Found | undefined> {
     const { parent: above, name: ownKey } = parent;
     if (!parent.gone || above === undefined) return undefined;
     const successor = (await this.find(above, Buffer.from(ownKey, 'latin1'), ownKey, caller))?.inode;
@@ -116,7 +86,7 @@ export class Names {
     name: Buffer,
     key: string,
     caller: Caller,
-  ): Promise<{ readonly found: Made | undefined } | undefined> {
+  ): Promise<{ readonly found: Found | undefined } | undefined> {
     const vfs = this.#vfs;
     const generation = parent.generation;
     const before = vfs.dentries.getUnverified(parent, key);
@@ -139,7 +109,7 @@ export class Names {
     if (isStale(result.status)) return undefined;
     if (result.status !== Status.OK) throw statusError(result.status);
     return {
-      found: await this.#made(parent, key, result.object, result.attributes, start, generation, caller),
+      found: await this.answered(parent, key, result.object, result.attributes, start, generation, caller),
     };
   }
 
@@ -178,8 +148,11 @@ export class Names {
     return vfs.entryReply(target, await vfs.freshAttributes(target, caller), 0);
   }
 
-  /** Completes what a reply left out: RFC 1813 lets servers omit the handle and the attributes. */
-  async #made(
+  /**
+   * What LOOKUP or a call that made the name was answered, with its dentry set. Completes what the reply left out:
+   * RFC 1813 lets servers omit the handle and the attributes.
+   */
+  async answered(
     parent: Inode,
     key: string,
     handle: FileHandle | undefined,
@@ -187,7 +160,7 @@ export class Names {
     start: CallStart,
     generation: number,
     caller: Caller,
-  ): Promise<Made> {
+  ): Promise<Found> {
     const vfs = this.#vfs;
     if (handle === undefined) {
       const found = await this.find(parent, Buffer.from(key, 'latin1'), key, caller);
@@ -198,250 +171,5 @@ export class Names {
     const latest = attributes && (vfs.attributes.latest(inode, attributes, start) ?? inode.attributes);
     const known = latest ?? (await vfs.fetchAttributes(inode, caller));
     return { inode, attributes: known, entryValidMs: vfs.entryValidity(parent, generation, true) };
-  }
-
-  /**
-   * One of the calls that make a name in a directory, with its bookkeeping. `isOurs` tells whether what is
-   * found under the name, after a repeated call was answered NFS3ERR_EXIST, is what the first one made.
-   */
-  async #make(
-    parent: Inode,
-    key: string,
-    caller: Caller,
-    call: (directory: FileHandle, onRetransmit: () => void) => Promise<MakeResult>,
-    isOurs: (found: Made) => boolean | Promise<boolean>,
-  ): Promise<Made> {
-    const vfs = this.#vfs;
-    const generation = parent.generation;
-    const start = vfs.attributes.start();
-    const replay = new Replay(parent);
-    let result: MakeResult;
-    try {
-      result = await this.change(parent, caller, (directory) => call(directory, replay.onRetransmit));
-    } catch (error) {
-      // Nobody knows whether it happened.
-      vfs.dentries.delete(parent, key);
-      throw error;
-    }
-    if (result.status === Status.OK) {
-      return this.#made(parent, key, result.object, result.attributes, start, generation, caller);
-    }
-    // A failed call may have succeeded before its reply was lost: no negative dentry.
-    vfs.dentries.delete(parent, key);
-    if (result.status === Status.EXIST && replay.retransmitted) {
-      const found = await this.find(parent, Buffer.from(key, 'latin1'), key, caller);
-      if (found !== undefined && replay.mayHaveMade(found.attributes) && (await isOurs(found))) return found;
-    }
-    throw vfs.redriver.failure(result, [parent], caller);
-  }
-
-  /** Runs a call that changes one directory, and accounts for the change. */
-  async change<Result extends MakeResult>(
-    parent: Inode,
-    caller: Caller,
-    call: (directory: FileHandle) => Promise<Result>,
-  ): Promise<Result> {
-    const { attributes, redriver } = this.#vfs;
-    attributes.beginChange(parent);
-    let start = attributes.start();
-    let result: Result | undefined;
-    try {
-      result = await redriver.run(parent, caller, (directory) => {
-        start = attributes.start();
-        return call(directory);
-      });
-      return result;
-    } finally {
-      attributes.endChange(parent, result?.directoryWcc, start);
-    }
-  }
-
-  /** open(2) with O_CREAT. What exists already keeps its content: CREATE has no guard against its own late copies. */
-  async create(parent: Inode, name: Buffer, mode: number, exclusive: boolean, caller: Caller): Promise<Made> {
-    const key = name.toString('latin1');
-    if (exclusive) return this.#createExclusive(parent, name, key, mode, caller);
-    return this.#create(parent, name, key, { mode: CreateMode.UNCHECKED, attributes: { mode } }, caller);
-  }
-
-  #create(parent: Inode, name: Buffer, key: string, how: CreateHow, caller: Caller): Promise<Made> {
-    return this.#make(
-      parent,
-      key,
-      caller,
-      (directory, onRetransmit) =>
-        this.#vfs.nfs.call(CREATE, { where: { directory, name }, how }, caller, onRetransmit),
-      // EXCLUSIVE repeats itself right by its verifier: what exists then is somebody else's.
-      ({ inode, attributes }) => how.mode === CreateMode.GUARDED && inode.isRegular && attributes.size === 0n,
-    );
-  }
-
-  /**
-   * O_EXCL: EXCLUSIVE with a verifier that makes a repeated call succeed (RFC 1813 3.3.8), and a SETATTR for
-   * the mode and for the times, in which servers keep the verifier. Servers that cannot get GUARDED instead.
-   */
-  async #createExclusive(
-    parent: Inode,
-    name: Buffer,
-    key: string,
-    mode: number,
-    caller: Caller,
-  ): Promise<Made> {
-    let made: Made;
-    try {
-      const verifier = randomBytes(CREATE_VERIFIER_SIZE);
-      made = await this.#create(parent, name, key, { mode: CreateMode.EXCLUSIVE, verifier }, caller);
-    } catch (error) {
-      if (!(error instanceof FuseError) || error.errno !== Errno.EOPNOTSUPP) throw error;
-      return this.#create(parent, name, key, { mode: CreateMode.GUARDED, attributes: { mode } }, caller);
-    }
-    const changes: Sattr3 = { mode, atime: 'server', mtime: 'server' };
-    // Not to be repeated by the kernel: the file is there by now.
-    return { ...made, attributes: await this.setAttributes(made.inode, changes, caller, 'object') };
-  }
-
-  /**
-   * SETATTR; answers the attributes as they are then. A change of the size is guarded by the file's ctime (RFC 1813
-   * 3.3.2): a copy of the call that was left on a broken connection, and that the server meets only after its repeat
-   * and the writes that followed, must not cut these off.
-   */
-  async setAttributes(
-    inode: Inode,
-    changes: Sattr3,
-    caller: Caller,
-    operand: Operand = 'path',
-  ): Promise<Fattr3> {
-    let guard = changes.size === undefined ? undefined : inode.attributes?.ctime;
-    for (let refused = 0; ; ) {
-      const { result, start } = await this.#setAttributes(inode, changes, guard, caller);
-      // The handle answers for another object now.
-      if (result.status === Status.OK && inode.stale)
-        throw this.#vfs.redriver.staleError(inode, caller, operand);
-      const shown = result.wcc.after;
-      const after = shown && this.#vfs.attributes.latest(inode, shown, start);
-      if (result.status === Status.OK) return after ?? this.#vfs.fetchAttributes(inode, caller, operand);
-      if (result.status !== Status.NOT_SYNC || guard === undefined)
-        throw this.#vfs.redriver.failure(result, [inode], caller, operand);
-      // Changed by another client, or by the first copy of this very call: what is wanted stays the same.
-      const now = after ?? (await this.#vfs.fetchAttributes(inode, caller, operand));
-      refused += 1;
-      guard = refused < MAX_GUARDED ? now.ctime : undefined;
-    }
-  }
-
-  /** One SETATTR with its bookkeeping. */
-  async #setAttributes(
-    inode: Inode,
-    changes: Sattr3,
-    guard: NfsTime | undefined,
-    caller: Caller,
-  ): Promise<{ readonly result: WccResult; readonly start: CallStart }> {
-    const { attributes, redriver, nfs } = this.#vfs;
-    attributes.beginChange(inode);
-    let start = attributes.start();
-    let wcc: WccData | undefined;
-    try {
-      const result = await redriver.run(inode, caller, (object) => {
-        start = attributes.start();
-        return nfs.call(SETATTR, { object, attributes: changes, guard }, caller);
-      });
-      wcc = result.wcc;
-      return { result, start };
-    } finally {
-      attributes.endChange(inode, wcc, start, true);
-    }
-  }
-
-  async mkdir(parent: Inode, name: Buffer, mode: number, caller: Caller): Promise<Made> {
-    const { nfs, knownNames } = this.#vfs;
-    let told = false;
-    const made = await this.#make(
-      parent,
-      name.toString('latin1'),
-      caller,
-      async (directory, onRetransmit) => {
-        const args = { where: { directory, name }, attributes: { mode } };
-        const result = await nfs.call(MKDIR, args, caller, onRetransmit);
-        told = result.status === Status.OK && result.object !== undefined && result.attributes !== undefined;
-        return result;
-      },
-      ({ inode }) => inode.isDirectory,
-    );
-    // The attributes are those of its making: whatever somebody puts into it moves them.
-    if (told) knownNames.learn(made.inode, new Set());
-    return made;
-  }
-
-  symlink(parent: Inode, name: Buffer, target: Buffer, caller: Caller): Promise<Made> {
-    const { nfs } = this.#vfs;
-    return this.#make(
-      parent,
-      name.toString('latin1'),
-      caller,
-      (directory, onRetransmit) =>
-        nfs.call(SYMLINK, { where: { directory, name }, attributes: {}, target }, caller, onRetransmit),
-      async ({ inode, attributes }) => {
-        if (attributes.type !== FileType.LNK) return false;
-        const result = await nfs.call(READLINK, { symlink: inode.handle }, caller);
-        return result.status === Status.OK && target.equals(result.target);
-      },
-    );
-  }
-
-  mknod(parent: Inode, name: Buffer, what: MknodWhat, caller: Caller): Promise<Made> {
-    return this.#make(
-      parent,
-      name.toString('latin1'),
-      caller,
-      (directory, onRetransmit) =>
-        this.#vfs.nfs.call(MKNOD, { where: { directory, name }, what }, caller, onRetransmit),
-      ({ attributes }) => attributes.type === what.type,
-    );
-  }
-
-  async link(inode: Inode, newParent: Inode, newName: Buffer, caller: Caller): Promise<Made> {
-    const { attributes, redriver, nfs } = this.#vfs;
-    const key = newName.toString('latin1');
-    const generation = newParent.generation;
-    const replay = new Replay(newParent);
-    attributes.beginChange(newParent);
-    attributes.expectCtime(inode);
-    let start = attributes.start();
-    let result: LinkResult | undefined;
-    try {
-      result = await redriver.runTwo(inode, newParent, caller, (file, directory) => {
-        start = attributes.start();
-        return nfs.call(LINK, { file, link: { directory, name: newName } }, caller, replay.onRetransmit);
-      });
-    } finally {
-      attributes.endChange(newParent, result?.directoryWcc, start);
-    }
-    if (result.status === Status.OK) attributes.observe(inode, result.attributes, start);
-    else attributes.expectNoCtime(inode);
-    if (result.status !== Status.OK) {
-      this.#vfs.dentries.delete(newParent, key);
-      if (result.status === Status.EXIST && replay.retransmitted) {
-        const found = await this.find(newParent, newName, key, caller);
-        if (found?.inode === inode) return found;
-      }
-      throw redriver.failure(result, [newParent, inode], caller);
-    }
-    return this.#made(newParent, key, inode.handle, result.attributes, start, generation, caller);
-  }
-}
-
-/** mknod(2)'s mode and device as MKNOD carries them; regular files go through CREATE. */
-export function mknodWhat(mode: number, rdevMajor: number, rdevMinor: number): MknodWhat | undefined {
-  const attributes: Sattr3 = { mode: mode & 0o7777 };
-  switch (mode & 0o170000) {
-    case 0o010000:
-      return { type: FileType.FIFO, attributes };
-    case 0o140000:
-      return { type: FileType.SOCK, attributes };
-    case 0o020000:
-      return { type: FileType.CHR, attributes, rdevMajor, rdevMinor };
-    case 0o060000:
-      return { type: FileType.BLK, attributes, rdevMajor, rdevMinor };
-    default:
-      return undefined;
   }
 }

@@ -6,7 +6,7 @@ const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');
 
 async function made(bench: Bench, name: string) {
   await bench.vfs.fetchAttributes(bench.root, bench.caller());
-  return (await bench.names.mkdir(bench.root, bytes(name), 0o755, bench.caller())).inode;
+  return (await bench.making.mkdir(bench.root, bytes(name), 0o755, bench.caller())).inode;
 }
 
 async function exists(bench: Bench, directory: Parameters<Bench['names']['lookup']>[0], name: string) {
@@ -24,7 +24,7 @@ t.test('a directory that we made has no names but those that we put into it', as
     'ACCESS',
     'no LOOKUP for names that cannot be there, only the leave to search',
   );
-  await bench.names.create(directory, bytes('a'), 0o644, false, bench.caller());
+  await bench.making.create(directory, bytes('a'), 0o644, false, bench.caller());
   t.equal(await exists(bench, directory, 'a'), true);
   await bench.removal.unlink(directory, bytes('a'), bench.caller());
   bench.server.forgetCalls();

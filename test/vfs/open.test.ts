@@ -197,7 +197,7 @@ t.test('a rename or a link of ours does not drop the pages of a file', async (t)
   await bench.read(first.fh, 0, 10);
   await bench.files.release(first.fh);
   const bytes = (name: string) => Buffer.from(name);
-  await bench.names.link(first.inode, bench.root, bytes('g'), bench.caller());
+  await bench.making.link(first.inode, bench.root, bytes('g'), bench.caller());
   t.equal((await bench.open('g')).keep, true, 'after LINK');
   await bench.removal.rename(bench.root, bytes('g'), bench.root, bytes('h'), 0, bench.caller());
   t.equal((await bench.open('h')).keep, true, 'after RENAME');

@@ -127,7 +127,7 @@ t.test('the visible .nfs name of an open file can be neither removed nor renamed
 
 t.test('other names of a file that goes on under its silly name are ordinary names', async (t) => {
   const { bench, server, inode, fh } = await openFile();
-  for (const name of ['g', 'h']) await bench.names.link(inode, bench.root, bytes(name), bench.caller());
+  for (const name of ['g', 'h']) await bench.making.link(inode, bench.root, bytes(name), bench.caller());
   await unlink(bench, 'f');
   await rename(bench, 'g', 'i');
   t.equal(await outcome(unlink(bench, 'i')), 'ok');
@@ -141,7 +141,7 @@ t.test('other names of a file that goes on under its silly name are ordinary nam
 
 t.test('two names of an open file that go in the same moment', async (t) => {
   const { bench, server, inode, fh } = await openFile();
-  await bench.names.link(inode, bench.root, bytes('g'), bench.caller());
+  await bench.making.link(inode, bench.root, bytes('g'), bench.caller());
   const results = await Promise.all([outcome(unlink(bench, 'f')), outcome(unlink(bench, 'g'))]);
   t.same(results, ['ok', 'ok']);
   t.equal((await bench.read(fh, 0, 7)).toString(), 'content');
@@ -314,7 +314,7 @@ t.test(
 
 t.test('rename of one name of an open file to another does nothing to either', async (t) => {
   const { bench, server, inode } = await openFile();
-  await bench.names.link(inode, bench.root, bytes('g'), bench.caller());
+  await bench.making.link(inode, bench.root, bytes('g'), bench.caller());
   bench.vfs.dentries.delete(bench.root, 'f');
   await rename(bench, 'f', 'g');
   t.same([...server.root.children.keys()], ['f', 'g']);
@@ -351,7 +351,7 @@ t.test('one of several names of a file goes: the others still lead to it', async
   const bench = new Bench();
   bench.server.tree.file('f', 'x');
   const inode = await bench.walk('f');
-  await bench.names.link(inode, bench.root, bytes('g'), bench.caller());
+  await bench.making.link(inode, bench.root, bytes('g'), bench.caller());
   await unlink(bench, 'f');
   t.equal(await bench.walk('g'), inode);
   t.equal(inode.generation, 0);

@@ -13,6 +13,7 @@ import { Directories } from '../../../lib/vfs/directories.js';
 import { Files } from '../../../lib/vfs/files.js';
 import type { Inode } from '../../../lib/vfs/inode.js';
 import { InodeTable } from '../../../lib/vfs/inode-table.js';
+import { Making } from '../../../lib/vfs/making.js';
 import { Names } from '../../../lib/vfs/names.js';
 import { NfsClient } from '../../../lib/vfs/nfs-client.js';
 import { Permission } from '../../../lib/vfs/permission.js';
@@ -92,6 +93,7 @@ export class Bench {
   readonly vfs: VfsState;
   readonly permission: Permission;
   readonly names: Names;
+  readonly making: Making;
   readonly silly: SillyRenames;
   readonly removal: Removal;
   readonly files: Files;
@@ -125,9 +127,10 @@ export class Bench {
     this.vfs.adoptRoot(this.server.tree.attributes(this.server.root), this.vfs.attributes.start());
     this.permission = new Permission(this.vfs);
     this.names = new Names(this.vfs);
+    this.making = new Making(this.vfs, this.names);
     this.silly = new SillyRenames(this.vfs);
     this.removal = new Removal(this.vfs, this.names, this.silly);
-    this.files = new Files(this.vfs, this.permission, this.names, this.silly);
+    this.files = new Files(this.vfs, this.permission, this.silly);
     this.directories = new Directories(this.vfs, this.permission, this.silly);
   }
 
@@ -196,7 +199,7 @@ export class Bench {
 
   /** creat(2) of a path in the root. */
   async create(name: string, flags = O_RDWR, caller = this.caller()): Promise<{ inode: Inode; fh: number }> {
-    const made = await this.names.create(this.root, Buffer.from(name), 0o644, false, caller);
+    const made = await this.making.create(this.root, Buffer.from(name), 0o644, false, caller);
     this.vfs.entryReply(made.inode, made.attributes, made.entryValidMs);
     return { inode: made.inode, fh: this.files.created(made.inode, flags, caller).fh };
   }
