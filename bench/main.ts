@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DEFAULT_CONFIG } from '../lib/vfs/config.js';
 import type { Place } from '../test/support/places.js';
 import { projectRoot } from '../test/support/project.js';
-import { thisMachine, touchMemory } from './machine.js';
+import { keepMemory, thisMachine } from './machine.js';
 import { measureRow } from './measure.js';
 import {
   BEFORE,
@@ -117,8 +117,8 @@ function measure(options: BenchOptions): Promise<Report> {
     const rows = chooseRows(allRows(sizes, setting.load), options.rows);
     const about = await thisMachine();
     if (!quick) {
-      progress('touching memory');
-      await touchMemory(setting.load);
+      progress('taking memory');
+      setting.endWith(await keepMemory(setting.load));
     }
     const subjects = await makeSubjects(options, setting);
     const results: RowResult[] = [];
