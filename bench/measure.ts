@@ -20,6 +20,8 @@ export interface MeasureOptions {
   readonly runs: number;
   /** No warm-up where a run begins with everything forgotten, and calls are counted in the run that is timed. */
   readonly quick: boolean;
+  /** Called right before each run, which does not count it. */
+  ready?(row: Row): Promise<void>;
   /** Called with what is being done now. */
   progress(what: string): void;
 }
@@ -28,7 +30,7 @@ export interface MeasureOptions {
 export async function measureRow(
   row: Row,
   subjects: readonly Subject[],
-  { runs, quick, progress }: MeasureOptions,
+  { runs, quick, progress, ready }: MeasureOptions,
 ): Promise<RowResult> {
   const taking = subjects.filter((subject) => subject.takes(row));
   const stores = [...new Set(taking.map(({ store }) => store))];
@@ -64,6 +66,7 @@ export async function measureRow(
           const session = counter ?? sessions.get(subject) ?? (await subject.open(row.id));
           sessions.set(subject, session);
           const sample = await once(row, session, async (timed) => {
+            await ready?.(row);
             counter?.takeCalls();
             const result = await timed();
             calls = counter?.takeCalls() ?? calls;

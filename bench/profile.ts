@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { publicFolder } from '../test/support/folders.js';
 import { projectRoot } from '../test/support/project.js';
-import { keepMemory, thisMachine } from './machine.js';
+import { thisMachine } from './machine.js';
 import { countCalls, once, summarize } from './measure.js';
 import { OURS, type Row, type Sample } from './model.js';
 import { type ProfileOptions, readProfileOptions, USAGE, UsageError } from './options.js';
@@ -98,10 +98,6 @@ function measure(options: ProfileOptions): Promise<ProfileReport> {
     const { load, disk, server, store } = setting;
     const rows = chooseRows(allRows(sizes, load), options.rows ?? DEFAULT_ROWS);
     const about = await thisMachine();
-    if (!options.quick) {
-      progress('taking memory');
-      setting.endWith(await keepMemory(load));
-    }
     const place = await setting.place('root');
     const scratch = publicFolder();
     setting.endWith(() => scratch.remove());
