@@ -8,7 +8,8 @@ import { judge, measurementOf, speedRatio } from './numbers.js';
 const WIDTH = 960;
 const LABELS = 440;
 const RIGHT = 24;
-const TOP = 64;
+/** Two lines of legend, and what is shown. */
+const TOP = 88;
 const ROW_HEIGHT = 26;
 const BOTTOM = 40;
 
@@ -69,6 +70,21 @@ function targetRatio(row: RowResult): number | undefined {
   return ours && judgement && ours.ratio / judgement.ratio;
 }
 
+const TARGET = 'target of nfs-fuse';
+
+/** Where each name of the legend has its marker: x and y, in as many lines as it takes. */
+function legendPlaces(names: readonly string[]): Map<string, readonly [number, number]> {
+  const places = new Map<string, readonly [number, number]>();
+  let [x, y] = [16, 20];
+  for (const name of names) {
+    const width = 44 + name.length * 8;
+    if (x > 16 && x + width > WIDTH) [x, y] = [16, y + 24];
+    places.set(name, [x, y]);
+    x += width;
+  }
+  return places;
+}
+
 /** 0.001 -> "0.1 %", 10 -> "10×". */
 function tickLabel(exponent: number): string {
   const value = 10 ** exponent;
@@ -90,17 +106,18 @@ export function plot(report: Report): string | undefined {
   const order = (name: string) =>
     subjects.filter((other) => other !== OURS && other !== ROOTLESS).indexOf(name);
   const parts: string[] = [];
-  let legend = 16;
+  const legend = legendPlaces([...subjects, TARGET]);
   for (const name of subjects) {
+    const [left = 0, middle = 0] = legend.get(name) ?? [];
     parts.push(
-      marker(name, order(name), legend, 20),
-      `<text x="${legend + 12}" y="24.5">${escapeText(name)}</text>`,
+      marker(name, order(name), left, middle),
+      `<text x="${left + 12}" y="${middle + 4.5}">${escapeText(name)}</text>`,
     );
-    legend += 44 + name.length * 8;
   }
+  const [left = 0, middle = 0] = legend.get(TARGET) ?? [];
   parts.push(
-    `<path class="target" d="M${legend} 12v16"/><text x="${legend + 12}" y="24.5">target of nfs-fuse</text>`,
-    `<text x="16" y="50">speed as a part of the local directory’s: further right is faster</text>`,
+    `<path class="target" d="M${left} ${middle - 8}v16"/><text x="${left + 12}" y="${middle + 4.5}">${TARGET}</text>`,
+    `<text x="16" y="${TOP - 14}">speed as a part of the local directory’s: further right is faster</text>`,
   );
   for (let exponent = low; exponent <= high; exponent++) {
     const at = x(10 ** exponent);
