@@ -1,15 +1,7 @@
 /** SETATTR, and when it is guarded. */
-import {
-  type Fattr3,
-  type NfsTime,
-  type Sattr3,
-  SETATTR,
-  Status,
-  type WccData,
-  type WccResult,
-} from '../nfs3/index.js';
-import type { CallStart } from './attribute-cache.js';
+import { type Fattr3, type Sattr3, SETATTR, Status } from '../nfs3/index.js';
 import type { Caller } from './caller.js';
+import { changeFile } from './file-change.js';
 import type { Inode } from './inode.js';
 import type { Operand } from './redrive.js';
 import type { VfsState } from './vfs-state.js';
@@ -31,7 +23,9 @@ export async function setAttributes(
 ): Promise<Fattr3> {
   let guard = changes.size === undefined ? undefined : inode.attributes?.ctime;
   for (let refused = 0; ; ) {
-    const { result, start } = await setOnce(vfs, inode, changes, guard, caller);
+    const { result, start } = await changeFile(vfs, inode, caller, (object) =>
+      vfs.nfs.call(SETATTR, { object, attributes: changes, guard }, caller),
+    );
     // The handle answers for another object now.
     if (result.status === Status.OK && inode.stale) throw vfs.redriver.staleError(inode, caller, operand);
     const shown = result.wcc.after;
@@ -43,29 +37,5 @@ export async function setAttributes(
     const now = after ?? (await vfs.fetchAttributes(inode, caller, operand));
     refused += 1;
     guard = refused < MAX_GUARDED ? now.ctime : undefined;
-  }
-}
-
-/** One SETATTR with its bookkeeping. */
-async function setOnce(
-  vfs: VfsState,
-  inode: Inode,
-  changes: Sattr3,
-  guard: NfsTime | undefined,
-  caller: Caller,
-): Promise<{ readonly result: WccResult; readonly start: CallStart }> {
-  const { attributes, redriver, nfs } = vfs;
-  attributes.beginChange(inode);
-  let start = attributes.start();
-  let wcc: WccData | undefined;
-  try {
-    const result = await redriver.run(inode, caller, (object) => {
-      start = attributes.start();
-      return nfs.call(SETATTR, { object, attributes: changes, guard }, caller);
-    });
-    wcc = result.wcc;
-    return { result, start };
-  } finally {
-    attributes.endChange(inode, wcc, start, true);
   }
 }

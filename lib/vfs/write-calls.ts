@@ -6,11 +6,11 @@ import {
   StableHow as Stable,
   type StableHow,
   Status,
-  type WccData,
   WRITE,
   type WriteResult,
 } from '../nfs3/index.js';
 import type { Caller } from './caller.js';
+import { changeFile } from './file-change.js';
 import type { Inode } from './inode.js';
 import type { VfsState } from './vfs-state.js';
 
@@ -54,37 +54,18 @@ async function writeOnce(
   stable: StableHow,
   caller: Caller,
 ): Promise<WriteResult & { status: 0 }> {
-  const { attributes, redriver, nfs } = vfs;
-  attributes.beginChange(inode);
-  let start = attributes.start();
-  let result: WriteResult | undefined;
-  try {
-    result = await redriver.run(inode, caller, (file) => {
-      start = attributes.start();
-      return nfs.call(WRITE, { file, offset, stable, data }, caller);
-    });
-  } finally {
-    attributes.endChange(inode, result?.wcc, start, true);
-  }
-  if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, 'descriptor');
+  const { result } = await changeFile(vfs, inode, caller, (file) =>
+    vfs.nfs.call(WRITE, { file, offset, stable, data }, caller),
+  );
+  if (result.status !== Status.OK) throw vfs.redriver.failure(result, [inode], caller, 'descriptor');
   return result;
 }
 
 /** COMMIT of the whole file, as Linux sends it. Answers the server's verifier; throws what fsync(2) is to report. */
 export async function commitAll(vfs: VfsState, inode: Inode, caller: Caller): Promise<string> {
-  const { attributes, redriver, nfs } = vfs;
-  attributes.beginChange(inode);
-  let start = attributes.start();
-  let wcc: WccData | undefined;
-  try {
-    const result = await redriver.run(inode, caller, (file) => {
-      start = attributes.start();
-      return nfs.call(COMMIT, { file, offset: 0, count: 0 }, caller);
-    });
-    wcc = result.wcc;
-    if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, 'descriptor');
-    return result.verifier;
-  } finally {
-    attributes.endChange(inode, wcc, start, true);
-  }
+  const { result } = await changeFile(vfs, inode, caller, (file) =>
+    vfs.nfs.call(COMMIT, { file, offset: 0, count: 0 }, caller),
+  );
+  if (result.status !== Status.OK) throw vfs.redriver.failure(result, [inode], caller, 'descriptor');
+  return result.verifier;
 }
