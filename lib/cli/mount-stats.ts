@@ -1,4 +1,5 @@
 /** What a mount tells of itself: sizes, caches, calls. The shape that `nfs-fuse stats --json` prints. */
+import { type OddValues, oddValues } from '../nfs3/index.js';
 import type { ClientCounters, ProcedureCounters } from '../rpc/index.js';
 import type { VfsCounters } from '../vfs/counters.js';
 import type { ExportSession } from '../vfs/export-session.js';
@@ -30,6 +31,8 @@ export interface MountStats {
   readonly bufferedBytes: { readonly read: number; readonly write: number };
   readonly unwritten: Unwritten;
   readonly caches: VfsCounters;
+  /** What the server sent and should not have: mended, or left out. */
+  readonly oddValues: Readonly<OddValues>;
   readonly rpc: Readonly<ClientCounters> & { readonly outstanding: number };
   readonly procedures: readonly Readonly<ProcedureCounters>[];
 }
@@ -58,6 +61,7 @@ export function mountStats(session: ExportSession, fileSystem: NfsFileSystem): M
     bufferedBytes: fileSystem.buffered,
     unwritten: summarize(fileSystem.unwritten()),
     caches: fileSystem.counters,
+    oddValues: { ...oddValues },
     rpc: { badXids, lateReplies, garbage, reconnects, majorTimeouts, outstanding: rpc.outstanding },
     procedures: rpc.procedureCounters(),
   };

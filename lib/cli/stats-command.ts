@@ -87,6 +87,7 @@ function text(stats: ToldStats): string {
       `${caches.rewrites} rewrites, ${caches.jukeboxWaits} waits for a busy server, ${rpc.reconnects} reconnections` +
       (rpc.garbage > 0 ? `, ${rpc.garbage} answers that made no sense` : ''),
     `Silly renames: ${caches.sillyRenames}, removed ${caches.sillyRemoves}, left behind ${caches.sillyRemovesFailed}`,
+    ...oddValuesLine(stats.oddValues),
   ];
   if (stats.journal !== undefined)
     lines.push('', `Last message (${stats.journal.path}): ${stats.journal.line}`);
@@ -103,6 +104,17 @@ function identityLine(rules: MountStats['identity']): string[] {
     ];
   });
   return said.length === 0 ? [] : [`  identity ${said.join(', ')}`];
+}
+
+/** Nothing of a server that sends none. */
+function oddValuesLine({ nanoseconds, fileTypes, handles, names }: MountStats['oddValues']): string[] {
+  const said = [
+    ...(nanoseconds > 0 ? [`${nanoseconds} times with too many nanoseconds`] : []),
+    ...(fileTypes > 0 ? [`${fileTypes} unknown file types`] : []),
+    ...(handles > 0 ? [`${handles} handles that are too long`] : []),
+    ...(names > 0 ? [`${names} impossible names in directories`] : []),
+  ];
+  return said.length === 0 ? [] : [`Wrong values from the server: ${said.join(', ')}`];
 }
 
 function megabytes(bytes: number): string {

@@ -3,6 +3,7 @@ import { XdrError } from '../xdr/xdr-error.js';
 import type { XdrReader } from '../xdr/xdr-reader.js';
 import type { XdrWriter } from '../xdr/xdr-writer.js';
 import { FileType, TimeHow } from './constants.js';
+import { oddValues } from './odd-values.js';
 
 /** nfstime3: seconds since the epoch, unsigned 32-bit on the wire, and nanoseconds. */
 export interface NfsTime {
@@ -63,14 +64,31 @@ export function compareTime(a: NfsTime, b: NfsTime): number {
   return a.seconds - b.seconds || a.nanoseconds - b.nanoseconds;
 }
 
+const LAST_NANOSECOND = 999_999_999;
+
+/**
+ * A time that a server shows. Some servers keep garbage in the nanoseconds; such a time is still good for its second,
+ * and comes out the same each time.
+ */
 function readTime(buffer: Buffer, at: number): NfsTime {
-  const nanoseconds = buffer.readUInt32BE(at + 4);
-  if (nanoseconds >= 1_000_000_000) throw new XdrError(`${nanoseconds} nanoseconds in a time`);
+  let nanoseconds = buffer.readUInt32BE(at + 4);
+  if (nanoseconds > LAST_NANOSECOND) {
+    oddValues.nanoseconds++;
+    nanoseconds = LAST_NANOSECOND;
+  }
   return { seconds: buffer.readUInt32BE(at), nanoseconds };
 }
 
-function decodeTime(reader: XdrReader): NfsTime {
+function decodeShownTime(reader: XdrReader): NfsTime {
   return readTime(reader.buffer, reader.claim(8));
+}
+
+/** A time among the arguments of a call, which a server carries out only if it makes sense. */
+function decodeTime(reader: XdrReader): NfsTime {
+  const seconds = reader.uint32();
+  const nanoseconds = reader.uint32();
+  if (nanoseconds > LAST_NANOSECOND) throw new XdrError(`${nanoseconds} nanoseconds in a time`);
+  return { seconds, nanoseconds };
 }
 
 function encodeTime(writer: XdrWriter, time: NfsTime): void {
@@ -78,11 +96,15 @@ function encodeTime(writer: XdrWriter, time: NfsTime): void {
   writer.uint32(time.nanoseconds);
 }
 
-export function decodeFattr3(reader: XdrReader): Fattr3 {
+/** Undefined: the server names a file type that does not exist, and nothing can be made of such an object. */
+export function decodeFattr3(reader: XdrReader): Fattr3 | undefined {
   const at = reader.claim(FATTR3_SIZE);
   const buffer = reader.buffer;
   const type = buffer.readUInt32BE(at);
-  if (type < FileType.REG || type > FileType.FIFO) throw new XdrError(`file type is ${type}`);
+  if (type < FileType.REG || type > FileType.FIFO) {
+    oddValues.fileTypes++;
+    return undefined;
+  }
   return {
     type: type as FileType,
     // Some servers send the S_IFMT bits along; they are no part of mode3.
@@ -119,7 +141,7 @@ export function encodeFattr3(writer: XdrWriter, a: Fattr3): void {
   encodeTime(writer, a.ctime);
 }
 
-/** post_op_attr. */
+/** post_op_attr. Attributes that make no sense count as not sent. */
 export function decodePostOpAttributes(reader: XdrReader): Fattr3 | undefined {
   return reader.bool() ? decodeFattr3(reader) : undefined;
 }
@@ -131,7 +153,7 @@ export function encodePostOpAttributes(writer: XdrWriter, attributes: Fattr3 | u
 
 export function decodeWccData(reader: XdrReader): WccData {
   const before = reader.bool()
-    ? { size: reader.uint64(), mtime: decodeTime(reader), ctime: decodeTime(reader) }
+    ? { size: reader.uint64(), mtime: decodeShownTime(reader), ctime: decodeShownTime(reader) }
     : undefined;
   return { before, after: decodePostOpAttributes(reader) };
 }

@@ -3,10 +3,10 @@ import type { Procedure } from '../rpc/procedure.js';
 import type { XdrReader } from '../xdr/xdr-reader.js';
 import type { XdrWriter } from '../xdr/xdr-writer.js';
 import { decodePostOpAttributes, encodePostOpAttributes, type Fattr3 } from './attributes.js';
-import { COOKIE_VERIFIER_SIZE, MAX_NAME, NFS_PROGRAM, Status } from './constants.js';
+import { COOKIE_VERIFIER_SIZE, NFS_PROGRAM, Status } from './constants.js';
 import {
+  decodeEntryHandle,
   decodeFileHandle,
-  decodePostOpHandle,
   encodeFileHandle,
   encodePostOpHandle,
   type FileHandle,
@@ -55,6 +55,9 @@ export interface ReaddirplusArguments extends Omit<ReaddirArguments, 'count'> {
 
 export type ReaddirplusResult = Result<DirectoryOk<DirectoryEntryPlus>, DirectoryFail>;
 
+/** A longer name than a program can use is one name less, not a directory that cannot be read. */
+const MAX_LISTED_NAME = 64 * 1024;
+
 function decodeResult<Entry>(
   reader: XdrReader,
   decodeEntry: (reader: XdrReader) => Entry,
@@ -87,7 +90,7 @@ function encodeResult<Entry>(
 }
 
 function decodeEntry(reader: XdrReader): DirectoryEntry {
-  return { fileid: reader.uint64(), name: reader.opaque(MAX_NAME, 'name'), cookie: reader.uint64() };
+  return { fileid: reader.uint64(), name: reader.opaque(MAX_LISTED_NAME, 'name'), cookie: reader.uint64() };
 }
 
 function encodeEntry(writer: XdrWriter, entry: DirectoryEntry): void {
@@ -99,10 +102,10 @@ function encodeEntry(writer: XdrWriter, entry: DirectoryEntry): void {
 function decodeEntryPlus(reader: XdrReader): DirectoryEntryPlus {
   return {
     fileid: reader.uint64(),
-    name: reader.opaque(MAX_NAME, 'name'),
+    name: reader.opaque(MAX_LISTED_NAME, 'name'),
     cookie: reader.uint64(),
     attributes: decodePostOpAttributes(reader),
-    handle: decodePostOpHandle(reader),
+    handle: decodeEntryHandle(reader),
   };
 }
 

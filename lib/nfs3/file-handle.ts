@@ -5,6 +5,7 @@
 import type { XdrReader } from '../xdr/xdr-reader.js';
 import type { XdrWriter } from '../xdr/xdr-writer.js';
 import { MAX_FILE_HANDLE } from './constants.js';
+import { oddValues } from './odd-values.js';
 
 declare const brand: unique symbol;
 export type FileHandle = string & { readonly [brand]: 'FileHandle' };
@@ -39,4 +40,16 @@ export function encodePostOpHandle(writer: XdrWriter, handle: FileHandle | undef
 
 export function decodePostOpHandle(reader: XdrReader): FileHandle | undefined {
   return reader.bool() ? decodeFileHandle(reader) : undefined;
+}
+
+/** Bytes of a wrong handle that are passed over; what claims to be longer is no handle but a broken message. */
+const MAX_WRONG_HANDLE = 1024;
+
+/** post_op_fh3 of a directory entry. One that is longer than a handle can be counts as not sent. */
+export function decodeEntryHandle(reader: XdrReader): FileHandle | undefined {
+  if (!reader.bool()) return undefined;
+  const handle = reader.opaqueAsLatin1(MAX_WRONG_HANDLE, 'file handle');
+  if (handle.length <= MAX_FILE_HANDLE) return handle as FileHandle;
+  oddValues.handles++;
+  return undefined;
 }

@@ -50,7 +50,10 @@ export const GETATTR: Procedure<GetattrArguments, GetattrResult> = {
   },
   decodeResult(reader) {
     const status = decodeStatus(reader);
-    return status === Status.OK ? { status, attributes: decodeFattr3(reader) } : { status };
+    if (status !== Status.OK) return { status };
+    const attributes = decodeFattr3(reader);
+    // An error of this object, not of the connection or of the directory that it is in.
+    return attributes === undefined ? { status: Status.IO } : { status, attributes };
   },
 };
 

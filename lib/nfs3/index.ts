@@ -6,4 +6,5 @@ export * from './file-handle.js';
 export * from './file-procedures.js';
 export * from './filesystem-procedures.js';
 export * from './name-procedures.js';
+export * from './odd-values.js';
 export type { Result } from './status.js';

@@ -20,6 +20,7 @@ import { getPort } from '../portmap/index.js';
 import { type Clock, type Credential, RpcClient, type RpcClientOptions, systemClock } from '../rpc/index.js';
 import type { ClientConfig, Logger } from './config.js';
 import { statusError } from './errors.js';
+import { NAME_MAX } from './name-limit.js';
 import { ownCredential } from './own-identity.js';
 import type { RootFinder } from './redrive.js';
 import type { TransferLimits } from './vfs-state.js';
@@ -28,7 +29,6 @@ import type { TransferLimits } from './vfs-state.js';
 const MAX_TRANSFER = 1024 * 1024;
 const LEAST_TRANSFER = 1024;
 const PAGE = 4096;
-const NAME_MAX = 255;
 /** Mounting must not hang: 10 s, twice, whatever the options say of the time afterwards (mount.nfs does the same). */
 const MOUNT_RPC = { timeo: 100, retrans: 1, recovery: 'soft', connectTimeout: 10_000 } as const;
 /** Nobody waits long for a good-bye: 2 s. */

@@ -32,6 +32,7 @@ import type { IdentityRules } from './identity.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
 import { Making, mknodWhat } from './making.js';
+import { checkNameLength } from './name-limit.js';
 import { type Found, Names } from './names.js';
 import { type ConnectedExport, type ExportDependencies, openExport } from './open-export.js';
 import { Permission } from './permission.js';
@@ -165,8 +166,15 @@ export class NfsFileSystem implements FuseOperations {
     return concerning(caller, gidOf(inode), gidOf(second), gidOf(third), group);
   }
 
-  lookup(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<EntryReply | NegativeEntryReply> {
+  /** The directory that a call names something in. Throws ENAMETOOLONG for a name that it cannot hold. */
+  #directory(parent: NodeId, name: Uint8Array): Inode {
     const directory = this.#vfs.inodes.get(parent);
+    checkNameLength(this.#vfs, directory, name);
+    return directory;
+  }
+
+  lookup(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<EntryReply | NegativeEntryReply> {
+    const directory = this.#directory(parent, name);
     return this.#names.lookup(directory, name, this.#caller(ctx, directory));
   }
 
@@ -214,7 +222,7 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   async symlink(ctx: RequestContext, parent: NodeId, name: Buffer, target: Buffer): Promise<EntryReply> {
-    const directory = this.#vfs.inodes.get(parent);
+    const directory = this.#directory(parent, name);
     return this.#entry(await this.#making.symlink(directory, name, target, this.#caller(ctx, directory)));
   }
 
@@ -225,7 +233,7 @@ export class NfsFileSystem implements FuseOperations {
     mode: number,
     rdev: number,
   ): Promise<EntryReply> {
-    const directory = this.#vfs.inodes.get(parent);
+    const directory = this.#directory(parent, name);
     const device = decodeDevice(rdev);
     const what = mknodWhat(mode, device.major, device.minor);
     const caller = this.#caller(ctx, directory);
@@ -237,19 +245,19 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   async mkdir(ctx: RequestContext, parent: NodeId, name: Buffer, mode: number): Promise<EntryReply> {
-    const directory = this.#vfs.inodes.get(parent);
+    const directory = this.#directory(parent, name);
     return this.#entry(
       await this.#making.mkdir(directory, name, mode & 0o7777, this.#caller(ctx, directory)),
     );
   }
 
   unlink(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<void> {
-    const directory = this.#vfs.inodes.get(parent);
+    const directory = this.#directory(parent, name);
     return this.#removal.unlink(directory, name, this.#caller(ctx, directory));
   }
 
   rmdir(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<void> {
-    const directory = this.#vfs.inodes.get(parent);
+    const directory = this.#directory(parent, name);
     return this.#removal.rmdir(directory, name, this.#caller(ctx, directory));
   }
 
@@ -261,9 +269,9 @@ export class NfsFileSystem implements FuseOperations {
     newName: Buffer,
     flags: number,
   ): Promise<void> {
-    const { inodes, dentries } = this.#vfs;
-    const from = inodes.get(parent);
-    const to = inodes.get(newParent);
+    const { dentries } = this.#vfs;
+    const from = this.#directory(parent, name);
+    const to = this.#directory(newParent, newName);
     // A directory that moves to another has its ".." changed: a right to write is needed in it, too.
     const moved = from === to ? undefined : dentries.getUnverified(from, name.toString('latin1'))?.inode;
     return this.#removal.rename(from, name, to, newName, flags, this.#caller(ctx, from, to, moved));
@@ -272,7 +280,7 @@ export class NfsFileSystem implements FuseOperations {
   async link(ctx: RequestContext, nodeid: NodeId, newParent: NodeId, newName: Buffer): Promise<EntryReply> {
     const { inodes } = this.#vfs;
     const inode = inodes.get(nodeid);
-    const directory = inodes.get(newParent);
+    const directory = this.#directory(newParent, newName);
     const caller = this.#caller(ctx, directory, inode);
     return this.#entry(await this.#making.link(inode, directory, newName, caller));
   }
@@ -291,7 +299,7 @@ export class NfsFileSystem implements FuseOperations {
   ): Promise<{ entry: EntryReply; open: OpenReply }> {
     const exclusive = (flags & O_EXCL) !== 0;
     const truncate = (flags & O_TRUNC) !== 0;
-    const directory = this.#vfs.inodes.get(parent);
+    const directory = this.#directory(parent, name);
     const caller = this.#caller(ctx, directory);
     const made = await this.#making.create(directory, name, mode & 0o7777, exclusive, caller);
     const { inode } = made;

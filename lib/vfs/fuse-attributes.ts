@@ -16,6 +16,9 @@ const S_IFMT_OF: Readonly<Record<FileType, number>> = {
 /** The kernel's off_t. Told of more, it takes the inode for broken and never asks again. */
 const MAX_SIZE = (1n << 63n) - 1n;
 
+/** Shown for a fileid of 0: readdir(3) takes an entry with inode number 0 for a deleted one and hides it. */
+const FOR_ZERO = 0xffff_ffff_ffff_fffen;
+
 /** DT_* of readdir(3) is the file type of st_mode, shifted. */
 export function direntType(type: FileType): number {
   return S_IFMT_OF[type] >> 12;
@@ -26,9 +29,9 @@ export function direntType(type: FileType): number {
  * look like one. The mix is a multiplication by an odd constant: one to one for a given fsid.
  */
 export function inodeNumber(attributes: Fattr3, rootFsid: bigint): bigint {
-  if (attributes.fsid === rootFsid) return attributes.fileid;
+  if (attributes.fsid === rootFsid) return attributes.fileid || FOR_ZERO;
   const mixed = (attributes.fsid ^ (rootFsid << 1n)) * 0x9e37_79b9_7f4a_7c15n;
-  return BigInt.asUintN(64, attributes.fileid ^ mixed);
+  return BigInt.asUintN(64, attributes.fileid ^ mixed) || FOR_ZERO;
 }
 
 export interface AttributeView {

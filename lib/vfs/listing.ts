@@ -10,6 +10,7 @@ import {
   type DirectoryEntryPlus,
   type Fattr3,
   type FileHandle,
+  oddValues,
   READDIR,
   READDIRPLUS,
   type ReaddirplusResult,
@@ -213,7 +214,8 @@ export class Listing {
 
   #add(entry: DirectoryEntryPlus, name: Buffer): void {
     if (!isValidName(name)) {
-      this.#vfs.log.warn(`a directory entry with an impossible name was left out (${name.toString('hex')})`);
+      oddValues.names++;
+      this.#vfs.log.warn(`a directory entry with an impossible name was left out (${describeName(name)})`);
       return;
     }
     if (this.#seen !== undefined) {
@@ -236,7 +238,15 @@ export function isDots(name: Uint8Array): boolean {
   );
 }
 
+/** FUSE_NAME_MAX: told of a longer name, the kernel fails the whole reply with EIO. */
+const MAX_NAME = 1024;
+
 /** An empty name, "/" or NUL in a name is a server's error, not something to pass on. */
 function isValidName(name: Buffer): boolean {
-  return name.length > 0 && !name.includes(0x2f) && !name.includes(0);
+  return name.length > 0 && name.length <= MAX_NAME && !name.includes(0x2f) && !name.includes(0);
+}
+
+/** For the log. */
+function describeName(name: Buffer): string {
+  return name.length > MAX_NAME ? `${name.length} bytes long` : name.toString('hex');
 }

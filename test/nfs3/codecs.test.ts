@@ -148,9 +148,62 @@ t.test('numbers out of range are refused by name', async (t) => {
   t.throws(() => arguments_(nfs.SETATTR, 0, 2), /boolean is 2/);
   const time = [0, 0, 0, 0, 0, 2, 1, 1_000_000_000];
   t.throws(() => arguments_(nfs.SETATTR, 0, ...time), /1000000000 nanoseconds/);
-  const attributes = words(0, 9, ...Array(20).fill(0));
-  t.throws(() => nfs.GETATTR.decodeResult(new XdrReader(attributes)), /file type is 9/);
 });
+
+t.test('what a sloppy server puts into attributes is an error of the object at the most', async (t) => {
+  const before = { ...nfs.oddValues };
+  const unknownType = words(0, 9, ...Array(20).fill(0));
+  t.same(nfs.GETATTR.decodeResult(new XdrReader(unknownType)), { status: Status.IO });
+  t.equal(nfs.oddValues.fileTypes, before.fileTypes + 1);
+  const times = words(7, 1_000_000_000, 7, 0xffff_ffff, 7, 999_999_999);
+  const bytes = Buffer.concat([words(0, nfs.FileType.REG), Buffer.alloc(56), times]);
+  const mended = { seconds: 7, nanoseconds: 999_999_999 };
+  t.match(nfs.GETATTR.decodeResult(new XdrReader(bytes)), {
+    status: Status.OK,
+    attributes: { atime: mended, mtime: mended, ctime: mended },
+  });
+  t.equal(nfs.oddValues.nanoseconds, before.nanoseconds + 2);
+  const wcc = Buffer.concat([words(0, 1, 0, 5), times.subarray(0, 16), words(1, 0), Buffer.alloc(80)]);
+  t.match(nfs.SETATTR.decodeResult(new XdrReader(wcc)), {
+    status: Status.OK,
+    wcc: { before: { size: 5n, mtime: mended, ctime: mended }, after: undefined },
+  });
+});
+
+t.test(
+  'an entry with a wrong handle, wrong attributes or a wrong name does not spoil the others',
+  async (t) => {
+    const entry = (name: string, type: number, handle: number) => {
+      const bytes = Buffer.from(name.padEnd((name.length + 3) & ~3, '\0'));
+      return Buffer.concat([
+        words(1, 0, 1, name.length),
+        bytes,
+        words(0, 7, 1, type),
+        Buffer.alloc(80),
+        words(1, handle),
+        Buffer.alloc((handle + 3) & ~3, 1),
+      ]);
+    };
+    const head = words(0, 0, 0, 0);
+    const odd = [
+      entry('type', 8, 8),
+      entry('handle', 1, 200),
+      entry('n'.repeat(5000), 1, 8),
+      entry('well', 1, 8),
+    ];
+    const result = nfs.READDIRPLUS.decodeResult(new XdrReader(Buffer.concat([head, ...odd, words(0, 1)])));
+    if (result.status !== Status.OK) throw new Error('it is OK');
+    t.same(
+      result.entries.map(({ name, attributes, handle }) => [name.length, attributes?.type, handle?.length]),
+      [
+        [4, undefined, 8],
+        [6, 1, undefined],
+        [5000, 1, 8],
+        [4, 1, 8],
+      ],
+    );
+  },
+);
 
 t.test('a status that RFC 1813 does not know is read as a server fault', async (t) => {
   const result = nfs.GETATTR.decodeResult(new XdrReader(words(4711)));
