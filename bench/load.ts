@@ -1,4 +1,4 @@
-/** load.c, calls.c and sse.c: compiled where they are missing or old; the loads are run. */
+/** load.c and calls.c: compiled where they are missing or old; the loads are run. */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { mustRun } from '../test/support/process.js';
@@ -19,11 +19,6 @@ export function compileLoad(folder: string): Promise<string> {
 /** The same with calls.c, which needs libnfs; undefined without its headers. */
 export async function compileCalls(folder: string): Promise<string | undefined> {
   return existsSync(LIBNFS_HEADER) ? compile('calls', folder, ['-lnfs']) : undefined;
-}
-
-/** The same with sse.c, in which user-mode Linux runs. */
-export function compileSse(folder: string): Promise<string> {
-  return compile('sse', folder, []);
 }
 
 async function compile(name: string, folder: string, flags: readonly string[]): Promise<string> {

@@ -10,11 +10,14 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, SetupError, say } from './setup/common.mjs';
+import { installGuests } from './setup/guests.mjs';
 import { CONTAINER_PACKAGES, checkMachine, installPackages } from './setup/machine.mjs';
 import { buildHelpers, buildProduct, installModules } from './setup/project.mjs';
 import { sweep } from './setup/sweep.mjs';
 import { runSteadily } from './setup/tap.mjs';
 
+/** Suites that need user-mode Linux (test/support/guest): all long ones. */
+const GUESTS = ['test/linux/', '/knfsd-'];
 /** Suites that take minutes: not part of a plain `npm test`. */
 const LONG = [
   'test/model/dead-server',
@@ -25,6 +28,7 @@ const LONG = [
   'test/containers/',
   'test/bench/rows',
   '/unbuffered-',
+  ...GUESTS,
 ];
 const JOBS = 2;
 /** The longest begin first, so that none is left to run alone at the end. */
@@ -83,6 +87,7 @@ async function main(args) {
   if (files.some(isIn(['test/containers/']))) installPackages(CONTAINER_PACKAGES);
   checkMachine();
   installModules();
+  if (files.some(isIn(GUESTS))) installGuests();
   buildProduct();
   buildHelpers();
   sweep();

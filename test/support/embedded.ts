@@ -2,9 +2,14 @@
 import { connect } from 'node:net';
 import type { Place } from './places.js';
 import { freePorts } from './ports.js';
-import { type Background, mustRun, ProgramFailed, start, until } from './process.js';
+import { type Background, mustRun, ProgramFailed, run, start, until } from './process.js';
 
-function answers(port: number): Promise<boolean> {
+/** Whether somebody listens, asked in the network that `enter` leads to. */
+async function answers(port: number, enter: readonly string[]): Promise<boolean> {
+  if (enter.length > 0) {
+    const connects = ['bash', '-c', `exec 3<>/dev/tcp/127.0.0.1/${port}`];
+    return (await run([...enter, ...connects], { cwd: '/' })).status === 0;
+  }
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     const end = (result: boolean) => () => {
@@ -28,15 +33,21 @@ export class ServeCommand {
     readonly port: number,
     private readonly place: Place,
     private readonly args: readonly string[],
+    /** What to put before a command that is to reach the server. */
+    readonly enter: readonly string[],
   ) {}
 
-  /** Serves a new, empty folder of the place. */
-  static async start(place: Place, args: readonly string[] = []): Promise<ServeCommand> {
+  /** Serves a new, empty folder of the place; in another network if `enter` leads to one (guest/network.ts). */
+  static async start(
+    place: Place,
+    args: readonly string[] = [],
+    enter: readonly string[] = [],
+  ): Promise<ServeCommand> {
     const [port = 0] = await freePorts(1);
     exported += 1;
     const directory = `${place.folder}/served${exported}`;
     await mustRun(place.command(['mkdir', directory]));
-    const server = new ServeCommand(directory, port, place, args);
+    const server = new ServeCommand(directory, port, place, args, enter);
     await server.start();
     return server;
   }
@@ -53,11 +64,11 @@ export class ServeCommand {
   /** Starts it (again), on the port that it had. */
   async start(): Promise<void> {
     const argv = [...this.place.product, 'serve', this.directory, '--port', String(this.port), ...this.args];
-    const server = start(this.place.command(argv), { cwd: '/' });
+    const server = start([...this.enter, ...this.place.command(argv)], { cwd: '/' });
     this.#process = server;
     await until('nfs-fuse serve listens', () => {
       if (server.outcome) throw new ProgramFailed(argv, server.outcome, 'ended instead of serving');
-      return answers(this.port);
+      return answers(this.port, this.enter);
     });
   }
 

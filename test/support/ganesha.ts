@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exportFolder, publicFolder, type ScratchFolder } from './folders.js';
+import type { GuestNetwork } from './guest/network.js';
 import { freePorts } from './ports.js';
 import { type Background, mustRun, start, until } from './process.js';
 import { helperFolder } from './project.js';
@@ -18,6 +19,8 @@ export interface GaneshaOptions {
   readonly directory?: string;
   /** Listen on all addresses: for a network namespace that has no others than its own. */
   readonly everywhere?: boolean;
+  /** Run in this network, listening on all its addresses. */
+  readonly network?: GuestNetwork;
   /** Serve over UDP too. */
   readonly udp?: boolean;
   /** FSINFO's rtmax, wtmax, rtpref and wtpref. */
@@ -62,6 +65,11 @@ export class Ganesha {
     return [`port=${this.port}`, `mountport=${this.mountPort}`];
   }
 
+  /** What to put before a command that is to reach the server. */
+  get enter(): readonly string[] {
+    return this.options.network?.enter ?? [];
+  }
+
   get pid(): number {
     if (!this.#process || this.#process.outcome) throw new Error('nfs-ganesha does not run');
     return this.#process.pid;
@@ -84,7 +92,7 @@ export class Ganesha {
       privilegedPort = false,
       maxIo = 1 << 20,
       anonymous,
-      everywhere = false,
+      everywhere = this.options.network !== undefined,
       udp = false,
     } = this.options;
     const squashTo = anonymous ? `Anonymous_Uid = ${anonymous.uid}; Anonymous_Gid = ${anonymous.gid};` : '';
@@ -114,6 +122,7 @@ export class Ganesha {
     this.#starts += 1;
     const pidFile = join(this.own.path, 'pid');
     const argv = [
+      ...this.enter,
       'ganesha.nfsd',
       '-F',
       '-f',

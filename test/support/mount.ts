@@ -21,6 +21,8 @@ export interface MountSource {
   readonly exportPath: string;
   /** `port=…,mountport=…`, where there is no portmapper. */
   readonly mountOptions: readonly string[];
+  /** What to put before a command that is to reach the server, where that is in another network. */
+  readonly enter?: readonly string[];
 }
 
 export interface MountSpec {
@@ -33,6 +35,8 @@ export interface MountSpec {
   readonly env?: NodeJS.ProcessEnv;
   /** An existing mount point, to mount at again; a new one is made otherwise. */
   readonly at?: string;
+  /** Mount through the usual transport and without the run's options, whatever the run is about. */
+  readonly asUsual?: boolean;
 }
 
 export interface MountEntry {
@@ -116,14 +120,17 @@ export class Mount {
   /** Mounts and waits until the mount is there; fails with what nfs-fuse said if it ends instead. */
   static async start(spec: MountSpec): Promise<Mount> {
     const { source, place, env, at } = spec;
-    const { args, options } = throughTransport(spec.args ?? [], spec.options ?? []);
+    const asked = { args: spec.args ?? [], options: spec.options ?? [] };
+    const { args, options } = spec.asUsual ? asked : throughTransport(asked.args, asked.options);
+    const ofRun = spec.asUsual ? [] : optionsOfRun();
     const path = at ?? (await newMountPoint(place));
-    const all = [...source.mountOptions, ...optionsOfRun(), ...options].join(',');
+    const all = [...source.mountOptions, ...ofRun, ...options].join(',');
     const host = source.host.includes(':') ? `[${source.host}]` : source.host;
     const target = `${host}:${source.exportPath}`;
     const argv = [...place.product, 'mount', '-f', ...args, ...(all === '' ? [] : ['-o', all]), target, path];
     const covered = mountAt(place, path) !== undefined;
-    const daemon = start(place.command(argv), env === undefined ? {} : { env: { ...process.env, ...env } });
+    const command = [...(source.enter ?? []), ...place.command(argv)];
+    const daemon = start(command, env === undefined ? {} : { env: { ...process.env, ...env } });
     const mount = new Mount(path, place, daemon);
     await until(`${target} is mounted`, async () => {
       if (daemon.outcome) throw new ProgramFailed(argv, daemon.outcome, 'ended instead of mounting');

@@ -9,12 +9,13 @@ import type { Test } from 'tap';
 import { ServeCommand } from './embedded.js';
 import { exportFolder } from './folders.js';
 import { Ganesha } from './ganesha.js';
+import { Knfsd } from './guest/knfsd.js';
 import { LocalFolder } from './local-folder.js';
 import { Mount, type MountSource } from './mount.js';
 import { openPlace, type Place, type PlaceName } from './places.js';
 import { mustRun } from './process.js';
 
-export type ServerName = 'ganesha' | 'embedded' | 'local';
+export type ServerName = 'ganesha' | 'embedded' | 'knfsd' | 'local';
 
 /** A server with an empty export that the place's user may change. */
 export interface TestServer extends MountSource {
@@ -60,10 +61,11 @@ export const AS_ROOT: Matrix = { places: ['root'] };
 /** Starts a server of a kind for a place. */
 export async function startServer(kind: ServerName, place: Place): Promise<TestServer> {
   if (kind === 'embedded') return ServeCommand.start(place);
+  // In its namespace the user is 0, which is what the server is told: root's export is theirs.
+  const owner = place.name === 'userns' ? { uid: 0, gid: 0 } : place.owner;
+  if (kind === 'knfsd') return Knfsd.start({ owner });
   if (kind === 'ganesha') {
     const server = await Ganesha.start();
-    // In its namespace the user is 0, which is what the server is told: root's export is theirs.
-    const owner = place.name === 'userns' ? { uid: 0, gid: 0 } : place.owner;
     await mustRun(['chown', `${owner.uid}:${owner.gid}`, server.directory]);
     return server;
   }

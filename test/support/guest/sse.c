@@ -3,7 +3,7 @@
  *
  * User-mode Linux 6.1 keeps that state of its processes in less room than a processor with AMX needs (EFAULT, and it
  * panics at its first process), but takes SSE's alone where the host has nothing more to give. Its programs must then do
- * without AVX, whose registers do not survive a signal: kernel.ts.
+ * without AVX, whose registers do not survive a signal: guest.ts.
  */
 #include <elf.h>
 #include <errno.h>

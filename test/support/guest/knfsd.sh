@@ -1,0 +1,25 @@
+#!/bin/bash
+# Starts Linux's own NFS server in a guest (knfsd.ts), for NFSv3 over TCP and UDP, with rpcbind.
+# usage: knfsd.sh PROGRAMS OPTIONS        PROGRAMS: the folder of exportfs, rpc.mountd and rpc.nfsd; OPTIONS: exports(5)
+# Exports the disk /dev/ubda as /mnt/export. A second disk, /dev/ubdb, is mounted in it as /mnt/export/nested.
+set -eu
+programs=$1 options=$2
+mkdir -p /mnt/state /run/rpcbind /mnt/export
+mount -t tmpfs -o mode=755 state /var/lib/nfs
+mkdir -p /var/lib/nfs/sm /var/lib/nfs/sm.bak /var/lib/nfs/rpc_pipefs /var/lib/nfs/v4recovery
+touch /var/lib/nfs/etab /var/lib/nfs/rmtab /var/lib/nfs/state
+mount -t nfsd nfsd /proc/fs/nfsd
+# What the guest writes is in the image at once, for the host is not going to crash: it need not wait for the host's disk.
+mount -t ext4 -o nobarrier /dev/ubda /mnt/export
+if [ -d /mnt/export/lost+found ]; then rmdir /mnt/export/lost+found; fi
+if [ -b /dev/ubdb ]; then
+  mkdir -p /mnt/export/nested
+  mount -t ext4 -o nobarrier /dev/ubdb /mnt/export/nested
+  if [ -d /mnt/export/nested/lost+found ]; then rmdir /mnt/export/nested/lost+found; fi
+fi
+rpcbind -w
+until rpcinfo -p localhost > /dev/null 2>&1; do sleep 0.05; done
+"$programs/exportfs" -i -o "$options" '*:/mnt/export'
+"$programs/rpc.mountd" -p 20048
+"$programs/rpc.nfsd" --no-nfs-version 4 --tcp --udp 8
+until rpcinfo -t localhost nfs 3 > /dev/null 2>&1 && rpcinfo -t localhost mountd 3 > /dev/null 2>&1; do sleep 0.05; done

@@ -1,0 +1,180 @@
+/**
+ * Linux's own NFS server (knfsd) in a guest: NFSv3 over TCP and UDP with mountd and rpcbind on their usual ports, in a
+ * network of its own. It exports an ext4 file system on a disk image, which outlives the guest.
+ */
+
+import { truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { publicFolder, type ScratchFolder } from '../folders.js';
+import { Mount } from '../mount.js';
+import { openPlace, type Place } from '../places.js';
+import { mustRun } from '../process.js';
+import { helperFolder, projectRoot } from '../project.js';
+import { Guest, shellLine } from './guest.js';
+import { type Cable, GuestNetwork } from './network.js';
+
+/** Debian's nfs-kernel-server, unpacked by test/setup/guests.mjs: installed it would start a server on this machine. */
+const PROGRAMS = join(helperFolder, 'nfs-kernel-server/usr/sbin');
+const NEEDED: Readonly<Record<string, string>> = {
+  [join(PROGRAMS, 'rpc.nfsd')]: 'nfs-kernel-server, unpacked',
+  '/usr/sbin/rpcbind': 'rpcbind',
+  '/usr/sbin/mkfs.ext4': 'e2fsprogs',
+};
+const MODULES = ['sunrpc', 'lockd nlm_grace_period=1', 'nfsd'];
+/** The images are sparse: they take what is written. */
+const DISK_BYTES = 8 * 2 ** 30;
+const NESTED_BYTES = 2 ** 28;
+
+export interface KnfsdOptions {
+  /** exports(5); {@link KNFSD_EXPORT} by default. */
+  readonly exportOptions?: readonly string[];
+  /** A second file system, of 256 MiB, is mounted on `nested` in the export. */
+  readonly nested?: boolean;
+  /** The network that the guest is plugged into; one of its own by default. */
+  readonly network?: GuestNetwork;
+  /** Who may change the export's root. */
+  readonly owner?: Place['owner'];
+}
+
+/** The options of the export of a test that does not care: root is root, from any port. */
+export const KNFSD_EXPORT: readonly string[] = [
+  ...['rw', 'sync', 'no_root_squash', 'insecure', 'no_subtree_check', 'fsid=1'],
+];
+
+/** A running (or stopped) server. */
+export class Knfsd {
+  readonly exportPath = '/mnt/export';
+  /** Everything that a client asks for is registered with rpcbind. */
+  readonly mountOptions: readonly string[] = [];
+  #guest: Guest | undefined;
+  #observer: Mount | undefined;
+  #said = '';
+
+  private constructor(
+    readonly network: GuestNetwork,
+    private readonly cable: Cable,
+    private readonly options: KnfsdOptions,
+    private readonly own: ScratchFolder,
+    private readonly place: Place,
+  ) {}
+
+  /** Starts a server with an empty export. */
+  static async start(options: KnfsdOptions = {}): Promise<Knfsd> {
+    const missing = Guest.missing(NEEDED);
+    if (missing !== undefined) throw new Error(`knfsd cannot be started without ${missing}`);
+    const network = options.network ?? (await GuestNetwork.make());
+    const own = publicFolder();
+    const place = await openPlace('root');
+    const server = new Knfsd(network, await network.cable(), options, own, place);
+    try {
+      for (const [index, disk] of server.#disks.entries()) {
+        writeFileSync(disk, '');
+        truncateSync(disk, index === 0 ? DISK_BYTES : NESTED_BYTES);
+        await mustRun(['mkfs.ext4', '-q', '-F', '-E', 'lazy_itable_init=1,lazy_journal_init=1', disk]);
+      }
+      await server.start();
+      const { owner } = options;
+      if (owner) await server.guest.mustRun(`chown ${owner.uid}:${owner.gid} ${server.exportPath}`);
+      server.#observer = await Mount.start({
+        source: { ...server.source, exportPath: server.exportPath },
+        place,
+        options: ['actimeo=0', 'lookupcache=none', 'soft'],
+        asUsual: true,
+      });
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+    return server;
+  }
+
+  get host(): string {
+    return this.cable.guest;
+  }
+
+  /** What to put before a command that is to reach the server. */
+  get enter(): readonly string[] {
+    return this.network.enter;
+  }
+
+  private get source() {
+    return { host: this.host, mountOptions: this.mountOptions, enter: this.enter };
+  }
+
+  get #disks(): string[] {
+    return ['disk', ...(this.options.nested ? ['nested'] : [])].map((name) => join(this.own.path, name));
+  }
+
+  /** The machine that it runs on. */
+  get guest(): Guest {
+    if (!this.#guest || this.#guest.process.outcome) throw new Error('knfsd does not run');
+    return this.#guest;
+  }
+
+  /**
+   * The exported folder as a second client shows it, one of root that caches no names and no attributes: no file system
+   * of the guest can be seen from here in another way. `guest.run` works on the disk itself.
+   */
+  get directory(): string {
+    if (!this.#observer) throw new Error('knfsd does not run');
+    return this.#observer.path;
+  }
+
+  /** What the guest has said. */
+  logTail(lines = 20): string {
+    const said = `${this.#said}${this.#guest?.output ?? ''}`;
+    return said.split('\n').slice(-lines).join('\n');
+  }
+
+  /** Starts it (again), with the disk as it is. */
+  async start(): Promise<void> {
+    const { network, cable } = this;
+    const guest = await Guest.boot({ network, cable, modules: MODULES, disks: this.#disks, memory: '1G' });
+    this.#guest = guest;
+    const options = (this.options.exportOptions ?? KNFSD_EXPORT).join(',');
+    const script = join(projectRoot, 'test/support/guest/knfsd.sh');
+    await guest.mustRun(shellLine(['bash', script, PROGRAMS, options]));
+  }
+
+  /** exportfs(8) in the guest. */
+  async exportfs(...args: readonly string[]): Promise<string> {
+    return this.guest.mustRun(shellLine([join(PROGRAMS, 'exportfs'), ...args]));
+  }
+
+  /** Withdraws the export: `exportfs -u`. */
+  async unexport(): Promise<void> {
+    await this.exportfs('-u', `*:${this.exportPath}`);
+  }
+
+  /** Exports (again), with options of exports(5). */
+  async export(options = this.options.exportOptions ?? KNFSD_EXPORT): Promise<void> {
+    await this.exportfs('-i', '-o', options.join(','), `*:${this.exportPath}`);
+  }
+
+  /** Ends the guest in good order. */
+  async stop(): Promise<void> {
+    await this.#ended((guest) => guest.halt());
+  }
+
+  /** The guest ends without telling anybody, as a machine that loses power. */
+  async kill(): Promise<void> {
+    await this.#ended((guest) => guest.kill());
+  }
+
+  async #ended(end: (guest: Guest) => Promise<void>): Promise<void> {
+    const guest = this.#guest;
+    if (!guest) return;
+    this.#guest = undefined;
+    await end(guest);
+    this.#said += guest.output;
+  }
+
+  /** Ends it, and removes what it exported. */
+  async close(): Promise<void> {
+    await this.#observer?.close();
+    await this.kill();
+    if (this.options.network === undefined) await this.network.close();
+    await this.place.close();
+    await this.own.remove();
+  }
+}
