@@ -3,7 +3,7 @@
  * umount from outside, or an abort. The same in the foreground and in the background.
  */
 import { stat } from 'node:fs/promises';
-import type { SessionEnd } from '../fuse/index.js';
+import { type PinnedDirectory, pinMountpoint, type SessionEnd } from '../fuse/index.js';
 import type { FuseOperations } from '../fuse/operations.js';
 import type { ClientConfig, Logger } from '../vfs/config.js';
 import { CrashGuard } from './crash.js';
@@ -115,13 +115,14 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
   const { request, stop, progress } = options;
   const log = new ErrorKeeper(options.log);
   checkTransport(options.transport, request.fuse);
+  const pinned = await pin(options);
   const fileSystem = await connectWithRetry(options, log);
   const watcher = options.watcher === undefined ? undefined : await Watcher.start(options.watcher);
   if (watcher === undefined && options.watcher !== undefined)
     log.warn('There is no sh: if this process is killed, its mount stays, dead, until it is unmounted.');
   let served: ServedMount;
   try {
-    served = await mountAndAnswer(options, fileSystem, watcher);
+    served = await mountAndAnswer(options, pinned, fileSystem, watcher);
   } catch (error) {
     await fileSystem.shutdown();
     await watcher?.dismiss();
@@ -293,8 +294,20 @@ async function interruptible<Value>(promise: Value | Promise<Value>, stop: StopS
   return Promise.race([promise, interrupted]);
 }
 
+/** The mount point as it is now: connecting may take hours (retry=, bg), and other users may rename things meanwhile. */
+async function pin(options: MountProcessOptions): Promise<PinnedDirectory | undefined> {
+  const { request, mountpoint, inherited, listExports } = options;
+  if (inherited !== undefined) return undefined;
+  try {
+    return await pinMountpoint(mountpoint, request.source);
+  } catch (error) {
+    throw await mountFailure(error, request.client, listExports);
+  }
+}
+
 async function mountAndAnswer(
   options: MountProcessOptions,
+  pinned: PinnedDirectory | undefined,
   fileSystem: ConnectedFileSystem,
   watcher: Watcher | undefined,
 ): Promise<ServedMount> {
@@ -303,6 +316,7 @@ async function mountAndAnswer(
   const served = await mountOver(transport, {
     request,
     mountpoint,
+    pinned,
     inherited,
     operations: fileSystem.operations,
     log,

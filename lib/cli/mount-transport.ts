@@ -8,6 +8,7 @@ import {
   FuseSession,
   type KernelMount,
   mountKernel,
+  type PinnedDirectory,
   type SessionEnd,
   setReadAhead,
 } from '../fuse/index.js';
@@ -25,6 +26,8 @@ export type Transport = (typeof TRANSPORTS)[number];
 export interface TransportOptions {
   readonly request: MountRequest;
   readonly mountpoint: string;
+  /** The mount point as it was when the command started; undefined for an inherited mount. Closed by mounting. */
+  readonly pinned: PinnedDirectory | undefined;
   /** The descriptor of a mount that is another's; then `mountpoint` is only its name. */
   readonly inherited: number | undefined;
   readonly operations: FuseOperations;
@@ -77,10 +80,11 @@ export async function mountOver(transport: Transport, options: TransportOptions)
 }
 
 async function overKernel(options: TransportOptions): Promise<ServedMount> {
-  const { request, mountpoint, operations, log, dump } = options;
+  const { request, mountpoint, pinned, operations, log, dump } = options;
   const { client, fuse } = request;
   const mount = await mountKernel({
     mountpoint,
+    pinned,
     source: request.source,
     readOnly: client.readOnly,
     noexec: fuse.noExec,
@@ -143,12 +147,13 @@ function overInherited(fd: number, options: TransportOptions): ServedMount {
 }
 
 async function overFuseNative(options: TransportOptions): Promise<ServedMount> {
-  const { request, mountpoint, operations, log, dump } = options;
+  const { request, mountpoint, pinned, operations, log, dump } = options;
   const { client, fuse } = request;
   // Only on demand: the package is optional.
   const { mountFuseNative } = await import('../fuse-native/index.js');
   const native = await mountFuseNative({
     mountpoint,
+    pinned,
     source: request.source,
     readOnly: client.readOnly,
     noexec: fuse.noExec,

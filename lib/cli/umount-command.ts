@@ -7,7 +7,7 @@ import {
   MountError,
   mountAt,
   readMountinfo,
-  unmountKernel,
+  unmountEntry,
 } from '../fuse/index.js';
 import { lastWords } from './journal.js';
 import { standardError } from './log.js';
@@ -63,9 +63,9 @@ export const umountCommand: CommandModule<object, UmountArguments> = {
   },
 };
 
-async function detach(mountpoint: string, lazy: boolean): Promise<void> {
+async function detach(entry: MountEntry, lazy: boolean): Promise<void> {
   try {
-    await unmountKernel(mountpoint, { lazy });
+    await unmountEntry(entry, { lazy });
   } catch (error) {
     throw fuseFailure(error, 'See who uses it with "fuser -vm" and end that, or add --lazy.');
   }
@@ -75,7 +75,7 @@ async function unmountAndWait(mountpoint: string, entry: MountEntry): Promise<vo
   const losses = await writeBackFirst(mountpoint, entry);
   const watch = await watchMount(entry.major, entry.minor);
   try {
-    await detach(mountpoint, false);
+    await detach(entry, false);
   } catch (error) {
     watch?.cancel();
     throw error;
@@ -154,7 +154,7 @@ async function writeBackFirst(mountpoint: string, entry: MountEntry): Promise<re
 /** Detaches at once; what is not written back yet is, as long as the serving process lives. */
 async function detachLazily(mountpoint: string, entry: MountEntry): Promise<void> {
   const stats = await unwrittenOf(entry);
-  await detach(mountpoint, true);
+  await detach(entry, true);
   if (stats === undefined || stats.unwritten.bytes === 0) return;
   standardError(
     'info',
@@ -167,13 +167,13 @@ async function unmountByForce(mountpoint: string, entry: MountEntry): Promise<vo
   const watch = await watchMount(entry.major, entry.minor);
   // Only the process itself knows what it need not give up, and may always end the connection.
   if (watch !== undefined) watch.orderToGiveUp();
-  else if (!(await abortFromOutside(mountpoint, entry)))
+  else if (!(await abortFromOutside(entry)))
     throw new UserError('The process that serves the mount cannot be told to give up.', {
       remedy: "It lives in another namespace, or is another user's: end it from there (kill -KILL).",
     });
   const outcome = await Promise.race([watch?.ended, after(FORCE_PATIENCE_MS)]);
   watch?.cancel();
-  if (outcome === 'late') await abortFromOutside(mountpoint, entry);
+  if (outcome === 'late') await abortFromOutside(entry);
   await detachIfThere(mountpoint, entry);
   if (outcome === 'late')
     throw new UserError(`${mountpoint} is unmounted, but the process that served it does not end.`, {
@@ -190,7 +190,7 @@ async function detachIfThere(mountpoint: string, entry: MountEntry): Promise<voi
   const isThere = async () => mountAt(await readMountinfo(), mountpoint)?.id === entry.id;
   if (!(await isThere())) return;
   try {
-    await detach(mountpoint, true);
+    await detach(entry, true);
   } catch (error) {
     // The process that served it may have been faster.
     if (await isThere()) throw error;
@@ -201,10 +201,10 @@ async function detachIfThere(mountpoint: string, entry: MountEntry): Promise<voi
  * Without the process that serves the mount. In a container /sys/fs/fuse is often missing: a forced unmount aborts
  * first, and fails as busy afterwards.
  */
-async function abortFromOutside(mountpoint: string, entry: MountEntry): Promise<boolean> {
+async function abortFromOutside(entry: MountEntry): Promise<boolean> {
   if (await abortConnection(entry.minor)) return true;
   try {
-    await unmountKernel(mountpoint, { force: true, method: 'direct' });
+    await unmountEntry(entry, { force: true, method: 'direct' });
     return true;
   } catch (error) {
     return error instanceof MountError && error.code === 'busy';

@@ -8,21 +8,24 @@ import { delimiter, join } from 'node:path';
 import { escapeOption } from '../fuse/fusermount.js';
 import {
   abortConnection,
-  FILE_SYSTEM_TYPE,
+  checkPinned,
+  connectionNumber,
   type FuseNotifier,
   type FuseOperations,
   type KernelMount,
+  landedOn,
+  type MountEntry,
   MountError,
   type MountOptions,
-  mountAt,
-  preparedMountpoint,
+  type PinnedDirectory,
+  pinMountpoint,
   type RequestContext,
   ROOT_NODEID,
   readMountinfo,
   type SessionCounters,
   type SessionEnd,
   setReadAhead,
-  unmountKernel,
+  unmountEntry,
 } from '../fuse/index.js';
 import { deviceError, mountCallError } from '../fuse/mount-error.js';
 import { loadBinding, type NativeBinding } from './binding.js';
@@ -35,7 +38,10 @@ import { OpenFiles } from './open-files.js';
 import { PathOperations } from './path-operations.js';
 
 export interface NativeMountOptions
-  extends Pick<MountOptions, 'mountpoint' | 'source' | 'readOnly' | 'noexec' | 'defaultPermissions'> {
+  extends Pick<
+    MountOptions,
+    'mountpoint' | 'pinned' | 'source' | 'readOnly' | 'noexec' | 'defaultPermissions'
+  > {
   readonly operations: FuseOperations;
   /** Keep the kernel's page cache out of it: each read is a request, and no file can be mapped shared. */
   readonly directIo?: boolean | undefined;
@@ -73,7 +79,23 @@ const noNotifier: FuseNotifier = {
  */
 export async function mountFuseNative(options: NativeMountOptions): Promise<NativeMount> {
   const binding = loadBinding();
-  const mountpoint = await preparedMountpoint(options.mountpoint, options.source);
+  const pinned = options.pinned ?? (await pinMountpoint(options.mountpoint, options.source));
+  try {
+    return await mountOn(pinned, options, binding);
+  } finally {
+    pinned.close();
+  }
+}
+
+/** libfuse goes to the directory by its path; where it got to is looked at afterwards. */
+async function mountOn(
+  pinned: PinnedDirectory,
+  options: NativeMountOptions,
+  binding: NativeBinding,
+): Promise<NativeMount> {
+  const { source } = options;
+  const { path: mountpoint } = pinned;
+  await checkPinned(pinned, source);
   await checkAccess();
   const codec = chooseCodec();
   if (codec === UTF8_ONLY)
@@ -94,31 +116,33 @@ export async function mountFuseNative(options: NativeMountOptions): Promise<Nati
     { protocolMinor: 19, maxWrite: LIBFUSE_MAX_WRITE, maxReadahead: LIBFUSE_MAX_WRITE, flags: 0n },
     noNotifier,
   );
-  const fd = await startServing(binding, serving, mountpoint, argument);
+  const before = await readMountinfo();
+  const fd = await startServing(binding, serving, mountpoint, argument, () =>
+    landedOn(pinned, before, { source, minor: undefined }),
+  );
+  const entry = await landedOn(pinned, before, { source, minor: connectionNumber(fd) });
   try {
     await serving.ready;
     // Not through the mount: a thread of ours that waited there while this process is killed would keep it alive.
     await options.operations.getattr(serving.ctx, ROOT_NODEID, undefined);
   } catch (error) {
-    await unmountKernel(mountpoint, { lazy: true }).catch(() => {});
+    await unmountEntry(entry, { lazy: true }).catch(() => {});
     throw error;
   }
-  const entry = mountAt(await readMountinfo(), mountpoint);
-  if (entry?.type !== FILE_SYSTEM_TYPE)
-    throw new MountError('failed', `something else was mounted on ${mountpoint} at the same time`);
-  const { major, minor } = entry;
+  const { id, major, minor } = entry;
   const method = process.geteuid?.() === 0 ? 'direct' : 'fusermount';
   return {
     mount: {
       mountpoint,
+      id,
       method,
       major,
       minor,
-      unmount: (unmountOptions) => unmountKernel(mountpoint, { ...unmountOptions, method }),
+      unmount: (unmountOptions) => unmountEntry(entry, { ...unmountOptions, method }),
       abort: () => abortConnection(minor),
       setReadAhead: (kibibytes) => setReadAhead(major, minor, kibibytes),
     },
-    closed: ended(fd, mountpoint, minor, options).then((end) => {
+    closed: ended(fd, id, options).then((end) => {
       binding.fuse_native_unmount(mountpoint, serving.thread);
       return end;
     }),
@@ -224,6 +248,7 @@ async function startServing(
   serving: Serving,
   mountpoint: string,
   argument: string,
+  find: () => Promise<MountEntry>,
 ): Promise<number> {
   const { driver, thread } = serving;
   const before = new Set(fuseDescriptors());
@@ -241,7 +266,9 @@ async function startServing(
     if (left !== undefined) {
       // Mounted, and then libfuse did not like its options.
       closeSync(left);
-      await unmountKernel(mountpoint, { lazy: true }).catch(() => {});
+      await find()
+        .then((entry) => unmountEntry(entry, { lazy: true }))
+        .catch(() => {});
     } else if (process.geteuid?.() === 0) throw mountCallError('EPERM', mountpoint);
     throw new MountError(
       'failed',
@@ -271,17 +298,12 @@ function isFuseDevice(fd: number): boolean {
  * libfuse closes its descriptor when the kernel has ended the connection and every callback is answered. What is
  * still mounted then was aborted.
  */
-function ended(
-  fd: number,
-  mountpoint: string,
-  minor: number,
-  { operations, log }: NativeMountOptions,
-): Promise<SessionEnd> {
+function ended(fd: number, id: number, { operations, log }: NativeMountOptions): Promise<SessionEnd> {
   return new Promise((resolve) => {
     const timer = setInterval(() => {
       if (isFuseDevice(fd)) return;
       clearInterval(timer);
-      void stillMounted(mountpoint, minor).then((mounted) => {
+      void stillMounted(id).then((mounted) => {
         try {
           operations.destroy?.();
         } catch (error) {
@@ -293,6 +315,6 @@ function ended(
   });
 }
 
-async function stillMounted(mountpoint: string, minor: number): Promise<boolean> {
-  return mountAt(await readMountinfo(), mountpoint)?.minor === minor;
+async function stillMounted(id: number): Promise<boolean> {
+  return (await readMountinfo()).some((entry) => entry.id === id);
 }

@@ -5,17 +5,7 @@ export { Errno, errnoName, FuseError } from './errno.js';
 export { findFusermount } from './fusermount.js';
 export { checkInherited, connectionNumber, inheritedDescriptor } from './inherited.js';
 export type { SessionTimers } from './interrupts.js';
-export {
-  FILE_SYSTEM_TYPE,
-  type KernelMount,
-  listMounts,
-  type MountMethod,
-  type MountOptions,
-  mountKernel,
-  preparedMountpoint,
-  type UnmountOptions,
-  unmountKernel,
-} from './mount.js';
+export { type KernelMount, listMounts, type MountOptions, mountKernel } from './mount.js';
 export {
   allowOtherError,
   deviceError,
@@ -26,12 +16,15 @@ export {
   noNewPrivilegesError,
   notSetuidError,
 } from './mount-error.js';
-export { type MountEntry, mountAt, parseMountinfo, readMountinfo } from './mountinfo.js';
+export { FILE_SYSTEM_TYPE, type MountEntry, mountAt, parseMountinfo, readMountinfo } from './mountinfo.js';
+export { checkPinned, landedOn, pinMountpoint } from './mountpoint.js';
 export type { ConnectionOptions } from './negotiate.js';
 export * from './operations.js';
+export { PinnedDirectory } from './pinned-directory.js';
 export { askMount, type MountAnswer, type MountState, realpathWithin } from './probe.js';
 export { InitFlag, OpenFlag } from './protocol.js';
 export { decodeDevice, encodeDevice } from './reply.js';
 export { mayMount, type Rights, readRights } from './rights.js';
 export { FuseSession, type SessionCounters, type SessionOptions } from './session.js';
 export { type TrialMount, trialMount } from './trial.js';
+export { type MountMethod, type UnmountOptions, unmountEntry, unmountKernel } from './unmount.js';

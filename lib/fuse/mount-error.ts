@@ -19,6 +19,8 @@ export type MountErrorCode =
   | 'mountpoint-not-directory'
   | 'mountpoint-refused'
   | 'mountpoint-dead'
+  /** It is not the directory any more that it was at the start. */
+  | 'mountpoint-replaced'
   | 'already-mounted'
   | 'not-mounted'
   | 'busy'

@@ -4,6 +4,9 @@
  */
 import { readFile } from 'node:fs/promises';
 
+/** The file system's type in /proc/mounts. */
+export const FILE_SYSTEM_TYPE = 'fuse.nfs-fuse';
+
 /** One line of mountinfo. Paths and source are bytes, with the octal escapes resolved. */
 export interface MountEntry {
   readonly id: number;

@@ -1,0 +1,59 @@
+/**
+ * A directory that is held by a descriptor (O_PATH, open(2)): whatever other users rename, remove or replace later, it
+ * stays the one that was named. Owns how such a directory is opened, and how a system call is pointed at it.
+ */
+import { closeSync, constants, openSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Linux's value on every processor that Node runs on; Node has no name for it. */
+const O_PATH = 0o10000000;
+const { O_DIRECTORY, O_NOFOLLOW } = constants;
+
+export class PinnedDirectory {
+  readonly fd: number;
+  /** Where it was when it was opened: absolute, without symbolic links. */
+  readonly path: string;
+
+  private constructor(fd: number, path: string) {
+    this.fd = fd;
+    this.path = path;
+  }
+
+  /**
+   * Opens `path`, which must be absolute and free of symbolic links, without a request to the file system that is
+   * mounted there. Undefined: a symbolic link has been put into the path meanwhile.
+   * @throws what open(2) complains of; ENOTDIR as well for a symbolic link in the last place.
+   */
+  static open(path: string): PinnedDirectory | undefined {
+    const pinned = new PinnedDirectory(openSync(path, O_PATH | O_DIRECTORY | O_NOFOLLOW), path);
+    if (pinned.isInPlace()) return pinned;
+    pinned.close();
+    return undefined;
+  }
+
+  /** The directory for a system call, whatever its name is by now; `name`: what is in it. */
+  target(name = ''): string {
+    const self = `/proc/self/fd/${this.fd}`;
+    return name === '' ? self : join(self, name);
+  }
+
+  /** Whether it can still be found under its path. */
+  isInPlace(): boolean {
+    return readlinkSync(this.target(), { encoding: 'buffer' }).equals(Buffer.from(this.path));
+  }
+
+  close(): void {
+    closeSync(this.fd);
+  }
+}
+
+/** The id in mountinfo of the mount on which `path` lies; the last component is not followed if it is a link. */
+export function mountIdOf(path: string): number | undefined {
+  const fd = openSync(path, O_PATH | O_NOFOLLOW);
+  try {
+    const digits = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
+    return digits === undefined ? undefined : Number(digits);
+  } finally {
+    closeSync(fd);
+  }
+}
