@@ -14,7 +14,6 @@ import {
 } from '../fuse/index.js';
 import type { FuseOperations } from '../fuse/operations.js';
 import type { Logger } from '../vfs/config.js';
-import { isOneForAll } from '../vfs/identity.js';
 import type { FuseMountOptions, MountRequest } from './mount-options.js';
 import { nearestName } from './nearest-name.js';
 import { UserError } from './user-error.js';
@@ -91,8 +90,8 @@ async function overKernel(options: TransportOptions): Promise<ServedMount> {
     allowOther: fuse.allowOther,
     // The kernel's dentry cache knows no users: without its own check a user whom the server would stop at a
     // directory reaches what another has looked up below it.
-    // Where all callers are one user to the server, there is no difference to make, and owners say nothing about them.
-    defaultPermissions: fuse.defaultPermissions || (fuse.allowOther && !isOneForAll(client.identity)),
+    // With uid= and gid= all the more: to the server, all callers are one user.
+    defaultPermissions: fuse.defaultPermissions || fuse.allowOther,
   });
   try {
     const session = new FuseSession(mount.fd, operations, { log: (line) => log.error(line), debug: dump });

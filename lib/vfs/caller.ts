@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 import type { RequestContext } from '../fuse/operations.js';
 import type { Cancellation } from '../rpc/caller.js';
 import { type AuthSys, authSysCredential, type Credential, MAX_AUTH_SYS_GROUPS } from '../rpc/credential.js';
+import type { Claim } from './claim.js';
 import type { Identity, Ids } from './identity.js';
 
 /** An AUTH_SYS credential, in the server's ids; equal ones are the same object, so that caches may key by `id`. */
@@ -19,6 +20,8 @@ export interface Caller {
   readonly credential: UserCredential;
   /** Of a caller with more groups than a credential carries: all of them. */
   readonly manyGroups?: ManyGroups | undefined;
+  /** Undefined: the server knows the caller, and its word is enough. */
+  readonly claim?: Claim | undefined;
   /** Undefined: nobody waits who could be interrupted. */
   readonly cancellation: Cancellation | undefined;
   /** The thread that asks, 0 for the kernel itself. */
@@ -100,6 +103,7 @@ interface Thread {
   readonly gid: number;
   readonly credential: UserCredential;
   readonly manyGroups: ManyGroups | undefined;
+  readonly claim: Claim | undefined;
 }
 
 export class Credentials {
@@ -141,7 +145,8 @@ export class Credentials {
       thread = this.#thread(ctx.uid, ctx.gid, this.#groupsOf(ctx.pid));
       if (ctx.pid !== 0) this.#threads.set(ctx.pid, thread);
     }
-    return { credential: thread.credential, manyGroups: thread.manyGroups, cancellation: ctx, tid: ctx.pid };
+    const { credential, manyGroups, claim } = thread;
+    return { credential, manyGroups, claim, cancellation: ctx, tid: ctx.pid };
   }
 
   #thread(uid: number, gid: number, groups: readonly number[]): Thread {
@@ -154,6 +159,7 @@ export class Credentials {
       gid,
       credential,
       manyGroups: all > credential.groups.length ? new ManyGroups(ids, this) : undefined,
+      claim: this.#identity?.claimOf(local),
     };
   }
 }

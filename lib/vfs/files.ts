@@ -5,6 +5,7 @@ import { OpenFlag } from '../fuse/protocol.js';
 import { type Fattr3, type NfsTime, type Sattr3, StableHow } from '../nfs3/index.js';
 import type { Cancellation } from '../rpc/caller.js';
 import { type Caller, concerning, unattended } from './caller.js';
+import { mayChange } from './claimed-rights.js';
 import { overlay } from './extent.js';
 import { describePath, type Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
@@ -311,10 +312,14 @@ export class Files {
     // Most often it is the last thing that happens to a file before it is closed (tar, cp -p).
     if (writer?.dirty) await interruptible(writer.drain(true), caller.cancellation);
     let asWhom = caller;
+    // ftruncate(2): the right to write was settled at open.
+    const file = changes.fh === undefined ? undefined : this.#open.get(changes.fh);
+    if (caller.claim !== undefined) {
+      const opened = file !== undefined && opensForWriting(file.flags);
+      await mayChange(this.#vfs, inode, changes, opened, caller);
+    }
     if (changes.size !== undefined) {
       inode.contentChanges++;
-      // ftruncate(2): the right to write was settled at open.
-      const file = changes.fh === undefined ? undefined : this.#open.get(changes.fh);
       if (file !== undefined) asWhom = { ...caller, credential: file.credential };
     }
     const sattr: Sattr3 = {

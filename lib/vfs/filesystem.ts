@@ -301,7 +301,15 @@ export class NfsFileSystem implements FuseOperations {
     const truncate = (flags & O_TRUNC) !== 0;
     const directory = this.#directory(parent, name);
     const caller = this.#caller(ctx, directory);
-    const made = await this.#making.create(directory, name, mode & 0o7777, exclusive, caller);
+    // The server would open what exists already as the user for whom it takes the caller, unchecked. That a file is new has
+    // to be certain; told ESTALE otherwise, the kernel looks the name up and opens what it finds.
+    const certain = exclusive || caller.claim !== undefined;
+    const made = await this.#making
+      .create(directory, name, mode & 0o7777, certain, caller)
+      .catch((error: unknown) => {
+        const exists = error instanceof FuseError && error.errno === Errno.EEXIST;
+        throw exists && !exclusive && certain ? new FuseError(Errno.ESTALE, 'made meanwhile') : error;
+      });
     const { inode } = made;
     // Another client was faster: the file is there, with something in it.
     // A server that has lost what was written is empty, and would be given it once more.

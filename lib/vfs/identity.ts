@@ -7,6 +7,7 @@
  */
 import { Errno, FuseError } from '../fuse/errno.js';
 import type { SetAttributes } from '../fuse/operations.js';
+import { Claim } from './claim.js';
 
 /** As whose is shown what has no counterpart here (Linux's overflow id). */
 export const NOBODY = 65_534;
@@ -168,16 +169,12 @@ export function isSameIdentity(rules: IdentityRules): boolean {
   );
 }
 
-/** Whether all callers are one and the same user to the server. */
-export function isOneForAll(rules: IdentityRules): boolean {
-  return rules.uid.everybody !== undefined && rules.gid.everybody !== undefined;
-}
-
 export class Identity {
   readonly uid: IdTranslation;
   readonly gid: IdTranslation;
   readonly #mounter: Mounter;
   readonly #oneGroup: boolean;
+  readonly #merges: boolean;
   readonly #outerGroups: readonly number[];
 
   constructor(rules: IdentityRules, mounter: Mounter) {
@@ -191,6 +188,7 @@ export class Identity {
     this.gid = translation(rules.gid, mounter.gid, hasGid, sameGid);
     this.#mounter = mounter;
     this.#oneGroup = rules.gid.everybody !== undefined;
+    this.#merges = this.#oneGroup || rules.uid.everybody !== undefined;
     this.#outerGroups = rules.gid.ranges.length === 0 ? (rules.outerGroups ?? []) : [];
   }
 
@@ -222,6 +220,23 @@ export class Identity {
     return [...groups.filter((group) => group !== NOBODY), ...this.#outerGroups];
   }
 
+  /**
+   * What tells a caller from the others where the server cannot: uid= or gid= make them one user or one group there.
+   * Undefined: the server's word is enough. It also is for the mounter, who is that user, and for root, whom mode bits do
+   * not stop anywhere.
+   */
+  claimOf(local: Ids): Claim | undefined {
+    if (!this.#merges || local.uid === this.#mounter.uid || local.uid === 0) return undefined;
+    const groups = new Set([local.gid, ...local.groups]);
+    // It stands for groups without a name here, of which nobody can be known to be a member.
+    if (!this.#mounter.complete) groups.delete(NOBODY);
+    const { uid, gid } = this;
+    return new Claim({
+      isUser: (server) => isShownAs(uid, server, local.uid),
+      isMember: (server) => groups.has(gid.toLocal(server)) && isShownAs(gid, server, gid.toLocal(server)),
+    });
+  }
+
   /** As {@link idsOf}. Throws EOVERFLOW where there is no counterpart, as the kernel does in a user namespace. */
   callerIds(local: Ids): Ids {
     const ids = this.idsOf(local);
@@ -238,6 +253,11 @@ export class Identity {
       gid: changes.gid === undefined ? undefined : counterpart(this.gid, changes.gid),
     };
   }
+}
+
+/** Both stand for each other: an id without a counterpart is shown as nobody, but is not nobody's. */
+function isShownAs(ids: IdTranslation, server: number, local: number): boolean {
+  return ids.toLocal(server) === local && ids.toServer(local) === server;
 }
 
 function counterpart(ids: IdTranslation, local: number): number {

@@ -20,6 +20,7 @@ import {
   SYMLINK,
 } from '../nfs3/index.js';
 import type { Caller } from './caller.js';
+import { mayAddName } from './claimed-rights.js';
 import type { Inode } from './inode.js';
 import type { Found, Names } from './names.js';
 import { Replay } from './replay.js';
@@ -47,6 +48,7 @@ export class Making {
     isOurs: (found: Found) => boolean | Promise<boolean>,
   ): Promise<Found> {
     const vfs = this.#vfs;
+    if (caller.claim !== undefined) await mayAddName(vfs, parent, caller);
     const generation = parent.generation;
     const start = vfs.attributes.start();
     const replay = new Replay(parent);
@@ -189,6 +191,7 @@ export class Making {
 
   async link(inode: Inode, newParent: Inode, newName: Buffer, caller: Caller): Promise<Found> {
     const { attributes, redriver, nfs } = this.#vfs;
+    if (caller.claim !== undefined) await mayAddName(this.#vfs, newParent, caller);
     const key = newName.toString('latin1');
     const generation = newParent.generation;
     const replay = new Replay(newParent);

@@ -4,6 +4,7 @@ import type { EntryReply, NegativeEntryReply } from '../fuse/operations.js';
 import { Access, type Fattr3, type FileHandle, LOOKUP, Status } from '../nfs3/index.js';
 import type { CallStart } from './attribute-cache.js';
 import type { Caller } from './caller.js';
+import { maySearch } from './claimed-rights.js';
 import { isStale, statusError } from './errors.js';
 import type { Inode } from './inode.js';
 import { LookupStorms } from './lookup-storms.js';
@@ -32,6 +33,7 @@ export class Names {
     const vfs = this.#vfs;
     const key = name.toString('latin1');
     if (key === '.' || key === '..') return this.#lookupDots(parent, key, caller);
+    if (caller.claim !== undefined) await maySearch(vfs, parent, caller);
     const cached = this.#fromCache(parent, key);
     if (cached !== undefined) return cached;
     if (this.#seemsAbsent(parent, key)) {

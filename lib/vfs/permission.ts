@@ -18,6 +18,12 @@ function allBits(inode: Inode): number {
   return common | (inode.isDirectory ? Access.LOOKUP | Access.DELETE : Access.EXECUTE);
 }
 
+/** Of what the server grants, what the caller gets: all of it, unless the server takes the caller for another. */
+function entitled(inode: Inode, { claim }: Caller, granted: number): number {
+  if (claim === undefined) return granted;
+  return inode.attributes === undefined ? 0 : granted & claim.access(inode.attributes);
+}
+
 export class Permission {
   readonly #vfs: VfsState;
 
@@ -37,10 +43,10 @@ export class Permission {
       const granted = knownAccess(inode, caller.credential, wanted);
       if (granted !== undefined) {
         this.#vfs.counters.access.hits++;
-        return granted;
+        return entitled(inode, caller, granted);
       }
     }
-    return (await this.#ask(inode, wanted, caller)).granted;
+    return entitled(inode, caller, (await this.#ask(inode, wanted, caller)).granted);
   }
 
   /** The ACCESS bits granted, from the cache while the attributes are trusted. */
@@ -50,10 +56,10 @@ export class Permission {
       const granted = knownAccess(inode, caller.credential, wanted);
       if (granted !== undefined) {
         this.#vfs.counters.access.hits++;
-        return granted;
+        return entitled(inode, caller, granted);
       }
     }
-    return (await this.#ask(inode, wanted, caller, operand)).granted;
+    return entitled(inode, caller, (await this.#ask(inode, wanted, caller, operand)).granted);
   }
 
   async #ask(

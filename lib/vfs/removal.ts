@@ -11,6 +11,7 @@ import {
 } from '../nfs3/index.js';
 import type { Procedure } from '../rpc/procedure.js';
 import type { Caller } from './caller.js';
+import { mayMove, mayTakeName } from './claimed-rights.js';
 import type { Inode } from './inode.js';
 import type { Names } from './names.js';
 import { Replay } from './replay.js';
@@ -30,6 +31,7 @@ export class Removal {
 
   async unlink(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
     const key = name.toString('latin1');
+    if (caller.claim !== undefined) await this.#mayTake(parent, name, caller);
     const open = await this.#openFileNamed(parent, name, key, caller);
     if (open !== undefined && !(await this.#silly.survives(open, parent, key))) {
       await this.#silly.takeAway(parent, name, open, caller);
@@ -57,6 +59,7 @@ export class Removal {
 
   async rmdir(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
     const key = name.toString('latin1');
+    if (caller.claim !== undefined) await this.#mayTake(parent, name, caller);
     const inode = this.#vfs.dentries.getUnverified(parent, key)?.inode;
     await this.#silly.settle(parent, key);
     await this.#remove(RMDIR, parent, name, caller);
@@ -65,6 +68,30 @@ export class Removal {
     // Nobody will come back for it: it goes as soon as the kernel forgets it.
     if (inode.attributes !== undefined) inode.attributes = { ...inode.attributes, nlink: 0 };
     this.#vfs.inodes.release(inode);
+  }
+
+  /** What the object of the name must allow a caller whom the server does not know. @throws FuseError */
+  async #mayTake(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
+    const find = () => this.#find(parent, name, caller);
+    await mayTakeName(this.#vfs, parent, caller, find);
+  }
+
+  async #mayRename(
+    parent: Inode,
+    name: Buffer,
+    newParent: Inode,
+    newName: Buffer,
+    caller: Caller,
+  ): Promise<void> {
+    await this.#mayTake(parent, name, caller);
+    await this.#mayTake(newParent, newName, caller);
+    if (parent === newParent) return;
+    const moved = await this.#find(parent, name, caller);
+    if (moved !== undefined) await mayMove(this.#vfs, moved, caller);
+  }
+
+  async #find(parent: Inode, name: Buffer, caller: Caller): Promise<Inode | undefined> {
+    return (await this.#names.find(parent, name, name.toString('latin1'), caller))?.inode;
   }
 
   /** One of the names of a file went: its link count and ctime moved by our own doing. */
@@ -133,6 +160,7 @@ export class Removal {
     const vfs = this.#vfs;
     const key = name.toString('latin1');
     const newKey = newName.toString('latin1');
+    if (caller.claim !== undefined) await this.#mayRename(parent, name, newParent, newName, caller);
     let moved = vfs.dentries.get(parent, key)?.inode;
     if (moved?.silly !== undefined && !(await this.#silly.survives(moved, parent, key)))
       throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');

@@ -75,41 +75,47 @@ async function owners(stat: Promise<{ uid: number; gid: number }>): Promise<numb
   return [uid, gid];
 }
 
-t.test('uid= and gid=: everybody is one user to the server, whose files read as the mounter’s', async (t) => {
-  const server = await ganesha(t, 'Root_Squash', async (directory) => {
-    await chown(directory, THE_ONE, THE_ONE);
-    await put(join(directory, 'roots'), 0o644, 0, 0);
-    await put(join(directory, 'strangers'), 0o644, 7777, 7778);
-  });
-  const place = await at(t, openPlace('root'));
-  const mount = await mounted(t, server, place, ['allow_other', `uid=${THE_ONE}`, `gid=${THE_ONE}`]);
-  t.notMatch(mount.entry?.options, /default_permissions/, 'owners do not tell callers apart');
-  const root = await mount.agent();
-  const anna = await become(mount, ANNA, ANNA, [BERT]);
-  const bert = await become(mount, BERT, BERT);
+t.test(
+  'uid= and gid=: all calls are one user’s to the server, and its files read as the mounter’s',
+  async (t) => {
+    const server = await ganesha(t, 'Root_Squash', async (directory) => {
+      await chown(directory, THE_ONE, THE_ONE);
+      await put(join(directory, 'roots'), 0o644, 0, 0);
+      await put(join(directory, 'strangers'), 0o644, 7777, 7778);
+    });
+    const place = await at(t, openPlace('root'));
+    const mount = await mounted(t, server, place, ['allow_other', `uid=${THE_ONE}`, `gid=${THE_ONE}`]);
+    t.match(mount.entry?.options, /default_permissions/, 'the server does not tell callers apart');
+    const root = await mount.agent();
+    const anna = await become(mount, ANNA, ANNA, [BERT]);
+    const bert = await become(mount, BERT, BERT);
 
-  await anna.writeFile('file', 'by anna');
-  await anna.chmod('file', 0o600);
-  t.same(await owners(lstat(join(server.directory, 'file'))), [THE_ONE, THE_ONE]);
-  t.same(await owners(root.stat('file')), [0, 0]);
-  t.equal((await bert.readFile('file')).toString(), 'by anna', 'what is one user’s is everybody’s');
-  await bert.mkdir('folder', 0o700);
-  await anna.writeFile('folder/file', 'x');
-  t.same(await owners(lstat(join(server.directory, 'folder/file'))), [THE_ONE, THE_ONE]);
+    await root.writeFile('file', 'by root');
+    await root.chmod('file', 0o600);
+    t.same(await owners(lstat(join(server.directory, 'file'))), [THE_ONE, THE_ONE]);
+    t.same(await owners(root.stat('file')), [0, 0]);
+    t.equal(await errnoOf(bert.open('file', O_RDONLY)), 'EACCES', 'what is the mounter’s is not everybody’s');
+    t.equal(await errnoOf(anna.writeFile('file', 'x')), 'EACCES');
+    t.equal(await errnoOf(anna.mkdir('folder')), 'EACCES', 'nor is the folder');
+    await root.mkdir('shared');
+    await root.chmod('shared', 0o777);
+    await anna.writeFile('shared/file', 'x');
+    t.same(await owners(lstat(join(server.directory, 'shared/file'))), [THE_ONE, THE_ONE]);
 
-  t.same(await owners(root.stat('strangers')), [7777, 7778]);
-  t.same(await owners(root.stat('roots')), [NOBODY, NOBODY], 'the server’s root is not ours');
-  t.equal(await errnoOf(root.open('roots', O_WRONLY)), 'EACCES');
-  t.equal(await errnoOf(root.chown('file', 0, 0)), DONE, 'to oneself');
-  t.equal(await errnoOf(root.chown('file', THE_ONE, THE_ONE)), DONE, 'or by the server’s name');
-  t.equal(await errnoOf(root.chown('file', ANNA, -1)), 'EPERM', 'to another');
-  t.same(await owners(lstat(join(server.directory, 'file'))), [THE_ONE, THE_ONE]);
+    t.same(await owners(root.stat('strangers')), [7777, 7778]);
+    t.same(await owners(root.stat('roots')), [NOBODY, NOBODY], 'the server’s root is not ours');
+    t.equal(await errnoOf(root.open('roots', O_WRONLY)), 'EACCES');
+    t.equal(await errnoOf(root.chown('file', 0, 0)), DONE, 'to oneself');
+    t.equal(await errnoOf(root.chown('file', THE_ONE, THE_ONE)), DONE, 'or by the server’s name');
+    t.equal(await errnoOf(root.chown('file', ANNA, -1)), 'EPERM', 'to another');
+    t.same(await owners(lstat(join(server.directory, 'file'))), [THE_ONE, THE_ONE]);
 
-  const { identity } = await statsOf(mount);
-  t.match(identity, { uid: { everybody: THE_ONE, ranges: [] }, gid: { everybody: THE_ONE } });
-  const { stdout } = await run([...place.product, 'stats', mount.path], { cwd: '/' });
-  t.match(stdout.toString(), `identity uid=${THE_ONE}, gid=${THE_ONE}`);
-});
+    const { identity } = await statsOf(mount);
+    t.match(identity, { uid: { everybody: THE_ONE, ranges: [] }, gid: { everybody: THE_ONE } });
+    const { stdout } = await run([...place.product, 'stats', mount.path], { cwd: '/' });
+    t.match(stdout.toString(), `identity uid=${THE_ONE}, gid=${THE_ONE}`);
+  },
+);
 
 t.test(
   'a namespace with one id: uid= makes it the user of the server, and leaves every decision to it',

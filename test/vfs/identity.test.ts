@@ -7,7 +7,6 @@ import { toFuseAttributes } from '../../lib/vfs/fuse-attributes.js';
 import {
   Identity,
   type IdRange,
-  isOneForAll,
   isSameIdentity,
   MAX_ID,
   type Mounter,
@@ -243,7 +242,6 @@ t.test('without options there is nothing that could translate', (t) => {
   t.equal(identityFor(SAME_IDENTITY), undefined);
   t.ok(isSameIdentity(SAME_IDENTITY));
   t.notOk(isSameIdentity(rules([], [range(0, 1, 1)])));
-  t.same([isOneForAll(oneUser(1, undefined)), isOneForAll(oneUser(1, 0))], [false, true]);
   t.end();
 });
 
