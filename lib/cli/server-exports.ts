@@ -4,34 +4,32 @@ import { MOUNT_PROGRAM, Mount3Client } from '../mount3/index.js';
 import { getPort } from '../portmap/index.js';
 import { AUTH_NONE, RpcClient } from '../rpc/index.js';
 import type { ClientConfig } from '../vfs/config.js';
+import { callTimes } from './call-times.js';
 import type { ExportSummary } from './mount-failure.js';
 
-/** Tenths of a second; a server that is up answers at once. */
-const TIMEO = 50;
-const RETRANS = 1;
-const CONNECT_TIMEOUT_MS = 10_000;
+const PATIENCE_MS = 10_000;
 /** A failed mount shows the list only if it can be had quickly. */
-const EXPLANATION_CONNECT_TIMEOUT_MS = 2_000;
-const EXPLANATION_TIMEO = 20;
+const EXPLANATION_PATIENCE_MS = 2_000;
 
 /** Throws PortmapError and RpcError. */
 export function fetchExports(config: ClientConfig): Promise<ExportSummary[]> {
-  return ask(config, CONNECT_TIMEOUT_MS, TIMEO);
+  return ask(config, PATIENCE_MS);
 }
 
 /** The same to explain a failure: undefined if it cannot be had soon. */
 export async function exportsForExplanation(config: ClientConfig): Promise<ExportSummary[] | undefined> {
   try {
-    return await ask(config, EXPLANATION_CONNECT_TIMEOUT_MS, EXPLANATION_TIMEO);
+    return await ask(config, EXPLANATION_PATIENCE_MS);
   } catch {
     return undefined;
   }
 }
 
-async function ask(config: ClientConfig, connectTimeout: number, timeo: number): Promise<ExportSummary[]> {
+/** Waits for each answer for at most `patienceMs`. */
+async function ask(config: ClientConfig, patienceMs: number): Promise<ExportSummary[]> {
   const host = config.mountHost ?? config.host;
   const { proto: protocol, resvport } = config;
-  const rpc = { connectTimeout, timeo, retrans: RETRANS };
+  const rpc = { connectTimeout: patienceMs, ...callTimes(protocol, patienceMs) };
   const { number, version } = MOUNT_PROGRAM;
   const port = config.mountPort ?? (await getPort(host, number, version, protocol, { rpc }));
   const client = await RpcClient.connect({ ...rpc, host, port, protocol, resvport, recovery: 'soft' });

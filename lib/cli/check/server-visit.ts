@@ -8,6 +8,7 @@ import { getPort, type Mapping, type PortmapOptions } from '../../portmap/index.
 import { RpcClient, type RpcClientOptions } from '../../rpc/index.js';
 import type { ClientConfig } from '../../vfs/config.js';
 import { askMountd } from '../../vfs/export-session.js';
+import { callTimes } from '../call-times.js';
 import { type ExportSummary, mountFailure } from '../mount-failure.js';
 import type { MountRequest } from '../mount-options.js';
 import { failureOf, type Verdict } from './step.js';
@@ -37,8 +38,7 @@ export class ServerVisit {
     this.request = request;
     this.config = request.client;
     this.#times = {
-      timeo: Math.max(1, Math.round(timeoutMs / 100)),
-      retrans: 0,
+      ...callTimes(request.client.proto, timeoutMs),
       recovery: 'soft',
       connectTimeout: timeoutMs,
     };

@@ -1,0 +1,46 @@
+/** Commands that only ask a server repeat a datagram that was lost, as a mount over UDP does. */
+import t, { type Test } from 'tap';
+import { callTimes } from '../../lib/cli/call-times.js';
+import { RetransmissionPolicy } from '../../lib/rpc/retransmission.js';
+import { EmbeddedServer } from '../../lib/server/index.js';
+import { publicFolder } from '../support/folders.js';
+import { LossyDatagrams } from '../support/lossy-datagrams.js';
+import { checkWith } from './check-support.js';
+import { nfsFuse, product } from './product.js';
+
+async function lossyServer(t: Test): Promise<{ readonly relay: LossyDatagrams; readonly options: string }> {
+  const served = publicFolder();
+  t.teardown(() => served.remove());
+  const server = await EmbeddedServer.start({ path: served.path });
+  t.teardown(() => server.close());
+  const relay = await LossyDatagrams.start(server.port);
+  t.teardown(() => relay.close());
+  return { relay, options: `proto=udp,port=${relay.port},mountport=${relay.port}` };
+}
+
+const STEPS = ['MOUNT service', 'NFS service', 'export list', 'MNT'];
+
+t.test('check -o proto=udp finds a server well where the first datagram of each call is lost', async (t) => {
+  const { relay, options } = await lossyServer(t);
+  const checked = await checkWith([...product, 'check', '-o', options, '127.0.0.1:/export']);
+  for (const step of STEPS) t.equal(checked.of(step).result, 'ok', `${step}: ${checked.of(step).message}`);
+  t.ok(relay.lost >= STEPS.length, `${relay.lost} calls were lost at first`);
+});
+
+t.test('a datagram is repeated within the time that --timeout allows', (t) => {
+  for (const timeoutMs of [500, 1000, 2000, 5000, 30_000, 600_000]) {
+    const { timeo, retrans } = callTimes('udp', timeoutMs);
+    const policy = new RetransmissionPolicy('udp', 'soft', timeo, retrans);
+    t.ok(retrans >= 2, `${timeoutMs} ms: ${retrans} times`);
+    t.ok(policy.majorTimeout <= timeoutMs * 1.2, `${timeoutMs} ms: ${policy.majorTimeout}`);
+  }
+  t.same(callTimes('tcp', 5000), { timeo: 50, retrans: 0 });
+  t.end();
+});
+
+t.test('exports -o proto=udp lists the exports where the first datagram of each call is lost', async (t) => {
+  const { options } = await lossyServer(t);
+  const outcome = await nfsFuse(['exports', '-o', options, '127.0.0.1']);
+  t.equal(outcome.stderr, '');
+  t.match(outcome.stdout, /^\/export /m);
+});
