@@ -1,16 +1,20 @@
 /** A call that changes one file (WRITE, COMMIT, SETATTR), with what its reply says of the file's attributes. */
-import type { FileHandle, Status, WccData } from '../nfs3/index.js';
+import { type FileHandle, Status, type WccData } from '../nfs3/index.js';
 import type { CallStart } from './attribute-cache.js';
 import type { Caller } from './caller.js';
 import type { Inode } from './inode.js';
 import type { VfsState } from './vfs-state.js';
 
-/** Answers the call's result, whatever its status, and when the call that was answered began. */
+/**
+ * Answers the call's result, whatever its status, and when the call that was answered began. `told`: success is
+ * answered to the kernel with the attributes as they are then.
+ */
 export async function changeFile<Result extends { readonly status: Status; readonly wcc: WccData }>(
   vfs: VfsState,
   inode: Inode,
   caller: Caller,
   call: (file: FileHandle) => Promise<Result>,
+  told = false,
 ): Promise<{ readonly result: Result; readonly start: CallStart }> {
   const { attributes, redriver } = vfs;
   attributes.beginChange(inode);
@@ -23,6 +27,7 @@ export async function changeFile<Result extends { readonly status: Status; reado
     });
     return { result, start };
   } finally {
-    attributes.endChange(inode, result?.wcc, start, true);
+    const terms = { trusting: true, told: told && result?.status === Status.OK };
+    attributes.endChange(inode, result?.wcc, start, terms);
   }
 }

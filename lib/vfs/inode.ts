@@ -29,6 +29,8 @@ export class Inode {
   windowStart = 0;
   /** The newest call that had been started when the attributes last came: replies to calls before it may be older. */
   attributesCall = 0;
+  /** The newest call that had been started when the attributes were last doubted: only later ones settle it. */
+  doubtedCall = 0;
   /** Changes of this object by this mount that are under way. */
   own: OwnChanges | undefined = undefined;
   /** One of its names is being changed by this mount, or was, and the new ctime has not been seen yet. */

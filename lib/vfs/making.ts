@@ -207,7 +207,7 @@ export class Making {
     } finally {
       attributes.endChange(newParent, result?.directoryWcc, start);
     }
-    if (result.status === Status.OK) attributes.observe(inode, result.attributes, start);
+    if (result.status === Status.OK) attributes.observe(inode, result.attributes, start, true);
     else attributes.expectNoCtime(inode);
     if (result.status !== Status.OK) {
       this.#vfs.dentries.delete(newParent, key);

@@ -4,7 +4,8 @@
  * changes form a chain that begins at the attributes we knew; replies may come in any order. A link that fits
  * nowhere was preceded by somebody else's change.
  */
-import { compareTime, type Fattr3, sameTime, type WccAttributes } from '../nfs3/index.js';
+import { compareTime, sameTime, type WccAttributes } from '../nfs3/index.js';
+import { orderOf, type Picture, samePicture, sameState } from './picture.js';
 
 /** So many replies that do not fit yet are taken for somebody else's change, not for replies out of order. */
 const MAX_UNMATCHED = 64;
@@ -12,12 +13,15 @@ const MAX_UNMATCHED = 64;
 interface Link {
   /** Undefined: the server did not say. */
   readonly before: WccAttributes | undefined;
-  readonly after: Fattr3;
+  readonly after: Picture;
 }
 
-/** Whether two pictures of an object show the same state, as far as wcc data can tell. */
-export function sameState(a: WccAttributes, b: WccAttributes): boolean {
-  return sameTime(a.ctime, b.ctime) && a.size === b.size && sameTime(a.mtime, b.mtime);
+/** What a reply to a change adds to what is known. `doubtful`: which of two states is the later one is not known. */
+export type News = 'moved' | 'held' | 'doubtful';
+
+export interface ForeignState {
+  readonly state: Picture;
+  readonly doubtful: boolean;
 }
 
 /** Whether an object differs from how it was known only by a later ctime: its names, owner or mode changed. */
@@ -34,44 +38,69 @@ export class OwnChanges {
   unknown = false;
   /** A link fitted only because names of the object were being changed. */
   renamed = false;
-  #frontier: Fattr3 | undefined;
+  #frontier: Picture | undefined;
   #unmatched: Link[] = [];
 
-  constructor(known: Fattr3 | undefined) {
+  constructor(known: Picture | undefined) {
     this.#frontier = known;
   }
 
   /** The newest state that is known to be wholly our doing. */
-  get frontier(): Fattr3 | undefined {
+  get frontier(): Picture | undefined {
     return this.#frontier;
   }
 
   /**
-   * Adds a link; true if the frontier moved. `trusting`: a missing `before` counts as fitting. `renamed`: names of
-   * the object are being changed by us, which moves its ctime between two links.
+   * Adds a link. `trusting`: a missing `before` counts as fitting. `renamed`: names of the object are being changed
+   * by us, which moves its ctime between two links. `ordered`: see {@link orderOf}.
    */
-  add(before: WccAttributes | undefined, after: Fattr3, trusting: boolean, renamed: boolean): boolean {
-    const frontier = this.#frontier;
+  add(
+    before: WccAttributes | undefined,
+    after: Picture,
+    trusting: boolean,
+    renamed: boolean,
+    ordered: boolean,
+  ): News {
+    const known = this.#frontier?.attributes;
     if (before === undefined) {
-      if (!trusting) {
-        this.#unmatched.push({ before, after });
-        return false;
-      }
-      if (frontier === undefined || compareTime(after.ctime, frontier.ctime) >= 0) this.#frontier = after;
-    } else if (frontier === undefined || sameState(before, frontier)) {
+      if (trusting) return this.#addTrusted(after, ordered);
+      this.#unmatched.push({ before, after });
+      return 'held';
+    }
+    if (known === undefined || sameState(before, known)) {
       this.#frontier = after;
-    } else if (renamed && onlyCtimeMoved(frontier, before)) {
+    } else if (renamed && onlyCtimeMoved(known, before)) {
       this.renamed = true;
       this.#frontier = after;
-    } else if (sameState(before, after) && compareTime(after.ctime, frontier.ctime) < 0) {
+    } else if (sameState(before, after.attributes) && this.#isOlder(after, ordered)) {
       // A call that failed and changed nothing, overtaken by the reply to a later one: no news.
-      return false;
+      return 'held';
     } else {
       this.#unmatched.push({ before, after });
-      return false;
+      return 'held';
     }
     this.#advance();
-    return true;
+    return 'moved';
+  }
+
+  /**
+   * A link that does not say what came before it. Its place in the chain follows from when it was called, or, with
+   * less certainty, from the ctime.
+   */
+  #addTrusted(after: Picture, ordered: boolean): News {
+    const frontier = this.#frontier;
+    const order = frontier === undefined ? 'newer' : orderOf(after, frontier, ordered);
+    if (frontier !== undefined && order !== 'newer' && samePicture(after.attributes, frontier.attributes))
+      return 'held';
+    // The later ctime is the likelier one. To trust it would be to show a file without what was just written to it.
+    if (order === 'older') return 'doubtful';
+    this.#frontier = after;
+    this.#advance();
+    return order === 'unclear' ? 'doubtful' : 'moved';
+  }
+
+  #isOlder(after: Picture, ordered: boolean): boolean {
+    return this.#frontier !== undefined && orderOf(after, this.#frontier, ordered) === 'older';
   }
 
   #advance(): void {
@@ -81,7 +110,7 @@ export class OwnChanges {
       const frontier = this.#frontier;
       this.#unmatched = this.#unmatched.filter(({ before, after }) => {
         if (before === undefined || frontier === undefined || this.#frontier !== frontier) return true;
-        if (!sameState(before, frontier)) return true;
+        if (!sameState(before, frontier.attributes)) return true;
         this.#frontier = after;
         return false;
       });
@@ -102,15 +131,20 @@ export class OwnChanges {
   }
 
   /** Ends the chain: the newest state that somebody else's change led to, or undefined if all was ours. */
-  foreignState(): Fattr3 | undefined {
-    let newest: Fattr3 | undefined;
-    for (const { after } of this.#unmatched) {
-      if (newest === undefined || compareTime(after.ctime, newest.ctime) >= 0) newest = after;
-    }
+  foreignState(ordered: boolean): ForeignState | undefined {
+    const candidates = this.#unmatched.map(({ after }) => after);
     this.#unmatched = [];
-    if (newest === undefined) return undefined;
-    const frontier = this.#frontier;
-    if (frontier === undefined || compareTime(newest.ctime, frontier.ctime) >= 0) this.#frontier = newest;
-    return this.#frontier;
+    if (candidates.length === 0) return undefined;
+    let state = this.#frontier;
+    let doubtful = false;
+    for (const candidate of candidates) {
+      const order = state === undefined ? 'newer' : orderOf(candidate, state, ordered);
+      if (order === 'older') continue;
+      if (order === 'unclear' && state !== undefined)
+        doubtful ||= !samePicture(candidate.attributes, state.attributes);
+      state = candidate;
+    }
+    this.#frontier = state;
+    return state && { state, doubtful };
   }
 }

@@ -19,6 +19,19 @@ function milliseconds(time: NfsTime): number {
 export class ServerClock {
   #newest = Number.NEGATIVE_INFINITY;
   #seenAt = 0;
+  #ordered = true;
+
+  /** False once a ctime was seen that is earlier than one from before it: no two of them can be put in order. */
+  get ordered(): boolean {
+    return this.#ordered;
+  }
+
+  /** The clock was stepped back, or the server consists of machines whose clocks differ. */
+  wentBack(ctime: NfsTime, now: number): void {
+    this.#ordered = false;
+    this.#newest = milliseconds(ctime);
+    this.#seenAt = now;
+  }
 
   /** A reply that came at `now` held this ctime. Servers set ctimes by their clock alone: it is past that. */
   saw(ctime: NfsTime, now: number): void {

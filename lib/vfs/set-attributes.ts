@@ -1,5 +1,5 @@
 /** SETATTR, and when it is guarded. */
-import { type Fattr3, type Sattr3, SETATTR, Status } from '../nfs3/index.js';
+import { type Fattr3, type FileHandle, type Sattr3, SETATTR, Status, type WccResult } from '../nfs3/index.js';
 import type { Caller } from './caller.js';
 import { changeFile } from './file-change.js';
 import type { Inode } from './inode.js';
@@ -23,9 +23,9 @@ export async function setAttributes(
 ): Promise<Fattr3> {
   let guard = changes.size === undefined ? undefined : inode.attributes?.ctime;
   for (let refused = 0; ; ) {
-    const { result, start } = await changeFile(vfs, inode, caller, (object) =>
-      vfs.nfs.call(SETATTR, { object, attributes: changes, guard }, caller),
-    );
+    const set = (object: FileHandle): Promise<WccResult> =>
+      vfs.nfs.call(SETATTR, { object, attributes: changes, guard }, caller);
+    const { result, start } = await changeFile(vfs, inode, caller, set, true);
     // The handle answers for another object now.
     if (result.status === Status.OK && inode.stale) throw vfs.redriver.staleError(inode, caller, operand);
     const shown = result.wcc.after;

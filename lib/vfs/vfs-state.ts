@@ -116,6 +116,9 @@ export class VfsState {
     this.attributes = new AttributeCache(parts.config, () => parts.clock.now(), parts.counters.attributes, {
       changedByOther: (inode) => this.#changedByOther(inode),
       identityChanged: (inode) => this.#identityChanged(inode),
+      ownershipChanged: ({ nlookup, nodeid }) => {
+        if (nlookup > 0) this.notifier.invalidateAttributes(nodeid);
+      },
     });
     this.redriver = new Redriver({
       nfs: parts.nfs,

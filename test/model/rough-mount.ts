@@ -21,9 +21,15 @@ export interface RoughServer {
 }
 
 /** The embedded server; a crash loses what was written UNSTABLE and not committed, and all replies it remembers. */
-export async function roughEmbedded(): Promise<RoughServer> {
+export function roughEmbedded(): Promise<RoughServer> {
+  return oddEmbedded(() => {});
+}
+
+/** As {@link roughEmbedded}, after `misbehave` has given it its habits. */
+export async function oddEmbedded(misbehave: (server: EmbeddedServer) => void): Promise<RoughServer> {
   const exported = exportFolder();
   const server = await EmbeddedServer.start({ path: exported.path, undoUnstable: true });
+  misbehave(server);
   return {
     port: server.port,
     mountPort: server.port,

@@ -17,6 +17,7 @@ function setup(config: Partial<ClientConfig> = {}) {
     {
       changedByOther: () => void events.push('foreign'),
       identityChanged: () => void events.push('identity'),
+      ownershipChanged: () => void events.push('ownership'),
     },
   );
   const inode = new Inode(2, 'handle' as FileHandle);
@@ -288,7 +289,7 @@ t.test('without pre-operation attributes a change counts as ours only where that
     const { cache, inode, observe } = setup();
     observe(file(0));
     cache.beginChange(inode);
-    cache.endChange(inode, { before: undefined, after: file(1) }, cache.start(), trusting);
+    cache.endChange(inode, { before: undefined, after: file(1) }, cache.start(), { trusting });
     t.equal(inode.generation, trusting ? 0 : 1);
     t.equal(inode.attributes?.size, 1n);
   }
@@ -300,8 +301,9 @@ t.test('a failed call that changed nothing is no foreign change, not even when o
   observe(file(0));
   cache.beginChange(inode);
   cache.beginChange(inode);
+  const failed = cache.start();
   cache.endChange(inode, { before: before(0), after: file(1) }, cache.start());
-  cache.endChange(inode, { before: before(0), after: file(0) }, cache.start());
+  cache.endChange(inode, { before: before(0), after: file(0) }, failed);
   t.equal(inode.attributes?.size, 1n);
   t.equal(inode.generation, 0);
   t.end();
@@ -397,5 +399,169 @@ t.test('a file system with whole seconds needs more than a second', (t) => {
   t.equal(cache.isRacy(ctime, cache.start()), true);
   clock.advance(30);
   t.equal(cache.isRacy(ctime, cache.start()), false);
+  t.end();
+});
+
+const rounded = { seconds: 1000, nanoseconds: 0 };
+const earlier = { seconds: 900, nanoseconds: 5 };
+
+t.test('a change that was called after what is known came is newer, whatever its ctime says', (t) => {
+  for (const ctime of [rounded, earlier]) {
+    for (const state of [undefined, before(0)]) {
+      const { cache, inode, observe, events } = setup();
+      observe(file(0));
+      cache.beginChange(inode);
+      const after = file(9, { ctime });
+      cache.endChange(inode, { before: state, after }, cache.start(), { trusting: true });
+      t.equal(inode.attributes?.size, 9n);
+      t.equal(cache.isFresh(inode), true);
+      t.same(events, []);
+      t.equal(inode.generation, 0);
+    }
+  }
+  t.end();
+});
+
+t.test("so is the newest of somebody else's changes", (t) => {
+  const { cache, inode, observe } = setup();
+  observe(file(0));
+  cache.beginChange(inode);
+  cache.beginChange(inode);
+  cache.endChange(inode, { before: before(5), after: file(6) }, cache.start());
+  const stepped = file(7, { ctime: earlier });
+  cache.endChange(inode, { before: file(6, { ctime: earlier }), after: stepped }, cache.start());
+  t.equal(inode.attributes?.size, 7n);
+  t.equal(inode.generation, 1);
+  t.end();
+});
+
+t.test(
+  'changes that overlap and do not say what came before: doubt, unless the later reply shows more',
+  (t) => {
+    for (const [first, second, fresh] of [
+      [1, 2, true],
+      [2, 1, false],
+    ] as const) {
+      const { cache, inode, observe } = setup();
+      observe(file(0));
+      const starts = [0, 1].map(() => {
+        cache.beginChange(inode);
+        return cache.start();
+      });
+      const [one, two] = starts;
+      if (one === undefined || two === undefined) throw new Error('no calls');
+      cache.endChange(inode, { before: undefined, after: file(first) }, one, { trusting: true });
+      cache.endChange(inode, { before: undefined, after: file(second) }, two, { trusting: true });
+      t.equal(inode.attributes?.size, 2n);
+      t.equal(cache.isFresh(inode), fresh);
+      observe(file(2));
+      t.equal(cache.isFresh(inode), true, 'until they are asked for');
+    }
+    t.end();
+  },
+);
+
+t.test('changes that overlap and have the same ctime in whole seconds: doubt', (t) => {
+  const { cache, inode, observe } = setup();
+  observe(file(0, { ctime: rounded }));
+  cache.beginChange(inode);
+  cache.beginChange(inode);
+  const [one, two] = [cache.start(), cache.start()];
+  const trusting = { trusting: true };
+  cache.endChange(inode, { before: undefined, after: file(8, { ctime: rounded }) }, one, trusting);
+  cache.endChange(inode, { before: undefined, after: file(4, { ctime: rounded }) }, two, trusting);
+  t.equal(cache.isFresh(inode), false);
+  t.end();
+});
+
+t.test('a reply that was overtaken by a change with a ctime rounded down does not hide the change', (t) => {
+  const { cache, inode, observe, events } = setup();
+  observe(file(0));
+  const slow = cache.start();
+  cache.beginChange(inode);
+  const after = file(9, { ctime: rounded });
+  cache.endChange(inode, { before: undefined, after }, cache.start(), { trusting: true });
+  cache.observe(inode, file(0), slow);
+  t.equal(inode.attributes?.size, 9n);
+  t.equal(cache.isFresh(inode), false, 'it leaves a doubt');
+  t.equal(cache.latest(inode, file(0), slow), undefined);
+  t.same(events, []);
+  t.end();
+});
+
+t.test('once the clock was seen to go back, ctimes put nothing in order', (t) => {
+  const { cache, inode, observe, events } = setup();
+  observe(file(0));
+  observe(file(3, { ctime: earlier }));
+  t.equal(inode.attributes?.size, 3n);
+  const slow = cache.start();
+  observe(file(4, { ctime: earlier, mtime: earlier }));
+  cache.observe(inode, file(3), slow);
+  t.equal(inode.attributes?.size, 4n);
+  t.equal(cache.isFresh(inode), false);
+  t.equal(cache.latest(inode, file(3), slow), undefined);
+  t.same(events, ['foreign', 'foreign']);
+  t.end();
+});
+
+t.test('a ctime that is merely rounded down does not count as a clock that goes back', (t) => {
+  const { cache, inode, observe } = setup();
+  observe(file(0));
+  observe(file(1, { ctime: rounded }));
+  const slow = cache.start();
+  observe(file(5, { ctime: later }));
+  cache.observe(inode, file(3), slow);
+  t.equal(inode.attributes?.size, 5n);
+  t.equal(cache.isFresh(inode), true);
+  t.end();
+});
+
+t.test('what was doubted is not confirmed by a call from before that', (t) => {
+  const { cache, inode, observe } = setup();
+  observe(file(0));
+  const slow = cache.start();
+  // A change of ours whose reply says nothing.
+  cache.beginChange(inode);
+  cache.endChange(inode, { before: undefined, after: undefined }, cache.start());
+  cache.observe(inode, file(0), slow);
+  t.equal(cache.isFresh(inode), false, 'the state that was known');
+  cache.observe(inode, file(1), slow);
+  t.equal(cache.isFresh(inode), false, 'another state');
+  observe(file(1));
+  t.equal(cache.isFresh(inode), true);
+  const slower = cache.start();
+  cache.expire(inode);
+  cache.observe(inode, file(1), slower);
+  t.equal(cache.isFresh(inode), false, 'nor what was doubted for another reason');
+  t.end();
+});
+
+t.test('mode, owner, group and links that changed behind the back of the kernel are an event', (t) => {
+  for (const more of [{ mode: 0o755 }, { uid: 7 }, { gid: 7 }, { nlink: 2 }]) {
+    const { cache, inode, observe, events } = setup();
+    observe(file(0));
+    const after = file(1, more);
+    cache.beginChange(inode);
+    cache.endChange(inode, { before: before(0), after }, cache.start());
+    t.same(events, ['ownership'], 'a WRITE');
+    observe(file(0));
+    t.same(events, ['ownership', 'ownership', 'foreign'], 'an answer to something else');
+    cache.beginChange(inode);
+    cache.endChange(inode, { before: before(0), after }, cache.start(), { told: true });
+    cache.observe(inode, file(1), cache.start(), true);
+    observe(file(2));
+    t.equal(events.length, 4, 'not where the kernel is told anyway');
+  }
+  t.end();
+});
+
+t.test('size and times that our own writes move are no such event', (t) => {
+  const { cache, inode, observe, events } = setup();
+  observe(file(0));
+  for (let state = 0; state < 10; state++) {
+    cache.beginChange(inode);
+    cache.endChange(inode, { before: before(state), after: file(state + 1) }, cache.start());
+  }
+  t.same(events, []);
   t.end();
 });
