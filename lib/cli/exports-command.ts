@@ -2,7 +2,7 @@
 
 import { isIPv6 } from 'node:net';
 import type { Argv, CommandModule } from 'yargs';
-import { printable } from './log.js';
+import { shownJson, shownName } from '../vfs/shown-name.js';
 import { type ExportSummary, mountFailure } from './mount-failure.js';
 import { parseMountRequest } from './mount-options.js';
 import { fetchExports } from './server-exports.js';
@@ -39,17 +39,15 @@ export const exportsCommand: CommandModule<object, ExportsArguments> = {
     } catch (error) {
       throw await mountFailure(error, client, async () => undefined);
     }
-    process.stdout.write(
-      args.json === true ? `${JSON.stringify(list, null, 2)}\n` : table(client.host, list),
-    );
+    process.stdout.write(args.json === true ? `${shownJson(list, 2)}\n` : table(client.host, list));
   },
 };
 
 function table(host: string, list: readonly ExportSummary[]): string {
-  const width = Math.max(0, ...list.map((entry) => printable(entry.path).length));
+  const width = Math.max(0, ...list.map((entry) => shownName(entry.path).length));
   const lines = list.map(
     ({ path, clients }) =>
-      `${printable(path).padEnd(width)} ${clients.length === 0 ? '(everyone)' : printable(clients.join(','))}`,
+      `${shownName(path).padEnd(width)} ${clients.length === 0 ? '(everyone)' : clients.map(shownName).join(',')}`,
   );
   return [`Export list for ${host}:`, ...lines, ''].join('\n');
 }

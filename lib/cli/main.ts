@@ -5,6 +5,7 @@ import { checkCommand } from './check-command.js';
 import { demoCommand } from './demo-command.js';
 import { execCommand } from './exec-command.js';
 import { exportsCommand } from './exports-command.js';
+import { keepDescriptorsToOurselves } from './inherited-descriptors.js';
 import { printable } from './log.js';
 import { mountCommand } from './mount-command.js';
 import { looksLikeTarget } from './mount-target.js';
@@ -12,6 +13,7 @@ import { nearestName } from './nearest-name.js';
 import { packageInfo } from './package-info.js';
 import { serveCommand } from './serve-command.js';
 import { statsCommand } from './stats-command.js';
+import { anyWorkingDirectory, lackBehind } from './surroundings.js';
 import { sweepCommand } from './sweep-command.js';
 import { umountCommand } from './umount-command.js';
 import { UserError } from './user-error.js';
@@ -39,6 +41,7 @@ export async function main(args: readonly string[]): Promise<number> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let exitStatus = 0;
   try {
+    keepDescriptorsToOurselves();
     refuseWhatIsNotUtf8(args);
     const parser = commandLine(separateOptionValue(args), (status) => {
       exitStatus = status;
@@ -57,7 +60,7 @@ export async function main(args: readonly string[]): Promise<number> {
 
 function commandLine(args: readonly string[], exit: (status: number) => void): Argv {
   return (
-    yargs([...args])
+    yargs([...args], anyWorkingDirectory())
       .scriptName('nfs-fuse')
       .usage(
         'Mounts NFSv3 exports through FUSE, in user space.\n\n' +
@@ -135,7 +138,9 @@ function inOurWords(message: string): string {
 function describe(error: unknown): string {
   const debugging = process.env.NFS_FUSE_DEBUG !== undefined && process.env.NFS_FUSE_DEBUG !== '';
   const lines: string[] = [];
-  if (error instanceof UserError) {
+  const lack = lackBehind(error);
+  if (lack !== undefined) lines.push(`nfs-fuse: ${lack.message}`, `          ${lack.remedy}`);
+  else if (error instanceof UserError) {
     lines.push(`nfs-fuse: ${error.message}`);
     if (error.remedy !== undefined) lines.push(`          ${error.remedy}`);
   } else {

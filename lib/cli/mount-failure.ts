@@ -19,8 +19,9 @@ import {
   RpcTimeoutError,
 } from '../rpc/index.js';
 import type { ClientConfig } from '../vfs/config.js';
+import { shownName } from '../vfs/shown-name.js';
 import { tryNamespace, withWayOut } from './exec/namespace.js';
-import { printable } from './log.js';
+import { lackBehind } from './surroundings.js';
 import { UserError } from './user-error.js';
 
 const MOUNT_PROGRAM_NUMBER = 100005;
@@ -72,6 +73,8 @@ export async function mountFailure(
   listExports: ListExports,
 ): Promise<unknown> {
   if (error instanceof UserError) return error;
+  const lack = lackBehind(error);
+  if (lack !== undefined) return new UserError(lack.message, { remedy: lack.remedy, cause: error });
   if (error instanceof FuseMountError) return withoutRights(fuseFailure(error), error.code);
   for (const cause of causes(error)) {
     if (cause instanceof MountRefusedError) return refusedExport(cause, config, listExports);
@@ -141,7 +144,7 @@ async function refusedExport(
       const own = exports?.find((entry) => entry.path === path);
       const message = `${config.host} does not let this machine mount ${path} (${status}).`;
       if (own !== undefined) {
-        const clients = own.clients.length === 0 ? 'everybody' : own.clients.join(', ');
+        const clients = own.clients.length === 0 ? 'everybody' : own.clients.map(shownName).join(', ');
         return fail(
           message,
           config.resvport
@@ -186,7 +189,7 @@ function rootFailure(error: FuseError, config: ClientConfig): UserError {
 export function exportList(exports: readonly ExportSummary[] | undefined): string | undefined {
   if (exports === undefined) return undefined;
   if (exports.length === 0) return 'The server exports nothing.';
-  return `The server exports: ${exports.map((entry) => printable(entry.path)).join(', ')}`;
+  return `The server exports: ${exports.map((entry) => shownName(entry.path)).join(', ')}`;
 }
 
 function rpcFailure(error: RpcError, config: ClientConfig): UserError {

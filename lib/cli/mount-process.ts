@@ -117,9 +117,10 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
   checkTransport(options.transport, request.fuse);
   const pinned = await pin(options);
   const fileSystem = await connectWithRetry(options, log);
-  const watcher = options.watcher === undefined ? undefined : await Watcher.start(options.watcher);
-  if (watcher === undefined && options.watcher !== undefined)
-    log.warn('There is no sh: if this process is killed, its mount stays, dead, until it is unmounted.');
+  const watcher =
+    options.watcher === undefined
+      ? undefined
+      : await Watcher.start(options.watcher, (line) => log.warn(line));
   let served: ServedMount;
   try {
     served = await mountAndAnswer(options, pinned, fileSystem, watcher);

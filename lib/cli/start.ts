@@ -1,7 +1,8 @@
-/** Loads the program and runs it; where it cannot even be loaded, says why, as `nfs-fuse check` would. */
-import { programSteps } from './check/program.js';
-import { Report } from './check/report.js';
-import { examineAll } from './check/step.js';
+/**
+ * Loads the program and runs it; where it cannot even be loaded, says why, as `nfs-fuse check` would. Nothing but what
+ * that needs is imported at once: without free descriptors no further file can be read.
+ */
+import { type Lack, lackBehind, tooFewDescriptors } from './surroundings.js';
 
 const LIMIT_MS = 10_000;
 
@@ -11,12 +12,28 @@ export async function start(args: readonly string[]): Promise<number> {
   try {
     ({ main } = await import('./main.js'));
   } catch (error) {
-    return cannotLoad(args, error);
+    const lack = lackBehind(error) ?? tooFewDescriptors();
+    return lack === undefined ? cannotLoad(args, error) : lacking(lack);
   }
   return main(args);
 }
 
+/** Told the command that has started this process to serve a mount, if one has: see background.ts. */
+async function lacking({ message, remedy }: Lack): Promise<number> {
+  process.stderr.write(`nfs-fuse: ${message}\n          ${remedy}\n`);
+  if (process.send !== undefined)
+    await new Promise((resolve) =>
+      process.send?.({ type: 'failed', message, remedy, exitStatus: 1 }, undefined, undefined, resolve),
+    );
+  return 1;
+}
+
 async function cannotLoad(args: readonly string[], error: unknown): Promise<number> {
+  const [{ programSteps }, { Report }, { examineAll }] = await Promise.all([
+    import('./check/program.js'),
+    import('./check/report.js'),
+    import('./check/step.js'),
+  ]);
   const checking = args[0] === 'check';
   const steps = programSteps(error);
   const report = new Report({ json: checking && args.includes('--json'), nameWidth: 8 });

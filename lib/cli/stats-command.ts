@@ -1,6 +1,7 @@
 /** `nfs-fuse stats`: what a mount has done so far: calls with their times, caches, recoveries. */
 import type { Argv, CommandModule } from 'yargs';
 import { FILE_SYSTEM_TYPE, mountAt, readMountinfo } from '../fuse/index.js';
+import { shownJson } from '../vfs/shown-name.js';
 import { lastWords } from './journal.js';
 import { printable } from './log.js';
 import { askStats } from './mount-link.js';
@@ -33,7 +34,7 @@ export const statsCommand: CommandModule<object, StatsArguments> = {
       .option('json', { describe: 'Print JSON', type: 'boolean' }),
   handler: async (args) => {
     const stats = await statsOf(args.mountpoint);
-    process.stdout.write(args.json === true ? `${JSON.stringify(stats, null, 2)}\n` : text(stats));
+    process.stdout.write(args.json === true ? `${shownJson(stats, 2)}\n` : text(stats));
   },
 };
 

@@ -4,9 +4,10 @@ import { Credentials, unattended } from '../vfs/caller.js';
 import { ExportSession } from '../vfs/export-session.js';
 import { openExport } from '../vfs/open-export.js';
 import { ownServerIds } from '../vfs/own-identity.js';
+import { shownJson, shownName } from '../vfs/shown-name.js';
 import { findLeftovers, type Leftover, removeLeftover } from '../vfs/sweep.js';
 import { parseAge } from './age.js';
-import { loggerTo, printable, standardError } from './log.js';
+import { loggerTo, standardError } from './log.js';
 import { mountFailure } from './mount-failure.js';
 import { parseMountRequest } from './mount-options.js';
 import { exportsForExplanation } from './server-exports.js';
@@ -104,13 +105,13 @@ function jsonLine(leftover: Leftover, wanted: boolean, error: string | undefined
     removed: wanted && error === undefined,
     ...(error === undefined ? {} : { error }),
   };
-  return `${JSON.stringify(record)}\n`;
+  return `${shownJson(record)}\n`;
 }
 
 function textLine(leftover: Leftover, error: string | undefined): string {
   const days = (leftover.ageMs / 86_400_000).toFixed(1);
-  const fate = error === undefined ? '' : `  not removed: ${error}`;
-  return `${printable(leftover.path)}  ${leftover.bytes} bytes, ${days} days old${fate}\n`;
+  const fate = error === undefined ? '' : `  not removed: ${shownName(error)}`;
+  return `${leftover.path}  ${leftover.bytes} bytes, ${days} days old${fate}\n`;
 }
 
 function summary(count: number, bytes: bigint, removed: boolean, failures: number): string {

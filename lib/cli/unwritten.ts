@@ -1,6 +1,6 @@
 /** What was written and is not on the server's stable storage yet, as users are told of it. */
 import type { UnwrittenFile } from '../vfs/files.js';
-import { printable } from './log.js';
+import { shownName } from '../vfs/shown-name.js';
 
 /** Files that are named; of the others only the number is told. */
 const NAMED = 10;
@@ -24,7 +24,7 @@ export function summarize(files: readonly UnwrittenFile[]): Unwritten {
 }
 
 function shown(path: string): string {
-  const text = printable(path).replace(/\t/g, '\\t').replace(/\n/g, '\\n');
+  const text = shownName(path);
   return text.length > MAX_PATH ? `…${text.slice(-MAX_PATH)}` : text;
 }
 

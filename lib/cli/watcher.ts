@@ -10,7 +10,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { mountAt, readMountinfo } from '../fuse/index.js';
-import { printable } from './log.js';
+import { errorCode, printable } from './log.js';
 import type { ServedMount } from './mount-transport.js';
 
 /**
@@ -102,9 +102,9 @@ export class Watcher {
 
   /**
    * Before /dev/fuse is opened: a copy of that descriptor in the watcher would keep the connection alive. Undefined:
-   * there is no shell, and nobody watches.
+   * there is no shell, and nobody watches; `warn` is told why.
    */
-  static start(options: WatcherOptions): Promise<Watcher | undefined> {
+  static start(options: WatcherOptions, warn: (line: string) => void): Promise<Watcher | undefined> {
     const { where, journal, logDescriptor, toStandardError } = options;
     const child = spawn('sh', ['-c', 'eval "$NFS_FUSE_WATCH"', 'nfs-fuse-watcher', where], {
       detached: true,
@@ -122,7 +122,12 @@ export class Watcher {
       },
     });
     return new Promise((resolve) => {
-      child.once('error', () => resolve(undefined));
+      child.once('error', (error) => {
+        const code = errorCode(error);
+        const why = code === 'ENOENT' ? 'There is no sh' : `No watcher can be started (${code})`;
+        warn(`${why}: if this process is killed, its mount stays, dead, until it is unmounted.`);
+        resolve(undefined);
+      });
       child.once('spawn', () => resolve(new Watcher(child)));
     });
   }

@@ -18,7 +18,7 @@ import {
   type Sattr3,
   type WccData,
 } from './attributes.js';
-import { MAX_DATA, MAX_PATH, NFS_PROGRAM, StableHow, Status, WRITE_VERIFIER_SIZE } from './constants.js';
+import { MAX_DATA, NFS_PROGRAM, StableHow, Status, WRITE_VERIFIER_SIZE } from './constants.js';
 import { decodeFileHandle, encodeFileHandle, type FileHandle } from './file-handle.js';
 import { decodeStatus, type Result, type UniformResult } from './status.js';
 
@@ -144,7 +144,7 @@ export const READLINK: Procedure<ReadlinkArguments, ReadlinkResult> = {
     const status = decodeStatus(reader);
     const attributes = decodePostOpAttributes(reader);
     return status === Status.OK
-      ? { status, attributes, target: reader.opaque(MAX_PATH, 'link text') }
+      ? { status, attributes, target: reader.opaque(MAX_DATA, 'link text') }
       : { status, attributes };
   },
 };

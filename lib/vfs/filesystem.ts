@@ -42,6 +42,8 @@ import { SillyRenames } from './silly-rename.js';
 import type { VfsState } from './vfs-state.js';
 
 const O_EXCL = 0o200;
+/** PATH_MAX of Linux without the NUL: no longer target can be followed, or comes through readlink(2). */
+const LONGEST_TARGET = 4095;
 const O_TRUNC = 0o1000;
 
 /** O_TRUNC. */
@@ -218,6 +220,8 @@ export class NfsFileSystem implements FuseOperations {
     });
     if (result.status !== Status.OK) throw vfs.redriver.failure(result, [inode], caller);
     vfs.attributes.observe(inode, result.attributes, start);
+    // Linux's NFS client says so of such a target (nfs3xdr.c), and FUSE has no room for it.
+    if (result.target.length > LONGEST_TARGET) throw new FuseError(Errno.ENAMETOOLONG);
     return result.target;
   }
 

@@ -7,6 +7,7 @@ import { ROOT_NODEID } from '../fuse/operations.js';
 import { type Fattr3, type FileHandle, FileType } from '../nfs3/index.js';
 import type { Granted } from './access-cache.js';
 import type { OwnChanges } from './own-changes.js';
+import { shownName } from './shown-name.js';
 import type { SillyName } from './silly-rename.js';
 import type { FileWriter } from './write-behind.js';
 
@@ -99,7 +100,7 @@ export class Inode {
   }
 }
 
-/** The path from the mount's root as last seen, for messages. */
+/** The path from the mount's root as last seen, for messages: on one line, whatever the names hold. */
 export function describePath(inode: Inode): string {
   const names: string[] = [];
   let at: Inode | undefined = inode;
@@ -107,5 +108,5 @@ export function describePath(inode: Inode): string {
     names.unshift(Buffer.from(at.name, 'latin1').toString('utf8'));
     at = at.parent;
   }
-  return `/${names.join('/')}`;
+  return shownName(`/${names.join('/')}`);
 }

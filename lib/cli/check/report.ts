@@ -1,5 +1,5 @@
 /** Findings for people, aligned and line by line, and for programs, as JSON; and the exit status that they amount to. */
-import { printable } from '../log.js';
+import { shownJson, shownName } from '../../vfs/shown-name.js';
 import { type Style, styleFor, wantsColour } from '../terminal.js';
 import type { Finding, StepResult } from './step.js';
 
@@ -74,10 +74,10 @@ export class Report {
 
 /** As --json prints them. */
 export function jsonOf(findings: readonly Finding[]): string {
-  return `${JSON.stringify(findings, null, 2)}\n`;
+  return `${shownJson(findings, 2)}\n`;
 }
 
 /** Names may hold anything, line breaks too. */
 export function oneLine(text: string): string {
-  return printable(text).replaceAll('\n', '\\x0a').replaceAll('\t', '\\x09');
+  return shownName(text);
 }

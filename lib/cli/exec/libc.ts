@@ -5,11 +5,15 @@ import koffi from 'koffi';
 const libc = koffi.load(null);
 const cExecve = libc.func('int execve(const char *path, const char **argv, const char **envp)');
 const cFcntl = libc.func('int fcntl(int fd, int command, ...)');
+const cCapget = libc.func('int capget(void *header, void *data)');
+const cCapset = libc.func('int capset(void *header, const void *data)');
 const cPrctl = libc.func('int prctl(int option, ...)');
 const cWaitid = libc.func('int waitid(int type, unsigned int id, void *info, int options)');
 const cWaitpid = libc.func('int waitpid(int pid, void *status, int options)');
 
+const F_GETFD = 1;
 const F_SETFD = 2;
+const FD_CLOEXEC = 1;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
@@ -34,12 +38,30 @@ export function replaceProcess(
   return koffi.errno();
 }
 
-/** What this thread starts from now on has no capabilities by inheritance (capabilities(7), ambient). */
-export function dropAmbientCapabilities(): void {
+/** Descriptor `fd` is not passed on to programs that this process starts. One that is not open is no matter. */
+export function closeOnExec(fd: number): void {
+  const flags = cFcntl(fd, F_GETFD, 'int', 0) as number;
+  if (flags >= 0 && (flags & FD_CLOEXEC) === 0) cFcntl(fd, F_SETFD, 'int', flags | FD_CLOEXEC);
+}
+
+/**
+ * What this thread starts from now on has no capabilities by inheritance: neither the ambient ones, which every program
+ * gets, nor the inheritable ones, which programs with file capabilities get (capabilities(7)). Answers the errno, or 0.
+ */
+export function dropInheritedCapabilities(): number {
   const PR_CAP_AMBIENT = 47;
   const PR_CAP_AMBIENT_CLEAR_ALL = 4;
   const zeros = ['unsigned long', 0, 'unsigned long', 0, 'unsigned long', 0];
+  // A kernel before 4.3 has none, and says EINVAL.
   cPrctl(PR_CAP_AMBIENT, 'unsigned long', PR_CAP_AMBIENT_CLEAR_ALL, ...zeros);
+  const LINUX_CAPABILITY_VERSION_3 = 0x20080522;
+  // struct __user_cap_header_struct; then two of effective, permitted, inheritable.
+  const header = new Uint32Array([LINUX_CAPABILITY_VERSION_3, 0]);
+  const sets = new Uint32Array(6);
+  if ((cCapget(header, sets) as number) < 0) return koffi.errno();
+  sets[2] = 0;
+  sets[5] = 0;
+  return (cCapset(header, sets) as number) < 0 ? koffi.errno() : 0;
 }
 
 /** A child that has ended and that nobody has waited for yet; undefined: there is none. It stays one. */

@@ -7,7 +7,7 @@ import { type ServingCopy, startServingCopy } from '../background.js';
 import { standardError } from '../log.js';
 import { UserError } from '../user-error.js';
 import { startCommand } from './command.js';
-import { dropAmbientCapabilities } from './libc.js';
+import { dropInheritedCapabilities } from './libc.js';
 import { commandEnvironment, isInOwnNamespace } from './namespace.js';
 import { Reaper } from './reaper.js';
 import { ExecSignals } from './signals.js';
@@ -38,7 +38,10 @@ export async function runExec(options: ExecOptions): Promise<ExecOutcome> {
   reaper?.own(copy.pid);
   try {
     await interruptible(copy.answers, signals);
-    if (isInOwnNamespace() && process.geteuid?.() !== 0) dropAmbientCapabilities();
+    if (isInOwnNamespace() && process.geteuid?.() !== 0) {
+      const errno = dropInheritedCapabilities();
+      if (errno !== 0) throw new UserError(`The command would have capabilities (error ${errno} of capset).`);
+    }
     const child = await startCommand(command, place, commandEnvironment(), (started) => {
       reaper?.own(started.pid);
       signals.passTo(started);

@@ -1,0 +1,79 @@
+/** Names that a server sends are shown on one line, and a terminal finds nothing in them to obey. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { EmbeddedServer } from '../../lib/server/index.js';
+import { describePath, type Inode } from '../../lib/vfs/inode.js';
+import { shownJson, shownName } from '../../lib/vfs/shown-name.js';
+import { publicFolder } from '../support/folders.js';
+import { exported, startMock } from './mock-server.js';
+import { nfsFuse } from './product.js';
+
+/** Clears the screen, forges a line, goes back in it, and turns the direction of what follows around. */
+const NASTY = 'a\x1b[2Jb\nc\rd\te\x7ff\x9b1mg\u202eh\u2028i';
+const SHOWN = 'a\\x1b[2Jb\\x0ac\\x0dd\\x09e\\x7ff\\x9b1mg\\u202eh\\u2028i';
+/** What must not reach a terminal. */
+const UNSAFE = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]/;
+
+t.test('what a terminal would obey is escaped, and other text stays as it is', (t) => {
+  t.equal(shownName(NASTY), SHOWN);
+  t.equal(shownName('/Übung/日本/emoji 👩‍🚀'), '/Übung/日本/emoji 👩‍🚀');
+  const json = shownJson({ path: NASTY });
+  t.notMatch(json, UNSAFE);
+  t.same(JSON.parse(json), { path: NASTY }, 'JSON still means the same');
+  t.end();
+});
+
+t.test('paths in messages of the mount are on one line', (t) => {
+  const root = { isRoot: true, name: '', parent: undefined };
+  const latin1 = Buffer.from('two\nlines\x1b[1m').toString('latin1');
+  const inode = { isRoot: false, name: latin1, parent: root } as unknown as Inode;
+  t.equal(describePath(inode), '/two\\x0alines\\x1b[1m');
+  t.end();
+});
+
+t.test('exports shows paths and clients without control characters', async (t) => {
+  const server = await startMock({ exports: [exported(`/${NASTY}`, `host${NASTY}`), exported('/plain')] });
+  t.teardown(() => server.close());
+  const { stdout, status } = await nfsFuse(['exports', '-o', server.options, '127.0.0.1']);
+  t.equal(status, 0);
+  t.notMatch(stdout, UNSAFE);
+  const [, first = '', second = '', ...more] = stdout.trimEnd().split('\n');
+  t.equal(first, `/${SHOWN} host${SHOWN}`);
+  t.match(second, /^\/plain +\(everyone\)$/);
+  t.same(more, []);
+  const json = (await nfsFuse(['exports', '--json', '-o', server.options, '127.0.0.1'])).stdout;
+  t.notMatch(json, UNSAFE);
+  t.match(JSON.parse(json), [{ path: `/${NASTY}`, clients: [`host${NASTY}`] }, { path: '/plain' }]);
+});
+
+t.test('a refused mount names the exports and clients without control characters', async (t) => {
+  const server = await startMock({ exports: [exported('/export', `host${NASTY}`), exported(`/${NASTY}`)] });
+  t.teardown(() => server.close());
+  const folder = publicFolder();
+  t.teardown(() => folder.remove());
+  for (const path of ['/export', '/other']) {
+    const outcome = await nfsFuse(['mount', '-o', server.options, `127.0.0.1:${path}`, folder.path]);
+    t.equal(outcome.status, 1);
+    t.notMatch(outcome.stderr, UNSAFE);
+    t.equal(outcome.stderr.trimEnd().split('\n').length, 2, outcome.stderr);
+    t.ok(outcome.stderr.includes(SHOWN), outcome.stderr);
+  }
+});
+
+t.test('sweep lists leftovers without control characters', async (t) => {
+  const served = publicFolder();
+  t.teardown(() => served.remove());
+  const nasty = join(served.path, NASTY);
+  mkdirSync(nasty);
+  writeFileSync(join(nasty, '.nfs000000000000000100000001'), 'left');
+  const server = await EmbeddedServer.start({ path: served.path });
+  t.teardown(() => server.close());
+  const flags = ['--older-than', '0s', '-o', `port=${server.port},mountport=${server.port}`];
+  const text = (await nfsFuse(['sweep', ...flags, '127.0.0.1:/export'])).stdout;
+  t.notMatch(text, UNSAFE);
+  t.match(text.split('\n')[0], `/${SHOWN}/.nfs000000000000000100000001  4 bytes`);
+  const json = (await nfsFuse(['sweep', '--json', ...flags, '127.0.0.1:/export'])).stdout;
+  t.notMatch(json, UNSAFE);
+  t.match(JSON.parse(json), { path: `/${SHOWN}/.nfs000000000000000100000001` });
+});

@@ -1,0 +1,165 @@
+/**
+ * What the command inherits from whoever starts it: too few descriptors, a working directory that is gone, descriptors
+ * that are not its own, and, with `nfs-fuse exec`, capabilities.
+ */
+import { mkdirSync, readdirSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { lackBehind } from '../../lib/cli/surroundings.js';
+import { MountError } from '../../lib/fuse/index.js';
+import { EmbeddedServer } from '../../lib/server/index.js';
+import { publicFolder } from '../support/folders.js';
+import { mountsOf, newMountPoint } from '../support/mount.js';
+import { openPlace, type Place, type PlaceName } from '../support/places.js';
+import { run, until } from '../support/process.js';
+import { type Said, STACK_TRACE, said } from './product.js';
+
+interface Ground {
+  readonly place: Place;
+  readonly folder: string;
+  readonly mnt: string;
+  readonly options: string;
+  /** Runs a bash script in the place; "$@" is `nfs-fuse` with the arguments that follow. */
+  bash(script: string, ...args: string[]): Promise<Said>;
+}
+
+async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
+  const place = await openPlace(name);
+  t.teardown(() => place.close());
+  const scratch = publicFolder();
+  t.teardown(() => scratch.remove());
+  const served = join(scratch.path, 'served');
+  mkdirSync(served);
+  const server = await EmbeddedServer.start({ path: served });
+  t.teardown(() => server.close());
+  const mnt = await newMountPoint(place);
+  const isMounted = () => mountsOf(place.namespacePid).some(({ path }) => path === mnt);
+  t.teardown(() =>
+    isMounted() ? run(place.command([...place.product, 'umount', mnt]), { cwd: '/' }) : undefined,
+  );
+  return {
+    place,
+    folder: place.folder,
+    mnt,
+    options: `port=${server.port},mountport=${server.port}`,
+    bash: async (script, ...args) => {
+      // What the test runner loads into every Node process is no part of the product.
+      const plain = ['env', '-u', 'NODE_OPTIONS'];
+      const argv = [...plain, 'bash', '-c', script, 'bash', ...place.product, ...args];
+      return said(await run(place.command(argv), { cwd: '/' }));
+    },
+  };
+}
+
+t.test('too few descriptors are told as that, in two lines, whatever it was that lacked one', async (t) => {
+  const { mnt, options, bash } = await ground(t);
+  let told = 0;
+  for (const limit of [24, 40, 60, 76, 92, 256]) {
+    const command = ['mount', '-o', options, '127.0.0.1:/export', mnt];
+    const outcome = await bash(`ulimit -n ${limit}; exec "$@"`, ...command);
+    if (outcome.status === 0) {
+      t.match(await bash('exec "$@"', 'umount', mnt), { status: 0 }, `${limit} are enough`);
+      continue;
+    }
+    told += 1;
+    t.equal(outcome.status, 1);
+    t.match(outcome.stderr, /^nfs-fuse: Too many open files: .*\n {10}Raise the limit .*\n$/, `${limit}`);
+  }
+  t.ok(told > 0, `${told} limits were too low`);
+});
+
+t.test('a lack of descriptors is seen behind every error that it causes', (t) => {
+  const missing = Object.assign(new Error('EMFILE: too many open files, open'), { code: 'EMFILE' });
+  t.match(lackBehind(new Error('connecting failed', { cause: missing })), { message: /this process/ });
+  t.match(lackBehind(Object.assign(new Error('spawn'), { code: 'ENFILE' })), { message: /this machine/ });
+  t.match(lackBehind(new MountError('failed', 'socketpair failed: EMFILE')), { remedy: /ulimit -n/ });
+  t.equal(lackBehind(new Error('something else')), undefined);
+  t.end();
+});
+
+t.test(
+  'a working directory that was removed is told as that, and needed for relative paths only',
+  async (t) => {
+    const { folder, mnt, options, bash } = await ground(t);
+    const gone = (...args: string[]) =>
+      bash(`mkdir '${folder}/gone'; cd '${folder}/gone'; rmdir '${folder}/gone'; exec "$@"`, ...args);
+    const target = '127.0.0.1:/export';
+    for (const args of [
+      ['mount', '-o', options, target, 'mnt'],
+      ['umount', 'mnt'],
+      ['serve', '.'],
+      ['mount', '-o', options, '--log-file', 'log', target, mnt],
+    ]) {
+      const outcome = await gone(...args);
+      t.equal(outcome.status, 1, args.join(' '));
+      t.match(
+        outcome.stderr,
+        /^nfs-fuse: The working directory does not exist any more\.\n {10}Go to another/,
+      );
+      t.notMatch(outcome.stderr, STACK_TRACE);
+    }
+    t.match(await gone('--version'), { status: 0, stderr: '' });
+    t.same(await gone('mount', '-o', options, target, mnt), { status: 0, stdout: '', stderr: '' });
+    t.match(await gone('umount', mnt), { status: 0, stderr: '' });
+  },
+);
+
+/** Processes that have `file` open. */
+function holders(file: string): string[] {
+  return readdirSync('/proc')
+    .filter((pid) => /^\d+$/.test(pid))
+    .filter((pid) => {
+      try {
+        return readdirSync(`/proc/${pid}/fd`).some((fd) => {
+          try {
+            return readlinkSync(`/proc/${pid}/fd/${fd}`) === file;
+          } catch {
+            return false;
+          }
+        });
+      } catch {
+        return false;
+      }
+    });
+}
+
+t.test('a mount in the background holds none of the descriptors that its command was given', async (t) => {
+  const { folder, mnt, options, bash } = await ground(t);
+  const file = join(folder, 'inherited');
+  // 20 and 300 lie behind gaps.
+  const script = `exec 3>'${file}' 15>'${file}' 20>'${file}' 300>'${file}'; exec "$@"`;
+  t.same(await bash(script, 'mount', '-o', options, '127.0.0.1:/export', mnt), {
+    status: 0,
+    stdout: '',
+    stderr: '',
+  });
+  t.same(holders(file), [], 'neither the mount nor its watcher has it open');
+});
+
+for (const name of ['root', 'user'] satisfies PlaceName[]) {
+  t.test(`${name}: the command of nfs-fuse exec gets the standard streams only`, async (t) => {
+    const { folder, mnt, options, bash } = await ground(t, name);
+    const file = join(folder, 'inherited');
+    const script = `exec 20>'${file}' 300>'${file}'; exec "$@"`;
+    const target = ['exec', '-o', options, '127.0.0.1:/export', mnt, '--'];
+    const { status, stdout } = await bash(script, ...target, 'sh', '-c', 'ls -l /proc/$$/fd');
+    t.equal(status, 0);
+    t.notMatch(stdout, /inherited/);
+    await until('nobody has it open', () => holders(file).length === 0);
+  });
+}
+
+t.test('user: the command of nfs-fuse exec has no capability, nor one to inherit', async (t) => {
+  const { mnt, options, bash } = await ground(t, 'user');
+  const command = ['exec', '-o', options, '127.0.0.1:/export', mnt, '--', 'cat', '/proc/self/status'];
+  const { status, stdout } = await bash('exec "$@"', ...command);
+  t.equal(status, 0);
+  const sets = [...stdout.matchAll(/^Cap(Inh|Prm|Eff|Amb):\t(.*)$/gm)].map(([, set, bits]) => [set, bits]);
+  const none = '0000000000000000';
+  t.same(sets, [
+    ['Inh', none],
+    ['Prm', none],
+    ['Eff', none],
+    ['Amb', none],
+  ]);
+});
