@@ -68,7 +68,7 @@ export function checkCommand(exit: (status: number) => void): CommandModule<obje
           describe: 'Print JSON: [{"step": …, "result": …, "message": …, "remedy": …}, …]',
           type: 'boolean',
         })
-        .conflicts('mount', ['target', 'options', 'idmap-uid', 'idmap-gid'])
+        .conflicts('mount', ['target', 'options', 'idmap-uid', 'idmap-gid', 'groups'])
         .example('$0 check', 'May this user mount here?')
         .example('$0 check -o port=2049,mountport=20048 server:/export', 'And will the server let us?')
         .example('$0 check --mount /mnt', 'Health check of a container')
@@ -85,7 +85,11 @@ async function check(args: CheckArguments): Promise<number> {
   if (args.mount !== undefined) return checkMount(args.mount, timeoutMs, json);
   const options = [...(args.options ?? []), ...identityOptionTexts(args)];
   const request = parseMountRequest(args.target ?? NO_TARGET, options);
-  const environment = environmentSteps({ allowOther: request.fuse.allowOther, timeoutMs });
+  const environment = environmentSteps({
+    allowOther: request.fuse.allowOther,
+    unseenGroups: request.client.identity.unseenGroups,
+    timeoutMs,
+  });
   const chapters: Chapter[] = [{ heading: 'This machine', steps: [...programSteps(), ...environment] }];
   const visit = new ServerVisit(request, timeoutMs);
   if (args.target !== undefined) chapters.push({ heading: request.source, steps: serverSteps(visit) });

@@ -1,4 +1,6 @@
-/** uid=, gid=, idmap-uid= and idmap-gid=, and the last two as arguments of their own: from text to identity rules. */
+/**
+ * uid=, gid=, idmap-uid=, idmap-gid= and groups=, and the last three as arguments of their own: from text to identity rules.
+ */
 import type { Argv } from 'yargs';
 import {
   type IdentityRules,
@@ -14,6 +16,7 @@ import { UserError } from './user-error.js';
 type Kind = 'uid' | 'gid';
 
 const HINT = 'local:server:count';
+const GROUPS_HINT = 'gid:gid';
 
 function change(rules: IdentityRules | undefined, kind: Kind, by: Partial<IdRules>): IdentityRules {
   const before = rules ?? SAME_IDENTITY;
@@ -77,19 +80,52 @@ function ranges(kind: Kind): MountOption {
   };
 }
 
+/** Groups add up, whether they come in one option or several. */
+const unseenGroups: MountOption = {
+  value: 'required',
+  hint: GROUPS_HINT,
+  apply(draft, text, name) {
+    const groups = text.split(':').map((part) => {
+      const value = number(part);
+      if (value === undefined || value > MAX_ID)
+        throw new UserError(`${name}=${text} is not a list of numbers from 0 to ${MAX_ID}.`, {
+          remedy: `Write the numbers of groups with ":" between them, as in ${name}=1000:2000.`,
+        });
+      return value;
+    });
+    const before = draft.client.identity ?? SAME_IDENTITY;
+    const all = [...new Set([...(before.unseenGroups ?? []), ...groups])];
+    draft.client.identity = { ...before, unseenGroups: all };
+  },
+};
+
+/** @throws UserError where groups= names one that idmap-gid gives no counterpart: it could never be sent. */
+export function checkIdentityOptions(rules: IdentityRules | undefined): void {
+  if (rules === undefined || rules.gid.ranges.length === 0) return;
+  const has = (group: number) =>
+    rules.gid.ranges.some(({ local, count }) => group >= local && group < local + count);
+  const without = rules.unseenGroups?.find((group) => !has(group));
+  if (without !== undefined)
+    throw new UserError(`groups=${without}: group ${without} has no counterpart in idmap-gid.`, {
+      remedy: 'Name groups by the numbers of this machine, and have a range for each of them.',
+    });
+}
+
 export const IDENTITY_OPTIONS: readonly (readonly [name: string, option: MountOption])[] = [
   ['uid', everybody('uid')],
   ['gid', everybody('gid')],
   ['idmap-uid', ranges('uid')],
   ['idmap-gid', ranges('gid')],
+  ['groups', unseenGroups],
 ];
 
 export interface IdentityArguments {
   readonly 'idmap-uid': string[] | undefined;
   readonly 'idmap-gid': string[] | undefined;
+  readonly groups: string[] | undefined;
 }
 
-/** `--idmap-uid` and `--idmap-gid`, for commands that mount. */
+/** `--idmap-uid`, `--idmap-gid` and `--groups`, for commands that mount. */
 export function withIdentityArguments<Arguments>(args: Argv<Arguments>): Argv<Arguments & IdentityArguments> {
   const repeatable = { type: 'string', array: true, nargs: 1, requiresArg: true } as const;
   return args
@@ -97,12 +133,16 @@ export function withIdentityArguments<Arguments>(args: Argv<Arguments>): Argv<Ar
       ...repeatable,
       describe: `Which users of this machine stand for which of the server, as ${HINT}; may be repeated`,
     })
-    .option('idmap-gid', { ...repeatable, describe: 'The same for groups' });
+    .option('idmap-gid', { ...repeatable, describe: 'The same for groups' })
+    .option('groups', {
+      ...repeatable,
+      describe: `Groups of callers whose own cannot be read (other PID namespaces), as ${GROUPS_HINT}; may be repeated`,
+    });
 }
 
 /** These arguments as texts of `-o`. */
 export function identityOptionTexts(args: IdentityArguments): string[] {
-  return (['idmap-uid', 'idmap-gid'] as const).flatMap((name) =>
+  return (['idmap-uid', 'idmap-gid', 'groups'] as const).flatMap((name) =>
     (args[name] ?? []).map((value) => `${name}=${value.replace(/[\\",]/g, '\\$&')}`),
   );
 }

@@ -96,14 +96,13 @@ export function mountCommand(exit: (status: number) => void): CommandModule<obje
 }
 
 async function mount(args: MountArguments): Promise<number> {
-  const request = inNamespace(
-    parseMountRequest(args.target, [...(args.options ?? []), ...identityOptionTexts(args)]),
-  );
+  const asked = parseMountRequest(args.target, [...(args.options ?? []), ...identityOptionTexts(args)]);
   const transport = parseTransport(args.transport);
-  const topics = debugTopics(args.debug ?? [], request);
+  const topics = debugTopics(args.debug ?? [], asked);
   const logFile = args['log-file'];
   const foreground = args.foreground === true || (topics.size > 0 && logFile === undefined);
   const inherited = inheritedMount(args.mountpoint, { transport, foreground });
+  const request = asItIsHere(asked, inherited !== undefined);
   const mountpoint = inherited === undefined ? await locate(args.mountpoint) : args.mountpoint;
   const descriptor = logFile === undefined ? undefined : openLogFile(logFile);
   if (!foreground && !isBackgroundChild()) {
@@ -131,12 +130,11 @@ async function mount(args: MountArguments): Promise<number> {
   return isBackgroundChild() ? serveForParent(options) : serveInForeground(options);
 }
 
-/** The request as it is to be understood where `nfs-fuse exec` has made a namespace for it. */
-function inNamespace(request: MountRequest): MountRequest {
+/** The request as it is to be understood here: `nfs-fuse exec` may have made a namespace for it, or somebody else the mount. */
+function asItIsHere(request: MountRequest, madeElsewhere: boolean): MountRequest {
   const outerGroups = groupsOutside();
-  if (outerGroups.length === 0) return request;
   const { client } = request;
-  return { ...request, client: { ...client, identity: { ...client.identity, outerGroups } } };
+  return { ...request, client: { ...client, identity: { ...client.identity, outerGroups, madeElsewhere } } };
 }
 
 interface ServeOptions {

@@ -3,6 +3,7 @@
  * The options themselves are in mount-option-table.ts; here are their order, and the rules between them.
  */
 import { type ClientConfig, DEFAULT_CONFIG } from '../vfs/config.js';
+import { checkIdentityOptions } from './identity-options.js';
 import { type Draft, MOUNT_OPTIONS, type MountOption } from './mount-option-table.js';
 import { parseMountTarget } from './mount-target.js';
 import { nearestName } from './nearest-name.js';
@@ -46,6 +47,7 @@ export function parseMountRequest(target: string, optionTexts: readonly string[]
   const { host, exportPath, port, source } = parseMountTarget(target);
   const draft = readOptions(optionTexts);
   const { client: chosen } = draft;
+  checkIdentityOptions(chosen.identity);
 
   // As soon as the command has returned, nobody waits; before that, a wrong port must not cost two minutes.
   const retryMs = chosen.retryMs ?? (draft.background ? BACKGROUND_RETRY_MS : 0);

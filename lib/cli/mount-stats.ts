@@ -24,6 +24,8 @@ export interface MountStats {
   readonly limits: TransferLimits;
   /** The server's ids that stand for this machine's: uid=, gid= and the idmap ranges. */
   readonly identity: IdentityRules;
+  /** How often the groups of a caller could not be read: of one in another PID namespace, or hidden by hidepid=. */
+  readonly unseenCallers: number;
   readonly inodes: number;
   readonly openFiles: number;
   readonly cacheSizes: CacheSizes;
@@ -55,6 +57,7 @@ export function mountStats(session: ExportSession, fileSystem: NfsFileSystem): M
     },
     limits: session.limits,
     identity: fileSystem.identity,
+    unseenCallers: fileSystem.unseenCallers,
     inodes: fileSystem.inodeCount,
     openFiles: fileSystem.openFileCount,
     cacheSizes: fileSystem.cacheSizes,

@@ -64,6 +64,11 @@ function text(stats: ToldStats): string {
       `${stats.inodes} inodes, ${stats.openFiles} open files, rsize ${limits.rsize}, wsize ${limits.wsize}`,
     ...(stats.unwritten.files > 0 ? [`  not written back yet: ${describeUnwritten(stats.unwritten)}`] : []),
     ...identityLine(stats.identity),
+    ...(stats.unseenCallers > 0
+      ? [
+          `  callers whose groups cannot be read were met ${stats.unseenCallers} times (groups= names groups for them)`,
+        ]
+      : []),
     '',
     'Call           Number   Resent  Errors   Sent        Received    Average',
     ...[...stats.procedures]
@@ -104,6 +109,7 @@ function identityLine(rules: MountStats['identity']): string[] {
       ...ranges.map(({ local, server, count }) => `idmap-${kind}=${local}:${server}:${count}`),
     ];
   });
+  if (rules.unseenGroups !== undefined) said.push(`groups=${rules.unseenGroups.join(':')}`);
   return said.length === 0 ? [] : [`  identity ${said.join(', ')}`];
 }
 

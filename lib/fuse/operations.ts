@@ -22,6 +22,11 @@ export interface RequestContext {
   readonly gid: number;
   /** 0 where the kernel itself asks, or where the caller's process is not visible from here. */
   readonly pid: number;
+  /**
+   * Where a name is made: the directory's group, which the kernel tells if it is a supplementary one of the caller
+   * (FUSE_CREATE_SUPP_GROUP, Linux 6.3). Undefined: it is not, or the kernel does not tell.
+   */
+  readonly directoryGroup?: number | undefined;
   /** True once the caller was interrupted (FUSE_INTERRUPT) and waited long enough for an answer. */
   readonly cancelled: boolean;
   /** Calls `listener` once, when {@link cancelled} becomes true; at once if it is already. */

@@ -72,6 +72,9 @@ export function opcodeName(opcode: number): string {
   return opcodeNames[opcode] ?? `opcode ${opcode}`;
 }
 
+/** enum fuse_ext_type: struct fuse_supp_groups follows the header of the extension. */
+export const EXT_GROUPS = 32;
+
 /** INIT flags: bit n of the 64 that `flags` and `flags2` make together. */
 export const InitFlag = {
   ASYNC_READ: 1n << 0n,

@@ -1,9 +1,9 @@
 /** On whose behalf a call goes to the server: credentials of processes, looked up once and kept a moment. */
-import { readFileSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
 import type { RequestContext } from '../fuse/operations.js';
 import type { Cancellation } from '../rpc/caller.js';
 import { type AuthSys, authSysCredential, type Credential, MAX_AUTH_SYS_GROUPS } from '../rpc/credential.js';
+import { CallerGroups } from './caller-groups.js';
 import type { Claim } from './claim.js';
 import type { Identity, Ids } from './identity.js';
 
@@ -30,19 +30,6 @@ export interface Caller {
 
 /** How long the groups of a thread are believed. setgroups(2) of a running thread is rare; reading /proc is not free. */
 const GROUPS_VALID_MS = 1_000;
-
-/** Supplementary groups of a thread from /proc/TID/status; none where it is gone or hidden. */
-export function readSupplementaryGroups(tid: number): readonly number[] {
-  if (tid === 0) return [];
-  let status: string;
-  try {
-    status = readFileSync(`/proc/${tid}/status`, 'latin1');
-  } catch {
-    return [];
-  }
-  const groups = /^Groups:(.*)$/m.exec(status)?.[1]?.trim();
-  return groups === undefined || groups === '' ? [] : groups.split(/\s+/).map(Number);
-}
 
 /** A caller's groups where AUTH_SYS cannot carry them all: which of them go along depends on the object. */
 export class ManyGroups {
@@ -88,19 +75,23 @@ export function concerning(caller: Caller, ...groups: readonly (number | undefin
   return credential === caller.credential ? caller : { ...caller, credential };
 }
 
+type GroupsOf = (tid: number, uid: number, gid: number) => readonly number[];
+
 export interface CredentialsOptions {
   readonly machineName: string;
   /** Undefined: the server's ids are this machine's. */
   readonly identity?: Identity | undefined;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
-  readonly groupsOf?: (tid: number) => readonly number[];
+  /** Supplementary groups; by default from /proc, of callers whom it shows. */
+  readonly groupsOf?: GroupsOf | undefined;
 }
 
 /** A thread as it was last seen, by the ids of this machine. */
 interface Thread {
   readonly uid: number;
   readonly gid: number;
+  readonly groups: readonly number[];
   readonly credential: UserCredential;
   readonly manyGroups: ManyGroups | undefined;
   readonly claim: Claim | undefined;
@@ -109,7 +100,7 @@ interface Thread {
 export class Credentials {
   readonly #machineName: string;
   readonly #identity: Identity | undefined;
-  readonly #groupsOf: (tid: number) => readonly number[];
+  readonly #groupsOf: GroupsOf;
   readonly #interned = new LRUCache<string, UserCredential>({ max: 4096 });
   readonly #threads: LRUCache<number, Thread>;
   #nextId = 1;
@@ -117,7 +108,7 @@ export class Credentials {
   constructor(options: CredentialsOptions) {
     this.#machineName = options.machineName;
     this.#identity = options.identity;
-    this.#groupsOf = options.groupsOf ?? readSupplementaryGroups;
+    this.#groupsOf = options.groupsOf ?? new CallerGroups({}).of;
     this.#threads = new LRUCache({
       max: 1024,
       ttl: GROUPS_VALID_MS,
@@ -142,9 +133,13 @@ export class Credentials {
     let thread = this.#threads.get(ctx.pid);
     // A thread id that was reused, or a thread that changed its ids, shows in the ids of the request.
     if (thread === undefined || thread.uid !== ctx.uid || thread.gid !== ctx.gid) {
-      thread = this.#thread(ctx.uid, ctx.gid, this.#groupsOf(ctx.pid));
+      thread = this.#thread(ctx.uid, ctx.gid, this.#groupsOf(ctx.pid, ctx.uid, ctx.gid));
       if (ctx.pid !== 0) this.#threads.set(ctx.pid, thread);
     }
+    const { directoryGroup } = ctx;
+    // The kernel's word on a group, for this request alone.
+    if (directoryGroup !== undefined && !thread.groups.includes(directoryGroup))
+      thread = this.#thread(ctx.uid, ctx.gid, [directoryGroup, ...thread.groups]);
     const { credential, manyGroups, claim } = thread;
     return { credential, manyGroups, claim, cancellation: ctx, tid: ctx.pid };
   }
@@ -157,6 +152,7 @@ export class Credentials {
     return {
       uid,
       gid,
+      groups,
       credential,
       manyGroups: all > credential.groups.length ? new ManyGroups(ids, this) : undefined,
       claim: this.#identity?.claimOf(local),

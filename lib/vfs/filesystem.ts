@@ -22,6 +22,7 @@ import { decodeDevice } from '../fuse/reply.js';
 import { FSSTAT, READLINK, Status } from '../nfs3/index.js';
 import { systemClock } from '../rpc/clock.js';
 import { type Caller, Credentials, concerning } from './caller.js';
+import { CallerGroups } from './caller-groups.js';
 import type { ClientConfig } from './config.js';
 import type { VfsCounters } from './counters.js';
 import { Directories } from './directories.js';
@@ -71,6 +72,7 @@ export class NfsFileSystem implements FuseOperations {
   readonly counters: VfsCounters;
   readonly #session: ConnectedExport;
   readonly #vfs: VfsState;
+  readonly #callerGroups: CallerGroups;
   readonly #credentials: Credentials;
   readonly #names: Names;
   readonly #making: Making;
@@ -85,10 +87,17 @@ export class NfsFileSystem implements FuseOperations {
     const { clock = systemClock } = dependencies;
     this.#session = session;
     this.#vfs = openExport(session, config, dependencies);
+    const { unseenGroups, madeElsewhere } = config.identity;
+    this.#callerGroups = new CallerGroups({
+      log: dependencies.log,
+      ofUnseen: unseenGroups,
+      madeElsewhere,
+    });
     this.#credentials = new Credentials({
       machineName: session.machineName,
       identity: this.#vfs.identity,
       now: () => clock.now(),
+      groupsOf: this.#callerGroups.of,
     });
     this.counters = this.#vfs.counters;
     this.#exiting = new ExitingCallers(clock, () => session.rpc.unresponsive === true);
@@ -112,6 +121,11 @@ export class NfsFileSystem implements FuseOperations {
 
   get identity(): IdentityRules {
     return this.#vfs.config.identity;
+  }
+
+  /** Callers whose groups could not be read, as often as that was tried. */
+  get unseenCallers(): number {
+    return this.#callerGroups.unseen;
   }
 
   /** Entries in the caches, each of which is bounded. */

@@ -37,6 +37,10 @@ export interface IdentityRules {
    * is shown with a group that has no name has all of these (setgroups(2) is denied there).
    */
   readonly outerGroups?: readonly number[] | undefined;
+  /** groups=: of callers whose own groups cannot be read, by this machine's numbers. */
+  readonly unseenGroups?: readonly number[] | undefined;
+  /** Somebody else has made the mount, perhaps in another PID namespace. */
+  readonly madeElsewhere?: boolean | undefined;
 }
 
 const SAME_IDS: IdRules = { everybody: undefined, ranges: [] };

@@ -41,11 +41,26 @@ t.test('ranges add up: in one option, in several, and as arguments', async (t) =
   const texts = identityOptionTexts({
     'idmap-uid': ['0:1000:1', '1:100000:65535/70000:0:1'],
     'idmap-gid': ['5:6:7'],
+    groups: undefined,
   });
   t.strictSame(identity(...texts).uid.ranges, three);
   t.strictSame(identity(...texts).gid.ranges, [range(5, 6, 7)]);
   t.strictSame(identity('idmap-gid=0:0:4294967295').gid.ranges, [range(0, 0, 4_294_967_295)]);
 });
+
+t.test(
+  'groups of callers who cannot be seen add up: in one option, in several, and as arguments',
+  async (t) => {
+    t.equal(identity().unseenGroups, undefined);
+    t.strictSame(identity('groups=1000:2000,groups=5', 'groups=5:6').unseenGroups, [1000, 2000, 5, 6]);
+    const texts = identityOptionTexts({
+      'idmap-uid': undefined,
+      'idmap-gid': undefined,
+      groups: ['7:8', '9'],
+    });
+    t.strictSame(identity(...texts).unseenGroups, [7, 8, 9]);
+  },
+);
 
 t.test('what cannot be meant is refused, in words and with a remedy', async (t) => {
   const cases: [string, RegExp][] = [
@@ -59,6 +74,11 @@ t.test('what cannot be meant is refused, in words and with a remedy', async (t) 
     ['idmap-uid=0:1000:1/', /is not of the form/],
     ['idmap-uid=0:-5:1', /is not of the form/],
     ['idmap-uid=0:1000:0', /at least one id/],
+    ['groups=staff', /^groups=staff is not a list of numbers from 0 to 4294967294\.$/],
+    ['groups=1:', /is not a list of numbers/],
+    ['groups=4294967295', /is not a list of numbers/],
+    ['groups', /needs a value/],
+    ['groups=5:6,idmap-gid=5:1005:1', /^groups=6: group 6 has no counterpart in idmap-gid\.$/],
     ['idmap-uid=4294967290:0:6', /ends at 4294967294/],
     ['idmap-uid=0:4294967290:6', /ends at 4294967294/],
     [
@@ -78,7 +98,11 @@ t.test('what cannot be meant is refused, in words and with a remedy', async (t) 
 });
 
 t.test('an argument is one option, whatever is in it', async (t) => {
-  const texts = identityOptionTexts({ 'idmap-uid': ['0:1:1,ro'], 'idmap-gid': ['0:1:1"'] });
+  const texts = identityOptionTexts({
+    'idmap-uid': ['0:1:1,ro'],
+    'idmap-gid': ['0:1:1"'],
+    groups: undefined,
+  });
   t.equal(refusal(texts[0] ?? '').message, 'idmap-uid=0:1:1,ro is not of the form local:server:count.');
   t.match(refusal(texts[1] ?? '').message, /^idmap-gid=0:1:1" is not of the form/);
 });

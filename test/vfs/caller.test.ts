@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import t from 'tap';
 import { Errno, FuseError } from '../../lib/fuse/errno.js';
 import { type ErrorStatus, FileType, GETATTR, Status, statusName } from '../../lib/nfs3/index.js';
@@ -9,7 +7,6 @@ import {
   type Caller,
   Credentials,
   concerning,
-  readSupplementaryGroups,
   type UserCredential,
   unattended,
 } from '../../lib/vfs/caller.js';
@@ -24,17 +21,6 @@ import { FakeServer } from './support/fake-server.js';
 import { FakeTree } from './support/fake-tree.js';
 
 const auth = (credential: UserCredential) => decodeAuthSys(Buffer.from(credential.body));
-
-t.test('groups come from /proc, and none from where there is no such thread', async (t) => {
-  // getgroups(2) of Node adds the effective group, which /proc does not list.
-  const others = (groups: readonly number[]) =>
-    groups.filter((group) => group !== process.getegid?.()).sort();
-  t.same(others(readSupplementaryGroups(process.pid)), others(process.getgroups?.() ?? []));
-  t.same(readSupplementaryGroups(0), []);
-  const child = spawn('true');
-  await once(child, 'exit');
-  t.same(readSupplementaryGroups(child.pid ?? 0), []);
-});
 
 t.test('AUTH_SYS carries 16 groups at the most, and not the gid again', (t) => {
   const credentials = new Credentials({ machineName: 'm', now: () => 0 });

@@ -19,6 +19,7 @@ import {
 import { decodeDevice } from '../../fuse/reply.js';
 import { type NamespaceTrial, tryNamespace, withWayOut } from '../exec/namespace.js';
 import { fuseFailure } from '../mount-failure.js';
+import { callersHere } from './callers.js';
 import { securityHint } from './security-profile.js';
 import { failure, failureOf, ok, type Step, type Verdict, warning } from './step.js';
 
@@ -32,6 +33,8 @@ const OLDEST_KERNEL = [5, 4] as const;
 
 export interface EnvironmentOptions {
   readonly allowOther: boolean;
+  /** groups= */
+  readonly unseenGroups?: readonly number[] | undefined;
   /** For what is tried in a process of its own. */
   readonly timeoutMs: number;
 }
@@ -64,6 +67,10 @@ export function environmentSteps(options: EnvironmentOptions): Step[] {
   ];
   if (options.allowOther)
     steps.push({ name: 'allow_other', examine: () => (direct ? ok('this user may use it') : fuseConf()) });
+  steps.push({
+    name: 'callers',
+    examine: () => callersHere(options.allowOther, options.unseenGroups ?? []),
+  });
   if (direct)
     steps.push({
       name: 'mount(2)',

@@ -1,0 +1,42 @@
+/** The header of a request, and the extensions at the end of one. */
+import t from 'tap';
+import { RequestBuffer } from '../../lib/fuse/message.js';
+import { FuseRequest } from '../../lib/fuse/request.js';
+
+const words = (...values: number[]) => Buffer.from(new Uint32Array(values).buffer);
+/** struct fuse_supp_groups with one group. */
+const groupsOf = (group: number) => words(16, 32, 1, group);
+
+/** A request with a name of 5 bytes and these extensions behind it. */
+function requestWith(extensions: Buffer, units = extensions.length / 8): FuseRequest {
+  const message = new RequestBuffer(8192);
+  const body = Buffer.concat([Buffer.from('name\0'), extensions]);
+  message.bytes.set(body, 40);
+  message.u32[0] = 40 + body.length;
+  message.u32[9] = units;
+  // What an earlier, longer message has left.
+  message.bytes.fill(0xff, 40 + body.length, 1000);
+  return new FuseRequest(message);
+}
+
+t.test(
+  'the group that the kernel names comes behind a name of any length, and behind other extensions',
+  (t) => {
+    t.equal(requestWith(Buffer.alloc(0)).directoryGroup, undefined);
+    t.equal(requestWith(groupsOf(1234)).directoryGroup, 1234);
+    t.equal(
+      requestWith(Buffer.concat([words(24, 1, 0, 0, 0, 0), groupsOf(0xffff_fffe)])).directoryGroup,
+      0xffff_fffe,
+    );
+    t.end();
+  },
+);
+
+t.test('extensions that make no sense name no group', (t) => {
+  t.equal(requestWith(words(0, 32, 1, 5)).directoryGroup, undefined, 'no size');
+  t.equal(requestWith(words(16, 32, 0, 5)).directoryGroup, undefined, 'no groups');
+  t.equal(requestWith(words(8, 32)).directoryGroup, undefined, 'cut off');
+  t.equal(requestWith(words(0xffff_fff8, 7, 1, 5)).directoryGroup, undefined, 'a size beyond the end');
+  t.equal(requestWith(words(16, 31, 1, 5), 0xffff).directoryGroup, undefined, 'longer than the message');
+  t.end();
+});
