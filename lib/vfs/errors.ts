@@ -54,6 +54,39 @@ export function isStale(status: Status): boolean {
 }
 
 /**
+ * Procedures that name what they are about by handles, or a name only for what is to be made: there is nothing else
+ * that could be missing. RFC 1813 lists NFS3ERR_NOENT for none of them.
+ */
+const NOTHING_BUT_HANDLES = new Set([
+  'GETATTR',
+  'SETATTR',
+  'ACCESS',
+  'READLINK',
+  'READ',
+  'WRITE',
+  'CREATE',
+  'MKDIR',
+  'SYMLINK',
+  'MKNOD',
+  'LINK',
+  'READDIR',
+  'READDIRPLUS',
+  'FSSTAT',
+  'FSINFO',
+  'PATHCONF',
+  'COMMIT',
+]);
+
+/**
+ * Whether the server means NFS3ERR_STALE. Some, nfs-ganesha over GlusterFS among them, answer a handle whose object is
+ * gone with NFS3ERR_NOENT; Linux's server so answers LINK of a file without names, and what is made in a directory
+ * that is being removed. LOOKUP, REMOVE, RMDIR and RENAME have a name that may be missing.
+ */
+export function meansStale(procedure: string, status: Status): boolean {
+  return status === Status.NOENT && NOTHING_BUT_HANDLES.has(procedure);
+}
+
+/**
  * What the RPC layer threw, as an error for the application: EINTR when the caller was interrupted, ETIMEDOUT
  * under softerr, else EIO. Anything that is no Error of ours is passed through: it is a bug, and logged as one.
  */

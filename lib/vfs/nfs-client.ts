@@ -6,7 +6,7 @@ import type { Clock } from '../rpc/clock.js';
 import type { Procedure } from '../rpc/procedure.js';
 import type { Caller } from './caller.js';
 import type { VfsCounters } from './counters.js';
-import { rpcFailure } from './errors.js';
+import { meansStale, rpcFailure } from './errors.js';
 
 /** Linux waits NFS_JUKEBOX_RETRY_TIME, 5 s, each time; starting lower serves short delays better. */
 const JUKEBOX_FIRST_MS = 250;
@@ -45,6 +45,7 @@ export class NfsClient {
 
   /**
    * Resolves with the result, whatever its status but JUKEBOX, which is waited out with a new call each time.
+   * NOENT is STALE where it can mean nothing else.
    * Rejects with FuseError: EINTR when the caller was interrupted, EIO or ETIMEDOUT when the server could not
    * be asked.
    */
@@ -62,6 +63,7 @@ export class NfsClient {
     try {
       for (let wait = JUKEBOX_FIRST_MS; ; wait = Math.min(wait * 2, JUKEBOX_MOST_MS)) {
         const result = await this.#rpc.call(procedure, args, options);
+        if (meansStale(procedure.name, result.status)) return { ...result, status: Status.STALE };
         if (result.status !== Status.JUKEBOX) return result;
         this.#counters.jukeboxWaits++;
         await pause(this.#clock, wait, caller.cancellation);

@@ -256,25 +256,30 @@ export class ReadAhead {
     this.#changes = this.#inode.contentChanges;
   }
 
-  /** READs until `length` bytes came or the file ended; short reads are continued (RFC 1813 3.3.6). */
+  /**
+   * READs until `length` bytes came or the file ended; short reads are continued (RFC 1813 3.3.6). Where a reply that
+   * says it was the end also shows a larger file, or the other way round, the size decides.
+   */
   async #fetch(offset: number, length: number, caller: Caller): Promise<Fetched> {
     const pieces: Uint8Array[] = [];
     let done = 0;
     let eof = false;
     while (done < length && !eof) {
-      const result = await this.#readOnce(
-        offset + done,
-        Math.min(length - done, this.#vfs.limits.rsize),
-        caller,
-      );
+      const at = offset + done;
+      const result = await this.#readOnce(at, Math.min(length - done, this.#vfs.limits.rsize), caller);
+      const { length: came } = result.data;
+      const isMore = came > length - done;
       // More than was asked for is no gift: what lies behind the range belongs to another read.
-      const data = result.data.length > length - done ? result.data.subarray(0, length - done) : result.data;
+      const data = isMore ? result.data.subarray(0, length - done) : result.data;
       if (data.length > 0) pieces.push(data);
       done += data.length;
-      eof = result.eof;
-      // Neither data nor the end: to take it for the end would cut the file short for the reader.
-      if (data.length === 0 && !eof)
-        throw new FuseError(Errno.EIO, 'the server answered a READ with nothing');
+      const size = result.attributes?.size;
+      if (data.length === 0) {
+        // Neither data nor the end: to take it for the end would cut the file short for the reader.
+        if (!result.eof && (size === undefined || size > at))
+          throw new FuseError(Errno.EIO, 'the server answered a READ with nothing');
+        eof = true;
+      } else eof = result.eof && !isMore && !(size !== undefined && size > at + came);
     }
     return { pieces, length: done, eof };
   }

@@ -133,9 +133,22 @@ t.test('lengths beyond the limits are refused before anything is allocated', asy
   t.throws(() => read(nfs.LOOKUP, words(0, 1025), Buffer.alloc(1028)), /name is 1025 bytes long/);
   t.throws(() => reply(nfs.READLINK, words(0, 0, 4097), Buffer.alloc(4100)), /link text is 4097 bytes long/);
   t.throws(() => reply(nfs.READ, words(0, 0, 0xffff_ffff, 1, 0xffff_ffff)), /READ data is 4294967295 bytes/);
-  t.throws(() => reply(nfs.READ, words(0, 0, 3, 1, 4, 0)), /READ says 3 bytes and carries 4/);
   t.throws(() => read(nfs.WRITE, words(0, 0, 0, 5, 0, 4, 0)), /WRITE says 5 bytes and carries 4/);
   t.throws(() => nfs.fileHandleFromBytes(Buffer.alloc(65)), RangeError);
+});
+
+t.test('a READ that announces and carries different amounts has the smaller one', async (t) => {
+  const reply = (count: number, eof: number, data: string) => {
+    const head = words(0, 0, count, eof, data.length);
+    const padding = Buffer.alloc((4 - (data.length % 4)) % 4);
+    return nfs.READ.decodeResult(new XdrReader(Buffer.concat([head, Buffer.from(data), padding])));
+  };
+  const text = (result: nfs.ReadResult) =>
+    result.status === nfs.Status.OK ? [Buffer.from(result.data).toString(), result.eof] : [];
+  t.same(text(reply(3, 1, 'abcdefgh')), ['abc', true], 'it carries what lies behind the end of the file');
+  t.same(text(reply(8, 1, 'abc')), ['abc', false], 'the rest is missing, so this is not the end');
+  t.same(text(reply(0, 1, 'abc')), ['', true]);
+  t.same(text(reply(3, 0, 'abc')), ['abc', false]);
 });
 
 t.test('numbers out of range are refused by name', async (t) => {

@@ -100,6 +100,32 @@ t.test('more than was asked for is cut off', async (t) => {
   t.same(await bench.read(fh, 0, 20 * KIB), data.subarray(0, 20 * KIB));
 });
 
+t.test('more than was asked for, and the end of it: what follows is read all the same', async (t) => {
+  const { bench, server, fh, data } = await reader(40 * KIB);
+  server.on('READ', (args, execute) => {
+    const result = execute();
+    const rest = data.subarray(args.offset + result.data.length);
+    return { ...result, data: Buffer.concat([result.data, rest]), eof: true };
+  });
+  t.same(await bench.read(fh, 0, 10 * KIB), data.subarray(0, 10 * KIB));
+  t.same(await bench.read(fh, 10 * KIB, 40 * KIB), data.subarray(10 * KIB));
+});
+
+t.test('an end of the file that its size contradicts is none', async (t) => {
+  const { bench, server, fh, data } = await reader(40 * KIB);
+  server.mostRead = 3 * KIB;
+  server.on('READ', (_args, execute) => ({ ...execute(), eof: true }));
+  t.same(await bench.read(fh, 0, 20 * KIB), data.subarray(0, 20 * KIB));
+  t.same(await bench.read(fh, 35 * KIB, 20 * KIB), data.subarray(35 * KIB));
+});
+
+t.test('a server that never says that a file ended: the size says so', async (t) => {
+  const { bench, server, fh, data } = await reader(40 * KIB);
+  server.on('READ', (_args, execute) => ({ ...execute(), eof: false }));
+  t.same(await bench.read(fh, 35 * KIB, 20 * KIB), data.subarray(35 * KIB));
+  t.same(await bench.read(fh, 40 * KIB, 10), Buffer.alloc(0));
+});
+
 t.test('own writes void what was read ahead', async (t) => {
   const { bench, fh, data } = await reader(256 * KIB, {}, O_RDWR);
   await bench.read(fh, 0, 16 * KIB);

@@ -159,6 +159,36 @@ t.test('BADHANDLE counts as stale', async (t) => {
   t.equal((await bench.read(fh, 0, 100)).toString(), 'content');
 });
 
+t.test('NOENT in answer to a handle counts as stale, and in answer to a name as missing', async (t) => {
+  const { bench, server, tree, inode, fh } = await deep();
+  const end = server.on('READ', (_args, execute) => {
+    const result = execute();
+    return result.status === Status.STALE ? { ...result, status: Status.NOENT } : result;
+  });
+  tree.rehandle(tree.at('a/b/f'));
+  t.equal((await bench.read(fh, 0, 100)).toString(), 'content');
+  t.equal(bench.counters.redrives, 1);
+  tree.remove('a/b/f');
+  t.equal(await outcome(bench.read(fh, 3, 1)), Errno.EIO);
+  end();
+  server.fail('GETATTR', Status.NOENT);
+  t.equal(await outcome(bench.vfs.fetchAttributes(inode, bench.caller(1000, 7))), Errno.ESTALE);
+  t.equal(await outcome(bench.vfs.fetchAttributes(inode, bench.caller(1000, 7))), Errno.ENOENT);
+  const { redrives } = bench.counters;
+  const directory = await bench.walk('a/b');
+  t.equal(await outcome(bench.removal.unlink(directory, Buffer.from('none'), bench.caller())), Errno.ENOENT);
+  t.equal(bench.counters.redrives, redrives);
+});
+
+t.test('LINK of a file that lost its names: the path is looked up again', async (t) => {
+  const { bench, server, inode } = await deep();
+  const directory = await bench.walk('a/b');
+  server.fail('LINK', Status.NOENT);
+  const link = () => outcome(bench.making.link(inode, directory, Buffer.from('g'), bench.caller(1000, 7)));
+  t.equal(await link(), Errno.ESTALE);
+  t.equal(await link(), Errno.ENOENT);
+});
+
 t.test('a handle that works again is as it was', async (t) => {
   const { bench, server, inode, fh } = await deep();
   const end = server.fail('LOOKUP', Status.NOENT);
