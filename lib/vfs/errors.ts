@@ -1,7 +1,7 @@
 /** From what went wrong on the wire to what an application sees. Owns the table of statuses and errnos. */
 import { Errno, FuseError } from '../fuse/errno.js';
 import { type ErrorStatus, Status, statusName } from '../nfs3/index.js';
-import { RpcCancelledError, RpcTimeoutError } from '../rpc/errors.js';
+import { RpcAuthError, RpcCancelledError, RpcTimeoutError } from '../rpc/errors.js';
 
 /**
  * NFS status to errno. Statuses that have no errno of their own (Linux gives them numbers above 511, which
@@ -88,7 +88,8 @@ export function meansStale(procedure: string, status: Status): boolean {
 
 /**
  * What the RPC layer threw, as an error for the application: EINTR when the caller was interrupted, ETIMEDOUT
- * under softerr, else EIO. Anything that is no Error of ours is passed through: it is a bug, and logged as one.
+ * under softerr, EACCES when the server refuses to look at the call for who sends it (an export that is withdrawn, a
+ * credential that it does not take; so does Linux, rpc_decode_header), else EIO. Anything that is no Error of ours is passed through: it is a bug, and logged as one.
  */
 export function rpcFailure(error: unknown): unknown {
   if (error instanceof FuseError || !(error instanceof Error)) return error;
@@ -96,5 +97,6 @@ export function rpcFailure(error: unknown): unknown {
   if (error instanceof RpcTimeoutError && error.softerr) {
     return new FuseError(Errno.ETIMEDOUT, error.message, { cause: error });
   }
-  return new FuseError(Errno.EIO, error.message, { cause: error });
+  const errno = error instanceof RpcAuthError ? Errno.EACCES : Errno.EIO;
+  return new FuseError(errno, error.message, { cause: error });
 }
