@@ -34,6 +34,8 @@ const JOBS = 2;
 /** The longest begin first, so that none is left to run alone at the end. */
 const LONGEST = [
   'test/e2e/source-tree',
+  '/knfsd-',
+  'test/linux/',
   'test/e2e/fuse-native-suites',
   'test/containers/podman',
   'test/model/restarts',

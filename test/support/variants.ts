@@ -2,8 +2,9 @@
  * The matrix of end-to-end tests: both servers, and the three ways to mount. One suite runs on each.
  *
  * NFS_FUSE_TEST_VARIANTS=ganesha/root,embedded/user runs only those named. `local/root` is a plain folder in place
- * of a mount: what the machine's own file system makes of a suite. With NFS_FUSE_TEST_TIER=fast a suite for all six
- * runs on three, in which both servers and all three ways to mount are.
+ * of a mount: what the machine's own file system makes of a suite. `knfsd/root`, Linux's own server in a guest, is
+ * only run where it is named. With NFS_FUSE_TEST_TIER=fast a suite for all six runs on three, in which both servers
+ * and all three ways to mount are.
  */
 import type { Test } from 'tap';
 import { ServeCommand } from './embedded.js';
@@ -21,6 +22,8 @@ export type ServerName = 'ganesha' | 'embedded' | 'knfsd' | 'local';
 export interface TestServer extends MountSource {
   /** The exported folder on the server's disk. */
   readonly directory: string;
+  /** Makes `count` empty files in a folder of it, named as Agent.makeFiles names them: where `directory` is slow. */
+  readonly makeFiles?: (folder: string, prefix: string, count: number) => Promise<void>;
   logTail(): string;
   start(): Promise<void>;
   stop(): Promise<void>;
@@ -87,8 +90,9 @@ export async function startServer(kind: ServerName, place: Place): Promise<TestS
 const FAST_CELLS = ['ganesha/root', 'embedded/userns', 'ganesha/user'];
 
 function cells(matrix: Matrix): { server: ServerName; place: PlaceName }[] {
-  const { servers = ['ganesha', 'embedded'], places = ['root', 'userns', 'user'] } = matrix;
   const wanted = process.env.NFS_FUSE_TEST_VARIANTS?.split(',');
+  const asked: ServerName[] = wanted?.some((name) => name.startsWith('knfsd/')) ? ['knfsd'] : [];
+  const { servers = ['ganesha', 'embedded', ...asked], places = ['root', 'userns', 'user'] } = matrix;
   if (wanted?.includes('local/root') && places.includes('root')) return [{ server: 'local', place: 'root' }];
   const all = servers.flatMap((server) => places.map((place) => ({ server, place })));
   const isFast = process.env.NFS_FUSE_TEST_TIER === 'fast' && servers.length === 2 && places.length === 3;
@@ -98,6 +102,8 @@ function cells(matrix: Matrix): { server: ServerName; place: PlaceName }[] {
 
 /** The other transport takes several times as long for small operations. */
 const SLOWNESS = process.env.NFS_FUSE_TEST_TRANSPORT === undefined ? 1 : 4;
+/** So does a server in a guest. */
+const GUEST_SLOWNESS = 4;
 
 /** Runs `body` as a subtest on each cell of the matrix, each with its own server and mount. */
 export function overVariants(
@@ -107,7 +113,8 @@ export function overVariants(
 ): void {
   for (const cell of cells(matrix)) {
     const name = `${cell.server}/${cell.place}`;
-    t.test(name, { timeout: (matrix.timeoutMs ?? 300_000) * SLOWNESS }, async (t) => {
+    const slowness = SLOWNESS * (cell.server === 'knfsd' ? GUEST_SLOWNESS : 1);
+    t.test(name, { timeout: (matrix.timeoutMs ?? 300_000) * slowness }, async (t) => {
       const place = await openPlace(cell.place);
       t.teardown(() => place.close());
       const server = await startServer(cell.server, place);

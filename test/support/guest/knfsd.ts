@@ -105,6 +105,11 @@ export class Knfsd {
     return ['disk', ...(this.options.nested ? ['nested'] : [])].map((name) => join(this.own.path, name));
   }
 
+  /** The image of the disk that is exported. */
+  get disk(): string {
+    return join(this.own.path, 'disk');
+  }
+
   /** The machine that it runs on. */
   get guest(): Guest {
     if (!this.#guest || this.#guest.process.outcome) throw new Error('knfsd does not run');
@@ -134,6 +139,12 @@ export class Knfsd {
     const options = (this.options.exportOptions ?? KNFSD_EXPORT).join(',');
     const script = join(projectRoot, 'test/support/guest/knfsd.sh');
     await guest.mustRun(shellLine(['bash', script, PROGRAMS, options]));
+  }
+
+  /** Makes `count` empty files in a folder of the export, on the server's disk. */
+  async makeFiles(folder: string, prefix: string, count: number): Promise<void> {
+    const script = `cd ${shellLine([join(this.exportPath, folder)])} && printf ${shellLine([`${prefix}%07d\\0`])} $(seq 0 ${count - 1})`;
+    await this.guest.mustRun(`${script} | xargs -0 touch`, 300_000);
   }
 
   /** exportfs(8) in the guest. */
