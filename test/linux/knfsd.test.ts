@@ -136,7 +136,7 @@ t.test('exportfs -u and back: errors meanwhile, and all goes on', { timeout: 120
   await fs.pwrite(fd, 'again  ', 0);
   t.equal(await errnoOf(fs.fsync(fd)), 'no error', 'so do descriptors');
   t.equal(await errnoOf(fs.closeFd(fd)), 'no error');
-  t.match(await onServer('cat away/file'), /^again {2}/);
+  t.equal(await onServer('cat away/file'), 'again  not yet', 'nothing was given up');
   t.match(await mount.unmount(), { status: 0 });
 });
 

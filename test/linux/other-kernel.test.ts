@@ -1,11 +1,12 @@
 /** The mount itself on another kernel: nfs-fuse in a guest, whose FUSE is Linux 6.1's. */
-import { join } from 'node:path';
 import t from 'tap';
 import { compileSmoke, showSmoke } from '../containers/run-smoke.js';
 import { Ganesha } from '../support/ganesha.js';
 import { Guest, NODE_IN_GUEST, shellLine } from '../support/guest/guest.js';
 import { GuestNetwork } from '../support/guest/network.js';
-import { projectRoot } from '../support/project.js';
+import { mountInGuest, unmountInGuest } from '../support/guest/product.js';
+
+const MOUNT_POINT = '/mnt/nfs';
 
 t.test(
   'nfs-fuse mounts on Linux 6.1, and all that the smoke test tries works',
@@ -19,20 +20,19 @@ t.test(
     t.teardown(() => guest.kill());
     t.match(guest.version, /^6\.1\./, `the guest runs Linux ${guest.version}`);
 
-    const product = shellLine([...NODE_IN_GUEST, join(projectRoot, 'dist/bin/nfs-fuse.js')]);
-    const source = `${guest.cable.host}:${server.exportPath}`;
-    const home = 'mkdir -p /run/home; export HOME=/run/home XDG_RUNTIME_DIR=/run/home';
-    // In the background, as a user would.
-    await guest.mustRun(`${home}\n${product} mount -o ${server.mountOptions.join(',')} ${source} /mnt/nfs`);
-    t.match(await guest.mustRun('grep /mnt/nfs /proc/mounts'), / fuse\.nfs-fuse /);
+    const { exportPath, mountOptions } = server;
+    const source = { host: guest.cable.host, exportPath, mountOptions };
+    await mountInGuest(guest, source, MOUNT_POINT);
+    t.match(await guest.mustRun(`grep ${MOUNT_POINT} /proc/mounts`), / fuse\.nfs-fuse /);
 
     compileSmoke(guest.folder);
-    const smoke = [...NODE_IN_GUEST, '/mnt/control/smoke.mjs', '/mnt/nfs'];
+    const smoke = [...NODE_IN_GUEST, '/mnt/control/smoke.mjs', MOUNT_POINT];
     showSmoke(t, smoke, await guest.run(shellLine(smoke), 300_000));
 
-    await guest.mustRun(`${home}\necho kept > /mnt/nfs/kept; ${product} umount /mnt/nfs`);
-    t.equal((await guest.run('grep /mnt/nfs /proc/mounts')).status, 1, 'it is unmounted');
-    await guest.mustRun(`${home}\n${product} mount -o ${server.mountOptions.join(',')} ${source} /mnt/nfs`);
-    t.equal(await guest.mustRun('cat /mnt/nfs/kept'), 'kept\n', 'what was written before is there');
+    await guest.mustRun(`echo kept > ${MOUNT_POINT}/kept`);
+    await unmountInGuest(guest, MOUNT_POINT);
+    t.equal((await guest.run(`grep ${MOUNT_POINT} /proc/mounts`)).status, 1, 'it is unmounted');
+    await mountInGuest(guest, source, MOUNT_POINT);
+    t.equal(await guest.mustRun(`cat ${MOUNT_POINT}/kept`), 'kept\n', 'what was written before is there');
   },
 );
