@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, writeFile } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { canActAsCallers, isRootOutside, isUnprivilegedPortFree } from '../server/index.js';
 import type { Style } from './terminal.js';
 import { UserError } from './user-error.js';
 
@@ -74,12 +75,13 @@ class Demo {
 
     this.#step('Serve a scratch directory over NFSv3');
     this.#command(`cd ${this.#folder}`);
-    this.#command(`nfs-fuse serve ${exported} --port 0`);
-    const port = await this.#serve(exported);
+    const { serveOptions, mountOption } = trustOfDemo(this.#insideNamespace);
+    this.#command(['nfs-fuse', 'serve', exported, '--port', '0', ...serveOptions].join(' '));
+    const port = await this.#serve(exported, serveOptions);
     this.#done(`listening on 127.0.0.1 port ${port}`);
 
     const target = '127.0.0.1:/export';
-    const mountOptions = `port=${port},mountport=${port}`;
+    const mountOptions = `port=${port},mountport=${port}${mountOption}`;
     this.#step('Mount it');
     this.#command(`nfs-fuse mount -o ${mountOptions} ${target} ${mountpoint}`);
     const mounted = await this.#run(...self('mount', '-o', mountOptions, target, mountpoint));
@@ -210,9 +212,13 @@ class Demo {
   }
 
   /** Starts the server as anybody would, and reads its port from what it prints. */
-  async #serve(exported: string): Promise<number> {
-    const [command, ...args] = self('serve', exported, '--port', '0', '--export-name', '/export');
-    const server = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  async #serve(exported: string, options: readonly string[]): Promise<number> {
+    const [command, ...args] = self('serve', exported, '--port', '0', '--export-name', '/export', ...options);
+    const server = spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // It keeps a key there, which the demo takes away with the rest.
+      env: { ...process.env, XDG_STATE_HOME: join(this.#folder ?? tmpdir(), 'state') },
+    });
     this.#server = server;
     let complaint = '';
     server.stderr.on('data', (data: Buffer) => {
@@ -284,6 +290,21 @@ class Demo {
   #done(result: string): void {
     this.#print(`  ${this.#style.good('ok')}${result === '' ? '' : ` ${this.#style.dim(result)}`}`);
   }
+}
+
+/**
+ * Root of the demo works as root in the mount, and nobody else shall: from a port that only root can have, where there
+ * are such ports. Others serve and mount as themselves.
+ */
+function trustOfDemo(insideNamespace: boolean): {
+  readonly serveOptions: readonly string[];
+  readonly mountOption: string;
+} {
+  if (!canActAsCallers() && !isRootOutside()) return { serveOptions: [], mountOption: '' };
+  // Root of a user namespace has no say in the network that it was born into.
+  if (insideNamespace || isUnprivilegedPortFree())
+    return { serveOptions: ['--no-root-squash', '--insecure'], mountOption: '' };
+  return { serveOptions: ['--no-root-squash'], mountOption: ',resvport' };
 }
 
 /** This program with other arguments. */

@@ -1,7 +1,9 @@
 /** `nfs-fuse serve`: the embedded NFSv3 server over a local directory, until a signal ends it. */
 import type { Argv, CommandModule } from 'yargs';
-import { EmbeddedServer } from '../server/index.js';
+import { EmbeddedServer, isLoopback } from '../server/index.js';
+import { handleKey } from './handle-key.js';
 import { errorCode, standardError } from './log.js';
+import { decideTrust, describeTrust, type Trust } from './serve-trust.js';
 import { StopSignals } from './stop-signals.js';
 import { UserError } from './user-error.js';
 
@@ -14,7 +16,10 @@ interface ServeArguments {
   readonly 'export-name': string;
   readonly 'read-only': boolean | undefined;
   readonly 'root-squash': boolean | undefined;
+  readonly 'no-root-squash': boolean | undefined;
   readonly 'all-squash': boolean | undefined;
+  readonly secure: boolean | undefined;
+  readonly insecure: boolean | undefined;
   readonly verbose: boolean | undefined;
 }
 
@@ -44,10 +49,21 @@ export const serveCommand: CommandModule<object, ServeArguments> = {
       })
       .option('read-only', { describe: 'Refuse every change', type: 'boolean' })
       .option('root-squash', {
-        describe: "Treat the clients' root as nobody; the default beyond the loopback interface",
+        describe: 'As root: treat uid 0 and gid 0 of callers as nobody; the default',
         type: 'boolean',
       })
-      .option('all-squash', { describe: 'Treat everybody as nobody', type: 'boolean' })
+      .option('no-root-squash', { describe: 'As root: let callers be root', type: 'boolean' })
+      .option('all-squash', { describe: 'As root: treat everybody as nobody', type: 'boolean' })
+      .option('secure', {
+        describe: "Refuse calls from ports above 1023, which are not root's; the default as root",
+        type: 'boolean',
+      })
+      .option('insecure', {
+        describe: 'Believe every program that can connect, whatever user it claims to be',
+        type: 'boolean',
+      })
+      .conflicts('no-root-squash', ['root-squash', 'all-squash'])
+      .conflicts('insecure', 'secure')
       .option('verbose', { alias: 'v', describe: 'Say who mounts', type: 'boolean' })
       .example('$0 serve . --port 0', 'Prints the port it got'),
   handler: serve,
@@ -55,12 +71,23 @@ export const serveCommand: CommandModule<object, ServeArguments> = {
 
 async function serve(args: ServeArguments): Promise<void> {
   const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP']);
-  const server = await start(args);
+  const trust = decideTrust({
+    rootSquash: args['root-squash'] === true,
+    noRootSquash: args['no-root-squash'] === true,
+    allSquash: args['all-squash'] === true,
+    secure: args.secure === true,
+    insecure: args.insecure === true,
+  });
+  // A server has no umask: the modes of new objects are the clients' to choose.
+  process.umask(0);
+  const server = await start(args, trust);
   const { address, port, exportName } = server;
   const host = address.includes(':') ? `[${address}]` : address;
+  const resvport = trust.reservedPortsOnly ? ',resvport' : '';
   process.stdout.write(
     `Serving ${args.directory} as ${host}:${exportName} on port ${port}. Mount it with\n` +
-      `  nfs-fuse mount -o port=${port},mountport=${port} ${host}:${exportName} MOUNTPOINT\n`,
+      `  nfs-fuse mount -o port=${port},mountport=${port}${resvport} ${host}:${exportName} MOUNTPOINT\n` +
+      `${describeTrust(trust, isLoopback(address))}\n`,
   );
   void stop.second.then(() => process.exit(1));
   await stop.first;
@@ -68,13 +95,19 @@ async function serve(args: ServeArguments): Promise<void> {
   stop.dispose();
 }
 
-async function start(args: ServeArguments): Promise<EmbeddedServer> {
+async function start(args: ServeArguments, trust: Trust): Promise<EmbeddedServer> {
   const { host } = args;
   const port = /^\d{1,5}$/.test(args.port) ? Number(args.port) : -1;
   if (port < 0 || port > 65535)
     throw new UserError(`--port=${args.port} is not a number from 0 to 65535.`, {
       remedy: 'Give a free port, or 0 for any.',
     });
+  const { key, problem } = handleKey();
+  if (problem !== undefined)
+    standardError(
+      'warn',
+      `The key of the file handles cannot be kept (${problem}): clients will have to look everything up again after a restart.`,
+    );
   try {
     return await EmbeddedServer.start({
       path: args.directory,
@@ -82,8 +115,10 @@ async function start(args: ServeArguments): Promise<EmbeddedServer> {
       host,
       exportName: args['export-name'],
       readOnly: args['read-only'],
-      rootSquash: args['root-squash'],
-      allSquash: args['all-squash'],
+      rootSquash: trust.rootSquash,
+      allSquash: trust.allSquash,
+      reservedPortsOnly: trust.reservedPortsOnly,
+      handleKey: key,
       log: args.verbose === true ? (line) => standardError('info', line) : undefined,
     });
   } catch (error) {

@@ -1,5 +1,5 @@
 /** GETATTR, SETATTR, ACCESS, READLINK, and what sets attributes for those that create objects. */
-import { chmodSync, closeSync, ftruncateSync } from 'node:fs';
+import { chmodSync, closeSync, fchmodSync, ftruncateSync } from 'node:fs';
 import {
   Access,
   type AccessArguments,
@@ -21,6 +21,7 @@ import { check, NfsError, statusOfError } from './errors.js';
 import type { FileStat } from './file-stat.js';
 import type { Inode } from './inode.js';
 import { AT_EMPTY_PATH, AT_FDCWD, chownAt, cString, EMPTY_PATH, readlinkAt, utimesAt } from './libc.js';
+import type { Permit } from './open-files.js';
 import type { ExportedTree } from './tree.js';
 
 /** Node's fs passes offsets on exactly up to here; no file system has longer files. */
@@ -79,9 +80,11 @@ export function truncate(
   if (stat.type === FileType.DIR) throw new NfsError(Status.ISDIR);
   if (stat.type !== FileType.REG) throw new NfsError(Status.INVAL);
   const length = sizeOf(size);
-  const file = tree.files.acquire(inode, 'write');
+  const permit: Permit = (current, descriptor) => requireData(tree, caller, current, descriptor, MAY_WRITE);
+  const file = tree.files.acquire(inode, 'write', permit);
   try {
-    requireData(tree, caller, stat, file.descriptor, MAY_WRITE);
+    permit(stat, file.descriptor);
+    clearSetIds(tree, caller, stat.mode, file.descriptor);
     ftruncateSync(file.descriptor, length);
     tree.uncommitted.committed(inode.handle);
   } finally {
@@ -100,10 +103,24 @@ export function requireData(
   descriptor: number,
   wanted: number,
 ): void {
-  if (caller.uid === 0 || caller.uid === stat.uid) return;
+  if (caller.uid === 0 || tree.callers.owns(caller, stat.uid)) return;
   if (isAllowed(tree, caller, stat, descriptor, wanted)) return;
   if (wanted === MAY_READ && isAllowed(tree, caller, stat, descriptor, MAY_EXECUTE)) return;
   throw new NfsError(Status.ACCES);
+}
+
+const SETUID_SETGID = 0o6000;
+
+/**
+ * As the kernel does for a writer without privilege: to change a program must not lend out its owner's rights. Due
+ * before the content changes, so that there is no moment in which the new program has them.
+ */
+export function clearSetIds(tree: ExportedTree, caller: Caller, mode: number, descriptor: number): void {
+  if ((mode & SETUID_SETGID) === 0 || caller.uid === 0) return;
+  // A server without privilege is such a writer itself, and may not be the owner.
+  if (!tree.callers.impersonating) return;
+  const isGroupExecutable = (mode & 0o010) !== 0;
+  fchmodSync(descriptor, mode & (isGroupExecutable ? ~SETUID_SETGID : ~0o4000) & 0o7777);
 }
 
 /**
@@ -113,6 +130,8 @@ export function requireData(
 export function applyAttributes(descriptor: number, stat: FileStat, attributes: Sattr3): void {
   const { mode, uid, gid, atime, mtime } = attributes;
   if (uid !== undefined || gid !== undefined) {
+    // chown(2) would take it for "leave it as it is", and the client would be told of a success.
+    if (uid === UNCHANGED || gid === UNCHANGED) throw new NfsError(Status.INVAL);
     check(chownAt(descriptor, EMPTY_PATH, uid ?? UNCHANGED, gid ?? UNCHANGED, AT_EMPTY_PATH));
   }
   // After the owner, whose change takes away setuid and setgid.

@@ -11,13 +11,13 @@ import {
   type WriteArguments,
   type WriteResult,
 } from '../nfs3/index.js';
-import { MAY_READ, MAY_WRITE } from './access.js';
-import { requireData } from './attribute-operations.js';
+import { isAllowed, MAY_READ, MAY_WRITE } from './access.js';
+import { clearSetIds, requireData } from './attribute-operations.js';
 import type { Caller } from './callers.js';
 import { NfsError, statusOfErrno, statusOfError } from './errors.js';
 import { type FileStat, statDescriptor } from './file-stat.js';
 import type { Inode } from './inode.js';
-import type { OpenFile } from './open-files.js';
+import type { OpenFile, Permit } from './open-files.js';
 import type { ExportedTree } from './tree.js';
 
 const fsync = promisify(fs.fsync);
@@ -25,7 +25,6 @@ const fdatasync = promisify(fs.fdatasync);
 
 /** Below this a copy to or from the page cache takes less than the way to the thread pool and back. */
 const IN_POOL_FROM = 64 * 1024;
-const SETUID_SETGID = 0o6000;
 
 /** Attributes by the descriptor. Throws NFS3ERR_STALE when the file was removed under it. */
 function statOpen(tree: ExportedTree, file: OpenFile): FileStat {
@@ -42,10 +41,11 @@ export async function read(tree: ExportedTree, args: ReadArguments, caller: Call
   let inode: Inode | undefined;
   try {
     inode = tree.table.get(args.file);
-    const file = tree.files.acquire(inode, 'read');
+    const permit: Permit = (stat, descriptor) => requireData(tree, caller, stat, descriptor, MAY_READ);
+    const file = tree.files.acquire(inode, 'read', permit);
     try {
       const stat = statOpen(tree, file);
-      requireData(tree, caller, stat, file.descriptor, MAY_READ);
+      permit(stat, file.descriptor);
       const size = Number(stat.size);
       const limit = Math.min(args.count, tree.options.limits.rtmax, tree.faults.maxRead ?? args.count);
       const wanted = Math.max(0, Math.min(limit, size - args.offset));
@@ -85,7 +85,8 @@ export async function write(tree: ExportedTree, args: WriteArguments, caller: Ca
   try {
     inode = tree.table.get(args.file);
     tree.requireWritable();
-    const file = tree.files.acquire(inode, 'write');
+    const permit: Permit = (stat, descriptor) => requireData(tree, caller, stat, descriptor, MAY_WRITE);
+    const file = tree.files.acquire(inode, 'write', permit);
     try {
       const { wtmax } = tree.options.limits;
       const data = args.data.subarray(0, Math.min(wtmax, tree.faults.maxWrite ?? wtmax));
@@ -93,10 +94,10 @@ export async function write(tree: ExportedTree, args: WriteArguments, caller: Ca
       const written = await file.exclusively(async () => {
         const stat = statOpen(tree, file);
         before = stat;
-        requireData(tree, caller, stat, file.descriptor, MAY_WRITE);
+        permit(stat, file.descriptor);
+        if (data.length > 0) clearSetIds(tree, caller, stat.mode, file.descriptor);
         if (isUnstable) tree.uncommitted.record(file.inode.handle, file.descriptor, args.offset, data.length);
         const count = await writeFully(file.descriptor, data, args.offset);
-        if ((stat.mode & SETUID_SETGID) !== 0 && caller.uid !== 0) clearSetIds(file.descriptor, stat.mode);
         return { count, wcc: { before: stat, after: statOpen(tree, file) } };
       });
       if (!isUnstable) {
@@ -138,22 +139,28 @@ async function writeFully(descriptor: number, data: Uint8Array, offset: number):
   return done;
 }
 
-/** As the kernel does for a writer without privilege: who changes a program must not lend out its owner's rights. */
-function clearSetIds(descriptor: number, mode: number): void {
-  const isGroupExecutable = (mode & 0o010) !== 0;
-  fs.fchmodSync(descriptor, mode & (isGroupExecutable ? ~SETUID_SETGID : ~0o4000) & 0o7777);
+/** To have data written to the disk is for those who may read or write it. */
+function requireEither(tree: ExportedTree, caller: Caller, stat: FileStat, descriptor: number): void {
+  if (isAllowed(tree, caller, stat, descriptor, MAY_WRITE)) return;
+  requireData(tree, caller, stat, descriptor, MAY_READ);
 }
 
 /** Makes the whole file stable, whatever range was asked for, as servers do. */
-export async function commit(tree: ExportedTree, args: CommitArguments): Promise<CommitResult> {
+export async function commit(
+  tree: ExportedTree,
+  args: CommitArguments,
+  caller: Caller,
+): Promise<CommitResult> {
   let inode: Inode | undefined;
   let before: FileStat | undefined;
   try {
     inode = tree.table.get(args.file);
     const verifier = tree.writeVerifier;
-    const file = tree.files.acquire(inode, 'read');
+    const permit: Permit = (stat, descriptor) => requireEither(tree, caller, stat, descriptor);
+    const file = tree.files.acquire(inode, 'read', permit);
     try {
       before = statOpen(tree, file);
+      permit(before, file.descriptor);
       await fsync(file.descriptor);
       tree.uncommitted.committed(inode.handle);
       return { status: Status.OK, wcc: { before, after: statOpen(tree, file) }, verifier };

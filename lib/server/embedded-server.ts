@@ -9,7 +9,7 @@ import { MOUNT_PROGRAM } from '../mount3/index.js';
 import { type ErrorStatus, type FileHandle, NFS_PROGRAM, Status } from '../nfs3/index.js';
 import { RpcServer } from '../rpc/server.js';
 import type { ServerCall, Verdict } from '../rpc/server-procedure.js';
-import { Callers } from './callers.js';
+import { type Caller, Callers } from './callers.js';
 import { ObjectMovedError } from './errors.js';
 import { type Fault, Faults, omit } from './faults.js';
 import { MountService } from './mount-service.js';
@@ -17,6 +17,7 @@ import type { OpenFile } from './open-files.js';
 import { nfsProcedures, type Operation, PROCEDURE_NAMES, type ProcedureName } from './operations.js';
 import { type EmbeddedServerOptions, type ResolvedOptions, resolveOptions } from './options.js';
 import { ExportedTree } from './tree.js';
+import { isReservedPort, requireSquashable } from './trust.js';
 
 /** How often one operation looks for objects that are not where they were: RENAME has two directories. */
 const MAX_SEARCHES = 4;
@@ -49,6 +50,7 @@ export class EmbeddedServer {
   static async start(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
     const server = new EmbeddedServer(resolveOptions(options));
     try {
+      requireSquashable(options, server.impersonating);
       await server.resume();
     } catch (error) {
       server.#tree.close();
@@ -147,7 +149,13 @@ export class EmbeddedServer {
     const { exportName, path } = this.#options;
     rpc.register(
       MOUNT_PROGRAM,
-      new MountService({ exportName, path, log, tree: () => this.#currentTree() }).procedures(),
+      new MountService({
+        exportName,
+        path,
+        log,
+        tree: () => this.#currentTree(),
+        callerOf: (call) => (this.#admits(call) ? this.#callers.identify(call.credential) : undefined),
+      }).procedures(),
     );
     this.#address = await rpc.listen({ host, port: this.port });
     this.#rpc = rpc;
@@ -205,12 +213,13 @@ export class EmbeddedServer {
   /** Looks for the file where it is not under a name that it was known by. */
   async #findWritable(handle: FileHandle): Promise<OpenFile | undefined> {
     const { table, files, walk } = this.#tree;
+    const acquire = () => files.acquire(table.get(handle), 'write', () => {});
     try {
-      return files.acquire(table.get(handle), 'write');
+      return acquire();
     } catch (error) {
       if (!(error instanceof ObjectMovedError)) throw error;
     }
-    return (await walk.find(handle)) ? files.acquire(table.get(handle), 'write') : undefined;
+    return (await walk.find(handle)) ? acquire() : undefined;
   }
 
   async #stop(): Promise<void> {
@@ -232,6 +241,7 @@ export class EmbeddedServer {
     call: ServerCall,
   ): Result | Promise<Result> {
     this.counters[name] += 1;
+    if (name !== 'NULL' && !this.#admits(call)) return failure(Status.PERM) as Result;
     if (!this.faults.isEmpty) {
       const faults = this.faults.take(name, args);
       if (faults.length > 0) return this.#serveWith(faults, name, operation, args, call);
@@ -239,19 +249,26 @@ export class EmbeddedServer {
     return this.#serve(operation, args, call);
   }
 
+  /** With `reservedPortsOnly`, only programs that the root of their machine has let have such a port. */
+  #admits(call: ServerCall): boolean {
+    return !this.#options.reservedPortsOnly || isReservedPort(call.remotePort);
+  }
+
   #serve<Arguments, Result>(
     operation: Operation<Arguments, Result>,
     args: Arguments,
     call: ServerCall,
   ): Result | Promise<Result> {
+    const caller = this.#callers.identify(call.credential);
+    if (caller === undefined) return failure(Status.ACCES) as Result;
     try {
-      const outcome = operation(this.#tree, args, this.#callers.identify(call.credential));
+      const outcome = operation(this.#tree, args, caller);
       if (!(outcome instanceof Promise)) return outcome;
       return this.#track(
-        outcome.catch((error: unknown) => this.#searchAndRepeat(operation, args, call, error)),
+        outcome.catch((error: unknown) => this.#searchAndRepeat(operation, args, caller, error)),
       );
     } catch (error) {
-      return this.#track(this.#searchAndRepeat(operation, args, call, error));
+      return this.#track(this.#searchAndRepeat(operation, args, caller, error));
     }
   }
 
@@ -267,7 +284,7 @@ export class EmbeddedServer {
   async #searchAndRepeat<Arguments, Result>(
     operation: Operation<Arguments, Result>,
     args: Arguments,
-    call: ServerCall,
+    caller: Caller,
     thrown: unknown,
   ): Promise<Result> {
     let error = thrown;
@@ -275,7 +292,7 @@ export class EmbeddedServer {
       const tree = this.#tree;
       if (!(await tree.walk.find(error.handle))) break;
       try {
-        return await operation(tree, args, this.#callers.identify(call.credential));
+        return await operation(tree, args, caller);
       } catch (again) {
         error = again;
       }

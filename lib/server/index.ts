@@ -2,4 +2,11 @@
 export { EmbeddedServer, type RestartOptions } from './embedded-server.js';
 export type { ActiveFault, Fault, Faults } from './faults.js';
 export type { ProcedureName } from './operations.js';
-export type { EmbeddedServerOptions } from './options.js';
+export { type EmbeddedServerOptions, isLoopback } from './options.js';
+export {
+  CannotSquashError,
+  canActAsCallers,
+  isRootOutside,
+  isUnprivilegedPortFree,
+  NOBODY,
+} from './trust.js';

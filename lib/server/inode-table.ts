@@ -9,7 +9,7 @@ import { LRUCache } from 'lru-cache';
 import { type FileHandle, FileType, Status } from '../nfs3/index.js';
 import { check, NfsError, ObjectMovedError } from './errors.js';
 import { type FileStat, statAt, statDescriptor } from './file-stat.js';
-import { decodeHandle, encodeHandle, type Identity } from './handle.js';
+import { HandleCodec, type Identity } from './handle.js';
 import { Inode } from './inode.js';
 import {
   AT_EMPTY_PATH,
@@ -31,6 +31,8 @@ const MAX_DEPTH = 4096;
 export interface InodeTableOptions {
   /** The exported directory. */
   readonly path: string;
+  /** Seals the handles: 16 bytes that nobody else knows. */
+  readonly handleKey: Uint8Array;
   /** Other handles for the same objects: another number for each generation. */
   readonly handleGeneration: number;
   /** Inodes kept in memory; the others are found again by walking the export. */
@@ -58,6 +60,7 @@ export class InodeTable {
   /** Inodes forgotten for want of room. */
   evictions = 0;
   readonly #options: InodeTableOptions;
+  readonly #codec: HandleCodec;
   readonly #inodes: LRUCache<FileHandle, Inode>;
   readonly #open: LRUCache<FileHandle, OpenDirectory>;
   #evicted: number[] = [];
@@ -68,6 +71,7 @@ export class InodeTable {
   /** Throws a system error when the directory cannot be opened, or is none. */
   constructor(options: InodeTableOptions) {
     this.#options = options;
+    this.#codec = new HandleCodec(options.handleKey);
     this.#inodes = new LRUCache({
       max: options.maxInodes,
       dispose: (_, __, reason) => {
@@ -82,9 +86,9 @@ export class InodeTable {
     const stat = statDescriptor(descriptor);
     if (typeof stat === 'number') throw new NfsError(Status.IO, `cannot stat ${options.path}`);
     const identity = this.#identify(stat, descriptor, EMPTY_PATH, AT_EMPTY_PATH);
-    const unsalted = Buffer.from(encodeHandle(identity, options.handleGeneration), 'latin1');
+    const unsalted = Buffer.from(this.#codec.encode(identity, options.handleGeneration), 'latin1');
     this.salt = hash32(unsalted, 0, unsalted.length);
-    this.root = new Inode(encodeHandle(identity, this.salt), identity, true);
+    this.root = new Inode(this.#codec.encode(identity, this.salt), identity, true);
     this.rootDescriptor = descriptor;
   }
 
@@ -109,16 +113,22 @@ export class InodeTable {
 
   /**
    * The inode of a handle. Throws NFS3ERR_BADHANDLE for bytes that were never a handle, NFS3ERR_STALE for a
-   * handle of another export or generation, and ObjectMovedError where the object has to be looked for.
+   * handle of another export or generation, or with a seal that is not ours, and ObjectMovedError where the object
+   * has to be looked for.
    */
   get(handle: FileHandle): Inode {
     const known = this.#inodes.get(handle);
     if (known !== undefined) return known;
     if (handle === this.root.handle) return this.root;
-    const identity = decodeHandle(handle);
-    if (identity === undefined) throw new NfsError(Status.BADHANDLE);
-    if (identity.salt !== this.salt) throw new NfsError(Status.STALE);
+    if (this.#codec.decode(handle) === undefined) throw new NfsError(Status.BADHANDLE);
+    if (this.identityOf(handle) === undefined) throw new NfsError(Status.STALE);
     throw new ObjectMovedError(handle);
+  }
+
+  /** What a handle of this table says; undefined for any other. */
+  identityOf(handle: FileHandle): Identity | undefined {
+    const identity = this.#codec.decode(handle);
+    return typeof identity === 'object' && identity.salt === this.salt ? identity : undefined;
   }
 
   /** As {@link get}, for those who ask without wanting an answer. */
@@ -132,7 +142,7 @@ export class InodeTable {
    */
   intern(stat: FileStat, directory: Inode, descriptor: number, name: string, cName: Uint8Array): Inode {
     const identity = this.#identify(stat, descriptor, cName, 0);
-    const handle = encodeHandle(identity, this.salt);
+    const handle = this.#codec.encode(identity, this.salt);
     if (handle === this.root.handle) return this.root;
     let inode = this.#inodes.get(handle);
     if (inode === undefined) {

@@ -205,13 +205,16 @@ export function hash32(bytes: Uint8Array, start: number, end: number): number {
   return hash >>> 0;
 }
 
-/** Sets the file-system uid of this thread, for which the kernel checks permissions; the former one. */
+/**
+ * Sets the file-system uid of this thread, for which the kernel checks permissions. Returns the former one, also when
+ * the new one was not taken: setfsuid(2) never fails.
+ */
 export function setFsUid(uid: number): number {
-  return native.setfsuid(uid);
+  return native.setfsuid(uid) >>> 0;
 }
 
 export function setFsGid(gid: number): number {
-  return native.setfsgid(gid);
+  return native.setfsgid(gid) >>> 0;
 }
 
 /** Whether {@link setThreadGroups} exists on this architecture. */

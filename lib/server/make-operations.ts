@@ -23,10 +23,11 @@ import { enter, type Place, settle } from './name-operations.js';
 import { type Name, parseName } from './names.js';
 import type { ExportedTree } from './tree.js';
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR } = constants;
+const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDWR } = constants;
 /** Modes where the client leaves them to us. */
 const FILE_MODE = 0o644;
 const DIRECTORY_MODE = 0o755;
+const SETGID = 0o2000;
 /** The sign bit of a stored time stays clear: not all file systems know the years after 2038 or before 1970. */
 const TIME_BITS = 0x7fffffff;
 
@@ -87,12 +88,12 @@ function finish(descriptor: number, attributes: Sattr3, caller: Caller): void {
 }
 
 /** As {@link finish}, for objects that creating does not open. What cannot be finished is removed again. */
-function finishByName(place: Place, name: Name, attributes: Sattr3, caller: Caller, removal = 0): void {
+function finishByName(place: Place, name: Name, attributes: Sattr3, caller: Caller): void {
   const descriptor = check(openAt(place.descriptor, name.cString, O_PATH | O_NOFOLLOW));
   try {
     finish(descriptor, attributes, caller);
   } catch (error) {
-    unlinkAt(place.descriptor, name.cString, removal);
+    unlinkAt(place.descriptor, name.cString, 0);
     throw error;
   } finally {
     closeSync(descriptor);
@@ -179,12 +180,40 @@ export function mkdir(tree: ExportedTree, args: MkdirArguments, caller: Caller):
     const mode = (args.attributes.mode ?? DIRECTORY_MODE) & 0o7777;
     tree.callers.as(caller, () => {
       check(mkdirAt(place.descriptor, name.cString, mode));
-      // A directory inherits setgid from its parent, which is not for the client to take away.
-      const inherited = place.before.mode & 0o2000;
-      finishByName(place, name, { ...args.attributes, mode: mode | inherited }, caller, AT_REMOVEDIR);
     });
+    finishDirectory(tree, place, name, { ...args.attributes, mode }, caller);
     return remember(tree, place, name);
   });
+}
+
+/**
+ * A directory inherits setgid and the group from its parent, and keeps both whatever mode was asked for, as mkdir(2)
+ * does. The kernel takes the bit from whoever sets a mode without being in the group: so the mode is set with the
+ * directory's group as the caller's. To have it on a directory gives nobody the group.
+ */
+function finishDirectory(
+  tree: ExportedTree,
+  place: Place,
+  name: Name,
+  attributes: Sattr3,
+  caller: Caller,
+): void {
+  const { callers } = tree;
+  const flags = O_PATH | O_NOFOLLOW | O_DIRECTORY;
+  const descriptor = check(callers.as(caller, () => openAt(place.descriptor, name.cString, flags)));
+  try {
+    const stat = statDescriptor(descriptor);
+    if (typeof stat === 'number') throw new NfsError(Status.IO);
+    const inherited = stat.mode & SETGID;
+    const left = outstanding({ ...attributes, mode: (attributes.mode ?? 0) | inherited }, stat, caller);
+    const chooser = inherited !== 0 && left.gid === undefined ? callers.within(caller, stat.gid) : caller;
+    callers.as(chooser, () => applyAttributes(descriptor, stat, left));
+  } catch (error) {
+    callers.as(caller, () => unlinkAt(place.descriptor, name.cString, AT_REMOVEDIR));
+    throw error;
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 export function symlink(tree: ExportedTree, args: SymlinkArguments, caller: Caller): MakeResult {

@@ -5,7 +5,8 @@ import { mountProcedures } from '../mount3/index.js';
 import { MNTPATHLEN, type MountResult, MountStatus } from '../mount3/types.js';
 import { FileType, Status } from '../nfs3/index.js';
 import { AuthFlavor } from '../rpc/credential.js';
-import { handle, type ServerProcedure } from '../rpc/server-procedure.js';
+import { handle, type ServerCall, type ServerProcedure } from '../rpc/server-procedure.js';
+import type { Caller } from './callers.js';
 import { NfsError, ObjectMovedError } from './errors.js';
 import { statAt } from './file-stat.js';
 import { parseName } from './names.js';
@@ -22,6 +23,8 @@ export interface MountServiceOptions {
   /** The tree in service; opens it anew when the directory has been replaced. */
   readonly tree: () => ExportedTree;
   readonly log: (line: string) => void;
+  /** The identity to look for the directory with. Undefined: this call is refused. */
+  readonly callerOf: (call: ServerCall) => Caller | undefined;
 }
 
 interface Mount {
@@ -42,7 +45,7 @@ export class MountService {
     const { MNT, DUMP, UMNT, UMNTALL, EXPORT } = mountProcedures;
     const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
     return [
-      handle(MNT, (path, call) => this.#mount(textOf(path), call.remoteAddress)),
+      handle(MNT, (path, call) => this.#mount(textOf(path), call)),
       handle(DUMP, () =>
         [...this.#mounts.values()].map(({ host, path }) => ({
           hostname: bytes(host),
@@ -61,10 +64,12 @@ export class MountService {
     ];
   }
 
-  #mount(path: string, host: string): MountResult {
-    const result = this.#resolve(path);
+  #mount(path: string, call: ServerCall): MountResult {
+    const host = call.remoteAddress;
+    const caller = this.#options.callerOf(call);
+    const result = caller === undefined ? { status: MountStatus.ACCES } : this.#resolve(path, caller);
     const how = result.status === MountStatus.OK ? 'mounted' : `was refused (status ${result.status})`;
-    this.#options.log(`${host} ${how} ${Buffer.from(path, 'latin1').toString()}`);
+    this.#options.log(`${host} port ${call.remotePort} ${how} ${Buffer.from(path, 'latin1').toString()}`);
     if (result.status === MountStatus.OK) {
       this.#mounts.set(`${host} ${path}`, { host, path });
       const [oldest] = this.#mounts.keys();
@@ -73,21 +78,19 @@ export class MountService {
     return result;
   }
 
-  #resolve(path: string): MountResult {
+  /** A directory is found only where the caller could have looked it up, name by name. */
+  #resolve(path: string, caller: Caller): MountResult {
     if (path.length > MNTPATHLEN) return { status: MountStatus.NAMETOOLONG };
     const names = this.#below(path);
     if (names === undefined) return { status: MountStatus.NOENT };
     try {
-      const { table } = this.#options.tree();
+      const { table, callers } = this.#options.tree();
       let inode = table.root;
       for (const component of names) {
         const name = parseName(Buffer.from(component, 'latin1'), Status.ACCES);
         const descriptor = table.openDirectory(inode);
-        const stat = statAt(descriptor, name.cString);
-        if (typeof stat === 'number') {
-          const isTooLong = stat === -constants.errno.ENAMETOOLONG;
-          return { status: isTooLong ? MountStatus.NAMETOOLONG : MountStatus.NOENT };
-        }
+        const stat = callers.as(caller, () => statAt(descriptor, name.cString));
+        if (typeof stat === 'number') return { status: mountStatusOf(-stat) };
         // Links are the client's to follow, not ours: they could lead anywhere.
         if (stat.type !== FileType.DIR) return { status: MountStatus.NOTDIR };
         inode = table.intern(stat, inode, descriptor, name.text, name.cString);
@@ -109,6 +112,11 @@ export class MountService {
     }
     return path.startsWith('/') || path === '' ? components : undefined;
   }
+}
+
+function mountStatusOf(errno: number): Exclude<MountStatus, typeof MountStatus.OK> {
+  if (errno === constants.errno.ENAMETOOLONG) return MountStatus.NAMETOOLONG;
+  return errno === constants.errno.EACCES ? MountStatus.ACCES : MountStatus.NOENT;
 }
 
 function textOf(path: Uint8Array): string {

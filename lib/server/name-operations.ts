@@ -93,10 +93,18 @@ function parentOf(tree: ExportedTree, directory: Inode, descriptor: number, call
   return parent;
 }
 
-/** The object behind a name, remembered; undefined when there is none. */
-function known(tree: ExportedTree, place: Place, name: Name): { inode: Inode; stat: FileStat } | undefined {
-  const stat = statAt(place.descriptor, name.cString);
-  if (typeof stat === 'number') return undefined;
+/**
+ * The object behind a name, remembered; or -errno, where there is none or the caller may not ask. The system call that
+ * changes the name comes later, and does not trust what was found here.
+ */
+function known(
+  tree: ExportedTree,
+  place: Place,
+  name: Name,
+  caller: Caller,
+): { inode: Inode; stat: FileStat } | number {
+  const stat = tree.callers.as(caller, () => statAt(place.descriptor, name.cString));
+  if (typeof stat === 'number') return stat;
   return { inode: tree.table.intern(stat, place.inode, place.descriptor, name.text, name.cString), stat };
 }
 
@@ -134,9 +142,9 @@ function unlink(tree: ExportedTree, where: DirectoryName, caller: Caller, flags:
     // RFC 1813 3.3.13: "." is NFS3ERR_INVAL, ".." is NFS3ERR_EXIST.
     const isParent = where.name.length === 2;
     const name = parseName(where.name, isParent && flags === AT_REMOVEDIR ? Status.EXIST : Status.INVAL);
-    const victim = known(tree, place, name);
+    const victim = known(tree, place, name, caller);
     tree.callers.as(caller, () => check(unlinkAt(place.descriptor, name.cString, flags)));
-    if (victim !== undefined) forget(tree, victim, place, name);
+    if (typeof victim !== 'number') forget(tree, victim, place, name);
     settle(tree, place);
     return { status: Status.OK, wcc: tree.wcc(directory, before) };
   } catch (error) {
@@ -161,16 +169,17 @@ export function rename(tree: ExportedTree, args: RenameArguments, caller: Caller
     tree.requireWritable();
     const oldName = parseName(args.from.name, Status.INVAL);
     const newName = parseName(args.to.name, Status.EXIST);
-    const moved = known(tree, from, oldName);
-    if (moved === undefined) throw new NfsError(Status.NOENT);
-    const replaced = known(tree, to, newName);
+    const moved = known(tree, from, oldName, caller);
+    if (typeof moved === 'number') throw new NfsError(statusOfErrno(-moved));
+    const replaced = known(tree, to, newName, caller);
     const places: [Place, Place] = [from, to];
     tree.callers.as(caller, () => {
       check(renameAt(places[0].descriptor, oldName.cString, places[1].descriptor, newName.cString));
     });
     // Two names of one file: rename(2) leaves both.
-    if (replaced?.inode !== moved.inode) {
-      if (replaced !== undefined) forget(tree, replaced, to, newName);
+    const overwritten = typeof replaced === 'number' ? undefined : replaced;
+    if (overwritten?.inode !== moved.inode) {
+      if (overwritten !== undefined) forget(tree, overwritten, to, newName);
       moved.inode.removeLink(fromInode, oldName.text);
       moved.inode.addLink(toInode, newName.text, moved.stat.nlink);
     }

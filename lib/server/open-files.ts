@@ -1,7 +1,8 @@
 /**
  * Open descriptors of regular files, kept from one READ or WRITE to the next. Owns them: none is closed while an
  * operation uses it, and none stays open for long without being used, since a local process cannot run a program
- * that is open for writing. They are opened with the server's own privileges; who may use them is checked per call.
+ * that is open for writing. They are opened with the server's own privileges, once the caller was found to have the
+ * permission; who may use them is checked per call.
  */
 import { chmodSync, closeSync, constants } from 'node:fs';
 import { constants as osConstants } from 'node:os';
@@ -20,6 +21,8 @@ export class OpenFile {
   users = 0;
   /** Used since the last look for idle ones. */
   isRecent = true;
+  /** When it was last seen under a name in the export: milliseconds, monotonic. */
+  seenAt: number;
   /** Not in the cache any more: closed by the last user. */
   evicted = false;
   /** Settles when the write that is under way has ended. */
@@ -30,7 +33,10 @@ export class OpenFile {
     readonly descriptor: number,
     readonly readable: boolean,
     readonly writable: boolean,
-  ) {}
+    seenAt: number,
+  ) {
+    this.seenAt = seenAt;
+  }
 
   /**
    * Runs one write at a time, so that its attributes of before and after have nothing between them but itself.
@@ -62,20 +68,30 @@ export class OpenFile {
   }
 }
 
+export interface OpenFilesOptions {
+  readonly max: number;
+  /** Milliseconds without use after which a file is closed; up to twice as many. */
+  readonly idleAfter: number;
+  readonly readOnly: boolean;
+  /** Milliseconds for which a file seen inside the export is trusted to be there. */
+  readonly insideFor: number;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+}
+
+/** Throws NfsError where the caller has no business with the file. */
+export type Permit = (stat: FileStat, descriptor: number) => void;
+
 export class OpenFiles {
   readonly #table: InodeTable;
-  readonly #readOnly: boolean;
+  readonly #options: OpenFilesOptions;
   readonly #files: LRUCache<FileHandle, OpenFile>;
-  readonly #idleAfter: number;
   #sweeper: NodeJS.Timeout | undefined;
 
-  /** `idleAfter`: milliseconds without use after which a file is closed; up to twice as many. */
-  constructor(table: InodeTable, options: { max: number; idleAfter: number; readOnly: boolean }) {
-    const { max, idleAfter, readOnly } = options;
+  constructor(table: InodeTable, options: OpenFilesOptions) {
     this.#table = table;
-    this.#readOnly = readOnly;
-    this.#idleAfter = idleAfter;
-    this.#files = new LRUCache({ max, dispose: (file) => file.evict() });
+    this.#options = options;
+    this.#files = new LRUCache({ max: options.max, dispose: (file) => file.evict() });
   }
 
   get size(): number {
@@ -90,7 +106,7 @@ export class OpenFiles {
 
   #keep(file: OpenFile): void {
     this.#files.set(file.inode.handle, file);
-    this.#sweeper ??= setInterval(() => this.#sweep(), this.#idleAfter).unref();
+    this.#sweeper ??= setInterval(() => this.#sweep(), this.#options.idleAfter).unref();
   }
 
   #sweep(): void {
@@ -103,22 +119,46 @@ export class OpenFiles {
     this.#sweeper = undefined;
   }
 
-  /** Attributes by way of an open descriptor; undefined when there is none, or the file was removed. */
-  stat(inode: Inode): FileStat | undefined {
+  /**
+   * The file as it is open already. A descriptor goes with its file, also when a local process moves it out of the
+   * export, or removes the last of its names there: then it must not be used any more. Throws ObjectMovedError.
+   */
+  #known(inode: Inode): OpenFile | undefined {
     const file = this.#files.get(inode.handle);
+    if (file === undefined) return undefined;
+    const now = this.#options.now();
+    if (now - file.seenAt <= this.#options.insideFor) return file;
+    try {
+      this.#table.locate(inode);
+    } catch (error) {
+      this.drop(inode);
+      throw error;
+    }
+    file.seenAt = now;
+    return file;
+  }
+
+  /**
+   * Attributes by way of an open descriptor; undefined when there is none, or the file was removed. Throws
+   * ObjectMovedError.
+   */
+  stat(inode: Inode): FileStat | undefined {
+    const file = this.#known(inode);
     if (file === undefined) return undefined;
     const stat = statDescriptor(file.descriptor);
     return typeof stat === 'number' || stat.nlink === 0 ? undefined : stat;
   }
 
   /**
-   * The open file for reading or writing, to be given back with release(). Throws NFS3ERR_ISDIR or NFS3ERR_INVAL
-   * for what is no regular file, and as InodeTable.get does.
+   * The open file for reading or writing, to be given back with release(). Where it has to be opened, `permit` is
+   * asked first, since opening is felt by others (a program that is open for writing cannot be run, a file of an
+   * overlay is copied); of a file that is open already, nobody is asked. Throws NFS3ERR_ISDIR or NFS3ERR_INVAL for
+   * what is no regular file, and as `permit` and InodeTable.get do.
    */
-  acquire(inode: Inode, need: 'read' | 'write'): OpenFile {
-    let file = this.#files.get(inode.handle);
+  acquire(inode: Inode, need: 'read' | 'write', permit: Permit): OpenFile {
+    let file = this.#known(inode);
     if (file === undefined || !(need === 'read' ? file.readable : file.writable)) {
-      file = this.#open(inode, need);
+      file = this.#open(inode, need, permit);
       this.#keep(file);
     }
     file.isRecent = true;
@@ -128,7 +168,7 @@ export class OpenFiles {
 
   /** Takes over the descriptor, open for reading and writing, of a file just created. */
   adopt(inode: Inode, descriptor: number): void {
-    this.#keep(new OpenFile(inode, descriptor, true, true));
+    this.#keep(new OpenFile(inode, descriptor, true, true, this.#options.now()));
   }
 
   /** The file is gone, or somebody must not find it open. */
@@ -136,13 +176,16 @@ export class OpenFiles {
     this.#files.delete(inode.handle);
   }
 
-  #open(inode: Inode, need: 'read' | 'write'): OpenFile {
+  #open(inode: Inode, need: 'read' | 'write', permit: Permit): OpenFile {
     const { descriptor: pin, stat } = this.#table.pin(inode);
     try {
       if (stat.type === FileType.DIR) throw new NfsError(Status.ISDIR);
       if (stat.type !== FileType.REG) throw new NfsError(Status.INVAL);
+      if (need === 'write' && this.#options.readOnly) throw new NfsError(Status.ROFS);
+      permit(stat, pin);
       const { descriptor, flags } = this.#openBest(`/proc/self/fd/${pin}`, stat, need);
-      return new OpenFile(inode, descriptor, flags !== O_WRONLY, flags !== O_RDONLY);
+      const [readable, writable] = [flags !== O_WRONLY, flags !== O_RDONLY];
+      return new OpenFile(inode, descriptor, readable, writable, this.#options.now());
     } finally {
       closeSync(pin);
     }
@@ -154,7 +197,6 @@ export class OpenFiles {
    * moment with another mode.
    */
   #openBest(path: string, stat: FileStat, need: 'read' | 'write'): { descriptor: number; flags: number } {
-    if (need === 'write' && this.#readOnly) throw new NfsError(Status.ROFS);
     const cPath = cString(path);
     // For reading only as long as nothing is written: opening a file of an overlay for writing copies all of it.
     const wishes = need === 'read' ? [O_RDONLY] : [O_RDWR, O_WRONLY];

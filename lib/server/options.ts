@@ -1,8 +1,11 @@
 /** What the embedded server can be told, and what it does when it is not. */
+import { randomBytes } from 'node:crypto';
 import { realpathSync, statSync } from 'node:fs';
 import { MAX_DATA } from '../nfs3/index.js';
 import type { CallersOptions } from './callers.js';
+import { SIPHASH_KEY_BYTES } from './siphash.js';
 import type { TreeOptions } from './tree.js';
+import { NOBODY } from './trust.js';
 
 export interface EmbeddedServerOptions {
   /** The directory to export. */
@@ -16,11 +19,17 @@ export interface EmbeddedServerOptions {
   readonly readOnly?: boolean | undefined;
   /**
    * Treat root of the clients as the anonymous user. By default only when listening beyond the loopback interface,
-   * where not every caller's root is this machine's. Of use only to a server that runs as root.
+   * where not every caller's root is this machine's. Refused where the server cannot act as other users.
    */
   readonly rootSquash?: boolean | undefined;
-  /** Treat everybody as the anonymous user. */
+  /** Treat everybody as the anonymous user. Refused where the server cannot act as other users. */
   readonly allSquash?: boolean | undefined;
+  /**
+   * Carry out only calls that come from a port below 1024, which the root of a machine lets its programs have; false
+   * by default. AUTH_SYS believes what the calling program says of its user: without this, every program that can
+   * connect may claim to be anybody.
+   */
+  readonly reservedPortsOnly?: boolean | undefined;
   readonly anonymousUid?: number | undefined;
   readonly anonymousGid?: number | undefined;
   /** What FSINFO tells clients, in bytes. */
@@ -37,6 +46,11 @@ export interface EmbeddedServerOptions {
   readonly maxListedEntries?: number | undefined;
   /** Names looked at in search of an object that a local process has moved. */
   readonly maxWalkedEntries?: number | undefined;
+  /**
+   * 16 bytes that nobody else knows: handles are sealed with them, and outlive the server with the same ones. By
+   * default random ones, which stay until the server is closed.
+   */
+  readonly handleKey?: Uint8Array | undefined;
   /** Another number makes other handles of the same objects. */
   readonly handleGeneration?: number | undefined;
   /**
@@ -58,9 +72,9 @@ export interface ResolvedOptions extends Omit<TreeOptions, 'callers'>, CallersOp
   readonly host: string;
   readonly exportName: string;
   readonly replayCache: boolean;
+  readonly reservedPortsOnly: boolean;
 }
 
-const NOBODY = 65534;
 const MiB = 1024 * 1024;
 
 /** Throws an Error that tells what is wrong with the directory or the name. */
@@ -79,6 +93,7 @@ export function resolveOptions(options: EmbeddedServerOptions): ResolvedOptions 
     readOnly: options.readOnly ?? false,
     rootSquash: options.rootSquash ?? !isLoopback(host),
     allSquash: options.allSquash ?? false,
+    reservedPortsOnly: options.reservedPortsOnly ?? false,
     anonymousUid: options.anonymousUid ?? NOBODY,
     anonymousGid: options.anonymousGid ?? NOBODY,
     limits: checkedLimits({
@@ -96,6 +111,7 @@ export function resolveOptions(options: EmbeddedServerOptions): ResolvedOptions 
     closeIdleAfter: options.closeIdleAfter ?? 2000,
     maxListedEntries: options.maxListedEntries ?? 250_000,
     maxWalkedEntries: options.maxWalkedEntries ?? 2_000_000,
+    handleKey: options.handleKey ?? randomBytes(SIPHASH_KEY_BYTES),
     handleGeneration: options.handleGeneration ?? 0,
     undoUnstable: options.undoUnstable ?? false,
     insideFor: options.insideFor ?? 1000,
@@ -125,6 +141,7 @@ function existingDirectory(path: string): string {
   return real;
 }
 
-function isLoopback(host: string): boolean {
+/** Whether a server that listens there cannot be reached from other machines. */
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\./.test(host);
 }

@@ -9,7 +9,7 @@ import { type FileHandle, FileType } from '../nfs3/index.js';
 import { eachEntry } from './directory-reader.js';
 import { NfsError, ObjectMovedError } from './errors.js';
 import { statAt, statDescriptor } from './file-stat.js';
-import { decodeHandle, type Identity } from './handle.js';
+import type { Identity } from './handle.js';
 import type { Inode } from './inode.js';
 import type { InodeTable } from './inode-table.js';
 import { cString, openAt } from './libc.js';
@@ -79,8 +79,8 @@ export class TreeWalk {
    * Looks for the object of a handle and puts its place into the table. False: it is not in the export any more.
    */
   async find(handle: FileHandle): Promise<boolean> {
-    const identity = decodeHandle(handle);
-    if (identity === undefined || identity.salt !== this.#table.salt) return false;
+    const identity = this.#table.identityOf(handle);
+    if (identity === undefined) return false;
     if (this.#findNearby(handle, identity)) return true;
     const isKnown = this.#table.peek(handle) !== undefined;
     let walked = false;

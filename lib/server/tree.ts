@@ -59,9 +59,9 @@ export class ExportedTree {
     this.table = new InodeTable(options);
     this.walk = new TreeWalk(this.table, { ...options, maxEntries: options.maxWalkedEntries });
     this.files = new OpenFiles(this.table, {
+      ...options,
       max: options.maxOpenFiles,
       idleAfter: options.closeIdleAfter,
-      readOnly: options.readOnly,
     });
     this.listings = new Listings(options.maxListedEntries, options.now);
     this.uncommitted = new UncommittedWrites(options.undoUnstable);

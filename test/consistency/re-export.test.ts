@@ -141,9 +141,9 @@ t.test('through nfs-fuse serve', { timeout: 120_000 }, async (t) => {
   await tree(ground);
   const { place, mount } = ground;
   const [port = 0] = await freePorts(1);
-  const serve = start(place.command([...place.product, 'serve', mount.path, '--port', String(port)]), {
-    cwd: '/',
-  });
+  const trusting = ['--insecure', '--no-root-squash'];
+  const argv = [...place.product, 'serve', mount.path, '--port', String(port), ...trusting];
+  const serve = start(place.command(argv), { cwd: '/' });
   t.teardown(() => serve.stop());
   await until('nfs-fuse serve listens', async () => {
     if (serve.outcome) throw new Error(serve.output);

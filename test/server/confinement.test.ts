@@ -1,11 +1,13 @@
 /** Nothing outside the exported directory can be reached, whatever names, links and races a client comes up with. */
 import {
   chmodSync,
+  linkSync,
   mkdirSync,
   readFileSync,
   renameSync,
   statSync,
   symlinkSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -155,6 +157,36 @@ t.test('a directory moved out of the export is out of reach', async (t) => {
   t.equal(await r.probe(sub), 'NFS3ERR_STALE', 'and what is in it');
   renameSync(join(outside, 'd'), join(r.folder, 'back'));
   t.equal(await r.probe(sub), 'NFS3_OK', 'until it comes back');
+});
+
+t.test('a file moved out of the export is out of reach, though the server has it open', async (t) => {
+  let now = 0;
+  const { r, outside } = await besideSecret(t, { insideFor: 1000, now: () => now });
+  const inside = (name: string) => join(r.folder, name);
+  const file = made(await r.create('f'));
+  const named = made(await r.create('named'));
+  ok(await r.write(file, 0, 'text'));
+  ok(await r.write(named, 0, 'text'));
+  renameSync(inside('f'), join(outside, 'f'));
+  // Its last name in the export is removed, another one stays elsewhere.
+  linkSync(inside('named'), join(outside, 'named'));
+  unlinkSync(inside('named'));
+  now += 1001;
+  for (const handle of [file, named]) {
+    t.equal(await statusOf(r.write(handle, 0, 'changed')), 'NFS3ERR_STALE');
+    t.equal(await statusOf(r.read(handle, 0, 10)), 'NFS3ERR_STALE');
+    t.equal(await r.probe(handle), 'NFS3ERR_STALE');
+    const attributes = { size: 0n };
+    t.equal(
+      await statusOf(r.call(nfs.SETATTR, { object: handle, attributes, guard: undefined })),
+      'NFS3ERR_STALE',
+    );
+  }
+  t.equal(readFileSync(join(outside, 'f'), 'utf8'), 'text');
+  t.equal(readFileSync(join(outside, 'named'), 'utf8'), 'text');
+  renameSync(join(outside, 'f'), inside('back'));
+  now += 1001;
+  t.equal(await r.text(file), 'text', 'until it comes back');
 });
 
 t.test('deep directories, beyond the length of any path, are inside all the same', async (t) => {

@@ -3,7 +3,7 @@ import { lstatSync, mkdirSync, readlinkSync, symlinkSync, writeFileSync } from '
 import { join } from 'node:path';
 import t from 'tap';
 import * as nfs from '../../lib/nfs3/index.js';
-import { made, ok, type Rig, rig, statusOf } from './support/rig.js';
+import { made, ok, type Rig, rig, statusOf, user } from './support/rig.js';
 
 const VERIFIER = Buffer.from('f00dfacecafebabe', 'hex');
 
@@ -80,6 +80,21 @@ t.test('a new directory takes setgid and the group from its parent', async (t) =
   const where = r.at('child', parent);
   const { attributes } = ok(await r.call(nfs.MKDIR, { where, attributes: { mode: 0o700 } }));
   t.match(attributes, { mode: 0o2700, gid: 4242 });
+});
+
+t.test('a new directory keeps setgid also for those who are not in its group', async (t) => {
+  const r = await rig(t);
+  const parent = made(await r.call(nfs.MKDIR, { where: r.at('p'), attributes: { mode: 0o2777, gid: 4242 } }));
+  const before = process.umask(0o077);
+  t.teardown(() => process.umask(before));
+  for (const mode of [0o775, 0o700, 0o1777, 0o2755]) {
+    const where = r.at(`${mode}`, parent);
+    const { attributes } = ok(await r.call(nfs.MKDIR, { where, attributes: { mode } }, user(1001)));
+    t.match(attributes, { uid: 1001, mode: mode | 0o2000, gid: 4242 }, mode.toString(8));
+  }
+  // A program would lend the group out.
+  const file = ok(await r.create('f', { mode: 0o2755 }, user(1001), parent));
+  t.match(file.attributes, { uid: 1001, mode: 0o755, gid: 4242 });
 });
 
 t.test('what cannot be finished leaves nothing behind', async (t) => {

@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path';
 import t from 'tap';
 import * as nfs from '../../lib/nfs3/index.js';
-import { all, made, ok, rig, statusOf } from './support/rig.js';
+import { all, made, ok, rig, statusOf, user } from './support/rig.js';
 
 t.test('a handle goes on working while its object is renamed by this client', async (t) => {
   const r = await rig(t);
@@ -169,11 +169,30 @@ t.test('a handle that was never handed out is refused', async (t) => {
   for (let at = 0; at < bytes.length; at++) {
     const forged = Buffer.from(bytes);
     forged[at] = (forged[at] ?? 0) ^ 1;
-    t.equal(await r.probe(nfs.fileHandleFromBytes(forged)), 'NFS3ERR_BADHANDLE');
+    const status = at < 4 ? 'NFS3ERR_BADHANDLE' : 'NFS3ERR_STALE';
+    t.equal(await r.probe(nfs.fileHandleFromBytes(forged)), status, `byte ${at}`);
   }
   for (const length of [0, 1, 32, 64]) {
     t.equal(await r.probe(nfs.fileHandleFromBytes(Buffer.alloc(length, 1))), 'NFS3ERR_BADHANDLE');
   }
+});
+
+t.test('a handle is of use only with the server that sealed it, and is not to be made up', async (t) => {
+  const key = Buffer.alloc(16, 7);
+  const r = await rig(t, { handleKey: key });
+  mkdirSync(join(r.folder, 'private'), { mode: 0o700 });
+  writeFileSync(join(r.folder, 'private/readable'), 'text', { mode: 0o644 });
+  // Somebody who knows all numbers of the file, and has a server of their own to make a handle of them.
+  const other = await rig(t, {}, r.folder);
+  const forged = await other.find('private/readable');
+  t.equal(await statusOf(r.read(forged, 0, 4, user(1001))), 'NFS3ERR_STALE');
+  t.equal(await statusOf(r.call(nfs.ACCESS, { object: forged, access: 0x3f }, user(1001))), 'NFS3ERR_STALE');
+  const again = await rig(t, { handleKey: key }, r.folder);
+  t.equal(
+    await again.probe(await r.find('private/readable')),
+    'NFS3_OK',
+    'the same key makes the same handles',
+  );
 });
 
 t.test('objects beyond the memory of the server are found again', async (t) => {

@@ -1,12 +1,13 @@
 /** The MOUNT side of the server, and its start. */
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { DUMP, EXPORT, MNT, UMNT, UMNTALL } from '../../lib/mount3/procedures.js';
 import { MountStatus } from '../../lib/mount3/types.js';
 import * as nfs from '../../lib/nfs3/index.js';
+import { RpcClient } from '../../lib/rpc/client.js';
 import { EmbeddedServer } from '../../lib/server/index.js';
-import { rig, scratch, user } from './support/rig.js';
+import { NOBODY, ok, rig, scratch, statusOf, user } from './support/rig.js';
 
 t.test('the directory is mounted by the name of the export, by its own path, and as "/"', async (t) => {
   const r = await rig(t, { exportName: '/data/one' });
@@ -36,6 +37,47 @@ t.test('directories below can be mounted, other things not', async (t) => {
   t.equal(await status('/export/link'), MountStatus.NOTDIR);
   t.equal(await status('/export/file/x'), MountStatus.NOTDIR);
   t.equal(await status(`/export/${'n'.repeat(300)}`), MountStatus.NAMETOOLONG);
+});
+
+t.test('a directory is mounted only by those who may look it up', async (t) => {
+  const r = await rig(t);
+  mkdirSync(join(r.folder, 'private/open'), { recursive: true });
+  chmodSync(r.folder, 0o755);
+  chmodSync(join(r.folder, 'private'), 0o700);
+  const mount = async (path: string, as = user(1001)) => (await r.call(MNT, Buffer.from(path), as)).status;
+  t.equal(await mount('/export/private'), MountStatus.OK, 'the way to it is open, it is not');
+  t.equal(await mount('/export/private/open'), MountStatus.ACCES);
+  t.equal(await mount('/export/private/missing'), MountStatus.ACCES);
+  t.equal(await mount('/export/private/open', user(0)), MountStatus.OK);
+  const squashing = await rig(t, { rootSquash: true }, r.folder);
+  const squashed = await squashing.call(MNT, Buffer.from('/export/private/open'), user(0));
+  t.equal(squashed.status, MountStatus.ACCES);
+});
+
+t.test('with reservedPortsOnly, calls from other ports are neither answered nor carried out', async (t) => {
+  const r = await rig(t, { reservedPortsOnly: true }, scratch(t), { resvport: true });
+  const made = ok(await r.create('f', { mode: 0o666 }));
+  const other = await RpcClient.connect({ host: '127.0.0.1', port: r.server.port });
+  t.teardown(() => other.close());
+  const credential = user(1001);
+  const mounted = await other.call(MNT, Buffer.from('/export'), { credential });
+  t.equal(mounted.status, MountStatus.ACCES);
+  const object = made.object ?? r.root;
+  const results = {
+    GETATTR: other.call(nfs.GETATTR, { object }, { credential }),
+    READ: other.call(nfs.READ, { file: object, offset: 0, count: 1 }, { credential }),
+    CREATE: other.call(
+      nfs.CREATE,
+      { where: r.at('g'), how: { mode: nfs.CreateMode.GUARDED, attributes: {} } },
+      { credential },
+    ),
+    anonymous: other.call(nfs.GETATTR, { object }, { credential: NOBODY }),
+  };
+  for (const [name, result] of Object.entries(results)) {
+    t.equal(await statusOf(result), 'NFS3ERR_PERM', name);
+  }
+  t.equal(await statusOf(r.lookup('g')), 'NFS3ERR_NOENT');
+  await other.call(nfs.NULL, undefined, { credential });
 });
 
 t.test('the list of mounts tells who has mounted what, until they unmount', async (t) => {

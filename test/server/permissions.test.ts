@@ -1,5 +1,5 @@
 /** Who may do what: the kernel decides by the caller's own uid and groups, or all act as the server's user. */
-import { chmodSync, chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import * as nfs from '../../lib/nfs3/index.js';
@@ -78,6 +78,66 @@ t.test(
     t.equal(ok(access).access, nfs.Access.READ);
   },
 );
+
+t.test('whether a name exists is told only to those who may search its directory', async (t) => {
+  const r = await rig(t);
+  mkdirSync(join(r.folder, 'd'), { mode: 0o700 });
+  chmodSync(r.folder, 0o777);
+  writeFileSync(join(r.folder, 'd/f'), '');
+  const d = await r.find('d');
+  const alice = user(1001);
+  for (const name of ['f', 'missing']) {
+    const to = r.at('anything');
+    t.equal(await statusOf(r.call(nfs.RENAME, { from: r.at(name, d), to }, alice)), 'NFS3ERR_ACCES', name);
+    t.equal(await statusOf(r.call(nfs.REMOVE, r.at(name, d), alice)), 'NFS3ERR_ACCES', name);
+    t.equal(await statusOf(r.create(name, {}, alice, d)), 'NFS3ERR_ACCES', name);
+  }
+});
+
+t.test('a call that is refused does not open the file', async (t) => {
+  const r = await rig(t);
+  const path = join(r.folder, 'f');
+  writeFileSync(path, 'text', { mode: 0o600 });
+  chmodSync(r.folder, 0o777);
+  const object = await r.find('f');
+  const bob = user(1002);
+  const attributes = { size: 0n };
+  const how = { mode: nfs.CreateMode.UNCHECKED, attributes } as const;
+  const refused: Record<string, Promise<{ status: number }>> = {
+    WRITE: r.write(object, 0, 'x', nfs.StableHow.UNSTABLE, bob),
+    READ: r.read(object, 0, 1, bob),
+    COMMIT: r.call(nfs.COMMIT, { file: object, offset: 0, count: 0 }, bob),
+    SETATTR: r.call(nfs.SETATTR, { object, attributes, guard: undefined }, bob),
+    CREATE: r.call(nfs.CREATE, { where: r.at('f'), how }, bob),
+  };
+  const isOpen = () =>
+    readdirSync('/proc/self/fd').some((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`) === path;
+      } catch {
+        return false;
+      }
+    });
+  for (const [name, result] of Object.entries(refused)) {
+    t.equal(await statusOf(result), 'NFS3ERR_ACCES', name);
+    t.notOk(isOpen(), name);
+  }
+  ok(await r.write(object, 0, 'x'));
+  t.ok(isOpen(), 'one that is not refused does');
+});
+
+t.test('to cut a program short takes its setuid bit away, unless root does', async (t) => {
+  const r = await rig(t);
+  const object = made(await r.create('f', { uid: 1001, mode: 0o6777 }));
+  ok(await r.write(object, 0, 'program'));
+  const truncate = (size: bigint, who: typeof ROOT) =>
+    r.call(nfs.SETATTR, { object, attributes: { size }, guard: undefined }, who);
+  ok(await truncate(6n, ROOT));
+  t.equal((await r.attributes(object)).mode, 0o6777);
+  ok(await truncate(5n, user(1002)));
+  t.equal((await r.attributes(object)).mode, 0o777);
+  t.equal((await r.attributes(object)).size, 5n);
+});
 
 t.test('root is squashed when asked for, and everybody when asked for', async (t) => {
   const squashed = await rig(t, { rootSquash: true, anonymousUid: 4000, anonymousGid: 4001 });

@@ -1,4 +1,7 @@
-/** The embedded server as a user starts it: `nfs-fuse serve`, in a place, on a free port of 127.0.0.1. */
+/**
+ * The embedded server as a user starts it: `nfs-fuse serve`, in a place, on a free port of 127.0.0.1. It believes every
+ * caller, root too, unless its arguments say otherwise: tests are root, and mount from any port.
+ */
 import { connect } from 'node:net';
 import type { Place } from './places.js';
 import { freePorts } from './ports.js';
@@ -63,7 +66,15 @@ export class ServeCommand {
 
   /** Starts it (again), on the port that it had. */
   async start(): Promise<void> {
-    const argv = [...this.place.product, 'serve', this.directory, '--port', String(this.port), ...this.args];
+    const argv = [
+      // Where it keeps the key of its handles.
+      ...['env', `XDG_STATE_HOME=${this.place.folder}/state`],
+      ...this.place.product,
+      ...['serve', this.directory, '--port', String(this.port)],
+      ...(this.args.includes('--secure') ? [] : ['--insecure']),
+      ...(this.args.some((option) => option.endsWith('-squash')) ? [] : ['--no-root-squash']),
+      ...this.args,
+    ];
     const server = start([...this.enter, ...this.place.command(argv)], { cwd: '/' });
     this.#process = server;
     await until('nfs-fuse serve listens', () => {

@@ -143,9 +143,10 @@ export async function rig(
   t: Test,
   options: Partial<EmbeddedServerOptions> = {},
   folder = scratch(t),
+  connection: { readonly resvport?: boolean } = {},
 ): Promise<Rig> {
   const server = await EmbeddedServer.start({ path: folder, ...options });
-  const client = await RpcClient.connect({ host: '127.0.0.1', port: server.port });
+  const client = await RpcClient.connect({ host: '127.0.0.1', port: server.port, ...connection });
   t.teardown(async () => {
     client.close();
     await server.close();
