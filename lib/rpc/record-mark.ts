@@ -19,6 +19,10 @@ const LEAST_ROOM = 4 * 1024;
 /** After a large message the next one is likely large: read little of it into the chunk, for it has to be copied. */
 const NARROW_WINDOW = 4 * 1024;
 const LARGE = 32 * 1024;
+/** Of a record that comes in by push(), this much is allocated for what its sender has only announced. */
+const ON_CREDIT = 16 * 1024;
+/** A record that outgrows its memory gets this many times as much: few copies, and no more room than was earned. */
+const GROWTH = 16;
 /** No sender has a reason for more; a stream of empty fragments would otherwise never end a message. */
 const MAX_FRAGMENTS = 4096;
 
@@ -44,6 +48,8 @@ export class RecordAssembler {
   #lastFragment = false;
   #fragments = 0;
   #stopped = false;
+  /** The stream brings its own memory: a record may have less room than its sender has announced. */
+  #pushed = false;
 
   /**
    * `deliver` gets every message; slices of it stay valid for as long as anyone holds them, or until the memory of a
@@ -54,6 +60,11 @@ export class RecordAssembler {
     this.#maxRecord = maxRecord;
     this.#deliver = deliver;
     this.#chunk = Buffer.alloc(0);
+  }
+
+  /** A message has begun and not come to its end. */
+  get isWithin(): boolean {
+    return this.#record !== undefined || this.#end > this.#start;
   }
 
   /** No message is delivered any more, not even from bytes that are already here. */
@@ -91,6 +102,7 @@ export class RecordAssembler {
    */
   push(bytes: Buffer): void {
     if (this.#stopped) return;
+    this.#pushed = true;
     const left = this.#end - this.#start;
     this.#chunk = left === 0 ? bytes : Buffer.concat([this.#chunk.subarray(this.#start, this.#end), bytes]);
     this.#start = 0;
@@ -112,6 +124,7 @@ export class RecordAssembler {
       if (this.#record !== undefined && this.#fragmentLeft > 0) {
         if (available === 0) return;
         const count = Math.min(available, this.#fragmentLeft);
+        this.#makeRoom(this.#filled + count, this.#filled + this.#fragmentLeft);
         this.#chunk.copy(this.#record, this.#filled, this.#start, this.#start + count);
         this.#start += count;
         this.#grew(count);
@@ -141,20 +154,29 @@ export class RecordAssembler {
     }
     const needed = this.#filled + length;
     if (this.#record === undefined) {
+      const size = this.#pushed ? Math.min(needed, ON_CREDIT) : needed;
       this.#record =
-        this.#pool === undefined || needed <= LARGE
-          ? Buffer.allocUnsafeSlow(needed)
-          : this.#pool.take(needed);
-    } else if (this.#record.length < needed) {
+        this.#pool === undefined || size <= LARGE ? Buffer.allocUnsafeSlow(size) : this.#pool.take(size);
+    } else if (!this.#pushed && this.#record.length < needed) {
       // Doubling keeps a record in thousands of small fragments from being copied thousands of times.
-      const size = Math.min(this.#maxRecord, Math.max(needed, this.#record.length * 2));
-      const grown = Buffer.allocUnsafeSlow(size);
-      this.#record.copy(grown, 0, 0, this.#filled);
-      this.#record = grown;
+      this.#grow(Math.max(needed, this.#record.length * 2));
     }
     this.#fragmentLeft = length;
     this.#lastFragment = last;
     if (length === 0) this.#grew(0);
+  }
+
+  /** For a record with `filled` bytes, of which `announced` are known to come. */
+  #makeRoom(filled: number, announced: number): void {
+    const room = this.#record?.length ?? 0;
+    if (room >= filled) return;
+    this.#grow(Math.max(filled, Math.min(announced, room * GROWTH), Math.min(room * 2, this.#maxRecord)));
+  }
+
+  #grow(size: number): void {
+    const grown = Buffer.allocUnsafeSlow(Math.min(this.#maxRecord, size));
+    this.#record?.copy(grown, 0, 0, this.#filled);
+    this.#record = grown;
   }
 
   #grew(count: number): void {

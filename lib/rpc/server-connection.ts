@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import { XdrError } from '../xdr/xdr-error.js';
 import { XdrReader } from '../xdr/xdr-reader.js';
 import { XdrWriter } from '../xdr/xdr-writer.js';
+import type { ConnectionState } from './connection-limits.js';
 import { AuthFlavor, type AuthSys, decodeAuthSys } from './credential.js';
 import type { CachedCall, DuplicateRequestCache, ReplySink } from './duplicate-request-cache.js';
 import { AuthStat } from './errors.js';
@@ -40,6 +41,8 @@ export interface ServerContext {
   /** A handler threw: our bug, not the client's. */
   onHandlerError(call: ObservedCall, error: unknown): void;
   onClosed(connection: ServerConnection): void;
+  /** Milliseconds, monotonic. */
+  now(): number;
 }
 
 export class ServerConnection implements ReplySink {
@@ -60,6 +63,12 @@ export class ServerConnection implements ReplySink {
   /** The last credential seen, since a client sends the same one most of the time. */
   #lastCredential: Buffer | undefined;
   #lastAuth: AuthSys | undefined;
+  /** For {@link state}: see ConnectionState. */
+  #everCalled = false;
+  #heardAt: number;
+  #recordSince = 0;
+  #unsent = 0;
+  #unsentSince = 0;
 
   constructor(socket: Socket, context: ServerContext) {
     this.#socket = socket;
@@ -67,6 +76,7 @@ export class ServerConnection implements ReplySink {
     this.#remoteAddress = socket.remoteAddress ?? '';
     this.#remotePort = socket.remotePort ?? 0;
     this.#peer = `${this.#remoteAddress} ${this.#remotePort}`;
+    this.#heardAt = context.now();
     this.#assembler = new RecordAssembler(context.maxRecord, (message) => this.#accept(message));
     socket.on('data', (bytes: Buffer) => this.#received(bytes));
     socket.on('drain', () => this.#regulate());
@@ -77,6 +87,21 @@ export class ServerConnection implements ReplySink {
 
   get closed(): boolean {
     return this.#closed;
+  }
+
+  /** What it is doing at this moment. */
+  get state(): ConnectionState {
+    const unsent = this.#socket.writableLength;
+    // Less than before: some went out.
+    if (unsent < this.#unsent || this.#unsent === 0) this.#unsentSince = this.#context.now();
+    this.#unsent = unsent;
+    return {
+      busy: this.#running > 0 || this.#backlog.length > 0,
+      everCalled: this.#everCalled,
+      heardAt: this.#heardAt,
+      recordSince: this.#assembler.isWithin && !this.#socket.isPaused() ? this.#recordSince : undefined,
+      unreadSince: unsent > 0 ? this.#unsentSince : undefined,
+    };
   }
 
   /** Reads no more calls; ends when those being carried out are answered. */
@@ -97,6 +122,7 @@ export class ServerConnection implements ReplySink {
   // ---- calls in
 
   #received(bytes: Buffer): void {
+    if (!this.#assembler.isWithin) this.#recordSince = this.#context.now();
     try {
       this.#assembler.push(bytes);
     } catch {
@@ -110,6 +136,8 @@ export class ServerConnection implements ReplySink {
   }
 
   #accept(message: Buffer): void {
+    this.#everCalled = true;
+    this.#heardAt = this.#recordSince = this.#context.now();
     if (this.#running < this.#context.maxOutstanding && this.#backlog.length === 0) {
       this.#serve(message);
       return;
@@ -123,7 +151,11 @@ export class ServerConnection implements ReplySink {
     const crowded = this.#backlog.length > 0 || this.#socket.writableLength > MAX_UNSENT;
     if (crowded !== this.#socket.isPaused()) {
       if (crowded) this.#socket.pause();
-      else this.#socket.resume();
+      else {
+        // What has not come meanwhile is not the client's fault.
+        this.#recordSince = this.#context.now();
+        this.#socket.resume();
+      }
     }
   }
 

@@ -3,9 +3,12 @@
  * ServerConnection for what becomes of a call.
  */
 import net, { type AddressInfo } from 'node:net';
+import { type Clock, systemClock, type Timer } from './clock.js';
+import { type ConnectionLimits, DEFAULT_LIMITS, isOverdue, mostDispensable } from './connection-limits.js';
 import { DuplicateRequestCache } from './duplicate-request-cache.js';
 import { AcceptStat, type CallBody, type ReplyFailure } from './message.js';
 import { type Procedure, type Program, voidCodec } from './procedure.js';
+import { resetSocket } from './reset-socket.js';
 import { ServerConnection, type ServerContext } from './server-connection.js';
 import { handle, type ObservedCall, type ServerHooks, type ServerProcedure } from './server-procedure.js';
 
@@ -21,7 +24,11 @@ export interface RpcServerOptions {
   readonly maxRecord?: number | undefined;
   /** Calls carried out at a time per connection; then we stop reading from it. */
   readonly maxOutstanding?: number | undefined;
+  /** One more takes the place of the one that is missed least; with none to spare it is refused. */
   readonly maxConnections?: number | undefined;
+  /** How long a connection may cost something without bringing calls. */
+  readonly limits?: Partial<ConnectionLimits> | undefined;
+  readonly clock?: Clock | undefined;
   /** Replies kept for calls that must not be carried out twice. */
   readonly duplicateRequests?: number | undefined;
   readonly hooks?: ServerHooks | undefined;
@@ -40,6 +47,8 @@ export class RpcServer {
   /** Faults for tests; may be exchanged at any time. */
   hooks: ServerHooks;
   readonly counters: ServerCounters = { calls: 0, garbage: 0 };
+  /** Connections that came, those refused included. */
+  accepted = 0;
   readonly #options: RpcServerOptions;
   /** Procedures by program, version and number. */
   readonly #programs = new Map<number, Map<number, Map<number, ServerProcedure>>>();
@@ -47,10 +56,16 @@ export class RpcServer {
   readonly #connections = new Set<ServerConnection>();
   readonly #cache: DuplicateRequestCache<ServerConnection>;
   readonly #context: ServerContext;
+  readonly #limits: ConnectionLimits;
+  readonly #clock: Clock;
+  /** Runs while there are connections. */
+  #sweep: Timer | undefined;
   #whenEmpty: (() => void) | undefined;
 
   constructor(options: RpcServerOptions = {}) {
     this.#options = options;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#clock = options.clock ?? systemClock;
     this.hooks = options.hooks ?? {};
     this.#cache = new DuplicateRequestCache(options.duplicateRequests);
     const currentHooks = (): ServerHooks => this.hooks;
@@ -66,8 +81,12 @@ export class RpcServer {
       onHandlerError: (call, error) => options.onHandlerError?.(call, error),
       onClosed: (connection) => {
         this.#connections.delete(connection);
-        if (this.#connections.size === 0) this.#whenEmpty?.();
+        if (this.#connections.size > 0) return;
+        this.#sweep?.cancel();
+        this.#sweep = undefined;
+        this.#whenEmpty?.();
       },
+      now: () => this.#clock.now(),
     };
   }
 
@@ -94,9 +113,8 @@ export class RpcServer {
   /** Starts listening (port 0: any free port), once per call. Rejects with the system's error. */
   listen(address: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
     const listener = net.createServer({ noDelay: true, keepAlive: true }, (socket) => {
-      this.#connections.add(new ServerConnection(socket, this.#context));
+      this.#admit(socket);
     });
-    listener.maxConnections = this.#options.maxConnections ?? DEFAULT_MAX_CONNECTIONS;
     return new Promise((resolve, reject) => {
       listener.once('error', reject);
       listener.listen(address.port, address.host, () => {
@@ -106,6 +124,33 @@ export class RpcServer {
         this.#listeners.push(listener);
         resolve(listener.address() as AddressInfo);
       });
+    });
+  }
+
+  #admit(socket: net.Socket): void {
+    this.accepted += 1;
+    const open = [...this.#connections].filter((connection) => !connection.closed);
+    if (open.length >= (this.#options.maxConnections ?? DEFAULT_MAX_CONNECTIONS)) {
+      const victim = mostDispensable(open);
+      if (victim === undefined) {
+        resetSocket(socket);
+        return;
+      }
+      victim.destroy();
+    }
+    this.#connections.add(new ServerConnection(socket, this.#context));
+    this.#sweep ??= this.#startSweep();
+  }
+
+  /** Ends connections that are overdue: late by a tenth of the shortest limit. */
+  #startSweep(): Timer {
+    const interval = Math.min(...Object.values(this.#limits)) / 10;
+    return this.#clock.after(interval, () => {
+      const now = this.#clock.now();
+      for (const connection of [...this.#connections]) {
+        if (!connection.closed && isOverdue(connection.state, this.#limits, now)) connection.destroy();
+      }
+      this.#sweep = this.#connections.size > 0 ? this.#startSweep() : undefined;
     });
   }
 

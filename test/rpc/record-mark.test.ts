@@ -221,3 +221,16 @@ t.test(
     t.ok(refused > 50 && delivered > 50, `${refused} refused, ${delivered} delivered`);
   },
 );
+
+t.test('push: memory is given for what has come, not for what is announced', async (t) => {
+  const connections = 200;
+  const beginning = Buffer.from(fragment(Buffer.alloc(MAX), true).subarray(0, 10));
+  const before = process.memoryUsage().arrayBuffers;
+  const assemblers = Array.from({ length: connections }, () => {
+    const assembler = new RecordAssembler(MAX, () => t.fail('no record is complete'));
+    assembler.push(beginning);
+    return assembler;
+  });
+  const each = (process.memoryUsage().arrayBuffers - before) / assemblers.length;
+  t.ok(each < 64 * 1024, `${Math.round(each)} bytes for each`);
+});
