@@ -181,6 +181,7 @@ export function readlink(tree: ExportedTree, { symlink }: ReadlinkArguments): Re
     if (inode.isDirectory) throw new NfsError(Status.INVAL);
     const { directory, name, stat } = tree.table.locate(inode);
     if (stat.type !== FileType.LNK) throw new NfsError(Status.INVAL);
+    tree.table.requireData(stat.fsid);
     const target = readlinkAt(directory, name);
     if (typeof target === 'number') throw new NfsError(Status.IO);
     return { status: Status.OK, attributes: tree.tryStat(inode), target };

@@ -9,6 +9,7 @@ import { LRUCache } from 'lru-cache';
 import { type FileHandle, FileType, Status } from '../nfs3/index.js';
 import { check, NfsError, ObjectMovedError } from './errors.js';
 import { type FileStat, statAt, statDescriptor } from './file-stat.js';
+import { type FileSystemKind, fileSystemKind } from './file-system-kind.js';
 import { HandleCodec, type Identity } from './handle.js';
 import { Inode } from './inode.js';
 import {
@@ -24,7 +25,6 @@ import {
 
 const { ENAMETOOLONG, ENOENT, ENOTDIR, ELOOP } = constants.errno;
 const { O_DIRECTORY, O_NOFOLLOW } = fsConstants;
-const OVERLAYFS = 0x794c7630n;
 /** Deeper than any path can be told. */
 const MAX_DEPTH = 4096;
 
@@ -64,8 +64,8 @@ export class InodeTable {
   readonly #inodes: LRUCache<FileHandle, Inode>;
   readonly #open: LRUCache<FileHandle, OpenDirectory>;
   #evicted: number[] = [];
-  /** Of each file system met: whether birth times and generations can be trusted to stay the same. */
-  readonly #steadyIdentity = new Map<bigint, boolean>();
+  /** Of each file system met. */
+  readonly #kinds = new Map<bigint, FileSystemKind>();
   #closed = false;
 
   /** Throws a system error when the directory cannot be opened, or is none. */
@@ -284,18 +284,19 @@ export class InodeTable {
     return { fsid, fileid, birthSeconds, birthNanoseconds, generation };
   }
 
-  /**
-   * Overlayfs gives an object the birth time and the handle of the layer it is in, and both change when it is
-   * copied up for its first write: there, the inode number alone is its identity.
-   */
+  /** Throws NFS3ERR_ACCES where the content of objects is not for callers to read or write: see FileSystemKind. */
+  requireData(fsid: bigint): void {
+    if (this.#kinds.get(fsid)?.isSwitches === true) throw new NfsError(Status.ACCES);
+  }
+
   #isSteady(fsid: bigint, directory: number, path: Uint8Array): boolean {
-    let steady = this.#steadyIdentity.get(fsid);
-    if (steady === undefined) {
+    let kind = this.#kinds.get(fsid);
+    if (kind === undefined) {
       const object = Buffer.concat([Buffer.from(`/proc/self/fd/${directory}/`), path.subarray(0, -1)]);
-      steady = statfsSync(object, { bigint: true }).type !== OVERLAYFS;
-      this.#steadyIdentity.set(fsid, steady);
+      kind = fileSystemKind(statfsSync(object, { bigint: true }).type);
+      this.#kinds.set(fsid, kind);
     }
-    return steady;
+    return kind.isSteady;
   }
 
   /**

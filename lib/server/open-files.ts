@@ -183,6 +183,7 @@ export class OpenFiles {
       if (stat.type !== FileType.REG) throw new NfsError(Status.INVAL);
       if (need === 'write' && this.#options.readOnly) throw new NfsError(Status.ROFS);
       permit(stat, pin);
+      this.#table.requireData(stat.fsid);
       const { descriptor, flags } = this.#openBest(`/proc/self/fd/${pin}`, stat, need);
       const [readable, writable] = [flags !== O_WRONLY, flags !== O_RDONLY];
       return new OpenFile(inode, descriptor, readable, writable, this.#options.now());

@@ -1,8 +1,19 @@
 /** Who may do what: the kernel decides by the caller's own uid and groups, or all act as the server's user. */
-import { chmodSync, chownSync, mkdirSync, readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import * as nfs from '../../lib/nfs3/index.js';
+import { until } from '../support/process.js';
 import { made, NOBODY, ok, ROOT, rig, scratch, statusOf, user } from './support/rig.js';
 
 t.test('what a user makes is his, and only where he may', async (t) => {
@@ -124,6 +135,22 @@ t.test('a call that is refused does not open the file', async (t) => {
   }
   ok(await r.write(object, 0, 'x'));
   t.ok(isOpen(), 'one that is not refused does');
+});
+
+t.test("the kernel's switches are nobody's data: they would go by the server's rights", async (t) => {
+  const child = spawn('setpriv', ['--reuid=1001', '--regid=1001', '--clear-groups', 'sleep', '1000']);
+  t.teardown(() => child.kill());
+  const of = (name: string) => `/proc/${child.pid}/${name}`;
+  await until('it runs as its user', () => statSync(of('oom_score_adj')).uid === 1001);
+  await until('it is the program', () => readlinkSync(of('exe')).endsWith('sleep'));
+  const r = await rig(t, {}, '/proc');
+  const file = await r.find(`${child.pid}/oom_score_adj`);
+  const before = readFileSync(of('oom_score_adj'), 'utf8');
+  // Only privilege makes it smaller.
+  t.equal(await statusOf(r.write(file, 0, '-500', nfs.StableHow.UNSTABLE, user(1001))), 'NFS3ERR_ACCES');
+  t.equal(readFileSync(of('oom_score_adj'), 'utf8'), before);
+  const symlink = await r.find(`${child.pid}/cwd`);
+  t.equal(await statusOf(r.call(nfs.READLINK, { symlink }, user(1002))), 'NFS3ERR_ACCES');
 });
 
 t.test('to cut a program short takes its setuid bit away, unless root does', async (t) => {
