@@ -29,4 +29,6 @@ export class VfsCounters {
   /** Files that lost data of which the program that wrote it could not be told. */
   losses = 0;
   commits = 0;
+  /** READDIRPLUS failed, and READDIR was asked instead. */
+  plusFallbacks = 0;
 }

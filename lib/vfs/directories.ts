@@ -7,15 +7,15 @@ import { type Caller, unattended } from './caller.js';
 import { direntType, inodeNumber } from './fuse-attributes.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
-import { isDots, Listing, type ListingEntry } from './listing.js';
+import { Listing } from './listing.js';
+import type { ListingEntry } from './listing-chunk.js';
+import { isDots } from './listing-parts.js';
 import type { Permission } from './permission.js';
 import type { SillyRenames } from './silly-rename.js';
 import type { VfsState } from './vfs-state.js';
 
-/** Entries kept in listings that nobody is reading. */
-const MAX_CACHED_ENTRIES = 200_000;
-/** What an empty listing takes, in entries. */
-const LISTING_OVERHEAD = 16;
+/** Kept of listings that nobody is reading, in bytes. */
+const MAX_CACHED = 64 * 1024 * 1024;
 /** From so many entries on, a directory is read by names alone unless the kernel asks for attributes. */
 const HUGE = 10_000;
 /** Directories that were opened and read, one after the other, before the next is expected to be. */
@@ -40,8 +40,8 @@ export class Directories {
   readonly #silly: SillyRenames;
   readonly #open = new Map<number, OpenDirectory>();
   readonly #listings = new LRUCache<number, Listing>({
-    maxSize: MAX_CACHED_ENTRIES,
-    sizeCalculation: (listing) => listing.entries.length + LISTING_OVERHEAD,
+    maxSize: MAX_CACHED,
+    sizeCalculation: (listing) => listing.bytes,
   });
   #nextFh = 1;
   /** How many directories were read since one was opened and not read. */
@@ -87,7 +87,7 @@ export class Directories {
   #listEarly(inode: Inode, caller: Caller): Listing | undefined {
     const known = this.#listings.get(inode.nodeid);
     if (inode.attributes === undefined) return undefined;
-    if (known !== undefined && this.#isCurrent(inode, known) && this.#isUseful(known, true)) return undefined;
+    if (known?.isWhole && known.isCurrent && this.#isUseful(known, true)) return undefined;
     const listing = new Listing(this.#vfs, inode);
     // What fails is asked for again by the one who reads.
     listing.load(0, this.#vfs.config.rdirplus !== 'none', unattended(caller.credential)).catch(() => {});
@@ -100,18 +100,23 @@ export class Directories {
     this.#open.delete(fh);
     const { inode, listing } = directory;
     if (listing === undefined) this.#walked = 0;
-    if (listing?.complete && this.#isCurrent(inode, listing)) this.#listings.set(inode.nodeid, listing);
+    else this.#keep(inode, listing);
     this.#unpin(inode);
+  }
+
+  /**
+   * For those who read the directory next, and for a server that exports this mount: it opens the directory anew for
+   * each part, and goes on where the last part ended, whatever has changed since.
+   */
+  #keep(inode: Inode, listing: Listing): void {
+    const kept = this.#listings.peek(inode.nodeid);
+    if (listing.isWhole && listing.isCurrent) this.#listings.set(inode.nodeid, listing);
+    else if (!(kept?.isWhole && kept.isCurrent)) this.#listings.set(inode.nodeid, listing);
   }
 
   #unpin(inode: Inode): void {
     inode.opens--;
     this.#vfs.inodes.release(inode);
-  }
-
-  /** The listing shows the directory as it is now, as far as the attributes are trusted. */
-  #isCurrent(inode: Inode, listing: Listing): boolean {
-    return listing.generation === inode.generation && listing.changes === inode.contentChanges;
   }
 
   async read(fh: number, offset: bigint, sink: DirectorySink, plus: boolean, caller: Caller): Promise<void> {
@@ -129,13 +134,13 @@ export class Directories {
     const withAttributes = (index: number): boolean =>
       rdirplus === 'force' || (rdirplus === 'auto' && (plus || index < HUGE));
     for (let index = Number(offset); ; index++) {
-      if (index >= listing.entries.length) {
-        await listing.load(index, withAttributes(index), caller);
+      let entry = listing.entry(index);
+      while (entry === undefined && !listing.endsBefore(index)) {
+        index = await listing.load(index, withAttributes(index), caller);
         // The server is busy with the next part while this one goes to the reader.
-        if (index > 0)
-          listing.loadAhead(withAttributes(listing.entries.length), unattended(caller.credential));
+        if (index > 0) listing.loadAhead(withAttributes(listing.length), unattended(caller.credential));
+        entry = listing.entry(index);
       }
-      const entry = listing.entries[index];
       if (entry === undefined) return;
       if (!this.#emit(directory.inode, entry, BigInt(index + 1), sink, plus)) return;
     }
@@ -146,17 +151,25 @@ export class Directories {
     const vfs = this.#vfs;
     if (listing !== undefined && !fromStart) return listing;
     directory.early = undefined;
-    const cached = this.#listings.get(inode.nodeid) ?? listing;
-    if (cached !== undefined && this.#isCurrent(inode, cached) && this.#isUseful(cached, plus)) {
+    const kept = this.#listings.get(inode.nodeid);
+    const known = fromStart ? this.#fromStart(kept?.isWhole ? kept : listing, listing, plus) : kept;
+    if (known !== undefined) {
       vfs.counters.listings.hits++;
-      directory.listing = cached;
-      return cached;
+      // One that has not come to the end belongs to one reader.
+      if (!known.isWhole) this.#listings.delete(inode.nodeid);
+      directory.listing = known;
+      return known;
     }
     this.#listings.delete(inode.nodeid);
     vfs.counters.listings.misses++;
-    const fresh = early !== undefined && this.#isCurrent(inode, early) ? early : new Listing(vfs, inode);
-    directory.listing = fresh;
-    return fresh;
+    directory.listing = early?.isCurrent ? early : new Listing(vfs, inode);
+    return directory.listing;
+  }
+
+  /** Of the listing that is known, what shows all of the directory as it is now: somebody's whole one, or one's own. */
+  #fromStart(known: Listing | undefined, own: Listing | undefined, plus: boolean): Listing | undefined {
+    if (known === undefined || !known.isCurrent || !this.#isUseful(known, plus)) return undefined;
+    return known.isWhole || known === own ? known : undefined;
   }
 
   /** Where attributes are wanted, a listing whose attributes are old costs more GETATTRs than reading it again. */

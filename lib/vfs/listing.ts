@@ -2,80 +2,144 @@
  * One pass over a directory: what READDIR or READDIRPLUS answered so far, and where to go on. Owns cookies and
  * verifiers; positions given to the kernel are indexes of ours, since cookies are opaque 64-bit numbers that
  * need not fit a file offset, and may become void in the middle (NFS3ERR_BAD_COOKIE).
+ *
+ * Memory is bounded, whatever the directory's size. The entries that came last are held; earlier ones are read again
+ * from a cookie if somebody goes back that far. No name is given out twice: servers answer a cookie that has become
+ * void by an error, or start again from the beginning without a word (unfs3).
  */
-
 import { Errno, FuseError } from '../fuse/errno.js';
-import {
-  COOKIE_VERIFIER_SIZE,
-  type DirectoryEntryPlus,
-  type Fattr3,
-  type FileHandle,
-  oddValues,
-  READDIR,
-  READDIRPLUS,
-  type ReaddirplusResult,
-  Status,
-} from '../nfs3/index.js';
+import { COOKIE_VERIFIER_SIZE, type DirectoryEntryPlus, oddValues } from '../nfs3/index.js';
 import type { Caller } from './caller.js';
+import { GivenNames } from './given-names.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
+import { ListingChunk, type ListingEntry } from './listing-chunk.js';
+import { ListingParts, type Part, type Position } from './listing-parts.js';
 import type { VfsState } from './vfs-state.js';
 
-export interface ListingEntry {
-  readonly name: Buffer;
-  readonly fileid: bigint;
-  /** From READDIRPLUS, and only where the server sent it. */
-  readonly handle: FileHandle | undefined;
-  readonly type: Fattr3['type'] | undefined;
-}
-
-const ZERO_VERIFIER = Buffer.alloc(COOKIE_VERIFIER_SIZE);
-/** The first answer is small, so that a small directory costs little; later ones are as large as the server likes. */
-const FIRST_COUNT = 64 * 1024;
-const LEAST_COUNT = 4 * 1024;
-/** What is asked for at the most where a server calls less too small. */
-const MOST_COUNT = 1024 * 1024;
-/** Restarts for BAD_COOKIE within one pass: a directory that never stands still ends in an error, not a loop. */
+const BEGINNING: Position = { cookie: 0n, verifier: Buffer.alloc(COOKIE_VERIFIER_SIZE) };
+/** Entries held, in bytes: of usual names, those of some 200 000 files. */
+const MOST_HELD = 16 * 1024 * 1024;
+/** One entry of so many has its cookie kept. */
+const STRIDE = 256;
+const MARK_BYTES = 64;
+/** What a listing takes without any entry. */
+const OVERHEAD = 1024;
+/**
+ * Beginnings anew that bring no new name, one after the other: a directory that never stands still ends in an error,
+ * not in a loop.
+ */
 const MAX_RESTARTS = 32;
+/** And for servers that begin anew by themselves: entries without a new name, in multiples of the names known. */
+const LEAST_REPEATED = 10_000;
+/** FUSE_NAME_MAX: told of a longer name, the kernel fails the whole reply with EIO. */
+const MAX_NAME = 1024;
+/** Impossible names of one listing that the log tells. */
+const MAX_LOGGED = 10;
 
 export class Listing {
-  readonly entries: ListingEntry[] = [];
   /** The directory's generation and own changes when the pass began. */
   readonly generation: number;
   readonly changes: number;
+  /** What is held goes to the end of the directory. */
   complete = false;
   /** Entries were listed with their attributes, last when (Clock.now). */
   plusAt: number | undefined = undefined;
   readonly #vfs: VfsState;
   readonly #inode: Inode;
-  readonly #teaches: boolean;
-  #cookie = 0n;
-  #verifier: Buffer = ZERO_VERIFIER;
-  #count: number;
+  readonly #parts: ListingParts;
+  /** The entries that are held, one behind the other. */
+  #chunks: ListingChunk[] = [];
+  #start = 0;
+  #end = 0;
+  #held = 0;
+  /** Behind the last of them. */
+  #position = BEGINNING;
+  /** Of entry n × STRIDE: where it is read again from. */
+  readonly #marks: Position[] = [];
+  /** Index behind the last entry that there ever was. */
+  #top = 0;
+  /** Where the entries are that somebody found who went back to an index in a directory that had changed. */
+  #moved: { readonly from: number; readonly to: number } | undefined = undefined;
+  /** Somebody goes to this entry; the next part begins at the mark before it. */
+  #target: { readonly index: number; readonly mark: number } | undefined = undefined;
   #loading: Promise<void> | undefined = undefined;
-  #restarts = 0;
+  /** Names given out; not kept before the second part comes, nor any more when all have come. */
+  #given: GivenNames | undefined = undefined;
   /** Cookies that this pass went on from: one that comes again leads round in a circle. */
   readonly #passed = new Set<bigint>();
-  /** READDIRPLUS does not fit this directory's entries into any answer. */
-  #namesOnly = false;
-  /** After a restart: names that were already given out. */
-  #seen: Set<string> | undefined = undefined;
+  /** Since the last new name: restarts, and entries that were known. */
+  #restarts = 0;
+  #repeated = 0;
+  /** New names so far, and how many there were when the server last led in a circle. */
+  #news = 0;
+  #circledAt = -1;
+  #impossible = 0;
+  readonly #teaches: boolean;
 
   /** `teaches`: once it is complete, names that are not in it are known not to exist, without being asked for. */
   constructor(vfs: VfsState, inode: Inode, teaches = true) {
     this.#vfs = vfs;
     this.#inode = inode;
     this.#teaches = teaches;
+    this.#parts = new ListingParts(vfs, inode);
     this.generation = inode.generation;
     this.changes = inode.contentChanges;
-    this.#count = Math.min(FIRST_COUNT, vfs.limits.dtsize);
   }
 
-  /** Makes sure that entry `index` is there, or the listing complete. */
-  async load(index: number, plus: boolean, caller: Caller): Promise<void> {
-    while (this.entries.length <= index && !this.complete) {
+  /** Index behind the last entry that is held. */
+  get length(): number {
+    return this.#end;
+  }
+
+  /** All of the directory is held. */
+  get isWhole(): boolean {
+    return this.complete && this.#start === 0;
+  }
+
+  /** Memory that it takes, roughly. */
+  get bytes(): number {
+    return OVERHEAD + this.#held + this.#marks.length * MARK_BYTES + (this.#given?.bytes ?? 0);
+  }
+
+  /** It shows the directory as it is now, as far as the attributes are trusted. */
+  get isCurrent(): boolean {
+    return this.generation === this.#inode.generation && this.changes === this.#inode.contentChanges;
+  }
+
+  /** Undefined: not held, or behind the end. */
+  entry(index: number): ListingEntry | undefined {
+    if (!this.#holds(index)) return undefined;
+    let low = 0;
+    let high = this.#chunks.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if ((this.#chunks[middle]?.first ?? 0) <= index) low = middle;
+      else high = middle - 1;
+    }
+    const chunk = this.#chunks[low];
+    return chunk?.entry(index - chunk.first);
+  }
+
+  /** The directory has no entry `index`, nor any behind it. */
+  endsBefore(index: number): boolean {
+    return this.complete && index >= this.#end;
+  }
+
+  #holds(index: number): boolean {
+    return index >= this.#start && index < this.#end;
+  }
+
+  /**
+   * Makes sure that entry `index` is held, or known to be behind the end. Answers the index that it has by now: another
+   * one where entries are read again of a directory that has changed.
+   */
+  async load(wanted: number, plus: boolean, caller: Caller): Promise<number> {
+    for (;;) {
+      const index = this.#moved?.from === wanted ? this.#moved.to : wanted;
+      if (this.#holds(index) || this.endsBefore(index)) return index;
       const others = this.#loading;
-      this.#loading ??= this.#loadMore(plus, caller).finally(() => {
+      this.#loading ??= this.#loadMore(index, plus, caller).finally(() => {
         this.#loading = undefined;
       });
       try {
@@ -91,162 +155,157 @@ export class Listing {
   /** Asks for what follows, for a reader who has come to the end of what is there and is likely to go on. */
   loadAhead(plus: boolean, caller: Caller): void {
     // What fails is asked for again by the one who reads on.
-    if (!this.complete) this.load(this.entries.length, plus, caller).catch(() => {});
+    if (!this.complete) this.load(this.#end, plus, caller).catch(() => {});
   }
 
-  async #loadMore(plus: boolean, caller: Caller): Promise<void> {
-    // Names alone say no types either, and a reader who then asks for each costs more than READDIRPLUS did:
-    // only a huge directory that nobody stats is worth it.
-    const withAttributes = plus && this.#vfs.plusSupported && !this.#namesOnly;
-    const result = withAttributes ? await this.#plus(caller) : await this.#plain(caller);
-    if (result.status === Status.OK) {
-      this.#take(result);
-      return;
-    }
-    if (result.status === Status.BAD_COOKIE || result.status === Status.NOT_SYNC) {
-      this.#restart();
-      return;
-    }
-    if (result.status === Status.NOTSUPP && withAttributes) {
-      this.#vfs.plusSupported = false;
-      return;
-    }
-    if (result.status === Status.TOOSMALL && this.#count < MOST_COUNT) {
-      this.#count = Math.min(MOST_COUNT, Math.max(this.#count * 4, this.#vfs.limits.dtsize));
-      return;
-    }
-    if (result.status === Status.TOOSMALL && withAttributes) {
-      this.#namesOnly = true;
-      return;
-    }
-    throw this.#vfs.redriver.failure(result, [this.#inode], caller, 'listing');
+  async #loadMore(index: number, plus: boolean, caller: Caller): Promise<void> {
+    this.#seek(index);
+    const part = await this.#parts.read(this.#position, plus, caller);
+    if (part === undefined) this.#restart();
+    else this.#take(part);
+  }
+
+  /** To an entry that is not held any more, or not again. What lies behind it is given out once more. */
+  #seek(index: number): void {
+    const mark = Math.min(Math.floor(index / STRIDE), this.#marks.length - 1);
+    if (index >= this.#start && mark * STRIDE <= this.#end) return;
+    this.#target = { index, mark };
+    this.#moved = undefined;
+    this.#position = this.#marks[mark] ?? BEGINNING;
+    this.#chunks = [];
+    this.#held = 0;
+    this.#start = index;
+    this.#end = index;
+    this.complete = false;
+    this.#given = undefined;
+    this.#passed.clear();
+    this.#circledAt = -1;
+  }
+
+  /**
+   * The entries that come are numbered. In a directory that is as it was, each has the number that it had. In one that
+   * has changed, entries between mark and target may be gone, and counting them would skip others: those that come are
+   * given out from the mark on, a few of them once more, and under new numbers, so that the old ones keep their meaning.
+   */
+  #arrive(exactly: boolean): void {
+    const target = this.#target;
+    if (target === undefined) return;
+    this.#target = undefined;
+    this.#start = (exactly ? target.mark : Math.ceil(this.#top / STRIDE)) * STRIDE;
+    this.#end = this.#start;
+    if (!exactly) this.#moved = { from: target.index, to: this.#start };
   }
 
   #restart(): void {
-    if (++this.#restarts > MAX_RESTARTS)
-      throw new FuseError(Errno.EIO, 'the directory changes too fast to be listed');
-    this.#cookie = 0n;
-    this.#verifier = ZERO_VERIFIER;
+    this.#arrive(false);
+    this.#position = BEGINNING;
+    this.#begunAnew();
+  }
+
+  #begunAnew(): void {
+    if (++this.#restarts > MAX_RESTARTS) this.#giveUp();
     this.#passed.clear();
-    this.#seen = new Set(this.entries.map(({ name }) => name.toString('latin1')));
   }
 
-  async #plus(caller: Caller): Promise<ReaddirplusResult> {
-    const vfs = this.#vfs;
-    const inode = this.#inode;
-    const { generation, contentChanges } = inode;
-    let start = vfs.attributes.start();
-    const result = await vfs.redriver.run(inode, caller, (directory) => {
-      start = vfs.attributes.start();
-      const { cookie, cookieVerifier, count } = this.#position();
-      return vfs.nfs.call(
-        READDIRPLUS,
-        { directory, cookie, cookieVerifier, dircount: count, maxcount: count },
-        caller,
-      );
-    });
-    vfs.attributes.observe(inode, result.directoryAttributes, start);
-    if (result.status === Status.OK) {
-      this.plusAt = start.at;
-      for (const entry of result.entries) {
-        // A change of ours may have given a name another meaning since.
-        if (inode.contentChanges !== contentChanges) break;
-        if (isDots(entry.name) || entry.handle === undefined || entry.attributes === undefined) continue;
-        // Another file system is mounted there on the server: what READDIRPLUS shows is the covered directory.
-        if (entry.attributes.fsid !== vfs.rootFsid && entry.attributes.fsid !== inode.attributes?.fsid)
-          continue;
-        vfs.bind(inode, entry.name.toString('latin1'), entry.handle, entry.attributes, start, generation);
-      }
-    }
-    return result;
+  #giveUp(): never {
+    throw new FuseError(Errno.EIO, 'the directory changes too fast to be listed');
   }
 
-  async #plain(caller: Caller): Promise<ReaddirplusResult> {
-    const vfs = this.#vfs;
-    let start = vfs.attributes.start();
-    const result = await vfs.redriver.run(this.#inode, caller, (directory) => {
-      start = vfs.attributes.start();
-      return vfs.nfs.call(READDIR, { directory, ...this.#position() }, caller);
-    });
-    vfs.attributes.observe(this.#inode, result.directoryAttributes, start);
-    if (result.status !== Status.OK) return result;
-    const entries = result.entries.map((entry) => ({ ...entry, attributes: undefined, handle: undefined }));
-    return { ...result, entries };
+  #take(part: Part): void {
+    this.#arrive(this.isCurrent);
+    const { cookie } = this.#position;
+    const last = part.entries.at(-1)?.cookie ?? cookie;
+    this.#passed.add(cookie);
+    const circle = !part.eof && this.#passed.has(last);
+    this.#add(part);
+    if (circle) this.#circled();
+    this.#position = { cookie: last, verifier: part.verifier };
+    this.complete = part.eof;
+    if (part.plusAt !== undefined) this.plusAt = part.plusAt;
+    if (part.eof) {
+      this.#given = undefined;
+      this.#passed.clear();
+      if (this.#teaches && this.isWhole && this.isCurrent) this.#teach();
+    } else if (this.#repeated > MAX_RESTARTS * this.#news + LEAST_REPEATED) this.#giveUp();
   }
 
-  #position(): { cookie: bigint; cookieVerifier: Buffer; count: number } {
-    return {
-      cookie: this.#cookie,
-      cookieVerifier: this.#verifier,
-      count: Math.max(LEAST_COUNT, this.#count),
-    };
+  #teach(): void {
+    const names = new Set<string>();
+    for (const chunk of this.#chunks)
+      for (let at = 0; at < chunk.count; at++) names.add(chunk.name(at).toString('latin1'));
+    this.#vfs.knownNames.learn(this.#inode, names);
   }
 
-  #take(result: ReaddirplusResult & { status: 0 }): void {
-    const cookie = result.entries.at(-1)?.cookie ?? this.#cookie;
-    this.#passed.add(this.#cookie);
-    if (!result.eof && this.#passed.has(cookie)) {
-      // Nothing, or a place again that was passed, and no end: such a server would be asked for ever.
+  /**
+   * No end, and a place that was passed. A server that began anew by itself comes by once more, or as often as the
+   * directory changes; one that does so otherwise would be asked for ever.
+   */
+  #circled(): void {
+    if (this.#news === this.#circledAt && this.isCurrent) {
       throw new FuseError(Errno.ELOOP, 'the server repeats a directory cookie');
     }
-    this.#addAll(result.entries);
-    this.#cookie = cookie;
-    this.#verifier = result.cookieVerifier;
-    this.#count = Math.max(this.#count, this.#vfs.limits.dtsize);
-    this.complete = result.eof;
-    const inode = this.#inode;
-    const current = this.generation === inode.generation && this.changes === inode.contentChanges;
-    if (result.eof && current && this.#teaches) {
-      this.#vfs.knownNames.learn(inode, new Set(this.entries.map(({ name }) => name.toString('latin1'))));
-    }
+    this.#circledAt = this.#news;
+    this.#begunAnew();
   }
 
-  /** Their names are copied into memory of their own: slices would keep the whole record alive. */
-  #addAll(entries: readonly DirectoryEntryPlus[]): void {
-    const names = Buffer.allocUnsafeSlow(entries.reduce((bytes, { name }) => bytes + name.length, 0));
-    let at = 0;
+  #add({ entries, verifier }: Part): void {
+    if (this.#chunks.length > 0) this.#given ??= this.#namesHeld();
+    let before = this.#position;
+    let index = this.#end;
+    const fresh: DirectoryEntryPlus[] = [];
     for (const entry of entries) {
-      const end = at + entry.name.copy(names, at);
-      this.#add(entry, names.subarray(at, end));
-      at = end;
+      if (this.#isNew(entry.name)) {
+        if (index % STRIDE === 0) this.#marks[index / STRIDE] = before;
+        index++;
+        fresh.push(entry);
+      }
+      before = { cookie: entry.cookie, verifier };
     }
+    if (fresh.length === 0) return;
+    this.#news += fresh.length;
+    this.#restarts = 0;
+    this.#repeated = 0;
+    const chunk = new ListingChunk(this.#end, fresh);
+    this.#chunks.push(chunk);
+    this.#held += chunk.bytes;
+    this.#end = index;
+    this.#top = Math.max(this.#top, index);
+    this.#letGo();
   }
 
-  #add(entry: DirectoryEntryPlus, name: Buffer): void {
+  #isNew(name: Buffer): boolean {
     if (!isValidName(name)) {
-      oddValues.names++;
-      this.#vfs.log.warn(`a directory entry with an impossible name was left out (${describeName(name)})`);
-      return;
+      this.#leaveOut(name);
+      return false;
     }
-    if (this.#seen !== undefined) {
-      const key = name.toString('latin1');
-      if (this.#seen.has(key)) return;
-      this.#seen.add(key);
+    if (this.#given === undefined || this.#given.add(name)) return true;
+    this.#repeated++;
+    return false;
+  }
+
+  #leaveOut(name: Buffer): void {
+    oddValues.names++;
+    if (++this.#impossible > MAX_LOGGED) return;
+    const shown = name.length > MAX_NAME ? `${name.length} bytes long` : name.toString('hex');
+    this.#vfs.log.warn(`a directory entry with an impossible name was left out (${shown})`);
+  }
+
+  #namesHeld(): GivenNames {
+    const given = new GivenNames();
+    for (const chunk of this.#chunks) for (let at = 0; at < chunk.count; at++) given.add(chunk.name(at));
+    return given;
+  }
+
+  /** The part that is being read and the one behind it stay. */
+  #letGo(): void {
+    while (this.#held > MOST_HELD && this.#chunks.length > 2) {
+      this.#held -= this.#chunks.shift()?.bytes ?? 0;
+      this.#start = this.#chunks[0]?.first ?? this.#end;
     }
-    this.entries.push({
-      name,
-      fileid: entry.fileid,
-      handle: entry.handle,
-      type: entry.attributes?.type,
-    });
   }
 }
-
-export function isDots(name: Uint8Array): boolean {
-  return (
-    (name.length === 1 && name[0] === 0x2e) || (name.length === 2 && name[0] === 0x2e && name[1] === 0x2e)
-  );
-}
-
-/** FUSE_NAME_MAX: told of a longer name, the kernel fails the whole reply with EIO. */
-const MAX_NAME = 1024;
 
 /** An empty name, "/" or NUL in a name is a server's error, not something to pass on. */
 function isValidName(name: Buffer): boolean {
   return name.length > 0 && name.length <= MAX_NAME && !name.includes(0x2f) && !name.includes(0);
-}
-
-/** For the log. */
-function describeName(name: Buffer): string {
-  return name.length > MAX_NAME ? `${name.length} bytes long` : name.toString('hex');
 }

@@ -57,8 +57,8 @@ export class LookupStorms {
   async #read(directory: Inode, teaches: boolean, caller: Caller): Promise<void> {
     const listing = new Listing(this.#vfs, directory, teaches);
     try {
-      while (!listing.complete && listing.entries.length < MAX_ENTRIES) {
-        await listing.load(listing.entries.length, true, caller);
+      while (!listing.complete && listing.length < MAX_ENTRIES) {
+        await listing.load(listing.length, true, caller);
       }
     } catch {
       // Who may search a directory need not be allowed to list it: then each name is looked up, as before.

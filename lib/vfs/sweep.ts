@@ -5,7 +5,8 @@
 import { FileType, LOOKUP, REMOVE, Status, statusName } from '../nfs3/index.js';
 import type { Caller } from './caller.js';
 import { describePath, type Inode } from './inode.js';
-import { isDots, Listing } from './listing.js';
+import { Listing } from './listing.js';
+import { isDots } from './listing-parts.js';
 import { isSillyName } from './silly-rename.js';
 import type { VfsState } from './vfs-state.js';
 
@@ -45,7 +46,7 @@ export async function* findLeftovers(
       const listing = new Listing(vfs, directory);
       for (let index = 0; ; index++) {
         await listing.load(index, true, caller);
-        const entry = listing.entries[index];
+        const entry = listing.entry(index);
         if (entry === undefined) break;
         if (isDots(entry.name)) continue;
         const name = entry.name.toString('latin1');
