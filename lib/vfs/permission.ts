@@ -11,6 +11,8 @@ import type { VfsState } from './vfs-state.js';
 const R_OK = 4;
 const W_OK = 2;
 const X_OK = 1;
+/** Calls about one object whose group is another in each answer. */
+const MAX_ASKED = 3;
 
 /** All that the kind of object knows, so that one call answers every later question (Linux nfs3_proc_access). */
 function allBits(inode: Inode): number {
@@ -67,6 +69,7 @@ export class Permission {
     wanted: number,
     caller: Caller,
     operand: Operand = 'path',
+    asked = 1,
   ): Promise<{ granted: number; attributes: Fattr3 | undefined }> {
     const { attributes, redriver, nfs, counters } = this.#vfs;
     counters.access.misses++;
@@ -86,7 +89,7 @@ export class Permission {
     rememberAccess(inode, caller.credential, wanted, result.access, accessGeneration);
     // The object turns out to be of another group than was known, and the server was not told that the caller is in it.
     const member = concerning(caller, inode.attributes?.gid);
-    if (member !== caller) return this.#ask(inode, wanted, member, operand);
+    if (member !== caller && asked < MAX_ASKED) return this.#ask(inode, wanted, member, operand, asked + 1);
     return { granted: result.access, attributes: result.attributes };
   }
 

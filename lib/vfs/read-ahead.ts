@@ -10,6 +10,7 @@ import { READ, type ReadResult, Status } from '../nfs3/index.js';
 import { type Caller, type UserCredential, unattended } from './caller.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
+import { Patience } from './patience.js';
 import type { VfsState } from './vfs-state.js';
 
 /** READs ahead of a reader, at the most. */
@@ -262,11 +263,13 @@ export class ReadAhead {
    */
   async #fetch(offset: number, length: number, caller: Caller): Promise<Fetched> {
     const pieces: Uint8Array[] = [];
+    const patience = new Patience(this.#vfs.clock, 'the server gives only a few bytes with each READ');
     let done = 0;
     let eof = false;
     while (done < length && !eof) {
       const at = offset + done;
-      const result = await this.#readOnce(at, Math.min(length - done, this.#vfs.limits.rsize), caller);
+      const wanted = Math.min(length - done, this.#vfs.limits.rsize);
+      const result = await this.#readOnce(at, wanted, caller);
       const { length: came } = result.data;
       const isMore = came > length - done;
       // More than was asked for is no gift: what lies behind the range belongs to another read.
@@ -280,6 +283,7 @@ export class ReadAhead {
           throw new FuseError(Errno.EIO, 'the server answered a READ with nothing');
         eof = true;
       } else eof = result.eof && !isMore && !(size !== undefined && size > at + came);
+      if (!eof) await patience.after(data.length, wanted, caller.cancellation);
     }
     return { pieces, length: done, eof };
   }

@@ -17,6 +17,8 @@ import { ExtentMap } from './extent-map.js';
 import { Gathering } from './gathering.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
+import { pause } from './nfs-client.js';
+import { MAX_PAUSES, pauseBefore } from './patience.js';
 import type { VfsState } from './vfs-state.js';
 import { commitAll, writeAll } from './write-calls.js';
 
@@ -166,14 +168,15 @@ export class FileWriter {
     if (extent !== undefined) this.#start(extent, stable);
   }
 
-  #start(extent: Extent, stable: StableHow): Sending {
+  /** `wait`: milliseconds before it goes out. */
+  #start(extent: Extent, stable: StableHow, wait = 0): Sending {
     const before: Promise<void>[] = [];
     for (const other of this.#sending) {
       if (other.extent.overlaps(extent.offset, extent.end)) before.push(other.done);
     }
     const sending: Sending = { extent, done: Promise.resolve(), error: undefined };
     this.#sending.add(sending);
-    sending.done = this.#transmit(sending, stable, before).then(() => {
+    sending.done = this.#transmit(sending, stable, before, wait).then(() => {
       this.#sending.delete(sending);
       for (const go of this.#queueWaiters.splice(0)) go();
       // Memory for unstable data comes back only with a COMMIT.
@@ -191,9 +194,15 @@ export class FileWriter {
   }
 
   /** Writes one extent in full and settles what becomes of its data. Never rejects. */
-  async #transmit(sending: Sending, stable: StableHow, before: readonly Promise<void>[]): Promise<void> {
+  async #transmit(
+    sending: Sending,
+    stable: StableHow,
+    before: readonly Promise<void>[],
+    wait: number,
+  ): Promise<void> {
     const { extent } = sending;
     for (const done of before) await done;
+    if (wait > 0) await pause(this.#vfs.clock, wait, undefined);
     if (this.#slots === 0) await new Promise<void>((resolve) => this.#slotWaiters.push(resolve));
     else this.#slots--;
     this.#forget(extent.offset, extent.end);
@@ -371,8 +380,19 @@ export class FileWriter {
     for (const part of left) {
       this.#vfs.counters.rewrites++;
       part.verifier = undefined;
-      // A server that never keeps its verifier would otherwise be written to for ever.
-      this.#start(part, part.rewrites++ === 0 ? Stable.UNSTABLE : Stable.FILE_SYNC);
+      const again = part.rewrites++;
+      // The first time it is a server that has restarted. One that does not keep its verifier can still write FILE_SYNC; one
+      // that does not do that either has pauses to come to itself, and then the writer an error.
+      if (again <= MAX_PAUSES + 1)
+        this.#start(
+          part,
+          again === 0 ? Stable.UNSTABLE : Stable.FILE_SYNC,
+          again < 2 ? 0 : pauseBefore(again - 1),
+        );
+      else {
+        this.#vfs.writeBudget.give(part.length);
+        this.#fail(new FuseError(Errno.EIO, 'the server loses what was written, again and again'));
+      }
     }
   }
 

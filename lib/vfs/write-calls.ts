@@ -12,6 +12,7 @@ import {
 import type { Caller } from './caller.js';
 import { changeFile } from './file-change.js';
 import type { Inode } from './inode.js';
+import { LEAST_STEP, Patience } from './patience.js';
 import type { VfsState } from './vfs-state.js';
 
 /** What the server promised of data that it took. */
@@ -33,11 +34,17 @@ export async function writeAll(
 ): Promise<Written> {
   let committed: StableHow = Stable.FILE_SYNC;
   let verifier: string | undefined;
+  const patience = new Patience(vfs.clock, 'the server takes only a few bytes with each WRITE');
+  // A server that takes less than it is sent is sent less: what it leaves has crossed the network for nothing.
+  let most = vfs.limits.wsize;
   for (let done = 0; done < data.length; ) {
-    const piece = data.subarray(done, done + vfs.limits.wsize);
+    const piece = data.subarray(done, done + most);
     const result = await writeOnce(vfs, inode, offset + done, piece, stable, caller);
     if (result.count === 0) throw new FuseError(Errno.EIO, 'the server wrote nothing');
-    done += Math.min(result.count, piece.length);
+    const taken = Math.min(result.count, piece.length);
+    done += taken;
+    most = Math.min(vfs.limits.wsize, Math.max(LEAST_STEP, taken * 2));
+    await patience.after(taken, piece.length, caller.cancellation);
     if (result.committed === Stable.FILE_SYNC) continue;
     // Two verifiers within one extent: no COMMIT can vouch for both, so it counts as lost at once.
     verifier = committed === Stable.FILE_SYNC || verifier === result.verifier ? result.verifier : '';
