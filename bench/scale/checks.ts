@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { open, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { askStats } from '../../lib/cli/mount-link.js';
+import { askStats } from '../../lib/cli/mount-control.js';
 import type { MountStats } from '../../lib/cli/mount-stats.js';
 import type { Ganesha } from '../../test/support/ganesha.js';
 import type { Mount } from '../../test/support/mount.js';
@@ -26,7 +26,7 @@ export interface Memory {
 
 async function memoryOf(mount: Mount): Promise<Memory> {
   const [major = 0, minor = 0] = (mount.entry?.device ?? '').split(':').map(Number);
-  const told = (await askStats(major, minor)) as MountStats;
+  const told = (await askStats({ major, minor, superOptions: mount.entry?.options ?? '' })) as MountStats;
   return { resident: told.residentBytes, heap: told.memory.heapUsedBytes, inodes: told.inodes };
 }
 

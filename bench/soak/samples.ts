@@ -1,6 +1,6 @@
 /** What the serving process looks like at a moment of the long run: from /proc, and from what it says of itself. */
 import { readdirSync, readFileSync } from 'node:fs';
-import { askStats } from '../../lib/cli/mount-link.js';
+import { askStats } from '../../lib/cli/mount-control.js';
 import type { MountStats } from '../../lib/cli/mount-stats.js';
 import type { Mount } from '../../test/support/mount.js';
 
@@ -30,7 +30,9 @@ export interface Sample {
 export async function takeSample(mount: Mount, seconds: number): Promise<Sample> {
   const [major, minor] = (mount.entry?.device ?? '').split(':').map(Number);
   if (major === undefined || minor === undefined) throw new Error('the mount is gone');
-  const told = (await askStats(major, minor)) as MountStats | undefined;
+  const told = (await askStats({ major, minor, superOptions: mount.entry?.options ?? '' })) as
+    | MountStats
+    | undefined;
   if (told === undefined) throw new Error('nfs-fuse does not say how it is');
   const { memory, cacheSizes, bufferedBytes, rpc } = told;
   const sum = (count: (one: MountStats['procedures'][number]) => number) =>

@@ -7,17 +7,15 @@ import {
   closeSync,
   constants,
   fstatSync,
-  lstatSync,
-  mkdirSync,
   openSync,
-  readdirSync,
   readFileSync,
   rmSync,
   statSync,
   writeSync,
 } from 'node:fs';
-import { isAbsolute, join } from 'node:path';
+import { join } from 'node:path';
 import { type LogLevel, printable } from './log.js';
+import { openRuntimeFolder, ownUid, type RuntimeFolder, runtimeFoldersOf } from './runtime-folder.js';
 
 /** A mount that complains without end must not fill a memory file system. */
 const MAX_BYTES = 64 * 1024;
@@ -27,12 +25,14 @@ const { O_APPEND, O_CREAT, O_NOFOLLOW, O_RDONLY, O_WRONLY } = constants;
 
 /** The journal of a mount point, whether there is a file yet or not. */
 export class MountJournal {
-  readonly path: string;
+  #folder: RuntimeFolder;
+  readonly #name: string;
   #full = false;
   #errors = false;
 
-  private constructor(path: string) {
-    this.path = path;
+  private constructor(folder: RuntimeFolder, name: string) {
+    this.#folder = folder;
+    this.#name = name;
   }
 
   /**
@@ -40,10 +40,20 @@ export class MountJournal {
    * belongs to this user alone.
    */
   static for(mountpoint: string): MountJournal | undefined {
-    const folder = folders().find(isUsable);
+    const folder = openRuntimeFolder();
     if (folder === undefined) return undefined;
     removeOld(folder);
-    return new MountJournal(join(folder, fileName(mountpoint)));
+    return new MountJournal(folder, fileName(mountpoint));
+  }
+
+  /** For messages. */
+  get path(): string {
+    return join(this.#folder.path, this.#name);
+  }
+
+  /** For another process that is to write: the folder's descriptor, and the name of the file in it. */
+  get place(): { readonly folder: number; readonly name: string } {
+    return { folder: this.#folder.fd, name: this.#name };
   }
 
   /** Never throws: there is no better place to complain. */
@@ -51,7 +61,7 @@ export class MountJournal {
     if (level === 'error') this.#errors = true;
     if (this.#full) return;
     try {
-      const fd = openSync(this.path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600);
+      const fd = this.#open();
       try {
         this.#full = fstatSync(fd).size > MAX_BYTES;
         const text = this.#full ? 'There is more than is kept here: use --log-file.' : printable(message);
@@ -72,68 +82,56 @@ export class MountJournal {
   }
 
   clear(): void {
-    rmSync(this.path, { force: true });
+    rmSync(this.#folder.at(this.#name), { force: true });
   }
+
+  #open(): number {
+    try {
+      return openToAppend(this.#folder, this.#name);
+    } catch (error) {
+      // The folder is gone: it was old, and something tidies up, or its user has logged out.
+      const folder = openRuntimeFolder();
+      if (folder === undefined) throw error;
+      this.#folder = folder;
+      return openToAppend(folder, this.#name);
+    }
+  }
+}
+
+function openToAppend(folder: RuntimeFolder, name: string): number {
+  return openSync(folder.at(name), O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600);
 }
 
 /** What the last mount on `mountpoint` left: the file and its last line. Undefined: nothing to complain of. */
 export function lastWords(mountpoint: string): { readonly path: string; readonly line: string } | undefined {
-  for (const folder of folders()) {
-    const path = join(folder, fileName(mountpoint));
+  const name = fileName(mountpoint);
+  for (const folder of runtimeFoldersOf(ownUid())) {
     try {
-      if (!isOurs(folder)) continue;
-      const fd = openSync(path, O_RDONLY | O_NOFOLLOW);
+      const fd = openSync(folder.at(name), O_RDONLY | O_NOFOLLOW);
       try {
         const line = readFileSync(fd, 'utf8').trimEnd().split('\n').at(-1);
-        if (line !== undefined && line !== '') return { path, line: printable(line) };
+        if (line !== undefined && line !== '')
+          return { path: join(folder.path, name), line: printable(line) };
       } finally {
         closeSync(fd);
       }
     } catch {
       // Not here.
+    } finally {
+      folder.close();
     }
   }
   return undefined;
 }
 
-/** The best one first. */
-function folders(): string[] {
-  const uid = process.geteuid?.() ?? 0;
-  const { XDG_RUNTIME_DIR: runtime } = process.env;
-  return [
-    ...(runtime !== undefined && isAbsolute(runtime) ? [join(runtime, 'nfs-fuse')] : []),
-    ...(uid === 0 ? ['/run/nfs-fuse'] : []),
-    `/tmp/nfs-fuse-${uid}`,
-  ];
-}
-
-function isUsable(folder: string): boolean {
-  try {
-    mkdirSync(folder, { mode: 0o700 });
-  } catch {
-    // It is there, or cannot be.
-  }
-  return isOurs(folder);
-}
-
-/** In a folder that others may write to, they could have laid out links. */
-function isOurs(folder: string): boolean {
-  try {
-    const found = lstatSync(folder);
-    return found.isDirectory() && found.uid === process.geteuid?.() && (found.mode & 0o077) === 0;
-  } catch {
-    return false;
-  }
-}
-
-function removeOld(folder: string): void {
-  try {
-    for (const name of readdirSync(folder)) {
-      const path = join(folder, name);
-      if (name.endsWith('.log') && Date.now() - statSync(path).mtimeMs > MAX_AGE_MS) rmSync(path);
+function removeOld(folder: RuntimeFolder): void {
+  for (const name of folder.names()) {
+    if (!name.endsWith('.log')) continue;
+    try {
+      if (Date.now() - statSync(folder.at(name)).mtimeMs > MAX_AGE_MS) rmSync(folder.at(name));
+    } catch {
+      // Another one does the same.
     }
-  } catch {
-    // Another one does the same.
   }
 }
 

@@ -1,8 +1,6 @@
 /** Where the lines for the user go: the terminal, a log file, and both at a time. */
-import { openSync, writeSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { writeSync } from 'node:fs';
 import type { Logger } from '../vfs/config.js';
-import { UserError } from './user-error.js';
 
 export type LogLevel = 'info' | 'warn' | 'error';
 export type LogSink = (level: LogLevel, message: string) => void;
@@ -18,18 +16,6 @@ export function loggerTo(...sinks: readonly LogSink[]): Logger {
 export const standardError: LogSink = (_level, message) => {
   process.stderr.write(`nfs-fuse: ${printable(message)}\n`);
 };
-
-/** A log file that this process may append to, readable by its owner only. Throws UserError. */
-export function openLogFile(path: string): number {
-  try {
-    return openSync(resolve(path), 'a', 0o600);
-  } catch (error) {
-    throw new UserError(`The log file ${path} cannot be opened (${errorCode(error)}).`, {
-      remedy: 'Name a file in a directory that exists and that you may write to.',
-      cause: error,
-    });
-  }
-}
 
 /** Appends lines with time and level to an open file. A full disk must not end the mount. */
 export function fileSink(descriptor: number, now: () => Date = () => new Date()): LogSink {

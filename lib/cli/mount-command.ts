@@ -8,12 +8,14 @@ import { groupsOutside } from './exec/namespace.js';
 import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from './identity-options.js';
 import { inheritedMount, noteOnKernelOptions } from './inherited-mount.js';
 import { lastWords, MountJournal } from './journal.js';
-import { fileSink, type LogSink, loggerTo, openLogFile, standardError } from './log.js';
+import { type LogSink, loggerTo, standardError } from './log.js';
+import { LogFile } from './log-file.js';
 import { type MountRequest, parseMountRequest } from './mount-options.js';
 import { locate } from './mount-place.js';
 import { type MountProcessOptions, runMount } from './mount-process.js';
 import { parseTransport, TRANSPORTS, type Transport } from './mount-transport.js';
 import { exportsForExplanation } from './server-exports.js';
+import { shieldFromSignals } from './signal-shield.js';
 import { StopSignals } from './stop-signals.js';
 import { UserError } from './user-error.js';
 
@@ -99,22 +101,21 @@ async function mount(args: MountArguments): Promise<number> {
   const asked = parseMountRequest(args.target, [...(args.options ?? []), ...identityOptionTexts(args)]);
   const transport = parseTransport(args.transport);
   const topics = debugTopics(args.debug ?? [], asked);
-  const logFile = args['log-file'];
-  const foreground = args.foreground === true || (topics.size > 0 && logFile === undefined);
+  const logPath = args['log-file'];
+  const foreground = args.foreground === true || (topics.size > 0 && logPath === undefined);
   const inherited = inheritedMount(args.mountpoint, { transport, foreground });
   const request = asItIsHere(asked, inherited !== undefined);
   const mountpoint = inherited === undefined ? await locate(args.mountpoint) : args.mountpoint;
-  const descriptor = logFile === undefined ? undefined : openLogFile(logFile);
+  const logFile = logPath === undefined ? undefined : new LogFile(logPath);
   if (!foreground && !isBackgroundChild()) {
     for (const note of request.notes) standardError('warn', note);
     return mountInBackground({
       args: process.argv.slice(2),
       returnOnRetry: request.background,
-      logDescriptor: descriptor,
+      logDescriptor: logFile?.descriptor,
     });
   }
   prepareEngine();
-  const toFile = descriptor === undefined ? undefined : fileSink(descriptor);
   // Where it is mounted is not known, and /dev/fd/3 is many a mount's name.
   const journal = inherited === undefined ? MountJournal.for(mountpoint) : undefined;
   const options = {
@@ -123,9 +124,8 @@ async function mount(args: MountArguments): Promise<number> {
     inherited,
     transport,
     topics,
-    toFile,
+    logFile,
     journal,
-    logDescriptor: descriptor,
   };
   return isBackgroundChild() ? serveForParent(options) : serveInForeground(options);
 }
@@ -144,18 +144,19 @@ interface ServeOptions {
   readonly inherited: number | undefined;
   readonly transport: Transport;
   readonly topics: ReadonlySet<DebugTopic>;
-  readonly toFile: LogSink | undefined;
-  readonly logDescriptor: number | undefined;
+  readonly logFile: LogFile | undefined;
   readonly journal: MountJournal | undefined;
 }
 
 async function serveInForeground(options: ServeOptions): Promise<number> {
-  const { request, mountpoint: place, inherited, toFile } = options;
+  const { request, mountpoint: place, inherited, logFile } = options;
+  const toFile = logFile?.sink;
   const log = loggerTo(standardError, ...(toFile === undefined ? [] : [toFile]));
   for (const note of request.notes) log.warn(note);
   const note = inherited === undefined ? undefined : noteOnKernelOptions(place, request);
   if (note !== undefined) log.warn(note);
-  const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP']);
+  const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']);
+  shieldFromSignals();
   return serve(options, log, toFile ?? standardError, stop, 'foreground', {
     retrying: (message) => log.warn(message),
     mounted: (mountpoint) => {
@@ -166,8 +167,12 @@ async function serveInForeground(options: ServeOptions): Promise<number> {
 }
 
 async function serveForParent(options: ServeOptions): Promise<number> {
-  const { request, toFile } = options;
+  const { request, logFile } = options;
+  const toFile = logFile?.sink;
   const stop = new StopSignals(['SIGINT', 'SIGTERM']);
+  // No terminal is behind these: as with other programs in the background, SIGHUP is for the log file.
+  shieldFromSignals(['SIGQUIT', 'SIGHUP']);
+  process.on('SIGHUP', () => logFile?.reopen({ streams: true }));
   const parent = reportToParent(() => stop.request('SIGTERM'));
   const log = loggerTo(
     (level, message) => {
@@ -224,7 +229,7 @@ async function serve(
   role: 'foreground' | 'background' | 'attached',
   progress: MountProcessOptions['progress'],
 ): Promise<number> {
-  const { request, mountpoint, inherited, transport, topics, journal, logDescriptor } = options;
+  const { request, mountpoint, inherited, transport, topics, journal, logFile } = options;
   const dumpLine = (topic: DebugTopic) =>
     topics.has(topic) ? (line: string) => dump('info', `${topic}: ${line}`) : undefined;
   const dumpRpc = dumpLine('rpc');
@@ -246,8 +251,8 @@ async function serve(
         inherited === undefined
           ? {
               where: mountpoint,
-              journal: journal?.path,
-              logDescriptor,
+              journal: journal?.place,
+              logFile,
               toStandardError: role === 'foreground',
             }
           : undefined,

@@ -1,13 +1,19 @@
 /**
- * How other commands reach the process that serves a mount: a unix socket in the abstract name space, named
- * after the mount's device number. It leaves no file behind, ends with the process, and is not reachable from
- * another network name space, where umount(8) works without it.
+ * How other commands reach the process that serves a mount, this process's side: a unix socket in the runtime folder,
+ * which no other user may enter, under a name that begins with the mount's device number. The kernel tells who has
+ * connected: only this process's user and root are served.
  *
- * Who connects and asks `stats` is answered with one line of JSON, and who asks `write back` with another when
- * that is done. Who asks nothing hears nothing until the serving process ends; then one line of JSON,
- * {@link MountOutcome}. `give up` tells the process that is about to end not to wait for a server that takes nothing.
+ * A line asks, a line of JSON answers (mount-control.ts is the asking side):
+ * `stats`; `write back`: answered when that is done; `watch`: answered at once, and with a {@link MountOutcome} when the
+ * serving process ends; `unmounted`: the caller has unmounted, answered with {@link StillMounted} or, if the mount does not
+ * live on elsewhere, with {}; `give up`, answered with {}: the end is not to wait for a server that takes nothing.
  */
+import { randomBytes } from 'node:crypto';
+import { lutimesSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { type Peer, peerOf } from './libc.js';
+import { openRuntimeFolder, ownUid, type RuntimeFolder } from './runtime-folder.js';
+import { descriptorOf } from './socket-descriptor.js';
 import type { Unwritten } from './unwritten.js';
 
 /** How serving a mount has ended. */
@@ -17,6 +23,16 @@ export interface MountOutcome {
   readonly message?: string | undefined;
   /** What was given up. */
   readonly lost?: Unwritten | undefined;
+  /** How many files have lost data, at any time, of which no program could be told. */
+  readonly untold?: number | undefined;
+}
+
+/** The mount lives on elsewhere; all that was written before the caller unmounted it has been written back. */
+export interface StillMounted {
+  readonly stillMounted: true;
+  /** A line for each file that lost data. */
+  readonly losses: readonly string[];
+  readonly untold: number;
 }
 
 /** What can be asked; the answers are what JSON can carry. */
@@ -24,193 +40,247 @@ export interface MountAnswers {
   stats(): object;
   /** Resolves when what was written so far is on stable storage, with a line for each file that lost data. */
   writeBack(): Promise<readonly string[]>;
+  /** How many files have lost data so far of which no program could be told. */
+  untoldLosses(): number;
+  /** Right after an unmount: whether the kernel still keeps the mount, for another place where it is mounted. */
+  isStillMounted(): Promise<boolean>;
   /** At its end the mount is not to wait for a server that takes nothing. */
   giveUp(): void;
 }
 
-/** More than the umount commands that anyone would start. */
-const MAX_LISTENERS = 16;
-const MAX_LINE = 64 * 1024;
-const MAX_STATS = 1024 * 1024;
-const STATS_QUESTION = 'stats\n';
-const WRITE_BACK_QUESTION = 'write back\n';
-const GIVE_UP_ORDER = 'give up\n';
-/** A process that does not even say how it is does not run. */
-const STATS_PATIENCE_MS = 10_000;
+/** All questions are short. */
+const MAX_QUESTION = 64;
+/** A connection that asks nothing ends after this; one that watches does not. */
+const IDLE_MS = 10_000;
+/** More than the commands that anyone would start at a time. When there are more, the busiest peer's oldest goes. */
+const MAX_CONNECTIONS = 64;
 /** Lines about files that lost data. */
 const MAX_LOSSES = 20;
+/** A caller that is stopped must not keep this process. */
+const FAREWELL_MS = 2_000;
+/** How often the socket is looked after: what tidies up old files leaves it alone then. */
+const UPKEEP_MS = 60_000;
+/** A socket that nobody listens at may be one that is just being made. */
+const STALE_MS = 60_000;
+const ENDING = '.sock';
 
-function linkName(major: number, minor: number): string {
-  return `\0nfs-fuse/${major}:${minor}`;
+/** What the names of the sockets of mount `major`:`minor` begin with. Numbers of devices are the whole machine's. */
+export function socketNameBeginning(major: number, minor: number): string {
+  return `${major}:${minor}.`;
 }
 
-/** The number of a mount that is just gone may still be another's name. */
-const NAME_TRIES = 20;
-const NAME_RETRY_MS = 50;
+/** Whether a file in a runtime folder is a control socket of mount `major`:`minor`. */
+export function isSocketName(name: string, major: number, minor: number): boolean {
+  return name.startsWith(socketNameBeginning(major, minor)) && name.endsWith(ENDING);
+}
 
-/** False: the name is taken. */
-function listen(server: Server, name: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const done = (listening: boolean) => () => {
-      server.off('error', failed);
-      server.off('listening', succeeded);
-      resolve(listening);
-    };
-    const failed = done(false);
-    const succeeded = done(true);
-    server.once('error', failed);
-    server.once('listening', succeeded);
-    server.listen(name);
-  });
+interface Connection {
+  readonly socket: Socket;
+  readonly peer: Peer;
+  question: string;
+  /** An answer is under way. */
+  answering: boolean;
+  watching: boolean;
 }
 
 /** The serving side. */
 export class MountLink {
-  readonly #server: Server;
   readonly #answers: MountAnswers;
-  readonly #sockets = new Set<Socket>();
+  /** In the order in which they have come. */
+  readonly #connections = new Set<Connection>();
+  readonly #device: { readonly major: number; readonly minor: number };
+  #listener: { readonly server: Server; readonly folder: RuntimeFolder; readonly name: string } | undefined;
+  #released = false;
+  #upkeep: NodeJS.Timeout | undefined;
 
-  private constructor(server: Server, answers: MountAnswers) {
-    this.#server = server;
+  private constructor(major: number, minor: number, answers: MountAnswers) {
+    this.#device = { major, minor };
     this.#answers = answers;
   }
 
-  /** Never fails: without a link the mount works as well. */
+  /** Never fails: without a socket the mount works as well. {@link isReachable} tells. */
   static async open(major: number, minor: number, answers: MountAnswers): Promise<MountLink> {
-    const server = createServer();
-    const link = new MountLink(server, answers);
-    server.maxConnections = MAX_LISTENERS;
-    server.on('connection', (socket) => link.#accept(socket));
-    server.on('error', () => {});
-    server.unref();
-    for (let tries = 1; !(await listen(server, linkName(major, minor))); tries++) {
-      if (tries === NAME_TRIES) break;
-      await new Promise((resolve) => setTimeout(resolve, NAME_RETRY_MS));
-    }
+    const link = new MountLink(major, minor, answers);
+    await link.#listen();
+    link.#upkeep = setInterval(() => link.#lookAfter(), UPKEEP_MS);
+    link.#upkeep.unref();
     return link;
   }
 
-  /**
-   * The mount is gone: its number, and so the name, may be another mount's from now on. Those who wait go on waiting
-   * for {@link close}.
-   */
+  /** Whether other commands can connect. */
+  get isReachable(): boolean {
+    return this.#listener !== undefined;
+  }
+
+  /** The mount is gone, and its number may be another mount's. Connections go on until {@link close}. */
   releaseName(): void {
+    this.#released = true;
+    clearInterval(this.#upkeep);
     // Who has connected already is accepted within the turn of the event loop that is under way, or the next.
     setImmediate(() => setImmediate(() => this.#stopListening()));
   }
 
-  #stopListening(): void {
-    if (this.#server.listening) this.#server.close();
-  }
-
-  /** Tells everybody who waits how it ended, and closes. */
+  /** Tells everybody who watches how it ended, and closes. */
   async close(outcome: MountOutcome): Promise<void> {
+    this.#released = true;
+    clearInterval(this.#upkeep);
     this.#stopListening();
-    const line = `${JSON.stringify(outcome)}\n`;
+    const told: MountOutcome = { untold: this.#answers.untoldLosses(), ...outcome };
+    const line = `${JSON.stringify(told)}\n`;
     await Promise.all(
-      [...this.#sockets].map((socket) => new Promise<void>((resolve) => socket.end(line, () => resolve()))),
+      [...this.#connections].map(({ socket, watching }) => {
+        if (!watching) return socket.destroy();
+        socket.ref();
+        return new Promise<void>((resolve) => {
+          const timer = setTimeout(() => socket.destroy(), FAREWELL_MS);
+          socket.once('close', () => {
+            clearTimeout(timer);
+            resolve();
+          });
+          socket.end(line, () => socket.destroy());
+        });
+      }),
     );
   }
 
-  #accept(socket: Socket): void {
-    socket.unref();
-    this.#sockets.add(socket);
-    socket.on('error', () => socket.destroy());
-    socket.on('close', () => this.#sockets.delete(socket));
-    socket.setEncoding('latin1');
-    socket.on('data', (text: string) => {
-      if (text === STATS_QUESTION) socket.write(`${JSON.stringify(this.#answers.stats())}\n`);
-      else if (text === WRITE_BACK_QUESTION) void this.#writeBack(socket);
-      else if (text === GIVE_UP_ORDER) this.#answers.giveUp();
-      else socket.destroy();
+  async #listen(): Promise<void> {
+    const folder = openRuntimeFolder();
+    if (folder === undefined) return;
+    removeStale(folder);
+    const { major, minor } = this.#device;
+    // A name of its own: one that is left over, or another's, is never in the way, and nobody removes a successor's.
+    const name = `${socketNameBeginning(major, minor)}${randomBytes(4).toString('hex')}${ENDING}`;
+    const server = createServer((socket) => this.#accept(socket));
+    server.unref();
+    const listening = await new Promise<boolean>((resolve) => {
+      server.on('error', () => resolve(false));
+      server.listen(folder.at(name), () => resolve(true));
     });
+    // libuv removes the socket by the name that it was given, so the folder stays open until then.
+    server.once('close', () => folder.close());
+    if (!listening) folder.close();
+    else if (this.#released) server.close();
+    else this.#listener = { server, folder, name };
   }
 
-  async #writeBack(socket: Socket): Promise<void> {
-    const losses = (await this.#answers.writeBack()).slice(0, MAX_LOSSES);
-    if (socket.writable) socket.write(`${JSON.stringify(losses)}\n`);
-  }
-}
-
-/** What a mount says of itself. Undefined: nobody serves it, or not in this network name space. */
-export async function askStats(major: number, minor: number): Promise<unknown> {
-  const line = await askLine(connect(linkName(major, minor)), STATS_QUESTION, STATS_PATIENCE_MS);
-  return line === '' ? undefined : JSON.parse(line);
-}
-
-/**
- * Has what was written so far brought to stable storage, however long that takes; resolves with a line for each file
- * that lost data. Undefined: the process has ended before, or nobody serves this mount.
- */
-export async function askWriteBack(major: number, minor: number): Promise<readonly string[] | undefined> {
-  const line = await askLine(connect(linkName(major, minor)), WRITE_BACK_QUESTION);
-  try {
-    const losses: unknown = JSON.parse(line);
-    return Array.isArray(losses) ? losses.map(String) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** The answer's line, or what has come of it when the other side went away; "" after `patienceMs` of silence. */
-function askLine(socket: Socket, question: string, patienceMs?: number): Promise<string> {
-  return new Promise((resolve) => {
-    let said = '';
-    socket.setEncoding('utf8');
-    if (patienceMs !== undefined) {
-      socket.setTimeout(patienceMs, () => {
-        said = '';
-        socket.destroy();
-      });
+  /** Keeps the socket from looking old; makes another if something has removed it: a tidier, or a logout. */
+  #lookAfter(): void {
+    const listener = this.#listener;
+    try {
+      if (listener !== undefined) {
+        const now = new Date();
+        lutimesSync(listener.folder.at(listener.name), now, now);
+        utimesSync(listener.folder.at(''), now, now);
+        return;
+      }
+    } catch {
+      // It is gone.
     }
-    socket.on('connect', () => socket.write(question));
-    socket.on('data', (text: string) => {
-      said += text;
-      if (said.length > MAX_STATS || said.endsWith('\n')) socket.destroy();
-    });
+    this.#stopListening();
+    void this.#listen();
+  }
+
+  #stopListening(): void {
+    this.#listener?.server.close();
+    this.#listener = undefined;
+  }
+
+  #accept(socket: Socket): void {
     socket.on('error', () => socket.destroy());
-    socket.once('close', () => resolve(said));
-  });
-}
-
-/** The waiting side; connected before the mount is taken away. */
-export interface MountWatch {
-  /** The outcome, or undefined if the process was killed before it could say anything. */
-  readonly ended: Promise<MountOutcome | undefined>;
-  /** Tells the process not to wait for a server that takes nothing. */
-  orderToGiveUp(): void;
-  cancel(): void;
-}
-
-/** Undefined: nobody serves this mount, or not in this network name space. */
-export function watchMount(major: number, minor: number): Promise<MountWatch | undefined> {
-  return new Promise((resolve) => {
-    const socket = connect(linkName(major, minor));
-    let said = '';
-    socket.setEncoding('utf8');
-    socket.on('data', (text: string) => {
-      said += text;
-      if (said.length > MAX_LINE) socket.destroy();
+    const fd = descriptorOf(socket);
+    const peer = fd === undefined ? undefined : peerOf(fd);
+    if (peer === undefined || (peer.uid !== ownUid() && peer.uid !== 0)) {
+      socket.destroy();
+      return;
+    }
+    socket.unref();
+    const connection: Connection = { socket, peer, question: '', answering: false, watching: false };
+    this.#connections.add(connection);
+    socket.on('close', () => this.#connections.delete(connection));
+    if (this.#connections.size > MAX_CONNECTIONS) this.#makeRoom();
+    socket.setTimeout(IDLE_MS, () => {
+      if (!connection.watching && !connection.answering) socket.destroy();
     });
-    const ended = new Promise<MountOutcome | undefined>((resolveEnded) => {
-      socket.once('close', () => resolveEnded(parseOutcome(said)));
-    });
-    const orderToGiveUp = () => socket.write(GIVE_UP_ORDER);
-    socket.once('connect', () => resolve({ ended, orderToGiveUp, cancel: () => socket.destroy() }));
-    socket.on('error', () => resolve(undefined));
-  });
+    socket.setEncoding('latin1');
+    socket.on('data', (text: string) => this.#take(connection, text));
+  }
+
+  /** One process that connects again and again keeps nobody else out. */
+  #makeRoom(): void {
+    const byPeer = new Map<number, Connection[]>();
+    for (const connection of this.#connections) {
+      const { pid } = connection.peer;
+      byPeer.set(pid, [...(byPeer.get(pid) ?? []), connection]);
+    }
+    const [busiest] = [...byPeer.values()].sort((one, other) => other.length - one.length);
+    busiest?.[0]?.socket.destroy();
+  }
+
+  #take(connection: Connection, text: string): void {
+    const { socket } = connection;
+    connection.question += text;
+    const end = connection.question.indexOf('\n');
+    // A caller that asks on without taking its answers would fill the memory with them.
+    if (connection.question.length > MAX_QUESTION || (end >= 0 && socket.writableLength > 0)) {
+      socket.destroy();
+      return;
+    }
+    if (end < 0 || connection.answering) return;
+    const question = connection.question.slice(0, end);
+    connection.question = connection.question.slice(end + 1);
+    connection.answering = true;
+    void this.#answer(connection, question)
+      .then((answer) => {
+        connection.answering = false;
+        if (socket.writable) socket.write(`${JSON.stringify(answer)}\n`);
+        if (connection.question !== '') this.#take(connection, '');
+      })
+      .catch(() => socket.destroy());
+  }
+
+  async #answer(connection: Connection, question: string): Promise<object> {
+    switch (question) {
+      case 'stats':
+        return this.#answers.stats();
+      case 'write back':
+        return this.#writeBack();
+      case 'watch':
+        connection.watching = true;
+        return { watching: true };
+      case 'unmounted': {
+        if (!(await this.#answers.isStillMounted())) return {};
+        const losses = await this.#writeBack();
+        const still: StillMounted = { stillMounted: true, losses, untold: this.#answers.untoldLosses() };
+        return still;
+      }
+      case 'give up':
+        this.#answers.giveUp();
+        return {};
+      default:
+        throw new Error('nothing that can be asked');
+    }
+  }
+
+  async #writeBack(): Promise<readonly string[]> {
+    return (await this.#answers.writeBack()).slice(0, MAX_LOSSES);
+  }
 }
 
-function parseOutcome(line: string): MountOutcome | undefined {
-  try {
-    const value: unknown = JSON.parse(line);
-    if (typeof value !== 'object' || value === null || !('status' in value)) return undefined;
-    const { status } = value;
-    if (typeof status !== 'number') return undefined;
-    const message = 'message' in value && typeof value.message === 'string' ? value.message : undefined;
-    const lost = 'lost' in value && value.lost !== null ? (value.lost as Unwritten) : undefined;
-    return { status, message, lost };
-  } catch {
-    return undefined;
+/** Removes what killed processes have left: a socket at which nobody listens. Never throws, and does not wait. */
+function removeStale(folder: RuntimeFolder): void {
+  for (const name of folder.names()) {
+    if (!name.endsWith(ENDING)) continue;
+    const path = folder.at(name);
+    try {
+      if (Date.now() - statSync(path).mtimeMs < STALE_MS) continue;
+    } catch {
+      continue;
+    }
+    const trial = connect(path);
+    trial.unref();
+    trial.on('connect', () => trial.destroy());
+    trial.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED') rmSync(path, { force: true });
+    });
   }
 }

@@ -77,6 +77,9 @@ const READ_AHEAD_KIB = 1024;
 const SHUTDOWN_PATIENCE_MS = 2_000;
 /** After an abort: a server that takes nothing for so long is given up. */
 const GIVE_UP_MS = 2_000;
+/** Turns of the event loop in which the news of an unmount must have come. */
+const UNMOUNT_LOOKS = 20;
+const UNMOUNT_LOOK_MS = 20;
 /** What is done after a second signal must not keep the process. */
 const ABORT_PATIENCE_MS = 1_000;
 
@@ -144,6 +147,8 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
       fuse: served.counters(),
     }),
     writeBack: () => fileSystem.writeBack(),
+    untoldLosses: () => fileSystem.losses(),
+    isStillMounted: () => goesOn(served.over),
     giveUp: () => {
       forced = true;
       giveUp();
@@ -154,6 +159,11 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
   if (link === undefined)
     log.warn(
       `This kernel does not tell the number of ${mount.mountpoint}: nfs-fuse stats cannot ask this mount.`,
+    );
+  else if (!link.isReachable)
+    log.warn(
+      'There is no folder for the control socket, which no other user may enter ($XDG_RUNTIME_DIR, /run, /tmp and ' +
+        `/dev/shm were tried): nfs-fuse umount and stats cannot ask ${mount.mountpoint}. SIGTERM writes back and unmounts.`,
     );
   void served.over.then(() => link?.releaseName());
   await mount.setReadAhead(READ_AHEAD_KIB);
@@ -274,6 +284,16 @@ async function connectWithRetry(options: MountProcessOptions, log: Logger): Prom
       await interruptible(sleep(Math.min(delay, left)), stop);
     }
   }
+}
+
+/** Right after an unmount: false if the kernel has let go of the mount. */
+async function goesOn(over: Promise<unknown>): Promise<boolean> {
+  const isOver = over.then(() => true);
+  // The kernel has said so already, if it does; but on a busy machine that may not have been read yet.
+  for (const _ of Array.from({ length: UNMOUNT_LOOKS })) {
+    if (await Promise.race([isOver, sleep(UNMOUNT_LOOK_MS).then(() => false)])) return false;
+  }
+  return true;
 }
 
 function minutes(milliseconds: number): string {

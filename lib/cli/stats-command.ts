@@ -4,7 +4,7 @@ import { FILE_SYSTEM_TYPE, mountAt, readMountinfo } from '../fuse/index.js';
 import { shownJson } from '../vfs/shown-name.js';
 import { lastWords } from './journal.js';
 import { printable } from './log.js';
-import { askStats } from './mount-link.js';
+import { askStats } from './mount-control.js';
 import { locate } from './mount-place.js';
 import type { MountStats } from './mount-stats.js';
 import { describeUnwritten } from './unwritten.js';
@@ -48,11 +48,12 @@ async function statsOf(path: string): Promise<ToldStats> {
       remedy: 'findmnt -t fuse.nfs-fuse lists what is.',
     });
   }
-  const stats = await askStats(entry.major, entry.minor);
+  const stats = await askStats(entry);
   // What it had to say since nobody listened any more.
   if (stats !== undefined) return { ...(stats as ToldStats), journal: lastWords(mountpoint) };
   throw new UserError(`The process that serves ${path} cannot be asked.`, {
-    remedy: 'It has ended, it is stopped, or it lives in another network namespace: ask from there.',
+    remedy:
+      "It has ended or is stopped, or it is another user's: ask as root, or as the user who has mounted it.",
   });
 }
 

@@ -2,6 +2,7 @@
 import type { Argv, CommandModule } from 'yargs';
 import {
   abortConnection,
+  askMount,
   FILE_SYSTEM_TYPE,
   type MountEntry,
   MountError,
@@ -11,19 +12,22 @@ import {
 } from '../fuse/index.js';
 import { lastWords } from './journal.js';
 import { standardError } from './log.js';
+import { type MountControl, type MountWatch, reachMount } from './mount-control.js';
 import { fuseFailure } from './mount-failure.js';
-import { askStats, askWriteBack, watchMount } from './mount-link.js';
 import { locate } from './mount-place.js';
 import type { MountStats } from './mount-stats.js';
 import { notMounted } from './not-mounted.js';
+import { describeOtherPlaces, type OtherPlaces, otherPlacesOf } from './other-places.js';
 import { ProgressLine } from './terminal.js';
-import { describeUnwritten } from './unwritten.js';
+import { describeUnwritten, type Unwritten } from './unwritten.js';
 import { UserError } from './user-error.js';
 
 /** A write-back that takes longer than this is announced. */
 const PATIENCE_MS = 2_000;
 const POLL_MS = 500;
 const CHECK_FILES = 'Check the files that were being written.';
+/** For a mount whose process cannot be asked to show whether it is a dead one. */
+const ANSWER_MS = 5_000;
 /** A process that was told to give up, and has not ended after so long, hangs. */
 const FORCE_PATIENCE_MS = 60_000;
 
@@ -31,6 +35,23 @@ interface UmountArguments {
   readonly mountpoint: string;
   readonly lazy: boolean | undefined;
   readonly force: boolean | undefined;
+  readonly json: boolean | undefined;
+}
+
+/** What has become of a mount that is not there any more; what --json prints. */
+interface Unmounted {
+  readonly mountpoint: string;
+  readonly source: string;
+  /** The process that served it, if it could be asked. */
+  readonly pid?: number;
+  /** Whether all that was written is on the server's stable storage. Undefined: that was not waited for. */
+  readonly writtenBack?: boolean;
+  /** What is still to be written back, or was given up. */
+  readonly unwritten?: Unwritten;
+  /** Where it is mounted still, for which the process goes on. */
+  readonly stillMounted?: OtherPlaces;
+  /** The same in a sentence; without --json it is printed. */
+  readonly note?: string;
 }
 
 export const umountCommand: CommandModule<object, UmountArguments> = {
@@ -52,16 +73,45 @@ export const umountCommand: CommandModule<object, UmountArguments> = {
         describe: 'Fail all that waits for the server, losing what is not written back, and detach',
         type: 'boolean',
         conflicts: 'lazy',
-      }),
+      })
+      .option('json', { describe: 'Print what has become of it as JSON', type: 'boolean' }),
   handler: async (args) => {
     const mountpoint = await locate(args.mountpoint);
     const entry = mountAt(await readMountinfo(), mountpoint);
     if (entry?.type !== FILE_SYSTEM_TYPE) throw await notMounted(args.mountpoint, entry);
-    if (args.force === true) await unmountByForce(mountpoint, entry);
-    else if (args.lazy === true) await detachLazily(mountpoint, entry);
-    else await unmountAndWait(mountpoint, entry);
+    const unmounted = await unmountAs(args, mountpoint, entry);
+    if (args.json === true) process.stdout.write(`${JSON.stringify(unmounted, null, 2)}\n`);
+    else if (unmounted.note !== undefined) standardError('warn', unmounted.note);
   },
 };
+
+async function unmountAs(args: UmountArguments, mountpoint: string, entry: MountEntry): Promise<Unmounted> {
+  const control = await reachMount(entry);
+  try {
+    const told =
+      args.force === true
+        ? await unmountByForce(mountpoint, entry, control)
+        : args.lazy === true
+          ? await detachLazily(mountpoint, entry, control)
+          : control === undefined
+            ? await removeDead(mountpoint, entry)
+            : await unmountAndWait(mountpoint, entry, control);
+    if (await isThere(entry))
+      throw new UserError(`${mountpoint} is still mounted, though unmounting it did not fail.`, {
+        remedy: 'Try again: it may have been mounted once more at the same time.',
+      });
+    const pid = control === undefined || control.peer.pid === 0 ? {} : { pid: control.peer.pid };
+    return { mountpoint, source: entry.source.toString(), ...pid, ...told };
+  } finally {
+    control?.close();
+  }
+}
+
+type Told = Omit<Unmounted, 'mountpoint' | 'source' | 'pid'>;
+
+async function isThere({ id, minor }: MountEntry): Promise<boolean> {
+  return (await readMountinfo()).some((entry) => entry.id === id && entry.minor === minor);
+}
 
 async function detach(entry: MountEntry, lazy: boolean): Promise<void> {
   try {
@@ -71,29 +121,75 @@ async function detach(entry: MountEntry, lazy: boolean): Promise<void> {
   }
 }
 
-async function unmountAndWait(mountpoint: string, entry: MountEntry): Promise<void> {
-  const losses = await writeBackFirst(mountpoint, entry);
-  const watch = await watchMount(entry.major, entry.minor);
+/** Where no process can be asked, only a dead mount may go: of another one nobody could say that all is written. */
+async function removeDead(mountpoint: string, entry: MountEntry): Promise<Told> {
+  if ((await askMount(mountpoint, ANSWER_MS)).state !== 'dead')
+    throw new UserError(
+      `${mountpoint} stays mounted: the process that serves it cannot be asked, so nobody could tell when everything ` +
+        'is written back.',
+      {
+        remedy:
+          'Unmount it as root or as the user who has mounted it, where it was mounted; or add --lazy, which does not wait.',
+      },
+    );
+  await detach(entry, false);
+  return {
+    note: `${mountpoint} was a dead mount: its process had ended before, and what it had not written back is lost.`,
+  };
+}
+
+async function unmountAndWait(mountpoint: string, entry: MountEntry, control: MountControl): Promise<Told> {
+  const losses = await writeBackFirst(mountpoint, control);
+  const watch = await control.watch();
+  if (watch === undefined) throw doesNotAnswer(mountpoint, control);
   try {
     await detach(entry, false);
-  } catch (error) {
-    watch?.cancel();
-    throw error;
+    return await waitForEnd(mountpoint, entry, { watch, control, losses });
+  } finally {
+    watch.cancel();
   }
-  if (watch === undefined) return;
+}
+
+/** Resolves when everything is written back: the process has ended, or serves the mount on somewhere else. */
+async function waitForEnd(
+  mountpoint: string,
+  entry: MountEntry,
+  served: { watch: MountWatch; control: MountControl; losses: readonly string[] },
+): Promise<Told> {
+  const { watch, control, losses } = served;
   const announce = setTimeout(
     () => standardError('info', `${mountpoint} is unmounted; waiting until everything is written back …`),
     PATIENCE_MS,
   );
-  const outcome = await watch.ended;
+  const end = await Promise.race([watch.ended, control.unmounted()]);
   clearTimeout(announce);
-  if (outcome === undefined) throw killedTooEarly();
-  const failed = outcome.status !== 0 ? [outcome.message ?? `It failed (${outcome.status}).`] : [];
-  const all = [...losses, ...failed];
-  if (all.length > 0) throw new UserError(all.join('\n          '), { remedy: CHECK_FILES });
+  if (end === undefined) throw killedTooEarly();
+  if ('stillMounted' in end) {
+    mustHaveLostNothing(mountpoint, [...losses, ...end.losses], end.untold);
+    const stillMounted = await otherPlacesOf(entry);
+    const serving = control.peer.pid === 0 ? 'its process' : `process ${control.peer.pid}`;
+    const note =
+      `${mountpoint} is unmounted, and everything is written back. ${describeOtherPlaces(stillMounted)} ` +
+      `Therefore ${serving} goes on.`;
+    return { writtenBack: true, stillMounted, note };
+  }
+  const failure = end.status !== 0 ? [end.message ?? `It failed (${end.status}).`] : [];
+  mustHaveLostNothing(mountpoint, [...losses, ...failure], end.untold ?? 0);
   const words = lastWords(mountpoint);
-  if (words !== undefined)
-    standardError('warn', `While it was mounted, there were errors; ${words.path} has them.`);
+  if (words === undefined) return { writtenBack: true };
+  return { writtenBack: true, note: `While it was mounted, there were errors; ${words.path} has them.` };
+}
+
+/** `untold`: how many files have lost data earlier, when no program could be told; only the log names them. */
+function mustHaveLostNothing(mountpoint: string, losses: readonly string[], untold: number): void {
+  const all = [...new Set(losses)];
+  if (all.length === 0 && untold > 0) {
+    const files = untold === 1 ? '1 file' : `${untold} files`;
+    const words = lastWords(mountpoint);
+    const where = words === undefined ? 'its log names them' : `${words.path} has the messages`;
+    all.push(`While ${mountpoint} was mounted, data of ${files} was lost: ${where}.`);
+  }
+  if (all.length > 0) throw new UserError(all.join('\n          '), { remedy: CHECK_FILES });
 }
 
 function killedTooEarly(): UserError {
@@ -102,9 +198,18 @@ function killedTooEarly(): UserError {
   });
 }
 
+function doesNotAnswer(mountpoint: string, { peer }: MountControl): UserError {
+  const pid = peer.pid === 0 ? '' : ` ${peer.pid}`;
+  return new UserError(
+    `${mountpoint} stays mounted: the process${pid} that serves it does not answer, so nobody could tell when ` +
+      'everything is written back.',
+    { remedy: 'It may be stopped (kill -CONT goes on). --lazy does not wait; --force loses what is left.' },
+  );
+}
+
 /** What the process that serves the mount holds; undefined if it does not say. */
-async function unwrittenOf(entry: MountEntry): Promise<MountStats | undefined> {
-  const stats = (await askStats(entry.major, entry.minor).catch(() => undefined)) as MountStats | undefined;
+async function unwrittenOf(control: MountControl | undefined): Promise<MountStats | undefined> {
+  const stats = (await control?.stats()) as MountStats | undefined;
   return stats?.unwritten === undefined ? undefined : stats;
 }
 
@@ -112,9 +217,10 @@ async function unwrittenOf(entry: MountEntry): Promise<MountStats | undefined> {
  * Has everything written back while the mount is still there, so that whoever waits for a server that does not
  * answer sees what it is about, and may leave the mount as it was. Resolves with lines about lost data.
  */
-async function writeBackFirst(mountpoint: string, entry: MountEntry): Promise<readonly string[]> {
-  const before = await unwrittenOf(entry);
-  if (before === undefined || before.unwritten.bytes === 0) return [];
+async function writeBackFirst(mountpoint: string, control: MountControl): Promise<readonly string[]> {
+  const before = await unwrittenOf(control);
+  if (before === undefined) throw doesNotAnswer(mountpoint, control);
+  if (before.unwritten.bytes === 0) return [];
   let latest = before;
   const line = new ProgressLine();
   const interrupted = (): void => {
@@ -127,12 +233,12 @@ async function writeBackFirst(mountpoint: string, entry: MountEntry): Promise<re
   const started = performance.now();
   let told = false;
   try {
-    const done = askWriteBack(entry.major, entry.minor);
+    const done = control.writeBack();
     for (;;) {
       const losses = await Promise.race([done, after(POLL_MS)]);
       if (losses === undefined) throw killedTooEarly();
       if (losses !== 'late') return losses;
-      latest = (await unwrittenOf(entry)) ?? latest;
+      latest = (await unwrittenOf(control)) ?? latest;
       const what = describeUnwritten(latest.unwritten);
       if (!told && performance.now() - started >= PATIENCE_MS) {
         told = true;
@@ -152,48 +258,73 @@ async function writeBackFirst(mountpoint: string, entry: MountEntry): Promise<re
 }
 
 /** Detaches at once; what is not written back yet is, as long as the serving process lives. */
-async function detachLazily(mountpoint: string, entry: MountEntry): Promise<void> {
-  const stats = await unwrittenOf(entry);
+async function detachLazily(
+  mountpoint: string,
+  entry: MountEntry,
+  control: MountControl | undefined,
+): Promise<Told> {
+  const stats = await unwrittenOf(control);
   await detach(entry, true);
-  if (stats === undefined || stats.unwritten.bytes === 0) return;
-  standardError(
-    'info',
-    `${mountpoint} is detached; process ${stats.pid} still has to write back ${describeUnwritten(stats.unwritten)}.`,
-  );
+  if (stats === undefined)
+    return {
+      note: `${mountpoint} is detached; its process cannot be asked whether everything is written back.`,
+    };
+  const { unwritten, pid } = stats;
+  if (unwritten.bytes === 0) return { unwritten };
+  return {
+    unwritten,
+    note: `${mountpoint} is detached; process ${pid} still has to write back ${describeUnwritten(unwritten)}.`,
+  };
 }
 
 /** Throws UserError if anything was lost, with what. */
-async function unmountByForce(mountpoint: string, entry: MountEntry): Promise<void> {
-  const watch = await watchMount(entry.major, entry.minor);
+async function unmountByForce(
+  mountpoint: string,
+  entry: MountEntry,
+  control: MountControl | undefined,
+): Promise<Told> {
+  const watch = await control?.watch();
   // Only the process itself knows what it need not give up, and may always end the connection.
-  if (watch !== undefined) watch.orderToGiveUp();
-  else if (!(await abortFromOutside(entry)))
-    throw new UserError('The process that serves the mount cannot be told to give up.', {
-      remedy: "It lives in another namespace, or is another user's: end it from there (kill -KILL).",
-    });
-  const outcome = await Promise.race([watch?.ended, after(FORCE_PATIENCE_MS)]);
-  watch?.cancel();
+  if (control === undefined || watch === undefined) return endFromOutside(mountpoint, entry);
+  void control.orderToGiveUp();
+  const outcome = await Promise.race([watch.ended, after(FORCE_PATIENCE_MS)]);
+  watch.cancel();
   if (outcome === 'late') await abortFromOutside(entry);
-  await detachIfThere(mountpoint, entry);
+  await detachIfThere(entry);
   if (outcome === 'late')
     throw new UserError(`${mountpoint} is unmounted, but the process that served it does not end.`, {
       remedy: 'End it with kill -KILL; what it had not written back is lost.',
     });
-  const lost = outcome?.lost;
+  if (outcome === undefined) throw killedTooEarly();
+  const { lost } = outcome;
   if (lost !== undefined && lost.bytes > 0)
     throw new UserError(`${mountpoint} is unmounted. Lost: ${describeUnwritten(lost)}.`, {
       remedy: 'These files on the server lack what was written last.',
     });
+  return { writtenBack: true };
 }
 
-async function detachIfThere(mountpoint: string, entry: MountEntry): Promise<void> {
-  const isThere = async () => mountAt(await readMountinfo(), mountpoint)?.id === entry.id;
-  if (!(await isThere())) return;
+/** Throws UserError unless the mount was a dead one: otherwise nobody knows what was lost. */
+async function endFromOutside(mountpoint: string, entry: MountEntry): Promise<Told> {
+  if ((await askMount(mountpoint, ANSWER_MS)).state === 'dead') return removeDead(mountpoint, entry);
+  if (!(await abortFromOutside(entry)))
+    throw new UserError('The process that serves the mount cannot be told to give up.', {
+      remedy: "It lives in another namespace, or is another user's: end it from there (kill -KILL).",
+    });
+  await detachIfThere(entry);
+  throw new UserError(
+    `${mountpoint} is unmounted by force; its process did not answer, and what it had not written back is lost.`,
+    { remedy: CHECK_FILES },
+  );
+}
+
+async function detachIfThere(entry: MountEntry): Promise<void> {
+  if (!(await isThere(entry))) return;
   try {
     await detach(entry, true);
   } catch (error) {
     // The process that served it may have been faster.
-    if (await isThere()) throw error;
+    if (await isThere(entry)) throw error;
   }
 }
 

@@ -8,9 +8,12 @@
  * The shell is POSIX sh as dash and busybox have it. A watcher in Node would cost 40 MB for nothing.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { mountAt, readMountinfo } from '../fuse/index.js';
+import type { MountJournal } from './journal.js';
 import { errorCode, printable } from './log.js';
+import type { LogFile } from './log-file.js';
 import type { ServedMount } from './mount-transport.js';
 
 /**
@@ -20,7 +23,7 @@ import type { ServedMount } from './mount-transport.js';
  * keeps newlines at the end.
  */
 const SCRIPT = `
-trap '' HUP INT QUIT TERM PIPE TSTP USR1 USR2
+for signal in $NFS_FUSE_SIGNALS; do command trap '' "$signal"; done 2>/dev/null
 cd /
 place=$1
 mounted=
@@ -31,6 +34,7 @@ while read -r word rest; do
       if [ -d "$place" ]; then echo yes >&3; else echo no >&3; fi 2>/dev/null
       exec 3>&-
       ;;
+    log) if [ -w "/proc/$PPID/fd/$rest" ]; then exec >>"/proc/$PPID/fd/$rest"; fi ;;
     bye) exit 0 ;;
   esac
 done
@@ -65,11 +69,22 @@ fi </dev/null >/dev/null 2>&1
 line="The process $NFS_FUSE_PID that served $NFS_FUSE_WHERE died, $what. What was not written back is lost."
 dated="$(date -u +%Y-%m-%dT%H:%M:%SZ 2>/dev/null) error $line"
 umask 077
-[ -z "$NFS_FUSE_JOURNAL" ] || printf '%s\\n' "$dated" >> "$NFS_FUSE_JOURNAL"
+[ -z "$NFS_FUSE_JOURNAL" ] || printf '%s\\n' "$dated" >> "/proc/self/fd/4/$NFS_FUSE_JOURNAL"
 printf '%s\\n' "$dated"
 printf 'nfs-fuse: %s\\n' "$line" >&2
 `;
 
+/** All that end a process without being the death of it; the names are the kernel's, of which shells know only some. */
+const UNWANTED_SIGNALS: readonly number[] = [
+  ...(
+    [
+      ...['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGPIPE', 'SIGTSTP', 'SIGALRM', 'SIGUSR1', 'SIGUSR2'],
+      ...['SIGVTALRM', 'SIGPROF', 'SIGIO', 'SIGXCPU', 'SIGXFSZ', 'SIGPWR', 'SIGSTKFLT'],
+    ] as NodeJS.Signals[]
+  ).map((name) => constants.signals[name]),
+  // Real-time signals; below are the C library's own.
+  ...Array.from({ length: 30 }, (_, index) => 35 + index),
+];
 /** How long an end in good order waits for the watcher to go. */
 const FAREWELL_MS = 2_000;
 
@@ -77,9 +92,9 @@ export interface WatcherOptions {
   /** For the message. */
   readonly where: string;
   /** Gets the message, too, if there is one; its folder belongs to this user alone. */
-  readonly journal: string | undefined;
-  /** An open log file, which gets the message with its time. */
-  readonly logDescriptor: number | undefined;
+  readonly journal: MountJournal['place'] | undefined;
+  /** Gets the message with its time. */
+  readonly logFile: LogFile | undefined;
   /** Whether standard error gets it. */
   readonly toStandardError: boolean;
 }
@@ -105,18 +120,26 @@ export class Watcher {
    * there is no shell, and nobody watches; `warn` is told why.
    */
   static start(options: WatcherOptions, warn: (line: string) => void): Promise<Watcher | undefined> {
-    const { where, journal, logDescriptor, toStandardError } = options;
+    const { where, journal, logFile, toStandardError } = options;
     const child = spawn('sh', ['-c', 'eval "$NFS_FUSE_WATCH"', 'nfs-fuse-watcher', where], {
       detached: true,
       cwd: '/',
-      stdio: ['pipe', logDescriptor ?? 'ignore', toStandardError ? 2 : 'ignore', 'pipe'],
+      stdio: [
+        'pipe',
+        logFile?.descriptor ?? 'ignore',
+        toStandardError ? 2 : 'ignore',
+        'pipe',
+        journal?.folder ?? 'ignore',
+      ],
       env: {
         PATH: `${process.env.PATH ?? ''}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
         LC_ALL: 'C',
         NFS_FUSE_WATCH: SCRIPT,
         NFS_FUSE_WHERE: printable(where).replace(/\n/g, '\\n'),
         NFS_FUSE_PID: String(process.pid),
-        NFS_FUSE_JOURNAL: journal ?? '',
+        // Below descriptor 4: by the time of the death, its path may lead elsewhere.
+        NFS_FUSE_JOURNAL: journal?.name ?? '',
+        NFS_FUSE_SIGNALS: UNWANTED_SIGNALS.join(' '),
         NFS_FUSE_NODE: process.execPath,
         NFS_FUSE_MAIN: process.argv[1] ?? '',
       },
@@ -124,11 +147,16 @@ export class Watcher {
     return new Promise((resolve) => {
       child.once('error', (error) => {
         const code = errorCode(error);
-        const why = code === 'ENOENT' ? 'There is no sh' : `No watcher can be started (${code})`;
+        const why =
+          code === 'ENOENT' || code === 'EACCES' ? 'There is no sh' : `No watcher can be started (${code})`;
         warn(`${why}: if this process is killed, its mount stays, dead, until it is unmounted.`);
         resolve(undefined);
       });
-      child.once('spawn', () => resolve(new Watcher(child)));
+      child.once('spawn', () => {
+        const watcher = new Watcher(child);
+        logFile?.onReopen(() => watcher.#pipe?.write(`log ${logFile.descriptor}\n`));
+        resolve(watcher);
+      });
     });
   }
 

@@ -1,5 +1,5 @@
 /** The kernel's knobs of one FUSE connection in /sys: aborting it, and how far the page cache reads ahead. */
-import { constants } from 'node:fs';
+import { constants, readdirSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 
 /**
@@ -18,6 +18,29 @@ export async function setReadAhead(major: number, minor: number, kibibytes: numb
   const path = `/sys/class/bdi/${major}:${minor}/read_ahead_kb`;
   if (!(await put(path, String(kibibytes)))) return false;
   return Number(await readFile(path, 'utf8').catch(() => '')) === kibibytes;
+}
+
+/**
+ * Whether process `pid` holds connection `minor` of /dev/fuse. False as well where the kernel does not tell (it writes
+ * `fuse_connection` into fdinfo since Linux 6.14 or so), or this process may not look at that one.
+ */
+export function isServedBy(pid: number, minor: number): boolean {
+  const line = new RegExp(`^fuse_connection:\\s*${minor}$`, 'm');
+  const folder = `/proc/${pid}/fdinfo`;
+  try {
+    return readdirSync(folder).some((fd) => line.test(fileOrNothing(`${folder}/${fd}`)));
+  } catch {
+    return false;
+  }
+}
+
+function fileOrNothing(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    // It has just been closed.
+    return '';
+  }
 }
 
 async function put(path: string, value: string): Promise<boolean> {

@@ -1,6 +1,6 @@
 /** The FUSE side's public face: mount, serve, and the contract between the two. */
 export type { Channel, ChannelHandler, SessionEnd } from './channel.js';
-export { abortConnection, setReadAhead } from './connection.js';
+export { abortConnection, isServedBy, setReadAhead } from './connection.js';
 export { Errno, errnoName, FuseError } from './errno.js';
 export { findFusermount } from './fusermount.js';
 export { checkInherited, connectionNumber, inheritedDescriptor } from './inherited.js';

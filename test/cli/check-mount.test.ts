@@ -2,7 +2,7 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { askStats } from '../../lib/cli/mount-link.js';
+import { askStats } from '../../lib/cli/mount-control.js';
 import type { MountStats } from '../../lib/cli/mount-stats.js';
 import { publicFolder } from '../support/folders.js';
 import { Ganesha } from '../support/ganesha.js';
@@ -143,7 +143,8 @@ t.test('a request that cannot even be killed does not keep the check from ending
   // A long time, so that it is still waiting when nfs-fuse has its question and stops.
   const checking = checkMount(where, mount.path, '10');
   const [major = 0, minor = 0] = mount.entry?.device.split(':').map(Number) ?? [];
-  const underWay = async () => ((await askStats(major, minor)) as MountStats).rpc.outstanding > 0;
+  const wanted = { major, minor, superOptions: mount.entry?.options ?? '' };
+  const underWay = async () => ((await askStats(wanted)) as MountStats).rpc.outstanding > 0;
   await until('the question is under way', underWay, 60_000);
   // From here on the kernel waits for an answer, whoever is killed.
   mount.signal('SIGSTOP');

@@ -36,7 +36,10 @@ async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
     nfsFuse: async (...args) => said(await run(place.command([...place.product, ...args]), { cwd: '/' })),
     journals: () => {
       try {
-        return readdirSync(kept).map((file) => join(kept, file));
+        const isJournal = (file: string) => file.endsWith('.log');
+        return readdirSync(kept)
+          .filter(isJournal)
+          .map((file) => join(kept, file));
       } catch {
         return [];
       }

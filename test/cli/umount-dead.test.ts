@@ -1,66 +1,34 @@
 /** Unmounting when the server does not answer: what is said, what is waited for, and what is lost. */
-import { constants, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+
+import { constants } from 'node:fs';
 import t, { type Test } from 'tap';
-import { EmbeddedServer } from '../../lib/server/index.js';
-import { statsOf } from '../support/embedded-mount.js';
-import { FaultProxy } from '../support/fault-proxy.js';
-import { publicFolder } from '../support/folders.js';
-import { Mount } from '../support/mount.js';
-import { openPlace } from '../support/places.js';
-import { type Background, mustRun, start, until } from '../support/process.js';
+import {
+  DATA,
+  type HeldServer,
+  heldMount,
+  heldServer,
+  leaveUnwritten as leaveUnwrittenIn,
+} from '../support/held-mount.js';
+import type { Mount } from '../support/mount.js';
+import { type Background, start, until } from '../support/process.js';
 import { nfsFuse, product, STACK_TRACE } from './product.js';
 
 const { O_CREAT, O_RDWR } = constants;
 // They wait more than they work.
 t.jobs = 4;
 const PATIENCE_MS = 60_000;
-const BYTES = 40_000;
-const DATA = Buffer.alloc(BYTES, 'unwritten ');
 
-interface Ground {
-  readonly server: EmbeddedServer;
-  readonly proxy: FaultProxy;
+interface Ground extends HeldServer {
   readonly mount: Mount;
-  /** `path` on the server's disk. */
-  readonly served: (path: string) => Buffer;
 }
 
-/** A mount through a proxy that can hold everything back, which is what a dead server looks like. */
 async function ground(t: Test): Promise<Ground> {
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
-  const folder = join(scratch.path, 'served');
-  await mustRun(['mkdir', folder]);
-  const server = await EmbeddedServer.start({ path: folder });
-  t.teardown(() => server.close());
-  const { port } = server;
-  if (port === undefined) throw new Error('the server does not listen');
-  const proxy = await FaultProxy.start({ upstream: port });
-  t.teardown(() => proxy.close());
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
-  const mountOptions = [`port=${proxy.port}`, `mountport=${proxy.port}`];
-  const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
-  const mount = await Mount.start({ source, place, options: ['timeo=3', 'retrans=1'] });
-  t.teardown(async () => {
-    proxy.release();
-    await mount.close();
-  });
-  return { server, proxy, mount, served: (path) => readFileSync(join(folder, path)) };
+  const where = await heldServer(t);
+  return { ...where, mount: await heldMount(t, where) };
 }
 
-/** A file with data that the server never got, and whose writer is gone: nothing keeps the mount in use. */
-async function leaveUnwritten({ proxy, mount }: Ground, path: string): Promise<void> {
-  const agent = await mount.agent();
-  const fd = await agent.open(path, O_CREAT | O_RDWR);
-  proxy.hold();
-  await agent.pwrite(fd, DATA, 0);
-  agent.process.signal('SIGKILL');
-  await agent.process.ended;
-  const { unwritten } = await statsOf(mount);
-  t.same({ bytes: unwritten.bytes, files: unwritten.files }, { bytes: BYTES, files: 1 });
-}
+const leaveUnwritten = (t: Test, where: Ground, path: string) =>
+  leaveUnwrittenIn(t, where, where.mount, path);
 
 function unmounting(t: Test, mount: Mount): Background {
   const program = start([...product, 'umount', mount.path], { cwd: '/' });
@@ -84,7 +52,7 @@ t.test(
   async (t) => {
     const where = await ground(t);
     const { mount, proxy } = where;
-    await leaveUnwritten(where, 'na\x1bme');
+    await leaveUnwritten(t, where, 'na\x1bme');
     const program = unmounting(t, mount);
     await hasSaid(program, 'is still mounted: waiting for the server to take');
     t.match(
@@ -107,7 +75,7 @@ t.test(
 
 t.test('umount ends when the server takes the data at last', { timeout: 180_000 }, async (t) => {
   const where = await ground(t);
-  await leaveUnwritten(where, 'file');
+  await leaveUnwritten(t, where, 'file');
   const program = unmounting(t, where.mount);
   await hasSaid(program, 'is still mounted');
   where.proxy.release();
@@ -118,7 +86,7 @@ t.test('umount ends when the server takes the data at last', { timeout: 180_000 
 
 t.test('umount fails when the server refuses the data', { timeout: 180_000 }, async (t) => {
   const where = await ground(t);
-  await leaveUnwritten(where, 'file');
+  await leaveUnwritten(t, where, 'file');
   const program = unmounting(t, where.mount);
   await hasSaid(program, 'is still mounted');
   where.server.faults.add({ procedure: 'WRITE', status: 28, times: Number.POSITIVE_INFINITY });
@@ -135,7 +103,7 @@ t.test(
   async (t) => {
     const where = await ground(t);
     const { mount } = where;
-    await leaveUnwritten(where, 'file');
+    await leaveUnwritten(t, where, 'file');
     const forced = await nfsFuse(['umount', '--force', mount.path], { timeoutMs: 120_000 });
     t.equal(forced.status, 1);
     t.match(forced.stderr, /is unmounted\. Lost: 0\.04 MiB of 1 file: \/file \(0\.04 MiB\)\.\n/);
@@ -161,7 +129,7 @@ t.test('umount --force loses nothing that the server takes', { timeout: 180_000 
 t.test('umount --lazy says what is still to be written back', { timeout: 180_000 }, async (t) => {
   const where = await ground(t);
   const { mount } = where;
-  await leaveUnwritten(where, 'file');
+  await leaveUnwritten(t, where, 'file');
   const lazy = await nfsFuse(['umount', '--lazy', mount.path]);
   t.equal(lazy.status, 0);
   t.match(
@@ -179,7 +147,7 @@ t.test(
   async (t) => {
     const where = await ground(t);
     const { mount } = where;
-    await leaveUnwritten(where, 'file');
+    await leaveUnwritten(t, where, 'file');
     mount.signal('SIGTERM');
     const waits =
       'Waiting for the server to write back 0.04 MiB of 1 file: /file (0.04 MiB). Another SIGTERM';

@@ -1,0 +1,17 @@
+/**
+ * Keeps SIGUSR1 from opening the port of Node's inspector, through which any user of the machine can run code in this
+ * process. A listener takes the signal away from Node; what a signal opened before that is closed. Imported first, for
+ * its effect alone.
+ */
+const wasAskedFor = [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((text) =>
+  text.includes('--inspect'),
+);
+
+process.on('SIGUSR1', () => {});
+if (!wasAskedFor) {
+  // A Node without the inspector has no such module, and no such port.
+  const inspector = await import('node:inspector').catch(() => undefined);
+  if (inspector?.url() !== undefined) inspector.close();
+}
+
+export {};

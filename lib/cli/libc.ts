@@ -1,0 +1,48 @@
+/** The system calls that the life of a mount needs and Node has no API for, through koffi. */
+import koffi from 'koffi';
+
+// null: the symbols of the running process itself.
+const libc = koffi.load(null);
+const cGetsockopt = libc.func(
+  'int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ void *length)',
+);
+const cDup3 = libc.func('int dup3(int from, int to, int flags)');
+const cSignal = libc.func('intptr_t signal(int number, intptr_t handler)');
+
+/** A process at the other end of a unix socket, as the kernel knows it. */
+export interface Peer {
+  /** 0: it lives in a process namespace that this process does not see. */
+  readonly pid: number;
+  /** In this process's user namespace; the overflow uid where it has no counterpart there. */
+  readonly uid: number;
+}
+
+/** asm/socket.h: most architectures agree on these numbers. */
+const SOL_SOCKET = process.arch === 'mips' || process.arch === 'mipsel' ? 0xffff : 1;
+const SO_PEERCRED = { ppc64: 21, mips: 18, mipsel: 18 }[process.arch as string] ?? 17;
+
+/**
+ * The process that has connected to, or listens at, the other end of connected unix socket `fd`: SO_PEERCRED, unix(7).
+ * The kernel noted it at connect(2) or listen(2). Undefined: the kernel does not tell.
+ */
+export function peerOf(fd: number): Peer | undefined {
+  // struct ucred: pid, uid, gid.
+  const credentials = new Uint32Array(3);
+  const length = new Uint32Array([credentials.byteLength]);
+  if ((cGetsockopt(fd, SOL_SOCKET, SO_PEERCRED, credentials, length) as number) !== 0) return undefined;
+  const [pid, uid] = credentials;
+  if (length[0] !== credentials.byteLength || pid === undefined || uid === undefined) return undefined;
+  return { pid, uid };
+}
+
+/** Makes descriptor `to` mean the file of `from`, closed on exec. False: it could not be done. */
+export function replaceDescriptor(from: number, to: number): boolean {
+  const O_CLOEXEC = 0o2000000;
+  return (cDup3(from, to, O_CLOEXEC) as number) >= 0;
+}
+
+/** Has this process ignore signal `number`. Of no effect for a number that the C library keeps for itself. */
+export function ignoreSignal(number: number): void {
+  const SIG_IGN = 1;
+  cSignal(number, SIG_IGN);
+}
