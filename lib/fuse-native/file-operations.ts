@@ -5,6 +5,9 @@ import type { OpenFile } from './open-files.js';
 import type { PathOperations, Serving } from './path-operations.js';
 import { applyOpenFlags, isPageWrite, openFlags } from './request.js';
 
+/** Whether the kernel fills pages, libfuse does not say; and it has no way to drop them. */
+const DIRECT = true;
+
 /** Of open(2), but not for the file system: the kernel has seen to them. */
 const O_CREAT = 0o100;
 const O_EXCL = 0o200;
@@ -78,6 +81,7 @@ export class FileOperations {
       offset,
       target.length,
       flags,
+      DIRECT,
     );
     if (data instanceof Uint8Array) {
       target.set(data);
@@ -96,7 +100,7 @@ export class FileOperations {
   async write(request: NativeRequest, number: number, data: Uint8Array, offset: number): Promise<number> {
     const { node, fh, flags } = this.#file(number);
     const { operations } = this.#serving;
-    return operations.write(this.#ctx, node.nodeid, fh, offset, data, flags, isPageWrite(request));
+    return operations.write(this.#ctx, node.nodeid, fh, offset, data, flags, isPageWrite(request), DIRECT);
   }
 
   async flush(number: number): Promise<void> {

@@ -19,6 +19,13 @@ export interface ChannelHandler {
   ended(end: SessionEnd): void;
 }
 
+/**
+ * What a message of another thread may have to wait for. The wait for a page ends by itself, and the answer to a write
+ * may depend on it. That for a directory may depend on the answer to any request: unlink(2) holds the directory and
+ * waits for a write to the file to end.
+ */
+export type ThreadLane = 'pages' | 'entries';
+
 export interface Channel {
   /** Begins to deliver requests of which no one is longer than `maxRequest` bytes. */
   start(handler: ChannelHandler, maxRequest: number): void;
@@ -37,12 +44,12 @@ export interface Channel {
   /** Writes one reply that consists of several pieces, at once. 0, or the errno. */
   writePieces(pieces: readonly Uint8Array[]): number;
   /** Writes one message from another thread, because the kernel may block it. 0, or the errno. */
-  writeFromThread(message: Uint8Array): Promise<number>;
+  writeFromThread(message: Uint8Array, lane: ThreadLane): Promise<number>;
   /**
    * Drops what {@link writeFromThread} has not begun to write. Undefined: no thread is writing; otherwise resolves
-   * when it has come back, for which requests may have to be answered.
+   * when all have come back, for which requests may have to be answered.
    */
-  stopThread(): Promise<void> | undefined;
+  stopThreads(): Promise<void> | undefined;
   /** Ends delivery and gives the descriptor up, which ends the connection if nobody else has it. */
   close(): void;
 }

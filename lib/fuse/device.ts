@@ -3,13 +3,14 @@
  * and written by the main thread. No thread stands between the kernel and the file system, so a request costs
  * one wake-up and its answer one write(2).
  */
-import { closeSync, openSync, write as writeAsync, writevSync } from 'node:fs';
+import { closeSync, openSync, writevSync } from 'node:fs';
 import koffi from 'koffi';
-import type { Channel, ChannelHandler } from './channel.js';
-import { Errno, errnoName } from './errno.js';
+import type { Channel, ChannelHandler, ThreadLane } from './channel.js';
+import { Errno, errnoName, errnoOf } from './errno.js';
 import { duplicateOver, readInto, writeFrom } from './libc.js';
 import { RequestBuffer } from './message.js';
 import type { ReplyBuffer } from './reply.js';
+import { ThreadWriter } from './thread-writer.js';
 import { Wakefulness } from './wakefulness.js';
 
 /** Requests taken before the event loop gets its turn for the sockets behind the file system. */
@@ -18,11 +19,6 @@ type PollHandle = ReturnType<typeof koffi.node.poll>;
 
 /** Buffers kept for reuse. */
 const SPARE_BUFFERS = 8;
-
-interface ThreadWrite {
-  readonly message: Uint8Array;
-  readonly done: (errno: number) => void;
-}
 
 export class KernelChannel implements Channel {
   readonly #fd: number;
@@ -34,13 +30,18 @@ export class KernelChannel implements Channel {
   readonly #wakefulness = new Wakefulness();
   #paused = false;
   #closed = false;
-  readonly #threadWrites: ThreadWrite[] = [];
-  #threadBusy = false;
-  #threadIdle: () => void = nothing;
+  readonly #threads: Readonly<Record<ThreadLane, ThreadWriter>>;
+  #threadsIdle: () => void = nothing;
 
   /** `fd`: /dev/fuse, mounted. It belongs to the channel from now on. */
   constructor(fd: number) {
     this.#fd = fd;
+    const cameBack = (): void => {
+      if (this.#threadsBusy) return;
+      if (this.#closed) closeSync(this.#fd);
+      this.#threadsIdle();
+    };
+    this.#threads = { pages: new ThreadWriter(fd, cameBack), entries: new ThreadWriter(fd, cameBack) };
   }
 
   start(handler: ChannelHandler, maxRequest: number): void {
@@ -89,19 +90,24 @@ export class KernelChannel implements Channel {
     }
   }
 
-  writeFromThread(message: Uint8Array): Promise<number> {
-    if (this.#closed) return Promise.resolve(Errno.ENODEV);
-    return new Promise((done) => {
-      this.#threadWrites.push({ message, done });
-      this.#nextThreadWrite();
-    });
+  writeFromThread(message: Uint8Array, lane: ThreadLane): Promise<number> {
+    return this.#closed ? Promise.resolve(Errno.ENODEV) : this.#threads[lane].write(message);
   }
 
-  stopThread(): Promise<void> | undefined {
-    for (const { done } of this.#threadWrites.splice(0)) done(Errno.ENODEV);
-    if (!this.#threadBusy) return undefined;
+  get #threadsBusy(): boolean {
+    return this.#threads.pages.busy || this.#threads.entries.busy;
+  }
+
+  #dropThreadWrites(): void {
+    this.#threads.pages.drop();
+    this.#threads.entries.drop();
+  }
+
+  stopThreads(): Promise<void> | undefined {
+    this.#dropThreadWrites();
+    if (!this.#threadsBusy) return undefined;
     return new Promise((resolve) => {
-      this.#threadIdle = resolve;
+      this.#threadsIdle = resolve;
     });
   }
 
@@ -110,29 +116,14 @@ export class KernelChannel implements Channel {
     this.#closed = true;
     this.#poll?.close();
     this.#poll = undefined;
-    for (const { done } of this.#threadWrites.splice(0)) done(Errno.ENODEV);
-    if (!this.#threadBusy) closeSync(this.#fd);
+    this.#dropThreadWrites();
+    if (!this.#threadsBusy) closeSync(this.#fd);
     else {
-      // The thread may not have begun its write: the number must not come to mean another file before.
+      // A thread may not have begun its write: the number must not come to mean another file before.
       const nothing = openSync('/dev/null', 'r+');
       duplicateOver(nothing, this.#fd);
       closeSync(nothing);
     }
-  }
-
-  /** One at a time, so that blocked ones can never take up all of libuv's threads. */
-  #nextThreadWrite(): void {
-    if (this.#threadBusy) return;
-    const next = this.#threadWrites.shift();
-    if (next === undefined) return;
-    this.#threadBusy = true;
-    writeAsync(this.#fd, next.message, (error) => {
-      this.#threadBusy = false;
-      if (this.#closed) closeSync(this.#fd);
-      next.done(error === null ? 0 : errnoOf(error));
-      this.#threadIdle();
-      this.#nextThreadWrite();
-    });
   }
 
   readonly #readable = (): void => this.#receive(false);
@@ -166,8 +157,3 @@ export class KernelChannel implements Channel {
 }
 
 function nothing(): void {}
-
-function errnoOf(error: unknown): number {
-  const errno = (error as NodeJS.ErrnoException).errno;
-  return errno === undefined ? Errno.EIO : -errno;
-}

@@ -14,6 +14,7 @@ import type {
   SetAttributes,
 } from './operations.js';
 import {
+  DIRECT_LOCKOWNER,
   FSYNC_FDATASYNC,
   GETATTR_FH,
   LK_FLOCK,
@@ -318,7 +319,9 @@ function read(
   }
   const offset = message.wide(ARGUMENTS + 8);
   const flags = message.word(ARGUMENTS + 32);
-  responder.settle(request, operations.read(request, request.nodeid, fh, offset, size, flags), reply);
+  const direct = (message.word(ARGUMENTS + 20) & DIRECT_LOCKOWNER) !== 0;
+  const data = operations.read(request, request.nodeid, fh, offset, size, flags, direct);
+  responder.settle(request, data, reply);
 }
 
 /** A read at 2^53 or beyond: nothing where the file ends before, and not expressible otherwise. */
@@ -348,11 +351,13 @@ function write(
   const fh = message.own(ARGUMENTS);
   const offset = message.wide(ARGUMENTS + 8);
   const flags = message.word(ARGUMENTS + 32);
-  const fromPageCache = (message.word(ARGUMENTS + 20) & WRITE_CACHE) !== 0;
+  const kind = message.word(ARGUMENTS + 20);
+  const fromPageCache = (kind & WRITE_CACHE) !== 0;
+  const direct = !fromPageCache && (kind & DIRECT_LOCKOWNER) !== 0;
   const data = responder.holdPayload(request, message, start, size);
   responder.settle(
     request,
-    operations.write(request, request.nodeid, fh, offset, data, flags, fromPageCache),
+    operations.write(request, request.nodeid, fh, offset, data, flags, fromPageCache, direct),
     replyWritten,
   );
 }

@@ -34,3 +34,9 @@ export class FuseError extends Error {
     this.errno = errno;
   }
 }
+
+/** Of what a function of node:fs failed with. */
+export function errnoOf(error: unknown): number {
+  const errno = (error as NodeJS.ErrnoException).errno;
+  return errno === undefined ? Errno.EIO : -errno;
+}

@@ -38,7 +38,7 @@ export class KernelNotifier implements FuseNotifier {
     if (this.#closed) return;
     const message = new ReplyBuffer(INVAL_INODE_BYTES);
     encodeInvalInode(message, nodeid, offset, length);
-    const errno = await this.#channel.writeFromThread(message.bytes);
+    const errno = await this.#channel.writeFromThread(message.bytes, 'pages');
     this.#finish(errno, `INVAL_INODE node=${nodeid} offset=${offset} length=${length}`);
   }
 
@@ -51,7 +51,7 @@ export class KernelNotifier implements FuseNotifier {
     message.u32[6] = name.length;
     message.u32[7] = 0;
     message.bytes.set(name, INVAL_ENTRY_BYTES);
-    const errno = await this.#channel.writeFromThread(message.bytes.subarray(0, length));
+    const errno = await this.#channel.writeFromThread(message.bytes.subarray(0, length), 'entries');
     this.#finish(errno, `INVAL_ENTRY parent=${parent} name=${JSON.stringify(Buffer.from(name).toString())}`);
   }
 

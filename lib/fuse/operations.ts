@@ -205,7 +205,10 @@ export interface FuseOperations {
     mode: number,
     flags: number,
   ): MaybePromise<{ entry: EntryReply; open: OpenReply }>;
-  /** Fewer bytes than `size` mean end of file, and only that. Several pieces are written to the kernel as they are. */
+  /**
+   * Fewer bytes than `size` mean end of file, and only that. Several pieces are written to the kernel as they are.
+   * `direct`: what is read goes to the program, and not into the kernel's pages.
+   */
   read(
     ctx: RequestContext,
     nodeid: NodeId,
@@ -213,10 +216,12 @@ export interface FuseOperations {
     offset: number,
     size: number,
     flags: number,
+    direct: boolean,
   ): MaybePromise<Uint8Array | readonly Uint8Array[] | BorrowedData>;
   /**
    * `data` belongs to the session and is valid only until the answer: copy what must live longer.
    * `fromPageCache`: FUSE_WRITE_CACHE, written back by the kernel (mmap), `ctx` then names nobody.
+   * `direct`: it did not go through the kernel's pages, which may hold what was there before.
    */
   write(
     ctx: RequestContext,
@@ -226,6 +231,7 @@ export interface FuseOperations {
     data: Uint8Array,
     flags: number,
     fromPageCache: boolean,
+    direct: boolean,
   ): MaybePromise<number>;
   /** Once per close(2) of a descriptor: the only place where close can report an error. */
   flush(ctx: RequestContext, nodeid: NodeId, fh: number, lockOwner: bigint): MaybePromise<void>;

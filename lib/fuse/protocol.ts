@@ -158,6 +158,11 @@ export const SetattrValid = {
 
 export const GETATTR_FH = 1 << 0;
 export const WRITE_CACHE = 1 << 0;
+/**
+ * FUSE_READ_LOCKOWNER and FUSE_WRITE_LOCKOWNER, which have the same value. The kernel names the owner in direct I/O
+ * (fuse_direct_io), by O_DIRECT or FOPEN_DIRECT_IO, and nowhere else.
+ */
+export const DIRECT_LOCKOWNER = 1 << 1;
 export const RELEASE_FLUSH = 1 << 0;
 export const RELEASE_FLOCK_UNLOCK = 1 << 1;
 export const FSYNC_FDATASYNC = 1 << 0;

@@ -149,8 +149,8 @@ export class FuseSession implements ChannelHandler, Responder {
     if (this.#end !== undefined || this.#aborting) return;
     this.#aborting = true;
     this.#notifier.close();
-    const thread = this.#channel.stopThread();
-    if (thread === undefined) {
+    const threads = this.#channel.stopThreads();
+    if (threads === undefined) {
       this.ended('aborted');
       return;
     }
@@ -158,7 +158,7 @@ export class FuseSession implements ChannelHandler, Responder {
     // the descriptor cannot be closed. So everybody gets an answer, late-comers too, until it has come through.
     this.#payloads.resume();
     for (const request of this.#inFlight.values()) this.sendError(request, Errno.ECONNABORTED);
-    thread.then(
+    threads.then(
       () => this.ended('aborted'),
       () => this.ended('aborted'),
     );

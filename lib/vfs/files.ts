@@ -115,6 +115,7 @@ export class Files {
       }
       inode.pagesGeneration = inode.generation;
       inode.pagesRacy = false;
+      inode.pagesFilled = false;
     }
     // An append lands where the server's file ends, not where the kernel believes: no page may say otherwise.
     if (opensForWriting(flags) && opensForAppending(flags)) openFlags |= OpenFlag.DIRECT_IO;
@@ -139,9 +140,10 @@ export class Files {
   }
 
   /** Whoever has the descriptor now, what counts are the rights that it was opened with. */
-  async read(fh: number, offset: number, size: number, asker: Asker): Promise<BorrowedData> {
+  async read(fh: number, offset: number, size: number, asker: Asker, direct = false): Promise<BorrowedData> {
     const file = this.get(fh);
     const { inode, credential } = file;
+    if (!direct) inode.pagesFilled = true;
     const caller: Caller = { credential, cancellation: asker.cancellation, tid: asker.tid };
     if (needsDrain(inode, offset + size, inode.writer?.overlaps(offset, offset + size) ?? false)) {
       await interruptible(inode.writer?.drain() ?? Promise.resolve(), caller.cancellation);
@@ -171,12 +173,14 @@ export class Files {
     flags: number,
     fromPageCache: boolean,
     cancellation?: Cancellation,
+    direct = false,
   ): Promise<number> {
     const file = this.get(fh);
     const { inode, credential } = file;
     if (BigInt(offset) + BigInt(data.length) > MAX_OFFSET) throw new FuseError(Errno.EFBIG);
     inode.writer ??= new FileWriter(this.#vfs, inode);
     inode.contentChanges++;
+    if (!direct) inode.pagesFilled = true;
     const { writer } = inode;
     const { config } = this.#vfs;
     const stable = config.sync || writesThrough(file.flags) || writesThrough(flags);
@@ -194,8 +198,26 @@ export class Files {
           ? writer.writeThrough(offset, data, credential, promise, cancellation)
           : writer.write(offset, data, credential, cancellation),
       );
+      if (direct && inode.pagesFilled) await this.#dropPages(inode, offset, data.length, cancellation);
     }
     return data.length;
+  }
+
+  /**
+   * After a write that went past the kernel's pages, and before it is answered: pages that were read while it was
+   * under way may hold what was there before. Of asynchronous writes the kernel drops pages only before it sends them
+   * (generic_file_direct_write), and so of every write with FOPEN_DIRECT_IO. That this is waited for cannot lock up:
+   * a page is held by a read or a write of pages, whose answers wait for no direct write's.
+   */
+  #dropPages(
+    inode: Inode,
+    offset: number,
+    length: number,
+    cancellation: Cancellation | undefined,
+  ): Promise<void> {
+    const dropped = this.#vfs.notifier.invalidatePages(inode.nodeid, offset, length);
+    // The write is done, whether its caller waits for this or not.
+    return interruptible(dropped, cancellation).catch(() => {});
   }
 
   /**
@@ -259,10 +281,10 @@ export class Files {
         through ? StableHow.FILE_SYNC : StableHow.UNSTABLE,
       );
     } finally {
-      if (offset !== kernelOffset) {
-        vfs.notifier.invalidateAttributes(inode.nodeid);
-        void vfs.notifier.invalidatePages(inode.nodeid, Math.min(offset, kernelOffset), 0);
-      }
+      const asKernel = offset === kernelOffset;
+      if (!asKernel) vfs.notifier.invalidateAttributes(inode.nodeid);
+      const from = Math.min(offset, kernelOffset);
+      if (inode.pagesFilled) await this.#dropPages(inode, from, asKernel ? data.length : 0, undefined);
     }
   }
 

@@ -347,8 +347,10 @@ export class NfsFileSystem implements FuseOperations {
     fh: number,
     offset: number,
     size: number,
+    _flags = 0,
+    direct = false,
   ): Promise<BorrowedData> {
-    return this.#files.read(fh, offset, size, { cancellation: ctx, tid: ctx.pid });
+    return this.#files.read(fh, offset, size, { cancellation: ctx, tid: ctx.pid }, direct);
   }
 
   write(
@@ -359,8 +361,9 @@ export class NfsFileSystem implements FuseOperations {
     data: Uint8Array,
     flags: number,
     fromPageCache: boolean,
+    direct = false,
   ): Promise<number> {
-    return this.#files.write(fh, offset, data, flags, fromPageCache, ctx);
+    return this.#files.write(fh, offset, data, flags, fromPageCache, ctx, direct);
   }
 
   flush(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {

@@ -49,6 +49,8 @@ export class Inode {
   contentChanges = 0;
   /** The generation whose pages the kernel may hold. */
   pagesGeneration = -1;
+  /** The kernel has filled pages of it since they were last dropped. */
+  pagesFilled = false;
   /** Some of those pages may be older than their ctime says: a second change within one tick of the server's clock. */
   pagesRacy = false;
 

@@ -196,8 +196,8 @@ t.test('every operation receives its arguments as the kernel laid them out', asy
       [u32(0x8042), u32(0o100644), u32(0), u32(0), name('n')],
       ['create', 9, 'n', 0o100644, 0x8042],
     ],
-    [Opcode.READ, readArguments(4, 2n ** 52n, 4096), ['read', 9, 4, 2 ** 52, 4096, 0]],
-    [Opcode.WRITE, writeArguments(4, 5n, Buffer.from('hi')), ['write', 9, 4, 5, 'hi', 0, false]],
+    [Opcode.READ, readArguments(4, 2n ** 52n, 4096), ['read', 9, 4, 2 ** 52, 4096, 0, false]],
+    [Opcode.WRITE, writeArguments(4, 5n, Buffer.from('hi')), ['write', 9, 4, 5, 'hi', 0, false, false]],
     [
       Opcode.FLUSH,
       [u64(4), u32(0), u32(0), u64(0xffff_ffff_ffff_ffffn)],

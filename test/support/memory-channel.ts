@@ -72,7 +72,7 @@ export class MemoryChannel implements Channel {
   writeFromThread(message: Uint8Array): Promise<number> {
     return Promise.resolve(this.#take(Buffer.from(message), this.fromThread));
   }
-  stopThread(): undefined {
+  stopThreads(): undefined {
     return undefined;
   }
   close(): void {
