@@ -75,7 +75,8 @@ export class Background {
 
   /** Sends a signal to it and to all that it started. */
   signal(signal: NodeJS.Signals): void {
-    if (this.#outcome) return;
+    // What could not be started has no process: -(-1) would be the machine's first.
+    if (this.#outcome || this.child.pid === undefined) return;
     try {
       process.kill(-this.pid, signal);
     } catch {
