@@ -6,6 +6,7 @@ import { variablesNotUtf8 } from './exec/environment.js';
 import { enterNamespace } from './exec/namespace.js';
 import { EXEC_FAILED, type ExecOutcome, runExec } from './exec/run.js';
 import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from './identity-options.js';
+import { grantFlags } from './kernel-flags.js';
 import { standardError } from './log.js';
 import { openLogFile } from './log-file.js';
 import { parseMountRequest } from './mount-options.js';
@@ -102,14 +103,18 @@ async function exec(args: ExecArguments): Promise<ExecOutcome> {
     });
   // What is wrong with these is told at once, and by one process.
   const options = [...(args.options ?? []), ...identityOptionTexts(args)];
-  const { notes } = parseMountRequest(args.target, options);
+  const request = parseMountRequest(args.target, options);
+  if (request.remount)
+    throw new UserError('nfs-fuse exec makes a mount, and remount changes one.', {
+      remedy: 'Leave remount out.',
+    });
   // Whoever goes on in a namespace does not have them any more, and does not say it again.
   // PWD is no loss: shells set it for every working directory, and find it out where it is missing.
   const leftOut = variablesNotUtf8().filter((name) => name !== 'PWD');
   if (leftOut.length > 0)
     standardError('warn', `Not passed on, because it is not valid UTF-8: ${leftOut.join(', ')}.`);
   enterNamespace(args['map-root-user'] === true, (message) => standardError('warn', message));
-  for (const note of notes) standardError('warn', note);
+  for (const note of grantFlags(request, args.transport !== 'fuse-native').notes) standardError('warn', note);
   const logFile = args['log-file'];
   const flags = [
     ...options.flatMap((option) => ['-o', option]),

@@ -37,10 +37,11 @@ export function inheritedMount(mountpoint: string, manner: ServingManner): numbe
 }
 
 /** The options that only whoever mounts can give to the kernel. Undefined: there are none. */
-export function noteOnKernelOptions(mountpoint: string, { client, fuse }: MountRequest): string | undefined {
+export function noteOnKernelOptions(mountpoint: string, { fuse }: MountRequest): string | undefined {
   const without = [
-    ...(client.readOnly ? ['ro'] : []),
-    ...(fuse.noExec ? ['noexec'] : []),
+    ...Object.entries(fuse.flags)
+      .filter(([flag, wanted]) => wanted && flag !== 'sync')
+      .map(([flag]) => flag),
     ...(fuse.allowOther ? ['allow_other'] : []),
     ...(fuse.defaultPermissions ? ['default_permissions'] : []),
   ];

@@ -8,12 +8,14 @@ import { groupsOutside } from './exec/namespace.js';
 import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from './identity-options.js';
 import { inheritedMount, noteOnKernelOptions } from './inherited-mount.js';
 import { lastWords, MountJournal } from './journal.js';
+import { grantFlags, withoutHelpersDefaults } from './kernel-flags.js';
 import { type LogSink, loggerTo, standardError } from './log.js';
 import { LogFile } from './log-file.js';
 import { type MountRequest, parseMountRequest } from './mount-options.js';
 import { locate } from './mount-place.js';
 import { type MountProcessOptions, runMount } from './mount-process.js';
 import { parseTransport, TRANSPORTS, type Transport } from './mount-transport.js';
+import { remount } from './remount.js';
 import { exportsForExplanation } from './server-exports.js';
 import { shieldFromSignals } from './signal-shield.js';
 import { StopSignals } from './stop-signals.js';
@@ -93,13 +95,18 @@ export function mountCommand(exit: (status: number) => void): CommandModule<obje
           'Root here is 1000 there, and nobody else is anybody',
         )
         .example('$0 mount -f --debug=fuse server:/export /mnt', 'Watch what programs ask for'),
-    handler: async (args) => exit(await mount(args)),
+    // mount.fuse3 leaves the command's name out.
+    handler: async (args) => exit(await mount(args, args._.length === 0)),
   };
 }
 
-async function mount(args: MountArguments): Promise<number> {
-  const asked = parseMountRequest(args.target, [...(args.options ?? []), ...identityOptionTexts(args)]);
+async function mount(args: MountArguments, byMountFuse: boolean): Promise<number> {
+  const given = args.options ?? [];
+  const texts = [...(byMountFuse ? withoutHelpersDefaults(given) : given), ...identityOptionTexts(args)];
   const transport = parseTransport(args.transport);
+  const asked = grantFlags(parseMountRequest(args.target, texts), transport === 'kernel');
+  if (asked.remount)
+    return remount(args.target, asked, await locate(args.mountpoint), byMountFuse ? 'go' : 'stay');
   const topics = debugTopics(args.debug ?? [], asked);
   const logPath = args['log-file'];
   const foreground = args.foreground === true || (topics.size > 0 && logPath === undefined);

@@ -1,4 +1,5 @@
 /** Every mount option by its name in nfs(5), mount(8) or fuse(8): what it takes, and what it changes. */
+import type { KernelFlag } from '../fuse/index.js';
 import type { ClientConfig } from '../vfs/config.js';
 import { IDENTITY_OPTIONS } from './identity-options.js';
 import { UserError } from './user-error.js';
@@ -7,6 +8,10 @@ import { UserError } from './user-error.js';
 export interface Draft {
   client: { -readonly [Key in keyof Omit<ClientConfig, 'host' | 'exportPath'>]?: ClientConfig[Key] };
   fuse: { allowOther: boolean; defaultPermissions: boolean; noExec: boolean; debug: boolean };
+  /** What is asked of the kernel, the last word on each flag last. */
+  flags: Map<KernelFlag, boolean>;
+  /** An existing mount is to be changed. */
+  remount: boolean;
   addressFamily: 4 | 6 | undefined;
   background: boolean;
   notes: string[];
@@ -160,25 +165,64 @@ function onlyValue(value: string, message: string): MountOption {
   return choice(value, { [value]: () => {} }, ` ${message}`);
 }
 
-/** `user`, `_netdev`, … : what fstab says to mount(8), systemd and others, and the kernel flags without effect on FUSE. */
+/** `user`, `_netdev`, … : what fstab says to mount(8), systemd and others, and flags that the kernel ignores by now. */
 const IGNORED = [
   'defaults auto noauto user nouser users owner group _netdev nofail comment',
-  'atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime lazytime nolazytime',
-  'iversion noiversion mand nomand silent loud dirsync',
-  // The mount is always nosuid and nodev; mount.fuse3 hands dev and suid over without being asked.
-  'dev nodev suid nosuid',
+  'iversion noiversion mand nomand silent loud',
   // nfs(5): "ignored after kernel 2.6.25".
   'intr nointr',
   'nosharecache nofsc noacl nosoftreval nolock sloppy',
 ].flatMap((names) => names.split(' '));
+export const IGNORED_OPTIONS: ReadonlySet<string> = new Set([...IGNORED, 'v3']);
+
+/** The flags of mount(8) that the kernel obeys, and what each says of which of them. */
+const KERNEL_OPTIONS: Readonly<Record<string, readonly [KernelFlag, boolean]>> = {
+  ro: ['ro', true],
+  rw: ['ro', false],
+  nosuid: ['nosuid', true],
+  suid: ['nosuid', false],
+  nodev: ['nodev', true],
+  dev: ['nodev', false],
+  // As said by mount(8), dev and suid may be nothing but its defaults: see kernel-flags.ts.
+  allow_suid: ['nosuid', false],
+  allow_dev: ['nodev', false],
+  noexec: ['noexec', true],
+  exec: ['noexec', false],
+  sync: ['sync', true],
+  async: ['sync', false],
+  dirsync: ['dirsync', true],
+  nosymfollow: ['nosymfollow', true],
+  symfollow: ['nosymfollow', false],
+  noatime: ['noatime', true],
+  atime: ['noatime', false],
+  nodiratime: ['nodiratime', true],
+  diratime: ['nodiratime', false],
+  relatime: ['relatime', true],
+  norelatime: ['relatime', false],
+  strictatime: ['strictatime', true],
+  nostrictatime: ['strictatime', false],
+  lazytime: ['lazytime', true],
+  nolazytime: ['lazytime', false],
+};
+
+/** Some of them mean something to us as well. */
+function kernelFlag(name: KernelFlag, wanted: boolean): MountOption {
+  return {
+    value: 'none',
+    apply(draft) {
+      draft.flags.delete(name);
+      draft.flags.set(name, wanted);
+      if (name === 'ro') draft.client.readOnly = wanted;
+      if (name === 'sync') draft.client.sync = wanted;
+      if (name === 'noexec') draft.fuse.noExec = wanted;
+    },
+  };
+}
 
 export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, MountOption>([
   ...IGNORED.map((name): [string, MountOption] => [name, ignored]),
 
-  ['ro', flag({ readOnly: true })],
-  ['rw', flag({ readOnly: false })],
-  ['exec', fuseFlag({ noExec: false })],
-  ['noexec', fuseFlag({ noExec: true })],
+  ...Object.entries(KERNEL_OPTIONS).map(([name, wish]): [string, MountOption] => [name, kernelFlag(...wish)]),
   ['allow_other', fuseFlag({ allowOther: true })],
   ['default_permissions', fuseFlag({ defaultPermissions: true })],
   ['debug', fuseFlag({ debug: true })],
@@ -280,8 +324,6 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
   ['readahead', memory('readAhead')],
   ['writebehind', memory('writeBehind')],
   ['direct_io', flag({ directIo: true })],
-  ['sync', flag({ sync: true })],
-  ['async', flag({ sync: false })],
 
   [
     'acregmin',
@@ -363,7 +405,15 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
     'softreval',
     refused('softreval is not supported.', 'Use soft or softerr for errors when the server is down.'),
   ],
-  ['remount', refused('A mount cannot be changed with remount.', 'Unmount it, and mount it again.')],
+  [
+    'remount',
+    {
+      value: 'none',
+      apply: (draft) => {
+        draft.remount = true;
+      },
+    },
+  ],
   ['bind', refused('bind is not for network file systems.', 'Use mount --bind on the mount point.')],
   ['allow_root', refused('allow_root is not supported.', 'Use allow_other.')],
   [

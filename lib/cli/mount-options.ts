@@ -2,6 +2,7 @@
  * `-o` of mount(8) and nfs(5): from text to a validated client configuration and what the FUSE mount needs.
  * The options themselves are in mount-option-table.ts; here are their order, and the rules between them.
  */
+import type { FlagWishes } from '../fuse/index.js';
 import { type ClientConfig, DEFAULT_CONFIG } from '../vfs/config.js';
 import { checkIdentityOptions } from './identity-options.js';
 import { type Draft, MOUNT_OPTIONS, type MountOption } from './mount-option-table.js';
@@ -16,6 +17,8 @@ export interface FuseMountOptions {
   readonly defaultPermissions: boolean;
   /** noexec: the kernel refuses to run programs from the mount. */
   readonly noExec: boolean;
+  /** What is asked of the kernel; suid and dev only where {@link grantFlags} has let them through. */
+  readonly flags: FlagWishes;
   /** Every FUSE request and reply is written to the log. */
   readonly debug: boolean;
 }
@@ -29,12 +32,25 @@ export interface MountRequest {
   readonly addressFamily: 4 | 6 | undefined;
   /** nfs(5) bg: a server that does not answer yet is tried again after the command has returned. */
   readonly background: boolean;
+  /** An existing mount is to be changed. */
+  readonly remount: boolean;
+  /** The options as they were given. */
+  readonly options: readonly string[];
   /** What was accepted but does not mean what was asked. */
   readonly notes: readonly string[];
 }
 
 /** `retry` of nfs(5) for bg: 10 000 minutes. */
 const BACKGROUND_RETRY_MS = 10_000 * 60_000;
+/** Options of fuse(4) that mountinfo shows of a mount, and that mount(8) hands over when it is remounted. */
+export const KERNELS_OWN: ReadonlySet<string> = new Set([
+  'fd',
+  'rootmode',
+  'user_id',
+  'group_id',
+  'max_read',
+  'blksize',
+]);
 /** nfs(5): UDP's own defaults. */
 const UDP_TIMEO_MS = 1_100;
 const UDP_RETRANS = 3;
@@ -71,10 +87,12 @@ export function parseMountRequest(target: string, optionTexts: readonly string[]
     });
   return {
     client,
-    fuse: draft.fuse,
+    fuse: { ...draft.fuse, flags: Object.fromEntries(draft.flags) },
     source,
     addressFamily: draft.addressFamily,
     background: draft.background,
+    remount: draft.remount,
+    options: optionTexts,
     notes: draft.notes,
   };
 }
@@ -83,15 +101,19 @@ function readOptions(optionTexts: readonly string[]): Draft {
   const draft: Draft = {
     client: {},
     fuse: { allowOther: false, defaultPermissions: false, noExec: false, debug: false },
+    flags: new Map(),
     addressFamily: undefined,
     background: false,
+    remount: false,
     notes: [],
   };
   const listed = optionTexts.flatMap(splitOptionList);
   const sloppy = listed.some((option) => option.name === 'sloppy');
+  const remount = listed.some((option) => option.name === 'remount');
   for (const { name, value } of listed) {
     // x-systemd.automount, x-gvfs-hide and the like are for other programs (mount(8)).
     if (/^x-/i.test(name)) continue;
+    if (remount && KERNELS_OWN.has(name)) continue;
     const option = MOUNT_OPTIONS.get(name);
     if (option === undefined) {
       if (!sloppy) throw unknownOption(name);

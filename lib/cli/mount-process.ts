@@ -143,6 +143,7 @@ export async function runMount(options: MountProcessOptions): Promise<number> {
     stats: () => ({
       source: request.source,
       mountpoint: mount.mountpoint,
+      options: request.options,
       ...fileSystem.stats(),
       fuse: served.counters(),
     }),

@@ -87,6 +87,8 @@ async function overKernel(options: TransportOptions): Promise<ServedMount> {
     source: request.source,
     readOnly: client.readOnly,
     noexec: fuse.noExec,
+    // Synchronous writing is done here, by WRITEs that are stable at once; the kernel would add an fsync to each.
+    flags: { ...fuse.flags, sync: false },
     allowOther: fuse.allowOther,
     // The kernel's dentry cache knows no users: without its own check a user whom the server would stop at a
     // directory reaches what another has looked up below it.

@@ -16,6 +16,7 @@ export {
   noNewPrivilegesError,
   notSetuidError,
 } from './mount-error.js';
+export { type FlagWishes, flagsOf, KERNEL_FLAGS, type KernelFlag, withWishes } from './mount-flags.js';
 export { FILE_SYSTEM_TYPE, type MountEntry, mountAt, parseMountinfo, readMountinfo } from './mountinfo.js';
 export { checkPinned, landedOn, pinMountpoint } from './mountpoint.js';
 export type { ConnectionOptions } from './negotiate.js';
@@ -23,6 +24,7 @@ export * from './operations.js';
 export { PinnedDirectory } from './pinned-directory.js';
 export { askMount, type MountAnswer, type MountState, realpathWithin } from './probe.js';
 export { InitFlag, OpenFlag } from './protocol.js';
+export { remountKernel } from './remount.js';
 export { decodeDevice, encodeDevice } from './reply.js';
 export { mayMount, type Rights, readRights } from './rights.js';
 export { FuseSession, type SessionCounters, type SessionOptions } from './session.js';

@@ -49,7 +49,8 @@ export function pollNow(fd: number, events: number): number {
   return result < 0 ? -koffi.errno() : (shorts[3] ?? 0);
 }
 
-export const MountFlag = { RDONLY: 1, NOSUID: 2, NODEV: 4, NOEXEC: 8, NOATIME: 1024 } as const;
+/** What mount(2) is to do; what the mount is to be like is in mount-flags.ts. */
+export const MountFlag = { REMOUNT: 0x20 } as const;
 export const UmountFlag = { FORCE: 1, DETACH: 2, NOFOLLOW: 8 } as const;
 
 /** mount(2). The target is a path in bytes, without NUL. */

@@ -7,8 +7,9 @@ import { setReadAhead } from './connection.js';
 import { errnoName } from './errno.js';
 import { escapeOption, fusermountMount } from './fusermount.js';
 import { connectionNumber } from './inherited.js';
-import { MountFlag, mount } from './libc.js';
+import { mount } from './libc.js';
 import { deviceError, MountError, mountCallError } from './mount-error.js';
+import { bitsOf, type FlagWishes, type KernelFlag, SAFE_FLAGS, withWishes } from './mount-flags.js';
 import { FILE_SYSTEM_TYPE, type MountEntry, readMountinfo } from './mountinfo.js';
 import { checkPinned, landedOn, pinMountpoint, replacedError } from './mountpoint.js';
 import type { PinnedDirectory } from './pinned-directory.js';
@@ -23,6 +24,8 @@ export interface MountOptions {
   readonly source: string;
   readonly readOnly?: boolean | undefined;
   readonly noexec?: boolean | undefined;
+  /** Other flags of the kernel; without a word about them it is `nosuid,nodev`. */
+  readonly flags?: FlagWishes | undefined;
   /** Let other users in than the one who mounts. */
   readonly allowOther?: boolean | undefined;
   /** Have the kernel check permission bits. */
@@ -129,9 +132,7 @@ function mountDirect(pinned: PinnedDirectory, options: MountOptions): number {
   if (options.allowOther === true) data.push('allow_other');
   if (options.defaultPermissions === true) data.push('default_permissions');
   if (options.maxRead !== undefined) data.push(`max_read=${options.maxRead}`);
-  let flags: number = MountFlag.NOSUID | MountFlag.NODEV;
-  if (options.readOnly === true) flags |= MountFlag.RDONLY;
-  if (options.noexec === true) flags |= MountFlag.NOEXEC;
+  const flags = bitsOf(flagsFor(options));
   const target = Buffer.from(pinned.target());
   const result = mount(options.source, target, FILE_SYSTEM_TYPE, flags, data.join(','));
   if (result === 0) return fd;
@@ -139,16 +140,43 @@ function mountDirect(pinned: PinnedDirectory, options: MountOptions): number {
   throw mountCallError(errnoName(-result), pinned.path);
 }
 
+/** fusermount3 knows these, and asks the kernel for its default where it is told nothing about access times. */
+const KNOWN_TO_HELPER: readonly KernelFlag[] = [
+  'nosuid',
+  'nodev',
+  'noexec',
+  'sync',
+  'dirsync',
+  'noatime',
+  'nodiratime',
+];
+/** Access times are the server's in any case; this one would be missed. */
+const UNKNOWN_TO_HELPER: readonly KernelFlag[] = ['nosymfollow'];
+
+function flagsFor({ readOnly, noexec, flags = {} }: MountOptions): KernelFlag[] {
+  return withWishes(SAFE_FLAGS, {
+    ...flags,
+    ...(readOnly === undefined ? {} : { ro: readOnly }),
+    ...(noexec === undefined ? {} : { noexec }),
+  });
+}
+
 /** The helper goes to the directory by its path; where it got to is looked at afterwards. */
 function mountByHelper({ path }: PinnedDirectory, options: MountOptions): Promise<number> {
+  const flags = flagsFor(options);
+  const impossible = flags.filter((flag) => UNKNOWN_TO_HELPER.includes(flag));
+  if (impossible.length > 0)
+    throw new MountError(
+      'bad-option',
+      `fusermount3 cannot mount with ${impossible.join(' and ')}`,
+      'leave that out, or mount as root',
+    );
   const list = [
     options.readOnly === true ? 'ro' : 'rw',
-    'nosuid',
-    'nodev',
+    ...flags.filter((flag) => KNOWN_TO_HELPER.includes(flag)),
     `fsname=${escapeOption(options.source)}`,
     `subtype=${SUBTYPE}`,
   ];
-  if (options.noexec === true) list.push('noexec');
   if (options.allowOther === true) list.push('allow_other');
   if (options.defaultPermissions === true) list.push('default_permissions');
   if (options.maxRead !== undefined) list.push(`max_read=${options.maxRead}`);

@@ -37,6 +37,11 @@ export class PinnedDirectory {
     return name === '' ? self : join(self, name);
   }
 
+  /** The id in mountinfo of the mount on which it lies; of the mount itself for a mount's root. */
+  get mountId(): number | undefined {
+    return mountIdOfDescriptor(this.fd);
+  }
+
   /** Whether it can still be found under its path. */
   isInPlace(): boolean {
     return readlinkSync(this.target(), { encoding: 'buffer' }).equals(Buffer.from(this.path));
@@ -51,9 +56,13 @@ export class PinnedDirectory {
 export function mountIdOf(path: string): number | undefined {
   const fd = openSync(path, O_PATH | O_NOFOLLOW);
   try {
-    const digits = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
-    return digits === undefined ? undefined : Number(digits);
+    return mountIdOfDescriptor(fd);
   } finally {
     closeSync(fd);
   }
+}
+
+function mountIdOfDescriptor(fd: number): number | undefined {
+  const digits = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
+  return digits === undefined ? undefined : Number(digits);
 }

@@ -5,8 +5,9 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { setReadAhead } from './connection.js';
 import { errnoName } from './errno.js';
-import { MountFlag, mount, readInto, unshareMounts } from './libc.js';
+import { mount, readInto, unshareMounts } from './libc.js';
 import { RequestBuffer } from './message.js';
+import { bitsOf, SAFE_FLAGS } from './mount-flags.js';
 import { mountAt, readMountinfo } from './mountinfo.js';
 import { parseInit } from './negotiate.js';
 import { PROTOCOL_MAJOR, PROTOCOL_MINOR_OLDEST } from './protocol.js';
@@ -30,7 +31,7 @@ async function attempt(): Promise<TrialMount> {
   }
   try {
     const owner = `user_id=${process.geteuid?.() ?? 0},group_id=${process.getegid?.() ?? 0}`;
-    const flags = MountFlag.NOSUID | MountFlag.NODEV;
+    const flags = bitsOf(SAFE_FLAGS);
     const result = mount('trial', TARGET, 'fuse.nfs-fuse', flags, `fd=${fd},rootmode=40000,${owner}`);
     if (result < 0) return { outcome: 'refused', errno: errnoName(-result) };
     // The kernel says INIT as soon as it is mounted.

@@ -120,7 +120,8 @@ async function folderOf({ id, mountpoint }: MountEntry): Promise<PinnedDirectory
   let folder: PinnedDirectory | undefined;
   try {
     folder = PinnedDirectory.open(dirname(place));
-    const found = folder === undefined ? undefined : mountIdOf(folder.target(basename(place)));
+    const name = basename(place);
+    const found = name === '' ? folder?.mountId : folder && mountIdOf(folder.target(name));
     if (found === id) return folder;
   } catch {
     // As if it were not there.

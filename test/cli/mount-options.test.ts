@@ -1,9 +1,11 @@
 /** `-o` and `server:/export`: what is understood, and what is said about the rest. */
 import t from 'tap';
+import { withoutHelpersDefaults } from '../../lib/cli/kernel-flags.js';
 import { type MountRequest, parseMountRequest } from '../../lib/cli/mount-options.js';
 import { looksLikeTarget, parseMountTarget } from '../../lib/cli/mount-target.js';
 import { splitOptionList } from '../../lib/cli/option-list.js';
 import { UserError } from '../../lib/cli/user-error.js';
+import { flagsOf, type KernelFlag, withWishes } from '../../lib/fuse/index.js';
 import { DEFAULT_CONFIG } from '../../lib/vfs/config.js';
 
 function parse(...options: string[]): MountRequest {
@@ -33,7 +35,9 @@ t.test('without options a mount has the defaults of nfs(5), and does not insist'
     defaultPermissions: false,
     noExec: false,
     debug: false,
+    flags: {},
   });
+  t.equal(request.remount, false);
   t.equal(request.source, 'server:/export');
   t.equal(request.background, false);
   t.equal(request.addressFamily, undefined);
@@ -121,6 +125,30 @@ t.test('the FUSE side is told what concerns it', async (t) => {
   t.equal(parse('noexec,exec').fuse.noExec, false);
 });
 
+t.test('flags of the kernel change those that are there, the last word counts', async (t) => {
+  const after = (present: readonly KernelFlag[], options: string) =>
+    withWishes(present, parse(options).fuse.flags).join(',');
+  t.equal(after(['nosuid', 'nodev'], 'ro,noexec,exec,noatime'), 'ro,nosuid,nodev,noatime');
+  t.equal(after(['ro', 'nosuid', 'nodev', 'noatime'], 'rw,relatime'), 'nosuid,nodev,relatime');
+  t.equal(after(['noatime'], 'atime'), 'relatime');
+  t.equal(after(['relatime'], 'strictatime'), 'strictatime');
+  t.equal(after(['relatime'], 'suid,dev,nosuid'), 'nosuid,relatime');
+  t.same(flagsOf({ options: 'rw,nosuid,relatime', superOptions: 'ro,sync,user_id=0' }), [
+    'ro',
+    'nosuid',
+    'sync',
+    'relatime',
+  ]);
+});
+
+t.test('what mount.fuse3 adds to every mount is not taken for a request', async (t) => {
+  t.same(withoutHelpersDefaults(['rw,port=1,dev,suid']), ['rw,port=1']);
+  t.same(withoutHelpersDefaults(['rw,dev,suid,dev,suid']), ['rw,dev,suid'], 'asked for, and added');
+  t.same(withoutHelpersDefaults(['rw,nodev,suid']), ['rw,nodev']);
+  t.same(withoutHelpersDefaults(['dev,suid']), []);
+  t.same(withoutHelpersDefaults([]), []);
+});
+
 t.test('tcp6 and udp6 insist on an IPv6 address', async (t) => {
   t.match(parse('proto=tcp6'), { addressFamily: 6, client: { proto: 'tcp' } });
   t.match(parse('proto=udp6'), { addressFamily: 6, client: { proto: 'udp' } });
@@ -190,7 +218,6 @@ t.test('what cannot be done is refused with the reason and the way out', async (
     ['mountvers=1', /version 3 of the MOUNT protocol/, /mountvers=3/],
     ['fsname=x', /mount table is always the server and the export/, /fsname/],
     ['subtype=x', /always fuse\.nfs-fuse/, /subtype/],
-    ['remount,ro', /remount/, /mount it again/],
     ['allow_root', /allow_root is not supported/, /allow_other/],
     ['"ro', /quote that is never closed/, /Close it/],
   ];

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { checkTransport, parseTransport } from '../../lib/cli/mount-transport.js';
 
-const plain = { allowOther: false, defaultPermissions: false, noExec: false, debug: false };
+const plain = { allowOther: false, defaultPermissions: false, noExec: false, debug: false, flags: {} };
 
 t.test('the kernel transport is the default', async (t) => {
   t.equal(parseTransport(undefined), 'kernel');

@@ -94,7 +94,7 @@ t.test('mount -t fuse.nfs-fuse mounts, umount unmounts', async (t) => {
 
 t.test('options that mount(8) and fstab know are taken without a word', async (t) => {
   const { shell } = await ground(t);
-  const generic = 'rw,dev,suid,exec,async,auto,nouser,relatime,diratime,_netdev,nofail,comment=x';
+  const generic = 'rw,exec,async,auto,nouser,relatime,diratime,_netdev,nofail,comment=x';
   const forOthers = 'x-systemd.automount,x-systemd.mount-timeout=30,X-mount.mkdir,x-gvfs-hide';
   const outcome = await shell(`
     mount -t fuse.nfs-fuse "$TARGET" "$MNT" -o "$PORTS,${generic},${forOthers}"
@@ -105,8 +105,8 @@ t.test('options that mount(8) and fstab know are taken without a word', async (t
     mounts
     umount "$MNT"`);
   const [first = '', second = ''] = succeeds(t, outcome);
-  t.match(first, / rw,nosuid,nodev,/, 'dev and suid are not granted');
-  t.match(second, / rw,nosuid,nodev,noexec,/);
+  t.match(first, / rw,nosuid,nodev,/, 'dev and suid of mount.fuse3 are not granted');
+  t.match(second, / rw,nosuid,nodev,noexec,noatime,/);
 });
 
 t.test('ro means read only', async (t) => {
@@ -161,4 +161,138 @@ t.test('a mount that fails makes mount(8) fail, and the reason is shown', async 
   const misspelt = await shell('mount -t fuse.nfs-fuse -o rszie=1 "$TARGET" "$MNT"');
   t.not(misspelt.status, 0);
   t.match(misspelt.stderr, /Did you mean "rsize"/);
+});
+
+/** The flags of mount and file system that tests look at, of each line of `mounts`. */
+function flagsIn(line = ''): string {
+  const shown = (line.split(' ')[3] ?? '').split(',');
+  return shown.filter((flag) => !/^(user_id|group_id|max_read)=/.test(flag)).join(',');
+}
+
+t.test('mount -o remount changes the flags of the kernel, and leaves the others as they are', async (t) => {
+  const { shell } = await ground(t);
+  const outcome = await shell(`
+    mount -t fuse.nfs-fuse -o "$PORTS" "$TARGET" "$MNT"
+    echo content > "$MNT/file"
+    for change in ro rw noexec,noatime nodiratime exec,relatime sync,lazytime async strictatime; do
+      mount -o remount,$change "$MNT"
+      mounts
+    done
+    cat "$MNT/file"
+    umount "$MNT"`);
+  const lines = succeeds(t, outcome);
+  t.equal(lines.pop(), 'content');
+  t.same(lines.map(flagsIn), [
+    'ro,nosuid,nodev,relatime',
+    'rw,nosuid,nodev,relatime',
+    'rw,nosuid,nodev,noexec,noatime',
+    'rw,nosuid,nodev,noexec,noatime,nodiratime',
+    'rw,nosuid,nodev,nodiratime,relatime',
+    'rw,nosuid,nodev,nodiratime,relatime,sync,lazytime',
+    'rw,nosuid,nodev,nodiratime,relatime,lazytime',
+    'rw,nosuid,nodev,nodiratime,lazytime',
+  ]);
+});
+
+t.test('remount,ro brings what was written to the server, and refuses writes from then on', async (t) => {
+  const { served, shell } = await ground(t);
+  const outcome = await shell(`
+    mount -t fuse.nfs-fuse -o "$PORTS" "$TARGET" "$MNT"
+    exec 5> "$MNT/open"
+    ! mount -o remount,ro "$MNT"
+    mounts
+    echo unsynced >&5
+    exec 5>&-
+    mount -o remount,ro "$MNT"
+    cat ${served}/open
+    ! touch "$MNT/other"
+    mount -o remount,rw "$MNT"
+    touch "$MNT/other"
+    ls ${served}
+    umount "$MNT"`);
+  t.equal(outcome.status, 0, outcome.stderr);
+  const [first, ...more] = outcome.stdout.trimEnd().split('\n');
+  t.match(flagsIn(first), /^rw,/, 'a file that is open for writing is in the way');
+  t.same(more, ['unsynced', 'open', 'other']);
+  t.match(outcome.stderr, /cannot become read-only: files on it are open for writing\.\n.*fuser/);
+  t.match(outcome.stderr, /touch: .*Read-only file system/);
+  t.notMatch(outcome.stderr, STACK_TRACE);
+});
+
+t.test('after remount,sync a write is on the server when it returns', async (t) => {
+  const { served, shell } = await ground(t);
+  const outcome = await shell(`
+    mount -t fuse.nfs-fuse -o "$PORTS" "$TARGET" "$MNT"
+    mount -o remount,sync "$MNT"
+    exec 5> "$MNT/file"
+    echo content >&5
+    cat ${served}/file
+    exec 5>&-
+    umount "$MNT"`);
+  t.same(succeeds(t, outcome), ['content']);
+});
+
+t.test(
+  'remount names every option that cannot be changed, and takes those that say the same again',
+  async (t) => {
+    const { mnt, fstab, port, shell } = await ground(t);
+    const ports = `port=${port},mountport=${port}`;
+    const file = fstab(`127.0.0.1:/export ${mnt} fuse.nfs-fuse noauto,_netdev,soft,${ports} 0 0`);
+    const outcome = await shell(`
+    mount -T ${file} "$MNT"
+    mount -T ${file} -o remount,ro "$MNT" && mounts
+    ! mount -o remount,rw,rsize=4096,hard,acregmin=3,nosuchthing "$MNT"
+    ! mount -o remount,rw,rsize=4096,hard,acregmin=3,dirsync "$MNT"
+    ! nfs-fuse mount -o remount,rw 127.0.0.1:/other "$MNT"
+    mounts
+    umount "$MNT"
+    ! nfs-fuse mount -o remount,rw 127.0.0.1:/export "$MNT"`);
+    t.equal(outcome.status, 0, outcome.stderr);
+    const flags = outcome.stdout.trimEnd().split('\n').map(flagsIn);
+    t.same(flags, ['ro,nosuid,nodev,relatime', 'ro,nosuid,nodev,relatime']);
+    t.match(outcome.stderr, /nfs-fuse: The mount option "nosuchthing" is unknown/);
+    t.match(
+      outcome.stderr,
+      /nfs-fuse: rsize=4096, hard, dirsync cannot be changed while .* is mounted\.\n +Unmount it/,
+    );
+    t.match(outcome.stderr, /is a mount of 127\.0\.0\.1:\/export, not of 127\.0\.0\.1:\/other/);
+    t.match(outcome.stderr, /is not a mount point/);
+    t.notMatch(outcome.stderr, STACK_TRACE);
+  },
+);
+
+t.test('root of the machine who asks for dev or suid gets it; mount(8) and others do not', async (t) => {
+  const { shell, served } = await ground(t);
+  const outcome = await shell(`
+    mknod ${served}/null c 1 3
+    attempt() { "$@"; mounts; echo x > "$MNT/null" && echo written || echo refused; umount "$MNT"; }
+    attempt nfs-fuse mount -o "$PORTS,dev" "$TARGET" "$MNT"
+    attempt nfs-fuse mount -o "$PORTS,suid,dev" "$TARGET" "$MNT"
+    attempt mount -t fuse.nfs-fuse -o "$PORTS,allow_dev" "$TARGET" "$MNT"
+    attempt mount -t fuse.nfs-fuse -o "$PORTS" "$TARGET" "$MNT"
+    attempt nfs-fuse mount -o "$PORTS,suid,dev,nosuid,nodev" "$TARGET" "$MNT"`);
+  t.equal(outcome.status, 0, outcome.stderr);
+  const lines = outcome.stdout.trimEnd().split('\n');
+  t.same(
+    lines.map((line) => (line.includes(' ') ? flagsIn(line) : line)),
+    [
+      ...['rw,nosuid,relatime', 'written'],
+      ...['rw,relatime', 'written'],
+      ...['rw,nosuid,relatime', 'written'],
+      ...['rw,nosuid,nodev,relatime', 'refused'],
+      ...['rw,nosuid,nodev,relatime', 'refused'],
+    ],
+  );
+});
+
+t.test('who asks for dev or suid and may not have it is told so in one line', async (t) => {
+  const { shell } = await ground(t);
+  const outcome = await shell(`
+    unshare -Urm sh -c 'nfs-fuse mount -o "$PORTS,dev,suid" "$TARGET" "$MNT" && grep " $MNT " /proc/self/mountinfo'`);
+  t.equal(outcome.status, 0, outcome.stderr);
+  t.match(outcome.stdout, / rw,nosuid,nodev,relatime - fuse\.nfs-fuse /);
+  t.match(
+    outcome.stderr,
+    /^nfs-fuse: The mount is nosuid,nodev: suid and dev are for root of the machine only.*\.\n$/,
+  );
 });
