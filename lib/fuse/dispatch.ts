@@ -41,6 +41,8 @@ import {
 
 const ARGUMENTS = Size.IN_HEADER;
 const PAYLOAD = Size.OUT_HEADER;
+/** Up to here byte offsets are exact as numbers. */
+const OFFSET_LIMIT = 2 ** 53;
 /** A listing goes out in answers of at most this size, however much the kernel would take. */
 const MAX_LISTING_BYTES = 256 * 1024;
 
@@ -320,8 +322,27 @@ function read(
   const offset = message.wide(ARGUMENTS + 8);
   const flags = message.word(ARGUMENTS + 32);
   const direct = (message.word(ARGUMENTS + 20) & DIRECT_LOCKOWNER) !== 0;
-  const data = operations.read(request, request.nodeid, fh, offset, size, flags, direct);
+  const { nodeid } = request;
+  const readBytes = (bytes: number) => operations.read(request, nodeid, fh, offset, bytes, flags, direct);
+  const data =
+    offset + size <= OFFSET_LIMIT
+      ? readBytes(size)
+      : endsBelowLimit(operations, request, nodeid, fh).then(() => readBytes(OFFSET_LIMIT - offset));
   responder.settle(request, data, reply);
+}
+
+/**
+ * Of a read that goes on beyond 2^53, what lies below is all that there is, if the file ends there. Of a longer file it would
+ * be taken for the end; after the error, the kernel asks for the pages one by one. @throws FuseError EFBIG
+ */
+async function endsBelowLimit(
+  operations: FuseOperations,
+  context: RequestContext,
+  nodeid: NodeId,
+  fh: number,
+): Promise<void> {
+  const { attributes } = await operations.getattr(context, nodeid, fh);
+  if (attributes.size > BigInt(OFFSET_LIMIT)) throw new FuseError(Errno.EFBIG);
 }
 
 /** A read at 2^53 or beyond: nothing where the file ends before, and not expressible otherwise. */

@@ -374,6 +374,45 @@ t.test(
   },
 );
 
+t.test(
+  'a read that goes on beyond 2^53 gets what is before it, and nothing of a file that is longer',
+  async (t) => {
+    const asked: number[][] = [];
+    class Sized extends MemoryFileSystem {
+      size = 0n;
+      override attributes(of: ReturnType<MemoryFileSystem['addFile']>) {
+        return { ...super.attributes(of), size: this.size };
+      }
+      override read(_ctx: RequestContext, _node: number, _fh: number, offset: number, size: number) {
+        asked.push([offset, size]);
+        return Promise.resolve(Buffer.from('data').subarray(0, size));
+      }
+    }
+    const fs = new Sized();
+    const { channel, session } = serve(fs);
+    const node = fs.addFile('f', Buffer.from('data'));
+    const limit = 2n ** 53n;
+    const reads = async (offset: bigint, length: number) => {
+      const { unique } = channel.deliver(Opcode.READ, node.id, readArguments(1, offset, length));
+      await session.idle();
+      return channel.answer(unique);
+    };
+    fs.size = limit;
+    t.match(await reads(limit - 3n, 10), { error: 0, payload: Buffer.from('dat') });
+    fs.size = limit + 1n;
+    t.equal((await reads(limit - 3n, 10))?.error, -Errno.EFBIG);
+    t.match(
+      await reads(limit - 3n, 3),
+      { error: 0, payload: Buffer.from('dat') },
+      'what ends before it is read',
+    );
+    t.same(asked, [
+      [2 ** 53 - 3, 3],
+      [2 ** 53 - 3, 3],
+    ]);
+  },
+);
+
 t.test('read data in several pieces arrives whole, short or long', async (t) => {
   const pieces = [Buffer.from('one'), Buffer.alloc(0), Buffer.alloc(40_000, 7), Buffer.from('end')];
   class Pieces extends MemoryFileSystem {
