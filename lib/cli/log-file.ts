@@ -64,7 +64,7 @@ function isTrusted(uid: number): boolean {
   return uid === ownUid() || uid === 0;
 }
 
-/** What is wrong with an open log file; undefined: nothing. */
+/** The reason not to use an open log file. Undefined: there is none. */
 function doubtAbout(fd: number, path: string): string | undefined {
   const file = fstatSync(fd);
   // Terminals, pipes and devices may belong to anybody, and nothing is kept in them.

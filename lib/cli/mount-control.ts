@@ -11,7 +11,7 @@ import { looksLikeRuntimeFolder, ownUid, RuntimeFolder, runtimeFoldersOf } from 
 import { descriptorOf } from './socket-descriptor.js';
 import type { Unwritten } from './unwritten.js';
 
-/** What is needed of a mount to find its process. */
+/** The part of a line of mountinfo that is needed to find the process of a mount. */
 export type Wanted = Pick<MountEntry, 'major' | 'minor' | 'superOptions'>;
 
 const MAX_ANSWER = 1024 * 1024;
@@ -21,7 +21,7 @@ const PATIENCE_MS = 10_000;
 /** The process that serves a mount, found and known to be that. */
 export interface MountControl {
   readonly peer: Peer;
-  /** What the mount says of itself. Undefined: it does not answer. */
+  /** The counters of the mount. Undefined: it does not answer. */
   stats(): Promise<unknown>;
   /**
    * Has what was written so far brought to stable storage, however long that takes; resolves with a line for each file
@@ -47,7 +47,7 @@ export interface MountWatch {
   cancel(): void;
 }
 
-/** What a mount says of itself. Undefined: nobody who serves it can be asked from here. */
+/** The counters of a mount. Undefined: its process cannot be asked from here. */
 export async function askStats(wanted: Wanted): Promise<unknown> {
   const control = await reachMount(wanted);
   try {
@@ -72,7 +72,10 @@ export async function reachMount(wanted: Wanted): Promise<MountControl | undefin
   return undefined;
 }
 
-/** Where the socket may be: the owner's folders, ours (a caller may have been let in by a helper), and any that is held open. */
+/**
+ * The folders in which the socket may be: those of the mount's owner, ours (a helper may have mounted for us, under a uid of
+ * its own), and any that a process holds open.
+ */
 function* placesOf({ superOptions }: Wanted): Generator<RuntimeFolder> {
   for (const uid of new Set([ownerOf(superOptions), ownUid()])) yield* runtimeFoldersOf(uid);
   yield* foldersHeldOpen();
@@ -202,7 +205,7 @@ async function watch(socket: Socket): Promise<MountWatch | undefined> {
   return { ended: lines.next().then(outcomeOf), cancel: () => socket.destroy() };
 }
 
-/** What comes over a socket, line by line, as JSON. */
+/** The lines that come over a socket, each as JSON. */
 class AnswerLines {
   #said = '';
   #closed = false;

@@ -19,9 +19,9 @@ import type { Unwritten } from './unwritten.js';
 /** How serving a mount has ended. */
 export interface MountOutcome {
   readonly status: number;
-  /** What went wrong, if something did. */
+  /** The reason of a failure. */
   readonly message?: string | undefined;
-  /** What was given up. */
+  /** Data that was given up. */
   readonly lost?: Unwritten | undefined;
   /** How many files have lost data, at any time, of which no program could be told. */
   readonly untold?: number | undefined;
@@ -35,7 +35,7 @@ export interface StillMounted {
   readonly untold: number;
 }
 
-/** What can be asked; the answers are what JSON can carry. */
+/** The questions that a mount answers; the answers are such that JSON can carry them. */
 export interface MountAnswers {
   stats(): object;
   /** Resolves when what was written so far is on stable storage, with a line for each file that lost data. */
@@ -64,7 +64,7 @@ const UPKEEP_MS = 60_000;
 const STALE_MS = 60_000;
 const ENDING = '.sock';
 
-/** What the names of the sockets of mount `major`:`minor` begin with. Numbers of devices are the whole machine's. */
+/** The beginning of the names of the sockets of mount `major`:`minor`. Device numbers are unique on the whole machine. */
 export function socketNameBeginning(major: number, minor: number): string {
   return `${major}:${minor}.`;
 }
@@ -116,7 +116,7 @@ export class MountLink {
   releaseName(): void {
     this.#released = true;
     clearInterval(this.#upkeep);
-    // Who has connected already is accepted within the turn of the event loop that is under way, or the next.
+    // A caller that has connected already is accepted within the turn of the event loop that is under way, or the next.
     setImmediate(() => setImmediate(() => this.#stopListening()));
   }
 

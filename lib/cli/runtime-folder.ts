@@ -47,7 +47,7 @@ export class RuntimeFolder {
     return undefined;
   }
 
-  /** What process `pid` holds open as its descriptor `number`, whoever owns it. Undefined: no folder, or not for us. */
+  /** The folder that process `pid` holds open as descriptor `number`, whoever owns it. Undefined: none, or not for us. */
   static heldBy(pid: number, number: number): RuntimeFolder | undefined {
     const path = `/proc/${pid}/fd/${number}`;
     try {
@@ -145,7 +145,7 @@ function fixedPlaces(uid: number): string[] {
   return [
     ...(runtime !== undefined && isOwnedBy(runtime, uid) ? [join(runtime, 'nfs-fuse')] : []),
     ...(uid === 0 ? ['/run/nfs-fuse'] : []),
-    // What XDG_RUNTIME_DIR usually is, where the caller's environment lacks it.
+    // The usual value of XDG_RUNTIME_DIR, for a caller whose environment lacks it.
     ...(uid !== 0 && isOwnedBy(`/run/user/${uid}`, uid) ? [`/run/user/${uid}/nfs-fuse`] : []),
     ...PUBLIC_FOLDERS.map((parent) => join(parent, publicName(uid))),
   ];

@@ -1,7 +1,7 @@
 /** The descriptor of a connected socket, which Node keeps to itself. */
 import type { Socket } from 'node:net';
 
-/** What Node's sockets have, and its documentation does not name. */
+/** A part of Node's sockets that its documentation does not name. */
 interface WithHandle {
   readonly _handle?: { readonly fd?: unknown } | null;
 }

@@ -98,7 +98,8 @@ function text(stats: ToldStats): string {
   ];
   if (stats.journal !== undefined)
     lines.push('', `Last message (${stats.journal.path}): ${stats.journal.line}`);
-  return `${lines.join('\n')}\n`;
+  // All of it is the word of another user's process, where root asks.
+  return `${lines.map(printable).join('\n')}\n`;
 }
 
 /** As the options say it; nothing where there are none. */

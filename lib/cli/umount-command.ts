@@ -38,7 +38,7 @@ interface UmountArguments {
   readonly json: boolean | undefined;
 }
 
-/** What has become of a mount that is not there any more; what --json prints. */
+/** The fate of a mount that is not there any more, as --json prints it. */
 interface Unmounted {
   readonly mountpoint: string;
   readonly source: string;
@@ -46,7 +46,7 @@ interface Unmounted {
   readonly pid?: number;
   /** Whether all that was written is on the server's stable storage. Undefined: that was not waited for. */
   readonly writtenBack?: boolean;
-  /** What is still to be written back, or was given up. */
+  /** Data that is still to be written back. */
   readonly unwritten?: Unwritten;
   /** Where it is mounted still, for which the process goes on. */
   readonly stillMounted?: OtherPlaces;
@@ -207,7 +207,7 @@ function doesNotAnswer(mountpoint: string, { peer }: MountControl): UserError {
   );
 }
 
-/** What the process that serves the mount holds; undefined if it does not say. */
+/** The counters of a mount that tells how much is unwritten. Undefined: it does not answer. */
 async function unwrittenOf(control: MountControl | undefined): Promise<MountStats | undefined> {
   const stats = (await control?.stats()) as MountStats | undefined;
   return stats?.unwritten === undefined ? undefined : stats;
