@@ -25,7 +25,10 @@ function mounted() {
   const server = new FakeServer();
   const clock = new ManualClock();
   const log: string[] = [];
-  const note = (message: string): void => void log.push(message);
+  const note = (message: string): void => {
+    // The callers here are no threads of this machine, and the log says so.
+    if (!message.startsWith('A caller ')) log.push(message);
+  };
   let closed = false;
   const fs = new NfsFileSystem(
     {
