@@ -342,14 +342,16 @@ t.test('--debug shows requests and calls, --log-file keeps them', async (t) => {
 
 t.test('serve: what it prints is how to mount it, and a signal ends it', async (t) => {
   const where = await ground(t);
-  const serving = start([...product, 'serve', where.served, '--port', '0', '--export-name', '/x']);
+  // It keeps the key of its handles there.
+  const env = { ...process.env, XDG_STATE_HOME: join(where.folder, 'state') };
+  const serving = start([...product, 'serve', where.served, '--port', '0', '--export-name', '/x'], { env });
   t.teardown(() => serving.stop());
   await until('it serves', () => serving.output.includes('MOUNTPOINT'));
   const [, port = ''] = /on port (\d+)/.exec(serving.output) ?? [];
   const command = /nfs-fuse (mount .*) MOUNTPOINT/.exec(serving.output)?.[1]?.split(' ') ?? [];
   t.match(await nfsFuse([...command, where.mnt]), { status: 0 });
   t.match(await nfsFuse(['umount', where.mnt]), { status: 0 });
-  const taken = await nfsFuse(['serve', where.served, '--port', port]);
+  const taken = await nfsFuse(['serve', where.served, '--port', port], { env });
   t.equal(taken.status, 1);
   t.match(taken.stderr, /Port \d+ of 127\.0\.0\.1 is taken by another program\.\n.*--port 0/);
   serving.child.kill('SIGTERM');

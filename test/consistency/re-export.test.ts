@@ -142,7 +142,8 @@ t.test('through nfs-fuse serve', { timeout: 120_000 }, async (t) => {
   const { place, mount } = ground;
   const [port = 0] = await freePorts(1);
   const trusting = ['--insecure', '--no-root-squash'];
-  const argv = [...place.product, 'serve', mount.path, '--port', String(port), ...trusting];
+  const state = ['env', `XDG_STATE_HOME=${place.folder}/state`];
+  const argv = [...state, ...place.product, 'serve', mount.path, '--port', String(port), ...trusting];
   const serve = start(place.command(argv), { cwd: '/' });
   t.teardown(() => serve.stop());
   await until('nfs-fuse serve listens', async () => {
