@@ -68,9 +68,11 @@ const nativeMemory: Buffer[] = [];
 
 /** libfuse could invalidate what the kernel caches, but fuse-native does not let us. */
 const noNotifier: FuseNotifier = {
-  invalidateAttributes() {},
+  invalidateAttributes: () => true,
   invalidatePages: () => Promise.resolve(),
   invalidateEntry: () => Promise.resolve(),
+  expireEntries: () => Promise.resolve(),
+  expiresEntries: false,
 };
 
 /**

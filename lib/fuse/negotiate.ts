@@ -82,6 +82,7 @@ export function negotiate(
     InitFlag.MAX_PAGES |
     InitFlag.INIT_EXT |
     InitFlag.CREATE_SUPP_GROUP |
+    InitFlag.HAS_EXPIRE_ONLY |
     InitFlag.DIRECT_IO_ALLOW_MMAP;
   if (operations.setlk !== undefined) wanted |= InitFlag.POSIX_LOCKS | InitFlag.FLOCK_LOCKS;
   if (options.cacheSymlinks === true) wanted |= InitFlag.CACHE_SYMLINKS;

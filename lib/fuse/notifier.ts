@@ -5,8 +5,8 @@
 
 import type { Channel } from './channel.js';
 import { Errno, errnoName } from './errno.js';
-import type { FuseNotifier, NodeId } from './operations.js';
-import { NotifyCode, Size } from './protocol.js';
+import type { ConnectionInfo, FuseNotifier, KnownEntry, NodeId } from './operations.js';
+import { EXPIRE_ONLY, InitFlag, NotifyCode, Size } from './protocol.js';
 import { ReplyBuffer } from './reply.js';
 
 const INVAL_INODE_BYTES = Size.OUT_HEADER + 24;
@@ -17,6 +17,7 @@ export class KernelNotifier implements FuseNotifier {
   readonly #log: (line: string) => void;
   readonly #dump: ((line: string) => void) | undefined;
   readonly #attributes = new ReplyBuffer(INVAL_INODE_BYTES);
+  #expiresEntries = false;
   #closed = false;
 
   /** `dump` receives a line for each notification. */
@@ -26,12 +27,23 @@ export class KernelNotifier implements FuseNotifier {
     this.#dump = dump;
   }
 
-  invalidateAttributes(nodeid: NodeId): void {
-    if (this.#closed) return;
+  /** INIT was answered: what this kernel understands is known from now on. */
+  connected({ flags }: ConnectionInfo): void {
+    this.#expiresEntries = (flags & InitFlag.HAS_EXPIRE_ONLY) !== 0n;
+  }
+
+  get expiresEntries(): boolean {
+    return this.#expiresEntries;
+  }
+
+  invalidateAttributes(nodeid: NodeId): boolean {
+    if (this.#closed) return false;
     const message = this.#attributes;
     // A negative offset: attributes only (fuse_reverse_inval_inode).
     encodeInvalInode(message, nodeid, -1, 0);
-    this.#finish(this.#channel.write(message, INVAL_INODE_BYTES), `INVAL_INODE node=${nodeid} attributes`);
+    const errno = this.#channel.write(message, INVAL_INODE_BYTES);
+    this.#finish(errno, `INVAL_INODE node=${nodeid} attributes`);
+    return errno === 0;
   }
 
   async invalidatePages(nodeid: NodeId, offset: number, length: number): Promise<void> {
@@ -42,17 +54,32 @@ export class KernelNotifier implements FuseNotifier {
     this.#finish(errno, `INVAL_INODE node=${nodeid} offset=${offset} length=${length}`);
   }
 
-  async invalidateEntry(parent: NodeId, name: Uint8Array): Promise<void> {
+  invalidateEntry(parent: NodeId, name: Uint8Array): Promise<void> {
+    return this.#invalEntry(parent, name, 0);
+  }
+
+  // FUSE_NOTIFY_INC_EPOCH would do for all names at once, and without a lock. But what it voids, the next look
+  // unhashes: what is mounted on such a directory is taken away, also in other mount namespaces (seen with Linux 6.18).
+  async expireEntries(parent: NodeId, entries: Iterable<KnownEntry>): Promise<void> {
+    const flags = this.#expiresEntries ? EXPIRE_ONLY : 0;
+    const written: Promise<void>[] = [];
+    for (const { name, exists } of entries)
+      if (flags === EXPIRE_ONLY || !exists) written.push(this.#invalEntry(parent, name, flags));
+    await Promise.all(written);
+  }
+
+  async #invalEntry(parent: NodeId, name: Uint8Array, flags: number): Promise<void> {
     if (this.#closed) return;
     const length = INVAL_ENTRY_BYTES + name.length + 1;
     const message = new ReplyBuffer((length + 7) & ~7);
     message.header(length, -NotifyCode.INVAL_ENTRY, 0, 0);
     message.wide(4, parent);
     message.u32[6] = name.length;
-    message.u32[7] = 0;
+    message.u32[7] = flags;
     message.bytes.set(name, INVAL_ENTRY_BYTES);
     const errno = await this.#channel.writeFromThread(message.bytes.subarray(0, length), 'entries');
-    this.#finish(errno, `INVAL_ENTRY parent=${parent} name=${JSON.stringify(Buffer.from(name).toString())}`);
+    const what = `INVAL_ENTRY parent=${parent} name=${JSON.stringify(Buffer.from(name).toString())}`;
+    this.#finish(errno, flags === EXPIRE_ONLY ? `${what} expire` : what);
   }
 
   /** The connection is over: later calls do nothing. */

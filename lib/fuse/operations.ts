@@ -274,8 +274,11 @@ export interface FuseOperations {
 
 /** Tells the kernel to forget what it cached. None of these throws: what the kernel does not know needs no notice. */
 export interface FuseNotifier {
-  /** Drops cached attributes. Takes no page lock: written at once, before any reply sent after the call. */
-  invalidateAttributes(nodeid: NodeId): void;
+  /**
+   * Drops cached attributes. Takes no page lock: written at once, before any reply sent after the call. False: the
+   * kernel does not know the inode, and may still learn older attributes from a reply that is on its way.
+   */
+  invalidateAttributes(nodeid: NodeId): boolean;
   /**
    * Drops cached pages of a byte range (`length` 0: to the end) and the attributes. Written from a thread of
    * its own, because it may block on a page that a request waiting for us has locked; resolves when done.
@@ -283,4 +286,19 @@ export interface FuseNotifier {
   invalidatePages(nodeid: NodeId, offset: number, length: number): Promise<void>;
   /** Drops a dentry; from a thread of its own, because it takes the directory's lock. Resolves when done. */
   invalidateEntry(parent: NodeId, name: Uint8Array): Promise<void>;
+  /**
+   * The kernel asks again what these names in `parent` mean before it uses what it knows of them; programs that hold
+   * what they named go on undisturbed. From a thread of its own, because it takes the directory's lock. Resolves when
+   * done. Without {@link expiresEntries}, only what is known of names that do not exist goes.
+   */
+  expireEntries(parent: NodeId, entries: Iterable<KnownEntry>): Promise<void>;
+  /** False before Linux 6.2, where a dentry can only be unhashed, and what is mounted on it with it. */
+  readonly expiresEntries: boolean;
+}
+
+/** A name that the kernel may have a dentry of. */
+export interface KnownEntry {
+  readonly name: Uint8Array;
+  /** There is something of that name. */
+  readonly exists: boolean;
 }

@@ -180,6 +180,9 @@ export const NotifyCode = {
   INC_EPOCH: 8,
 } as const;
 
+/** Flags of FUSE_NOTIFY_INVAL_ENTRY: the dentry is asked for again before its next use, and not unhashed. */
+export const EXPIRE_ONLY = 1;
+
 /** Sizes of structures in bytes. */
 export const Size = {
   IN_HEADER: 40,

@@ -348,6 +348,7 @@ export class FuseSession implements ChannelHandler, Responder {
     }
     this.#connection = connection;
     this.send(request, encodeInit(this.scratch, connection, this.#options));
+    this.#notifier.connected(connection);
     this.#operations.init?.(connection, this.notifier);
     this.#resolveReady(connection);
   }

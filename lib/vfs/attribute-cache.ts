@@ -21,6 +21,8 @@ export type { CallStart } from './picture.js';
 export interface AttributeEvents {
   /** Somebody else changed the object; `before` is how it looked to us. */
   changedByOther(inode: Inode, before: Fattr3): void;
+  /** This mount changes the object, or one of its names: the kernel drops what it knows of the attributes by itself. */
+  changedHere(inode: Inode): void;
   /** The handle now answers for another object (other fileid or type). */
   identityChanged(inode: Inode): void;
   /**
@@ -163,6 +165,7 @@ export class AttributeCache {
    */
   expectCtime(inode: Inode): void {
     inode.ctimeMoving = true;
+    this.#events.changedHere(inode);
   }
 
   /** The call of {@link expectCtime} failed. */
@@ -184,6 +187,7 @@ export class AttributeCache {
     inode.own ??= new OwnChanges(attributes && { attributes, start: LONG_AGO, seen });
     inode.own.active++;
     inode.contentChanges++;
+    this.#events.changedHere(inode);
   }
 
   /** The call of {@link beginChange} ended, whatever its status. `wcc` is undefined when no reply came. */
@@ -193,6 +197,7 @@ export class AttributeCache {
     const { trusting = false, told = false } = terms;
     own.active--;
     inode.contentChanges++;
+    this.#events.changedHere(inode);
     const after = wcc?.after;
     if (after === undefined) {
       own.unknown = true;

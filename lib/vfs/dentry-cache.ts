@@ -4,13 +4,17 @@
  * is still to be trusted is the attribute cache's to say.
  */
 import { LRUCache } from 'lru-cache';
+import type { KnownEntry, NodeId } from '../fuse/operations.js';
 import type { Inode } from './inode.js';
-import type { KnownNames } from './known-names.js';
 
 export interface Dentry {
   /** Undefined: the name does not exist. */
   readonly inode: Inode | undefined;
   readonly generation: number;
+  /** The inode's namesGeneration. */
+  readonly namesGeneration: number;
+  /** Until when the kernel was told that it need not ask. */
+  kernelTrustsUntil: number;
 }
 
 export interface DentryLimits {
@@ -23,6 +27,12 @@ const DEFAULT_LIMITS: DentryLimits = { present: 100_000, absent: 10_000 };
 
 function keyOf(parent: Inode, name: string): string {
   return `${parent.nodeid}/${name}`;
+}
+
+/** The parts of a key. Its first slash ends the node id: names have none. */
+function partsOf(key: string): { parent: NodeId; name: string } {
+  const slash = key.indexOf('/');
+  return { parent: Number(key.slice(0, slash)), name: key.slice(slash + 1) };
 }
 
 /** A directory that was moved above its former parent by another client: the parent's own hint is void. */
@@ -38,13 +48,47 @@ function breakCircle(inode: Inode, parent: Inode): void {
 export class DentryCache {
   readonly #present: LRUCache<string, Dentry>;
   readonly #absent: LRUCache<string, Dentry>;
-  readonly #known: KnownNames | undefined;
+  /** The names of each directory that are in one of the two. */
+  readonly #byDirectory = new Map<NodeId, Set<string>>();
 
-  /** `known` is kept in step with every name that is set or deleted here. */
-  constructor(known?: KnownNames, { present, absent }: DentryLimits = DEFAULT_LIMITS) {
-    this.#present = new LRUCache({ max: present });
-    this.#absent = new LRUCache({ max: absent });
-    this.#known = known;
+  constructor({ present, absent }: DentryLimits = DEFAULT_LIMITS) {
+    const dispose = (_dentry: Dentry, key: string, reason: string): void => {
+      if (reason !== 'set') this.#leaveIndex(key);
+    };
+    this.#present = new LRUCache({ max: present, dispose });
+    this.#absent = new LRUCache({ max: absent, dispose });
+  }
+
+  /** The kernel is told what the name stands for, and need not ask again until then. */
+  told(parent: Inode, name: string, until: number): void {
+    const key = keyOf(parent, name);
+    const dentry = this.#present.peek(key) ?? this.#absent.peek(key);
+    if (dentry !== undefined) dentry.kernelTrustsUntil = until;
+  }
+
+  /** The names in `directory` that the kernel need not ask for after `now`. From now on it has to. */
+  takeTrusted(directory: Inode, now: number): KnownEntry[] {
+    const entries: KnownEntry[] = [];
+    for (const name of this.#byDirectory.get(directory.nodeid) ?? []) {
+      const key = keyOf(directory, name);
+      const dentry = this.#present.peek(key) ?? this.#absent.peek(key);
+      if (dentry === undefined || dentry.kernelTrustsUntil <= now) continue;
+      dentry.kernelTrustsUntil = 0;
+      entries.push({ name: Buffer.from(name, 'latin1'), exists: dentry.inode !== undefined });
+    }
+    return entries;
+  }
+
+  #enterIndex(parent: NodeId, name: string): void {
+    const names = this.#byDirectory.get(parent);
+    if (names === undefined) this.#byDirectory.set(parent, new Set([name]));
+    else names.add(name);
+  }
+
+  #leaveIndex(key: string): void {
+    const { parent, name } = partsOf(key);
+    const names = this.#byDirectory.get(parent);
+    if (names?.delete(name) && names.size === 0) this.#byDirectory.delete(parent);
   }
 
   get size(): number {
@@ -55,7 +99,10 @@ export class DentryCache {
   get(parent: Inode, name: string): Dentry | undefined {
     const dentry = this.getUnverified(parent, name);
     if (dentry === undefined || dentry.generation !== parent.generation) return undefined;
-    return dentry.inode?.evicted === true || dentry.inode?.stale === true ? undefined : dentry;
+    const { inode } = dentry;
+    if (inode === undefined) return dentry;
+    const doubted = inode.evicted || inode.stale || dentry.namesGeneration !== inode.namesGeneration;
+    return doubted ? undefined : dentry;
   }
 
   /** What the name last stood for, even if the directory has changed since. */
@@ -79,10 +126,13 @@ export class DentryCache {
     }
     const key = keyOf(parent, name);
     const [into, other] = inode === undefined ? [this.#absent, this.#present] : [this.#present, this.#absent];
+    const known = into.peek(key) ?? other.peek(key);
     other.delete(key);
-    into.set(key, { inode, generation });
-    if (inode === undefined) this.#known?.isGone(parent, name, generation);
-    else this.#known?.mayExist(parent, name);
+    const namesGeneration = inode?.namesGeneration ?? 0;
+    // What the kernel was told before, it goes on to believe.
+    const kernelTrustsUntil = known?.kernelTrustsUntil ?? 0;
+    into.set(key, { inode, generation, namesGeneration, kernelTrustsUntil });
+    this.#enterIndex(parent.nodeid, name);
   }
 
   /** What the name stands for is not known any more. */
@@ -90,7 +140,6 @@ export class DentryCache {
     const key = keyOf(parent, name);
     this.#present.delete(key);
     this.#absent.delete(key);
-    this.#known?.mayExist(parent, name);
   }
 
   /** The inode is gone from the inode table: the name that it was last seen under no longer leads to it. */

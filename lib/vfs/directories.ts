@@ -10,6 +10,7 @@ import { interruptible } from './interruptible.js';
 import { Listing } from './listing.js';
 import type { ListingEntry } from './listing-chunk.js';
 import { isDots } from './listing-parts.js';
+import type { Names } from './names.js';
 import type { Permission } from './permission.js';
 import type { SillyRenames } from './silly-rename.js';
 import type { VfsState } from './vfs-state.js';
@@ -37,6 +38,7 @@ class OpenDirectory {
 export class Directories {
   readonly #vfs: VfsState;
   readonly #permission: Permission;
+  readonly #names: Names;
   readonly #silly: SillyRenames;
   readonly #open = new Map<number, OpenDirectory>();
   readonly #listings = new LRUCache<number, Listing>({
@@ -47,9 +49,10 @@ export class Directories {
   /** How many directories were read since one was opened and not read. */
   #walked = 0;
 
-  constructor(vfs: VfsState, permission: Permission, silly: SillyRenames) {
+  constructor(vfs: VfsState, permission: Permission, names: Names, silly: SillyRenames) {
     this.#vfs = vfs;
     this.#permission = permission;
+    this.#names = names;
     this.#silly = silly;
     vfs.onDrop = (inode) => this.#listings.delete(inode.nodeid);
   }
@@ -60,16 +63,15 @@ export class Directories {
   }
 
   async open(inode: Inode, caller: Caller): Promise<OpenReply> {
-    const { closeToOpen } = this.#vfs.config;
     if (inode.opens++ === 0) this.#vfs.inodes.pin(inode);
     let early: Listing | undefined;
     try {
       await interruptible(this.#silly.settleWithin(inode), caller.cancellation);
       if (this.#walked >= WALK) early = this.#listEarly(inode, caller);
-      const granted = closeToOpen
-        ? await this.#permission.revalidate(inode, caller)
-        : await this.#permission.granted(inode, caller);
-      if ((granted & Access.READ) === 0) throw new FuseError(Errno.EACCES);
+      const { namesGeneration } = inode;
+      await this.#permission.admit(inode, caller, (granted) => (granted & Access.READ) !== 0);
+      if (inode.namesGeneration !== namesGeneration) await this.#names.confirm(inode, caller);
+      await this.#vfs.kernel.expired();
     } catch (error) {
       this.#unpin(inode);
       throw error;
@@ -129,6 +131,7 @@ export class Directories {
       await interruptible(this.#silly.settleWithin(directory.inode), caller.cancellation);
       await this.#vfs.fetchAttributes(directory.inode, caller, 'listing');
     }
+    this.#vfs.kernel.doubts(directory.inode);
     if (directory.listing === undefined) this.#walked++;
     const listing = this.#listingFor(directory, offset === 0n, plus);
     const withAttributes = (index: number): boolean =>
@@ -209,6 +212,7 @@ export class Directories {
     if (dentry === undefined || inode?.attributes === undefined || !vfs.attributes.isFresh(inode))
       return undefined;
     if (inode.handle !== entry.handle) return undefined;
-    return vfs.entryReply(inode, inode.attributes, vfs.entryValidity(parent, dentry.generation, true));
+    const validMs = vfs.entryValidity(parent, dentry.generation, true);
+    return vfs.entryReply(parent, entry.name.toString('latin1'), inode, inode.attributes, validMs);
   }
 }

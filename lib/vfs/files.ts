@@ -9,10 +9,10 @@ import { mayChange } from './claimed-rights.js';
 import { overlay } from './extent.js';
 import { describePath, type Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
+import type { Names } from './names.js';
 import { OpenFile, opensForAppending, opensForReading, opensForWriting, writesThrough } from './open-file.js';
-import type { Permission } from './permission.js';
+import { allowsOpen, type Permission } from './permission.js';
 import { ReadAhead } from './read-ahead.js';
-import { possibleOperand } from './redrive.js';
 import { setAttributes } from './set-attributes.js';
 import type { SillyRenames } from './silly-rename.js';
 import type { VfsState } from './vfs-state.js';
@@ -35,13 +35,15 @@ export type Asker = Pick<Caller, 'cancellation' | 'tid'>;
 export class Files {
   readonly #vfs: VfsState;
   readonly #permission: Permission;
+  readonly #names: Names;
   readonly #silly: SillyRenames;
   readonly #open = new Map<number, OpenFile>();
   #nextFh = 1;
 
-  constructor(vfs: VfsState, permission: Permission, silly: SillyRenames) {
+  constructor(vfs: VfsState, permission: Permission, names: Names, silly: SillyRenames) {
     this.#vfs = vfs;
     this.#permission = permission;
+    this.#names = names;
     this.#silly = silly;
   }
 
@@ -72,18 +74,17 @@ export class Files {
 
   /** The revalidation that close-to-open wants, and the server's leave. */
   async #admit(inode: Inode, flags: number, caller: Caller): Promise<void> {
-    const { config } = this.#vfs;
     // What this mount has on its way is part of what the file is.
     if (inode.writer?.dirty) await interruptible(inode.writer.drain(), caller.cancellation);
-    const granted = config.closeToOpen
-      ? await this.#permission.revalidate(inode, caller)
-      : await this.#permission.granted(inode, caller);
-    this.#permission.checkOpen(granted, flags);
+    const { namesGeneration } = inode;
+    await this.#permission.admit(inode, caller, (granted) => allowsOpen(granted, flags));
     if (inode.attributes?.nlink === 0 && inode.silly === undefined) {
       // Deleted by another client, and kept by the server for somebody: not what the path names any more.
       inode.stale = true;
       throw this.#vfs.redriver.staleError(inode, caller, 'path');
     }
+    if (inode.namesGeneration !== namesGeneration) await this.#names.confirm(inode, caller);
+    await this.#vfs.kernel.expired();
   }
 
   /** A file that CREATE has just made: nothing of it is cached anywhere. */
@@ -102,21 +103,19 @@ export class Files {
   }
 
   #openFlags(inode: Inode, flags: number): number {
-    const { config, counters, notifier } = this.#vfs;
+    const { config, counters, kernel } = this.#vfs;
     let openFlags = config.directIo ? OpenFlag.DIRECT_IO : 0;
     if (inode.pagesGeneration === inode.generation && !inode.pagesRacy) {
       counters.pages.hits++;
       openFlags |= OpenFlag.KEEP_CACHE;
     } else {
-      if (inode.pagesGeneration !== -1) {
-        counters.pages.invalidated++;
-        // The kernel goes by the size that it knows until its attributes expire.
-        notifier.invalidateAttributes(inode.nodeid);
-      }
+      if (inode.pagesGeneration !== -1) counters.pages.invalidated++;
       inode.pagesGeneration = inode.generation;
       inode.pagesRacy = false;
       inode.pagesFilled = false;
     }
+    // The kernel goes by the size that it was told, by a LOOKUP or a listing as well, until its attributes expire.
+    kernel.refreshNow(inode);
     // An append lands where the server's file ends, not where the kernel believes: no page may say otherwise.
     if (opensForWriting(flags) && opensForAppending(flags)) openFlags |= OpenFlag.DIRECT_IO;
     // Nothing of a reader's is to be written back when it closes: that saves a request.
@@ -144,6 +143,7 @@ export class Files {
     const file = this.get(fh);
     const { inode, credential } = file;
     if (!direct) inode.pagesFilled = true;
+    this.#vfs.kernel.doubts(inode);
     const caller: Caller = { credential, cancellation: asker.cancellation, tid: asker.tid };
     if (needsDrain(inode, offset + size, inode.writer?.overlaps(offset, offset + size) ?? false)) {
       await interruptible(inode.writer?.drain() ?? Promise.resolve(), caller.cancellation);
@@ -181,6 +181,7 @@ export class Files {
     inode.writer ??= new FileWriter(this.#vfs, inode);
     inode.contentChanges++;
     if (!direct) inode.pagesFilled = true;
+    this.#vfs.kernel.doubts(inode);
     const { writer } = inode;
     const { config } = this.#vfs;
     const stable = config.sync || writesThrough(file.flags) || writesThrough(flags);
@@ -282,7 +283,7 @@ export class Files {
       );
     } finally {
       const asKernel = offset === kernelOffset;
-      if (!asKernel) vfs.notifier.invalidateAttributes(inode.nodeid);
+      if (!asKernel) vfs.kernel.forget(inode);
       const from = Math.min(offset, kernelOffset);
       if (inode.pagesFilled) await this.#dropPages(inode, from, asKernel ? data.length : 0, undefined);
     }
@@ -352,7 +353,9 @@ export class Files {
       atime: serverTime(changes.atime),
       mtime: serverTime(changes.mtime),
     };
-    const operand = changes.fh === undefined ? possibleOperand(inode) : 'descriptor';
+    // Of all that change attributes, only ftruncate(2) says that it has a descriptor. Where truncate(2), chmod(2) and
+    // the like name a file that another client has replaced, the kernel's second look finds the new one.
+    const operand = changes.fh === undefined ? 'path' : 'descriptor';
     const change = (): Promise<Fattr3> => setAttributes(this.#vfs, inode, sattr, asWhom, operand);
     if (changes.size === undefined || writer === undefined) return change();
     return interruptible(writer.resize(Number(changes.size), change), caller.cancellation);

@@ -19,7 +19,7 @@ import type {
   SetAttributes,
 } from '../fuse/operations.js';
 import { decodeDevice } from '../fuse/reply.js';
-import { FSSTAT, READLINK, Status } from '../nfs3/index.js';
+import { type Fattr3, FSSTAT, READLINK, Status } from '../nfs3/index.js';
 import { systemClock } from '../rpc/clock.js';
 import { type Caller, Credentials, concerning } from './caller.js';
 import { CallerGroups } from './caller-groups.js';
@@ -37,7 +37,7 @@ import { checkNameLength } from './name-limit.js';
 import { type Found, Names } from './names.js';
 import { type ConnectedExport, type ExportDependencies, openExport } from './open-export.js';
 import { Permission } from './permission.js';
-import { possibleOperand } from './redrive.js';
+import { type Operand, possibleOperand } from './redrive.js';
 import { Removal } from './removal.js';
 import { SillyRenames } from './silly-rename.js';
 import type { VfsState } from './vfs-state.js';
@@ -64,8 +64,6 @@ function isAbsent(error: unknown): boolean {
 
 export interface CacheSizes {
   readonly dentries: number;
-  /** Directories all of whose names are known. */
-  readonly completeDirectories: number;
 }
 
 export class NfsFileSystem implements FuseOperations {
@@ -106,8 +104,8 @@ export class NfsFileSystem implements FuseOperations {
     this.#making = new Making(this.#vfs, this.#names);
     this.#silly = new SillyRenames(this.#vfs);
     this.#removal = new Removal(this.#vfs, this.#names, this.#silly);
-    this.#files = new Files(this.#vfs, this.#permission, this.#silly);
-    this.#directories = new Directories(this.#vfs, this.#permission, this.#silly);
+    this.#files = new Files(this.#vfs, this.#permission, this.#names, this.#silly);
+    this.#directories = new Directories(this.#vfs, this.#permission, this.#names, this.#silly);
   }
 
   get openFileCount(): number {
@@ -130,8 +128,7 @@ export class NfsFileSystem implements FuseOperations {
 
   /** Entries in the caches, each of which is bounded. */
   get cacheSizes(): CacheSizes {
-    const { dentries, knownNames } = this.#vfs;
-    return { dentries: dentries.size, completeDirectories: knownNames.size };
+    return { dentries: this.#vfs.dentries.size };
   }
 
   /** Bytes that reads and writes hold in memory. */
@@ -204,8 +201,10 @@ export class NfsFileSystem implements FuseOperations {
     if (inode.writer?.dirty) await interruptible(inode.writer.drain(), ctx);
     const operand = possibleOperand(inode);
     try {
-      const attributes = await this.#vfs.freshAttributes(inode, this.#caller(ctx, inode), operand);
-      return this.#vfs.attributesReply(inode, attributes);
+      return this.#vfs.attributesReply(
+        inode,
+        await this.#attributes(inode, this.#caller(ctx, inode), operand),
+      );
     } catch (error) {
       // fstat(2) of what another client deleted: a local file system would still answer.
       if (operand === 'path' || inode.attributes === undefined || !isAbsent(error)) throw error;
@@ -214,12 +213,23 @@ export class NfsFileSystem implements FuseOperations {
     }
   }
 
+  #attributes(inode: Inode, caller: Caller, operand: Operand): Fattr3 | Promise<Fattr3> {
+    const vfs = this.#vfs;
+    const insists = vfs.kernel.insists(inode);
+    const known = insists ? undefined : vfs.trustedAttributes(inode);
+    if (known !== undefined) return known;
+    return vfs.kernel.answer(inode, () => vfs.fetchAttributes(inode, caller, operand));
+  }
+
   async setattr(ctx: RequestContext, nodeid: NodeId, asked: SetAttributes): Promise<AttributesReply> {
     const { inodes, identity } = this.#vfs;
     const inode = inodes.get(nodeid);
     const changes = identity === undefined ? asked : identity.ownersToServer(asked);
     const caller = this.#caller(ctx, inode, undefined, undefined, changes.gid);
-    const attributes = await this.#files.setAttributes(inode, changes, caller);
+    const { kernel } = this.#vfs;
+    const attributes = await kernel.answer(inode, () => this.#files.setAttributes(inode, changes, caller));
+    // The kernel looks a directory up again after its mode was changed (fuse_do_setattr).
+    if (inode.isDirectory && inode.parent !== undefined) kernel.tellsName(inode.parent, inode.name, 0);
     return this.#vfs.attributesReply(inode, attributes);
   }
 
@@ -227,6 +237,7 @@ export class NfsFileSystem implements FuseOperations {
     const vfs = this.#vfs;
     const inode = vfs.inodes.get(nodeid);
     const caller = this.#caller(ctx, inode);
+    vfs.kernel.doubts(inode);
     let start = vfs.attributes.start();
     const result = await vfs.redriver.run(inode, caller, (symlink) => {
       start = vfs.attributes.start();
@@ -241,7 +252,11 @@ export class NfsFileSystem implements FuseOperations {
 
   async symlink(ctx: RequestContext, parent: NodeId, name: Buffer, target: Buffer): Promise<EntryReply> {
     const directory = this.#directory(parent, name);
-    return this.#entry(await this.#making.symlink(directory, name, target, this.#caller(ctx, directory)));
+    return this.#entry(
+      directory,
+      name,
+      await this.#making.symlink(directory, name, target, this.#caller(ctx, directory)),
+    );
   }
 
   async mknod(
@@ -256,6 +271,8 @@ export class NfsFileSystem implements FuseOperations {
     const what = mknodWhat(mode, device.major, device.minor);
     const caller = this.#caller(ctx, directory);
     return this.#entry(
+      directory,
+      name,
       what === undefined
         ? await this.#making.create(directory, name, mode & 0o7777, true, caller)
         : await this.#making.mknod(directory, name, what, caller),
@@ -265,6 +282,8 @@ export class NfsFileSystem implements FuseOperations {
   async mkdir(ctx: RequestContext, parent: NodeId, name: Buffer, mode: number): Promise<EntryReply> {
     const directory = this.#directory(parent, name);
     return this.#entry(
+      directory,
+      name,
       await this.#making.mkdir(directory, name, mode & 0o7777, this.#caller(ctx, directory)),
     );
   }
@@ -300,7 +319,7 @@ export class NfsFileSystem implements FuseOperations {
     const inode = inodes.get(nodeid);
     const directory = this.#directory(newParent, newName);
     const caller = this.#caller(ctx, directory, inode);
-    return this.#entry(await this.#making.link(inode, directory, newName, caller));
+    return this.#entry(directory, newName, await this.#making.link(inode, directory, newName, caller));
   }
 
   open(ctx: RequestContext, nodeid: NodeId, flags: number): Promise<OpenReply> {
@@ -334,11 +353,14 @@ export class NfsFileSystem implements FuseOperations {
     const holdsData = made.attributes.size > 0n || inode.writer?.clean === false;
     const attributes =
       truncate && holdsData ? await this.#files.setAttributes(inode, EMPTY, caller) : made.attributes;
-    return { entry: this.#entry({ ...made, attributes }), open: this.#files.created(inode, flags, caller) };
+    return {
+      entry: this.#entry(directory, name, { ...made, attributes }),
+      open: this.#files.created(inode, flags, caller),
+    };
   }
 
-  #entry(made: Found): EntryReply {
-    return this.#vfs.entryReply(made.inode, made.attributes, made.entryValidMs);
+  #entry(parent: Inode, name: Buffer, { inode, attributes, entryValidMs }: Found): EntryReply {
+    return this.#vfs.entryReply(parent, name.toString('latin1'), inode, attributes, entryValidMs);
   }
 
   read(
@@ -438,8 +460,13 @@ export class NfsFileSystem implements FuseOperations {
     };
   }
 
-  access(ctx: RequestContext, nodeid: NodeId, mask: number): Promise<void> {
+  async access(ctx: RequestContext, nodeid: NodeId, mask: number): Promise<void> {
     const inode = this.#vfs.inodes.get(nodeid);
-    return this.#permission.check(inode, mask, this.#caller(ctx, inode));
+    const caller = this.#caller(ctx, inode);
+    const { namesGeneration } = inode;
+    await this.#permission.check(inode, mask, caller);
+    if (inode.namesGeneration !== namesGeneration && inode.opens === 0)
+      await this.#names.confirm(inode, caller);
+    await this.#vfs.kernel.expired();
   }
 }

@@ -47,6 +47,12 @@ export class Inode {
   access: Granted[] | undefined = undefined;
   /** Counts changes of the content through this mount: what was read ahead before one is void. */
   contentChanges = 0;
+  /** The attributes that the kernel was told last, and may still go by (kernel-view.ts). */
+  told: Fattr3 | undefined = undefined;
+  /** Until when the kernel has no reason of its own to ask for them again. */
+  kernelTrustsUntil = 0;
+  /** Counts what may have changed its names elsewhere: a dentry of it is good for one value of it. */
+  namesGeneration = 0;
   /** The generation whose pages the kernel may hold. */
   pagesGeneration = -1;
   /** The kernel has filled pages of it since they were last dropped. */
@@ -68,8 +74,8 @@ export class Inode {
   /** Dropped from the inode table: dentries that still point here are void. */
   evicted = false;
   /**
-   * Threads that were answered ESTALE for it, in the hope that the kernel's VFS looks the path up again. It does so
-   * once, and other calls on the way may succeed, so that only the next failure or a new handle ends it.
+   * Threads that were answered ESTALE for it, so that the kernel's VFS looks the path up again. It does so once: the
+   * next failure ends it, and so do a new handle and a look that found another object under the name.
    */
   staleReported: Set<number> | undefined = undefined;
   redriving: Promise<boolean> | undefined = undefined;

@@ -75,13 +75,10 @@ export class Listing {
   #news = 0;
   #circledAt = -1;
   #impossible = 0;
-  readonly #teaches: boolean;
 
-  /** `teaches`: once it is complete, names that are not in it are known not to exist, without being asked for. */
-  constructor(vfs: VfsState, inode: Inode, teaches = true) {
+  constructor(vfs: VfsState, inode: Inode) {
     this.#vfs = vfs;
     this.#inode = inode;
-    this.#teaches = teaches;
     this.#parts = new ListingParts(vfs, inode);
     this.generation = inode.generation;
     this.changes = inode.contentChanges;
@@ -225,15 +222,7 @@ export class Listing {
     if (part.eof) {
       this.#given = undefined;
       this.#passed.clear();
-      if (this.#teaches && this.isWhole && this.isCurrent) this.#teach();
     } else if (this.#repeated > MAX_RESTARTS * this.#news + LEAST_REPEATED) this.#giveUp();
-  }
-
-  #teach(): void {
-    const names = new Set<string>();
-    for (const chunk of this.#chunks)
-      for (let at = 0; at < chunk.count; at++) names.add(chunk.name(at).toString('latin1'));
-    this.#vfs.knownNames.learn(this.#inode, names);
   }
 
   /**

@@ -47,15 +47,11 @@ export class LookupStorms {
     // Once for each state of the directory.
     if (++known.lookups !== (small ? SMALL_STORM : STORM) || !plusSupported) return;
     if (size > MAX_DIRECTORY_BYTES) return;
-    void this.#read(directory, !small, { ...caller, cancellation: undefined });
+    void this.#read(directory, { ...caller, cancellation: undefined });
   }
 
-  /**
-   * Who looks a few names up has not asked what else there is, and is to find what another client makes: only many
-   * LOOKUPs `teach` what does not exist.
-   */
-  async #read(directory: Inode, teaches: boolean, caller: Caller): Promise<void> {
-    const listing = new Listing(this.#vfs, directory, teaches);
+  async #read(directory: Inode, caller: Caller): Promise<void> {
+    const listing = new Listing(this.#vfs, directory);
     try {
       while (!listing.complete && listing.length < MAX_ENTRIES) {
         await listing.load(listing.length, true, caller);

@@ -142,24 +142,15 @@ export class Making {
     return { ...made, attributes: await setAttributes(this.#vfs, made.inode, changes, caller, 'object') };
   }
 
-  async mkdir(parent: Inode, name: Buffer, mode: number, caller: Caller): Promise<Found> {
-    const { nfs, knownNames } = this.#vfs;
-    let told = false;
-    const made = await this.#make(
+  mkdir(parent: Inode, name: Buffer, mode: number, caller: Caller): Promise<Found> {
+    return this.#make(
       parent,
       name.toString('latin1'),
       caller,
-      async (directory, onRetransmit) => {
-        const args = { where: { directory, name }, attributes: { mode } };
-        const result = await nfs.call(MKDIR, args, caller, onRetransmit);
-        told = result.status === Status.OK && result.object !== undefined && result.attributes !== undefined;
-        return result;
-      },
+      (directory, onRetransmit) =>
+        this.#vfs.nfs.call(MKDIR, { where: { directory, name }, attributes: { mode } }, caller, onRetransmit),
       ({ inode }) => inode.isDirectory,
     );
-    // The attributes are those of its making: whatever somebody puts into it moves them.
-    if (told) knownNames.learn(made.inode, new Set());
-    return made;
   }
 
   symlink(parent: Inode, name: Buffer, target: Buffer, caller: Caller): Promise<Found> {

@@ -1,14 +1,14 @@
 /** Finding a name: lookup, and what a call that made one left untold. */
+import { LRUCache } from 'lru-cache';
 import { Errno, FuseError } from '../fuse/errno.js';
 import type { EntryReply, NegativeEntryReply } from '../fuse/operations.js';
-import { Access, type Fattr3, type FileHandle, LOOKUP, Status } from '../nfs3/index.js';
+import { type Fattr3, type FileHandle, LOOKUP, Status } from '../nfs3/index.js';
 import type { CallStart } from './attribute-cache.js';
 import type { Caller } from './caller.js';
 import { maySearch } from './claimed-rights.js';
 import { isStale, statusError } from './errors.js';
 import type { Inode } from './inode.js';
 import { LookupStorms } from './lookup-storms.js';
-import { Permission } from './permission.js';
 import type { VfsState } from './vfs-state.js';
 
 /** What a name means, and how long the kernel may believe it. */
@@ -18,14 +18,16 @@ export interface Found {
   readonly entryValidMs: number;
 }
 
+const MAX_SENT_BACK = 256;
+
 export class Names {
   readonly #vfs: VfsState;
   readonly #storms: LookupStorms;
-  readonly #permission: Permission;
+  /** Threads whose call the kernel was made to repeat by {@link confirm}. */
+  readonly #sentBack = new LRUCache<number, Inode>({ max: MAX_SENT_BACK });
 
   constructor(vfs: VfsState) {
     this.#vfs = vfs;
-    this.#permission = new Permission(vfs);
     this.#storms = new LookupStorms(vfs);
   }
 
@@ -36,28 +38,45 @@ export class Names {
     if (caller.claim !== undefined) await maySearch(vfs, parent, caller);
     const cached = this.#fromCache(parent, key);
     if (cached !== undefined) return cached;
-    if (this.#seemsAbsent(parent, key)) {
-      // Who may not search a directory is not told what it lacks. Asked once, this answers for all names.
-      const granted = await this.#permission.granted(parent, caller);
-      if ((granted & Access.LOOKUP) !== 0 && this.#seemsAbsent(parent, key)) {
-        vfs.counters.negativeDentries.hits++;
-        return { nodeid: 0, entryValidMs: vfs.entryValidity(parent, parent.generation, false) };
-      }
-    }
-
     const generation = parent.generation;
-    this.#storms.note(parent, caller);
     const found = await this.find(parent, name, key, caller);
-    if (found === undefined) {
-      return { nodeid: 0, entryValidMs: vfs.entryValidity(parent, generation, false) };
-    }
-    return vfs.entryReply(found.inode, found.attributes, found.entryValidMs);
+    if (found === undefined) return vfs.negativeReply(parent, key, generation);
+    this.#storms.note(parent, caller);
+    return vfs.entryReply(parent, key, found.inode, found.attributes, found.entryValidMs);
   }
 
   /** Asks the server for a name; undefined: there is no such name. */
   async find(parent: Inode, name: Buffer, key: string, caller: Caller): Promise<Found | undefined> {
     const result = parent.gone ? undefined : await this.#ask(parent, name, key, caller);
     return result === undefined ? this.#findInSuccessor(parent, name, key, caller) : result.found;
+  }
+
+  /**
+   * Asks the server whether the last known name of `inode` still leads to it, after another client seems to have
+   * changed its names, and before open(2) is answered.
+   * @throws FuseError ESTALE where the name leads elsewhere, or where the file has several names and it is not known
+   *   which of them was meant: the kernel then looks the path up again, and repeats the call once. A thread is told so
+   *   once for a file; the next time its call goes on.
+   */
+  async confirm(inode: Inode, caller: Caller): Promise<void> {
+    const { parent, name, silly, attributes } = inode;
+    if (this.#sentBack.get(caller.tid) === inode) {
+      this.#sentBack.delete(caller.tid);
+      return;
+    }
+    if (parent === undefined || name === '' || silly !== undefined) return;
+    let meant: Inode | undefined;
+    try {
+      meant = (await this.find(parent, Buffer.from(name, 'latin1'), name, caller))?.inode;
+    } catch (error) {
+      // The caller may not search that directory: it was another name that he gave.
+      if (!(error instanceof FuseError) || error.errno === Errno.EINTR) throw error;
+    }
+    if (meant === inode && attributes?.nlink === 1) return;
+    // Threads that cannot be told apart would end each other's second try.
+    if (caller.tid === 0 && meant === inode) return;
+    if (caller.tid !== 0) this.#sentBack.set(caller.tid, inode);
+    throw new FuseError(Errno.ESTALE, 'another object has the name by now');
   }
 
   /**
@@ -104,6 +123,9 @@ export class Names {
       // A change of ours gave the name another meaning meanwhile, and this reply may be from before it.
       return this.#ask(parent, name, key, caller);
     }
+    // The kernel repeats a call that was told ESTALE by looking its names up again: this name leads elsewhere now.
+    if (before?.inode !== undefined && before.inode.handle !== handle)
+      vfs.redriver.retryEnded(before.inode, caller);
     if (result.status === Status.NOENT) {
       vfs.dentries.set(parent, key, undefined, generation);
       return { found: undefined };
@@ -113,12 +135,6 @@ export class Names {
     return {
       found: await this.answered(parent, key, result.object, result.attributes, start, generation, caller),
     };
-  }
-
-  #seemsAbsent(parent: Inode, key: string): boolean {
-    const { config, dentries, knownNames, attributes } = this.#vfs;
-    if (config.lookupCache !== 'all' || !knownNames.isAbsent(parent, key)) return false;
-    return attributes.isFresh(parent) && dentries.get(parent, key) === undefined;
   }
 
   #fromCache(parent: Inode, key: string): EntryReply | NegativeEntryReply | undefined {
@@ -134,12 +150,14 @@ export class Names {
     if (inode === undefined) {
       if (lookupCache !== 'all') return undefined;
       vfs.counters.negativeDentries.hits++;
-      return { nodeid: 0, entryValidMs: vfs.entryValidity(parent, parent.generation, false) };
+      return vfs.negativeReply(parent, key, parent.generation);
     }
     // With its own attributes in doubt, a LOOKUP answers for both at the price of one GETATTR.
     if (inode.attributes === undefined || !vfs.attributes.isFresh(inode)) return undefined;
+    if (vfs.kernel.insistsOnName(dentry)) return undefined;
     vfs.counters.dentries.hits++;
-    return vfs.entryReply(inode, inode.attributes, vfs.entryValidity(parent, parent.generation, true));
+    const validMs = vfs.entryValidity(parent, parent.generation, true);
+    return vfs.entryReply(parent, key, inode, inode.attributes, validMs);
   }
 
   /** For NFS export of this mount (FUSE EXPORT_SUPPORT). Neither name is ever sent to the server. */
@@ -147,7 +165,7 @@ export class Names {
     const vfs = this.#vfs;
     const target = key === '.' || inode.isRoot ? inode : inode.parent;
     if (target === undefined) throw new FuseError(Errno.ESTALE, 'parent unknown');
-    return vfs.entryReply(target, await vfs.freshAttributes(target, caller), 0);
+    return vfs.entryReply(inode, key, target, await vfs.freshAttributes(target, caller), 0);
   }
 
   /**

@@ -34,34 +34,38 @@ export class Permission {
   }
 
   /**
-   * One call to the server that brings both the attributes and, if they are not known, the caller's rights:
-   * GETATTR where the rights are known, else ACCESS. Answers the ACCESS bits granted.
+   * The right that opening needs, with the attributes as close-to-open wants them: one call to the server that brings
+   * both, GETATTR where the caller's rights are known and else ACCESS; none without close-to-open.
+   * @throws FuseError EACCES unless `suffices` says yes to the ACCESS bits granted.
    */
-  async revalidate(inode: Inode, caller: Caller): Promise<number> {
-    const wanted = allBits(inode);
-    if (knownAccess(inode, caller.credential, wanted) !== undefined) {
+  async admit(inode: Inode, caller: Caller, suffices: (granted: number) => boolean): Promise<void> {
+    let granted = this.#remembered(inode, caller);
+    if (this.#vfs.config.closeToOpen && granted !== undefined) {
       await this.#vfs.fetchAttributes(inode, caller);
       // If the attributes moved, the rights are void and asked for after all.
-      const granted = knownAccess(inode, caller.credential, wanted);
-      if (granted !== undefined) {
-        this.#vfs.counters.access.hits++;
-        return entitled(inode, caller, granted);
-      }
-    }
-    return entitled(inode, caller, (await this.#ask(inode, wanted, caller)).granted);
+      granted = this.#remembered(inode, caller);
+    } else if (!this.#vfs.attributes.isFresh(inode)) granted = undefined;
+    await this.#require(inode, caller, 'path', granted, suffices);
   }
 
-  /** The ACCESS bits granted, from the cache while the attributes are trusted. */
-  async granted(inode: Inode, caller: Caller, operand: Operand = 'path'): Promise<number> {
-    const wanted = allBits(inode);
-    if (this.#vfs.attributes.isFresh(inode)) {
-      const granted = knownAccess(inode, caller.credential, wanted);
-      if (granted !== undefined) {
-        this.#vfs.counters.access.hits++;
-        return entitled(inode, caller, granted);
-      }
+  #remembered(inode: Inode, caller: Caller): number | undefined {
+    return knownAccess(inode, caller.credential, allBits(inode));
+  }
+
+  /** Nobody is refused because of what is `remembered`: the caller may have been let in since that was asked. */
+  async #require(
+    inode: Inode,
+    caller: Caller,
+    operand: Operand,
+    remembered: number | undefined,
+    suffices: (granted: number) => boolean,
+  ): Promise<void> {
+    if (remembered !== undefined && suffices(entitled(inode, caller, remembered))) {
+      this.#vfs.counters.access.hits++;
+      return;
     }
-    return entitled(inode, caller, (await this.#ask(inode, wanted, caller, operand)).granted);
+    const { granted } = await this.#ask(inode, allBits(inode), caller, operand);
+    if (!suffices(entitled(inode, caller, granted))) throw new FuseError(Errno.EACCES);
   }
 
   async #ask(
@@ -93,18 +97,6 @@ export class Permission {
     return { granted: result.access, attributes: result.attributes };
   }
 
-  /** Throws EACCES unless `granted` suffices for open(2) with these flags. */
-  checkOpen(granted: number, flags: number): void {
-    const executes = opensForExecution(flags);
-    if (executes && (granted & Access.EXECUTE) === 0) throw new FuseError(Errno.EACCES);
-    // A program that may be executed but not read is read by the kernel alone.
-    if (!executes && opensForReading(flags) && (granted & Access.READ) === 0)
-      throw new FuseError(Errno.EACCES);
-    if (opensForWriting(flags) && (granted & (Access.MODIFY | Access.EXTEND)) === 0) {
-      throw new FuseError(Errno.EACCES);
-    }
-  }
-
   /** access(2), chdir(2) and fchdir(2). Throws EACCES. */
   async check(inode: Inode, mask: number, caller: Caller): Promise<void> {
     const operand = possibleOperand(inode);
@@ -112,12 +104,26 @@ export class Permission {
       await this.#vfs.freshAttributes(inode, caller, operand);
       return;
     }
-    const granted = await this.granted(inode, caller, operand);
-    const search = inode.isDirectory ? Access.LOOKUP : Access.EXECUTE;
-    if ((mask & R_OK) !== 0 && (granted & Access.READ) === 0) throw new FuseError(Errno.EACCES);
-    if ((mask & W_OK) !== 0 && (granted & (Access.MODIFY | Access.EXTEND)) === 0) {
-      throw new FuseError(Errno.EACCES);
-    }
-    if ((mask & X_OK) !== 0 && (granted & search) === 0) throw new FuseError(Errno.EACCES);
+    const remembered = this.#vfs.attributes.isFresh(inode) ? this.#remembered(inode, caller) : undefined;
+    await this.#require(inode, caller, operand, remembered, (granted) => allows(inode, mask, granted));
   }
+}
+
+/** Whether ACCESS bits suffice for open(2) with these flags. */
+export function allowsOpen(granted: number, flags: number): boolean {
+  const executes = opensForExecution(flags);
+  if (executes && (granted & Access.EXECUTE) === 0) return false;
+  // A program that may be executed but not read is read by the kernel alone.
+  if (!executes && opensForReading(flags) && (granted & Access.READ) === 0) return false;
+  return !opensForWriting(flags) || (granted & (Access.MODIFY | Access.EXTEND)) !== 0;
+}
+
+/** Whether ACCESS bits allow what access(2) asks for. */
+function allows(inode: Inode, mask: number, granted: number): boolean {
+  const search = inode.isDirectory ? Access.LOOKUP : Access.EXECUTE;
+  return (
+    ((mask & R_OK) === 0 || (granted & Access.READ) !== 0) &&
+    ((mask & W_OK) === 0 || (granted & (Access.MODIFY | Access.EXTEND)) !== 0) &&
+    ((mask & X_OK) === 0 || (granted & search) !== 0)
+  );
 }

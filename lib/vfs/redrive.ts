@@ -230,7 +230,7 @@ export class Redriver {
   /**
    * The error for a failed result. A handle that stays stale becomes, for a path, ESTALE the first time that a
    * thread meets it (the kernel's VFS then looks the path up again and repeats the call once, include/linux/namei.h
-   * retry_estale) and ENOENT the next. System calls on descriptors are not repeated, so they never get ESTALE:
+   * retry_estale) and ENOENT if that look ended at the same object. System calls on descriptors are not repeated, so they never get ESTALE:
    * ENOENT for what is only about the object, EIO for its data. LOOKUP has a rule of its own (Names.find). A
    * directory that is gone has no more entries: readdir(3) takes ENOENT for its end, as with a local one that was
    * removed.
@@ -254,13 +254,22 @@ export class Redriver {
       return new FuseError(Errno.EIO, 'stale file handle');
     }
     if (operand !== 'path') return new FuseError(Errno.ENOENT, 'stale file handle');
+    const again = new FuseError(Errno.ESTALE, 'stale file handle');
+    // Threads that cannot be told apart: a file's names lead elsewhere by now, and so will the kernel's next look. A
+    // directory may also be reached without a name, as somebody's working directory.
+    if (caller.tid === 0 && inode.gone && !inode.isDirectory) return again;
     inode.staleReported ??= new Set();
     const reported = inode.staleReported;
     if (reported.delete(caller.tid) || caller.tid === 0)
       return new FuseError(Errno.ENOENT, 'stale file handle');
     if (reported.size >= MAX_REPORTED) for (const tid of reported) if (tid !== LOGGED) reported.delete(tid);
     reported.add(caller.tid);
-    return new FuseError(Errno.ESTALE, 'stale file handle');
+    return again;
+  }
+
+  /** A thread that was told ESTALE for `inode` has looked a name of it up again, and the name leads elsewhere. */
+  retryEnded(inode: Inode, caller: Caller): void {
+    if (caller.tid !== LOGGED) inode.staleReported?.delete(caller.tid);
   }
 
   /** One line for each file that fails; none for each where the export is gone, which has its own. */

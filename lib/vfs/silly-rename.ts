@@ -105,6 +105,7 @@ export class SillyRenames {
       vfs.attributes.expectNoCtime(inode);
       throw vfs.redriver.failure(result, [parent], caller);
     }
+    vfs.dentries.delete(parent, key);
     vfs.dentries.set(parent, key, undefined, parent.generation);
     vfs.dentries.set(parent, silly, inode, parent.generation);
     inode.silly = { directory: parent, name: silly, credential: caller.credential };

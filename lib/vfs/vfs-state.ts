@@ -1,6 +1,6 @@
 /** What all parts of one mount share: the caches, the way to the server, and how inodes are shown to the kernel. */
-import type { AttributesReply, EntryReply, FuseNotifier } from '../fuse/operations.js';
-import { type Fattr3, type FileHandle, GETATTR, Status } from '../nfs3/index.js';
+import type { AttributesReply, EntryReply, FuseNotifier, NegativeEntryReply } from '../fuse/operations.js';
+import { type Fattr3, type FileHandle, FileType, GETATTR, Status } from '../nfs3/index.js';
 import type { Clock } from '../rpc/clock.js';
 import { AttributeCache, type CallStart } from './attribute-cache.js';
 import { BufferPool } from './buffer-pool.js';
@@ -13,9 +13,10 @@ import { type AttributeView, toFuseAttributes } from './fuse-attributes.js';
 import type { Identity } from './identity.js';
 import type { Inode } from './inode.js';
 import type { InodeTable } from './inode-table.js';
-import { KnownNames } from './known-names.js';
+import { KernelView } from './kernel-view.js';
 import type { MemoryReturn } from './memory-return.js';
 import type { NfsClient } from './nfs-client.js';
+import { onlyCtimeMoved } from './own-changes.js';
 import { type Operand, Redriver, type RootFinder } from './redrive.js';
 import type { FileWriter } from './write-behind.js';
 
@@ -50,13 +51,6 @@ const MAX_ASKED = 3;
 /** Buffers kept for the next writes: what a stream has between two COMMITs. */
 const WRITE_BUFFERS = 48;
 
-/** No notices to send before the connection is up. */
-const SILENT: FuseNotifier = {
-  invalidateAttributes: () => {},
-  invalidatePages: () => Promise.resolve(),
-  invalidateEntry: () => Promise.resolve(),
-};
-
 export class VfsState {
   readonly config: ClientConfig;
   readonly identity: Identity | undefined;
@@ -71,13 +65,12 @@ export class VfsState {
   /** Of wsize, for data on its way out. */
   readonly writeBuffers: BufferPool;
   readonly attributes: AttributeCache;
-  readonly knownNames: KnownNames;
   readonly dentries: DentryCache;
   readonly redriver: Redriver;
   readonly memoryReturn: MemoryReturn | undefined;
   /** Files whose writes hold memory. */
   readonly writers = new Set<FileWriter>();
-  notifier: FuseNotifier = SILENT;
+  readonly kernel: KernelView;
   /** Told of every inode that goes, for what is kept of it elsewhere. */
   onDrop: (inode: Inode) => void = () => {};
   /** Regular files open through this mount. */
@@ -99,11 +92,10 @@ export class VfsState {
     this.readBudget = parts.readBudget;
     this.writeBudget = parts.writeBudget;
     this.memoryReturn = parts.memoryReturn;
-    this.knownNames = new KnownNames(parts.config.acDirMinMs, () => parts.clock.now());
-    this.dentries = new DentryCache(this.knownNames);
+    this.dentries = new DentryCache();
+    this.kernel = new KernelView(parts.clock, this.dentries);
     this.inodes.onDrop = (inode) => {
       this.dentries.forget(inode);
-      this.knownNames.forget(inode);
       this.memoryReturn?.dropped();
       this.onDrop(inode);
     };
@@ -114,11 +106,10 @@ export class VfsState {
     this.#generation = parts.generation;
     this.#view = { rootFsid: 0n, blksize: parts.limits.wsize, identity: parts.identity };
     this.attributes = new AttributeCache(parts.config, () => parts.clock.now(), parts.counters.attributes, {
-      changedByOther: (inode) => this.#changedByOther(inode),
+      changedByOther: (inode, before) => this.#changedByOther(inode, before),
+      changedHere: (inode) => this.kernel.doubts(inode),
       identityChanged: (inode) => this.#identityChanged(inode),
-      ownershipChanged: ({ nlookup, nodeid }) => {
-        if (nlookup > 0) this.notifier.invalidateAttributes(nodeid);
-      },
+      ownershipChanged: (inode) => this.kernel.refresh(inode),
     });
     this.redriver = new Redriver({
       nfs: parts.nfs,
@@ -131,15 +122,28 @@ export class VfsState {
     });
   }
 
+  get notifier(): FuseNotifier {
+    return this.kernel.notifier;
+  }
+
+  /** The connection with the kernel is up. */
+  set notifier(notifier: FuseNotifier) {
+    this.kernel.notifier = notifier;
+  }
+
   /** The kernel asks before it uses what it knows of the object, and of its name. */
   #vanished(inode: Inode): void {
-    const { parent, name, nodeid, gone } = inode;
-    this.notifier.invalidateAttributes(nodeid);
+    const { parent, name, gone } = inode;
+    this.kernel.forget(inode);
     if (gone && parent !== undefined)
       void this.notifier.invalidateEntry(parent.nodeid, Buffer.from(name, 'latin1'));
   }
 
-  #changedByOther(inode: Inode): void {
+  #changedByOther(inode: Inode, before: Fattr3): void {
+    const { attributes } = inode;
+    this.kernel.refresh(inode);
+    if (inode.isDirectory) this.kernel.namesChanged(inode);
+    if (attributes !== undefined && mayBeRenamed(before, attributes)) this.#doubtNames(inode);
     // Open files show the change without being reopened; others drop their pages at the next open.
     if (!inode.isRegular || inode.opens === inode.opening || inode.pagesGeneration === -1) return;
     const { generation } = inode;
@@ -147,6 +151,12 @@ export class VfsState {
     void this.notifier.invalidatePages(inode.nodeid, 0, 0).then(() => {
       if (inode.generation === generation) inode.pagesGeneration = generation;
     });
+  }
+
+  /** Another client may have renamed the file, removed one of its names, or put another file in its place. */
+  #doubtNames(inode: Inode): void {
+    inode.namesGeneration++;
+    this.kernel.nameDoubted(inode);
   }
 
   #identityChanged(inode: Inode): void {
@@ -228,14 +238,20 @@ export class VfsState {
     }
   }
 
-  /** Attributes from the cache while they are trusted, else from the server. */
-  async freshAttributes(inode: Inode, caller: Caller, operand: Operand = 'path'): Promise<Fattr3> {
+  /** Attributes from the cache while they are trusted. */
+  trustedAttributes(inode: Inode): Fattr3 | undefined {
+    const { counters } = this;
     if (inode.attributes !== undefined && this.attributes.isFresh(inode)) {
-      this.counters.attributes.hits++;
+      counters.attributes.hits++;
       return inode.attributes;
     }
-    this.counters.attributes.misses++;
-    return this.fetchAttributes(inode, caller, operand);
+    counters.attributes.misses++;
+    return undefined;
+  }
+
+  /** Attributes from the cache while they are trusted, else from the server. */
+  async freshAttributes(inode: Inode, caller: Caller, operand: Operand = 'path'): Promise<Fattr3> {
+    return this.trustedAttributes(inode) ?? this.fetchAttributes(inode, caller, operand);
   }
 
   /** The root's attributes, which came with the mount. */
@@ -249,18 +265,22 @@ export class VfsState {
   }
 
   attributesReply(inode: Inode, attributes: Fattr3): AttributesReply {
-    const size = inode.writer?.sizeWith(attributes.size) ?? attributes.size;
-    // The name that a silly rename left is ours alone.
-    const nlink = inode.silly === undefined ? attributes.nlink : Math.max(0, attributes.nlink - 1);
-    return {
-      attributes: toFuseAttributes(attributes, this.#view, size, nlink),
-      attrValidMs: this.attributes.remaining(inode),
-    };
+    const shown = KernelView.shown(inode, attributes);
+    const attrValidMs = this.attributes.remaining(inode);
+    this.kernel.tells(inode, shown, attrValidMs);
+    return { attributes: toFuseAttributes(shown, this.#view, shown.size, shown.nlink), attrValidMs };
   }
 
-  /** Also counts one reference of the kernel. */
-  entryReply(inode: Inode, attributes: Fattr3, entryValidMs: number): EntryReply {
+  /** `name` in `parent` stands for the inode. Also counts one reference of the kernel. */
+  entryReply(
+    parent: Inode,
+    name: string,
+    inode: Inode,
+    attributes: Fattr3,
+    entryValidMs: number,
+  ): EntryReply {
     this.inodes.hold(inode);
+    this.kernel.tellsName(parent, name, entryValidMs);
     return {
       nodeid: inode.nodeid,
       // The kernel made the root's inode itself, with generation 0: told another one, it gives the root up as stale.
@@ -270,10 +290,23 @@ export class VfsState {
     };
   }
 
+  /** `name` in `parent` is not there, as of a call that was sent under `generation`. */
+  negativeReply(parent: Inode, name: string, generation: number): NegativeEntryReply {
+    const entryValidMs = this.entryValidity(parent, generation, false);
+    this.kernel.tellsName(parent, name, entryValidMs);
+    return { nodeid: 0, entryValidMs };
+  }
+
   /** How long the kernel may trust a name in `parent` that was learnt under `generation`. */
   entryValidity(parent: Inode, generation: number, positive: boolean): number {
     const { lookupCache } = this.config;
     if (lookupCache === 'none' || (lookupCache === 'pos' && !positive)) return 0;
-    return parent.generation === generation ? this.attributes.remaining(parent) : 0;
+    const trustedMs = parent.generation === generation ? this.attributes.remaining(parent) : 0;
+    return this.kernel.entryValidity(trustedMs, positive);
   }
+}
+
+/** A new ctime or link count, and the same data: what rename(2), link(2) and unlink(2) elsewhere look like. */
+function mayBeRenamed(before: Fattr3, now: Fattr3): boolean {
+  return (now.nlink !== before.nlink && now.type !== FileType.DIR) || onlyCtimeMoved(before, now);
 }

@@ -139,7 +139,7 @@ const ROWS: readonly Row[] = [
     const { size } = await agent.fstat(fd);
     if (size !== 'content'.length) throw new Error(`fstat says ${size} bytes`);
   }),
-  onDescriptor('fchmod, fchown, futimens', 'SETATTR', 'ENOENT', O_RDONLY, (agent, fd) =>
+  onDescriptor('fchmod, fchown, futimens', 'SETATTR', 'ESTALE', O_RDONLY, (agent, fd) =>
     agent.fchmod(fd, 0o600),
   ),
   onDescriptor('ftruncate', 'SETATTR', 'EIO', O_RDWR, (agent, fd) => agent.ftruncate(fd, 3)),

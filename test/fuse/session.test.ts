@@ -632,6 +632,31 @@ t.test('notifications: attributes at once, pages and names from another thread',
   t.same(entry?.payload, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0xff, 0x61, 0]));
 });
 
+t.test('names are asked for again; where that would unhash them, only those that do not exist', async (t) => {
+  const names = [
+    { name: Buffer.from('there'), exists: true },
+    { name: Buffer.from('missing'), exists: false },
+  ];
+  const expire = async (offered?: bigint) => {
+    const { channel, session } = serve(new MemoryFileSystem(), {}, false);
+    channel.init(offered);
+    const before = channel.written.length;
+    await session.notifier.expireEntries(1, names);
+    t.equal(channel.written.length, before, 'nothing from the thread that serves requests');
+    t.equal(session.notifier.expiresEntries, offered === undefined);
+    return channel.fromThread.map(({ error, payload }) => ({
+      error,
+      flags: payload.readUInt32LE(12),
+      name: payload.subarray(16, -1).toString(),
+    }));
+  };
+  t.same(await expire(), [
+    { error: 3, flags: 1, name: 'there' },
+    { error: 3, flags: 1, name: 'missing' },
+  ]);
+  t.same(await expire(InitFlag.BIG_WRITES), [{ error: 3, flags: 0, name: 'missing' }]);
+});
+
 t.test('a notification about what the kernel does not know is no event; a refused one is', async (t) => {
   const { channel, session, log } = serve(new MemoryFileSystem());
   channel.nextErrno = Errno.ENOENT;

@@ -16,6 +16,7 @@ function setup(config: Partial<ClientConfig> = {}) {
     counters,
     {
       changedByOther: () => void events.push('foreign'),
+      changedHere: () => {},
       identityChanged: () => void events.push('identity'),
       ownershipChanged: () => void events.push('ownership'),
     },

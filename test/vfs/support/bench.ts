@@ -130,13 +130,13 @@ export class Bench {
     this.making = new Making(this.vfs, this.names);
     this.silly = new SillyRenames(this.vfs);
     this.removal = new Removal(this.vfs, this.names, this.silly);
-    this.files = new Files(this.vfs, this.permission, this.silly);
-    this.directories = new Directories(this.vfs, this.permission, this.silly);
+    this.files = new Files(this.vfs, this.permission, this.names, this.silly);
+    this.directories = new Directories(this.vfs, this.permission, this.names, this.silly);
   }
 
   #notifier(): FuseNotifier {
     return {
-      invalidateAttributes: (nodeid) => void this.notices.push(`attributes ${nodeid}`),
+      invalidateAttributes: (nodeid) => this.notices.push(`attributes ${nodeid}`) > 0,
       invalidatePages: (nodeid, offset) => {
         this.notices.push(`pages ${nodeid} ${offset}`);
         return Promise.resolve();
@@ -145,6 +145,12 @@ export class Bench {
         this.notices.push(`entry ${parent} ${Buffer.from(name).toString('latin1')}`);
         return Promise.resolve();
       },
+      expireEntries: (parent, entries) => {
+        const names = [...entries].map(({ name }) => Buffer.from(name).toString('latin1'));
+        this.notices.push(`expire ${parent} ${names.sort().join(',')}`);
+        return Promise.resolve();
+      },
+      expiresEntries: true,
     };
   }
 
@@ -175,10 +181,11 @@ export class Bench {
     await settled();
   }
 
-  /** Resolves a path by LOOKUPs, as the kernel does, which then holds what was found. */
+  /** Resolves a path by LOOKUPs, as a kernel does whose own dentries have run out, and which then holds what was found. */
   async walk(path: string, caller = this.caller()): Promise<Inode> {
     let inode = this.root;
     for (const name of path.split('/').filter((part) => part !== '')) {
+      this.vfs.kernel.tellsName(inode, name, 0);
       const reply = await this.names.lookup(inode, Buffer.from(name, 'latin1'), caller);
       if (reply.nodeid === 0) throw Object.assign(new Error(`no ${path}`), { errno: 2 });
       inode = this.vfs.inodes.get(reply.nodeid);
@@ -200,7 +207,7 @@ export class Bench {
   /** creat(2) of a path in the root. */
   async create(name: string, flags = O_RDWR, caller = this.caller()): Promise<{ inode: Inode; fh: number }> {
     const made = await this.making.create(this.root, Buffer.from(name), 0o644, false, caller);
-    this.vfs.entryReply(made.inode, made.attributes, made.entryValidMs);
+    this.vfs.entryReply(this.root, name, made.inode, made.attributes, made.entryValidMs);
     return { inode: made.inode, fh: this.files.created(made.inode, flags, caller).fh };
   }
 

@@ -1,0 +1,177 @@
+/**
+ * What the kernel was told of the objects and names of this mount, and how it learns that this is outdated. Owns
+ * Inode.told and Inode.kernelTrustsUntil.
+ *
+ * The kernel believes attributes and names for as long as it was told, and a file's size decides where its reads end
+ * and where its appends begin. So each picture that goes to the kernel is remembered, and the first newer one that
+ * arrives by another way makes the kernel ask again.
+ */
+import type { FuseNotifier, KnownEntry } from '../fuse/operations.js';
+import { type Fattr3, sameTime } from '../nfs3/index.js';
+import type { Clock } from '../rpc/clock.js';
+import type { Dentry, DentryCache } from './dentry-cache.js';
+import type { Inode } from './inode.js';
+
+/** The connection is not up yet: there is nobody to tell. */
+const SILENT: FuseNotifier = {
+  invalidateAttributes: () => true,
+  invalidatePages: () => Promise.resolve(),
+  invalidateEntry: () => Promise.resolve(),
+  expireEntries: () => Promise.resolve(),
+  expiresEntries: true,
+};
+
+/** The kernel counts in ticks and rounds: this close to the end, its asking proves nothing. */
+const TICK_MS = 20;
+/** How long a kernel may trust a name that cannot be taken back: then it asks again, and is answered from memory. */
+const UNEXPIRED_MS = 1_000;
+/** What open(2) waits at most for notifications that may be kept waiting by a lock in the kernel. */
+const EXPIRY_MS = 100;
+
+/** Whether both are the same to a program that calls stat(2). */
+function looksAlike(a: Fattr3, b: Fattr3): boolean {
+  return (
+    a === b ||
+    (a.size === b.size &&
+      sameTime(a.mtime, b.mtime) &&
+      sameTime(a.ctime, b.ctime) &&
+      a.mode === b.mode &&
+      a.uid === b.uid &&
+      a.gid === b.gid &&
+      a.nlink === b.nlink)
+  );
+}
+
+export class KernelView {
+  notifier: FuseNotifier = SILENT;
+  readonly #clock: Clock;
+  readonly #dentries: DentryCache;
+  /** How many requests for the attributes of an inode are being answered. */
+  readonly #answering = new Map<Inode, number>();
+  /** Notifications of changed names that the kernel has not taken yet. */
+  #expiring: Promise<void> | undefined = undefined;
+
+  constructor(clock: Clock, dentries: DentryCache) {
+    this.#clock = clock;
+    this.#dentries = dentries;
+  }
+
+  /** The attributes as programs are to see them: with what this mount has not written yet, less a silly name. */
+  static shown(inode: Inode, attributes: Fattr3): Fattr3 {
+    const size = inode.writer?.sizeWith(attributes.size) ?? attributes.size;
+    const nlink = inode.silly === undefined ? attributes.nlink : Math.max(0, attributes.nlink - 1);
+    return size === attributes.size && nlink === attributes.nlink
+      ? attributes
+      : { ...attributes, size, nlink };
+  }
+
+  /** `shown` goes to the kernel, which may believe it for `validMs` milliseconds. */
+  tells(inode: Inode, shown: Fattr3, validMs: number): void {
+    inode.told = shown;
+    inode.kernelTrustsUntil = this.#clock.now() + validMs;
+  }
+
+  /**
+   * The kernel is about to drop attributes by itself, because of what it asked for: after reads and writes, and after
+   * changes of a directory or of a name (fuse_invalidate_attr_mask and its callers).
+   */
+  doubts(inode: Inode): void {
+    inode.kernelTrustsUntil = 0;
+  }
+
+  /**
+   * Whether the kernel asks for attributes that it could have answered for itself: it is about to refuse somebody
+   * (fuse_permission), or a program wants the server's word (AT_STATX_FORCE_SYNC).
+   */
+  insists(inode: Inode): boolean {
+    return inode.told !== undefined && this.#clock.now() < inode.kernelTrustsUntil - TICK_MS;
+  }
+
+  /**
+   * Runs a request whose reply brings the inode's attributes to the kernel. What is seen meanwhile is no reason for a
+   * notification: the kernel would take the reply for older than that, and ignore it.
+   */
+  async answer<Reply>(inode: Inode, request: () => Promise<Reply>): Promise<Reply> {
+    this.#answering.set(inode, (this.#answering.get(inode) ?? 0) + 1);
+    try {
+      return await request();
+    } finally {
+      const others = (this.#answering.get(inode) ?? 1) - 1;
+      if (others === 0) this.#answering.delete(inode);
+      else this.#answering.set(inode, others);
+    }
+  }
+
+  /** A reply brought attributes that the kernel did not ask for: it drops its own, if they look different. */
+  refresh(inode: Inode): void {
+    if (!this.#answering.has(inode)) this.refreshNow(inode);
+  }
+
+  /** As {@link refresh}, also where another request for the attributes is being answered: before open(2) returns. */
+  refreshNow(inode: Inode): void {
+    const { told, attributes } = inode;
+    if (told === undefined || attributes === undefined) return;
+    if (!looksAlike(told, KernelView.shown(inode, attributes))) this.forget(inode);
+  }
+
+  /** Whatever the kernel knows of the inode's attributes, it asks for them before their next use. */
+  forget(inode: Inode): void {
+    this.doubts(inode);
+    if (this.notifier.invalidateAttributes(inode.nodeid)) inode.told = undefined;
+  }
+
+  /** How long the kernel may believe a name that is trusted for `trustedMs` milliseconds. */
+  entryValidity(trustedMs: number, positive: boolean): number {
+    const forGood = !positive || this.notifier.expiresEntries;
+    return forGood ? trustedMs : Math.min(trustedMs, UNEXPIRED_MS);
+  }
+
+  /** The kernel is told what a name stands for, and may believe it for `validMs` milliseconds. */
+  tellsName(parent: Inode, name: string, validMs: number): void {
+    this.#dentries.told(parent, name, this.#clock.now() + validMs);
+  }
+
+  /**
+   * Whether the kernel asks for a name that it was told and need not ask for: a program must not go by what is
+   * remembered (LOOKUP_EXCL, LOOKUP_REVAL, LOOKUP_RENAME_TARGET in fuse_dentry_revalidate).
+   */
+  insistsOnName({ inode, kernelTrustsUntil }: Dentry): boolean {
+    return inode !== undefined && inode.nlookup > 0 && this.#clock.now() < kernelTrustsUntil - TICK_MS;
+  }
+
+  /** Another client has changed `directory`: names in it may mean something else than the kernel was told. */
+  namesChanged(directory: Inode): void {
+    this.#expire(directory, this.#dentries.takeTrusted(directory, this.#clock.now()));
+  }
+
+  /** The last known name of `inode` may stand for another object. */
+  nameDoubted({ parent, name }: Inode): void {
+    if (parent === undefined) return;
+    this.#dentries.told(parent, name, 0);
+    this.#expire(parent, [{ name: Buffer.from(name, 'latin1'), exists: true }]);
+  }
+
+  #expire(directory: Inode, entries: readonly KnownEntry[]): void {
+    if (entries.length === 0) return;
+    const done = this.notifier.expireEntries(directory.nodeid, entries);
+    const all = Promise.all([this.#expiring, done]).then(() => {
+      if (this.#expiring === all) this.#expiring = undefined;
+    });
+    this.#expiring = all;
+  }
+
+  /**
+   * Resolves once the kernel has taken what it was told of changed names. Undefined: it has. To be waited for only by
+   * requests that hold no lock of a directory in the kernel: open(2), opendir(3) and access(2).
+   */
+  expired(): Promise<void> | undefined {
+    if (this.#expiring === undefined) return undefined;
+    return new Promise((resolve) => {
+      const timer = this.#clock.after(EXPIRY_MS, resolve);
+      void this.#expiring?.then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+}

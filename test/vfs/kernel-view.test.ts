@@ -1,0 +1,155 @@
+import t from 'tap';
+import { Errno } from '../../lib/fuse/errno.js';
+import { Bench, O_RDONLY, O_RDWR, outcome } from './support/bench.js';
+
+const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');
+
+/** What the kernel is told of a file that it looks up: its attributes come with the reply. */
+async function known(bench: Bench, name: string) {
+  const inode = await bench.walk(name);
+  bench.notices.length = 0;
+  return inode;
+}
+
+t.test('open(2) makes the kernel forget a size that it learnt without opening the file', async (t) => {
+  const bench = new Bench();
+  bench.server.tree.file('f', 'one');
+  const inode = await known(bench, 'f');
+  await bench.pass(10);
+  bench.server.tree.write('f', 'one and two');
+  await bench.files.open(inode, O_RDONLY, bench.caller());
+  t.ok(bench.notices.includes(`attributes ${inode.nodeid}`));
+});
+
+t.test('open(2) of a file that is as the kernel knows it tells the kernel nothing', async (t) => {
+  const bench = new Bench();
+  bench.server.tree.file('f', 'one');
+  const inode = await known(bench, 'f');
+  for (const flags of [O_RDONLY, O_RDWR]) await bench.files.open(inode, flags, bench.caller());
+  t.same(bench.notices, []);
+});
+
+t.test('a kernel that does not know the inode yet is told again', async (t) => {
+  const bench = new Bench();
+  bench.server.tree.file('f', 'one');
+  const inode = await known(bench, 'f');
+  const { invalidateAttributes } = bench.vfs.notifier;
+  let knows = false;
+  bench.vfs.notifier = {
+    ...bench.vfs.notifier,
+    invalidateAttributes: (nodeid) => invalidateAttributes(nodeid) && knows,
+  };
+  await bench.pass(10);
+  bench.server.tree.write('f', 'one and two');
+  await bench.files.open(inode, O_RDONLY, bench.caller());
+  const once = bench.notices.length;
+  knows = true;
+  await bench.files.open(inode, O_RDONLY, bench.caller());
+  t.equal(bench.notices.length, once + 1);
+  await bench.files.open(inode, O_RDONLY, bench.caller());
+  t.equal(bench.notices.length, once + 1, 'and no more once it has been told');
+});
+
+t.test('attributes that come while the kernel asks for them are no reason for a notification', async (t) => {
+  const bench = new Bench();
+  bench.server.tree.file('f', 'one');
+  const inode = await known(bench, 'f');
+  await bench.pass(10);
+  bench.server.tree.write('f', 'one and two');
+  await bench.vfs.kernel.answer(inode, () => bench.vfs.fetchAttributes(inode, bench.caller()));
+  t.same(bench.notices, []);
+  await bench.pass(10);
+  bench.server.tree.chmod('f', 0o600);
+  await bench.vfs.fetchAttributes(inode, bench.caller());
+  t.ok(bench.notices.includes(`attributes ${inode.nodeid}`), 'where another call brings them, they are');
+});
+
+t.test('the kernel insists only where it was told, and has no reason to doubt it', async (t) => {
+  const bench = new Bench();
+  bench.server.tree.file('f', 'one');
+  const inode = await known(bench, 'f');
+  const { kernel } = bench.vfs;
+  t.equal(kernel.insists(inode), true);
+  kernel.doubts(inode);
+  t.equal(kernel.insists(inode), false, 'after a read, a write or a change of a name');
+  const attributes = await bench.vfs.fetchAttributes(inode, bench.caller());
+  bench.vfs.attributesReply(inode, attributes);
+  t.equal(kernel.insists(inode), true);
+  await bench.pass(2_990);
+  t.equal(kernel.insists(inode), false, 'as the time runs out');
+  bench.vfs.attributesReply(inode, attributes);
+  kernel.forget(inode);
+  t.equal(kernel.insists(inode), false, 'once it was told to ask');
+});
+
+t.test("another client's change of a directory voids the names that the kernel knows in it", async (t) => {
+  const bench = new Bench();
+  for (const name of ['a', 'b']) bench.server.tree.file(name);
+  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await known(bench, 'a');
+  await known(bench, 'b');
+  await bench.names.lookup(bench.root, bytes('missing'), bench.caller());
+  await bench.pass(10);
+  bench.server.tree.file('c');
+  bench.notices.length = 0;
+  await bench.walk('c');
+  t.same(
+    bench.notices.filter((notice) => notice.startsWith('expire')),
+    ['expire 1 a,b,missing'],
+  );
+  bench.notices.length = 0;
+  await bench.making.create(bench.root, bytes('ours'), 0o644, false, bench.caller());
+  t.same(
+    bench.notices.filter((notice) => notice.startsWith('expire')),
+    [],
+    'a change of our own does not',
+  );
+});
+
+t.test('a name that the kernel need not ask for is asked of the server', async (t) => {
+  const bench = new Bench();
+  bench.server.tree.file('f', 'x');
+  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await known(bench, 'f');
+  bench.server.forgetCalls();
+  // O_EXCL and mkdir(2): the kernel would answer EEXIST by itself.
+  await bench.names.lookup(bench.root, bytes('f'), bench.caller());
+  t.equal(bench.server.names(), 'LOOKUP');
+  bench.server.forgetCalls();
+  await bench.walk('f');
+  t.equal(bench.server.names(), '', 'and answered from memory where its own trust has run out');
+});
+
+t.test('a file that moved away makes the kernel repeat open(2)', async (t) => {
+  const bench = new Bench();
+  bench.server.tree.file('log', 'first');
+  const inode = await known(bench, 'log');
+  await bench.pass(10);
+  bench.server.tree.rename('log', 'log.1');
+  bench.server.tree.file('log', 'second');
+  const caller = bench.caller();
+  t.equal(await outcome(bench.files.open(inode, O_RDONLY, caller)), Errno.ESTALE);
+  const again = await bench.walk('log', caller);
+  t.not(again, inode);
+  await bench.files.open(again, O_RDONLY, caller);
+  const moved = await bench.walk('log.1', caller);
+  t.equal(moved, inode);
+  await bench.files.open(moved, O_RDONLY, caller);
+});
+
+t.test('a file that keeps changing its names is opened at the second try all the same', async (t) => {
+  const bench = new Bench();
+  bench.server.tree.file('f', 'x');
+  const inode = await known(bench, 'f');
+  const node = bench.server.tree.at('f');
+  bench.server.tree.attach(bench.server.root, 'g', node);
+  node.nlink = 2;
+  const caller = bench.caller();
+  for (const expected of ['ESTALE', 'ok']) {
+    await bench.pass(10);
+    bench.server.tree.chmod('f', expected === 'ok' ? 0o640 : 0o644);
+    const opening = bench.files.open(inode, O_RDONLY, caller);
+    if (expected === 'ok') await opening;
+    else t.equal(await outcome(opening), Errno.ESTALE);
+  }
+});
