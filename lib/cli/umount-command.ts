@@ -109,8 +109,12 @@ async function unmountAs(args: UmountArguments, mountpoint: string, entry: Mount
 
 type Told = Omit<Unmounted, 'mountpoint' | 'source' | 'pid'>;
 
-async function isThere({ id, minor }: MountEntry): Promise<boolean> {
-  return (await readMountinfo()).some((entry) => entry.id === id && entry.minor === minor);
+/** Its numbers alone may be another mount's by now: the kernel gives them out again at once. */
+async function isThere({ id, minor, mountpoint }: MountEntry): Promise<boolean> {
+  const entries = await readMountinfo();
+  return entries.some(
+    (entry) => entry.id === id && entry.minor === minor && entry.mountpoint.equals(mountpoint),
+  );
 }
 
 async function detach(entry: MountEntry, lazy: boolean): Promise<void> {
