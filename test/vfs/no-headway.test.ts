@@ -141,16 +141,21 @@ t.test('an object whose group is another in each answer is asked about a few tim
   const { bench, server, inode } = await opened();
   const groups = Array.from({ length: 40 }, (_, index) => 100 + index);
   const credentials = new Credentials({ machineName: 'm', now: () => 0, groupsOf: () => groups });
+  // Credentials are told apart by their numbers: these are not those of the bench.
+  for (let number = 0; number < 20; number++) credentials.of(number, number, []);
   let asked = 0;
   server.on('ACCESS', async (_args, execute) => {
     const answer = await execute();
     const gid = 120 + (asked++ % 15);
-    return { ...answer, attributes: { ...answer.attributes, gid } };
+    // Others change it all the time, or so it says.
+    const ctime = { seconds: 2_000_000_000 + asked, nanoseconds: 0 };
+    if (asked > 50) throw new Error('it is asked for ever');
+    return { ...answer, attributes: { ...answer.attributes, gid, ctime } };
   });
   const { end } = await patiently(
     bench,
     bench.permission.check(inode, 4, credentials.caller(new TestContext(7, 9))),
   );
   t.equal(end, 'ok');
-  t.ok(server.count('ACCESS') <= 3, `${server.count('ACCESS')} calls`);
+  t.ok(asked >= 2 && asked <= 3, `${asked} calls`);
 });
