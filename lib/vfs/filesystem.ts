@@ -215,7 +215,7 @@ export class NfsFileSystem implements FuseOperations {
 
   #attributes(inode: Inode, caller: Caller, operand: Operand): Fattr3 | Promise<Fattr3> {
     const vfs = this.#vfs;
-    const insists = vfs.kernel.insists(inode);
+    const insists = vfs.kernel.insists(inode, caller);
     const known = insists ? undefined : vfs.trustedAttributes(inode);
     if (known !== undefined) return known;
     return vfs.kernel.answer(inode, () => vfs.fetchAttributes(inode, caller, operand));

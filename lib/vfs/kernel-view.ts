@@ -7,8 +7,9 @@
  * arrives by another way makes the kernel ask again.
  */
 import type { FuseNotifier, KnownEntry } from '../fuse/operations.js';
-import { type Fattr3, sameTime } from '../nfs3/index.js';
+import { type Fattr3, FileType, sameTime } from '../nfs3/index.js';
 import type { Clock } from '../rpc/clock.js';
+import type { Caller } from './caller.js';
 import type { Dentry, DentryCache } from './dentry-cache.js';
 import type { Inode } from './inode.js';
 
@@ -48,6 +49,8 @@ export class KernelView {
   readonly #dentries: DentryCache;
   /** How many requests for the attributes of an inode are being answered. */
   readonly #answering = new Map<Inode, number>();
+  /** Files whose pages are being dropped. */
+  readonly #dropping = new Map<Inode, Promise<void>>();
   /** Notifications of changed names that the kernel has not taken yet. */
   #expiring: Promise<void> | undefined = undefined;
 
@@ -80,11 +83,15 @@ export class KernelView {
   }
 
   /**
-   * Whether the kernel asks for attributes that it could have answered for itself: it is about to refuse somebody
-   * (fuse_permission), or a program wants the server's word (AT_STATX_FORCE_SYNC).
+   * Whether the kernel asks for attributes that it could have answered for itself: it is about to refuse the caller
+   * (fuse_permission), or a program wants the server's word (AT_STATX_FORCE_SYNC). After a read it has a reason of its
+   * own to ask, the time of access; then only those count whom it could refuse.
    */
-  insists(inode: Inode): boolean {
-    return inode.told !== undefined && this.#clock.now() < inode.kernelTrustsUntil - TICK_MS;
+  insists(inode: Inode, caller: Caller): boolean {
+    const { told, attributes, kernelTrustsUntil } = inode;
+    if (told === undefined || attributes === undefined) return false;
+    if (kernelTrustsUntil === 0) return mayBeRefused(attributes, caller);
+    return this.#clock.now() < kernelTrustsUntil - TICK_MS;
   }
 
   /**
@@ -94,12 +101,35 @@ export class KernelView {
   async answer<Reply>(inode: Inode, request: () => Promise<Reply>): Promise<Reply> {
     this.#answering.set(inode, (this.#answering.get(inode) ?? 0) + 1);
     try {
-      return await request();
+      const reply = await request();
+      const dropped = this.#dropping.get(inode);
+      if (dropped !== undefined) await this.#atMost(EXPIRY_MS, dropped);
+      return reply;
     } finally {
       const others = (this.#answering.get(inode) ?? 1) - 1;
       if (others === 0) this.#answering.delete(inode);
       else this.#answering.set(inode, others);
     }
+  }
+
+  /**
+   * Another client changed the file, which looked like `before`: pages that the kernel holds are dropped. Resolves with
+   * true when that is done; with false where the next open(2) has to do it.
+   *
+   * The kernel ignores the attributes of a reply that it was sent a notification after. So while a reply with them is
+   * due, there is none: a new size makes the kernel drop the pages by itself (fuse_change_attributes), and a new ctime
+   * alone is a matter of names and modes. New data of the same size is worth more than the attributes, for which
+   * the kernel then asks once more.
+   */
+  async dropPages(inode: Inode, before: Fattr3): Promise<boolean> {
+    const { attributes } = inode;
+    if (this.#answering.has(inode) && attributes !== undefined)
+      if (attributes.size !== before.size || sameTime(attributes.mtime, before.mtime)) return false;
+    const dropped = this.notifier.invalidatePages(inode.nodeid, 0, 0);
+    this.#dropping.set(inode, dropped);
+    await dropped;
+    if (this.#dropping.get(inode) === dropped) this.#dropping.delete(inode);
+    return true;
   }
 
   /** A reply brought attributes that the kernel did not ask for: it drops its own, if they look different. */
@@ -166,12 +196,34 @@ export class KernelView {
    */
   expired(): Promise<void> | undefined {
     if (this.#expiring === undefined) return undefined;
+    return this.#atMost(EXPIRY_MS, this.#expiring);
+  }
+
+  /** Resolves when `work` is done, or after so many milliseconds. */
+  #atMost(milliseconds: number, work: Promise<unknown>): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.#clock.after(EXPIRY_MS, resolve);
-      void this.#expiring?.then(() => {
+      const timer = this.#clock.after(milliseconds, resolve);
+      void work.then(() => {
         timer.cancel();
         resolve();
       });
     });
   }
+}
+
+/**
+ * Whether the mode bits leave the caller something that the kernel would refuse him. His own file is not run by root
+ * or its owner before it was made a program, so that their right to execute does not count.
+ */
+function mayBeRefused(
+  { type, mode, uid: owner, gid: group }: Fattr3,
+  { credential, claim }: Caller,
+): boolean {
+  // The server takes the caller for another than the kernel does.
+  if (claim !== undefined) return true;
+  const { uid, gid, groups } = credential;
+  if (uid === 0) return false;
+  const bits = uid === owner ? mode >> 6 : gid === group || groups.includes(group) ? mode >> 3 : mode;
+  const needed = type !== FileType.DIR && uid === owner ? 0o6 : 0o7;
+  return (bits & needed) !== needed;
 }

@@ -2,7 +2,7 @@
 import { LRUCache } from 'lru-cache';
 import { Errno, FuseError } from '../fuse/errno.js';
 import type { EntryReply, NegativeEntryReply } from '../fuse/operations.js';
-import { type Fattr3, type FileHandle, LOOKUP, Status } from '../nfs3/index.js';
+import { type Fattr3, type FileHandle, FileType, LOOKUP, Status } from '../nfs3/index.js';
 import type { CallStart } from './attribute-cache.js';
 import type { Caller } from './caller.js';
 import { maySearch } from './claimed-rights.js';
@@ -94,7 +94,11 @@ export class Names {
     const { parent: above, name: ownKey } = parent;
     if (!parent.gone || above === undefined) return undefined;
     const successor = (await this.find(above, Buffer.from(ownKey, 'latin1'), ownKey, caller))?.inode;
-    if (successor === undefined || !successor.isDirectory) return undefined;
+    if (successor === undefined) return undefined;
+    // The path goes on elsewhere: the kernel follows the link when it looks the path up again.
+    if (successor.attributes?.type === FileType.LNK)
+      throw this.#vfs.redriver.staleError(parent, caller, 'path');
+    if (!successor.isDirectory) throw new FuseError(Errno.ENOTDIR, 'the directory has become something else');
     const found = (await this.#ask(successor, name, key, caller))?.found;
     if (found === undefined || successor === parent) return found;
     if (parent.opens > 0) throw this.#vfs.redriver.staleError(parent, caller, 'path');

@@ -148,8 +148,8 @@ export class VfsState {
     if (!inode.isRegular || inode.opens === inode.opening || inode.pagesGeneration === -1) return;
     const { generation } = inode;
     // An open that comes before the pages are gone has to drop them itself.
-    void this.notifier.invalidatePages(inode.nodeid, 0, 0).then(() => {
-      if (inode.generation === generation) inode.pagesGeneration = generation;
+    void this.kernel.dropPages(inode, before).then((dropped) => {
+      if (dropped && inode.generation === generation) inode.pagesGeneration = generation;
     });
   }
 

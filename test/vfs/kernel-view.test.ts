@@ -69,17 +69,20 @@ t.test('the kernel insists only where it was told, and has no reason to doubt it
   bench.server.tree.file('f', 'one');
   const inode = await known(bench, 'f');
   const { kernel } = bench.vfs;
-  t.equal(kernel.insists(inode), true);
+  const [root, owner, stranger] = [bench.caller(0), bench.caller(inode.attributes?.uid), bench.caller(77)];
+  t.equal(kernel.insists(inode, root), true);
   kernel.doubts(inode);
-  t.equal(kernel.insists(inode), false, 'after a read, a write or a change of a name');
+  for (const caller of [root, owner])
+    t.equal(kernel.insists(inode, caller), false, 'after a read, a write or a change of a name');
+  t.equal(kernel.insists(inode, stranger), true, 'the kernel may be about to refuse a stranger');
   const attributes = await bench.vfs.fetchAttributes(inode, bench.caller());
   bench.vfs.attributesReply(inode, attributes);
-  t.equal(kernel.insists(inode), true);
+  t.equal(kernel.insists(inode, root), true);
   await bench.pass(2_990);
-  t.equal(kernel.insists(inode), false, 'as the time runs out');
+  t.equal(kernel.insists(inode, root), false, 'as the time runs out');
   bench.vfs.attributesReply(inode, attributes);
   kernel.forget(inode);
-  t.equal(kernel.insists(inode), false, 'once it was told to ask');
+  t.equal(kernel.insists(inode, root), false, 'once it was told to ask');
 });
 
 t.test("another client's change of a directory voids the names that the kernel knows in it", async (t) => {
@@ -103,6 +106,27 @@ t.test("another client's change of a directory voids the names that the kernel k
     bench.notices.filter((notice) => notice.startsWith('expire')),
     [],
     'a change of our own does not',
+  );
+});
+
+t.test('no notification overtakes the attributes that the kernel is waiting for', async (t) => {
+  const bench = new Bench();
+  bench.server.tree.file('f', 'one');
+  const { inode, fh } = await bench.open('f');
+  await bench.read(fh, 0, 10);
+  const seen = async (change: () => void) => {
+    await bench.pass(3_001);
+    bench.notices.length = 0;
+    change();
+    await bench.vfs.kernel.answer(inode, () => bench.vfs.fetchAttributes(inode, bench.caller()));
+    return bench.notices.filter((notice) => !notice.startsWith('expire'));
+  };
+  t.same(await seen(() => bench.server.tree.write('f', 'longer')), [], 'the kernel drops its pages itself');
+  t.same(await seen(() => bench.server.tree.chmod('f', 0o600)), []);
+  t.same(
+    await seen(() => bench.server.tree.write('f', 'LONGER')),
+    [`pages ${inode.nodeid} 0`],
+    'old data would be served for new otherwise',
   );
 });
 
