@@ -56,7 +56,7 @@ async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Su
   };
   const root = await place('root');
   addMount(OURS, 'nfs-fuse, mounted as root', root, false);
-  if (before !== undefined) addMount(BEFORE, 'an earlier build of it', earlierBuild(root, before), true);
+  if (before !== undefined) addMount(BEFORE, 'an earlier build of it', earlierBuild(root, before), false);
   if (peers.includes(ROOTLESS)) {
     const rootless = await place('userns');
     addMount(ROOTLESS, 'nfs-fuse, mounted in an unprivileged user namespace', rootless, true);

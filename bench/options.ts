@@ -19,7 +19,7 @@ Run it as root, on a machine that does nothing else.
   --json            the results as JSON on standard output, not as a table
   --out FOLDER      where benchmark.md, .svg and .json go; default: docs, and nowhere with --quick, --rows or --peers
   --from FILE       measure nothing: make the documents again from an earlier run's benchmark.json
-  --before FOLDER   an older clone of nfs-fuse, built, whose streams are measured too, as root and rootless
+  --before FOLDER   an older clone of nfs-fuse, built, that is measured too: all rows as root, streams rootless
 
 usage: npm run profile -- [options] [ROW…]
 
