@@ -18,6 +18,8 @@ import { runSteadily } from './setup/tap.mjs';
 
 /** Suites that need user-mode Linux (test/support/guest): all long ones. */
 const GUESTS = ['test/linux/', '/knfsd-'];
+/** The consistency matrix; a sample of it is in every run. */
+const WHOLE_MATRIX = ['test/consistency/matrix-ganesha', 'test/consistency/matrix-embedded'];
 /** Suites that take minutes: not part of a plain `npm test`. */
 const LONG = [
   'test/model/dead-server',
@@ -28,6 +30,7 @@ const LONG = [
   'test/containers/',
   'test/bench/rows',
   '/unbuffered-',
+  ...WHOLE_MATRIX,
   ...GUESTS,
 ];
 const JOBS = 2;
@@ -44,6 +47,7 @@ const LONGEST = [
   'test/model/hostile',
   'test/bench/rows',
   '/unbuffered-',
+  ...WHOLE_MATRIX,
   'test/consistency/changing-directories',
   'test/consistency/changes-seen',
   'test/e2e/directories',

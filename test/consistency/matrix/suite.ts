@@ -1,0 +1,82 @@
+/** The consistency matrix as a test: two mounts of one export must show nothing older than Linux's own client shows. */
+import type { Test } from 'tap';
+import { exportFolder } from '../../support/folders.js';
+import { Mount } from '../../support/mount.js';
+import { openPlace } from '../../support/places.js';
+import { startServer } from '../../support/variants.js';
+import { familyTable } from './families.js';
+import { type RecordedServer, recordFor } from './linux-record.js';
+import {
+  type Folders,
+  type Outcomes,
+  PASS_OPTIONS,
+  PASSES,
+  type Pass,
+  programHash,
+  runProgram,
+} from './program.js';
+import { judge } from './verdict.js';
+
+/** Every so many-th of the program's 41 667 combinations: 5 123 of them. */
+export const ALL = 8;
+/** What a plain `npm test` has time for. */
+export const SAMPLE = 192;
+const TIMEOUT_MS = 30 * 60_000;
+/** Lines of a failure that are shown. */
+const MAX_LINES = 400;
+
+/** What the program shows in one local directory, which has no caches to be stale. */
+async function localOutcomes(every: number): Promise<Outcomes> {
+  const { path, remove } = exportFolder();
+  try {
+    return await runProgram('at-once', every, { a: path, b: path, look: path });
+  } finally {
+    await remove();
+  }
+}
+
+/** Runs every `every`th combination, at once after the change and again after the attributes' timeout, on `server`. */
+export function matrixOn(t: Test, server: RecordedServer, every: number): void {
+  t.test(`nothing older than Linux's own client shows, ${server}`, { timeout: TIMEOUT_MS }, async (t) => {
+    const record = recordFor(server);
+    t.equal(
+      record.hash,
+      programHash(),
+      'the record is of this program: node test/consistency/matrix/record.mjs',
+    );
+    t.equal(every % record.every, 0, 'the record knows these combinations');
+    const place = await openPlace('root');
+    t.teardown(() => place.close());
+    const source = await startServer(server, place);
+    t.teardown(() => source.close());
+    const truth = await localOutcomes(every);
+    const outcomes = async (pass: Pass): Promise<Outcomes> => {
+      const options = ['allow_other', ...PASS_OPTIONS[pass]];
+      const mounts = [
+        await Mount.start({ source, place, options, asUsual: true }),
+        await Mount.start({ source, place, options, asUsual: true }),
+      ] as const;
+      const [a, b] = mounts;
+      try {
+        const folders: Folders = { a: a.path, b: b.path, look: source.directory };
+        return await runProgram(pass, every, folders);
+      } finally {
+        for (const mount of mounts) await mount.close();
+      }
+    };
+    for (const pass of PASSES) {
+      const ours = await outcomes(pass);
+      const verdict = judge(truth, ours, record.passes[pass], pass);
+      t.comment(
+        `${server}, ${pass}: ${verdict.combinations} combinations; differ from a local directory: ` +
+          `${verdict.different} here, ${verdict.linuxDifferent} with Linux's client, of which ${verdict.better} are right here`,
+      );
+      if (verdict.known.length > 0) {
+        t.comment(`${verdict.known.length} known weaknesses:\n${verdict.known.join('\n')}`);
+      }
+      for (const line of familyTable(truth, ours, record.passes[pass])) t.comment(line);
+      t.equal(verdict.staler.length, 0, `${pass}: no combination in which only Linux's client is right`);
+      t.same(verdict.staler.slice(0, MAX_LINES), [], `${pass}: these combinations`);
+    }
+  });
+}
