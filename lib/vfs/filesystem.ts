@@ -19,32 +19,27 @@ import type {
   SetAttributes,
 } from '../fuse/operations.js';
 import { decodeDevice } from '../fuse/reply.js';
-import { type Fattr3, FSSTAT, READLINK, Status } from '../nfs3/index.js';
 import { systemClock } from '../rpc/clock.js';
 import { type Caller, Credentials, concerning } from './caller.js';
 import { CallerGroups } from './caller-groups.js';
 import type { ClientConfig } from './config.js';
 import type { VfsCounters } from './counters.js';
 import { Directories } from './directories.js';
-import { isStale } from './errors.js';
 import { ExitingCallers } from './exiting-callers.js';
 import { Files, type UnwrittenFile } from './files.js';
 import type { IdentityRules } from './identity.js';
 import type { Inode } from './inode.js';
-import { interruptible } from './interruptible.js';
 import { Making, mknodWhat } from './making.js';
 import { checkNameLength } from './name-limit.js';
 import { type Found, Names } from './names.js';
+import { ObjectRequests } from './object-requests.js';
 import { type ConnectedExport, type ExportDependencies, openExport } from './open-export.js';
 import { Permission } from './permission.js';
-import { type Operand, possibleOperand } from './redrive.js';
 import { Removal } from './removal.js';
 import { SillyRenames } from './silly-rename.js';
 import type { VfsState } from './vfs-state.js';
 
 const O_EXCL = 0o200;
-/** PATH_MAX of Linux without the NUL: no longer target can be followed, or comes through readlink(2). */
-const LONGEST_TARGET = 4095;
 const O_TRUNC = 0o1000;
 
 /** O_TRUNC. */
@@ -57,10 +52,6 @@ const EMPTY: SetAttributes = {
   mtime: undefined,
   fh: undefined,
 };
-
-function isAbsent(error: unknown): boolean {
-  return error instanceof FuseError && error.errno === Errno.ENOENT;
-}
 
 export interface CacheSizes {
   readonly dentries: number;
@@ -79,6 +70,7 @@ export class NfsFileSystem implements FuseOperations {
   readonly #directories: Directories;
   readonly #permission: Permission;
   readonly #silly: SillyRenames;
+  readonly #objects: ObjectRequests;
   readonly #exiting: ExitingCallers;
 
   constructor(session: ConnectedExport, config: ClientConfig, dependencies: ExportDependencies) {
@@ -105,6 +97,7 @@ export class NfsFileSystem implements FuseOperations {
     this.#silly = new SillyRenames(this.#vfs);
     this.#removal = new Removal(this.#vfs, this.#names, this.#silly);
     this.#files = new Files(this.#vfs, this.#permission, this.#names, this.#silly);
+    this.#objects = new ObjectRequests(this.#vfs, this.#files);
     this.#directories = new Directories(this.#vfs, this.#permission, this.#names, this.#silly);
   }
 
@@ -197,28 +190,7 @@ export class NfsFileSystem implements FuseOperations {
 
   async getattr(ctx: RequestContext, nodeid: NodeId, _fh: number | undefined): Promise<AttributesReply> {
     const inode = this.#vfs.inodes.get(nodeid);
-    // Size and times are the server's to say, once it has the data.
-    if (inode.writer?.dirty) await interruptible(inode.writer.drain(), ctx);
-    const operand = possibleOperand(inode);
-    try {
-      return this.#vfs.attributesReply(
-        inode,
-        await this.#attributes(inode, this.#caller(ctx, inode), operand),
-      );
-    } catch (error) {
-      // fstat(2) of what another client deleted: a local file system would still answer.
-      if (operand === 'path' || inode.attributes === undefined || !isAbsent(error)) throw error;
-      const nlink = inode.gone ? 0 : inode.attributes.nlink;
-      return { ...this.#vfs.attributesReply(inode, { ...inode.attributes, nlink }), attrValidMs: 0 };
-    }
-  }
-
-  #attributes(inode: Inode, caller: Caller, operand: Operand): Fattr3 | Promise<Fattr3> {
-    const vfs = this.#vfs;
-    const insists = vfs.kernel.insists(inode, caller);
-    const known = insists ? undefined : vfs.trustedAttributes(inode);
-    if (known !== undefined) return known;
-    return vfs.kernel.answer(inode, () => vfs.fetchAttributes(inode, caller, operand));
+    return this.#objects.attributes(inode, this.#caller(ctx, inode));
   }
 
   async setattr(ctx: RequestContext, nodeid: NodeId, asked: SetAttributes): Promise<AttributesReply> {
@@ -226,28 +198,12 @@ export class NfsFileSystem implements FuseOperations {
     const inode = inodes.get(nodeid);
     const changes = identity === undefined ? asked : identity.ownersToServer(asked);
     const caller = this.#caller(ctx, inode, undefined, undefined, changes.gid);
-    const { kernel } = this.#vfs;
-    const attributes = await kernel.answer(inode, () => this.#files.setAttributes(inode, changes, caller));
-    // The kernel looks a directory up again after its mode was changed (fuse_do_setattr).
-    if (inode.isDirectory && inode.parent !== undefined) kernel.tellsName(inode.parent, inode.name, 0);
-    return this.#vfs.attributesReply(inode, attributes);
+    return this.#objects.setAttributes(inode, changes, caller);
   }
 
   async readlink(ctx: RequestContext, nodeid: NodeId): Promise<Uint8Array> {
-    const vfs = this.#vfs;
-    const inode = vfs.inodes.get(nodeid);
-    const caller = this.#caller(ctx, inode);
-    vfs.kernel.doubts(inode);
-    let start = vfs.attributes.start();
-    const result = await vfs.redriver.run(inode, caller, (symlink) => {
-      start = vfs.attributes.start();
-      return vfs.nfs.call(READLINK, { symlink }, caller);
-    });
-    if (result.status !== Status.OK) throw vfs.redriver.failure(result, [inode], caller);
-    vfs.attributes.observe(inode, result.attributes, start);
-    // Linux's NFS client says so of such a target (nfs3xdr.c), and FUSE has no room for it.
-    if (result.target.length > LONGEST_TARGET) throw new FuseError(Errno.ENAMETOOLONG);
-    return result.target;
+    const inode = this.#vfs.inodes.get(nodeid);
+    return this.#objects.target(inode, this.#caller(ctx, inode));
   }
 
   async symlink(ctx: RequestContext, parent: NodeId, name: Buffer, target: Buffer): Promise<EntryReply> {
@@ -436,28 +392,8 @@ export class NfsFileSystem implements FuseOperations {
   fsyncdir(): void {}
 
   async statfs(ctx: RequestContext, nodeid: NodeId): Promise<FuseStatfs> {
-    const vfs = this.#vfs;
-    const inode = vfs.inodes.get(nodeid);
-    const caller = this.#caller(ctx, inode);
-    const ask = (of: Inode) =>
-      vfs.redriver.run(of, caller, (object) => vfs.nfs.call(FSSTAT, { object }, caller));
-    let result = await ask(inode);
-    // The file system outlives what is in it.
-    if (isStale(result.status) && !inode.isRoot) result = await ask(vfs.inodes.root);
-    if (result.status !== Status.OK) {
-      throw vfs.redriver.failure(result, [vfs.inodes.root], caller, possibleOperand(vfs.inodes.root));
-    }
-    const blockSize = 4096n;
-    return {
-      blocks: result.totalBytes / blockSize,
-      bfree: result.freeBytes / blockSize,
-      bavail: result.availableBytes / blockSize,
-      files: result.totalFiles,
-      ffree: result.freeFiles,
-      bsize: vfs.limits.wsize,
-      frsize: Number(blockSize),
-      namelen: vfs.limits.nameMax,
-    };
+    const inode = this.#vfs.inodes.get(nodeid);
+    return this.#objects.fileSystem(inode, this.#caller(ctx, inode));
   }
 
   async access(ctx: RequestContext, nodeid: NodeId, mask: number): Promise<void> {
