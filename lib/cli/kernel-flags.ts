@@ -8,7 +8,7 @@ import { splitOptionList } from './option-list.js';
 
 /** Flags, and the options that lift them. */
 const LIFTED_BY = { nosuid: 'suid', nodev: 'dev' } as const satisfies Partial<Record<KernelFlag, string>>;
-/** What mount.fuse3 adds behind the options that it was given, where these do not forbid it. */
+/** Options that mount.fuse3 adds behind those that it was given, unless these forbid it. */
 const ADDED_BY_MOUNT_FUSE = ['suid', 'dev'];
 
 /**

@@ -8,7 +8,7 @@ import { UserError } from './user-error.js';
 export interface Draft {
   client: { -readonly [Key in keyof Omit<ClientConfig, 'host' | 'exportPath'>]?: ClientConfig[Key] };
   fuse: { allowOther: boolean; defaultPermissions: boolean; noExec: boolean; debug: boolean };
-  /** What is asked of the kernel, the last word on each flag last. */
+  /** The flags asked of the kernel, ordered by the last mention of each. */
   flags: Map<KernelFlag, boolean>;
   /** An existing mount is to be changed. */
   remount: boolean;

@@ -17,7 +17,7 @@ export interface FuseMountOptions {
   readonly defaultPermissions: boolean;
   /** noexec: the kernel refuses to run programs from the mount. */
   readonly noExec: boolean;
-  /** What is asked of the kernel; suid and dev only where {@link grantFlags} has let them through. */
+  /** The flags asked of the kernel; suid and dev are among them only if {@link grantFlags} has let them through. */
   readonly flags: FlagWishes;
   /** Every FUSE request and reply is written to the log. */
   readonly debug: boolean;

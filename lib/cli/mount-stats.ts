@@ -33,7 +33,7 @@ export interface MountStats {
   readonly bufferedBytes: { readonly read: number; readonly write: number };
   readonly unwritten: Unwritten;
   readonly caches: VfsCounters;
-  /** What the server sent and should not have: mended, or left out. */
+  /** Values that the server should not have sent: each was mended or left out. */
   readonly oddValues: Readonly<OddValues>;
   readonly rpc: Readonly<ClientCounters> & { readonly outstanding: number };
   readonly procedures: readonly Readonly<ProcedureCounters>[];

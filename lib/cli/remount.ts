@@ -1,7 +1,7 @@
 /**
- * `mount -o remount,…`: changes the kernel's flags of a mount that is there, as mount(8) asks for it. What the serving
- * process was started with cannot be changed so; options that say the same again are taken, since mount(8) repeats those
- * of fstab and mountinfo.
+ * `mount -o remount,…`: changes the kernel's flags of a mount that is there, as mount(8) asks for it. The options that
+ * the serving process was started with cannot be changed this way; options that say the same again are taken, since
+ * mount(8) repeats those of fstab and mountinfo.
  */
 import {
   FILE_SYSTEM_TYPE,
@@ -76,7 +76,7 @@ export async function remount(
   } catch (error) {
     throw fuseFailure(error);
   }
-  // What was written between the two, by programs that have closed their files meanwhile.
+  // Programs that have closed their files may have written between the two.
   if (becomesReadOnly) losses.push(...(await writtenBack(entry)));
   if (losses.length === 0) return 0;
   throw new UserError([...new Set(losses)].join('\n          '), {
@@ -142,7 +142,7 @@ function nameOf(option: string): string {
   return option.split('=', 1)[0] ?? option;
 }
 
-/** What the serving process makes of options, without what the kernel does. */
+/** The effect of options on the serving process, without their effect on the kernel. */
 function settings(target: string, options: readonly string[]): string {
   const { client, fuse, addressFamily } = parseMountRequest(target, options);
   const { readOnly: _ro, retryMs: _retry, sync: _sync, ...others } = client;

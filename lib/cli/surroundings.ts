@@ -1,11 +1,12 @@
 /**
- * What the surroundings of this process lack, and what shows as an error of whatever was tried at that moment: free
- * descriptors, or a working directory. Imports nothing of the program, so that it can be told even where the program cannot be loaded.
+ * Things that the surroundings of this process lack: free descriptors, or a working directory. Such a lack shows as an
+ * error of whatever was tried at that moment. This file imports nothing of the program, so that it can report the lack
+ * even where the program cannot be loaded.
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** What is wrong, and what to do. */
+/** The fault and its remedy. */
 export interface Lack {
   readonly message: string;
   readonly remedy: string;
@@ -26,7 +27,7 @@ const NO_WORKING_DIRECTORY: Lack = {
   remedy: 'Go to another directory, or name files and mount points from the root on.',
 };
 
-/** What `error`, or what caused it, says about the surroundings; undefined: it is about something else. */
+/** The lack that `error`, or one of its causes, tells of; undefined: it tells of something else. */
 export function lackBehind(error: unknown): Lack | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code, syscall } = cause as NodeJS.ErrnoException;

@@ -20,9 +20,9 @@ export interface ChannelHandler {
 }
 
 /**
- * What a message of another thread may have to wait for. The wait for a page ends by itself, and the answer to a write
- * may depend on it. That for a directory may depend on the answer to any request: unlink(2) holds the directory and
- * waits for a write to the file to end.
+ * A message of another thread may have to wait for a page or for a directory. The wait for a page ends by itself, and
+ * the answer to a write may depend on it. The wait for a directory may depend on the answer to any request: unlink(2)
+ * holds the directory and waits for a write to the file to end.
  */
 export type ThreadLane = 'pages' | 'entries';
 

@@ -49,7 +49,7 @@ export function pollNow(fd: number, events: number): number {
   return result < 0 ? -koffi.errno() : (shorts[3] ?? 0);
 }
 
-/** What mount(2) is to do; what the mount is to be like is in mount-flags.ts. */
+/** The action of mount(2); mount-flags.ts has the properties of the mount. */
 export const MountFlag = { REMOUNT: 0x20 } as const;
 export const UmountFlag = { FORCE: 1, DETACH: 2, NOFOLLOW: 8 } as const;
 

@@ -20,12 +20,12 @@ export const KERNEL_FLAGS = {
 } as const;
 
 export type KernelFlag = keyof typeof KERNEL_FLAGS;
-/** What was asked for, the last word on each flag last. */
+/** The flags that were asked for, ordered by the last mention of each. */
 export type FlagWishes = Readonly<Partial<Record<KernelFlag, boolean>>>;
 
-/** Of these one holds; mountinfo does not show strictatime. */
+/** One of these holds; mountinfo does not show strictatime. */
 const ACCESS_TIMES: readonly KernelFlag[] = ['noatime', 'relatime', 'strictatime'];
-/** What the kernel does where nothing is asked for. */
+/** The kernel's choice where nothing is asked for. */
 const DEFAULT_ACCESS_TIMES: KernelFlag = 'relatime';
 /** Every mount of ours has these, unless root of the machine asks for `suid` or `dev`. */
 export const SAFE_FLAGS: readonly KernelFlag[] = ['nosuid', 'nodev'];

@@ -1,6 +1,6 @@
 /**
- * What a connection may cost our server without bringing calls: how long it may stand idle, leave a record unfinished
- * or leave replies unread, and which one has to go when there are too many. Owns the numbers and the judgement; the
+ * Limits of a connection that brings no calls: how long it may stand idle, leave a record unfinished
+ * or leave replies unread, and which connection has to go when there are too many. Owns the numbers and the judgement; the
  * connection tells what it is doing, the server acts.
  */
 
@@ -23,7 +23,7 @@ export const DEFAULT_LIMITS: ConnectionLimits = {
   unread: 10 * 60_000,
 };
 
-/** What a connection is doing. Times are those of the server's clock. */
+/** The activity of a connection. Times are those of the server's clock. */
 export interface ConnectionState {
   /** Calls are being carried out, or wait for it. */
   readonly busy: boolean;

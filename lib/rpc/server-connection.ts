@@ -89,7 +89,7 @@ export class ServerConnection implements ReplySink {
     return this.#closed;
   }
 
-  /** What it is doing at this moment. */
+  /** The activity of the connection at this moment. */
   get state(): ConnectionState {
     const unsent = this.#socket.writableLength;
     // Less than before: some went out.
@@ -152,7 +152,7 @@ export class ServerConnection implements ReplySink {
     if (crowded !== this.#socket.isPaused()) {
       if (crowded) this.#socket.pause();
       else {
-        // What has not come meanwhile is not the client's fault.
+        // The client is not at fault for bytes that did not come meanwhile.
         this.#recordSince = this.#context.now();
         this.#socket.resume();
       }

@@ -1,4 +1,4 @@
-/** What has to be known of a file system before its objects are served, by its number of statfs(2). */
+/** Facts that the server needs about a file system before it serves its objects, by its number of statfs(2). */
 
 export interface FileSystemKind {
   /** Birth times and generations stay the same as long as the object does. */

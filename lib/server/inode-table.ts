@@ -125,7 +125,7 @@ export class InodeTable {
     throw new ObjectMovedError(handle);
   }
 
-  /** What a handle of this table says; undefined for any other. */
+  /** The identity that a handle of this table carries; undefined for any other handle. */
   identityOf(handle: FileHandle): Identity | undefined {
     const identity = this.#codec.decode(handle);
     return typeof identity === 'object' && identity.salt === this.salt ? identity : undefined;

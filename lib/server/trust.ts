@@ -1,5 +1,5 @@
 /**
- * What may be believed of the machine that the server runs on: whether a low port proves anything, whether root here
+ * The server's trust in the machine that it runs on: whether a low port proves anything, whether root here
  * is the machine's root, whether users can be told apart at all.
  */
 import { readFileSync } from 'node:fs';

@@ -32,7 +32,7 @@ export interface AttributeEvents {
   ownershipChanged(inode: Inode): void;
 }
 
-/** What {@link AttributeCache.endChange} may assume. */
+/** Assumptions that {@link AttributeCache.endChange} may make. */
 export interface ChangeTerms {
   /**
    * A server that does not say how the object looked before is believed to have seen only us (for WRITE, as Linux
@@ -73,8 +73,8 @@ export class AttributeCache {
   }
 
   /**
-   * The attributes must be asked for before their next use. What calls bring that have been sent already may be from
-   * before the reason for this, and does not settle it.
+   * The attributes must be asked for before their next use. Replies to calls that have been sent already may
+   * be older than the reason for this, and do not settle it.
    */
   expire(inode: Inode): void {
     inode.attributesExpire = 0;

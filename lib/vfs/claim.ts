@@ -1,6 +1,6 @@
 /**
- * What a caller may do by the owner, group and mode that an object is shown with. Asked where uid= or gid= make several
- * callers one user of the server: the server cannot tell them apart, so the client has to. Pure.
+ * The rights of a caller by the owner, group and mode that an object is shown with. They count where uid= or gid= make
+ * several callers one user of the server: the server cannot tell them apart, so the client has to. Pure.
  */
 import { Access, FileType } from '../nfs3/constants.js';
 import type { Fattr3 } from '../nfs3/index.js';

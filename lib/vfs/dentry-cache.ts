@@ -129,7 +129,7 @@ export class DentryCache {
     const known = into.peek(key) ?? other.peek(key);
     other.delete(key);
     const namesGeneration = inode?.namesGeneration ?? 0;
-    // What the kernel was told before, it goes on to believe.
+    // The kernel goes on to believe what it was told before.
     const kernelTrustsUntil = known?.kernelTrustsUntil ?? 0;
     into.set(key, { inode, generation, namesGeneration, kernelTrustsUntil });
     this.#enterIndex(parent.nodeid, name);

@@ -225,9 +225,9 @@ export class Identity {
   }
 
   /**
-   * What tells a caller from the others where the server cannot: uid= or gid= make them one user or one group there.
-   * Undefined: the server's word is enough. It also is for the mounter, who is that user, and for root, whom mode bits do
-   * not stop anywhere.
+   * The claim that tells a caller from the others where the server cannot: uid= or gid= make them one user or one group
+   * there. Undefined: the server's word is enough. It also is for the mounter, who is that user, and for root, whom mode
+   * bits do not stop anywhere.
    */
   claimOf(local: Ids): Claim | undefined {
     if (!this.#merges || local.uid === this.#mounter.uid || local.uid === 0) return undefined;

@@ -1,6 +1,6 @@
 /**
- * What the kernel was told of the objects and names of this mount, and how it learns that this is outdated. Owns
- * Inode.told and Inode.kernelTrustsUntil.
+ * The record of what the kernel was told of the objects and names of this mount. It also tells the kernel when that is
+ * outdated. Owns Inode.told and Inode.kernelTrustsUntil.
  *
  * The kernel believes attributes and names for as long as it was told, and a file's size decides where its reads end
  * and where its appends begin. So each picture that goes to the kernel is remembered, and the first newer one that
@@ -26,7 +26,7 @@ const SILENT: FuseNotifier = {
 const TICK_MS = 20;
 /** How long a kernel may trust a name that cannot be taken back: then it asks again, and is answered from memory. */
 const UNEXPIRED_MS = 1_000;
-/** What open(2) waits at most for notifications that may be kept waiting by a lock in the kernel. */
+/** The longest time that open(2) waits for notifications that a lock in the kernel may keep waiting. */
 const EXPIRY_MS = 100;
 
 /** Whether both are the same to a program that calls stat(2). */
@@ -95,7 +95,7 @@ export class KernelView {
   }
 
   /**
-   * Runs a request whose reply brings the inode's attributes to the kernel. What is seen meanwhile is no reason for a
+   * Runs a request whose reply brings the inode's attributes to the kernel. A change seen meanwhile is no reason for a
    * notification: the kernel would take the reply for older than that, and ignore it.
    */
   async answer<Reply>(inode: Inode, request: () => Promise<Reply>): Promise<Reply> {

@@ -9,7 +9,7 @@ export interface ListingEntry {
   readonly type: Fattr3['type'] | undefined;
 }
 
-/** What the parts of a chunk take beside their contents. */
+/** Bytes that the parts of a chunk take beside their contents. */
 const CHUNK_OVERHEAD = 1024;
 /** Where a name ends, the fileid, the type. */
 const ENTRY_BYTES = 4 + 8 + 1;

@@ -37,12 +37,12 @@ export interface Part {
 /** The first answer is small, so that a small directory costs little; later ones are as large as the server likes. */
 const FIRST_COUNT = 64 * 1024;
 const LEAST_COUNT = 4 * 1024;
-/** What is asked for at the most where a server calls less too small. */
+/** The largest count that is asked for where a server calls a smaller one too small. */
 const MOST_COUNT = 1024 * 1024;
 
 /**
- * What READDIR would be answered just so: errors of the directory and of the caller. With any other it is the
- * attributes that the server cannot give: of one broken object, or of a file system that has none.
+ * Errors that READDIR would get as well: those of the directory and of the caller. Any other error means that the
+ * server cannot give attributes: those of one broken object, or of a file system that has none.
  */
 const OF_DIRECTORY: ReadonlySet<Status> = new Set([
   Status.PERM,
@@ -83,8 +83,8 @@ export class ListingParts {
   }
 
   /**
-   * What follows a position. Undefined: the server does not know the position any more (NFS3ERR_BAD_COOKIE). Throws
-   * what the application is to see.
+   * The part that follows a position. Undefined: the server does not know the position any more (NFS3ERR_BAD_COOKIE).
+   * Throws the error that the application is to see.
    */
   async read(position: Position, plus: boolean, caller: Caller): Promise<Part | undefined> {
     const vfs = this.#vfs;

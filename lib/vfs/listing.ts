@@ -23,7 +23,7 @@ const MOST_HELD = 16 * 1024 * 1024;
 /** One entry of so many has its cookie kept. */
 const STRIDE = 256;
 const MARK_BYTES = 64;
-/** What a listing takes without any entry. */
+/** Bytes that a listing takes without any entry. */
 const OVERHEAD = 1024;
 /**
  * Beginnings anew that bring no new name, one after the other: a directory that never stands still ends in an error,
@@ -41,7 +41,7 @@ export class Listing {
   /** The directory's generation and own changes when the pass began. */
   readonly generation: number;
   readonly changes: number;
-  /** What is held goes to the end of the directory. */
+  /** The entries that are held reach to the end of the directory. */
   complete = false;
   /** Entries were listed with their attributes, last when (Clock.now). */
   plusAt: number | undefined = undefined;
@@ -162,7 +162,7 @@ export class Listing {
     else this.#take(part);
   }
 
-  /** To an entry that is not held any more, or not again. What lies behind it is given out once more. */
+  /** Goes to an entry that is not held any more, or not yet again. The entries behind it are given out once more. */
   #seek(index: number): void {
     const mark = Math.min(Math.floor(index / STRIDE), this.#marks.length - 1);
     if (index >= this.#start && mark * STRIDE <= this.#end) return;

@@ -16,7 +16,7 @@ interface Link {
   readonly after: Picture;
 }
 
-/** What a reply to a change adds to what is known. `doubtful`: which of two states is the later one is not known. */
+/** The news in a reply to a change. `doubtful`: it is not known which of two states is the later one. */
 export type News = 'moved' | 'held' | 'doubtful';
 
 export interface ForeignState {

@@ -70,7 +70,7 @@ export class Removal {
     this.#vfs.inodes.release(inode);
   }
 
-  /** What the object of the name must allow a caller whom the server does not know. @throws FuseError */
+  /** Checks that the object of the name may be taken away by a caller whom the server does not know. @throws FuseError */
   async #mayTake(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
     const find = () => this.#find(parent, name, caller);
     await mayTakeName(this.#vfs, parent, caller, find);

@@ -47,7 +47,7 @@ t.test('a /proc that hides other users’ processes is a warning where other use
   t.end();
 });
 
-t.test('here, it looks for itself', (t) => {
+t.test('callersHere looks at this machine', (t) => {
   t.match(callersHere(true, [7]), { result: 'ok', message: /groups=7/ });
   t.match(callersHere(false, []).message, /can be read/);
   t.end();

@@ -105,7 +105,7 @@ t.test('the socket is in a folder that only its owner may enter', async (t) => {
   t.throws(() => statSync(path), /ENOENT/, 'the socket goes with the mount');
 });
 
-t.test('connections that ask nothing keep nobody out, and end none that waits', async (t) => {
+t.test('silent connections keep nobody out, and end no connection that waits', async (t) => {
   const link = await MountLink.open(MAJOR, 6, answers('crowded'));
   const watch = await (await reached(t, 6)).watch();
   const path = socketPath(6);
@@ -140,7 +140,7 @@ t.test('a caller that asks on without taking its answers is cut off', async (t) 
   await link.close({ status: 0 });
 });
 
-t.test('questions that there are not end the connection', async (t) => {
+t.test('unknown questions end the connection', async (t) => {
   const link = await MountLink.open(MAJOR, 8, answers('odd'));
   for (const question of ['nonsense\n', 'x'.repeat(1000)]) {
     const socket = connect(socketPath(8));

@@ -141,7 +141,7 @@ t.test('flags of the kernel change those that are there, the last word counts', 
   ]);
 });
 
-t.test('what mount.fuse3 adds to every mount is not taken for a request', async (t) => {
+t.test('options that mount.fuse3 adds to every mount are not taken for requests', async (t) => {
   t.same(withoutHelpersDefaults(['rw,port=1,dev,suid']), ['rw,port=1']);
   t.same(withoutHelpersDefaults(['rw,dev,suid,dev,suid']), ['rw,dev,suid'], 'asked for, and added');
   t.same(withoutHelpersDefaults(['rw,nodev,suid']), ['rw,nodev']);

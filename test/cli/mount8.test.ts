@@ -261,7 +261,7 @@ t.test(
   },
 );
 
-t.test('root of the machine who asks for dev or suid gets it; mount(8) and others do not', async (t) => {
+t.test('root of the machine gets dev or suid when it asks; mount(8) and others do not', async (t) => {
   const { shell, served } = await ground(t);
   const outcome = await shell(`
     mknod ${served}/null c 1 3
@@ -285,7 +285,7 @@ t.test('root of the machine who asks for dev or suid gets it; mount(8) and other
   );
 });
 
-t.test('who asks for dev or suid and may not have it is told so in one line', async (t) => {
+t.test('a user who may not have dev or suid is told so in one line', async (t) => {
   const { shell } = await ground(t);
   const outcome = await shell(`
     unshare -Urm sh -c 'nfs-fuse mount -o "$PORTS,dev,suid" "$TARGET" "$MNT" && grep " $MNT " /proc/self/mountinfo'`);

@@ -26,7 +26,7 @@ interface Ground {
   readonly inn: string;
   /** Where nothing is to be mounted. */
   readonly victim: string;
-  /** What is mounted in the place's folder. */
+  /** The mounts in the place's folder. */
   mounted(): string[];
   /** Puts a symbolic link to the victim where the mount point was. */
   swap(): Promise<void>;
@@ -110,7 +110,7 @@ t.test('another directory in place of the mount point is not mounted on', async 
   t.match(outcome.stderr.toString(), MOUNT_REPLACED);
 });
 
-t.test('what fusermount3 has mounted through a link is taken away again', async (t) => {
+t.test('a mount that fusermount3 made through a link is taken away again', async (t) => {
   const { place, options, inn, mnt, victim, mounted, serve } = await ground(t, 'user');
   await serve();
   const real = (await mustRun(['sh', '-c', 'command -v fusermount3'])).trim();
@@ -129,7 +129,7 @@ t.test('what fusermount3 has mounted through a link is taken away again', async 
   t.match(outcome.stderr.toString(), MOUNT_REPLACED);
 });
 
-t.test('SIGTERM unmounts what was mounted, and not what a link in its path leads to', async (t) => {
+t.test('SIGTERM unmounts the mount itself, and not the target of a link in its path', async (t) => {
   const { place, port, inn, mnt, mounted, serve } = await ground(t, 'root');
   await serve();
   const source = {

@@ -98,7 +98,7 @@ t.test('another user of the machine is told why there is no mount', async (t) =>
   t.match(stderr, /does not let this machine mount .*\n.*reserved port \(below 1024\)/);
 });
 
-t.test('what it believes can be told: --insecure, --no-root-squash, --all-squash', async (t) => {
+t.test('options set the trust of the server: --insecure, --no-root-squash, --all-squash', async (t) => {
   const folder = await ground(t);
   const insecure = await serving(t, folder, ['--insecure']);
   t.match(insecure.trusted, /that can connect acts as the user that it claims to be, root and group 0 as/);
@@ -130,7 +130,7 @@ t.test('without privilege, everybody acts as its user, and it says so', async (t
   t.match(await tries(t, secure.port, user(1001), true), { owner: uid });
 });
 
-t.test('what cannot be kept is refused with one message', async (t) => {
+t.test('options that the server cannot keep are refused with one message', async (t) => {
   const one = /^nfs-fuse: [^\n]*\n {10}[^\n]*\n$/;
   const refused = async (argv: readonly string[]): Promise<Outcome> => {
     const outcome = await run(argv, { cwd: '/' });

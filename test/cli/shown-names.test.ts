@@ -12,10 +12,10 @@ import { nfsFuse } from './product.js';
 /** Clears the screen, forges a line, goes back in it, and turns the direction of what follows around. */
 const NASTY = 'a\x1b[2Jb\nc\rd\te\x7ff\x9b1mg\u202eh\u2028i';
 const SHOWN = 'a\\x1b[2Jb\\x0ac\\x0dd\\x09e\\x7ff\\x9b1mg\\u202eh\\u2028i';
-/** What must not reach a terminal. */
+/** Characters that must not reach a terminal. */
 const UNSAFE = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]/;
 
-t.test('what a terminal would obey is escaped, and other text stays as it is', (t) => {
+t.test('characters that a terminal would obey are escaped, and other text stays as it is', (t) => {
   t.equal(shownName(NASTY), SHOWN);
   t.equal(shownName('/Übung/日本/emoji 👩‍🚀'), '/Übung/日本/emoji 👩‍🚀');
   const json = shownJson({ path: NASTY });

@@ -1,6 +1,6 @@
 /**
- * What the command inherits from whoever starts it: too few descriptors, a working directory that is gone, descriptors
- * that are not its own, and, with `nfs-fuse exec`, capabilities.
+ * The surroundings that the command inherits from its starter: too few descriptors, a working directory that is gone,
+ * descriptors that are not its own, and, with `nfs-fuse exec`, capabilities.
  */
 import { mkdirSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
@@ -43,7 +43,7 @@ async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
     mnt,
     options: `port=${server.port},mountport=${server.port}`,
     bash: async (script, ...args) => {
-      // What the test runner loads into every Node process is no part of the product.
+      // Code that the test runner loads into every Node process is no part of the product.
       const plain = ['env', '-u', 'NODE_OPTIONS'];
       const argv = [...plain, 'bash', '-c', script, 'bash', ...place.product, ...args];
       return said(await run(place.command(argv), { cwd: '/' }));
@@ -51,7 +51,7 @@ async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
   };
 }
 
-t.test('too few descriptors are told as that, in two lines, whatever it was that lacked one', async (t) => {
+t.test('a lack of descriptors is reported as such, in two lines, whatever lacked one', async (t) => {
   const { mnt, options, bash } = await ground(t);
   let told = 0;
   for (const limit of [24, 40, 60, 76, 92, 256]) {
@@ -77,32 +77,26 @@ t.test('a lack of descriptors is seen behind every error that it causes', (t) =>
   t.end();
 });
 
-t.test(
-  'a working directory that was removed is told as that, and needed for relative paths only',
-  async (t) => {
-    const { folder, mnt, options, bash } = await ground(t);
-    const gone = (...args: string[]) =>
-      bash(`mkdir '${folder}/gone'; cd '${folder}/gone'; rmdir '${folder}/gone'; exec "$@"`, ...args);
-    const target = '127.0.0.1:/export';
-    for (const args of [
-      ['mount', '-o', options, target, 'mnt'],
-      ['umount', 'mnt'],
-      ['serve', '.'],
-      ['mount', '-o', options, '--log-file', 'log', target, mnt],
-    ]) {
-      const outcome = await gone(...args);
-      t.equal(outcome.status, 1, args.join(' '));
-      t.match(
-        outcome.stderr,
-        /^nfs-fuse: The working directory does not exist any more\.\n {10}Go to another/,
-      );
-      t.notMatch(outcome.stderr, STACK_TRACE);
-    }
-    t.match(await gone('--version'), { status: 0, stderr: '' });
-    t.same(await gone('mount', '-o', options, target, mnt), { status: 0, stdout: '', stderr: '' });
-    t.match(await gone('umount', mnt), { status: 0, stderr: '' });
-  },
-);
+t.test('a removed working directory is reported as such, and needed for relative paths only', async (t) => {
+  const { folder, mnt, options, bash } = await ground(t);
+  const gone = (...args: string[]) =>
+    bash(`mkdir '${folder}/gone'; cd '${folder}/gone'; rmdir '${folder}/gone'; exec "$@"`, ...args);
+  const target = '127.0.0.1:/export';
+  for (const args of [
+    ['mount', '-o', options, target, 'mnt'],
+    ['umount', 'mnt'],
+    ['serve', '.'],
+    ['mount', '-o', options, '--log-file', 'log', target, mnt],
+  ]) {
+    const outcome = await gone(...args);
+    t.equal(outcome.status, 1, args.join(' '));
+    t.match(outcome.stderr, /^nfs-fuse: The working directory does not exist any more\.\n {10}Go to another/);
+    t.notMatch(outcome.stderr, STACK_TRACE);
+  }
+  t.match(await gone('--version'), { status: 0, stderr: '' });
+  t.same(await gone('mount', '-o', options, target, mnt), { status: 0, stdout: '', stderr: '' });
+  t.match(await gone('umount', mnt), { status: 0, stderr: '' });
+});
 
 /** Processes that have `file` open. */
 function holders(file: string): string[] {

@@ -1,5 +1,5 @@
 /**
- * What another client has changed is never hidden by what this one happens to know: sizes that came without an open,
+ * This client never hides another client's changes behind what it happens to know: sizes that came without an open,
  * names that nobody asked for, permissions that were refused, names that lead elsewhere by now.
  */
 import { constants } from 'node:fs';
@@ -86,7 +86,7 @@ for (const server of ['ganesha', 'embedded'] as const) {
     t.equal(await b.mount.mustRun(['cat', ...names]), all);
   });
 
-  t.test(`${server}: who was refused is let in as soon as the owner says so`, async (t) => {
+  t.test(`${server}: a refused user is let in as soon as the owner says so`, async (t) => {
     const { a, b } = await twoMounts(t, server, [...LONG, 'allow_other']);
     await a.fs.mkdir('folder');
     await a.fs.writeFile('folder/file', 'content');

@@ -82,7 +82,7 @@ for (const [what, misbehave] of SERVERS) {
       }
     });
 
-    await t.test('what another client does is seen when a file is opened', async (t) => {
+    await t.test("a program that opens a file sees another client's changes", async (t) => {
       for (const content of ['another', 'and another one', 'x']) {
         writeFileSync(onServer('known'), content);
         t.equal((await agent.readFile('known')).toString(), content);

@@ -170,7 +170,7 @@ async function verdicts(agents: Agents, cases: readonly Case[], as?: CallerName)
   return cases.map((one) => found.get(one) ?? 'not tried');
 }
 
-/** What a local directory says: what both the caller and the one user may do; and of an error, which. */
+/** The verdicts of a local directory: done where both the caller and the one user may do it, otherwise the error. */
 async function truth(t: Test, cases: readonly Case[]): Promise<string[]> {
   const asCaller = publicFolder();
   const asOwner = publicFolder();
@@ -254,17 +254,20 @@ t.test(
   },
 );
 
-t.test('without ranges the objects are the mounter’s, and other users get what others get', async (t) => {
-  const cases = casesFor(['member', 'other', 'root']);
-  const expected = await truth(t, cases);
-  const { mount, folder } = await embeddedMount(t, ONE_USER, { rootSquash: false });
-  await prepare(folder, cases, THE_ONE, THE_ONE);
-  const ids = { ...LOCALLY, member: { uid: MEMBER, gid: MEMBER, groups: [0] }, root: { uid: 0, gid: 0 } };
-  // The group's members are those of the mounter's group here, so that this one act names another group.
-  const named = cases.filter(({ act }) => act !== 'give to its group');
-  const truths = expected.filter((_, index) => cases[index]?.act !== 'give to its group');
-  await compares(t, mount.path, ids, named, truths);
-});
+t.test(
+  'without ranges the objects are the mounter’s, and other users have the rights of others',
+  async (t) => {
+    const cases = casesFor(['member', 'other', 'root']);
+    const expected = await truth(t, cases);
+    const { mount, folder } = await embeddedMount(t, ONE_USER, { rootSquash: false });
+    await prepare(folder, cases, THE_ONE, THE_ONE);
+    const ids = { ...LOCALLY, member: { uid: MEMBER, gid: MEMBER, groups: [0] }, root: { uid: 0, gid: 0 } };
+    // The group's members are those of the mounter's group here, so that this one act names another group.
+    const named = cases.filter(({ act }) => act !== 'give to its group');
+    const truths = expected.filter((_, index) => cases[index]?.act !== 'give to its group');
+    await compares(t, mount.path, ids, named, truths);
+  },
+);
 
 t.test('a user with the number of the one user is a stranger like any other', async (t) => {
   const { mount, folder } = await embeddedMount(t, ONE_USER, { rootSquash: false });
@@ -282,22 +285,25 @@ t.test('a user with the number of the one user is a stranger like any other', as
   t.equal(await errnoOf(appends(other, 'file')), 'EACCES', 'nobody does not own what has no counterpart');
 });
 
-t.test('what is taken away on the server is refused at once, whatever the kernel has cached', async (t) => {
-  const { mount, folder } = await embeddedMount(t, [...ONE_USER, 'actimeo=600'], { rootSquash: false });
-  const { other } = await agentsIn(t, mount.path, { other: LOCALLY.other });
-  if (other === undefined) throw new Error('no agent');
-  await mkdir(join(folder, 'folder'));
-  await writeFile(join(folder, 'folder/file'), 'x');
-  for (const path of ['folder/file', 'folder']) {
-    await chown(join(folder, path), THE_ONE, THE_ONE);
-    await chmod(join(folder, path), 0o777);
-  }
-  await appends(other, 'folder/file');
-  await other.list('folder');
-  await chmod(join(folder, 'folder/file'), 0o600);
-  t.equal(await errnoOf(appends(other, 'folder/file')), 'EACCES', 'append');
-  t.equal(await errnoOf(other.truncate('folder/file', 0)), 'EACCES', 'truncate');
-  await chmod(join(folder, 'folder'), 0o755);
-  t.equal(await errnoOf(other.unlink('folder/file')), 'EACCES', 'unlink');
-  t.equal(await errnoOf(other.mkdir('folder/new')), 'EACCES', 'mkdir');
-});
+t.test(
+  'a right that was taken away on the server is refused at once, whatever the kernel has cached',
+  async (t) => {
+    const { mount, folder } = await embeddedMount(t, [...ONE_USER, 'actimeo=600'], { rootSquash: false });
+    const { other } = await agentsIn(t, mount.path, { other: LOCALLY.other });
+    if (other === undefined) throw new Error('no agent');
+    await mkdir(join(folder, 'folder'));
+    await writeFile(join(folder, 'folder/file'), 'x');
+    for (const path of ['folder/file', 'folder']) {
+      await chown(join(folder, path), THE_ONE, THE_ONE);
+      await chmod(join(folder, path), 0o777);
+    }
+    await appends(other, 'folder/file');
+    await other.list('folder');
+    await chmod(join(folder, 'folder/file'), 0o600);
+    t.equal(await errnoOf(appends(other, 'folder/file')), 'EACCES', 'append');
+    t.equal(await errnoOf(other.truncate('folder/file', 0)), 'EACCES', 'truncate');
+    await chmod(join(folder, 'folder'), 0o755);
+    t.equal(await errnoOf(other.unlink('folder/file')), 'EACCES', 'unlink');
+    t.equal(await errnoOf(other.mkdir('folder/new')), 'EACCES', 'mkdir');
+  },
+);

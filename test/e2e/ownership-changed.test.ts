@@ -1,6 +1,5 @@
 /**
- * What a reply shows of mode, owner and links is shown to applications at once, not when the kernel's attributes
- * have timed out.
+ * Applications see the mode, owner and links of a reply at once, not when the kernel's attributes have timed out.
  */
 import { chmodSync, chownSync, constants, linkSync, mkdirSync, writeFileSync } from 'node:fs';
 import t from 'tap';
@@ -38,7 +37,7 @@ t.test('set-user-ID and set-group-ID bits that the server clears at a WRITE', as
   }
 });
 
-t.test('what another client has done to a file, when it is opened', async (t) => {
+t.test("open(2) shows another client's changes of the file", async (t) => {
   const { agent, onServer } = await embeddedMount(t, SECONDS);
   writeFileSync(onServer('file'), 'content');
   await known(agent, 'file');
@@ -52,7 +51,7 @@ t.test('what another client has done to a file, when it is opened', async (t) =>
   await agent.closeFd(fd);
 });
 
-t.test('what another client has done to a directory, when a name in it is looked up', async (t) => {
+t.test("the lookup of a name shows another client's changes of its directory", async (t) => {
   const { agent, onServer } = await embeddedMount(t, SECONDS);
   mkdirSync(onServer('folder'));
   writeFileSync(onServer('folder/file'), 'content');
@@ -63,7 +62,7 @@ t.test('what another client has done to a directory, when a name in it is looked
   t.match(await agent.lstat('folder'), { mode: 0o041777, uid: 77, gid: 88 });
 });
 
-t.test('what another client has done to a file, when a program is refused or let in', async (t) => {
+t.test("a refusal or a permission by the server shows another client's changes of the file", async (t) => {
   const { agent, onServer } = await embeddedMount(t, SECONDS);
   writeFileSync(onServer('file'), 'content');
   await known(agent, 'file');

@@ -37,7 +37,7 @@ function distort(result: Body, fileid: bigint, odd: Oddity): Record<string, unkn
 }
 
 const tooMany = { seconds: 1_000_000_000, nanoseconds: 0xffff_ffff };
-/** What may be odd, and what lstat(2) of the object then says: an errno, or what it shows. */
+/** The odd value, and the result of lstat(2) of its object: an errno, or what it shows. */
 const ODD: Readonly<Record<string, readonly [Oddity, string]>> = {
   'nanoseconds beyond a second': [
     { attributes: { atime: tooMany, mtime: tooMany, ctime: tooMany } },
@@ -88,7 +88,7 @@ t.test('an odd value of one object leaves its directory readable', { timeout: 12
       t.equal((await agent.lstat(`${folder}/well`)).size, 1, 'the neighbour is well');
       t.equal(await look(ground, `${folder}/odd`, expected.split(' ')[0] ?? ''), expected);
       t.same((await agent.list(folder)).length, 3, 'and once more');
-      // What cannot be shown to the kernel cannot be named to it either.
+      // An object that cannot be shown to the kernel cannot be named to it either.
       if (expected === 'EIO') fault.remove();
       await agent.unlink(`${folder}/odd`);
       fault.remove();
@@ -153,7 +153,7 @@ t.test('a name longer than the server allows is ENAMETOOLONG', { timeout: 60_000
   const ground = await limited(t, 64);
   const { agent, server } = ground;
   await agent.writeFile('file', 'x');
-  // What servers answer to a name that is too long for them.
+  // Servers answer one of these to a name that is too long for them.
   for (const status of [Status.ACCES, Status.IO, Status.NOENT, Status.INVAL, Status.NAMETOOLONG]) {
     const tooLong = (args: unknown): boolean => JSON.stringify(args).length > 64 * 4;
     const fault = server.faults.add({ times: ALWAYS, when: tooLong, status });

@@ -90,7 +90,7 @@ const warnings = ({ serving }: Beside) =>
 
 for (const maker of ['daemon', 'helper'] as const) {
   t.test(
-    `made by the ${maker}: without groups= those of callers outside are lost, and the log says so once`,
+    `made by the ${maker}: without groups= the groups of callers outside are lost, and the log says so once`,
     async (t) => {
       const beside = await besideCallers(t, maker, []);
       const anna = await beside.user(ANNA, [STAFF]);

@@ -14,7 +14,7 @@ function requestWith(extensions: Buffer, units = extensions.length / 8): FuseReq
   message.bytes.set(body, 40);
   message.u32[0] = 40 + body.length;
   message.u32[9] = units;
-  // What an earlier, longer message has left.
+  // An earlier, longer message has left these bytes.
   message.bytes.fill(0xff, 40 + body.length, 1000);
   return new FuseRequest(message);
 }

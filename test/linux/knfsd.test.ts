@@ -133,7 +133,7 @@ t.test('exportfs -u and back: errors meanwhile, and all goes on', { timeout: 120
   t.same((await fs.list('.')).map(String).sort(), ['file', 'there'], 'paths work again');
   t.equal((await fs.readFile('there')).toString(), 'there\n');
   await fs.writeFile('new', 'x');
-  // What a failed fsync(2) was about may be lost (as on Linux's own client): a program writes it again.
+  // The data of a failed fsync(2) may be lost (as on Linux's own client): a program writes it again.
   await fs.pwrite(fd, 'again  and now', 0);
   t.equal(await errnoOf(fs.fsync(fd)), 'no error', 'so do descriptors');
   t.equal(await errnoOf(fs.closeFd(fd)), 'no error');
@@ -165,7 +165,7 @@ t.test('a crash of the server in the middle of a write loses nothing', { timeout
   t.ok((await fresh.readFile('crash')).equals(data), 'after fsync all of it outlives another crash');
 });
 
-/** What the image of the stopped server's disk says of a file's size; 0 where it has no such file. */
+/** A file's size in the image of the stopped server's disk; 0 where it has no such file. */
 async function bytesOnDisk(name: string): Promise<number> {
   const said = await mustRun(['debugfs', '-c', '-R', `stat /${name}`, server.disk], { cwd: '/' });
   return Number(/\bSize: (\d+)/.exec(said)?.[1] ?? 0);

@@ -163,7 +163,7 @@ t.test('numbers out of range are refused by name', async (t) => {
   t.throws(() => arguments_(nfs.SETATTR, 0, ...time), /1000000000 nanoseconds/);
 });
 
-t.test('what a sloppy server puts into attributes is an error of the object at the most', async (t) => {
+t.test('odd attributes from a sloppy server are an error of the object at the most', async (t) => {
   const before = { ...nfs.oddValues };
   const unknownType = words(0, 9, ...Array(20).fill(0));
   t.same(nfs.GETATTR.decodeResult(new XdrReader(unknownType)), { status: Status.IO });

@@ -94,7 +94,7 @@ async function ground(t: Test, options: RpcServerOptions): Promise<Ground> {
   };
 }
 
-t.test('a connection that brings no calls ends, sooner where it never did', async (t) => {
+t.test('a connection that brings no calls ends, and sooner if it never brought any', async (t) => {
   const limits = { firstCall: 1000, idle: 10_000, record: LONG, unread: LONG };
   const { server, clock, connect, passUntil } = await ground(t, { limits });
   const [silent, used] = [await connect(), await connect()];
@@ -153,7 +153,7 @@ t.test('a client that does not read its replies is given up', async (t) => {
   t.pass();
 });
 
-t.test('one connection too many takes the place of one that nobody misses', async (t) => {
+t.test('a connection beyond the limit takes the place of an idle one', async (t) => {
   const limits = { firstCall: LONG, idle: LONG, record: LONG, unread: LONG };
   const { server, clock, connect, release } = await ground(t, { limits, maxConnections: 3 });
   const turn = () => clock.advance(10);

@@ -121,7 +121,7 @@ t.test('squashing root squashes its group too, wherever it is named', async (t) 
   );
 });
 
-t.test('an owner that nobody can be is refused, not passed over', async (t) => {
+t.test('an owner with an impossible id is refused, not ignored', async (t) => {
   const r = await rig(t);
   const object = made(await r.create('f', { uid: 5, gid: 6 }));
   for (const attributes of [{ uid: NO_ID }, { gid: NO_ID }, { uid: 7, gid: NO_ID }]) {

@@ -177,7 +177,7 @@ t.test('a handle that was never handed out is refused', async (t) => {
   }
 });
 
-t.test('a handle is of use only with the server that sealed it, and is not to be made up', async (t) => {
+t.test('a handle is of use only with the server that sealed it, and cannot be made up', async (t) => {
   const key = Buffer.alloc(16, 7);
   const r = await rig(t, { handleKey: key });
   mkdirSync(join(r.folder, 'private'), { mode: 0o700 });

@@ -137,7 +137,7 @@ t.test('a call that is refused does not open the file', async (t) => {
   t.ok(isOpen(), 'one that is not refused does');
 });
 
-t.test("the kernel's switches are nobody's data: they would go by the server's rights", async (t) => {
+t.test("calls on the kernel's switches are refused: they would go by the server's rights", async (t) => {
   const child = spawn('setpriv', ['--reuid=1001', '--regid=1001', '--clear-groups', 'sleep', '1000']);
   t.teardown(() => child.kill());
   const of = (name: string) => `/proc/${child.pid}/${name}`;
@@ -153,7 +153,7 @@ t.test("the kernel's switches are nobody's data: they would go by the server's r
   t.equal(await statusOf(r.call(nfs.READLINK, { symlink }, user(1002))), 'NFS3ERR_ACCES');
 });
 
-t.test('to cut a program short takes its setuid bit away, unless root does', async (t) => {
+t.test('a truncation takes the setuid bit of a program away, unless root does it', async (t) => {
   const r = await rig(t);
   const object = made(await r.create('f', { uid: 1001, mode: 0o6777 }));
   ok(await r.write(object, 0, 'program'));

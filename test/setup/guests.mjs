@@ -1,4 +1,4 @@
-/** What guests (test/support/guest) need: user-mode Linux, and the programs of Linux's own NFS server and client. */
+/** Programs that guests (test/support/guest) need: user-mode Linux, and those of Linux's own NFS server and client. */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheFolder, must, SetupError, say } from './common.mjs';

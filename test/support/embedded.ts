@@ -36,7 +36,7 @@ export class ServeCommand {
     readonly port: number,
     private readonly place: Place,
     private readonly args: readonly string[],
-    /** What to put before a command that is to reach the server. */
+    /** The prefix of a command that is to reach the server. */
     readonly enter: readonly string[],
   ) {}
 

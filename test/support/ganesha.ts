@@ -65,7 +65,7 @@ export class Ganesha {
     return [`port=${this.port}`, `mountport=${this.mountPort}`];
   }
 
-  /** What to put before a command that is to reach the server. */
+  /** The prefix of a command that is to reach the server. */
   get enter(): readonly string[] {
     return this.options.network?.enter ?? [];
   }

@@ -21,7 +21,7 @@ export interface MountSource {
   readonly exportPath: string;
   /** `port=…,mountport=…`, where there is no portmapper. */
   readonly mountOptions: readonly string[];
-  /** What to put before a command that is to reach the server, where that is in another network. */
+  /** The prefix of a command that is to reach the server, where that is in another network. */
   readonly enter?: readonly string[];
 }
 

@@ -75,7 +75,7 @@ export class Background {
 
   /** Sends a signal to it and to all that it started. */
   signal(signal: NodeJS.Signals): void {
-    // What could not be started has no process: -(-1) would be the machine's first.
+    // A command that could not be started has no process: -(-1) would be the machine's first.
     if (this.#outcome || this.child.pid === undefined) return;
     try {
       process.kill(-this.pid, signal);

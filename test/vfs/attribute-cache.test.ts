@@ -423,7 +423,7 @@ t.test('a change that was called after what is known came is newer, whatever its
   t.end();
 });
 
-t.test("so is the newest of somebody else's changes", (t) => {
+t.test("the newest of somebody else's changes is newer, too, whatever its ctime says", (t) => {
   const { cache, inode, observe } = setup();
   observe(file(0));
   cache.beginChange(inode);
@@ -437,7 +437,7 @@ t.test("so is the newest of somebody else's changes", (t) => {
 });
 
 t.test(
-  'changes that overlap and do not say what came before: doubt, unless the later reply shows more',
+  'overlapping changes that do not say what came before leave a doubt, unless the later reply shows more',
   (t) => {
     for (const [first, second, fresh] of [
       [1, 2, true],
@@ -462,7 +462,7 @@ t.test(
   },
 );
 
-t.test('changes that overlap and have the same ctime in whole seconds: doubt', (t) => {
+t.test('overlapping changes with the same ctime in whole seconds leave a doubt', (t) => {
   const { cache, inode, observe } = setup();
   observe(file(0, { ctime: rounded }));
   cache.beginChange(inode);
@@ -490,7 +490,7 @@ t.test('a reply that was overtaken by a change with a ctime rounded down does no
   t.end();
 });
 
-t.test('once the clock was seen to go back, ctimes put nothing in order', (t) => {
+t.test('ctimes put nothing in order once the clock was seen to go back', (t) => {
   const { cache, inode, observe, events } = setup();
   observe(file(0));
   observe(file(3, { ctime: earlier }));
@@ -517,7 +517,7 @@ t.test('a ctime that is merely rounded down does not count as a clock that goes 
   t.end();
 });
 
-t.test('what was doubted is not confirmed by a call from before that', (t) => {
+t.test('a call from before a doubt does not settle it', (t) => {
   const { cache, inode, observe } = setup();
   observe(file(0));
   const slow = cache.start();

@@ -72,7 +72,7 @@ t.test('the groups of a process with other ids are not taken for the caller’s'
   t.end();
 });
 
-t.test('of a mount that somebody else has made, /proc is believed until it does not show a caller', (t) => {
+t.test('a mount that somebody else has made believes /proc until it does not show a caller', (t) => {
   let shown: ThreadIds | undefined = thread();
   const read = () => shown;
   const { groups, warnings } = groupsWith({ read, madeElsewhere: true });

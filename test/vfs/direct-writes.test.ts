@@ -37,7 +37,7 @@ t.test('pages that the kernel may have filled are dropped before the write is an
   await written;
 });
 
-t.test('who stops waiting for that has written all the same', async (t) => {
+t.test('a caller who stops waiting for the drop has written all the same', async (t) => {
   const { bench, fh } = await opened();
   bench.vfs.notifier = { ...bench.vfs.notifier, invalidatePages: () => new Promise(() => {}) };
   await bench.read(fh, 0, 7);

@@ -4,7 +4,7 @@ import { Bench, O_RDONLY, O_RDWR, outcome } from './support/bench.js';
 
 const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');
 
-/** What the kernel is told of a file that it looks up: its attributes come with the reply. */
+/** Looks a file up, so that the kernel knows it: its attributes come with the reply. */
 async function known(bench: Bench, name: string) {
   const inode = await bench.walk(name);
   bench.notices.length = 0;

@@ -1,4 +1,4 @@
-/** What one pass over a directory keeps, gives out, and does where the server is odd. */
+/** One pass over a directory: the entries that it keeps and gives out, and its behaviour where the server is odd. */
 import t, { type Test } from 'tap';
 import { Errno } from '../../lib/fuse/errno.js';
 import { Status } from '../../lib/nfs3/index.js';
@@ -59,7 +59,7 @@ function beginsAnewByItself({ server }: Bench): void {
   }
 }
 
-t.test('a server that begins a listing anew by itself is given no name twice from', async (t) => {
+t.test('no name comes twice from a server that begins a listing anew by itself', async (t) => {
   const { bench, server, fh } = await directory(60);
   beginsAnewByItself(bench);
   const first = await readOn(bench, fh, 0n, 15);
@@ -192,7 +192,7 @@ async function readAll(t: Test, bench: Bench, fh: number, count: number, marks: 
 }
 
 t.test(
-  'a huge listing is held in part, and read again for those who go back',
+  'a huge listing is held in part, and read again for programs that go back',
   { timeout: 120_000 },
   async (t) => {
     const COUNT = 100_000;
@@ -218,7 +218,7 @@ t.test(
 );
 
 t.test(
-  'who goes back in a directory that has changed since finds all that is there',
+  'a program that goes back in a changed directory finds all entries that are there',
   { timeout: 120_000 },
   async (t) => {
     const COUNT = 100_000;
@@ -241,7 +241,7 @@ t.test(
   },
 );
 
-t.test('who goes back to a cookie that is void by then begins anew', { timeout: 120_000 }, async (t) => {
+t.test('a program that goes back to a void cookie begins anew', { timeout: 120_000 }, async (t) => {
   const COUNT = 100_000;
   const { bench, server, fh } = await directory(0);
   synthetic(bench, COUNT);
@@ -261,7 +261,7 @@ t.test('who goes back to a cookie that is void by then begins anew', { timeout: 
   }
 });
 
-t.test('who opens a directory anew for each part goes on where the last part ended', async (t) => {
+t.test('a program that opens a directory anew for each part goes on where the last part ended', async (t) => {
   const { bench, server, inode, fh } = await directory(100);
   const part = await readOn(bench, fh, 0n, 40);
   bench.directories.release(fh);
@@ -340,7 +340,7 @@ for (const error of [
   });
 }
 
-t.test('what READDIR would be answered as well is not asked twice', async (t) => {
+t.test('READDIR is not asked after an error that it would get as well', async (t) => {
   const errors = [
     [Status.ACCES, Errno.EACCES],
     [Status.PERM, Errno.EPERM],
@@ -358,7 +358,7 @@ t.test('what READDIR would be answered as well is not asked twice', async (t) =>
   t.equal(server.count('READDIR'), 0);
 });
 
-t.test('where READDIR fails too, its error is what the program gets', async (t) => {
+t.test('the program gets the error of READDIR where that fails, too', async (t) => {
   const { bench, server, fh } = await directory(5);
   server.fail('READDIRPLUS', Status.SERVERFAULT);
   server.fail('READDIR', Status.ACCES);

@@ -60,7 +60,7 @@ t.test(
   },
 );
 
-t.test('many WRITEs to such a server at once are as patient, each', async (t) => {
+t.test('each of many WRITEs to such a server at once is as patient', async (t) => {
   const { bench, server, fh } = await opened();
   neverStable(bench);
   await bench.write(fh, 0, 'x'.repeat(32 * KIB));

@@ -100,7 +100,7 @@ t.test('more than was asked for is cut off', async (t) => {
   t.same(await bench.read(fh, 0, 20 * KIB), data.subarray(0, 20 * KIB));
 });
 
-t.test('more than was asked for, and the end of it: what follows is read all the same', async (t) => {
+t.test('data beyond a reply with too many bytes and an end of file is read all the same', async (t) => {
   const { bench, server, fh, data } = await reader(40 * KIB);
   server.on('READ', (args, execute) => {
     const result = execute();
@@ -111,7 +111,7 @@ t.test('more than was asked for, and the end of it: what follows is read all the
   t.same(await bench.read(fh, 10 * KIB, 40 * KIB), data.subarray(10 * KIB));
 });
 
-t.test('an end of the file that its size contradicts is none', async (t) => {
+t.test('an end of file that the size contradicts is ignored', async (t) => {
   const { bench, server, fh, data } = await reader(40 * KIB);
   server.mostRead = 3 * KIB;
   server.on('READ', (_args, execute) => ({ ...execute(), eof: true }));
@@ -119,7 +119,7 @@ t.test('an end of the file that its size contradicts is none', async (t) => {
   t.same(await bench.read(fh, 35 * KIB, 20 * KIB), data.subarray(35 * KIB));
 });
 
-t.test('a server that never says that a file ended: the size says so', async (t) => {
+t.test('the size ends a file where the server never says that it ended', async (t) => {
   const { bench, server, fh, data } = await reader(40 * KIB);
   server.on('READ', (_args, execute) => ({ ...execute(), eof: false }));
   t.same(await bench.read(fh, 35 * KIB, 20 * KIB), data.subarray(35 * KIB));

@@ -11,7 +11,7 @@ export interface CallersView {
   readonly allowOther: boolean;
   /** groups= */
   readonly unseenGroups: readonly number[];
-  /** What /proc/self/ns/pid is a link to. */
+  /** The target of the link /proc/self/ns/pid. */
   readonly pidNamespace: string;
   /** /proc/self/mountinfo */
   readonly mountinfo: string;

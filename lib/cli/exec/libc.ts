@@ -45,7 +45,7 @@ export function closeOnExec(fd: number): void {
 }
 
 /**
- * What this thread starts from now on has no capabilities by inheritance: neither the ambient ones, which every program
+ * Programs that this thread starts from now on inherit no capabilities: neither the ambient ones, which every program
  * gets, nor the inheritable ones, which programs with file capabilities get (capabilities(7)). Answers the errno, or 0.
  */
 export function dropInheritedCapabilities(): number {

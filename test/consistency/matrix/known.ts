@@ -4,7 +4,7 @@ import type { Pass } from './program.js';
 interface Weakness {
   readonly pass: Pass;
   readonly combinations: RegExp;
-  /** What the mount says then. */
+  /** The result of the mount in such a combination. */
   readonly shows: RegExp;
 }
 

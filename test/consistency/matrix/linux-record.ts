@@ -1,6 +1,6 @@
 /**
- * What Linux's own client shows in the combinations of the matrix, recorded once for each server (record.mjs): the
- * names of those in which it shows something else than a local directory, at least once in several runs.
+ * The results of Linux's own client in the combinations of the matrix, recorded once for each server (record.mjs): the
+ * names of the combinations in which it shows something else than a local directory, at least once in several runs.
  *
  * The file is lines of text: `# comment`, `program HASH`, `every N`, `runs N`, and for each pass `pass NAME COUNT` and lines
  * `prepare/change: act act…`.

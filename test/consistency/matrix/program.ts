@@ -12,7 +12,7 @@ const TIMEOUT_MS = 60 * 60_000;
 export type Pass = 'at-once' | 'later';
 export const PASSES: readonly Pass[] = ['at-once', 'later'];
 
-/** What both mounts of a pass are mounted with, beside what the server needs; as mount.nfs takes it, too. */
+/** Options of both mounts of a pass, beside those that the server needs; mount.nfs takes them, too. */
 export const PASS_OPTIONS: Readonly<Record<Pass, readonly string[]>> = {
   'at-once': [],
   later: ['actimeo=1'],
@@ -39,7 +39,7 @@ export function commandLine(pass: Pass, every: number, { a, b, look }: Folders):
   return [python, program, ...PASS_ARGUMENTS[pass], '--every', String(every), a, b, look];
 }
 
-/** What the program has printed. */
+/** The outcomes that the program has printed. */
 export function parse(output: string): Outcomes {
   return new Map(
     output

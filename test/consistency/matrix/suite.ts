@@ -19,13 +19,13 @@ import { judge } from './verdict.js';
 
 /** Every so many-th of the program's 41 667 combinations: 5 123 of them. */
 export const ALL = 8;
-/** What a plain `npm test` has time for. */
+/** A plain `npm test` has time for one combination in this many. */
 export const SAMPLE = 192;
 const TIMEOUT_MS = 30 * 60_000;
 /** Lines of a failure that are shown. */
 const MAX_LINES = 400;
 
-/** What the program shows in one local directory, which has no caches to be stale. */
+/** The outcomes in one local directory, which has no caches to be stale. */
 async function localOutcomes(every: number): Promise<Outcomes> {
   const { path, remove } = exportFolder();
   try {

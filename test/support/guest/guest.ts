@@ -43,7 +43,7 @@ export const NODE_IN_GUEST: readonly string[] = [
   ...(IN_SSE ? ['--no-enable-avx', '--no-enable-avx2'] : []),
 ];
 
-/** What Linux's own NFSv3 client takes in a guest: kernel modules, and what `mount -t nfs -o vers=3,nolock,…` needs. */
+/** Needs of Linux's own NFSv3 client in a guest: kernel modules, and the programs of `mount -t nfs -o vers=3,nolock,…`. */
 export const NFS_CLIENT = {
   modules: ['sunrpc', 'lockd', 'nfs', 'nfsv3'],
   needed: { '/usr/sbin/mount.nfs': 'nfs-common' },
@@ -125,7 +125,7 @@ export class Guest {
     return this.control.path;
   }
 
-  /** What the guest's kernel and its first process have said. */
+  /** The output of the guest's kernel and of its first process. */
   get output(): string {
     return this.process.output;
   }
@@ -162,7 +162,7 @@ export class Guest {
     );
   }
 
-  /** Ends the guest in good order. What is mounted from disk images is written out first. */
+  /** Ends the guest in good order. File systems in disk images are written out first. */
   async halt(): Promise<void> {
     if (!this.process.outcome) {
       writeFileSync(join(this.folder, 'halt'), '');
@@ -172,7 +172,7 @@ export class Guest {
     await this.kill();
   }
 
-  /** The guest is gone at once and tells nobody, as a machine that loses power. What its disks have, they keep. */
+  /** The guest is gone at once and tells nobody, as a machine that loses power. Its disks keep their contents. */
   async kill(): Promise<void> {
     this.process.signal('SIGKILL');
     await this.process.ended;

@@ -9,7 +9,7 @@ mount -t tmpfs -o mode=755 state /var/lib/nfs
 mkdir -p /var/lib/nfs/sm /var/lib/nfs/sm.bak /var/lib/nfs/rpc_pipefs /var/lib/nfs/v4recovery
 touch /var/lib/nfs/etab /var/lib/nfs/rmtab /var/lib/nfs/state
 mount -t nfsd nfsd /proc/fs/nfsd
-# What the guest writes is in the image at once, for the host is not going to crash: it need not wait for the host's disk.
+# The guest's writes are in the image at once. The host is not going to crash, so that nobody need wait for its disk.
 mount -t ext4 -o nobarrier /dev/ubda /mnt/export
 if [ -d /mnt/export/lost+found ]; then rmdir /mnt/export/lost+found; fi
 if [ -b /dev/ubdb ]; then

@@ -32,7 +32,7 @@ export interface KnfsdOptions {
   readonly nested?: boolean;
   /** The network that the guest is plugged into; one of its own by default. */
   readonly network?: GuestNetwork;
-  /** Who may change the export's root. */
+  /** The user who may change the export's root. */
   readonly owner?: Place['owner'];
 }
 
@@ -92,7 +92,7 @@ export class Knfsd {
     return this.cable.guest;
   }
 
-  /** What to put before a command that is to reach the server. */
+  /** The prefix of a command that is to reach the server. */
   get enter(): readonly string[] {
     return this.network.enter;
   }
@@ -125,7 +125,7 @@ export class Knfsd {
     return this.#observer.path;
   }
 
-  /** What the guest has said. */
+  /** The last lines of the guest's output. */
   logTail(lines = 20): string {
     const said = `${this.#said}${this.#guest?.output ?? ''}`;
     return said.split('\n').slice(-lines).join('\n');

@@ -21,7 +21,7 @@ export class GuestNetwork {
   #cables = 0;
 
   private constructor(
-    /** What to put before a command that is to run in this network. */
+    /** The prefix of a command that is to run in this network. */
     readonly enter: readonly string[],
     private readonly holder: Background | undefined,
   ) {}
