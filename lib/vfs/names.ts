@@ -95,9 +95,9 @@ export class Names {
     if (!parent.gone || above === undefined) return undefined;
     const successor = (await this.find(above, Buffer.from(ownKey, 'latin1'), ownKey, caller))?.inode;
     if (successor === undefined) return undefined;
-    // The path goes on elsewhere: the kernel follows the link when it looks the path up again.
-    if (successor.attributes?.type === FileType.LNK)
-      throw this.#vfs.redriver.staleError(parent, caller, 'path');
+    // The path goes on elsewhere. The kernel follows the link when a change that names the old directory makes it look
+    // again; a lookup that is all that was wanted finds nothing this once.
+    if (successor.attributes?.type === FileType.LNK) return undefined;
     if (!successor.isDirectory) throw new FuseError(Errno.ENOTDIR, 'the directory has become something else');
     const found = (await this.#ask(successor, name, key, caller))?.found;
     if (found === undefined || successor === parent) return found;
