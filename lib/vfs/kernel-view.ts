@@ -26,6 +26,8 @@ const SILENT: FuseNotifier = {
 const TICK_MS = 20;
 /** How long a kernel may trust a name that cannot be taken back: then it asks again, and is answered from memory. */
 const UNEXPIRED_MS = 1_000;
+/** The time in which a notification gets to the lock that it waits for: then it is next when a lookup lets go of it. */
+export const HEAD_START_MS = 3;
 /** The longest time that open(2) waits for notifications that a lock in the kernel may keep waiting. */
 const EXPIRY_MS = 100;
 
@@ -191,12 +193,13 @@ export class KernelView {
   }
 
   /**
-   * Resolves once the kernel has taken what it was told of changed names. Undefined: it has. To be waited for only by
-   * requests that hold no lock of a directory in the kernel: open(2), opendir(3) and access(2).
+   * Resolves once the kernel has taken what it was told of changed names, or after so many milliseconds. Undefined: it
+   * has. Requests that hold no lock of a directory in the kernel wait for it: open(2), opendir(3) and access(2). A
+   * lookup may hold the very lock that the notification waits for, and gives it no more than {@link HEAD_START_MS}.
    */
-  expired(): Promise<void> | undefined {
+  expired(milliseconds = EXPIRY_MS): Promise<void> | undefined {
     if (this.#expiring === undefined) return undefined;
-    return this.#atMost(EXPIRY_MS, this.#expiring);
+    return this.#atMost(milliseconds, this.#expiring);
   }
 
   /** Resolves when `work` is done, or after so many milliseconds. */

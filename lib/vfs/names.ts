@@ -8,6 +8,7 @@ import type { Caller } from './caller.js';
 import { maySearch } from './claimed-rights.js';
 import { isStale, statusError } from './errors.js';
 import type { Inode } from './inode.js';
+import { HEAD_START_MS } from './kernel-view.js';
 import { LookupStorms } from './lookup-storms.js';
 import type { VfsState } from './vfs-state.js';
 
@@ -40,6 +41,8 @@ export class Names {
     if (cached !== undefined) return cached;
     const generation = parent.generation;
     const found = await this.find(parent, name, key, caller);
+    // This lookup may have shown that other names mean something else by now: its caller may look at them next.
+    await vfs.kernel.expired(HEAD_START_MS);
     if (found === undefined) return vfs.negativeReply(parent, key, generation);
     this.#storms.note(parent, caller);
     return vfs.entryReply(parent, key, found.inode, found.attributes, found.entryValidMs);
