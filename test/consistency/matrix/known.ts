@@ -17,15 +17,24 @@ const WEAKNESSES: readonly Weakness[] = [
     shows: /^type=/,
   },
   {
-    // So does the question that comes before the kernel refuses a user. The second attempt is answered by the server.
+    // A user who may not have the file that was there is refused by the kernel before it learns that the name is gone
+    // or means something else: another error, not another outcome.
     pass: 'at-once',
-    combinations: /^(read|wrote|hold-read|hold-write|mapped)\/[^/]+\/other-/,
-    shows: /^(EACCES|may=)/,
+    combinations:
+      /^(read|wrote|hold-read|hold-write|mapped)\/(unlink|rmdir|to-directory|link-dangling)\/other-/,
+    shows: /^EACCES/,
   },
   {
-    // The first look below a directory that another client has removed finds nothing; the next one looks it up again.
+    // Below a directory that another client has replaced by a symbolic link, where only missing names were asked for.
     pass: 'at-once',
-    combinations: /^others-missing\/(dir-to-file\/below-link|dir-to-link\/below-access)$/,
+    combinations: /^others-missing\/dir-to-link\/below-/,
+    shows: /^ENOENT/,
+  },
+  {
+    // The lookup of the link shows that the directory was changed, and the kernel is told to forget the missing name that
+    // the link leads to: by another thread, and now and then too late for a path walk that is already there.
+    pass: 'at-once',
+    combinations: /^[^/]+\/(create|mkdir|symlink|link-here|rename-here)\/by-link-/,
     shows: /^ENOENT/,
   },
   {
@@ -33,12 +42,6 @@ const WEAKNESSES: readonly Weakness[] = [
     pass: 'later',
     combinations: /^(hold-read|hold-write|mapped)\/[^/]+\/other-/,
     shows: /^(EACCES|may=)/,
-  },
-  {
-    // The kernel takes the end of a file that is held open from itself (lseek(2), SEEK_END), and asks nobody.
-    pass: 'later',
-    combinations: /^(hold-read|hold-write)\/[^/]+\/held-(end|write)$/,
-    shows: /^(end|at)=/,
   },
 ];
 
