@@ -3,6 +3,10 @@
  * process. A listener takes the signal away from Node; what a signal opened before that is closed. Imported first, for
  * its effect alone.
  */
+
+/** The port is looked for again. */
+const LATER_MS = [0, 10, 100, 1_000, 10_000];
+
 const wasAskedFor = [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((text) =>
   text.includes('--inspect'),
 );
@@ -11,7 +15,12 @@ process.on('SIGUSR1', () => {});
 if (!wasAskedFor) {
   // A Node without the inspector has no such module, and no such port.
   const inspector = await import('node:inspector').catch(() => undefined);
-  if (inspector?.url() !== undefined) inspector.close();
+  const shut = (): void => {
+    if (inspector?.url() !== undefined) inspector.close();
+  };
+  shut();
+  // A signal that came just before the listener is acted upon by another thread, at any moment from now on.
+  for (const milliseconds of LATER_MS) setTimeout(shut, milliseconds).unref();
 }
 
 export {};
