@@ -5,6 +5,7 @@
  * It always ends: an operation redrives a handle once, operations on the same inode share one redrive, and
  * each directory on the way up is asked once.
  */
+import { LRUCache } from 'lru-cache';
 import { Errno, FuseError } from '../fuse/errno.js';
 import { type Fattr3, type FileHandle, GETATTR, LOOKUP, Status, sameTime } from '../nfs3/index.js';
 import type { AttributeCache } from './attribute-cache.js';
@@ -57,8 +58,15 @@ const MAX_REPORTED = 256;
 /** In their place: a line was logged. The kernel's own thread id is never told ESTALE. */
 const LOGGED = 0;
 
+/** Directories between an object and the working directory that its path began in. */
+const MAX_DEPTH = 4096;
+/** Threads whose last ESTALE is remembered. */
+const MAX_TOLD = 256;
+
 export class Redriver {
   readonly #parts: RedriverParts;
+  /** What each thread was told ESTALE about last. */
+  readonly #lastTold = new LRUCache<number, Inode>({ max: MAX_TOLD });
 
   constructor(parts: RedriverParts) {
     this.#parts = parts;
@@ -260,11 +268,26 @@ export class Redriver {
     if (caller.tid === 0 && inode.gone && !inode.isDirectory) return again;
     inode.staleReported ??= new Set();
     const reported = inode.staleReported;
-    if (reported.delete(caller.tid) || caller.tid === 0)
+    if (reported.delete(caller.tid) || caller.tid === 0 || this.#isOnTheWayAgain(inode, caller))
       return new FuseError(Errno.ENOENT, 'stale file handle');
     if (reported.size >= MAX_REPORTED) for (const tid of reported) if (tid !== LOGGED) reported.delete(tid);
     reported.add(caller.tid);
+    this.#lastTold.set(caller.tid, inode);
     return again;
+  }
+
+  /**
+   * The kernel repeats a call of this thread, and meets a directory that is gone above the object that was stale: the
+   * caller works in it, for a path from the root would have led elsewhere. There is no third try.
+   */
+  #isOnTheWayAgain(inode: Inode, caller: Caller): boolean {
+    if (!inode.gone || !inode.isDirectory) return false;
+    let below = this.#lastTold.get(caller.tid)?.parent;
+    for (let depth = 0; below !== undefined && depth < MAX_DEPTH; depth++) {
+      if (below === inode) return true;
+      below = below.parent;
+    }
+    return false;
   }
 
   /** A thread that was told ESTALE for `inode` has looked a name of it up again, and the name leads elsewhere. */

@@ -122,6 +122,24 @@ for (const server of ['ganesha', 'embedded'] as const) {
     t.equal(await text(b.fs, 'f'), 'new f');
   });
 
+  t.test(`${server}: nothing in a working directory that is gone is ESTALE to a program`, async (t) => {
+    const { a, b } = await twoMounts(t, server, [...LONG, 'allow_other']);
+    for (const successor of ['a link', 'a directory', 'nothing']) {
+      const folder = `folder before ${successor}`;
+      await a.fs.mkdir(folder);
+      await a.fs.writeFile(`${folder}/file`, 'content');
+      const inside = await b.mount.agent();
+      await inside.chdir(folder);
+      t.equal(await text(inside, 'file'), 'content');
+      await a.fs.unlink(`${folder}/file`);
+      await a.fs.rmdir(folder);
+      if (successor === 'a link') await a.fs.symlink('.', folder);
+      if (successor === 'a directory') await a.fs.mkdir(folder);
+      for (const path of ['file', 'other', '.'])
+        t.equal(await errnoOf(inside.open(path, O_RDONLY)), 'ENOENT', `${path}, before ${successor}`);
+    }
+  });
+
   t.test(`${server}: a file that was moved away is not opened by its old name`, async (t) => {
     const { a, b } = await twoMounts(t, server, LONG);
     await a.fs.writeFile('log', 'first\n');
