@@ -213,6 +213,7 @@ export class Directories {
       return undefined;
     if (inode.handle !== entry.handle) return undefined;
     const validMs = vfs.entryValidity(parent, dentry.generation, true);
-    return vfs.entryReply(parent, entry.name.toString('latin1'), inode, inode.attributes, validMs);
+    vfs.kernel.tellsDentry(dentry, validMs);
+    return vfs.entryReplyOf(inode, inode.attributes, validMs);
   }
 }

@@ -163,6 +163,11 @@ export class KernelView {
     this.#dentries.told(parent, name, this.#clock.now() + validMs);
   }
 
+  /** As {@link tellsName}, of a dentry that is at hand. */
+  tellsDentry(dentry: Dentry, validMs: number): void {
+    dentry.kernelTrustsUntil = this.#clock.now() + validMs;
+  }
+
   /**
    * Whether the kernel asks for a name that it was told and need not ask for: a program must not go by what is
    * remembered (LOOKUP_EXCL, LOOKUP_REVAL, LOOKUP_RENAME_TARGET in fuse_dentry_revalidate).

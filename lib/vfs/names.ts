@@ -164,7 +164,8 @@ export class Names {
     if (vfs.kernel.insistsOnName(dentry)) return undefined;
     vfs.counters.dentries.hits++;
     const validMs = vfs.entryValidity(parent, parent.generation, true);
-    return vfs.entryReply(parent, key, inode, inode.attributes, validMs);
+    vfs.kernel.tellsDentry(dentry, validMs);
+    return vfs.entryReplyOf(inode, inode.attributes, validMs);
   }
 
   /** For NFS export of this mount (FUSE EXPORT_SUPPORT). Neither name is ever sent to the server. */

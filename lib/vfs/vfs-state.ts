@@ -279,8 +279,13 @@ export class VfsState {
     attributes: Fattr3,
     entryValidMs: number,
   ): EntryReply {
-    this.inodes.hold(inode);
     this.kernel.tellsName(parent, name, entryValidMs);
+    return this.entryReplyOf(inode, attributes, entryValidMs);
+  }
+
+  /** As {@link entryReply}, where the dentry knows already what the kernel is told of the name. */
+  entryReplyOf(inode: Inode, attributes: Fattr3, entryValidMs: number): EntryReply {
+    this.inodes.hold(inode);
     return {
       nodeid: inode.nodeid,
       // The kernel made the root's inode itself, with generation 0: told another one, it gives the root up as stale.
