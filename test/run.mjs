@@ -25,6 +25,8 @@ const LONG = [
   'test/model/dead-server',
   'test/model/faults',
   'test/model/hostile',
+  'test/model/odd-clocks',
+  'test/consistency/huge-directory',
   'test/model/restarts',
   'test/e2e/fuse-native',
   'test/containers/',
