@@ -125,7 +125,13 @@ export class Agent {
     const wrap = options.command ?? ((argv: readonly string[]) => [...argv]);
     const child = start(wrap([python, program]), { stdio: ['pipe', 'pipe', 'pipe'], cwd: '/' });
     const agent = new Agent(child, options.timeoutMs ?? 60_000);
-    await agent.chdir(options.cwd);
+    try {
+      await agent.chdir(options.cwd);
+    } catch (error) {
+      // Nobody else knows of it, and it would keep the test's process from ending.
+      await child.stop();
+      throw error;
+    }
     return agent;
   }
 
