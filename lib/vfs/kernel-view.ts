@@ -12,6 +12,7 @@ import type { Clock } from '../rpc/clock.js';
 import type { Caller } from './caller.js';
 import type { Dentry, DentryCache } from './dentry-cache.js';
 import type { Inode } from './inode.js';
+import { samePicture } from './picture.js';
 
 /** The connection is not up yet: there is nobody to tell. */
 const SILENT: FuseNotifier = {
@@ -30,20 +31,6 @@ const UNEXPIRED_MS = 1_000;
 export const HEAD_START_MS = 3;
 /** The longest time that open(2) waits for notifications that a lock in the kernel may keep waiting. */
 const EXPIRY_MS = 100;
-
-/** Whether both are the same to a program that calls stat(2). */
-function looksAlike(a: Fattr3, b: Fattr3): boolean {
-  return (
-    a === b ||
-    (a.size === b.size &&
-      sameTime(a.mtime, b.mtime) &&
-      sameTime(a.ctime, b.ctime) &&
-      a.mode === b.mode &&
-      a.uid === b.uid &&
-      a.gid === b.gid &&
-      a.nlink === b.nlink)
-  );
-}
 
 export class KernelView {
   notifier: FuseNotifier = SILENT;
@@ -143,7 +130,7 @@ export class KernelView {
   refreshNow(inode: Inode): void {
     const { told, attributes } = inode;
     if (told === undefined || attributes === undefined) return;
-    if (!looksAlike(told, KernelView.shown(inode, attributes))) this.forget(inode);
+    if (!samePicture(told, KernelView.shown(inode, attributes))) this.forget(inode);
   }
 
   /** Whatever the kernel knows of the inode's attributes, it asks for them before their next use. */

@@ -65,7 +65,7 @@ const MAX_TOLD = 256;
 
 export class Redriver {
   readonly #parts: RedriverParts;
-  /** What each thread was told ESTALE about last. */
+  /** The object that each thread was last told ESTALE about. */
   readonly #lastTold = new LRUCache<number, Inode>({ max: MAX_TOLD });
 
   constructor(parts: RedriverParts) {
