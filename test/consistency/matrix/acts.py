@@ -1,4 +1,4 @@
-"""What B does after the change. What B modifies is looked up on the server afterwards."""
+"""B's acts after the change. After an act that modifies something the server's real state is looked up."""
 import os
 
 from deeds import (
@@ -11,8 +11,8 @@ from scene import MODE_OF_B, NEIGHBOUR, another_user, described, names, read_fil
 
 class Act:
     """
-    `work` returns what B is told. `modifies`: the folder's real state afterwards is part of the outcome. `needs`: what
-    B must hold.
+    `work` returns what B is told. `modifies`: the folder's real state afterwards is part of the outcome. `needs`: the
+    thing in HOLDS that the preparation must have left to B.
     """
 
     def __init__(self, name, kinds, work, modifies=False, needs=None):
@@ -199,7 +199,7 @@ HELD = [
     ("held-dir-fstat", "dir", held_dir_status, False),
 ]
 
-# What each preparation leaves in B's hands.
+# The things that B holds after each preparation.
 HOLDS = {
     "hold-read": {"fd", "readable"},
     "hold-write": {"fd", "readable", "writable"},
@@ -239,9 +239,9 @@ def all_acts():
 ACTS = list(all_acts())
 
 
-# What a mount that leaves permissions to the kernel (default_permissions) is not asked about, while NFS is: whether a
-# mode that allows is still that of the server (access(2) only; open asks), and whether the name is there that the user
-# may not remove.
+# Change -> acts that are left out. With default_permissions the kernel checks permissions by itself and does not ask the
+# mount; Linux's NFS is asked. So the mount cannot know better in access(2) where the old mode allows the access (open
+# asks the mount), or where a user removes a name without having the right to.
 NOT_ASKED = {
     "chmod-refuse": {"access", "other-access"},
     "dir-refuse": {"access", "other-access"},
@@ -259,7 +259,7 @@ def applies(prepare, change, act):
         return False
     if act.name in NOT_ASKED.get(change.name, ()):
         return False
-    # The kernel itself answers ENOTDIR for what a name known to it is, and asks no file system, NFS's apart.
+    # The kernel itself answers ENOTDIR for a name that it knows as a file. It asks no file system except NFS.
     if act.name.endswith("opendir") and change.kind != "dir" and change.name != "mkdir":
         return False
     if act.name.startswith(("others-", "all-")) and not change.also:

@@ -1,4 +1,4 @@
-"""What A makes, and what it changes after B has prepared itself."""
+"""The first states that A makes, and the changes that A makes to them after B has prepared itself."""
 import os
 
 from scene import add_to, make_file

@@ -1,4 +1,4 @@
-"""What a program can do by a path, each as a function that answers what the program is told."""
+"""The things that a program can do by a path: one function for each, which returns what the program is told."""
 import mmap
 import os
 import stat
@@ -27,7 +27,7 @@ def link_target(path):
 
 
 def end_write(path):
-    """What a program does that adds to a file without O_APPEND."""
+    """Adds to a file as a program does that does not use O_APPEND: it seeks to the end and writes there."""
     fd = os.open(path, os.O_RDWR)
     try:
         at = os.lseek(fd, 0, os.SEEK_END)
@@ -69,7 +69,7 @@ def may(path):
 
 
 def execute(path):
-    """ENOEXEC: it may be executed, and was read."""
+    """ENOEXEC means that the file may be executed and that the kernel has read it."""
     pid = os.posix_spawn(path, ["t"], {})
     return f"status={os.waitpid(pid, 0)[1]}"
 
@@ -171,7 +171,7 @@ def read_mapping(path):
 
 
 def write_mapping(path):
-    """The mapping as long as the file is said to be: what it holds beyond the first bytes must survive."""
+    """Writes the first byte through a mapping that is as long as fstat says. The bytes after it must survive."""
     fd = os.open(path, os.O_RDWR)
     try:
         with mmap.mmap(fd, 0, mmap.MAP_SHARED) as mapping:
@@ -183,7 +183,7 @@ def write_mapping(path):
 
 
 def copied(path):
-    """cp: the size by stat, then that many bytes."""
+    """Reads as cp does: it takes the size by stat, then reads that many bytes."""
     size = os.stat(path).st_size
     fd = os.open(path, os.O_RDONLY)
     try:

@@ -73,8 +73,8 @@ class Run:
 
     def scene(self, kind, by_b):
         """
-        A folder name for a new combination; few in one directory, so that none grows large. Who is to make the folder
-        has made the directories above it, too.
+        A folder name for a new combination; few in one directory, so that none grows large. The client that makes the
+        folder also makes the directories above it.
         """
         self.count += 1
         maker = self.roots[1 if by_b else 0]

@@ -7,8 +7,9 @@ from scene import NEIGHBOUR, another_user, make_file, read_all, read_file, told
 
 class Prepare:
     """
-    `work` brings B there, after A has made the first state. With `early` it comes before that, in an empty folder.
-    `knows`: B has used the folder more than once. `by_b`: B made the folder. `inside`: B acts by relative names, from the directory that it holds as held["dir"].
+    `work` brings B into the state, after A has made the first state of the folder. With `early` B does it before that, in
+    an empty folder. `knows`: B has used the folder more than once. `by_b`: B made the folder. `inside`: B acts by relative
+    names, from the directory that it holds as held["dir"].
     """
 
     def __init__(self, name, kinds, work, early=False, by_b=False, inside=False, at_once=False, knows=True):
@@ -144,7 +145,7 @@ def hold_directory(scene):
 
 
 def in_directory(scene):
-    """A working directory is a reference like O_PATH's; many can be kept that way."""
+    """Holds the directory by O_PATH, as a working directory does: a process has one of those only, but many descriptors."""
     folder = f"{scene.b}/t" if scene.kind == "dir" else scene.b
     scene.held["dir"] = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     told(os.stat, f"{folder}/x" if scene.kind == "dir" else f"{folder}/t")
@@ -166,7 +167,8 @@ PREPARES = [
     Prepare("hold-write", ("file", "dir", "link"), hold(os.O_RDWR)),
     Prepare("o-path", ("file", "dir", "link"), hold(os.O_PATH)),
     Prepare("mapped", FILE_LIKE, mapped),
-    # Not where nothing is: a refused creation is a name asked for and missing to FUSE, and nothing at all to Linux's NFS.
+    # Not for an absent target: before it refuses a creation, FUSE asks for the name and learns that it is missing;
+    # Linux's NFS does not ask.
     Prepare("refused", ("file", "dir", "link"), refused),
     Prepare("refused-exec", ("file",), refused_exec),
     Prepare("hold-dir", ALL, hold_directory, inside=True),

@@ -1,6 +1,6 @@
 """
-The folder of one combination as its two clients see it, and what an observer may say of it: contents, sizes, kinds,
-modes, link counts, names and the names of errors; nothing that differs from run to run.
+The folder of one combination as its two clients see it, and the words in which outcomes tell of it: contents, sizes,
+kinds, modes, link counts, names and the names of errors. Nothing in them differs from run to run.
 """
 import contextlib
 import ctypes
@@ -19,7 +19,7 @@ NEIGHBOUR = "k"
 """A symbolic link in the folder, and a name that is missing in directories below it; no change and no act touches it."""
 
 MODE_OF_B = 0o640
-"""What B changes modes to, and nobody else."""
+"""The mode that B sets in its acts. Nothing else sets it, so that it shows which object B has changed."""
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -72,7 +72,7 @@ def error(failure):
 
 
 def told(function, *args):
-    """What `function` returns, or the name of its error."""
+    """Returns the result of `function`, or the name of its error."""
     try:
         return function(*args)
     except OSError as failure:
@@ -92,7 +92,7 @@ KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
 
 
 def described(st):
-    """What stat shows. Directories have sizes and link counts that each file system counts in its own way."""
+    """The attributes that stat shows. It leaves out sizes and link counts of directories: file systems differ in them."""
     kind = KINDS.get(stat.S_IFMT(st.st_mode), "?")
     words = [f"type={kind}", f"mode={stat.S_IMODE(st.st_mode):o}", f"uid={st.st_uid}"]
     if kind != "dir":
@@ -118,7 +118,7 @@ def read_file(path):
 
 
 def make_file(path, data, mode=0o644):
-    """Written and closed: what close-to-open promises to the next who opens it."""
+    """Writes a file and closes it: close-to-open promises that the next open shows the data."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         os.write(fd, data)
@@ -135,7 +135,7 @@ def add_to(path, data):
 
 
 def counts(name):
-    """Not the names that a client gives to removed files in use, nor the one that is only there to be asked for."""
+    """Whether a name counts. The neighbour does not, nor do the names that clients give to removed files in use."""
     return name != NEIGHBOUR and not name.startswith(".nfs")
 
 
