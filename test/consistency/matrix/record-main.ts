@@ -6,7 +6,7 @@ import { Ganesha } from '../../support/ganesha.js';
 import { Guest, NFS_CLIENT, shellLine } from '../../support/guest/guest.js';
 import { Knfsd } from '../../support/guest/knfsd.js';
 import { GuestNetwork } from '../../support/guest/network.js';
-import { openPlace, type Place } from '../../support/places.js';
+import { openPlace } from '../../support/places.js';
 import { lateIn, type RecordedServer, readRecord, recordFile, writeRecord } from './linux-record.js';
 import {
   commandLine,
@@ -26,97 +26,92 @@ const TITLES: Readonly<Record<RecordedServer, string>> = {
   knfsd: 'knfsd',
 };
 const TIMEOUT_MS = 60 * 60_000;
-const FOLDERS = { a: '/mnt/a', b: '/mnt/b', look: '/mnt/c' };
+const CLIENTS = { a: '/mnt/a', b: '/mnt/b' };
+const OBSERVER = '/mnt/c';
 
-interface RunningServer {
-  readonly exportPath: string;
+/** A server, and the guest that is its client. */
+interface Pair {
+  readonly guest: Guest;
+  /** As the guest names it in its mounts. */
+  readonly source: string;
   readonly mountOptions: readonly string[];
-  /** As a guest of the network calls it. */
-  readonly address: string;
+  /** The export on the server's disk, where the guest can see it. */
+  readonly directory?: string;
   close(): Promise<void>;
 }
 
-async function startFor(
-  server: RecordedServer,
-  network: GuestNetwork,
-  host: string,
-  place: Place,
-): Promise<RunningServer> {
-  if (server === 'knfsd') {
-    const knfsd = await Knfsd.start({ network });
-    const { exportPath, mountOptions } = knfsd;
-    return { exportPath, mountOptions, address: knfsd.host, close: () => knfsd.close() };
+/** Linux's own server has its client beside it: that halves what the guests have to do, and spares an observer's mount. */
+async function withKnfsd(): Promise<Pair> {
+  const knfsd = await Knfsd.start({ modules: NFS_CLIENT.modules });
+  const { guest, exportPath, mountOptions } = knfsd;
+  const source = `localhost:${exportPath}`;
+  return { guest, source, mountOptions, directory: exportPath, close: () => knfsd.close() };
+}
+
+async function withServerHere(server: 'ganesha' | 'embedded'): Promise<Pair> {
+  const network = await GuestNetwork.make();
+  const place = await openPlace('root');
+  const closers: (() => Promise<unknown>)[] = [() => place.close(), () => network.close()];
+  const close = async () => {
+    for (const one of closers) await one();
+  };
+  try {
+    const cable = await network.cable();
+    const started =
+      server === 'ganesha'
+        ? await Ganesha.start({ network })
+        : await ServeCommand.start(place, ['--host', '0.0.0.0'], network.enter);
+    closers.unshift(() => started.close());
+    const guest = await Guest.boot({ network, cable, modules: NFS_CLIENT.modules, memory: '1G' });
+    closers.unshift(() => guest.halt());
+    const { exportPath, mountOptions } = started;
+    return { guest, source: `${cable.host}:${exportPath}`, mountOptions, close };
+  } catch (error) {
+    await close();
+    throw error;
   }
-  const started =
-    server === 'ganesha'
-      ? await Ganesha.start({ network })
-      : await ServeCommand.start(place, ['--host', '0.0.0.0'], network.enter);
-  const { exportPath, mountOptions } = started;
-  return { exportPath, mountOptions, address: host, close: () => started.close() };
 }
 
-/** Two mounts that share nothing, and a third that caches nothing, for the observer. */
-function mounting(server: RunningServer, pass: Pass): string {
-  const common = ['vers=3', 'tcp', 'nolock', 'nosharecache', ...server.mountOptions];
-  const mount = (options: readonly string[], path: string) =>
-    shellLine(['mkdir', '-p', path]).concat(
-      ' && ',
-      shellLine([
-        'mount',
-        '-t',
-        'nfs',
-        '-o',
-        [...common, ...options].join(','),
-        `${server.address}:${server.exportPath}`,
-        path,
-      ]),
-    );
-  const clients = [FOLDERS.a, FOLDERS.b].map((path) => mount(PASS_OPTIONS[pass], path));
-  return [...clients, mount(['noac', 'lookupcache=none'], FOLDERS.look)].join(' && ');
-}
-
-async function runOnce(guest: Guest, server: RunningServer, pass: Pass): Promise<Outcomes> {
-  await guest.mustRun(mounting(server, pass));
-  const output = await guest.mustRun(shellLine(commandLine(pass, ALL, FOLDERS)), TIMEOUT_MS);
-  await guest.mustRun(`umount ${Object.values(FOLDERS).join(' ')}`);
+/** Two mounts that share nothing; beside them an observer's, which caches nothing, where the export itself is not seen. */
+async function runOnce(pair: Pair, pass: Pass): Promise<Outcomes> {
+  const { guest, source, mountOptions, directory } = pair;
+  const mounts = Object.values(CLIENTS).map((path) => ({ path, options: PASS_OPTIONS[pass] }));
+  if (directory === undefined) mounts.push({ path: OBSERVER, options: ['noac', 'lookupcache=none'] });
+  for (const { path, options } of mounts) {
+    const all = ['vers=3', 'tcp', 'nolock', 'nosharecache', ...mountOptions, ...options].join(',');
+    await guest.mustRun(`mkdir -p ${path} && ${shellLine(['mount', '-t', 'nfs', '-o', all, source, path])}`);
+  }
+  const folders = { ...CLIENTS, look: directory ?? OBSERVER };
+  const output = await guest.mustRun(shellLine(commandLine(pass, ALL, folders)), TIMEOUT_MS);
+  await guest.mustRun(`umount ${mounts.map(({ path }) => path).join(' ')}`);
   return parse(output);
 }
 
+/** Runs both passes on a server, and adds to its record. */
 async function record(name: RecordedServer, truth: Outcomes): Promise<void> {
-  const network = await GuestNetwork.make();
-  const place = await openPlace('root');
+  const known = readRecord(name);
+  const earlier = known?.hash === programHash() && known.every === ALL ? known : undefined;
+  const pair = name === 'knfsd' ? await withKnfsd() : await withServerHere(name);
   try {
-    const cable = await network.cable();
-    const server = await startFor(name, network, cable.host, place);
-    try {
-      const guest = await Guest.boot({ network, cable, modules: NFS_CLIENT.modules, memory: '1G' });
-      try {
-        const known = readRecord(name);
-        const earlier = known?.hash === programHash() && known.every === ALL ? known : undefined;
-        const passOf = async (pass: Pass) => {
-          const run = await runOnce(guest, server, pass);
-          const late = lateIn(truth, run, earlier?.passes[pass].late ?? new Set());
-          console.log(`${name}, ${pass}: ${truth.size} combinations, late: ${late.size}`);
-          return { count: truth.size, late };
-        };
-        const passes = { 'at-once': await passOf('at-once'), later: await passOf('later') };
-        const runs = (earlier?.runs ?? 0) + 1;
-        const comments = [
-          `In which combinations of the consistency matrix the NFS client of Linux ${guest.version} shows something`,
-          `else than a local directory; from ${TITLES[name]}.`,
-          'Recorded by: node test/consistency/matrix/record.mjs',
-        ];
-        const text = writeRecord({ hash: programHash(), every: ALL, runs, passes }, comments);
-        writeFileSync(recordFile(name), text);
-      } finally {
-        await guest.halt();
-      }
-    } finally {
-      await server.close();
-    }
+    const passOf = async (pass: Pass) => {
+      const began = Date.now();
+      const run = await runOnce(pair, pass);
+      const late = lateIn(truth, run, earlier?.passes[pass].late ?? new Set());
+      const seconds = Math.round((Date.now() - began) / 1000);
+      console.log(`${name}, ${pass}: ${truth.size} combinations in ${seconds} s, late: ${late.size}`);
+      return { count: truth.size, late };
+    };
+    const passes = { 'at-once': await passOf('at-once'), later: await passOf('later') };
+    const runs = (earlier?.runs ?? 0) + 1;
+    const comments = [
+      `In which combinations of the consistency matrix the NFS client of Linux ${pair.guest.version} shows something`,
+      `else than a local directory; from ${TITLES[name]}.`,
+      'Recorded by: node test/consistency/matrix/record.mjs',
+    ];
+    const text = writeRecord({ hash: programHash(), every: ALL, runs, passes }, comments);
+    writeFileSync(recordFile(name), text);
   } finally {
-    await network.close();
-    await place.close();
+    await pair.close();
   }
 }
 

@@ -30,6 +30,8 @@ export interface KnfsdOptions {
   readonly exportOptions?: readonly string[];
   /** A second file system, of 256 MiB, is mounted on `nested` in the export. */
   readonly nested?: boolean;
+  /** Kernel modules beside the server's: for a client that works on the same machine. */
+  readonly modules?: readonly string[];
   /** The network that the guest is plugged into; one of its own by default. */
   readonly network?: GuestNetwork;
   /** The user who may change the export's root. */
@@ -134,7 +136,8 @@ export class Knfsd {
   /** Starts it (again), with the disk as it is. */
   async start(): Promise<void> {
     const { network, cable } = this;
-    const guest = await Guest.boot({ network, cable, modules: MODULES, disks: this.#disks, memory: '1G' });
+    const modules = [...MODULES, ...(this.options.modules ?? [])];
+    const guest = await Guest.boot({ network, cable, modules, disks: this.#disks, memory: '1G' });
     this.#guest = guest;
     const options = (this.options.exportOptions ?? KNFSD_EXPORT).join(',');
     const script = join(projectRoot, 'test/support/guest/knfsd.sh');
