@@ -153,7 +153,7 @@ export class VfsState {
     });
   }
 
-  /** Another client may have renamed the file, removed one of its names, or put another file in its place. */
+  /** Another client may have renamed the object, removed one of its names, or put another object in its place. */
   #doubtNames(inode: Inode): void {
     inode.namesGeneration++;
     this.kernel.nameDoubted(inode);
@@ -311,7 +311,12 @@ export class VfsState {
   }
 }
 
-/** A new ctime or link count, and the same data: what rename(2), link(2) and unlink(2) elsewhere look like. */
+/**
+ * Whether `now` looks as after a rename(2), link(2) or unlink(2) elsewhere: a new link count, or a new ctime and the same
+ * data. A directory counts its subdirectories as links, so that only the loss of the last link shows that it was removed:
+ * a server may keep it and answer for it, because somebody uses it.
+ */
 function mayBeRenamed(before: Fattr3, now: Fattr3): boolean {
-  return (now.nlink !== before.nlink && now.type !== FileType.DIR) || onlyCtimeMoved(before, now);
+  const moved = now.nlink !== before.nlink && (now.type !== FileType.DIR || now.nlink === 0);
+  return moved || onlyCtimeMoved(before, now);
 }

@@ -349,3 +349,19 @@ t.test('a directory that is removed takes its listing along', async (t) => {
   bench.vfs.inodes.forget(inode.nodeid, inode.nlookup);
   t.equal(bench.directories.cachedListings, 0);
 });
+
+t.test("opendir leads to a directory's successor, where the server keeps the removed one", async (t) => {
+  const { bench, server, inode } = await directory(1);
+  const { tree } = server;
+  const old = tree.at('d');
+  tree.remove('d/f0');
+  tree.remove('d');
+  // As with Linux's own server, while somebody uses the directory.
+  tree.assignHandle(old.handle, old);
+  old.nlink = 0;
+  tree.directory('d');
+  const caller = bench.caller(1000, 5);
+  const open = () => outcome(bench.directories.open(inode, caller));
+  t.equal(await open(), Errno.ESTALE, 'the kernel looks the path up again');
+  t.equal(await open(), 'ok', 'which is no way out for a program that works in the removed directory');
+});
