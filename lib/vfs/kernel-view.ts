@@ -25,6 +25,12 @@ const SILENT: FuseNotifier = {
 
 /** The kernel counts in ticks and rounds: this close to the end, its asking proves nothing. */
 const TICK_MS = 20;
+/**
+ * Attributes that came this recently answer a program that asks for the server's word: what a program does next after
+ * its read or write (fstat(2) at the end of tar's read, say) costs no call. The change of another client that this may
+ * hide is younger than the time that its program needs to tell anybody.
+ */
+const JUST_CAME_MS = 2;
 /** How long a kernel may trust a name that cannot be taken back: then it asks again, and is answered from memory. */
 const UNEXPIRED_MS = 1_000;
 /** The time in which a notification gets to the lock that it waits for: then it is next when a lookup lets go of it. */
@@ -73,14 +79,16 @@ export class KernelView {
 
   /**
    * Whether the kernel asks for attributes that it could have answered for itself: it is about to refuse the caller
-   * (fuse_permission), or a program wants the server's word (AT_STATX_FORCE_SYNC). After a read it has a reason of its
-   * own to ask, the time of access; then only those count whom it could refuse.
+   * (fuse_permission), or a program wants the server's word (AT_STATX_FORCE_SYNC). After a read or write it also has a
+   * reason of its own to ask, and does not say which it is: the server is asked then unless its attributes have
+   * only just come, as Linux's NFS client asks for the time of access after a read (nfs_getattr).
    */
   insists(inode: Inode, caller: Caller): boolean {
     const { told, attributes, kernelTrustsUntil } = inode;
     if (told === undefined || attributes === undefined) return false;
-    if (kernelTrustsUntil === 0) return mayBeRefused(attributes, caller);
-    return this.#clock.now() < kernelTrustsUntil - TICK_MS;
+    const now = this.#clock.now();
+    if (kernelTrustsUntil > 0) return now < kernelTrustsUntil - TICK_MS;
+    return now - inode.attributesCame > JUST_CAME_MS || mayBeRefused(attributes, caller);
   }
 
   /**
