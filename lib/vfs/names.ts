@@ -10,6 +10,7 @@ import { isStale, statusError } from './errors.js';
 import type { Inode } from './inode.js';
 import { HEAD_START_MS } from './kernel-view.js';
 import { LookupStorms } from './lookup-storms.js';
+import { readTarget, stepsOf } from './symbolic-link.js';
 import type { VfsState } from './vfs-state.js';
 
 /** What a name means, and how long the kernel may believe it. */
@@ -98,14 +99,29 @@ export class Names {
     if (!parent.gone || above === undefined) return undefined;
     const successor = (await this.find(above, Buffer.from(ownKey, 'latin1'), ownKey, caller))?.inode;
     if (successor === undefined) return undefined;
-    // The path goes on elsewhere. The kernel follows the link when a change that names the old directory makes it look
-    // again; a lookup that is all that was wanted finds nothing this once.
-    if (successor.attributes?.type === FileType.LNK) return undefined;
-    if (!successor.isDirectory) throw new FuseError(Errno.ENOTDIR, 'the directory has become something else');
-    const found = (await this.#ask(successor, name, key, caller))?.found;
-    if (found === undefined || successor === parent) return found;
+    const isLink = successor.attributes?.type === FileType.LNK;
+    const directory = isLink ? await this.#follow(above, successor, caller) : successor;
+    // The kernel itself has to follow the link: this makes it look again.
+    if (directory === undefined) throw this.#vfs.redriver.staleError(parent, caller, 'path');
+    if (!directory.isDirectory) throw new FuseError(Errno.ENOTDIR, 'the directory has become something else');
+    const found = (await this.#ask(directory, name, key, caller))?.found;
+    if (found === undefined || directory === parent) return found;
     if (parent.opens > 0) throw this.#vfs.redriver.staleError(parent, caller, 'path');
     return { ...found, entryValidMs: 0 };
+  }
+
+  /** What a link in `from` leads to, if that is within the mount, with no other link on the way. */
+  async #follow(from: Inode, link: Inode, caller: Caller): Promise<Inode | undefined> {
+    const steps = stepsOf(await readTarget(this.#vfs, link, caller));
+    let at: Inode | undefined = steps && from;
+    for (const step of steps ?? []) {
+      if (at === undefined || !at.isDirectory) return undefined;
+      const key = step.toString('latin1');
+      if (key === '.') continue;
+      if (key === '..') at = at.parent;
+      else at = (await this.find(at, step, key, caller))?.inode;
+    }
+    return at?.attributes?.type === FileType.LNK ? undefined : at;
   }
 
   /** LOOKUP; undefined: the directory's handle is stale, and stays so. */

@@ -1,17 +1,16 @@
 /** Requests about one object that no other part answers: its attributes, a symbolic link's target, its file system. */
 import { Errno, FuseError } from '../fuse/errno.js';
 import type { AttributesReply, FuseStatfs, SetAttributes } from '../fuse/operations.js';
-import { type Fattr3, FSSTAT, READLINK, Status } from '../nfs3/index.js';
+import { type Fattr3, FSSTAT, Status } from '../nfs3/index.js';
 import type { Caller } from './caller.js';
 import { isStale } from './errors.js';
 import type { Files } from './files.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
 import { type Operand, possibleOperand } from './redrive.js';
+import { readTarget } from './symbolic-link.js';
 import type { VfsState } from './vfs-state.js';
 
-/** PATH_MAX of Linux without the NUL: no longer target can be followed, or comes through readlink(2). */
-const LONGEST_TARGET = 4095;
 /** Blocks of statfs(2), in bytes: the server counts bytes. */
 const BLOCK_SIZE = 4096n;
 
@@ -61,18 +60,8 @@ export class ObjectRequests {
 
   /** readlink(2). Throws ENAMETOOLONG for a target that no program could follow. */
   async target(inode: Inode, caller: Caller): Promise<Uint8Array> {
-    const { attributes, kernel, nfs, redriver } = this.#vfs;
-    kernel.doubts(inode);
-    let start = attributes.start();
-    const result = await redriver.run(inode, caller, (symlink) => {
-      start = attributes.start();
-      return nfs.call(READLINK, { symlink }, caller);
-    });
-    if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller);
-    attributes.observe(inode, result.attributes, start);
-    // Linux's NFS client says so of such a target (nfs3xdr.c), and FUSE has no room for it.
-    if (result.target.length > LONGEST_TARGET) throw new FuseError(Errno.ENAMETOOLONG);
-    return result.target;
+    this.#vfs.kernel.doubts(inode);
+    return readTarget(this.#vfs, inode, caller);
   }
 
   /** statfs(2) of the file system that the object is in. */

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { Errno } from '../../lib/fuse/errno.js';
 import { Bench, outcome, settled } from './support/bench.js';
 
 const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');
@@ -124,3 +125,38 @@ t.test('noac: the kernel is told to trust nothing', async (t) => {
   const reply = await bench.names.lookup(bench.root, bytes('f'), bench.caller());
   t.match(reply, { entryValidMs: 0, attrValidMs: 0 });
 });
+
+t.test(
+  'below a directory that a link has replaced: what the link leads to, if the kernel need not find it',
+  async (t) => {
+    for (const [target, shown] of [
+      ['e', 'found'],
+      ['./e//', 'found'],
+      ['e/../e', 'found'],
+      ['missing', Errno.ESTALE],
+      ['file', Errno.ENOTDIR],
+      ['another', Errno.ESTALE],
+      ['/e', Errno.ESTALE],
+      ['../e', Errno.ESTALE],
+    ] as const) {
+      const bench = new Bench();
+      const { tree } = bench.server;
+      tree.directory('d');
+      tree.directory('e');
+      tree.file('e/x');
+      tree.file('file');
+      tree.symlink('another', 'e');
+      const directory = await bench.walk('d');
+      tree.remove('d');
+      tree.symlink('d', target);
+      const caller = { ...bench.caller(), tid: 7 };
+      const looking = bench.names.lookup(directory, bytes('x'), caller);
+      if (shown === 'found') {
+        const x = await bench.walk('e/x');
+        t.match(await looking, { nodeid: x.nodeid, entryValidMs: 0 }, target);
+      } else {
+        t.equal(await outcome(looking), shown, target);
+      }
+    }
+  },
+);

@@ -215,6 +215,14 @@ export class FakeTree {
     return node;
   }
 
+  symlink(path: string, target: string): FakeNode {
+    const [parent, name] = this.#split(path);
+    const node = this.make(FileType.LNK, 0o777);
+    node.target = Buffer.from(target);
+    this.attach(parent, name, node);
+    return node;
+  }
+
   write(path: string, content: string | Buffer): void {
     const node = this.at(path);
     node.data = Buffer.from(content);
