@@ -13,6 +13,7 @@ import type { Caller } from './caller.js';
 import type { Dentry, DentryCache } from './dentry-cache.js';
 import type { Inode } from './inode.js';
 import { samePicture } from './picture.js';
+import type { Operand } from './redrive.js';
 
 /** The connection is not up yet: there is nobody to tell. */
 const SILENT: FuseNotifier = {
@@ -161,6 +162,19 @@ export class KernelView {
   /** As {@link tellsName}, of a dentry that is at hand. */
   tellsDentry(dentry: Dentry, validMs: number): void {
     dentry.kernelTrustsUntil = this.#clock.now() + validMs;
+  }
+
+  /**
+   * What a request may be about that names no descriptor although one may be behind it (fstat, fchdir, fstatfs). While
+   * the kernel need not ask for the name of the inode, a path may have led to it: then the first failure makes the
+   * kernel look the path up again. A descriptor sees that failure once, as it does with Linux's NFS client.
+   */
+  operandOf(inode: Inode): Operand {
+    if (inode.opens === 0) return 'path';
+    const { parent, name } = inode;
+    const dentry = parent && this.#dentries.getUnverified(parent, name);
+    const trusted = dentry?.inode === inode && this.#clock.now() < dentry.kernelTrustsUntil;
+    return trusted ? 'path' : 'object';
   }
 
   /**

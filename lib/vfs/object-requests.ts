@@ -7,7 +7,7 @@ import { isStale } from './errors.js';
 import type { Files } from './files.js';
 import type { Inode } from './inode.js';
 import { interruptible } from './interruptible.js';
-import { type Operand, possibleOperand } from './redrive.js';
+import type { Operand } from './redrive.js';
 import { readTarget } from './symbolic-link.js';
 import type { VfsState } from './vfs-state.js';
 
@@ -32,12 +32,12 @@ export class ObjectRequests {
     const vfs = this.#vfs;
     // Size and times are the server's to say, once it has the data.
     if (inode.writer?.dirty) await interruptible(inode.writer.drain(), caller.cancellation);
-    const operand = possibleOperand(inode);
+    const operand = vfs.kernel.operandOf(inode);
     try {
       return vfs.attributesReply(inode, await this.#latest(inode, caller, operand));
     } catch (error) {
       // fstat(2) of what another client deleted: a local file system would still answer.
-      if (operand === 'path' || inode.attributes === undefined || !isAbsent(error)) throw error;
+      if (inode.opens === 0 || inode.attributes === undefined || !isAbsent(error)) throw error;
       const nlink = inode.gone ? 0 : inode.attributes.nlink;
       return { ...vfs.attributesReply(inode, { ...inode.attributes, nlink }), attrValidMs: 0 };
     }
@@ -66,13 +66,13 @@ export class ObjectRequests {
 
   /** statfs(2) of the file system that the object is in. */
   async fileSystem(inode: Inode, caller: Caller): Promise<FuseStatfs> {
-    const { inodes, limits, nfs, redriver } = this.#vfs;
+    const { inodes, kernel, limits, nfs, redriver } = this.#vfs;
     const ask = (of: Inode) => redriver.run(of, caller, (object) => nfs.call(FSSTAT, { object }, caller));
     let result = await ask(inode);
     // The file system outlives what is in it.
     if (isStale(result.status) && !inode.isRoot) result = await ask(inodes.root);
     if (result.status !== Status.OK)
-      throw redriver.failure(result, [inodes.root], caller, possibleOperand(inodes.root));
+      throw redriver.failure(result, [inodes.root], caller, kernel.operandOf(inodes.root));
     return {
       blocks: result.totalBytes / BLOCK_SIZE,
       bfree: result.freeBytes / BLOCK_SIZE,

@@ -5,7 +5,7 @@ import { knownAccess, rememberAccess } from './access-cache.js';
 import { type Caller, concerning } from './caller.js';
 import type { Inode } from './inode.js';
 import { opensForExecution, opensForReading, opensForWriting } from './open-file.js';
-import { type Operand, possibleOperand } from './redrive.js';
+import type { Operand } from './redrive.js';
 import type { VfsState } from './vfs-state.js';
 
 const R_OK = 4;
@@ -99,7 +99,7 @@ export class Permission {
 
   /** access(2), chdir(2) and fchdir(2). Throws EACCES. */
   async check(inode: Inode, mask: number, caller: Caller): Promise<void> {
-    const operand = possibleOperand(inode);
+    const operand = this.#vfs.kernel.operandOf(inode);
     if ((mask & (R_OK | W_OK | X_OK)) === 0) {
       await this.#vfs.freshAttributes(inode, caller, operand);
       return;

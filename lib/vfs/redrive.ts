@@ -45,11 +45,6 @@ export interface RedriverParts {
   readonly events: RedriveEvents;
 }
 
-/** Of a call that names no descriptor although one may be behind it (fstat, fchmod, fchdir, fstatfs). */
-export function possibleOperand(inode: Inode): Operand {
-  return inode.opens > 0 ? 'object' : 'path';
-}
-
 /** `found`: the object has a handle to try. `gone`: its path says so. `unknown`: nobody could be asked. */
 type Verdict = 'found' | 'gone' | 'unknown';
 
@@ -238,8 +233,8 @@ export class Redriver {
   /**
    * The error for a failed result. A handle that stays stale becomes, for a path, ESTALE the first time that a
    * thread meets it (the kernel's VFS then looks the path up again and repeats the call once, include/linux/namei.h
-   * retry_estale) and ENOENT if that look ended at the same object. System calls on descriptors are not repeated, so they never get ESTALE:
-   * ENOENT for what is only about the object, EIO for its data. LOOKUP has a rule of its own (Names.find). A
+   * retry_estale), and ENOENT if that look ended at the same object. System calls on descriptors are not repeated: they
+   * get ENOENT for what is only about the object, and EIO for its data. LOOKUP has a rule of its own (Names.find). A
    * directory that is gone has no more entries: readdir(3) takes ENOENT for its end, as with a local one that was
    * removed.
    */

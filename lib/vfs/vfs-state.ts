@@ -135,8 +135,9 @@ export class VfsState {
   #vanished(inode: Inode): void {
     const { parent, name, gone } = inode;
     this.kernel.forget(inode);
-    if (gone && parent !== undefined)
-      void this.notifier.invalidateEntry(parent.nodeid, Buffer.from(name, 'latin1'));
+    if (!gone || parent === undefined) return;
+    this.kernel.tellsName(parent, name, 0);
+    void this.notifier.invalidateEntry(parent.nodeid, Buffer.from(name, 'latin1'));
   }
 
   #changedByOther(inode: Inode, before: Fattr3): void {
