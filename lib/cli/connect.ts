@@ -1,10 +1,11 @@
 /** Connects the client proper with an export, for the process that serves a mount. */
 import type { RpcClientOptions } from '../rpc/index.js';
-import type { ClientConfig, Logger } from '../vfs/config.js';
+import type { ClientConfig } from '../vfs/config.js';
 import { ExportSession } from '../vfs/export-session.js';
 import { NfsFileSystem } from '../vfs/filesystem.js';
 import { outOfReach } from '../vfs/own-identity.js';
 import { collectGarbage } from './engine.js';
+import type { Logger } from './log.js';
 import type { ConnectedFileSystem } from './mount-process.js';
 import { mountStats } from './mount-stats.js';
 import { summarize } from './unwritten.js';

@@ -3,7 +3,7 @@
  * (lib/fuse/session.ts). Here is what is left: a promise that failed without anybody waiting for it, which the mount
  * survives, and an exception out of a callback, after which the state is not to be relied on.
  */
-import type { Logger } from '../vfs/config.js';
+import type { Logger } from './log.js';
 
 export class CrashGuard {
   /** Resolves with an exception after which the mount should end: written back, unmounted, with an error. */

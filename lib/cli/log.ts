@@ -1,6 +1,12 @@
 /** Where the lines for the user go: the terminal, a log file, and both at a time. */
 import { writeSync } from 'node:fs';
-import type { Logger } from '../vfs/config.js';
+
+/** Where messages for the user go: one line each. */
+export interface Logger {
+  info(message: string): void;
+  warn(message: string): void;
+  error(message: string): void;
+}
 
 export type LogLevel = 'info' | 'warn' | 'error';
 export type LogSink = (level: LogLevel, message: string) => void;

@@ -17,7 +17,7 @@ import { anyWorkingDirectory, lackBehind } from './surroundings.js';
 import { sweepCommand } from './sweep-command.js';
 import { umountCommand } from './umount-command.js';
 import { UserError } from './user-error.js';
-import { refuseWhatIsNotUtf8 } from './utf8-names.js';
+import { refuseWhatIsNotUtf8 } from './utf8-arguments.js';
 
 const COMMANDS = [
   'mount',

@@ -1,6 +1,5 @@
 /** `nfs-fuse mount`: reads its options, and serves the mount here or in a background process. */
 import type { Argv, CommandModule } from 'yargs';
-import type { Logger } from '../vfs/config.js';
 import { isBackgroundChild, mountInBackground, type ParentReports, reportToParent } from './background.js';
 import { connectFileSystem } from './connect.js';
 import { prepareEngine } from './engine.js';
@@ -9,7 +8,7 @@ import { type IdentityArguments, identityOptionTexts, withIdentityArguments } fr
 import { inheritedMount, noteOnKernelOptions } from './inherited-mount.js';
 import { lastWords, MountJournal } from './journal.js';
 import { grantFlags, withoutHelpersDefaults } from './kernel-flags.js';
-import { type LogSink, loggerTo, standardError } from './log.js';
+import { type Logger, type LogSink, loggerTo, standardError } from './log.js';
 import { LogFile } from './log-file.js';
 import { type MountRequest, parseMountRequest } from './mount-options.js';
 import { locate } from './mount-place.js';

@@ -5,9 +5,10 @@
 import { stat } from 'node:fs/promises';
 import { type PinnedDirectory, pinMountpoint, type SessionEnd } from '../fuse/index.js';
 import type { FuseOperations } from '../fuse/operations.js';
-import type { ClientConfig, Logger } from '../vfs/config.js';
+import type { ClientConfig } from '../vfs/config.js';
 import { CrashGuard } from './crash.js';
 import type { MountJournal } from './journal.js';
+import type { Logger } from './log.js';
 import { isTemporary, type ListExports, mountFailure } from './mount-failure.js';
 import { type MountAnswers, MountLink } from './mount-link.js';
 import type { MountRequest } from './mount-options.js';

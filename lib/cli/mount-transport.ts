@@ -13,7 +13,7 @@ import {
   setReadAhead,
 } from '../fuse/index.js';
 import type { FuseOperations } from '../fuse/operations.js';
-import type { Logger } from '../vfs/config.js';
+import type { Logger } from './log.js';
 import type { FuseMountOptions, MountRequest } from './mount-options.js';
 import { nearestName } from './nearest-name.js';
 import { UserError } from './user-error.js';

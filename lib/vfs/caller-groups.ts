@@ -3,7 +3,7 @@
  * far as it shows that very thread. Owns what is known of callers whom it does not show.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
-import type { Logger } from './config.js';
+import type { Logger } from '../cli/log.js';
 
 /** A thread as /proc/TID/status has it. */
 export interface ThreadIds {

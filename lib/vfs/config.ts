@@ -83,10 +83,3 @@ export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
   lookupCache: 'all',
   rdirplus: 'auto',
 };
-
-/** Where messages for the user go: one line each. */
-export interface Logger {
-  info(message: string): void;
-  warn(message: string): void;
-  error(message: string): void;
-}

@@ -4,6 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { hostname } from 'node:os';
+import type { Logger } from '../cli/log.js';
 import { MOUNT_PROGRAM, Mount3Client } from '../mount3/index.js';
 import {
   type Fattr3,
@@ -18,7 +19,7 @@ import {
 } from '../nfs3/index.js';
 import { getPort } from '../portmap/index.js';
 import { type Clock, type Credential, RpcClient, type RpcClientOptions, systemClock } from '../rpc/index.js';
-import type { ClientConfig, Logger } from './config.js';
+import type { ClientConfig } from './config.js';
 import { statusError } from './errors.js';
 import { NAME_MAX } from './name-limit.js';
 import { ownCredential } from './own-identity.js';

@@ -1,8 +1,10 @@
 /** Puts the client's shared state over a connected export: caches, budgets, counters. */
+
+import type { Logger } from '../cli/log.js';
 import type { RpcCaller } from '../rpc/caller.js';
 import { type Clock, systemClock } from '../rpc/clock.js';
 import { ByteBudget } from './byte-budget.js';
-import { type ClientConfig, DEFAULT_CONFIG, type Logger } from './config.js';
+import { type ClientConfig, DEFAULT_CONFIG } from './config.js';
 import { VfsCounters } from './counters.js';
 import type { ExportSession } from './export-session.js';
 import { InodeTable } from './inode-table.js';

@@ -6,12 +6,12 @@
  * each directory on the way up is asked once.
  */
 import { LRUCache } from 'lru-cache';
+import type { Logger } from '../cli/log.js';
 import { Errno, FuseError } from '../fuse/errno.js';
 import { type Fattr3, type FileHandle, GETATTR, LOOKUP, Status, sameTime } from '../nfs3/index.js';
 import type { AttributeCache } from './attribute-cache.js';
 import type { Caller } from './caller.js';
 import { unattended } from './caller.js';
-import type { Logger } from './config.js';
 import type { VfsCounters } from './counters.js';
 import { isStale, statusError } from './errors.js';
 import { describePath, type Inode } from './inode.js';

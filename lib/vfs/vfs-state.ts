@@ -1,4 +1,6 @@
 /** What all parts of one mount share: the caches, the way to the server, and how inodes are shown to the kernel. */
+
+import type { Logger } from '../cli/log.js';
 import type { AttributesReply, EntryReply, FuseNotifier, NegativeEntryReply } from '../fuse/operations.js';
 import { type Fattr3, type FileHandle, FileType, GETATTR, Status } from '../nfs3/index.js';
 import type { Clock } from '../rpc/clock.js';
@@ -6,7 +8,7 @@ import { AttributeCache, type CallStart } from './attribute-cache.js';
 import { BufferPool } from './buffer-pool.js';
 import type { ByteBudget } from './byte-budget.js';
 import type { Caller } from './caller.js';
-import type { ClientConfig, Logger } from './config.js';
+import type { ClientConfig } from './config.js';
 import type { VfsCounters } from './counters.js';
 import { DentryCache } from './dentry-cache.js';
 import { type AttributeView, toFuseAttributes } from './fuse-attributes.js';

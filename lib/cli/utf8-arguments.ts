@@ -1,0 +1,49 @@
+/**
+ * Our own arguments as text: one that was not UTF-8 is refused before it is looked for, or handed to a command, since Node
+ * has put U+FFFD in the place of its bytes.
+ */
+import { isUtf8 } from 'node:buffer';
+import { readFileSync } from 'node:fs';
+import { EXEC_FAILED } from './exec/run.js';
+import { AS_URL, looksLikeTarget } from './mount-target.js';
+import { notUtf8, RENAME, REPLACEMENT } from './utf8-names.js';
+
+/** What ends a mount that somebody else has made at such a place. */
+const UMOUNT = 'umount(8) and fusermount3 -u take such a path.';
+const SCRIPT = 'nfs-fuse exec cannot pass it on: put the command into a script.';
+
+/** Throws UserError if one of our own arguments, in Node's words, is not what was given. */
+export function refuseWhatIsNotUtf8(args: readonly string[]): void {
+  const suspects = args.filter((argument) => argument.includes(REPLACEMENT));
+  if (suspects.length === 0) return;
+  const given = argumentsAsGiven();
+  const wrong = suspects.find((argument) => given?.has(argument) === false);
+  if (wrong === undefined) return;
+  throw notUtf8(wrong, remedyFor(wrong, args), args[0] === 'exec' ? EXEC_FAILED : 1);
+}
+
+function remedyFor(wrong: string, args: readonly string[]): string {
+  const [command] = args;
+  const dashes = args.indexOf('--');
+  if (command === 'exec' && dashes >= 0 && args.indexOf(wrong) > dashes) return SCRIPT;
+  if (command === 'umount' || command === 'unmount') return UMOUNT;
+  return looksLikeTarget(wrong) ? AS_URL : RENAME;
+}
+
+/** Those that are UTF-8, among them U+FFFD itself; undefined: there is no /proc. */
+function argumentsAsGiven(): ReadonlySet<string> | undefined {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync('/proc/self/cmdline');
+  } catch {
+    return undefined;
+  }
+  // Latin-1 keeps every byte as one character.
+  const all = bytes.toString('latin1').split('\0');
+  return new Set(
+    all
+      .map((text) => Buffer.from(text, 'latin1'))
+      .filter((one) => isUtf8(one))
+      .map(String),
+  );
+}
