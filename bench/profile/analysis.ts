@@ -101,7 +101,7 @@ function selfTimes({ samples, timeDeltas }: CpuProfile): Map<number, number> {
   return times;
 }
 
-/** The file in the product that a frame is in: "lib/vfs/files.js". */
+/** The file in the product that a frame is in: "lib/vfs/data/files.js". */
 function productFile(url: string): string | undefined {
   return /\/dist\/(lib\/.*)$/.exec(url)?.[1];
 }
@@ -116,9 +116,9 @@ function categoryOf(chain: readonly ProfileNode[]): Category {
     const { functionName, url } = callFrame;
     const file = productFile(url);
     // The wrappers of read(2) and write(2) on /dev/fuse.
-    if (file === 'lib/fuse/libc.js' && functionName === 'readInto') return 'FUSE read';
-    if (file === 'lib/fuse/libc.js' && functionName === 'writeFrom') return 'FUSE write';
-    if (file === 'lib/fuse/device.js' && functionName === 'writePieces') return 'FUSE write';
+    if (file === 'lib/fuse/system-calls.js' && functionName === 'readInto') return 'FUSE read';
+    if (file === 'lib/fuse/system-calls.js' && functionName === 'writeFrom') return 'FUSE write';
+    if (file === 'lib/fuse/session/device.js' && functionName === 'writePieces') return 'FUSE write';
     if (leaf?.callFrame.url === '' && /^node:(net|internal\/stream_base_commons)$/.test(url)) {
       return 'socket write';
     }
@@ -144,6 +144,6 @@ function labelOf(chain: readonly ProfileNode[]): { name: string; where: string }
   const from = caller?.functionName || '(anonymous)';
   const where = caller === undefined ? '' : (productFile(caller.url) ?? caller.url);
   // Calls through koffi all go by the name of one of them.
-  if (where === 'lib/fuse/libc.js') return { name: from, where: `the system call, ${where}` };
+  if (where === 'lib/fuse/system-calls.js') return { name: from, where: `the system call, ${where}` };
   return { name, where: `native, from ${from} in ${where}` };
 }

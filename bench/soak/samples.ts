@@ -1,7 +1,7 @@
 /** What the serving process looks like at a moment of the long run: from /proc, and from what it says of itself. */
 import { readdirSync, readFileSync } from 'node:fs';
-import { askStats } from '../../lib/cli/mount-control.js';
-import type { MountStats } from '../../lib/cli/mount-stats.js';
+import { askStats } from '../../lib/mount/reach/mount-control.js';
+import type { MountStats } from '../../lib/mount/serve/mount-stats.js';
 import type { Mount } from '../../test/support/mount.js';
 
 /** Sizes in bytes, counts as they stand, and counters since the mount was made. */

@@ -1,5 +1,5 @@
 /** Lengths of time as people write them: 90s, 30m, 12h, 7d, 2w. */
-import { UserError } from './user-error.js';
+import { UserError } from '../base/user-error.js';
 
 const UNITS: Readonly<Record<string, number>> = {
   s: 1_000,

@@ -1,22 +1,22 @@
 /** The command line as a whole: the commands, and how their failures are told. */
 import type { Argv } from 'yargs';
 import yargs from 'yargs';
-import { checkCommand } from './check-command.js';
-import { demoCommand } from './demo-command.js';
-import { execCommand } from './exec-command.js';
-import { exportsCommand } from './exports-command.js';
-import { keepDescriptorsToOurselves } from './inherited-descriptors.js';
-import { printable } from './log.js';
-import { mountCommand } from './mount-command.js';
-import { looksLikeTarget } from './mount-target.js';
-import { nearestName } from './nearest-name.js';
-import { packageInfo } from './package-info.js';
-import { serveCommand } from './serve-command.js';
-import { statsCommand } from './stats-command.js';
-import { anyWorkingDirectory, lackBehind } from './surroundings.js';
-import { sweepCommand } from './sweep-command.js';
-import { umountCommand } from './umount-command.js';
-import { UserError } from './user-error.js';
+import { printable } from '../base/log.js';
+import { nearestName } from '../base/nearest-name.js';
+import { packageInfo } from '../base/package-info.js';
+import { anyWorkingDirectory, lackBehind } from '../base/surroundings.js';
+import { UserError } from '../base/user-error.js';
+import { looksLikeTarget } from '../mount/options/mount-target.js';
+import { keepDescriptorsToOurselves } from '../mount/serve/inherited-descriptors.js';
+import { checkCommand } from './commands/check-command.js';
+import { demoCommand } from './commands/demo-command.js';
+import { execCommand } from './commands/exec-command.js';
+import { exportsCommand } from './commands/exports-command.js';
+import { mountCommand } from './commands/mount-command.js';
+import { serveCommand } from './commands/serve-command.js';
+import { statsCommand } from './commands/stats-command.js';
+import { sweepCommand } from './commands/sweep-command.js';
+import { umountCommand } from './commands/umount-command.js';
 import { refuseWhatIsNotUtf8 } from './utf8-arguments.js';
 
 const COMMANDS = [

@@ -2,8 +2,9 @@
  * The callers that `nfs-fuse serve` believes: what follows from its options and from the user that it runs as, what is
  * refused because it could not be kept, and the sentence that says so at the start.
  */
+
+import { UserError } from '../base/user-error.js';
 import { canActAsCallers, isRootOutside, isUnprivilegedPortFree, NOBODY } from '../server/index.js';
-import { UserError } from './user-error.js';
 
 export interface TrustOptions {
   readonly rootSquash: boolean;

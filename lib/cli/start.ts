@@ -2,7 +2,7 @@
  * Loads the program and runs it; where it cannot even be loaded, says why, as `nfs-fuse check` would. Nothing but what
  * that needs is imported at once: without free descriptors no further file can be read.
  */
-import { type Lack, lackBehind, tooFewDescriptors } from './surroundings.js';
+import { type Lack, lackBehind, tooFewDescriptors } from '../base/surroundings.js';
 
 const LIMIT_MS = 10_000;
 
@@ -30,9 +30,9 @@ async function lacking({ message, remedy }: Lack): Promise<number> {
 
 async function cannotLoad(args: readonly string[], error: unknown): Promise<number> {
   const [{ programSteps }, { Report }, { examineAll }] = await Promise.all([
-    import('./check/program.js'),
-    import('./check/report.js'),
-    import('./check/step.js'),
+    import('../check/program.js'),
+    import('../check/report.js'),
+    import('../check/step.js'),
   ]);
   const checking = args[0] === 'check';
   const steps = programSteps(error);

@@ -4,9 +4,9 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
-import { EXEC_FAILED } from './exec/run.js';
-import { AS_URL, looksLikeTarget } from './mount-target.js';
-import { notUtf8, RENAME, REPLACEMENT } from './utf8-names.js';
+import { notUtf8, RENAME, REPLACEMENT } from '../base/utf8-path.js';
+import { EXEC_FAILED } from '../exec/run.js';
+import { AS_URL, looksLikeTarget } from '../mount/options/mount-target.js';
 
 /** What ends a mount that somebody else has made at such a place. */
 const UMOUNT = 'umount(8) and fusermount3 -u take such a path.';

@@ -2,8 +2,8 @@
  * The addon's callbacks: takes their arguments apart, calls the operation, and lets libfuse's thread go on with the
  * answer, exactly once, whatever happens. Owns the account of what is under way.
  */
-import { Errno, errnoName, FuseError } from '../fuse/errno.js';
-import type { SessionCounters } from '../fuse/session.js';
+import { Errno, errnoName, FuseError } from '../fuse/contract/errno.js';
+import type { SessionCounters } from '../fuse/session/session.js';
 import type { NativeBinding, NativeHandler, NativeRequest, NativeSignal } from './binding.js';
 import { STAT_WORDS, STATFS_WORDS } from './encode.js';
 import type { FileOperations } from './file-operations.js';

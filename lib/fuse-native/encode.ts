@@ -1,6 +1,6 @@
 /** struct stat and struct statvfs as the arrays of 32-bit words that the addon copies from. Owns no state. */
-import type { FuseAttributes, FuseStatfs, FuseTime } from '../fuse/operations.js';
-import { encodeDevice } from '../fuse/reply.js';
+import type { FuseAttributes, FuseStatfs, FuseTime } from '../fuse/contract/operations.js';
+import { encodeDevice } from '../fuse/session/reply.js';
 
 /** The addon reads exactly so many words, whatever it is given. */
 export const STAT_WORDS = 18;

@@ -1,5 +1,5 @@
 /** What libfuse asks about open files, answered by the file system. */
-import type { RequestContext } from '../fuse/operations.js';
+import type { RequestContext } from '../fuse/contract/operations.js';
 import type { NativeRequest } from './binding.js';
 import type { OpenFile } from './open-files.js';
 import type { PathOperations, Serving } from './path-operations.js';

@@ -5,7 +5,6 @@
 import { closeSync, constants, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import { escapeOption } from '../fuse/fusermount.js';
 import {
   abortConnection,
   checkPinned,
@@ -27,15 +26,16 @@ import {
   setReadAhead,
   unmountEntry,
 } from '../fuse/index.js';
-import { deviceError, mountCallError } from '../fuse/mount-error.js';
+import { escapeOption } from '../fuse/mount/fusermount.js';
+import { deviceError, mountCallError } from '../fuse/mount/mount-error.js';
 import { loadBinding, type NativeBinding } from './binding.js';
 import { Driver } from './driver.js';
 import { FileOperations } from './file-operations.js';
 import { InodeNumbers } from './inode-numbers.js';
-import { chooseCodec, type NameCodec, UTF8_ONLY } from './names.js';
 import { Nodes } from './nodes.js';
 import { OpenFiles } from './open-files.js';
 import { PathOperations } from './path-operations.js';
+import { chooseCodec, type NameCodec, UTF8_ONLY } from './path-text.js';
 
 export interface NativeMountOptions
   extends Pick<

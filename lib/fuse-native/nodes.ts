@@ -5,7 +5,7 @@
  * libfuse 2.9 takes a path for the file. What it has open under a path stays, for the kernel, one inode with one
  * page cache even if another client puts another file there. So while that is so, the path is refused (ESTALE).
  */
-import { Errno, FuseError } from '../fuse/errno.js';
+import { Errno, FuseError } from '../fuse/contract/errno.js';
 import {
   type EntryReply,
   type FuseOperations,
@@ -13,9 +13,9 @@ import {
   type NodeId,
   type RequestContext,
   ROOT_NODEID,
-} from '../fuse/operations.js';
-import type { NameCodec } from './names.js';
+} from '../fuse/contract/operations.js';
 import type { OpenFiles } from './open-files.js';
+import type { NameCodec } from './path-text.js';
 
 /** A node that a path leads to. */
 export interface Resolved {

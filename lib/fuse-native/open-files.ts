@@ -2,8 +2,8 @@
  * The files that libfuse has open: by the number it knows them by, and by their path, which libfuse takes for the
  * file itself.
  */
-import { Errno, FuseError } from '../fuse/errno.js';
-import type { NodeId } from '../fuse/operations.js';
+import { Errno, FuseError } from '../fuse/contract/errno.js';
+import type { NodeId } from '../fuse/contract/operations.js';
 import type { Resolved } from './nodes.js';
 
 /** libfuse keeps our numbers in a signed 32-bit field, and takes 0 for "none". */

@@ -1,5 +1,5 @@
 /** What libfuse asks about names and attributes, by path, answered by the file system. Files are in file-operations.ts. */
-import { Errno, FuseError } from '../fuse/errno.js';
+import { Errno, FuseError } from '../fuse/contract/errno.js';
 import type {
   AttributesReply,
   DirectorySink,
@@ -9,12 +9,12 @@ import type {
   FuseTime,
   RequestContext,
   SetAttributes,
-} from '../fuse/operations.js';
+} from '../fuse/contract/operations.js';
 import { encodeEntry, encodeStat, encodeStatfs, milliseconds } from './encode.js';
 import type { InodeNumbers } from './inode-numbers.js';
-import type { NameCodec } from './names.js';
 import type { Nodes, Resolved } from './nodes.js';
 import type { OpenFiles } from './open-files.js';
+import type { NameCodec } from './path-text.js';
 
 /** What the operations of one mount share. */
 export interface Serving {

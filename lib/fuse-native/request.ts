@@ -4,7 +4,7 @@
  * struct fuse_file_info of libfuse 2.9, both on 64-bit little-endian machines).
  */
 import koffi from 'koffi';
-import { OpenFlag } from '../fuse/protocol.js';
+import { OpenFlag } from '../fuse/contract/protocol.js';
 import type { NativeRequest } from './binding.js';
 
 /** sizeof(fuse_thread_locals_t); another size means another layout. */

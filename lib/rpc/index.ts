@@ -1,14 +1,13 @@
 /** ONC RPC version 2 (RFC 5531): what other folders may use. */
-export type { CallOptions, Cancellation, RpcCaller } from './caller.js';
-export { RpcClient, type RpcClientOptions } from './client.js';
-export { type Clock, systemClock, type Timer } from './clock.js';
-export type { ClientCounters, ProcedureCounters } from './counters.js';
-export * from './credential.js';
-export * from './errors.js';
-export { AcceptStat, type ReplyFailure } from './message.js';
-export { type Procedure, type Program, voidCodec } from './procedure.js';
-export type { Recovery } from './retransmission.js';
-export { RpcServer, type RpcServerOptions, type ServerCounters } from './server.js';
+
+export { type Clock, systemClock, type Timer } from '../base/clock.js';
+export * from './auth/credential.js';
+export type { ClientCounters, ProcedureCounters } from './client/call-counters.js';
+export { RpcClient, type RpcClientOptions } from './client/client.js';
+export type { Recovery } from './client/retransmission.js';
+export type { CallOptions, Cancellation, RpcCaller } from './client/rpc-caller.js';
+export * from './rpc-errors.js';
+export { RpcServer, type RpcServerOptions, type ServerCounters } from './server/server.js';
 export {
   type Handler,
   type Hook,
@@ -18,4 +17,6 @@ export {
   type ServerHooks,
   type ServerProcedure,
   type Verdict,
-} from './server-procedure.js';
+} from './server/server-procedure.js';
+export { AcceptStat, type ReplyFailure } from './wire/message.js';
+export { type Procedure, type Program, voidCodec } from './wire/procedure.js';

@@ -5,10 +5,10 @@
  * nothing runs for a caller whose identity the kernel has not taken.
  */
 import { readFileSync, writeSync } from 'node:fs';
-import { Status } from '../nfs3/index.js';
-import type { AuthSys } from '../rpc/credential.js';
-import { NfsError } from './errors.js';
-import { canSetThreadGroups, setFsGid, setFsUid, setThreadGroups } from './libc.js';
+import { Status } from '../programs/nfs3/index.js';
+import type { AuthSys } from '../rpc/auth/credential.js';
+import { NfsError } from './status-error.js';
+import { canSetThreadGroups, setFsGid, setFsUid, setThreadGroups } from './system-calls-at.js';
 
 export interface Caller {
   readonly uid: number;

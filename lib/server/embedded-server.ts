@@ -5,18 +5,23 @@
 import { randomBytes } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import { MOUNT_PROGRAM } from '../mount3/index.js';
-import { type ErrorStatus, type FileHandle, NFS_PROGRAM, Status } from '../nfs3/index.js';
-import { RpcServer } from '../rpc/server.js';
-import type { ServerCall, Verdict } from '../rpc/server-procedure.js';
+import { MOUNT_PROGRAM } from '../programs/mount3/index.js';
+import { type ErrorStatus, type FileHandle, NFS_PROGRAM, Status } from '../programs/nfs3/index.js';
+import { RpcServer } from '../rpc/server/server.js';
+import type { ServerCall, Verdict } from '../rpc/server/server-procedure.js';
 import { type Caller, Callers } from './callers.js';
-import { ObjectMovedError } from './errors.js';
 import { type Fault, Faults, omit } from './faults.js';
 import { MountService } from './mount-service.js';
-import type { OpenFile } from './open-files.js';
-import { nfsProcedures, type Operation, PROCEDURE_NAMES, type ProcedureName } from './operations.js';
+import {
+  nfsProcedures,
+  type Operation,
+  PROCEDURE_NAMES,
+  type ProcedureName,
+} from './operations/operations.js';
 import { type EmbeddedServerOptions, type ResolvedOptions, resolveOptions } from './options.js';
-import { ExportedTree } from './tree.js';
+import { ObjectMovedError } from './status-error.js';
+import type { OpenFile } from './tree/open-files.js';
+import { ExportedTree } from './tree/tree.js';
 import { isReservedPort, requireSquashable } from './trust.js';
 
 /** How often one operation looks for objects that are not where they were: RENAME has two directories. */

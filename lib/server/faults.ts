@@ -2,8 +2,8 @@
  * Faults on order: what a test wants the server to do wrong, to which calls, and how often. Owns the rules; the
  * dispatcher asks for those that apply to a call and carries them out.
  */
-import type { ErrorStatus, FileHandle } from '../nfs3/index.js';
-import type { ProcedureName } from './operations.js';
+import type { ErrorStatus, FileHandle } from '../programs/nfs3/index.js';
+import type { ProcedureName } from './operations/operations.js';
 
 export interface Fault {
   /** All procedures when left out. */

@@ -1,16 +1,16 @@
 /** The MOUNT side: which paths may be mounted, and the list of who has. */
 
 import { constants } from 'node:os';
-import { mountProcedures } from '../mount3/index.js';
-import { MNTPATHLEN, type MountResult, MountStatus } from '../mount3/types.js';
-import { FileType, Status } from '../nfs3/index.js';
-import { AuthFlavor } from '../rpc/credential.js';
-import { handle, type ServerCall, type ServerProcedure } from '../rpc/server-procedure.js';
+import { mountProcedures } from '../programs/mount3/index.js';
+import { MNTPATHLEN, type MountResult, MountStatus } from '../programs/mount3/types.js';
+import { FileType, Status } from '../programs/nfs3/index.js';
+import { AuthFlavor } from '../rpc/auth/credential.js';
+import { handle, type ServerCall, type ServerProcedure } from '../rpc/server/server-procedure.js';
 import type { Caller } from './callers.js';
-import { NfsError, ObjectMovedError } from './errors.js';
-import { statAt } from './file-stat.js';
-import { parseName } from './names.js';
-import type { ExportedTree } from './tree.js';
+import { parseName } from './checked-name.js';
+import { NfsError, ObjectMovedError } from './status-error.js';
+import { statAt } from './tree/file-stat.js';
+import type { ExportedTree } from './tree/tree.js';
 
 /** The list is for people to look at; a client that forgets to unmount must not make it grow. */
 const MAX_MOUNTS = 1024;

@@ -1,10 +1,10 @@
 /** What the embedded server can be told, and what it does when it is not. */
 import { randomBytes } from 'node:crypto';
 import { realpathSync, statSync } from 'node:fs';
-import { MAX_DATA } from '../nfs3/index.js';
+import { MAX_DATA } from '../programs/nfs3/index.js';
 import type { CallersOptions } from './callers.js';
-import { SIPHASH_KEY_BYTES } from './siphash.js';
-import type { TreeOptions } from './tree.js';
+import { SIPHASH_KEY_BYTES } from './tree/siphash.js';
+import type { TreeOptions } from './tree/tree.js';
 import { NOBODY } from './trust.js';
 
 export interface EmbeddedServerOptions {

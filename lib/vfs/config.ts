@@ -1,6 +1,6 @@
 /** What a mount was told to do: the options of nfs(5), validated and typed, as the client uses them. */
 
-import { type IdentityRules, SAME_IDENTITY } from './identity.js';
+import { type IdentityRules, SAME_IDENTITY } from './caller/identity.js';
 
 /** Times are milliseconds unless a name says otherwise; sizes are bytes. */
 export interface ClientConfig {

@@ -2,7 +2,9 @@
  * The file system as FUSE sees it: each operation finds its inodes and its caller and hands over to the part
  * that knows how. Owns nothing but the wiring, and the end of a mount.
  */
-import { Errno, FuseError } from '../fuse/errno.js';
+
+import { systemClock } from '../base/clock.js';
+import { Errno, FuseError } from '../fuse/contract/errno.js';
 import type {
   AttributesReply,
   BorrowedData,
@@ -17,26 +19,25 @@ import type {
   OpenReply,
   RequestContext,
   SetAttributes,
-} from '../fuse/operations.js';
-import { decodeDevice } from '../fuse/reply.js';
-import { systemClock } from '../rpc/clock.js';
-import { type Caller, Credentials, concerning } from './caller.js';
-import { CallerGroups } from './caller-groups.js';
+} from '../fuse/contract/operations.js';
+import { decodeDevice } from '../fuse/session/reply.js';
+import { Permission } from './access/permission.js';
+import { ObjectRequests } from './attributes/object-requests.js';
+import type { Inode } from './cache/inode.js';
+import { type Caller, Credentials, concerning } from './caller/caller.js';
+import { CallerGroups } from './caller/caller-groups.js';
+import { ExitingCallers } from './caller/exiting-callers.js';
+import type { IdentityRules } from './caller/identity.js';
 import type { ClientConfig } from './config.js';
 import type { VfsCounters } from './counters.js';
-import { Directories } from './directories.js';
-import { ExitingCallers } from './exiting-callers.js';
-import { Files, type UnwrittenFile } from './files.js';
-import type { IdentityRules } from './identity.js';
-import type { Inode } from './inode.js';
-import { Making, mknodWhat } from './making.js';
-import { checkNameLength } from './name-limit.js';
-import { type Found, Names } from './names.js';
-import { ObjectRequests } from './object-requests.js';
+import { Files, type UnwrittenFile } from './data/files.js';
+import { Directories } from './directories/directories.js';
+import { type Found, Names } from './names/lookup.js';
+import { Making, mknodWhat } from './names/make.js';
+import { checkNameLength } from './names/name-limit.js';
+import { Removal } from './names/remove.js';
+import { SillyRenames } from './names/silly-rename.js';
 import { type ConnectedExport, type ExportDependencies, openExport } from './open-export.js';
-import { Permission } from './permission.js';
-import { Removal } from './removal.js';
-import { SillyRenames } from './silly-rename.js';
 import type { VfsState } from './vfs-state.js';
 
 const O_EXCL = 0o200;

@@ -1,16 +1,16 @@
 /** Puts the client's shared state over a connected export: caches, budgets, counters. */
 
-import type { Logger } from '../cli/log.js';
-import type { RpcCaller } from '../rpc/caller.js';
-import { type Clock, systemClock } from '../rpc/clock.js';
-import { ByteBudget } from './byte-budget.js';
+import { type Clock, systemClock } from '../base/clock.js';
+import type { Logger } from '../base/log.js';
+import type { RpcCaller } from '../rpc/client/rpc-caller.js';
+import { InodeTable } from './cache/inode-table.js';
+import { identityFor } from './caller/own-identity.js';
 import { type ClientConfig, DEFAULT_CONFIG } from './config.js';
 import { VfsCounters } from './counters.js';
-import type { ExportSession } from './export-session.js';
-import { InodeTable } from './inode-table.js';
-import { MemoryReturn } from './memory-return.js';
-import { NfsClient } from './nfs-client.js';
-import { identityFor } from './own-identity.js';
+import { ByteBudget } from './data/byte-budget.js';
+import { MemoryReturn } from './kernel/memory-return.js';
+import type { ExportSession } from './remote/export-session.js';
+import { NfsClient } from './remote/nfs-client.js';
 import { VfsState } from './vfs-state.js';
 
 /** What the client needs of a connected export. */

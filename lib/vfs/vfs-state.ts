@@ -1,26 +1,31 @@
 /** What all parts of one mount share: the caches, the way to the server, and how inodes are shown to the kernel. */
 
-import type { Logger } from '../cli/log.js';
-import type { AttributesReply, EntryReply, FuseNotifier, NegativeEntryReply } from '../fuse/operations.js';
-import { type Fattr3, type FileHandle, FileType, GETATTR, Status } from '../nfs3/index.js';
-import type { Clock } from '../rpc/clock.js';
-import { AttributeCache, type CallStart } from './attribute-cache.js';
-import { BufferPool } from './buffer-pool.js';
-import type { ByteBudget } from './byte-budget.js';
-import type { Caller } from './caller.js';
+import type { Clock } from '../base/clock.js';
+import type { Logger } from '../base/log.js';
+import type {
+  AttributesReply,
+  EntryReply,
+  FuseNotifier,
+  NegativeEntryReply,
+} from '../fuse/contract/operations.js';
+import { type Fattr3, type FileHandle, FileType, GETATTR, Status } from '../programs/nfs3/index.js';
+import { AttributeCache, type CallStart } from './cache/attribute-cache.js';
+import { DentryCache } from './cache/dentry-cache.js';
+import type { Inode } from './cache/inode.js';
+import type { InodeTable } from './cache/inode-table.js';
+import { onlyCtimeMoved } from './cache/own-changes.js';
+import type { Caller } from './caller/caller.js';
+import type { Identity } from './caller/identity.js';
 import type { ClientConfig } from './config.js';
 import type { VfsCounters } from './counters.js';
-import { DentryCache } from './dentry-cache.js';
-import { type AttributeView, toFuseAttributes } from './fuse-attributes.js';
-import type { Identity } from './identity.js';
-import type { Inode } from './inode.js';
-import type { InodeTable } from './inode-table.js';
-import { KernelView } from './kernel-view.js';
-import type { MemoryReturn } from './memory-return.js';
-import type { NfsClient } from './nfs-client.js';
-import { onlyCtimeMoved } from './own-changes.js';
-import { type Operand, Redriver, type RootFinder } from './redrive.js';
-import type { FileWriter } from './write-behind.js';
+import { BufferPool } from './data/buffer-pool.js';
+import type { ByteBudget } from './data/byte-budget.js';
+import type { FileWriter } from './data/write-behind.js';
+import { type AttributeView, toFuseAttributes } from './kernel/fuse-attributes.js';
+import { KernelView } from './kernel/kernel-view.js';
+import type { MemoryReturn } from './kernel/memory-return.js';
+import type { NfsClient } from './remote/nfs-client.js';
+import { type Operand, Redriver, type RootFinder } from './remote/redrive.js';
 
 /** Sizes that FSINFO, PATHCONF and the options settled. */
 export interface TransferLimits {

@@ -39,17 +39,17 @@ const profile = profileOf([
   [100, '(idle)'],
   [10, '(program)'],
   [20, '(garbage collector)'],
-  [30, `readable@${LIB}/fuse/device.js`, `readInto@${LIB}/fuse/libc.js`, 'recvmsg'],
-  [40, `send@${LIB}/fuse/session.js`, `writeFrom@${LIB}/fuse/libc.js`, 'recvmsg'],
-  [50, `writePieces@${LIB}/fuse/device.js`, 'writevSync@node:fs', 'writeBuffers'],
+  [30, `readable@${LIB}/fuse/session/device.js`, `readInto@${LIB}/fuse/system-calls.js`, 'recvmsg'],
+  [40, `send@${LIB}/fuse/session/session.js`, `writeFrom@${LIB}/fuse/system-calls.js`, 'recvmsg'],
+  [50, `writePieces@${LIB}/fuse/session/device.js`, 'writevSync@node:fs', 'writeBuffers'],
   [
     60,
     `send@${LIB}/rpc/rpc-connection.js`,
     'handleWriteReq@node:internal/stream_base_commons',
     'writeBuffer',
   ],
-  [70, `lookup@${LIB}/vfs/names.js`],
-  [80, `lookup@${LIB}/vfs/names.js`, `encode@${LIB}/xdr/writer.js`],
+  [70, `lookup@${LIB}/vfs/names/lookup.js`],
+  [80, `lookup@${LIB}/vfs/names/lookup.js`, `encode@${LIB}/xdr/xdr-writer.js`],
   [90, 'processTimers@node:internal/timers'],
   [1000, 'post@node:inspector', 'dispatch'],
 ]);
@@ -91,8 +91,8 @@ t.test('functions are named with their files, system calls by their wrappers', a
   const { functions } = summarizeProfile(profile);
   t.match(functions.slice(0, 3), [
     { name: 'processTimers', where: 'node:internal/timers' },
-    { name: 'encode', where: 'lib/xdr/writer.js' },
-    { name: 'lookup', where: 'lib/vfs/names.js' },
+    { name: 'encode', where: 'lib/xdr/xdr-writer.js' },
+    { name: 'lookup', where: 'lib/vfs/names/lookup.js' },
   ]);
   t.ok(functions.some(({ name, where }) => name === 'readInto' && where.includes('system call')));
   t.ok(functions.some(({ name, where }) => name === 'writeBuffer' && where.includes('handleWriteReq')));
@@ -146,6 +146,6 @@ t.test('the document shares the time without the profiler out as the profile say
     page,
     '| create, per file | 450 µs | 30.0 µs | 90.0 µs | 60.0 µs | 0.000 µs | 0.000 µs | 70.0 µs | 80.0 µs |',
   );
-  t.match(page, '| `encode` | lib/xdr/writer.js | 80.0 µs |');
+  t.match(page, '| `encode` | lib/xdr/xdr-writer.js | 80.0 µs |');
   t.notMatch(page + profileText(report), /NaN|undefined|Infinity/);
 });

@@ -1,6 +1,6 @@
 /** `nfs-fuse check`: whether the groups of callers can be read here. */
 import t from 'tap';
-import { type CallersView, callersHere, callersVerdict } from '../../lib/cli/check/callers.js';
+import { type CallersView, callersHere, callersVerdict } from '../../lib/check/callers.js';
 
 const PROC = '22 1 0:21 / /proc rw,nosuid shared:5 - proc proc rw';
 const MACHINE: CallersView = {

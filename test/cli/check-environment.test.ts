@@ -2,10 +2,10 @@
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { mountVerdict, protocolVerdict } from '../../lib/cli/check/environment.js';
-import { nodeVerdict } from '../../lib/cli/check/program.js';
-import { securityHint } from '../../lib/cli/check/security-profile.js';
-import { readRights } from '../../lib/fuse/rights.js';
+import { mountVerdict, protocolVerdict } from '../../lib/check/environment.js';
+import { nodeVerdict } from '../../lib/check/program.js';
+import { securityHint } from '../../lib/check/security-profile.js';
+import { readRights } from '../../lib/fuse/mount/rights.js';
 import { publicFolder } from '../support/folders.js';
 import { mountsOf } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';

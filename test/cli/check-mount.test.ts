@@ -2,8 +2,8 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { askStats } from '../../lib/cli/mount-control.js';
-import type { MountStats } from '../../lib/cli/mount-stats.js';
+import { askStats } from '../../lib/mount/reach/mount-control.js';
+import type { MountStats } from '../../lib/mount/serve/mount-stats.js';
 import { publicFolder } from '../support/folders.js';
 import { Ganesha } from '../support/ganesha.js';
 import { Mount } from '../support/mount.js';

@@ -1,6 +1,6 @@
 /** `nfs-fuse check`, run as a user runs it, and its findings. */
 import type { Test } from 'tap';
-import type { Finding } from '../../lib/cli/check/step.js';
+import type { Finding } from '../../lib/check/step.js';
 import { run } from '../support/process.js';
 import { type Said, said } from './product.js';
 

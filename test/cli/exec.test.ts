@@ -2,7 +2,7 @@
 import { chmodSync, chownSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { Status } from '../../lib/nfs3/index.js';
+import { Status } from '../../lib/programs/nfs3/index.js';
 import { type ActiveFault, EmbeddedServer } from '../../lib/server/index.js';
 import { ServeCommand } from '../support/embedded.js';
 import { publicFolder } from '../support/folders.js';

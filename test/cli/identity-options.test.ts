@@ -1,9 +1,9 @@
 /** uid=, gid= and the idmap options: what they come to, what is refused and how, and what the command line offers. */
 import t from 'tap';
-import { identityOptionTexts } from '../../lib/cli/identity-options.js';
-import { parseMountRequest } from '../../lib/cli/mount-options.js';
-import { UserError } from '../../lib/cli/user-error.js';
-import { SAME_IDENTITY } from '../../lib/vfs/identity.js';
+import { UserError } from '../../lib/base/user-error.js';
+import { identityOptionTexts } from '../../lib/mount/options/identity-options.js';
+import { parseMountRequest } from '../../lib/mount/options/mount-options.js';
+import { SAME_IDENTITY } from '../../lib/vfs/caller/identity.js';
 import { nfsFuse } from './product.js';
 
 function identity(...options: string[]) {

@@ -1,7 +1,7 @@
 /** Commands that only ask a server repeat a datagram that was lost, as a mount over UDP does. */
 import t, { type Test } from 'tap';
-import { callTimes } from '../../lib/cli/call-times.js';
-import { RetransmissionPolicy } from '../../lib/rpc/retransmission.js';
+import { callTimes } from '../../lib/mount/server/call-times.js';
+import { RetransmissionPolicy } from '../../lib/rpc/client/retransmission.js';
 import { EmbeddedServer } from '../../lib/server/index.js';
 import { publicFolder } from '../support/folders.js';
 import { LossyDatagrams } from '../support/lossy-datagrams.js';

@@ -1,5 +1,5 @@
 /** The NFS half of a mock server: an export's root with the attributes, rights and sizes that a test wants. */
-import { MountStatus } from '../../lib/mount3/index.js';
+import { MountStatus } from '../../lib/programs/mount3/index.js';
 import {
   ACCESS,
   Access,
@@ -11,7 +11,7 @@ import {
   GETATTR,
   NFS_PROGRAM,
   Status,
-} from '../../lib/nfs3/index.js';
+} from '../../lib/programs/nfs3/index.js';
 import { handle, type ServerCall } from '../../lib/rpc/index.js';
 import { exported, type MockOptions } from './mock-server.js';
 

@@ -5,7 +5,7 @@ import {
   type MountResult,
   MountStatus,
   mountProcedures,
-} from '../../lib/mount3/index.js';
+} from '../../lib/programs/mount3/index.js';
 import {
   handle,
   type Program,

@@ -1,11 +1,16 @@
 /** The wording of failures that a test machine cannot be made to show. */
 import t from 'tap';
-import { type ExportSummary, fuseFailure, isTemporary, mountFailure } from '../../lib/cli/mount-failure.js';
-import { parseMountRequest } from '../../lib/cli/mount-options.js';
-import { UserError } from '../../lib/cli/user-error.js';
+import { UserError } from '../../lib/base/user-error.js';
 import { Errno, FuseError, MountError as FuseMountError } from '../../lib/fuse/index.js';
-import { MountError, MountStatus } from '../../lib/mount3/index.js';
-import { PortmapUnreachableError, ProgramNotRegisteredError } from '../../lib/portmap/index.js';
+import {
+  type ExportSummary,
+  fuseFailure,
+  isTemporary,
+  mountFailure,
+} from '../../lib/mount/failure/mount-failure.js';
+import { parseMountRequest } from '../../lib/mount/options/mount-options.js';
+import { MountError, MountStatus } from '../../lib/programs/mount3/index.js';
+import { PortmapUnreachableError, ProgramNotRegisteredError } from '../../lib/programs/portmap/index.js';
 import { RpcConnectError, RpcGarbageError, RpcTimeoutError } from '../../lib/rpc/index.js';
 
 async function tell(error: unknown, options = '', exports?: ExportSummary[]): Promise<UserError> {

@@ -3,8 +3,8 @@ import { readdirSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import t, { type Test } from 'tap';
-import { askStats, type MountControl, reachMount, type Wanted } from '../../lib/cli/mount-control.js';
-import { type MountAnswers, MountLink } from '../../lib/cli/mount-link.js';
+import { askStats, type MountControl, reachMount, type Wanted } from '../../lib/mount/reach/mount-control.js';
+import { type MountAnswers, MountLink } from '../../lib/mount/serve/mount-link.js';
 import { publicFolder } from '../support/folders.js';
 import { start, until } from '../support/process.js';
 

@@ -1,11 +1,11 @@
 /** `-o` and `server:/export`: what is understood, and what is said about the rest. */
 import t from 'tap';
-import { withoutHelpersDefaults } from '../../lib/cli/kernel-flags.js';
-import { type MountRequest, parseMountRequest } from '../../lib/cli/mount-options.js';
-import { looksLikeTarget, parseMountTarget } from '../../lib/cli/mount-target.js';
-import { splitOptionList } from '../../lib/cli/option-list.js';
-import { UserError } from '../../lib/cli/user-error.js';
+import { UserError } from '../../lib/base/user-error.js';
 import { flagsOf, type KernelFlag, withWishes } from '../../lib/fuse/index.js';
+import { withoutHelpersDefaults } from '../../lib/mount/options/kernel-flags.js';
+import { type MountRequest, parseMountRequest } from '../../lib/mount/options/mount-options.js';
+import { looksLikeTarget, parseMountTarget } from '../../lib/mount/options/mount-target.js';
+import { splitOptionList } from '../../lib/mount/options/option-list.js';
 import { DEFAULT_CONFIG } from '../../lib/vfs/config.js';
 
 function parse(...options: string[]): MountRequest {

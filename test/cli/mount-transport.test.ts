@@ -1,6 +1,6 @@
 /** --transport: which there are, and what is refused with them. */
 import t from 'tap';
-import { checkTransport, parseTransport } from '../../lib/cli/mount-transport.js';
+import { checkTransport, parseTransport } from '../../lib/mount/serve/mount-transport.js';
 
 const plain = { allowOther: false, defaultPermissions: false, noExec: false, debug: false, flags: {} };
 

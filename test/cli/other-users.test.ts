@@ -230,7 +230,7 @@ t.test('folders that another user has laid out under our name are passed over', 
     chmodSync(trap, 0o777);
     chownSync(trap, STRANGER, STRANGER);
   }
-  const module = join(dirname(program), '../lib/cli/runtime-folder.js');
+  const module = join(dirname(program), '../lib/mount/reach/runtime-folder.js');
   const script = `const { openRuntimeFolder, runtimeFoldersOf } = await import(${JSON.stringify(module)});
     console.log(openRuntimeFolder().path);
     console.log(openRuntimeFolder().path);

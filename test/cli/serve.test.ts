@@ -2,11 +2,11 @@
 import { chmodSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { MNT } from '../../lib/mount3/procedures.js';
-import { MountStatus } from '../../lib/mount3/types.js';
-import * as nfs from '../../lib/nfs3/index.js';
-import { RpcClient } from '../../lib/rpc/client.js';
-import type { Credential } from '../../lib/rpc/credential.js';
+import { MNT } from '../../lib/programs/mount3/procedures.js';
+import { MountStatus } from '../../lib/programs/mount3/types.js';
+import * as nfs from '../../lib/programs/nfs3/index.js';
+import type { Credential } from '../../lib/rpc/auth/credential.js';
+import { RpcClient } from '../../lib/rpc/client/client.js';
 import { ok, ROOT, statusOf, user } from '../server/support/rig.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { type Background, mustRun, type Outcome, run, start, until } from '../support/process.js';

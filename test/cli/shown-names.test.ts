@@ -2,9 +2,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { shownJson, shownName } from '../../lib/base/shown-name.js';
 import { EmbeddedServer } from '../../lib/server/index.js';
-import { describePath, type Inode } from '../../lib/vfs/inode.js';
-import { shownJson, shownName } from '../../lib/vfs/shown-name.js';
+import { describePath, type Inode } from '../../lib/vfs/cache/inode.js';
 import { publicFolder } from '../support/folders.js';
 import { exported, startMock } from './mock-server.js';
 import { nfsFuse } from './product.js';

@@ -5,7 +5,7 @@
 import { mkdirSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { lackBehind } from '../../lib/cli/surroundings.js';
+import { lackBehind } from '../../lib/base/surroundings.js';
 import { MountError } from '../../lib/fuse/index.js';
 import { EmbeddedServer } from '../../lib/server/index.js';
 import { publicFolder } from '../support/folders.js';

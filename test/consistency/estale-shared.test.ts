@@ -1,7 +1,7 @@
 /** A hundred operations that meet one stale handle at once make one redrive, however it ends. */
 import { rmSync } from 'node:fs';
 import t, { type Test } from 'tap';
-import { Status } from '../../lib/nfs3/index.js';
+import { Status } from '../../lib/programs/nfs3/index.js';
 import { errnoOf } from '../support/agent.js';
 import { type EmbeddedMount, embeddedMount } from '../support/embedded-mount.js';
 import { start, until } from '../support/process.js';

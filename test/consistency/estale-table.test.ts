@@ -5,7 +5,7 @@
  */
 import { chmodSync, constants, readFileSync, truncateSync } from 'node:fs';
 import t from 'tap';
-import { type ErrorStatus, Status } from '../../lib/nfs3/index.js';
+import { type ErrorStatus, Status } from '../../lib/programs/nfs3/index.js';
 import type { ActiveFault, Fault, ProcedureName } from '../../lib/server/index.js';
 import { type Agent, errnoOf } from '../support/agent.js';
 import { type EmbeddedMount, embeddedMount } from '../support/embedded-mount.js';

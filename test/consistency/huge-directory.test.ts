@@ -1,6 +1,6 @@
 /** A directory of a million long names, on a mount whose JavaScript heap holds 200 MB: what a listing keeps is bounded. */
 import t from 'tap';
-import type { Fattr3, FileHandle } from '../../lib/nfs3/index.js';
+import type { Fattr3, FileHandle } from '../../lib/programs/nfs3/index.js';
 import { type EmbeddedMount, embeddedMount, statsOf } from '../support/embedded-mount.js';
 import { Mount } from '../support/mount.js';
 import { python } from '../support/project.js';

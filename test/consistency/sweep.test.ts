@@ -1,7 +1,7 @@
 /** `nfs-fuse sweep`: what crashed clients left behind is listed, and removed on demand, and nothing else is. */
 import { chmodSync, mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
-import type { Fattr3 } from '../../lib/nfs3/index.js';
+import type { Fattr3 } from '../../lib/programs/nfs3/index.js';
 import type { EmbeddedServer } from '../../lib/server/index.js';
 import { embeddedMount } from '../support/embedded-mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';

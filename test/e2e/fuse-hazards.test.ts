@@ -5,7 +5,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { Errno } from '../../lib/fuse/errno.js';
+import { Errno } from '../../lib/fuse/contract/errno.js';
+import type { RequestContext } from '../../lib/fuse/contract/operations.js';
 import {
   FuseError,
   FuseSession,
@@ -14,7 +15,6 @@ import {
   OpenFlag,
   type SessionOptions,
 } from '../../lib/fuse/index.js';
-import type { RequestContext } from '../../lib/fuse/operations.js';
 import { publicFolder } from '../support/folders.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
 import { type Background, run, start, until } from '../support/process.js';

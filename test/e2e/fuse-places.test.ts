@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { parseMountinfo } from '../../lib/fuse/mountinfo.js';
+import { parseMountinfo } from '../../lib/fuse/mount/mountinfo.js';
 import { compileServer, startServer } from '../support/fuse-place.js';
 import { openPlace, type PlaceName } from '../support/places.js';
 import { mustRun, run, until } from '../support/process.js';

@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:fs';
 import t, { type Test } from 'tap';
-import { type ErrorStatus, type Fattr3, type FileHandle, Status } from '../../lib/nfs3/index.js';
+import { type ErrorStatus, type Fattr3, type FileHandle, Status } from '../../lib/programs/nfs3/index.js';
 import { errnoOf } from '../support/agent.js';
 import { type EmbeddedMount, embeddedMount, statsOf } from '../support/embedded-mount.js';
 import { Mount } from '../support/mount.js';

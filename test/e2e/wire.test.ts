@@ -1,7 +1,7 @@
 /** A session that uses every procedure of NFSv3 and what a mount needs of MOUNT, judged by tshark. */
 import { constants } from 'node:fs';
 import t from 'tap';
-import { NULL } from '../../lib/nfs3/index.js';
+import { NULL } from '../../lib/programs/nfs3/index.js';
 import { AUTH_NONE, RpcClient } from '../../lib/rpc/index.js';
 import { Capture } from '../support/capture.js';
 import { Mount } from '../support/mount.js';

@@ -4,8 +4,8 @@
  * what else servers may say.
  */
 import t from 'tap';
-import { type Fattr3, FileType } from '../../lib/nfs3/index.js';
-import type { ProcedureName } from '../../lib/server/operations.js';
+import { type Fattr3, FileType } from '../../lib/programs/nfs3/index.js';
+import type { ProcedureName } from '../../lib/server/operations/operations.js';
 import { errnoOf } from '../support/agent.js';
 import { embeddedMount } from '../support/embedded-mount.js';
 

@@ -1,8 +1,8 @@
 /** fuse-native's callbacks over a file system in memory. */
 import t from 'tap';
-import { Errno, FuseError } from '../../lib/fuse/errno.js';
-import { OpenFlag } from '../../lib/fuse/protocol.js';
-import { UTF8_ONLY } from '../../lib/fuse-native/names.js';
+import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
+import { OpenFlag } from '../../lib/fuse/contract/protocol.js';
+import { UTF8_ONLY } from '../../lib/fuse-native/path-text.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
 import { FakeLibfuse, fileInfo } from './support.js';
 

@@ -4,10 +4,10 @@ import type { NativeBinding, NativeRequest } from '../../lib/fuse-native/binding
 import { Driver } from '../../lib/fuse-native/driver.js';
 import { FileOperations } from '../../lib/fuse-native/file-operations.js';
 import { InodeNumbers } from '../../lib/fuse-native/inode-numbers.js';
-import { EVERY_BYTE, type NameCodec } from '../../lib/fuse-native/names.js';
 import { Nodes } from '../../lib/fuse-native/nodes.js';
 import { OpenFiles } from '../../lib/fuse-native/open-files.js';
 import { PathOperations } from '../../lib/fuse-native/path-operations.js';
+import { EVERY_BYTE, type NameCodec } from '../../lib/fuse-native/path-text.js';
 import { REQUEST_BYTES } from '../../lib/fuse-native/request.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
 

@@ -1,7 +1,7 @@
 import t from 'tap';
-import { Errno, FuseError } from '../../lib/fuse/errno.js';
-import { Opcode } from '../../lib/fuse/protocol.js';
-import { FuseSession } from '../../lib/fuse/session.js';
+import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
+import { Opcode } from '../../lib/fuse/contract/protocol.js';
+import { FuseSession } from '../../lib/fuse/session/session.js';
 import { MemoryChannel, name, raw, u32, u64 } from '../support/memory-channel.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
 

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { escapeOption } from '../../lib/fuse/fusermount.js';
-import { deviceError, fusermountError, mountCallError } from '../../lib/fuse/mount-error.js';
+import { escapeOption } from '../../lib/fuse/mount/fusermount.js';
+import { deviceError, fusermountError, mountCallError } from '../../lib/fuse/mount/mount-error.js';
 
 t.test('a missing /dev/fuse names the option that containers need', async (t) => {
   const error = deviceError('ENOENT');

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { mountAt, parseMountinfo, unescapeOctal } from '../../lib/fuse/mountinfo.js';
+import { mountAt, parseMountinfo, unescapeOctal } from '../../lib/fuse/mount/mountinfo.js';
 
 const sample = Buffer.concat([
   Buffer.from(

@@ -1,15 +1,15 @@
 import t from 'tap';
-import { FuseError } from '../../lib/fuse/errno.js';
-import { RequestBuffer } from '../../lib/fuse/message.js';
-import type { FuseAttributes } from '../../lib/fuse/operations.js';
-import { initFlagNames, opcodeName } from '../../lib/fuse/protocol.js';
+import { FuseError } from '../../lib/fuse/contract/errno.js';
+import type { FuseAttributes } from '../../lib/fuse/contract/operations.js';
+import { initFlagNames, opcodeName } from '../../lib/fuse/contract/protocol.js';
+import { RequestBuffer } from '../../lib/fuse/session/message.js';
 import {
   DirectoryReply,
   decodeDevice,
   encodeDevice,
   ListingBuffers,
   ReplyBuffer,
-} from '../../lib/fuse/reply.js';
+} from '../../lib/fuse/session/reply.js';
 
 const attributes: FuseAttributes = {
   ino: 0xffff_ffff_ffff_fffen,

@@ -1,8 +1,8 @@
 import t from 'tap';
-import { Errno, FuseError } from '../../lib/fuse/errno.js';
-import type { FuseOperations, RequestContext } from '../../lib/fuse/operations.js';
-import { InitFlag, Opcode } from '../../lib/fuse/protocol.js';
-import { FuseSession, type SessionOptions } from '../../lib/fuse/session.js';
+import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
+import type { FuseOperations, RequestContext } from '../../lib/fuse/contract/operations.js';
+import { InitFlag, Opcode } from '../../lib/fuse/contract/protocol.js';
+import { FuseSession, type SessionOptions } from '../../lib/fuse/session/session.js';
 import { MemoryChannel, name, raw, settled, u32, u64 } from '../support/memory-channel.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
 

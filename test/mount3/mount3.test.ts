@@ -1,16 +1,24 @@
 /** MOUNT version 3: codecs of every procedure, bounds of the lists, and refusals in a user's words. */
 import t, { type Test } from 'tap';
-import { Mount3Client } from '../../lib/mount3/client.js';
-import { MountError } from '../../lib/mount3/errors.js';
-import { DUMP, EXPORT, MNT, MOUNT_PROGRAM, NULL, UMNT, UMNTALL } from '../../lib/mount3/procedures.js';
-import { type MountResult, MountStatus, mountStatusName } from '../../lib/mount3/types.js';
-import { fileHandleFromBytes } from '../../lib/nfs3/file-handle.js';
-import { RpcClient } from '../../lib/rpc/client.js';
-import { AUTH_NONE } from '../../lib/rpc/credential.js';
-import { RpcGarbageError } from '../../lib/rpc/errors.js';
-import type { Procedure } from '../../lib/rpc/procedure.js';
-import { RpcServer } from '../../lib/rpc/server.js';
-import { handle, type ServerProcedure } from '../../lib/rpc/server-procedure.js';
+import { Mount3Client } from '../../lib/programs/mount3/client.js';
+import { MountError } from '../../lib/programs/mount3/mount-refused.js';
+import {
+  DUMP,
+  EXPORT,
+  MNT,
+  MOUNT_PROGRAM,
+  NULL,
+  UMNT,
+  UMNTALL,
+} from '../../lib/programs/mount3/procedures.js';
+import { type MountResult, MountStatus, mountStatusName } from '../../lib/programs/mount3/types.js';
+import { fileHandleFromBytes } from '../../lib/programs/nfs3/file-handle.js';
+import { AUTH_NONE } from '../../lib/rpc/auth/credential.js';
+import { RpcClient } from '../../lib/rpc/client/client.js';
+import { RpcGarbageError } from '../../lib/rpc/rpc-errors.js';
+import { RpcServer } from '../../lib/rpc/server/server.js';
+import { handle, type ServerProcedure } from '../../lib/rpc/server/server-procedure.js';
+import type { Procedure } from '../../lib/rpc/wire/procedure.js';
 import { XdrError } from '../../lib/xdr/xdr-error.js';
 import { XdrReader } from '../../lib/xdr/xdr-reader.js';
 import { XdrWriter } from '../../lib/xdr/xdr-writer.js';

@@ -1,7 +1,7 @@
 /** The codecs of all 22 procedures: what one half writes the other reads back, and nothing that is not the protocol's. */
 import t from 'tap';
-import * as nfs from '../../lib/nfs3/index.js';
-import type { Procedure } from '../../lib/rpc/procedure.js';
+import * as nfs from '../../lib/programs/nfs3/index.js';
+import type { Procedure } from '../../lib/rpc/wire/procedure.js';
 import { XdrError } from '../../lib/xdr/xdr-error.js';
 import { XdrReader } from '../../lib/xdr/xdr-reader.js';
 import { XdrWriter } from '../../lib/xdr/xdr-writer.js';

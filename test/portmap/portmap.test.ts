@@ -1,14 +1,34 @@
 /** The port mapper: universal addresses, codecs of every procedure, and which version is asked for what. */
 import t, { type Test } from 'tap';
-import { dumpPorts, getPort, pingPortmapper } from '../../lib/portmap/client.js';
-import { PortmapUnreachableError, ProgramNotRegisteredError } from '../../lib/portmap/errors.js';
-import { DUMP, GETADDR_V3, GETADDR_V4, GETPORT, NULL, SET, UNSET } from '../../lib/portmap/procedures.js';
-import { type Mapping, PORTMAP_V2, RPCBIND_V3, RPCBIND_V4, type RpcbEntry } from '../../lib/portmap/types.js';
-import { formatUniversalAddress, parseUniversalAddress } from '../../lib/portmap/universal-address.js';
-import { RpcClosedError, RpcProcedureUnavailableError } from '../../lib/rpc/errors.js';
-import type { Procedure } from '../../lib/rpc/procedure.js';
-import { RpcServer } from '../../lib/rpc/server.js';
-import { handle, type ServerProcedure } from '../../lib/rpc/server-procedure.js';
+import { dumpPorts, getPort, pingPortmapper } from '../../lib/programs/portmap/client.js';
+import {
+  PortmapUnreachableError,
+  ProgramNotRegisteredError,
+} from '../../lib/programs/portmap/portmap-error.js';
+import {
+  DUMP,
+  GETADDR_V3,
+  GETADDR_V4,
+  GETPORT,
+  NULL,
+  SET,
+  UNSET,
+} from '../../lib/programs/portmap/procedures.js';
+import {
+  type Mapping,
+  PORTMAP_V2,
+  RPCBIND_V3,
+  RPCBIND_V4,
+  type RpcbEntry,
+} from '../../lib/programs/portmap/types.js';
+import {
+  formatUniversalAddress,
+  parseUniversalAddress,
+} from '../../lib/programs/portmap/universal-address.js';
+import { RpcClosedError, RpcProcedureUnavailableError } from '../../lib/rpc/rpc-errors.js';
+import { RpcServer } from '../../lib/rpc/server/server.js';
+import { handle, type ServerProcedure } from '../../lib/rpc/server/server-procedure.js';
+import type { Procedure } from '../../lib/rpc/wire/procedure.js';
 import { XdrError } from '../../lib/xdr/xdr-error.js';
 import { XdrReader } from '../../lib/xdr/xdr-reader.js';
 import { XdrWriter } from '../../lib/xdr/xdr-writer.js';

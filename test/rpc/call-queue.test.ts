@@ -1,8 +1,8 @@
 /** The queue of calls: first in, first out, without those that were given up. */
 import t from 'tap';
-import { CallQueue } from '../../lib/rpc/call-queue.js';
-import { Counters } from '../../lib/rpc/counters.js';
-import { TypedCall } from '../../lib/rpc/pending-call.js';
+import { Counters } from '../../lib/rpc/client/call-counters.js';
+import { CallQueue } from '../../lib/rpc/client/call-queue.js';
+import { TypedCall } from '../../lib/rpc/client/pending-call.js';
 import { SeededRandom } from '../support/seeded-random.js';
 import { ECHO } from './support/procedures.js';
 

@@ -3,8 +3,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t, { type Test } from 'tap';
-import { RpcClient, type RpcClientOptions } from '../../lib/rpc/client.js';
-import { authSysCredential } from '../../lib/rpc/credential.js';
+import { authSysCredential } from '../../lib/rpc/auth/credential.js';
+import { RpcClient, type RpcClientOptions } from '../../lib/rpc/client/client.js';
 import {
   RpcAuthError,
   RpcCancelledError,
@@ -19,7 +19,7 @@ import {
   RpcProgramUnavailableError,
   RpcSystemError,
   RpcVersionMismatchError,
-} from '../../lib/rpc/errors.js';
+} from '../../lib/rpc/rpc-errors.js';
 import { ANONYMOUS, DATA, ECHO, TestCancellation } from './support/procedures.js';
 import { echo, lastWord, success, WireServer, words } from './support/wire-server.js';
 

@@ -2,7 +2,7 @@
 import net from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { RpcClient, type RpcClientOptions } from '../../lib/rpc/client.js';
+import { RpcClient, type RpcClientOptions } from '../../lib/rpc/client/client.js';
 import { type Fault, type FaultPlan, ROUGH, scriptedPlan, seededPlan } from '../support/fault-plan.js';
 import { FaultProxy } from '../support/fault-proxy.js';
 import { ManualClock } from './support/manual-clock.js';

@@ -4,9 +4,9 @@
  */
 import net from 'node:net';
 import t, { type Test } from 'tap';
-import { RpcClient } from '../../lib/rpc/client.js';
-import type { Clock } from '../../lib/rpc/clock.js';
-import { RpcError } from '../../lib/rpc/errors.js';
+import type { Clock } from '../../lib/base/clock.js';
+import { RpcClient } from '../../lib/rpc/client/client.js';
+import { RpcError } from '../../lib/rpc/rpc-errors.js';
 import { Generator } from '../nfs3/support/generator.js';
 import { SeededRandom } from '../support/seeded-random.js';
 import { mutated } from './support/fields.js';

@@ -1,7 +1,7 @@
 /** Mutated replies, mutated records and plain garbage: nothing but the errors that say so, and memory stays bounded. */
 import t from 'tap';
-import { decodeCallHeader, decodeReplyBody } from '../../lib/rpc/message.js';
-import { RecordAssembler, RecordMarkError } from '../../lib/rpc/record-mark.js';
+import { decodeCallHeader, decodeReplyBody } from '../../lib/rpc/wire/message.js';
+import { RecordAssembler, RecordMarkError } from '../../lib/rpc/wire/record-mark.js';
 import { XdrError } from '../../lib/xdr/xdr-error.js';
 import { XdrReader } from '../../lib/xdr/xdr-reader.js';
 import { Generator } from '../nfs3/support/generator.js';

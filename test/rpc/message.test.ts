@@ -1,7 +1,7 @@
 /** RPC headers and credentials, written and read back by both halves. */
 import t from 'tap';
-import { AUTH_NONE, type AuthSys, authSysCredential, decodeAuthSys } from '../../lib/rpc/credential.js';
-import { authStatName, RpcError } from '../../lib/rpc/errors.js';
+import { AUTH_NONE, type AuthSys, authSysCredential, decodeAuthSys } from '../../lib/rpc/auth/credential.js';
+import { authStatName, RpcError } from '../../lib/rpc/rpc-errors.js';
 import {
   AcceptStat,
   decodeCallHeader,
@@ -11,7 +11,7 @@ import {
   encodeFailure,
   type ReplyFailure,
   replyError,
-} from '../../lib/rpc/message.js';
+} from '../../lib/rpc/wire/message.js';
 import { XdrError } from '../../lib/xdr/xdr-error.js';
 import { XdrReader } from '../../lib/xdr/xdr-reader.js';
 import { XdrWriter } from '../../lib/xdr/xdr-writer.js';

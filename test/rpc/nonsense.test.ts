@@ -1,7 +1,7 @@
 /** Servers that talk nonsense: what the user is told of it, and how often. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
-import { RpcGarbageError, RpcTimeoutError } from '../../lib/rpc/errors.js';
+import { RpcGarbageError, RpcTimeoutError } from '../../lib/rpc/rpc-errors.js';
 import { ANONYMOUS, ECHO } from './support/procedures.js';
 import { setting } from './support/setting.js';
 import { echo, success, type WireCall } from './support/wire-server.js';

@@ -2,8 +2,8 @@
 import net from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
-import { RpcClient } from '../../lib/rpc/client.js';
-import { RpcConnectError, RpcTimeoutError } from '../../lib/rpc/errors.js';
+import { RpcClient } from '../../lib/rpc/client/client.js';
+import { RpcConnectError, RpcTimeoutError } from '../../lib/rpc/rpc-errors.js';
 import { ManualClock } from './support/manual-clock.js';
 import { ANONYMOUS, DATA, ECHO, TestCancellation } from './support/procedures.js';
 import { setting } from './support/setting.js';

@@ -1,6 +1,6 @@
 /** Records out of a stream that may be cut anywhere, and a stream that lies about them. */
 import t from 'tap';
-import { RecordAssembler, RecordMarkError } from '../../lib/rpc/record-mark.js';
+import { RecordAssembler, RecordMarkError } from '../../lib/rpc/wire/record-mark.js';
 
 const MAX = 1024 * 1024;
 

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { RecordPool } from '../../lib/rpc/record-pool.js';
+import { RecordPool } from '../../lib/rpc/wire/record-pool.js';
 
 const MIB = 1024 * 1024;
 

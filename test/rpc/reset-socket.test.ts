@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import t from 'tap';
-import { resetSocket } from '../../lib/rpc/reset-socket.js';
-import { RpcServer } from '../../lib/rpc/server.js';
+import { RpcServer } from '../../lib/rpc/server/server.js';
+import { resetSocket } from '../../lib/rpc/transport/reset-socket.js';
 
 /** Two ends of a connection; `ours` is reset `turns` turns of the microtask queue after the peer's end was seen. */
 async function resetAfterEnd(turns: number): Promise<void> {

@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import t, { type Test } from 'tap';
-import { RpcClient } from '../../lib/rpc/client.js';
-import { RpcConnectError } from '../../lib/rpc/errors.js';
+import { RpcClient } from '../../lib/rpc/client/client.js';
+import { RpcConnectError } from '../../lib/rpc/rpc-errors.js';
 import { ANONYMOUS, ECHO } from './support/procedures.js';
 import { echo, WireServer } from './support/wire-server.js';
 

@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { setImmediate as nextTurn, setTimeout } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { RpcClient } from '../../lib/rpc/client.js';
-import { authSysCredential } from '../../lib/rpc/credential.js';
+import { authSysCredential } from '../../lib/rpc/auth/credential.js';
+import { RpcClient } from '../../lib/rpc/client/client.js';
 import {
   RpcAuthError,
   RpcGarbageArgumentsError,
@@ -13,10 +13,10 @@ import {
   RpcProgramMismatchError,
   RpcProgramUnavailableError,
   RpcSystemError,
-} from '../../lib/rpc/errors.js';
-import type { Procedure, Program } from '../../lib/rpc/procedure.js';
-import { RpcServer, type RpcServerOptions } from '../../lib/rpc/server.js';
-import { handle, type ServerCall, type ServerProcedure } from '../../lib/rpc/server-procedure.js';
+} from '../../lib/rpc/rpc-errors.js';
+import { RpcServer, type RpcServerOptions } from '../../lib/rpc/server/server.js';
+import { handle, type ServerCall, type ServerProcedure } from '../../lib/rpc/server/server-procedure.js';
+import type { Procedure, Program } from '../../lib/rpc/wire/procedure.js';
 import { ANONYMOUS, DATA, ECHO, TEST_PROGRAM } from './support/procedures.js';
 import { success, words } from './support/wire-server.js';
 

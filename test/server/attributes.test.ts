@@ -2,7 +2,7 @@
 import { lstatSync, statfsSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import * as nfs from '../../lib/nfs3/index.js';
+import * as nfs from '../../lib/programs/nfs3/index.js';
 import { made, ok, type Rig, rig, statusOf, user } from './support/rig.js';
 
 function setattr(

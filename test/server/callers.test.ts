@@ -2,11 +2,11 @@
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { MNT } from '../../lib/mount3/procedures.js';
-import { MountStatus } from '../../lib/mount3/types.js';
-import * as nfs from '../../lib/nfs3/index.js';
-import { RpcClient } from '../../lib/rpc/client.js';
-import type { Credential } from '../../lib/rpc/credential.js';
+import { MNT } from '../../lib/programs/mount3/procedures.js';
+import { MountStatus } from '../../lib/programs/mount3/types.js';
+import * as nfs from '../../lib/programs/nfs3/index.js';
+import type { Credential } from '../../lib/rpc/auth/credential.js';
+import { RpcClient } from '../../lib/rpc/client/client.js';
 import { ServeCommand } from '../support/embedded.js';
 import { openIdRangePlace } from '../support/id-range-place.js';
 import { made, ok, type Rig, ROOT, rig, scratch, statusOf, user } from './support/rig.js';

@@ -12,9 +12,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { MNT } from '../../lib/mount3/procedures.js';
-import { MountStatus } from '../../lib/mount3/types.js';
-import * as nfs from '../../lib/nfs3/index.js';
+import { MNT } from '../../lib/programs/mount3/procedures.js';
+import { MountStatus } from '../../lib/programs/mount3/types.js';
+import * as nfs from '../../lib/programs/nfs3/index.js';
 import type { EmbeddedServerOptions } from '../../lib/server/index.js';
 import { all, made, ok, type Rig, rig, scratch, statusOf } from './support/rig.js';
 import { Swapper } from './support/swapper.js';

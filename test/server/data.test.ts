@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
-import * as nfs from '../../lib/nfs3/index.js';
+import * as nfs from '../../lib/programs/nfs3/index.js';
 import { made, ok, rig, statusOf, user } from './support/rig.js';
 
 const { UNSTABLE, DATA_SYNC, FILE_SYNC } = nfs.StableHow;

@@ -1,9 +1,9 @@
 /** The faults that tests order from the server, and its counters: the test bed's own tests. */
 import { connect } from 'node:net';
 import t from 'tap';
-import * as nfs from '../../lib/nfs3/index.js';
-import { RpcClient } from '../../lib/rpc/client.js';
-import { RpcClosedError, RpcError } from '../../lib/rpc/errors.js';
+import * as nfs from '../../lib/programs/nfs3/index.js';
+import { RpcClient } from '../../lib/rpc/client/client.js';
+import { RpcClosedError, RpcError } from '../../lib/rpc/rpc-errors.js';
 import { TestCancellation } from '../rpc/support/procedures.js';
 import { made, ok, ROOT, rig, statusOf } from './support/rig.js';
 

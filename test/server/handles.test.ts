@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import * as nfs from '../../lib/nfs3/index.js';
+import * as nfs from '../../lib/programs/nfs3/index.js';
 import { all, made, ok, rig, statusOf, user } from './support/rig.js';
 
 t.test('a handle goes on working while its object is renamed by this client', async (t) => {

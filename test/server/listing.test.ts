@@ -2,7 +2,7 @@
 import { chmodSync, mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import * as nfs from '../../lib/nfs3/index.js';
+import * as nfs from '../../lib/programs/nfs3/index.js';
 import { XdrWriter } from '../../lib/xdr/xdr-writer.js';
 import { all, ok, type Rig, rig, statusOf, user } from './support/rig.js';
 

@@ -2,10 +2,10 @@
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { DUMP, EXPORT, MNT, UMNT, UMNTALL } from '../../lib/mount3/procedures.js';
-import { MountStatus } from '../../lib/mount3/types.js';
-import * as nfs from '../../lib/nfs3/index.js';
-import { RpcClient } from '../../lib/rpc/client.js';
+import { DUMP, EXPORT, MNT, UMNT, UMNTALL } from '../../lib/programs/mount3/procedures.js';
+import { MountStatus } from '../../lib/programs/mount3/types.js';
+import * as nfs from '../../lib/programs/nfs3/index.js';
+import { RpcClient } from '../../lib/rpc/client/client.js';
 import { EmbeddedServer } from '../../lib/server/index.js';
 import { NOBODY, ok, rig, scratch, statusOf, user } from './support/rig.js';
 

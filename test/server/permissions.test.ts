@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import * as nfs from '../../lib/nfs3/index.js';
+import * as nfs from '../../lib/programs/nfs3/index.js';
 import { until } from '../support/process.js';
 import { made, NOBODY, ok, ROOT, rig, scratch, statusOf, user } from './support/rig.js';
 

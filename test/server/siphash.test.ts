@@ -1,6 +1,6 @@
 /** The seal of file handles is SipHash-2-4, by the values that its authors and the first implementations give. */
 import t from 'tap';
-import { SipHash } from '../../lib/server/siphash.js';
+import { SipHash } from '../../lib/server/tree/siphash.js';
 
 t.test('known values, with the key 00 01 … 0f and the messages 00 01 02 …', (t) => {
   const hash = new SipHash(Uint8Array.from({ length: 16 }, (_, i) => i));

@@ -2,8 +2,8 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { DUMP, EXPORT, MNT, UMNT, UMNTALL } from '../../lib/mount3/procedures.js';
-import * as nfs from '../../lib/nfs3/index.js';
+import { DUMP, EXPORT, MNT, UMNT, UMNTALL } from '../../lib/programs/mount3/procedures.js';
+import * as nfs from '../../lib/programs/nfs3/index.js';
 import { Capture } from '../support/capture.js';
 import { all, ok, rig, user } from './support/rig.js';
 

@@ -5,8 +5,8 @@
 import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import type { MountStats } from '../../lib/cli/mount-stats.js';
-import type { FileHandle } from '../../lib/nfs3/index.js';
+import type { MountStats } from '../../lib/mount/serve/mount-stats.js';
+import type { FileHandle } from '../../lib/programs/nfs3/index.js';
 import type { EmbeddedServer, EmbeddedServerOptions } from '../../lib/server/index.js';
 import { type Rig, rig } from '../server/support/rig.js';
 import type { Agent } from './agent.js';

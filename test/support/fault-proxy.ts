@@ -8,8 +8,8 @@
  */
 import { once } from 'node:events';
 import net from 'node:net';
-import { type Clock, systemClock } from '../../lib/rpc/clock.js';
-import { resetSocket } from '../../lib/rpc/reset-socket.js';
+import { type Clock, systemClock } from '../../lib/base/clock.js';
+import { resetSocket } from '../../lib/rpc/transport/reset-socket.js';
 import { type FaultPlan, NO_FAULTS } from './fault-plan.js';
 import { ProxyLink } from './proxy-link.js';
 

@@ -5,7 +5,7 @@
 import { constants, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import type { MountStats } from '../../lib/cli/mount-stats.js';
+import type { MountStats } from '../../lib/mount/serve/mount-stats.js';
 import { EmbeddedServer } from '../../lib/server/index.js';
 import { Agent } from './agent.js';
 import { statsOf } from './embedded-mount.js';

@@ -1,8 +1,9 @@
 /** A FUSE channel in memory: builds requests as the kernel lays them out, and keeps what is answered. */
-import type { Channel, ChannelHandler, SessionEnd } from '../../lib/fuse/channel.js';
-import { RequestBuffer } from '../../lib/fuse/message.js';
-import { Opcode } from '../../lib/fuse/protocol.js';
-import type { ReplyBuffer } from '../../lib/fuse/reply.js';
+
+import { Opcode } from '../../lib/fuse/contract/protocol.js';
+import type { Channel, ChannelHandler, SessionEnd } from '../../lib/fuse/session/channel.js';
+import { RequestBuffer } from '../../lib/fuse/session/message.js';
+import type { ReplyBuffer } from '../../lib/fuse/session/reply.js';
 
 /** One message that was written, taken apart. `error` is as on the wire: 0, -errno, or a notification code. */
 export interface WrittenMessage {

@@ -1,5 +1,5 @@
 /** A small complete file system in memory, for mounting without any server behind. Owns its nodes and handles. */
-import { Errno, FuseError } from '../../lib/fuse/errno.js';
+import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
 import type {
   AttributesReply,
   ConnectionInfo,
@@ -17,7 +17,7 @@ import type {
   OpenReply,
   RequestContext,
   SetAttributes,
-} from '../../lib/fuse/operations.js';
+} from '../../lib/fuse/contract/operations.js';
 
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;

@@ -1,7 +1,7 @@
 /** One connection through the fault proxy: two sockets, and a lane of records for each direction. */
 import net from 'node:net';
-import type { Timer } from '../../lib/rpc/clock.js';
-import { resetSocket } from '../../lib/rpc/reset-socket.js';
+import type { Timer } from '../../lib/base/clock.js';
+import { resetSocket } from '../../lib/rpc/transport/reset-socket.js';
 import type { Direction, Fault } from './fault-plan.js';
 import type { FaultProxy } from './fault-proxy.js';
 import { CallTable, RecordSplitter, type WireRecord } from './record-stream.js';

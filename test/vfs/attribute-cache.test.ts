@@ -1,9 +1,9 @@
 import t from 'tap';
-import { type Fattr3, type FileHandle, FileType, type WccAttributes } from '../../lib/nfs3/index.js';
-import { AttributeCache } from '../../lib/vfs/attribute-cache.js';
+import { type Fattr3, type FileHandle, FileType, type WccAttributes } from '../../lib/programs/nfs3/index.js';
+import { AttributeCache } from '../../lib/vfs/cache/attribute-cache.js';
+import { Inode } from '../../lib/vfs/cache/inode.js';
 import { type ClientConfig, DEFAULT_CONFIG } from '../../lib/vfs/config.js';
 import { CacheCounters } from '../../lib/vfs/counters.js';
-import { Inode } from '../../lib/vfs/inode.js';
 import { ManualClock } from '../rpc/support/manual-clock.js';
 
 function setup(config: Partial<ClientConfig> = {}) {

@@ -2,9 +2,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import t from 'tap';
-import { decodeAuthSys } from '../../lib/rpc/credential.js';
-import { Credentials } from '../../lib/vfs/caller.js';
-import { CallerGroups, type CallerGroupsOptions, type ThreadIds } from '../../lib/vfs/caller-groups.js';
+import { decodeAuthSys } from '../../lib/rpc/auth/credential.js';
+import { Credentials } from '../../lib/vfs/caller/caller.js';
+import {
+  CallerGroups,
+  type CallerGroupsOptions,
+  type ThreadIds,
+} from '../../lib/vfs/caller/caller-groups.js';
 import { TestContext } from './support/bench.js';
 
 const TID = 77;

@@ -1,20 +1,20 @@
 import t from 'tap';
-import { Errno, FuseError } from '../../lib/fuse/errno.js';
-import { type ErrorStatus, FileType, GETATTR, Status, statusName } from '../../lib/nfs3/index.js';
-import { decodeAuthSys } from '../../lib/rpc/credential.js';
-import { RpcCancelledError, RpcClosedError, RpcTimeoutError } from '../../lib/rpc/errors.js';
+import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
+import { type ErrorStatus, FileType, GETATTR, Status, statusName } from '../../lib/programs/nfs3/index.js';
+import { decodeAuthSys } from '../../lib/rpc/auth/credential.js';
+import { RpcCancelledError, RpcClosedError, RpcTimeoutError } from '../../lib/rpc/rpc-errors.js';
 import {
   type Caller,
   Credentials,
   concerning,
   type UserCredential,
   unattended,
-} from '../../lib/vfs/caller.js';
+} from '../../lib/vfs/caller/caller.js';
 import { VfsCounters } from '../../lib/vfs/counters.js';
-import { errnoOfStatus, isStale, rpcFailure } from '../../lib/vfs/errors.js';
-import { transferSize } from '../../lib/vfs/export-session.js';
-import { direntType, inodeNumber, toFuseAttributes } from '../../lib/vfs/fuse-attributes.js';
-import { NfsClient } from '../../lib/vfs/nfs-client.js';
+import { direntType, inodeNumber, toFuseAttributes } from '../../lib/vfs/kernel/fuse-attributes.js';
+import { transferSize } from '../../lib/vfs/remote/export-session.js';
+import { NfsClient } from '../../lib/vfs/remote/nfs-client.js';
+import { errnoOfStatus, isStale, rpcFailure } from '../../lib/vfs/remote/status-errno.js';
 import { ManualClock } from '../rpc/support/manual-clock.js';
 import { outcome, settled, TestContext } from './support/bench.js';
 import { FakeServer } from './support/fake-server.js';

@@ -1,9 +1,9 @@
 /** Who has ended, and waits in vain for the last close of a file, is let go; nobody else is. */
 import { spawn } from 'node:child_process';
 import t from 'tap';
-import type { RequestContext } from '../../lib/fuse/operations.js';
-import type { Cancellation } from '../../lib/rpc/caller.js';
-import { ExitingCallers, isExiting } from '../../lib/vfs/exiting-callers.js';
+import type { RequestContext } from '../../lib/fuse/contract/operations.js';
+import type { Cancellation } from '../../lib/rpc/client/rpc-caller.js';
+import { ExitingCallers, isExiting } from '../../lib/vfs/caller/exiting-callers.js';
 import { ManualClock } from '../rpc/support/manual-clock.js';
 
 function ground() {

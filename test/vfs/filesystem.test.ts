@@ -1,6 +1,6 @@
 import t from 'tap';
-import { Errno } from '../../lib/fuse/errno.js';
-import type { EntryReply, NegativeEntryReply, SetAttributes } from '../../lib/fuse/operations.js';
+import { Errno } from '../../lib/fuse/contract/errno.js';
+import type { EntryReply, NegativeEntryReply, SetAttributes } from '../../lib/fuse/contract/operations.js';
 import { DEFAULT_CONFIG } from '../../lib/vfs/config.js';
 import { NfsFileSystem } from '../../lib/vfs/filesystem.js';
 import { ManualClock } from '../rpc/support/manual-clock.js';

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { GivenNames } from '../../lib/vfs/given-names.js';
+import { GivenNames } from '../../lib/vfs/directories/given-names.js';
 
 const name = (text: string): Buffer => Buffer.from(text, 'latin1');
 

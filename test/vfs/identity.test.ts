@@ -1,9 +1,8 @@
 import t from 'tap';
-import { Errno, FuseError } from '../../lib/fuse/errno.js';
-import type { SetAttributes } from '../../lib/fuse/operations.js';
-import { decodeAuthSys } from '../../lib/rpc/credential.js';
-import { Credentials } from '../../lib/vfs/caller.js';
-import { toFuseAttributes } from '../../lib/vfs/fuse-attributes.js';
+import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
+import type { SetAttributes } from '../../lib/fuse/contract/operations.js';
+import { decodeAuthSys } from '../../lib/rpc/auth/credential.js';
+import { Credentials } from '../../lib/vfs/caller/caller.js';
 import {
   Identity,
   type IdRange,
@@ -13,8 +12,9 @@ import {
   NOBODY,
   overlapOf,
   SAME_IDENTITY,
-} from '../../lib/vfs/identity.js';
-import { identityFor, mounterWith, ownCredential } from '../../lib/vfs/own-identity.js';
+} from '../../lib/vfs/caller/identity.js';
+import { identityFor, mounterWith, ownCredential } from '../../lib/vfs/caller/own-identity.js';
+import { toFuseAttributes } from '../../lib/vfs/kernel/fuse-attributes.js';
 import { TestContext } from './support/bench.js';
 import { FakeTree } from './support/fake-tree.js';
 

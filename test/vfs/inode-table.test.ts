@@ -1,10 +1,10 @@
 import t from 'tap';
-import { Errno, FuseError } from '../../lib/fuse/errno.js';
-import { FileType } from '../../lib/nfs3/index.js';
-import { ByteBudget } from '../../lib/vfs/byte-budget.js';
-import { DentryCache } from '../../lib/vfs/dentry-cache.js';
-import { describePath } from '../../lib/vfs/inode.js';
-import { InodeTable } from '../../lib/vfs/inode-table.js';
+import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
+import { FileType } from '../../lib/programs/nfs3/index.js';
+import { DentryCache } from '../../lib/vfs/cache/dentry-cache.js';
+import { describePath } from '../../lib/vfs/cache/inode.js';
+import { InodeTable } from '../../lib/vfs/cache/inode-table.js';
+import { ByteBudget } from '../../lib/vfs/data/byte-budget.js';
 import { FakeTree, makeHandle } from './support/fake-tree.js';
 
 const tree = new FakeTree();

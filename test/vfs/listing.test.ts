@@ -1,15 +1,15 @@
 /** One pass over a directory: the entries that it keeps and gives out, and its behaviour where the server is odd. */
 import t, { type Test } from 'tap';
-import { Errno } from '../../lib/fuse/errno.js';
-import { Status } from '../../lib/nfs3/index.js';
+import { Errno } from '../../lib/fuse/contract/errno.js';
+import { Status } from '../../lib/programs/nfs3/index.js';
 import {
   RpcGarbageArgumentsError,
   RpcGarbageError,
   RpcProcedureUnavailableError,
   RpcSystemError,
   RpcTimeoutError,
-} from '../../lib/rpc/errors.js';
-import { Listing } from '../../lib/vfs/listing.js';
+} from '../../lib/rpc/rpc-errors.js';
+import { Listing } from '../../lib/vfs/directories/listing.js';
 import { Bench, outcome } from './support/bench.js';
 
 const MiB = 1024 * 1024;

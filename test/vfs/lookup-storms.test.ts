@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { Inode } from '../../lib/vfs/inode.js';
+import type { Inode } from '../../lib/vfs/cache/inode.js';
 import { Bench } from './support/bench.js';
 
 const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');

@@ -1,7 +1,7 @@
 import t from 'tap';
-import { Errno } from '../../lib/fuse/errno.js';
-import { CreateMode, FileType, Status } from '../../lib/nfs3/index.js';
-import { mknodWhat } from '../../lib/vfs/making.js';
+import { Errno } from '../../lib/fuse/contract/errno.js';
+import { CreateMode, FileType, Status } from '../../lib/programs/nfs3/index.js';
+import { mknodWhat } from '../../lib/vfs/names/make.js';
 import { Bench, outcome } from './support/bench.js';
 
 const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');

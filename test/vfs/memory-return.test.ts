@@ -1,6 +1,6 @@
 /** Memory goes back to the machine when much has been forgotten and nothing else is going on. */
 import t from 'tap';
-import { MemoryReturn } from '../../lib/vfs/memory-return.js';
+import { MemoryReturn } from '../../lib/vfs/kernel/memory-return.js';
 import { ManualClock } from '../rpc/support/manual-clock.js';
 
 function ground(held = 0) {

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { checkNameLength } from '../../lib/vfs/name-limit.js';
+import { checkNameLength } from '../../lib/vfs/names/name-limit.js';
 import { Bench } from './support/bench.js';
 
 t.test(

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Errno } from '../../lib/fuse/errno.js';
+import { Errno } from '../../lib/fuse/contract/errno.js';
 import { Bench, outcome, settled } from './support/bench.js';
 
 const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');

@@ -1,8 +1,8 @@
 /** Servers that answer and make no headway: they are asked more and more slowly, and at last there is an error. */
 import t from 'tap';
-import { Errno } from '../../lib/fuse/errno.js';
-import { StableHow } from '../../lib/nfs3/index.js';
-import { Credentials } from '../../lib/vfs/caller.js';
+import { Errno } from '../../lib/fuse/contract/errno.js';
+import { StableHow } from '../../lib/programs/nfs3/index.js';
+import { Credentials } from '../../lib/vfs/caller/caller.js';
 import { Bench, O_RDONLY, O_RDWR, outcome, settled, TestContext } from './support/bench.js';
 
 const KIB = 1024;

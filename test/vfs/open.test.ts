@@ -1,6 +1,6 @@
 import t from 'tap';
-import { Errno } from '../../lib/fuse/errno.js';
-import { Credentials, concerning } from '../../lib/vfs/caller.js';
+import { Errno } from '../../lib/fuse/contract/errno.js';
+import { Credentials, concerning } from '../../lib/vfs/caller/caller.js';
 import { Bench, O_RDONLY, O_RDWR, O_WRONLY, outcome, settled, TestContext } from './support/bench.js';
 
 /** Far enough from the last change for the server's clock to have moved on. */

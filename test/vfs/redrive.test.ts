@@ -1,6 +1,6 @@
 import t from 'tap';
-import { Errno } from '../../lib/fuse/errno.js';
-import { Status } from '../../lib/nfs3/index.js';
+import { Errno } from '../../lib/fuse/contract/errno.js';
+import { Status } from '../../lib/programs/nfs3/index.js';
 import { Bench, O_RDWR, outcome, settled } from './support/bench.js';
 
 async function deep() {

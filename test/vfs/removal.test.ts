@@ -1,7 +1,7 @@
 import t from 'tap';
-import { Errno } from '../../lib/fuse/errno.js';
-import { Status } from '../../lib/nfs3/index.js';
-import { isSillyName, sillyName } from '../../lib/vfs/silly-rename.js';
+import { Errno } from '../../lib/fuse/contract/errno.js';
+import { Status } from '../../lib/programs/nfs3/index.js';
+import { isSillyName, sillyName } from '../../lib/vfs/names/silly-rename.js';
 import { Bench, O_RDWR, outcome, settled } from './support/bench.js';
 
 const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');

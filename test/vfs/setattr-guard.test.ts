@@ -1,6 +1,6 @@
 /** The guard of SETATTR (RFC 1813 3.3.2): a truncation that comes late must not cut off what was written after it. */
 import t from 'tap';
-import { type SetattrArguments, Status } from '../../lib/nfs3/index.js';
+import { type SetattrArguments, Status } from '../../lib/programs/nfs3/index.js';
 import { Bench, O_RDWR } from './support/bench.js';
 
 const none = {

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { Errno } from '../../lib/fuse/errno.js';
-import { StableHow, Status } from '../../lib/nfs3/index.js';
+import { Errno } from '../../lib/fuse/contract/errno.js';
+import { StableHow, Status } from '../../lib/programs/nfs3/index.js';
 import { Bench, O_APPEND, O_DSYNC, O_RDONLY, O_RDWR, O_WRONLY, outcome, settled } from './support/bench.js';
 
 const KIB = 1024;

@@ -1,6 +1,6 @@
 /** A case for each of the 22 procedures: how to make arguments and results of it by chance. */
-import * as nfs from '../../../lib/nfs3/index.js';
-import type { Procedure } from '../../../lib/rpc/procedure.js';
+import * as nfs from '../../../lib/programs/nfs3/index.js';
+import type { Procedure } from '../../../lib/rpc/wire/procedure.js';
 import type { Generator } from './generator.js';
 
 export interface Case<Arguments, Result> {

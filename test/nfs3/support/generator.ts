@@ -1,5 +1,5 @@
 /** Random values of the protocol's types, the same ones in every run: lengths and numbers at their edges first. */
-import * as nfs from '../../../lib/nfs3/index.js';
+import * as nfs from '../../../lib/programs/nfs3/index.js';
 
 const FAILURES = Object.values(nfs.Status).filter(
   (status): status is nfs.ErrorStatus => status !== nfs.Status.OK,

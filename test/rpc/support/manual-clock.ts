@@ -1,5 +1,5 @@
 /** A clock that a test turns by hand. */
-import type { Clock, Timer } from '../../../lib/rpc/clock.js';
+import type { Clock, Timer } from '../../../lib/base/clock.js';
 
 interface Entry {
   readonly due: number;

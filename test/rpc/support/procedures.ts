@@ -1,7 +1,8 @@
 /** A program of our own, to call in tests. */
-import type { CallOptions, Cancellation } from '../../../lib/rpc/caller.js';
-import { AUTH_NONE } from '../../../lib/rpc/credential.js';
-import type { Procedure, Program } from '../../../lib/rpc/procedure.js';
+
+import { AUTH_NONE } from '../../../lib/rpc/auth/credential.js';
+import type { CallOptions, Cancellation } from '../../../lib/rpc/client/rpc-caller.js';
+import type { Procedure, Program } from '../../../lib/rpc/wire/procedure.js';
 
 export const TEST_PROGRAM: Program = { number: 0x2000_0001, version: 1, name: 'TEST' };
 

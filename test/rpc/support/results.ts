@@ -1,12 +1,12 @@
 /** Results of every procedure that the product calls, made by chance and written with the product's own encoders. */
-import { MOUNT_PROGRAM, MountStatus, mountProcedures as mount } from '../../../lib/mount3/index.js';
-import { portmapProcedures as portmap } from '../../../lib/portmap/index.js';
+import { MOUNT_PROGRAM, MountStatus, mountProcedures as mount } from '../../../lib/programs/mount3/index.js';
+import { portmapProcedures as portmap } from '../../../lib/programs/portmap/index.js';
 import {
   AcceptStat,
   encodeAcceptedHeader,
   encodeFailure,
   type ReplyFailure,
-} from '../../../lib/rpc/message.js';
+} from '../../../lib/rpc/wire/message.js';
 import { type AnyCase, cases, define } from '../../nfs3/support/cases.js';
 import type { Generator } from '../../nfs3/support/generator.js';
 import type { SeededRandom } from '../../support/seeded-random.js';

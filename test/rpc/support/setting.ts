@@ -1,6 +1,6 @@
 /** A client with a clock that a test turns by hand, and a server that does what the test says. */
 import type { Test } from 'tap';
-import { RpcClient, type RpcClientOptions } from '../../../lib/rpc/client.js';
+import { RpcClient, type RpcClientOptions } from '../../../lib/rpc/client/client.js';
 import { ManualClock } from './manual-clock.js';
 import { WireServer } from './wire-server.js';
 

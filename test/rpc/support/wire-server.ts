@@ -1,7 +1,7 @@
 /** A TCP server that shows a test every record that comes in and sends what it is told: no RPC of its own. */
 import { once } from 'node:events';
 import net from 'node:net';
-import { resetSocket } from '../../../lib/rpc/reset-socket.js';
+import { resetSocket } from '../../../lib/rpc/transport/reset-socket.js';
 
 /** One call as it came in. */
 export interface WireCall {

@@ -4,12 +4,12 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import { MNT } from '../../../lib/mount3/procedures.js';
-import { MountStatus } from '../../../lib/mount3/types.js';
-import * as nfs from '../../../lib/nfs3/index.js';
-import { RpcClient } from '../../../lib/rpc/client.js';
-import { AUTH_NONE, authSysCredential, type Credential } from '../../../lib/rpc/credential.js';
-import type { Procedure } from '../../../lib/rpc/procedure.js';
+import { MNT } from '../../../lib/programs/mount3/procedures.js';
+import { MountStatus } from '../../../lib/programs/mount3/types.js';
+import * as nfs from '../../../lib/programs/nfs3/index.js';
+import { AUTH_NONE, authSysCredential, type Credential } from '../../../lib/rpc/auth/credential.js';
+import { RpcClient } from '../../../lib/rpc/client/client.js';
+import type { Procedure } from '../../../lib/rpc/wire/procedure.js';
 import { EmbeddedServer, type EmbeddedServerOptions } from '../../../lib/server/index.js';
 
 export function user(uid: number, gid = uid, groups: readonly number[] = []): Credential {

@@ -4,22 +4,22 @@ import type {
   EntryReply,
   FuseNotifier,
   RequestContext,
-} from '../../../lib/fuse/operations.js';
-import { ByteBudget } from '../../../lib/vfs/byte-budget.js';
-import { type Caller, Credentials } from '../../../lib/vfs/caller.js';
+} from '../../../lib/fuse/contract/operations.js';
+import { Permission } from '../../../lib/vfs/access/permission.js';
+import type { Inode } from '../../../lib/vfs/cache/inode.js';
+import { InodeTable } from '../../../lib/vfs/cache/inode-table.js';
+import { type Caller, Credentials } from '../../../lib/vfs/caller/caller.js';
 import { type ClientConfig, DEFAULT_CONFIG } from '../../../lib/vfs/config.js';
 import { VfsCounters } from '../../../lib/vfs/counters.js';
-import { Directories } from '../../../lib/vfs/directories.js';
-import { Files } from '../../../lib/vfs/files.js';
-import type { Inode } from '../../../lib/vfs/inode.js';
-import { InodeTable } from '../../../lib/vfs/inode-table.js';
-import { Making } from '../../../lib/vfs/making.js';
-import { Names } from '../../../lib/vfs/names.js';
-import { NfsClient } from '../../../lib/vfs/nfs-client.js';
-import { Permission } from '../../../lib/vfs/permission.js';
-import type { RootFinder } from '../../../lib/vfs/redrive.js';
-import { Removal } from '../../../lib/vfs/removal.js';
-import { SillyRenames } from '../../../lib/vfs/silly-rename.js';
+import { ByteBudget } from '../../../lib/vfs/data/byte-budget.js';
+import { Files } from '../../../lib/vfs/data/files.js';
+import { Directories } from '../../../lib/vfs/directories/directories.js';
+import { Names } from '../../../lib/vfs/names/lookup.js';
+import { Making } from '../../../lib/vfs/names/make.js';
+import { Removal } from '../../../lib/vfs/names/remove.js';
+import { SillyRenames } from '../../../lib/vfs/names/silly-rename.js';
+import { NfsClient } from '../../../lib/vfs/remote/nfs-client.js';
+import type { RootFinder } from '../../../lib/vfs/remote/redrive.js';
 import { type TransferLimits, VfsState } from '../../../lib/vfs/vfs-state.js';
 import { ManualClock } from '../../rpc/support/manual-clock.js';
 import { FakeServer } from './fake-server.js';

@@ -26,11 +26,11 @@ import {
   type SymlinkArguments,
   type WccData,
   type WriteArguments,
-} from '../../../lib/nfs3/index.js';
-import type { CallOptions, RpcCaller } from '../../../lib/rpc/caller.js';
-import { decodeAuthSys } from '../../../lib/rpc/credential.js';
-import { RpcCancelledError } from '../../../lib/rpc/errors.js';
-import type { Procedure } from '../../../lib/rpc/procedure.js';
+} from '../../../lib/programs/nfs3/index.js';
+import { decodeAuthSys } from '../../../lib/rpc/auth/credential.js';
+import type { CallOptions, RpcCaller } from '../../../lib/rpc/client/rpc-caller.js';
+import { RpcCancelledError } from '../../../lib/rpc/rpc-errors.js';
+import type { Procedure } from '../../../lib/rpc/wire/procedure.js';
 import { type FakeNode, FakeTree } from './fake-tree.js';
 
 export interface FakeCall {

@@ -5,7 +5,7 @@ import {
   FileType,
   type NfsTime,
   type WccAttributes,
-} from '../../../lib/nfs3/index.js';
+} from '../../../lib/programs/nfs3/index.js';
 
 export interface FakeNode {
   readonly fileid: bigint;

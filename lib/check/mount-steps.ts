@@ -1,0 +1,75 @@
+/**
+ * Whether a mount is well: it is there, it answers, and its server answers. Looks at the mount from another process
+ * only, so that a mount that hangs cannot take this one along.
+ */
+import { basename, dirname, join } from 'node:path';
+import { absolutePath } from '../base/utf8-path.js';
+import {
+  askMount,
+  FILE_SYSTEM_TYPE,
+  type MountEntry,
+  mountAt,
+  readMountinfo,
+  realpathWithin,
+} from '../fuse/index.js';
+import { notMounted } from '../mount/reach/not-mounted.js';
+import { failure, failureOf, ok, type Step, type Verdict } from './step.js';
+
+/** `path` as the user gave it. */
+export function mountSteps(path: string, timeoutMs: number): Step[] {
+  let found: MountEntry | undefined;
+  return [
+    {
+      name: 'mounted',
+      examine: async () => {
+        const entry = await locate(path, timeoutMs);
+        if (entry?.type !== FILE_SYSTEM_TYPE) return failureOf(await notMounted(path, entry));
+        found = entry;
+        return ok(`${entry.source.toString()} on ${entry.mountpoint.toString()}`);
+      },
+    },
+    {
+      name: 'answers',
+      needs: ['mounted'],
+      examine: () => answers(path, found?.mountpoint.toString() ?? path, timeoutMs),
+    },
+  ];
+}
+
+/** By the mount table alone where that will do: a dead mount, or one that hangs, cannot be looked at. */
+async function locate(path: string, timeoutMs: number): Promise<MountEntry | undefined> {
+  const entries = await readMountinfo();
+  const absolute = absolutePath(path);
+  const named = mountAt(entries, absolute);
+  if (named !== undefined) return named;
+  const parent = await realpathWithin(dirname(absolute), timeoutMs);
+  const inParent = parent === undefined ? undefined : mountAt(entries, join(parent, basename(absolute)));
+  if (inParent !== undefined) return inParent;
+  const real = await realpathWithin(absolute, timeoutMs);
+  return real === undefined ? undefined : mountAt(entries, real);
+}
+
+async function answers(path: string, mountpoint: string, timeoutMs: number): Promise<Verdict> {
+  const { state, errno } = await askMount(mountpoint, timeoutMs);
+  if (state === 'silent')
+    return failure(
+      `${path} does not answer within ${timeoutMs / 1000} s.`,
+      `Its server is away, or nfs-fuse hangs: see its log; nfs-fuse umount --force ${path} gives it up.`,
+    );
+  if (state === 'dead')
+    return failure(
+      `${path} is a dead mount: the process that served it has ended.`,
+      `Mount there again, which replaces it, or remove it: nfs-fuse umount ${path}.`,
+    );
+  // statfs(2) is answered by the server's FSSTAT, never from a cache.
+  if (errno === undefined) return ok('answers, and so does its server');
+  if (errno === 'EACCES' || errno === 'EPERM')
+    return failure(
+      `${path} may not be looked at by uid ${process.geteuid?.()} (${errno}).`,
+      'Check as the user who has mounted it, or mount with allow_other.',
+    );
+  return failure(
+    `${path} answers with an error (${errno}).`,
+    'Its server cannot be reached, or no longer has the export: see the log of nfs-fuse.',
+  );
+}

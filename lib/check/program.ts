@@ -1,0 +1,52 @@
+/**
+ * What this program itself stands on: Node.js and its packages. Imports nothing that may be missing or too new, so
+ * that it can report just that.
+ */
+import { createRequire } from 'node:module';
+import { packageInfo } from '../base/package-info.js';
+import { failure, ok, type Step, type Verdict } from './step.js';
+
+const REINSTALL =
+  'Install nfs-fuse again on this very machine (npm install -g nfs-fuse, or npm ci in a clone): its native part ' +
+  'differs between glibc and musl and between processors.';
+
+/** `loadError`: why the rest of this program could not be loaded, where that is so. */
+export function programSteps(loadError?: unknown): Step[] {
+  const { oldestNode } = packageInfo();
+  return [
+    { name: 'Node.js', examine: () => nodeVerdict(process.versions.node, oldestNode) },
+    { name: 'packages', examine: () => packagesVerdict(loadError) },
+  ];
+}
+
+/** Versions as "20.19.0". */
+export function nodeVerdict(version: string, oldest: string | undefined): Verdict {
+  if (oldest === undefined || compareVersions(version, oldest) >= 0)
+    return ok(`version ${version}${oldest === undefined ? '' : ` (${oldest} or newer is needed)`}`);
+  return failure(
+    `Version ${version} is too old.`,
+    `Install Node.js ${oldest} or newer (in a container: take a base image that has it).`,
+  );
+}
+
+function packagesVerdict(loadError: unknown): Verdict {
+  try {
+    if (loadError !== undefined) throw loadError;
+    // Asked for its version, and so loaded.
+    const { version } = createRequire(import.meta.url)('koffi') as { readonly version: string };
+    return ok(`koffi ${version}, which makes the system calls, can be loaded`);
+  } catch (error) {
+    const [reason = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+    return failure(`The program cannot be loaded: ${reason}`, REINSTALL);
+  }
+}
+
+/** Negative, 0 or positive. */
+function compareVersions(a: string, b: string): number {
+  const [left, right] = [a, b].map((version) => version.split('.').map(Number));
+  for (let i = 0; i < 3; i++) {
+    const difference = (left?.[i] ?? 0) - (right?.[i] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}

@@ -1,0 +1,83 @@
+/** Findings for people, aligned and line by line, and for programs, as JSON; and the exit status that they amount to. */
+import { shownJson, shownName } from '../base/shown-name.js';
+import { type Style, styleFor, wantsColour } from '../base/terminal.js';
+import type { Finding, StepResult } from './step.js';
+
+const RESULT_WIDTH = 'failure'.length;
+
+export interface ReportOptions {
+  readonly json: boolean;
+  /** Of all steps, to align their messages. */
+  readonly nameWidth: number;
+}
+
+/** Gets the findings in their order, and writes them to standard output. */
+export class Report {
+  readonly #options: ReportOptions;
+  readonly #style: Style;
+  readonly #findings: Finding[] = [];
+
+  constructor(options: ReportOptions) {
+    this.#options = options;
+    this.#style = styleFor(wantsColour(process.stdout, process.env));
+  }
+
+  /** What the next findings are about. */
+  heading(text: string): void {
+    this.#print(this.#style.bold(oneLine(text)));
+  }
+
+  add(finding: Finding): void {
+    this.#findings.push(finding);
+    const { step, result, message, remedy } = finding;
+    const { nameWidth } = this.#options;
+    const shown = this.#painted(result)(result.padEnd(RESULT_WIDTH));
+    this.#print(`  ${shown}  ${step.padEnd(nameWidth)}  ${oneLine(message)}`);
+    if (remedy === undefined) return;
+    this.#print(`${' '.repeat(RESULT_WIDTH + nameWidth + 6)}→ ${oneLine(remedy)}`);
+  }
+
+  /** The last line, or all of the JSON. */
+  end(): void {
+    if (this.#options.json) {
+      process.stdout.write(jsonOf(this.#findings));
+      return;
+    }
+    const count = (result: StepResult, one: string, many: string): string | undefined => {
+      const number = this.#findings.filter((finding) => finding.result === result).length;
+      return number === 0 ? undefined : `${number} ${number === 1 ? one : many}`;
+    };
+    const failures = count('failure', 'failure', 'failures');
+    const warnings = count('warning', 'warning', 'warnings');
+    const { good, bad } = this.#style;
+    if (failures !== undefined)
+      this.#print(bad([failures, warnings].filter((part) => part !== undefined).join(', ')));
+    else
+      this.#print(good(warnings === undefined ? 'Nothing is missing.' : `Nothing is missing; ${warnings}.`));
+  }
+
+  /** 0: no failure (or, with `strict`, no warning either); 1 otherwise. */
+  exitStatus(strict: boolean): number {
+    const bad = ({ result }: Finding) => result === 'failure' || (strict && result === 'warning');
+    return this.#findings.some(bad) ? 1 : 0;
+  }
+
+  #painted(result: StepResult): (text: string) => string {
+    const { good, bad, accent, dim } = this.#style;
+    return { ok: good, warning: accent, failure: bad, skipped: dim }[result];
+  }
+
+  #print(line: string): void {
+    if (!this.#options.json) process.stdout.write(`${line}\n`);
+  }
+}
+
+/** As --json prints them. */
+export function jsonOf(findings: readonly Finding[]): string {
+  return `${shownJson(findings, 2)}\n`;
+}
+
+/** Names may hold anything, line breaks too. */
+export function oneLine(text: string): string {
+  return shownName(text);
+}

@@ -1,0 +1,160 @@
+/** What the probes of one server know together: how to reach it, and what the earlier ones have learned. */
+import { createSocket } from 'node:dgram';
+import { isIPv6 } from 'node:net';
+import { readRights } from '../fuse/index.js';
+import { type ExportSummary, mountFailure } from '../mount/failure/mount-failure.js';
+import type { MountRequest } from '../mount/options/mount-options.js';
+import { callTimes } from '../mount/server/call-times.js';
+import type { ExportEntry, Mount3Client, MountGrant } from '../programs/mount3/index.js';
+import { type Fattr3, NFS_PROGRAM } from '../programs/nfs3/index.js';
+import { getPort, type Mapping, type PortmapOptions } from '../programs/portmap/index.js';
+import { RpcClient, type RpcClientOptions } from '../rpc/index.js';
+import type { ClientConfig } from '../vfs/config.js';
+import { askMountd } from '../vfs/remote/export-session.js';
+import { failureOf, type Verdict } from './step.js';
+
+/** Linux's range, as mounting uses it. */
+const RESERVED_PORTS = [665, 1023] as const;
+const silent = { info: () => {}, warn: () => {}, error: () => {} };
+
+export class ServerVisit {
+  readonly request: MountRequest;
+  /** How the server is reached: with its address, where the options ask for a family, and the ports once known. */
+  config: ClientConfig;
+  /** All registrations with the portmapper, where it was asked and tells. */
+  mappings: readonly Mapping[] | undefined;
+  exports: readonly ExportEntry[] | undefined;
+  grant: MountGrant | undefined;
+  root: Fattr3 | undefined;
+  /** Calls from other ports were refused. */
+  demandsReservedPort = false;
+  /** What the name stands for. */
+  address: string | undefined;
+  #triedReservedPort = false;
+  readonly #times: Partial<RpcClientOptions>;
+
+  /** No call takes longer than `timeoutMs`. */
+  constructor(request: MountRequest, timeoutMs: number) {
+    this.request = request;
+    this.config = request.client;
+    this.#times = {
+      ...callTimes(request.client.proto, timeoutMs),
+      recovery: 'soft',
+      connectTimeout: timeoutMs,
+    };
+  }
+
+  get portmapOptions(): PortmapOptions {
+    return { rpc: this.#times, family: this.request.addressFamily };
+  }
+
+  /** Asks mountd, over a connection of its own. */
+  mountd<Answer>(ask: (mountd: Mount3Client) => Promise<Answer>): Promise<Answer> {
+    return askMountd(this.config, { log: silent }, ask, this.#times);
+  }
+
+  /** Asks the NFS server, over a connection of its own. */
+  async nfs<Answer>(ask: (rpc: RpcClient) => Promise<Answer>): Promise<Answer> {
+    const { host, proto, resvport } = this.config;
+    const port = await this.nfsPort();
+    const rpc = await RpcClient.connect({ ...this.#times, host, port, protocol: proto, resvport });
+    try {
+      return await ask(rpc);
+    } finally {
+      rpc.close();
+    }
+  }
+
+  /** Given, or asked for. */
+  async nfsPort(): Promise<number> {
+    const { host, port, proto } = this.config;
+    const { number, version } = NFS_PROGRAM;
+    return port ?? getPort(host, number, version, proto, this.portmapOptions);
+  }
+
+  /**
+   * `attempt`, and once more from a reserved port where `refused` says that this may help, and this process may
+   * have one. If it did help, all that follows uses one.
+   */
+  async withPort<Answer>(
+    attempt: () => Promise<Answer>,
+    refused: (error: unknown) => boolean,
+  ): Promise<Answer> {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (this.config.resvport || !refused(error) || !(await mayBindReservedPort())) throw error;
+      const before = this.config;
+      this.config = { ...before, resvport: true };
+      this.#triedReservedPort = true;
+      try {
+        const answer = await attempt();
+        this.demandsReservedPort = true;
+        return answer;
+      } catch (again) {
+        this.config = before;
+        throw again;
+      }
+    }
+  }
+
+  /**
+   * A failure in the words in which mounting tells it. A reserved port is no advice where it did not help; but what
+   * was one in a container may have become another on the way out.
+   */
+  async explain(error: unknown): Promise<Verdict> {
+    const { client } = this.request;
+    const inVain = this.#triedReservedPort && readRights().initialUserNamespace;
+    const config = { ...client, resvport: client.resvport || inVain };
+    return failureOf(await mountFailure(error, config, async () => this.exportSummaries()));
+  }
+
+  exportSummaries(): ExportSummary[] | undefined {
+    return this.exports?.map((entry) => ({
+      path: entry.directory.toString('utf8'),
+      clients: entry.groups.map((group) => group.toString('utf8')),
+    }));
+  }
+
+  /** Takes back the entry that MNT has made in mountd's list, which is for information only. */
+  async leave(): Promise<void> {
+    if (this.grant === undefined) return;
+    await this.mountd((mountd) => mountd.unmount(this.config.exportPath)).catch(() => {});
+  }
+}
+
+/** The address from which this machine reaches `address`, without a packet; undefined: it does not. */
+export function ownAddress(address: string, port: number): Promise<string | undefined> {
+  const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+  return new Promise((resolve) => {
+    const done = (own: string | undefined) => {
+      socket.close();
+      resolve(own);
+    };
+    socket.once('error', () => done(undefined));
+    socket.connect(port, address, () => done(socket.address().address));
+  });
+}
+
+/** Whether this process may use a port below 1024 as its own. */
+export async function mayBindReservedPort(): Promise<boolean> {
+  const [first, last] = RESERVED_PORTS;
+  for (let port = last; port >= first; port--) {
+    const code = await bind(port);
+    if (code === undefined) return true;
+    if (code !== 'EADDRINUSE') return false;
+  }
+  return false;
+}
+
+function bind(port: number): Promise<string | undefined> {
+  const socket = createSocket('udp4');
+  return new Promise((resolve) => {
+    const done = (code: string | undefined) => {
+      socket.close();
+      resolve(code);
+    };
+    socket.once('error', (error: NodeJS.ErrnoException) => done(error.code ?? 'unknown'));
+    socket.bind({ port, address: '127.0.0.1', exclusive: true }, () => done(undefined));
+  });
+}

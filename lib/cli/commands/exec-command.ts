@@ -1,0 +1,158 @@
+/** `nfs-fuse exec`: a mount for the time of one command. */
+import { constants } from 'node:os';
+import type { Argv, CommandModule } from 'yargs';
+import { standardError } from '../../base/log.js';
+import { UserError } from '../../base/user-error.js';
+import { EXEC_FAILED, type ExecOutcome, runExec } from '../../exec/run.js';
+import { inheritedDescriptor } from '../../fuse/index.js';
+import {
+  type IdentityArguments,
+  identityOptionTexts,
+  withIdentityArguments,
+} from '../../mount/options/identity-options.js';
+import { grantFlags } from '../../mount/options/kernel-flags.js';
+import { parseMountRequest } from '../../mount/options/mount-options.js';
+import { locate } from '../../mount/reach/mount-place.js';
+import { openLogFile } from '../../mount/serve/log-file.js';
+import { TRANSPORTS } from '../../mount/serve/mount-transport.js';
+import { variablesNotUtf8 } from '../../namespace/environment.js';
+import { enterNamespace } from '../../namespace/namespace.js';
+
+interface ExecArguments extends IdentityArguments {
+  readonly target: string;
+  readonly mountpoint: string;
+  readonly command: string[];
+  readonly options: string[] | undefined;
+  readonly transport: string | undefined;
+  readonly 'log-file': string | undefined;
+  readonly 'map-root-user': boolean | undefined;
+}
+
+/** Signals by which we end as the command did. The others would leave a core file of ours, or mean nothing to us. */
+const RAISED: ReadonlySet<NodeJS.Signals> = new Set(['SIGINT', 'SIGTERM', 'SIGHUP']);
+const RAISE_MS = 2_000;
+
+/** `exit` gets the exit status. */
+export function execCommand(exit: (status: number) => void): CommandModule<object, ExecArguments> {
+  return {
+    command: 'exec <target> <mountpoint> [command..]',
+    describe: 'Mount, run a command, unmount; in a namespace of its own if need be',
+    builder: (args): Argv<ExecArguments> =>
+      withIdentityArguments(args)
+        .usage('$0 exec [-o options] server:/export MOUNTPOINT -- COMMAND [ARGUMENT…]')
+        .positional('target', { describe: 'server:/export', type: 'string', demandOption: true })
+        .positional('mountpoint', {
+          describe: 'An existing directory',
+          type: 'string',
+          demandOption: true,
+          normalize: false,
+        })
+        .positional('command', {
+          describe: 'What to run, behind --',
+          type: 'string',
+          array: true,
+          default: [],
+          defaultDescription: 'none',
+        })
+        .option('options', {
+          alias: 'o',
+          describe: 'Mount options, as with mount; may be repeated',
+          type: 'string',
+          array: true,
+          nargs: 1,
+          requiresArg: true,
+        })
+        .option('map-root-user', {
+          alias: 'r',
+          describe: 'Run the command as root of a namespace of its own',
+          type: 'boolean',
+        })
+        .option('log-file', {
+          describe: 'Append what the mount prints to this file',
+          type: 'string',
+          nargs: 1,
+          requiresArg: true,
+        })
+        .option('transport', {
+          describe: `How to speak with the kernel: ${TRANSPORTS.join(' or ')}`,
+          type: 'string',
+          nargs: 1,
+          requiresArg: true,
+        })
+        .epilogue(
+          'The exit status is that of the command (128 + n if signal n ended it), or 125 if the mount failed or not ' +
+            'everything could be written back, 126 if the command cannot be executed, 127 if it was not found.',
+        )
+        .example('$0 exec server:/export /mnt -- make -C /mnt', 'Needs no privilege but /dev/fuse'),
+    handler: async (args) => {
+      try {
+        await finish(await exec(args), exit);
+      } catch (error) {
+        throw asOurFailure(error);
+      }
+    },
+  };
+}
+
+async function exec(args: ExecArguments): Promise<ExecOutcome> {
+  const dashes = process.argv.indexOf('--');
+  const [name, ...rest] = dashes < 0 ? args.command : process.argv.slice(dashes + 1);
+  if (name === undefined)
+    throw new UserError('There is no command to run.', {
+      remedy: 'Write it behind the mount point and two dashes: … server:/export /mnt -- ls -l /mnt',
+    });
+  if (inheritedDescriptor(args.mountpoint) !== undefined)
+    throw new UserError(`${args.mountpoint} is mounted already, and nfs-fuse exec is for making a mount.`, {
+      remedy: 'Name a directory, or serve the descriptor with nfs-fuse mount -f.',
+    });
+  // What is wrong with these is told at once, and by one process.
+  const options = [...(args.options ?? []), ...identityOptionTexts(args)];
+  const request = parseMountRequest(args.target, options);
+  if (request.remount)
+    throw new UserError('nfs-fuse exec makes a mount, and remount changes one.', {
+      remedy: 'Leave remount out.',
+    });
+  // Whoever goes on in a namespace does not have them any more, and does not say it again.
+  // PWD is no loss: shells set it for every working directory, and find it out where it is missing.
+  const leftOut = variablesNotUtf8().filter((name) => name !== 'PWD');
+  if (leftOut.length > 0)
+    standardError('warn', `Not passed on, because it is not valid UTF-8: ${leftOut.join(', ')}.`);
+  enterNamespace(args['map-root-user'] === true, (message) => standardError('warn', message));
+  for (const note of grantFlags(request, args.transport !== 'fuse-native').notes) standardError('warn', note);
+  const logFile = args['log-file'];
+  const flags = [
+    ...options.flatMap((option) => ['-o', option]),
+    ...(args.transport === undefined ? [] : ['--transport', args.transport]),
+    ...(logFile === undefined ? [] : ['--log-file', logFile]),
+  ];
+  return runExec({
+    mountArguments: ['mount', ...flags, args.target],
+    place: await locate(args.mountpoint),
+    logDescriptor: logFile === undefined ? undefined : openLogFile(logFile),
+    mountpoint: args.mountpoint,
+    command: [name, ...rest],
+  });
+}
+
+/** A shell that runs us in a loop ends the loop only if Ctrl-C has ended us. */
+async function finish(outcome: ExecOutcome, exit: (status: number) => void): Promise<void> {
+  if ('status' in outcome) return exit(outcome.status);
+  const { signal } = outcome;
+  exit(128 + constants.signals[signal]);
+  // Process 1 cannot be ended so.
+  if (!RAISED.has(signal) || process.pid === 1) return;
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+  await new Promise((resolve) => setTimeout(resolve, RAISE_MS));
+}
+
+function asOurFailure(error: unknown): unknown {
+  if (error instanceof UserError && error.exitStatus !== 1) return error;
+  if (error instanceof UserError)
+    return new UserError(error.message, {
+      remedy: error.remedy,
+      exitStatus: EXEC_FAILED,
+      cause: error.cause,
+    });
+  return error;
+}

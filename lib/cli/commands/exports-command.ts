@@ -1,0 +1,53 @@
+/** `nfs-fuse exports`: what a server exports, and to whom. */
+
+import { isIPv6 } from 'node:net';
+import type { Argv, CommandModule } from 'yargs';
+import { shownJson, shownName } from '../../base/shown-name.js';
+import { type ExportSummary, mountFailure } from '../../mount/failure/mount-failure.js';
+import { parseMountRequest } from '../../mount/options/mount-options.js';
+import { fetchExports } from '../../mount/server/server-exports.js';
+
+interface ExportsArguments {
+  readonly server: string;
+  readonly options: string[] | undefined;
+  readonly json: boolean | undefined;
+}
+
+export const exportsCommand: CommandModule<object, ExportsArguments> = {
+  command: 'exports <server>',
+  describe: 'List what a server exports, as showmount -e does',
+  builder: (args): Argv<ExportsArguments> =>
+    args
+      .positional('server', { describe: 'Name or address', type: 'string', demandOption: true })
+      .option('options', {
+        alias: 'o',
+        describe: 'Mount options that say how to reach it: mountport=, proto=, mounthost=, resvport',
+        type: 'string',
+        array: true,
+        nargs: 1,
+        requiresArg: true,
+      })
+      .option('json', { describe: 'Print JSON: [{"path": …, "clients": […]}, …]', type: 'boolean' })
+      .example('$0 exports -o mountport=20048 server', 'No portmapper needed'),
+  handler: async (args) => {
+    // Read like a target, so that the same spellings and options are understood; the path is of no interest.
+    const server = isIPv6(args.server) ? `[${args.server}]` : args.server;
+    const { client } = parseMountRequest(`${server}:/`, args.options ?? []);
+    let list: ExportSummary[];
+    try {
+      list = await fetchExports(client);
+    } catch (error) {
+      throw await mountFailure(error, client, async () => undefined);
+    }
+    process.stdout.write(args.json === true ? `${shownJson(list, 2)}\n` : table(client.host, list));
+  },
+};
+
+function table(host: string, list: readonly ExportSummary[]): string {
+  const width = Math.max(0, ...list.map((entry) => shownName(entry.path).length));
+  const lines = list.map(
+    ({ path, clients }) =>
+      `${shownName(path).padEnd(width)} ${clients.length === 0 ? '(everyone)' : clients.map(shownName).join(',')}`,
+  );
+  return [`Export list for ${host}:`, ...lines, ''].join('\n');
+}

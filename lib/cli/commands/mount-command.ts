@@ -1,0 +1,291 @@
+/** `nfs-fuse mount`: reads its options, and serves the mount here or in a background process. */
+import type { Argv, CommandModule } from 'yargs';
+import { type Logger, type LogSink, loggerTo, standardError } from '../../base/log.js';
+import { UserError } from '../../base/user-error.js';
+import {
+  type IdentityArguments,
+  identityOptionTexts,
+  withIdentityArguments,
+} from '../../mount/options/identity-options.js';
+import { grantFlags, withoutHelpersDefaults } from '../../mount/options/kernel-flags.js';
+import { type MountRequest, parseMountRequest } from '../../mount/options/mount-options.js';
+import { lastWords, MountJournal } from '../../mount/reach/journal.js';
+import { locate } from '../../mount/reach/mount-place.js';
+import { remount } from '../../mount/reach/remount.js';
+import {
+  isBackgroundChild,
+  mountInBackground,
+  type ParentReports,
+  reportToParent,
+} from '../../mount/serve/background.js';
+import { connectFileSystem } from '../../mount/serve/connect.js';
+import { prepareEngine } from '../../mount/serve/engine.js';
+import { inheritedMount, noteOnKernelOptions } from '../../mount/serve/inherited-mount.js';
+import { LogFile } from '../../mount/serve/log-file.js';
+import { type MountProcessOptions, runMount } from '../../mount/serve/mount-process.js';
+import { parseTransport, TRANSPORTS, type Transport } from '../../mount/serve/mount-transport.js';
+import { shieldFromSignals } from '../../mount/serve/signal-shield.js';
+import { StopSignals } from '../../mount/serve/stop-signals.js';
+import { exportsForExplanation } from '../../mount/server/server-exports.js';
+import { groupsOutside } from '../../namespace/namespace.js';
+
+const DEBUG_TOPICS = ['fuse', 'rpc'] as const;
+type DebugTopic = (typeof DEBUG_TOPICS)[number];
+
+interface MountArguments extends IdentityArguments {
+  readonly target: string;
+  readonly mountpoint: string;
+  readonly options: string[] | undefined;
+  readonly foreground: boolean | undefined;
+  readonly debug: string[] | undefined;
+  readonly 'log-file': string | undefined;
+  readonly transport: string | undefined;
+}
+
+/** `exit` gets the exit status of a mount that was served and has ended. */
+export function mountCommand(exit: (status: number) => void): CommandModule<object, MountArguments> {
+  return {
+    command: ['mount <target> <mountpoint>', '$0'],
+    describe: 'Mount an export; returns when the mount answers',
+    builder: (args): Argv<MountArguments> =>
+      withIdentityArguments(args)
+        .positional('target', {
+          describe: 'server:/export, [IPv6]:/export or nfs://server[:port]/export',
+          type: 'string',
+          demandOption: true,
+        })
+        .positional('mountpoint', {
+          describe: 'An existing directory, or with -f /dev/fd/N: an inherited /dev/fuse, mounted already',
+          type: 'string',
+          demandOption: true,
+          normalize: false,
+        })
+        .option('options', {
+          alias: 'o',
+          describe: 'Mount options by their nfs(5) names, separated by commas; may be repeated',
+          type: 'string',
+          array: true,
+          nargs: 1,
+          requiresArg: true,
+        })
+        .option('foreground', {
+          alias: 'f',
+          describe: 'Stay in the foreground until unmounted',
+          type: 'boolean',
+        })
+        .option('debug', {
+          describe: 'Show every FUSE request (fuse), every remote call (rpc), or both (fuse,rpc)',
+          type: 'string',
+          array: true,
+          nargs: 1,
+          requiresArg: true,
+        })
+        .option('log-file', {
+          describe: 'Append messages to this file',
+          type: 'string',
+          nargs: 1,
+          requiresArg: true,
+        })
+        .option('transport', {
+          describe: `How to speak with the kernel: ${TRANSPORTS.join(' or ')} (the npm package; README has its limits)`,
+          type: 'string',
+          nargs: 1,
+          requiresArg: true,
+        })
+        .example('$0 mount server:/export /mnt', 'Ports found through the portmapper')
+        .example('$0 mount -o port=2049,mountport=20048 server:/export /mnt', 'No portmapper needed')
+        .example(
+          '$0 mount -o uid=1000,gid=1000 server:/export /mnt',
+          'As user 1000 of the server, whose files read as yours',
+        )
+        .example(
+          '$0 mount --idmap-uid 0:1000:1 --idmap-gid 0:1000:1 server:/export /mnt',
+          'Root here is 1000 there, and nobody else is anybody',
+        )
+        .example('$0 mount -f --debug=fuse server:/export /mnt', 'Watch what programs ask for'),
+    // mount.fuse3 leaves the command's name out.
+    handler: async (args) => exit(await mount(args, args._.length === 0)),
+  };
+}
+
+async function mount(args: MountArguments, byMountFuse: boolean): Promise<number> {
+  const given = args.options ?? [];
+  const texts = [...(byMountFuse ? withoutHelpersDefaults(given) : given), ...identityOptionTexts(args)];
+  const transport = parseTransport(args.transport);
+  const asked = grantFlags(parseMountRequest(args.target, texts), transport === 'kernel');
+  if (asked.remount)
+    return remount(args.target, asked, await locate(args.mountpoint), byMountFuse ? 'go' : 'stay');
+  const topics = debugTopics(args.debug ?? [], asked);
+  const logPath = args['log-file'];
+  const foreground = args.foreground === true || (topics.size > 0 && logPath === undefined);
+  const inherited = inheritedMount(args.mountpoint, { transport, foreground });
+  const request = asItIsHere(asked, inherited !== undefined);
+  const mountpoint = inherited === undefined ? await locate(args.mountpoint) : args.mountpoint;
+  const logFile = logPath === undefined ? undefined : new LogFile(logPath);
+  if (!foreground && !isBackgroundChild()) {
+    for (const note of request.notes) standardError('warn', note);
+    return mountInBackground({
+      args: process.argv.slice(2),
+      returnOnRetry: request.background,
+      logDescriptor: logFile?.descriptor,
+    });
+  }
+  prepareEngine();
+  // Where it is mounted is not known, and /dev/fd/3 is many a mount's name.
+  const journal = inherited === undefined ? MountJournal.for(mountpoint) : undefined;
+  const options = {
+    request,
+    mountpoint,
+    inherited,
+    transport,
+    topics,
+    logFile,
+    journal,
+  };
+  return isBackgroundChild() ? serveForParent(options) : serveInForeground(options);
+}
+
+/** The request as it is to be understood here: `nfs-fuse exec` may have made a namespace for it, or somebody else the mount. */
+function asItIsHere(request: MountRequest, madeElsewhere: boolean): MountRequest {
+  const outerGroups = groupsOutside();
+  const { client } = request;
+  return { ...request, client: { ...client, identity: { ...client.identity, outerGroups, madeElsewhere } } };
+}
+
+interface ServeOptions {
+  readonly request: MountRequest;
+  readonly mountpoint: string;
+  /** The descriptor that `mountpoint` stands for, if it is one. */
+  readonly inherited: number | undefined;
+  readonly transport: Transport;
+  readonly topics: ReadonlySet<DebugTopic>;
+  readonly logFile: LogFile | undefined;
+  readonly journal: MountJournal | undefined;
+}
+
+async function serveInForeground(options: ServeOptions): Promise<number> {
+  const { request, mountpoint: place, inherited, logFile } = options;
+  const toFile = logFile?.sink;
+  const log = loggerTo(standardError, ...(toFile === undefined ? [] : [toFile]));
+  for (const note of request.notes) log.warn(note);
+  const note = inherited === undefined ? undefined : noteOnKernelOptions(place, request);
+  if (note !== undefined) log.warn(note);
+  const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']);
+  shieldFromSignals();
+  return serve(options, log, toFile ?? standardError, stop, 'foreground', {
+    retrying: (message) => log.warn(message),
+    mounted: (mountpoint) => {
+      tellLastWords(options, log);
+      log.info(`${request.source} is mounted on ${mountpoint}.`);
+    },
+  });
+}
+
+async function serveForParent(options: ServeOptions): Promise<number> {
+  const { request, logFile } = options;
+  const toFile = logFile?.sink;
+  const stop = new StopSignals(['SIGINT', 'SIGTERM']);
+  // No terminal is behind these: as with other programs in the background, SIGHUP is for the log file.
+  shieldFromSignals(['SIGQUIT', 'SIGHUP']);
+  process.on('SIGHUP', () => logFile?.reopen({ streams: true }));
+  const parent = reportToParent(() => stop.request('SIGTERM'));
+  const log = loggerTo(
+    (level, message) => {
+      if (parent.listens) parent.log(level, message);
+      else if (toFile === undefined) options.journal?.append(level, message);
+    },
+    ...(toFile === undefined ? [] : [toFile]),
+  );
+  // Not to keep whatever is mounted there.
+  process.chdir('/');
+  try {
+    return await serve(options, log, toFile ?? (() => {}), stop, parent.role, {
+      retrying: (message) => {
+        parent.retrying(message, request.background);
+        toFile?.('warn', message);
+      },
+      mounted: (mountpoint) => {
+        tellLastWords(options, log);
+        toFile?.('info', `${request.source} is mounted on ${mountpoint}.`);
+        parent.mounted();
+      },
+    });
+  } catch (error) {
+    await tellParent(parent, error);
+    toFile?.('error', error instanceof Error ? error.message : String(error));
+    return 1;
+  }
+}
+
+/** How the mount before this one ended, if not in good order. Then it is forgotten. */
+function tellLastWords({ mountpoint, journal }: ServeOptions, log: Logger): void {
+  const words = lastWords(mountpoint);
+  if (words !== undefined) log.warn(`Of the last mount on ${mountpoint}: ${words.line}`);
+  journal?.clear();
+}
+
+async function tellParent(parent: ParentReports, error: unknown): Promise<void> {
+  const details = error instanceof Error ? error.stack : undefined;
+  if (error instanceof UserError) {
+    const { message, remedy, exitStatus } = error;
+    await parent.failed({ message, remedy, exitStatus, details });
+    return;
+  }
+  const message = `Unexpected error: ${error instanceof Error ? error.message : String(error)}`;
+  await parent.failed({ message, remedy: undefined, exitStatus: 1, details });
+}
+
+async function serve(
+  options: ServeOptions,
+  log: Logger,
+  dump: LogSink,
+  stop: StopSignals,
+  /** 'foreground': what the watcher has to say goes to standard error. 'attached': see MountProcessOptions. */
+  role: 'foreground' | 'background' | 'attached',
+  progress: MountProcessOptions['progress'],
+): Promise<number> {
+  const { request, mountpoint, inherited, transport, topics, journal, logFile } = options;
+  const dumpLine = (topic: DebugTopic) =>
+    topics.has(topic) ? (line: string) => dump('info', `${topic}: ${line}`) : undefined;
+  const dumpRpc = dumpLine('rpc');
+  try {
+    return await runMount({
+      request,
+      mountpoint,
+      inherited,
+      transport,
+      attached: role === 'attached',
+      connect: (config, keeper) => connectFileSystem(config, keeper, dumpRpc),
+      listExports: () => exportsForExplanation(request.client),
+      log,
+      dumpFuse: dumpLine('fuse'),
+      stop,
+      progress,
+      journal,
+      watcher:
+        inherited === undefined
+          ? {
+              where: mountpoint,
+              journal: journal?.place,
+              logFile,
+              toStandardError: role === 'foreground',
+            }
+          : undefined,
+    });
+  } finally {
+    stop.dispose();
+  }
+}
+
+function debugTopics(values: readonly string[], request: MountRequest): Set<DebugTopic> {
+  const topics = new Set<DebugTopic>(request.fuse.debug ? ['fuse'] : []);
+  for (const value of values.flatMap((list) => list.split(','))) {
+    const topic = DEBUG_TOPICS.find((known) => known === value);
+    if (topic === undefined)
+      throw new UserError(`--debug=${value} is not one of ${DEBUG_TOPICS.join(', ')}.`, {
+        remedy: 'Write --debug=fuse, --debug=rpc or --debug=fuse,rpc.',
+      });
+    topics.add(topic);
+  }
+  return topics;
+}

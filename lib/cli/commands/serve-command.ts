@@ -1,0 +1,154 @@
+/** `nfs-fuse serve`: the embedded NFSv3 server over a local directory, until a signal ends it. */
+import type { Argv, CommandModule } from 'yargs';
+import { errorCode, standardError } from '../../base/log.js';
+import { UserError } from '../../base/user-error.js';
+import { StopSignals } from '../../mount/serve/stop-signals.js';
+import { EmbeddedServer, isLoopback } from '../../server/index.js';
+import { handleKey } from '../handle-key.js';
+import { decideTrust, describeTrust, type Trust } from '../serve-trust.js';
+
+const NFS_PORT = '2049';
+
+interface ServeArguments {
+  readonly directory: string;
+  readonly port: string;
+  readonly host: string;
+  readonly 'export-name': string;
+  readonly 'read-only': boolean | undefined;
+  readonly 'root-squash': boolean | undefined;
+  readonly 'no-root-squash': boolean | undefined;
+  readonly 'all-squash': boolean | undefined;
+  readonly secure: boolean | undefined;
+  readonly insecure: boolean | undefined;
+  readonly verbose: boolean | undefined;
+}
+
+export const serveCommand: CommandModule<object, ServeArguments> = {
+  command: 'serve <directory>',
+  describe: 'Serve a local directory over NFSv3, without a portmapper',
+  builder: (args): Argv<ServeArguments> =>
+    args
+      .positional('directory', { describe: 'What to export', type: 'string', demandOption: true })
+      .option('port', {
+        describe: 'TCP port for NFS and MOUNT; 0: any free one',
+        type: 'string',
+        default: NFS_PORT,
+        requiresArg: true,
+      })
+      .option('host', {
+        describe: 'Address to listen on; beyond 127.0.0.1 everybody who reaches it may mount',
+        type: 'string',
+        default: '127.0.0.1',
+        requiresArg: true,
+      })
+      .option('export-name', {
+        describe: 'The path that clients mount',
+        type: 'string',
+        default: '/export',
+        requiresArg: true,
+      })
+      .option('read-only', { describe: 'Refuse every change', type: 'boolean' })
+      .option('root-squash', {
+        describe: 'As root: treat uid 0 and gid 0 of callers as nobody; the default',
+        type: 'boolean',
+      })
+      .option('no-root-squash', { describe: 'As root: let callers be root', type: 'boolean' })
+      .option('all-squash', { describe: 'As root: treat everybody as nobody', type: 'boolean' })
+      .option('secure', {
+        describe: "Refuse calls from ports above 1023, which are not root's; the default as root",
+        type: 'boolean',
+      })
+      .option('insecure', {
+        describe: 'Believe every program that can connect, whatever user it claims to be',
+        type: 'boolean',
+      })
+      .conflicts('no-root-squash', ['root-squash', 'all-squash'])
+      .conflicts('insecure', 'secure')
+      .option('verbose', { alias: 'v', describe: 'Say who mounts', type: 'boolean' })
+      .example('$0 serve . --port 0', 'Prints the port it got'),
+  handler: serve,
+};
+
+async function serve(args: ServeArguments): Promise<void> {
+  const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP']);
+  const trust = decideTrust({
+    rootSquash: args['root-squash'] === true,
+    noRootSquash: args['no-root-squash'] === true,
+    allSquash: args['all-squash'] === true,
+    secure: args.secure === true,
+    insecure: args.insecure === true,
+  });
+  // A server has no umask: the modes of new objects are the clients' to choose.
+  process.umask(0);
+  const server = await start(args, trust);
+  const { address, port, exportName } = server;
+  const host = address.includes(':') ? `[${address}]` : address;
+  const resvport = trust.reservedPortsOnly ? ',resvport' : '';
+  process.stdout.write(
+    `Serving ${args.directory} as ${host}:${exportName} on port ${port}. Mount it with\n` +
+      `  nfs-fuse mount -o port=${port},mountport=${port}${resvport} ${host}:${exportName} MOUNTPOINT\n` +
+      `${describeTrust(trust, isLoopback(address))}\n`,
+  );
+  void stop.second.then(() => process.exit(1));
+  await stop.first;
+  await server.close();
+  stop.dispose();
+}
+
+async function start(args: ServeArguments, trust: Trust): Promise<EmbeddedServer> {
+  const { host } = args;
+  const port = /^\d{1,5}$/.test(args.port) ? Number(args.port) : -1;
+  if (port < 0 || port > 65535)
+    throw new UserError(`--port=${args.port} is not a number from 0 to 65535.`, {
+      remedy: 'Give a free port, or 0 for any.',
+    });
+  const { key, problem } = handleKey();
+  if (problem !== undefined)
+    standardError(
+      'warn',
+      `The key of the file handles cannot be kept (${problem}): clients will have to look everything up again after a restart.`,
+    );
+  try {
+    return await EmbeddedServer.start({
+      path: args.directory,
+      port,
+      host,
+      exportName: args['export-name'],
+      readOnly: args['read-only'],
+      rootSquash: trust.rootSquash,
+      allSquash: trust.allSquash,
+      reservedPortsOnly: trust.reservedPortsOnly,
+      handleKey: key,
+      log: args.verbose === true ? (line) => standardError('info', line) : undefined,
+    });
+  } catch (error) {
+    throw startFailure(error, host, port);
+  }
+}
+
+function startFailure(error: unknown, host: string, port: number): UserError {
+  const fail = (message: string, remedy: string) => new UserError(message, { remedy, cause: error });
+  switch (errorCode(error)) {
+    case 'EADDRINUSE':
+      return fail(
+        `Port ${port} of ${host} is taken by another program.`,
+        'Give another one with --port; --port 0 takes any free one.',
+      );
+    case 'EACCES':
+      return fail(
+        `Listening on port ${port} of ${host} is not permitted.`,
+        'Give a port above 1023 with --port.',
+      );
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return fail(`${host} is no address of this machine.`, 'Leave out --host for 127.0.0.1.');
+    default: {
+      const message = error instanceof Error ? error.message : String(error);
+      return fail(
+        `${message.charAt(0).toUpperCase()}${message.slice(1)}.`,
+        'Serve a directory that exists, by a name that begins with "/".',
+      );
+    }
+  }
+}

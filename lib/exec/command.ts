@@ -1,0 +1,120 @@
+/** Finds and starts the command, in the words and with the exit statuses of env(1): 127 not found, 126 not executable. */
+import { isUtf8 } from 'node:buffer';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { constants, readlinkSync } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import { delimiter, isAbsolute, join, resolve } from 'node:path';
+import { errorCode } from '../base/log.js';
+import { UserError } from '../base/user-error.js';
+
+const NOT_EXECUTABLE = 126;
+const NOT_FOUND = 127;
+
+/**
+ * The program's file, as an absolute path: what is relative may be in the mount. Without `folder` it is relative to the
+ * working directory, which has no name then. Throws UserError.
+ */
+async function findCommand(name: string, folder: string | undefined): Promise<string> {
+  const path = process.env.PATH ?? '';
+  const candidates = name.includes('/') ? [name] : path.split(delimiter).map((one) => join(one, name));
+  let exists = false;
+  for (const candidate of candidates) {
+    const file = pathOf(candidate, folder);
+    const found = await stat(file).catch(() => undefined);
+    if (found === undefined) continue;
+    exists = true;
+    if (!found.isFile()) continue;
+    if (
+      await access(file, constants.X_OK).then(
+        () => true,
+        () => false,
+      )
+    )
+      return file;
+  }
+  if (exists && name !== '')
+    throw new UserError(`${name} cannot be executed.`, {
+      remedy: 'It is not a program, or its permissions forbid it (on the mount also the option noexec).',
+      exitStatus: NOT_EXECUTABLE,
+    });
+  throw new UserError(`The command ${name} was not found.`, {
+    remedy: 'Give its path, or check PATH.',
+    exitStatus: NOT_FOUND,
+  });
+}
+
+/** Has a slash in any case: what has none is looked for in PATH by who starts it. */
+function pathOf(candidate: string, folder: string | undefined): string {
+  if (folder !== undefined) return resolve(folder, candidate);
+  return isAbsolute(candidate) ? candidate : `./${candidate}`;
+}
+
+/**
+ * Starts it on this process's standard streams. The working directory is looked up anew, because it may be in the
+ * mount on `mountpoint`, an absolute path without symbolic links. Throws UserError.
+ */
+export async function startCommand(
+  command: readonly [string, ...string[]],
+  mountpoint: string,
+  environment: NodeJS.ProcessEnv,
+  started: (child: ChildProcess) => void,
+): Promise<ChildProcess> {
+  const [name, ...args] = command;
+  const cwd = await workingDirectory(mountpoint);
+  const file = await findCommand(name, cwd);
+  const child = spawn(file, args, { argv0: name, stdio: 'inherit', env: environment, cwd });
+  started(child);
+  return new Promise((resolve, reject) => {
+    child.once('spawn', () => resolve(child));
+    child.once('error', (error) => {
+      const code = errorCode(error);
+      reject(
+        new UserError(`${name} cannot be executed (${code}).`, {
+          remedy: code === 'ENOENT' ? 'The program that is to interpret it is missing.' : undefined,
+          exitStatus: code === 'ENOENT' ? NOT_FOUND : NOT_EXECUTABLE,
+          cause: error,
+        }),
+      );
+    });
+  });
+}
+
+/** undefined: the command inherits it as it is. */
+async function workingDirectory(mountpoint: string): Promise<string | undefined> {
+  let path: string;
+  try {
+    path = process.cwd();
+  } catch {
+    // It was removed.
+    return undefined;
+  }
+  // Node's words for what is not UTF-8 name nothing.
+  const bytes = path.includes('\ufffd')
+    ? readlinkSync('/proc/self/cwd', { encoding: 'buffer' })
+    : Buffer.from(path);
+  const mayBeCovered = isAtOrBelow(bytes, mountpoint);
+  if (!isUtf8(bytes)) {
+    if (!mayBeCovered) return undefined;
+    throw new UserError(`The working directory ${path} is not valid UTF-8, and below the mount point.`, {
+      remedy: 'Go there by the command itself, or start elsewhere.',
+    });
+  }
+  try {
+    await access(path, constants.X_OK);
+    return path;
+  } catch (error) {
+    // Who is there already need not enter it.
+    if (!mayBeCovered) return undefined;
+    throw new UserError(`The working directory ${path} cannot be entered (${errorCode(error)}).`, {
+      remedy: 'It is below the mount point: go there by the command itself, or start elsewhere.',
+      cause: error,
+    });
+  }
+}
+
+function isAtOrBelow(path: Buffer, folder: string): boolean {
+  const beginning = Buffer.from(join(folder, '/'));
+  return Buffer.concat([path, Buffer.from('/')])
+    .subarray(0, beginning.length)
+    .equals(beginning);
+}

@@ -1,0 +1,99 @@
+/**
+ * The life of `nfs-fuse exec`: mount, run the command, unmount. The mount is served by a process of its own: a command
+ * that lies on the mount is started while this process waits for it in the kernel, and must be read by somebody.
+ */
+import { constants } from 'node:os';
+import { standardError } from '../base/log.js';
+import { UserError } from '../base/user-error.js';
+import { type ServingCopy, startServingCopy } from '../mount/serve/background.js';
+import { commandEnvironment, isInOwnNamespace } from '../namespace/namespace.js';
+import { dropInheritedCapabilities } from '../namespace/namespace-calls.js';
+import { startCommand } from './command.js';
+import { Reaper } from './reaper.js';
+import { ExecSignals } from './signals.js';
+
+/** As with env(1), timeout(1) and docker run: we failed, and not the command. */
+export const EXEC_FAILED = 125;
+
+export interface ExecOptions {
+  /** The arguments of `nfs-fuse` that mount, without the mount point. */
+  readonly mountArguments: readonly string[];
+  /** Where, as an absolute path without symbolic links. */
+  readonly place: string;
+  readonly logDescriptor: number | undefined;
+  /** The same for messages. */
+  readonly mountpoint: string;
+  readonly command: readonly [string, ...string[]];
+}
+
+/** How it ended: with an exit status, or as the command did, by a signal. */
+export type ExecOutcome = { readonly status: number } | { readonly signal: NodeJS.Signals };
+
+/** Throws UserError if the mount does not come about or the command cannot be started. */
+export async function runExec(options: ExecOptions): Promise<ExecOutcome> {
+  const { mountArguments, place, logDescriptor, command } = options;
+  const signals = new ExecSignals();
+  const reaper = process.pid === 1 ? new Reaper() : undefined;
+  const copy = startServingCopy({ args: [...mountArguments, place], logDescriptor, role: 'attached' });
+  reaper?.own(copy.pid);
+  try {
+    await interruptible(copy.answers, signals);
+    if (isInOwnNamespace() && process.geteuid?.() !== 0) {
+      const errno = dropInheritedCapabilities();
+      if (errno !== 0) throw new UserError(`The command would have capabilities (error ${errno} of capset).`);
+    }
+    const child = await startCommand(command, place, commandEnvironment(), (started) => {
+      reaper?.own(started.pid);
+      signals.passTo(started);
+    });
+    const ended = new Promise<ExecOutcome>((resolve) => {
+      const done = (status: number | null, signal: NodeJS.Signals | null) =>
+        resolve(signal === null ? { status: status ?? EXEC_FAILED } : { signal });
+      if (child.exitCode !== null || child.signalCode !== null) done(child.exitCode, child.signalCode);
+      else child.once('exit', done);
+    });
+    const mountEnd = copy.ended.then((end) => ({ end }));
+    const first = await Promise.race([ended, mountEnd]);
+    if ('end' in first)
+      standardError(
+        'error',
+        `The mount on ${options.mountpoint} has ended before the command (${how(first.end)}).`,
+      );
+    const outcome = await ended;
+    const end = await unmount(copy, signals);
+    // The command may have met the death of its mount, and ended, before we heard of it. Of itself the copy has told.
+    if (!('end' in first) && end.signal !== null)
+      standardError('error', `The mount on ${options.mountpoint} has died (${how(end)}).`);
+    const succeeded = 'status' in outcome && outcome.status === 0;
+    return succeeded && end.status !== 0 ? { status: EXEC_FAILED } : outcome;
+  } catch (error) {
+    await unmount(copy, signals);
+    throw error;
+  } finally {
+    reaper?.dispose();
+    signals.dispose();
+  }
+}
+
+type End = Awaited<ServingCopy['ended']>;
+
+/** What the copy had to complain of has been printed already. */
+function unmount(copy: ServingCopy, signals: ExecSignals): Promise<End> {
+  signals.afterwards(() => copy.end());
+  copy.end();
+  return copy.ended;
+}
+
+function how({ status, signal }: End): string {
+  if (signal !== null) return `killed by ${signal}`;
+  return status === 0 ? 'unmounted' : `exit status ${status}`;
+}
+
+async function interruptible(answers: Promise<void>, signals: ExecSignals): Promise<void> {
+  const interrupted = signals.interrupted.then((signal): never => {
+    throw new UserError(`Mounting was interrupted (${signal}).`, {
+      exitStatus: 128 + constants.signals[signal],
+    });
+  });
+  await Promise.race([answers, interrupted]);
+}

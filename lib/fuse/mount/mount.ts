@@ -1,0 +1,184 @@
+/**
+ * Making the mount: as root or root of a user namespace by mount(2), as an ordinary user by fusermount3. The mount
+ * point is pinned before (mountpoint.ts), and where the mount has landed is checked afterwards.
+ */
+import { closeSync, constants, openSync } from 'node:fs';
+import { errnoName } from '../contract/errno.js';
+import { mount } from '../system-calls.js';
+import { setReadAhead } from './connection.js';
+import { escapeOption, fusermountMount } from './fusermount.js';
+import { connectionNumber } from './inherited.js';
+import { deviceError, MountError, mountCallError } from './mount-error.js';
+import { bitsOf, type FlagWishes, type KernelFlag, SAFE_FLAGS, withWishes } from './mount-flags.js';
+import { FILE_SYSTEM_TYPE, type MountEntry, readMountinfo } from './mountinfo.js';
+import { checkPinned, landedOn, pinMountpoint, replacedError } from './mountpoint.js';
+import type { PinnedDirectory } from './pinned-directory.js';
+import { abortMount, chooseMethod, type MountMethod, type UnmountOptions, unmountEntry } from './unmount.js';
+
+const SUBTYPE = 'nfs-fuse';
+export interface MountOptions {
+  readonly mountpoint: string;
+  /** The mount point, if it is held already ({@link pinMountpoint}); closed by mounting. */
+  readonly pinned?: PinnedDirectory | undefined;
+  /** What df and /proc/mounts show, "server:/export". */
+  readonly source: string;
+  readonly readOnly?: boolean | undefined;
+  readonly noexec?: boolean | undefined;
+  /** Other flags of the kernel; without a word about them it is `nosuid,nodev`. */
+  readonly flags?: FlagWishes | undefined;
+  /** Let other users in than the one who mounts. */
+  readonly allowOther?: boolean | undefined;
+  /** Have the kernel check permission bits. */
+  readonly defaultPermissions?: boolean | undefined;
+  /** Largest READ in bytes. */
+  readonly maxRead?: number | undefined;
+  readonly method?: MountMethod | undefined;
+}
+
+/** A mount that was made here, whose descriptor waits for a session. */
+export interface KernelMount {
+  /** /dev/fuse, connected. A session takes it over. */
+  readonly fd: number;
+  /** Absolute, without symbolic links. */
+  readonly mountpoint: string;
+  /** In mountinfo. */
+  readonly id: number;
+  readonly method: 'direct' | 'fusermount';
+  readonly major: number;
+  /** Number of the connection in /sys/fs/fuse/connections. */
+  readonly minor: number;
+  /** @throws MountError when it is busy (not if lazy) or not permitted. Resolves as well if nothing is mounted. */
+  unmount(options?: UnmountOptions): Promise<void>;
+  /**
+   * Ends the connection at once, whoever serves it; the mount point stays, dead. False: neither /sys nor
+   * umount2(2) with MNT_FORCE let us. The session that serves it can always do it, by its own abort().
+   */
+  abort(): Promise<boolean>;
+  /** See {@link setReadAhead}. */
+  setReadAhead(kibibytes: number): Promise<boolean>;
+}
+
+/**
+ * Mounts. Callers of the mounted tree wait until a session serves the descriptor, so nothing in this process may
+ * look at the mount point synchronously from here on.
+ * @throws MountError with what is wrong and what to do.
+ */
+export async function mountKernel(options: MountOptions): Promise<KernelMount> {
+  checkOptions(options);
+  const { source } = options;
+  const pinned = options.pinned ?? (await pinMountpoint(options.mountpoint, source));
+  try {
+    await checkPinned(pinned, source);
+    const before = await readMountinfo();
+    const method = chooseMethod(options.method);
+    const fd = method === 'direct' ? mountDirect(pinned, options) : await mountByHelper(pinned, options);
+    try {
+      return kernelMount(fd, method, await landedOn(pinned, before, { source, minor: connectionNumber(fd) }));
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  } catch (error) {
+    if (!pinned.isInPlace()) throw replacedError(pinned.path, error);
+    throw error;
+  } finally {
+    pinned.close();
+  }
+}
+
+function kernelMount(fd: number, method: 'direct' | 'fusermount', entry: MountEntry): KernelMount {
+  const { id, major, minor } = entry;
+  return {
+    fd,
+    id,
+    mountpoint: entry.mountpoint.toString(),
+    method,
+    major,
+    minor,
+    unmount: (unmountOptions) => unmountEntry(entry, { ...unmountOptions, method }),
+    abort: () => abortMount(entry, method),
+    setReadAhead: (kibibytes) => setReadAhead(major, minor, kibibytes),
+  };
+}
+
+/** All mounts of this file system that this process sees. */
+export async function listMounts(): Promise<MountEntry[]> {
+  return (await readMountinfo()).filter((entry) => entry.type === FILE_SYSTEM_TYPE);
+}
+
+function checkOptions(options: MountOptions): void {
+  if (options.mountpoint === '' || options.mountpoint.includes('\0'))
+    throw new MountError('bad-option', 'the mount point is empty or contains NUL');
+  if (options.source === '' || options.source.includes('\0'))
+    throw new MountError('bad-option', 'the source is empty or contains NUL');
+  const { maxRead } = options;
+  if (maxRead !== undefined && (!Number.isInteger(maxRead) || maxRead < 4096))
+    throw new MountError('bad-option', `max_read must be a whole number of at least 4096, not ${maxRead}`);
+}
+
+function mountDirect(pinned: PinnedDirectory, options: MountOptions): number {
+  let fd: number;
+  try {
+    fd = openSync('/dev/fuse', constants.O_RDWR | constants.O_NONBLOCK);
+  } catch (error) {
+    throw deviceError((error as NodeJS.ErrnoException).code);
+  }
+  const data = [
+    `fd=${fd}`,
+    'rootmode=40000',
+    `user_id=${process.geteuid?.() ?? 0}`,
+    `group_id=${process.getegid?.() ?? 0}`,
+  ];
+  if (options.allowOther === true) data.push('allow_other');
+  if (options.defaultPermissions === true) data.push('default_permissions');
+  if (options.maxRead !== undefined) data.push(`max_read=${options.maxRead}`);
+  const flags = bitsOf(flagsFor(options));
+  const target = Buffer.from(pinned.target());
+  const result = mount(options.source, target, FILE_SYSTEM_TYPE, flags, data.join(','));
+  if (result === 0) return fd;
+  closeSync(fd);
+  throw mountCallError(errnoName(-result), pinned.path);
+}
+
+/** fusermount3 knows these, and asks the kernel for its default where it is told nothing about access times. */
+const KNOWN_TO_HELPER: readonly KernelFlag[] = [
+  'nosuid',
+  'nodev',
+  'noexec',
+  'sync',
+  'dirsync',
+  'noatime',
+  'nodiratime',
+];
+/** Access times are the server's in any case; this one would be missed. */
+const UNKNOWN_TO_HELPER: readonly KernelFlag[] = ['nosymfollow'];
+
+function flagsFor({ readOnly, noexec, flags = {} }: MountOptions): KernelFlag[] {
+  return withWishes(SAFE_FLAGS, {
+    ...flags,
+    ...(readOnly === undefined ? {} : { ro: readOnly }),
+    ...(noexec === undefined ? {} : { noexec }),
+  });
+}
+
+/** The helper goes to the directory by its path; where it got to is looked at afterwards. */
+function mountByHelper({ path }: PinnedDirectory, options: MountOptions): Promise<number> {
+  const flags = flagsFor(options);
+  const impossible = flags.filter((flag) => UNKNOWN_TO_HELPER.includes(flag));
+  if (impossible.length > 0)
+    throw new MountError(
+      'bad-option',
+      `fusermount3 cannot mount with ${impossible.join(' and ')}`,
+      'leave that out, or mount as root',
+    );
+  const list = [
+    options.readOnly === true ? 'ro' : 'rw',
+    ...flags.filter((flag) => KNOWN_TO_HELPER.includes(flag)),
+    `fsname=${escapeOption(options.source)}`,
+    `subtype=${SUBTYPE}`,
+  ];
+  if (options.allowOther === true) list.push('allow_other');
+  if (options.defaultPermissions === true) list.push('default_permissions');
+  if (options.maxRead !== undefined) list.push(`max_read=${options.maxRead}`);
+  return fusermountMount(path, list);
+}

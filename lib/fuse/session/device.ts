@@ -1,0 +1,159 @@
+/**
+ * The production channel: a descriptor of /dev/fuse, watched by the event loop (uv_poll through koffi) and read
+ * and written by the main thread. No thread stands between the kernel and the file system, so a request costs
+ * one wake-up and its answer one write(2).
+ */
+import { closeSync, openSync, writevSync } from 'node:fs';
+import koffi from 'koffi';
+import { Errno, errnoName, errnoOf } from '../contract/errno.js';
+import { duplicateOver, readInto, writeFrom } from '../system-calls.js';
+import type { Channel, ChannelHandler, ThreadLane } from './channel.js';
+import { RequestBuffer } from './message.js';
+import type { ReplyBuffer } from './reply.js';
+import { ThreadWriter } from './thread-writer.js';
+import { Wakefulness } from './wakefulness.js';
+
+/** Requests taken before the event loop gets its turn for the sockets behind the file system. */
+const BATCH = 16;
+type PollHandle = ReturnType<typeof koffi.node.poll>;
+
+/** Buffers kept for reuse. */
+const SPARE_BUFFERS = 8;
+
+export class KernelChannel implements Channel {
+  readonly #fd: number;
+  #handler: ChannelHandler | undefined = undefined;
+  #poll: PollHandle | undefined = undefined;
+  #maxRequest = 0;
+  #current: RequestBuffer | undefined = undefined;
+  readonly #spare: RequestBuffer[] = [];
+  readonly #wakefulness = new Wakefulness();
+  #paused = false;
+  #closed = false;
+  readonly #threads: Readonly<Record<ThreadLane, ThreadWriter>>;
+  #threadsIdle: () => void = nothing;
+
+  /** `fd`: /dev/fuse, mounted. It belongs to the channel from now on. */
+  constructor(fd: number) {
+    this.#fd = fd;
+    const cameBack = (): void => {
+      if (this.#threadsBusy) return;
+      if (this.#closed) closeSync(this.#fd);
+      this.#threadsIdle();
+    };
+    this.#threads = { pages: new ThreadWriter(fd, cameBack), entries: new ThreadWriter(fd, cameBack) };
+  }
+
+  start(handler: ChannelHandler, maxRequest: number): void {
+    this.#handler = handler;
+    this.#maxRequest = maxRequest;
+    // Also makes the descriptor non-blocking.
+    this.#poll = koffi.node.poll(this.#fd, { readable: true }, this.#readable);
+  }
+
+  pause(): void {
+    if (this.#closed) return;
+    this.#paused = true;
+    // Unmount and abort are reported whatever is asked for.
+    this.#poll?.start({ disconnect: true }, this.#readable);
+  }
+
+  resume(): void {
+    if (this.#closed) return;
+    this.#paused = false;
+    this.#poll?.start({ readable: true }, this.#readable);
+  }
+
+  step(): void {
+    if (this.#paused && !this.#closed) this.#receive(true);
+  }
+
+  release(message: RequestBuffer): void {
+    if (this.#spare.length < SPARE_BUFFERS) this.#spare.push(message);
+  }
+
+  write(reply: ReplyBuffer, length: number): number {
+    if (this.#closed) return Errno.ENODEV;
+    const count = writeFrom(this.#fd, reply.bytes, length);
+    this.#wakefulness.touch();
+    return count < 0 ? -count : 0;
+  }
+
+  writePieces(pieces: readonly Uint8Array[]): number {
+    if (this.#closed) return Errno.ENODEV;
+    try {
+      writevSync(this.#fd, pieces);
+      this.#wakefulness.touch();
+      return 0;
+    } catch (error) {
+      return errnoOf(error);
+    }
+  }
+
+  writeFromThread(message: Uint8Array, lane: ThreadLane): Promise<number> {
+    return this.#closed ? Promise.resolve(Errno.ENODEV) : this.#threads[lane].write(message);
+  }
+
+  get #threadsBusy(): boolean {
+    return this.#threads.pages.busy || this.#threads.entries.busy;
+  }
+
+  #dropThreadWrites(): void {
+    this.#threads.pages.drop();
+    this.#threads.entries.drop();
+  }
+
+  stopThreads(): Promise<void> | undefined {
+    this.#dropThreadWrites();
+    if (!this.#threadsBusy) return undefined;
+    return new Promise((resolve) => {
+      this.#threadsIdle = resolve;
+    });
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#poll?.close();
+    this.#poll = undefined;
+    this.#dropThreadWrites();
+    if (!this.#threadsBusy) closeSync(this.#fd);
+    else {
+      // A thread may not have begun its write: the number must not come to mean another file before.
+      const nothing = openSync('/dev/null', 'r+');
+      duplicateOver(nothing, this.#fd);
+      closeSync(nothing);
+    }
+  }
+
+  readonly #readable = (): void => this.#receive(false);
+
+  #receive(stepping: boolean): void {
+    const handler = this.#handler;
+    if (handler === undefined) return;
+    for (let i = 0; i < BATCH && !this.#closed; i++) {
+      if (this.#paused && !stepping && i > 0) break;
+      this.#current ??= this.#spare.pop() ?? new RequestBuffer(this.#maxRequest);
+      const message = this.#current;
+      const count = readInto(this.#fd, message.bytes, this.#maxRequest);
+      if (count > 0) {
+        this.#current = undefined;
+        if (!handler.request(message, count)) this.#current = message;
+        else if (stepping) break;
+      } else if (count === -Errno.EAGAIN) break;
+      // ENOENT: the request was given up between the wake-up and the read.
+      else if (count === -Errno.EINTR || count === -Errno.ENOENT) continue;
+      else {
+        if (count === 0 || count === -Errno.ENODEV) handler.ended('unmounted');
+        else if (count === -Errno.ECONNABORTED) handler.ended('aborted');
+        else handler.ended(new Error(`reading /dev/fuse failed: ${errnoName(-count)}`));
+        break;
+      }
+    }
+    // A call from native code does not run the promise jobs that it caused; a turn of the event loop does.
+    setImmediate(nothing);
+    this.#wakefulness.touch();
+  }
+}
+
+function nothing(): void {}

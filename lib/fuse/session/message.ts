@@ -1,0 +1,66 @@
+/**
+ * A request as it lies in memory: a buffer with views of each word size, and how fields are read out of it.
+ * Fields are in the byte order of the host, which is that of JavaScript's typed arrays, and every structure
+ * is aligned to 8 bytes from the start of the message.
+ */
+import { Errno, FuseError } from '../contract/errno.js';
+
+const TWO_32 = 0x1_0000_0000;
+/** Words at or above this, as the upper half of a 64-bit field, make it 2^53 or more. */
+const UNSAFE_HIGH = 0x20_0000;
+
+/** What one read(2) of the device fills; reused for request after request. */
+export class RequestBuffer {
+  readonly bytes: Buffer;
+  readonly u32: Uint32Array;
+  readonly u64: BigUint64Array;
+
+  /** `size` in bytes, a multiple of 8. */
+  constructor(size: number) {
+    const memory = new ArrayBuffer(size);
+    this.bytes = Buffer.from(memory);
+    this.u32 = new Uint32Array(memory);
+    this.u64 = new BigUint64Array(memory);
+  }
+
+  /** The 32-bit field at byte `offset`, a multiple of 4 inside the buffer. */
+  word(offset: number): number {
+    return this.u32[offset >>> 2] ?? 0;
+  }
+
+  /** The signed 64-bit field at byte `offset` as a number, exact within 2^53 (times). */
+  signed(offset: number): number {
+    return this.word(offset) + (this.word(offset + 4) | 0) * TWO_32;
+  }
+
+  /** The 64-bit field at byte `offset`, rounded where it is 2^53 or above. */
+  wide(offset: number): number {
+    return this.word(offset) + this.word(offset + 4) * TWO_32;
+  }
+
+  /** Whether the 64-bit field at byte `offset` is below 2^53. */
+  isSafe(offset: number): boolean {
+    return this.word(offset + 4) < UNSAFE_HIGH;
+  }
+
+  /** A 64-bit field that can only hold a number of ours. @throws FuseError EINVAL when it is 2^53 or more. */
+  own(offset: number): number {
+    if (!this.isSafe(offset)) throw new FuseError(Errno.EINVAL);
+    return this.wide(offset);
+  }
+
+  /** The 64-bit field at byte `offset`, whole. */
+  big(offset: number): bigint {
+    return this.u64[offset >>> 3] ?? 0n;
+  }
+
+  /**
+   * A copy of the NUL-terminated bytes that start at `offset`, without the NUL.
+   * @throws FuseError EINVAL when no NUL comes before `end`.
+   */
+  name(offset: number, end: number): Buffer {
+    const nul = this.bytes.indexOf(0, offset);
+    if (nul < 0 || nul >= end) throw new FuseError(Errno.EINVAL);
+    return Buffer.from(this.bytes.subarray(offset, nul));
+  }
+}

@@ -1,0 +1,126 @@
+/** INIT: what the kernel offers, what is accepted of it and why. Owns no state. */
+
+import type { ConnectionInfo, FuseOperations } from '../contract/operations.js';
+import {
+  InitFlag,
+  MAX_PAGES,
+  PAGE_BYTES,
+  PROTOCOL_MAJOR,
+  PROTOCOL_MINOR,
+  PROTOCOL_MINOR_OLDEST,
+  Size,
+} from '../contract/protocol.js';
+import type { RequestBuffer } from './message.js';
+import type { ReplyBuffer } from './reply.js';
+
+/** What a file system may choose about its connection. */
+export interface ConnectionOptions {
+  /** Largest WRITE in bytes, a multiple of 4096, at most and by default 1 MiB. */
+  readonly maxWrite?: number | undefined;
+  /** Most bytes that the kernel reads ahead; by default what it offers. */
+  readonly maxReadahead?: number | undefined;
+  /** Background requests (read-ahead, page write-back) under way at a time; by default 128. */
+  readonly maxBackground?: number | undefined;
+  /** Let the kernel cache symlink targets until the inode is invalidated. */
+  readonly cacheSymlinks?: boolean | undefined;
+}
+
+export const DEFAULT_MAX_WRITE = MAX_PAGES * PAGE_BYTES;
+const DEFAULT_MAX_BACKGROUND = 128;
+
+/** What struct fuse_init_in says. */
+export interface InitOffer {
+  readonly major: number;
+  readonly minor: number;
+  readonly maxReadahead: number;
+  readonly flags: bigint;
+}
+
+/** Reads an INIT request of `length` bytes. */
+export function parseInit(message: RequestBuffer, length: number): InitOffer {
+  const at = Size.IN_HEADER;
+  const low = BigInt(message.word(at + 12));
+  const extended = (low & InitFlag.INIT_EXT) !== 0n && length >= at + Size.INIT_IN_EXT;
+  return {
+    major: message.word(at),
+    minor: message.word(at + 4),
+    maxReadahead: message.word(at + 8),
+    flags: extended ? low | (BigInt(message.word(at + 16)) << 32n) : low,
+  };
+}
+
+/**
+ * What both sides can and we want.
+ * @throws Error when the kernel's protocol is older than 7.31 (Linux 5.4).
+ */
+export function negotiate(
+  offer: InitOffer,
+  operations: FuseOperations,
+  options: ConnectionOptions,
+): ConnectionInfo {
+  if (offer.major !== PROTOCOL_MAJOR || offer.minor < PROTOCOL_MINOR_OLDEST)
+    throw new Error(
+      `this kernel speaks FUSE protocol ${offer.major}.${offer.minor}; ` +
+        `${PROTOCOL_MAJOR}.${PROTOCOL_MINOR_OLDEST} or newer is needed (Linux 5.4)`,
+    );
+  // Left out on purpose: ATOMIC_O_TRUNC (truncation comes as SETATTR, ordered like any other), WRITEBACK_CACHE
+  // (the kernel would trust its own size and mtime over the server's), AUTO_INVAL_DATA (our own writes move
+  // the mtime; the file system invalidates what it knows to be stale), EXPLICIT_INVAL_DATA (a size that changed
+  // elsewhere would no longer drop the cached pages, and a file that grew would show zeros behind its old end
+  // for as long as the explicit notification takes), DONT_MASK (the kernel applies the umask).
+  // HANDLE_KILLPRIV: the server takes set-id bits away at WRITE and SETATTR. Without it the kernel sends a
+  // SETATTR of the mode before a write, as the writer, who need not be the owner: the write fails with EPERM.
+  let wanted =
+    InitFlag.ASYNC_READ |
+    InitFlag.EXPORT_SUPPORT |
+    InitFlag.BIG_WRITES |
+    InitFlag.DO_READDIRPLUS |
+    InitFlag.READDIRPLUS_AUTO |
+    InitFlag.ASYNC_DIO |
+    InitFlag.PARALLEL_DIROPS |
+    InitFlag.HANDLE_KILLPRIV |
+    InitFlag.ABORT_ERROR |
+    InitFlag.MAX_PAGES |
+    InitFlag.INIT_EXT |
+    InitFlag.CREATE_SUPP_GROUP |
+    InitFlag.HAS_EXPIRE_ONLY |
+    InitFlag.DIRECT_IO_ALLOW_MMAP;
+  if (operations.setlk !== undefined) wanted |= InitFlag.POSIX_LOCKS | InitFlag.FLOCK_LOCKS;
+  if (options.cacheSymlinks === true) wanted |= InitFlag.CACHE_SYMLINKS;
+  const flags = offer.flags & wanted;
+
+  // Without MAX_PAGES a request holds at most 32 pages.
+  const most = (flags & InitFlag.MAX_PAGES) !== 0n ? DEFAULT_MAX_WRITE : 32 * PAGE_BYTES;
+  const asked = Math.min(options.maxWrite ?? DEFAULT_MAX_WRITE, most);
+  return {
+    protocolMinor: Math.min(offer.minor, PROTOCOL_MINOR),
+    maxWrite: Math.max(PAGE_BYTES, asked - (asked % PAGE_BYTES)),
+    maxReadahead: Math.min(offer.maxReadahead, options.maxReadahead ?? offer.maxReadahead),
+    flags,
+  };
+}
+
+/** Encodes struct fuse_init_out behind the header of `reply`; answers the length of the message. */
+export function encodeInit(
+  reply: ReplyBuffer,
+  connection: ConnectionInfo,
+  options: ConnectionOptions,
+): number {
+  const start = Size.OUT_HEADER;
+  const length = start + Size.INIT_OUT;
+  const { u32 } = reply;
+  const halves = new Uint16Array(u32.buffer, 0, length / 2);
+  u32.fill(0, start / 4, length / 4);
+  const background = Math.min(options.maxBackground ?? DEFAULT_MAX_BACKGROUND, 0xffff);
+  u32[start / 4] = PROTOCOL_MAJOR;
+  u32[start / 4 + 1] = PROTOCOL_MINOR;
+  u32[start / 4 + 2] = connection.maxReadahead;
+  u32[start / 4 + 3] = Number(connection.flags & 0xffff_ffffn);
+  halves[start / 2 + 8] = background;
+  halves[start / 2 + 9] = Math.max(1, Math.floor((background * 3) / 4));
+  u32[start / 4 + 5] = connection.maxWrite;
+  u32[start / 4 + 6] = 1; // time_gran: nanoseconds
+  halves[start / 2 + 14] = Math.ceil(connection.maxWrite / PAGE_BYTES);
+  u32[start / 4 + 8] = Number(connection.flags >> 32n);
+  return length;
+}

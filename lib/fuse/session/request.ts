@@ -1,0 +1,86 @@
+/** One request between its arrival and its answer: who asks, what for, and whether they still wait. */
+import { endianness } from 'node:os';
+import type { RequestContext } from '../contract/operations.js';
+import { EXT_GROUPS, Size } from '../contract/protocol.js';
+import type { RequestBuffer } from './message.js';
+
+/** total_extlen counts these. */
+const EXTENSION_UNIT = 8;
+const EXTENSION_HEADER = 8;
+const LITTLE_ENDIAN = endianness() === 'LE';
+
+export class FuseRequest implements RequestContext {
+  readonly opcode: number;
+  readonly nodeid: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+  readonly directoryGroup: number | undefined;
+  /** Both halves of the kernel's number for this request, echoed in the answer. */
+  readonly uniqueLow: number;
+  readonly uniqueHigh: number;
+  cancelled = false;
+  /** The name argument, for the log. */
+  name: Buffer | undefined = undefined;
+  /** The buffer that holds the payload of a WRITE until its answer. */
+  payload: RequestBuffer | undefined = undefined;
+  /** Bytes of the session's payload budget that this request holds. */
+  payloadBytes = 0;
+  /** The grace period of an interrupted request, running. */
+  graceTimer: unknown = undefined;
+  #listeners: (() => void)[] | undefined = undefined;
+
+  /** Reads struct fuse_in_header. A node id of 2^53 or more is none of ours: `nodeid` is then NaN. */
+  constructor(message: RequestBuffer) {
+    this.opcode = message.word(4);
+    this.uniqueLow = message.word(8);
+    this.uniqueHigh = message.word(12);
+    this.nodeid = message.isSafe(16) ? message.wide(16) : Number.NaN;
+    this.uid = message.word(24);
+    this.gid = message.word(28);
+    this.pid = message.word(32);
+    this.directoryGroup = groupOfExtensions(message);
+  }
+
+  /** The kernel counts requests from 0 and cannot reach 2^53. */
+  get unique(): number {
+    return this.uniqueLow + this.uniqueHigh * 0x1_0000_0000;
+  }
+
+  onCancel(listener: () => void): void {
+    if (this.cancelled) listener();
+    else if (this.#listeners === undefined) this.#listeners = [listener];
+    else this.#listeners.push(listener);
+  }
+
+  /** Makes {@link cancelled} true and tells the listeners, once. */
+  cancel(): void {
+    if (this.cancelled) return;
+    this.cancelled = true;
+    const listeners = this.#listeners;
+    this.#listeners = undefined;
+    for (const listener of listeners ?? []) listener();
+  }
+}
+
+/**
+ * The group that struct fuse_supp_groups names. Extensions (struct fuse_ext_header: size and type) are the end of a message,
+ * behind names of any length: their fields are not aligned. Undefined: there is none, as in nearly all requests.
+ */
+function groupOfExtensions(message: RequestBuffer): number | undefined {
+  const units = message.word(36) & 0xffff;
+  if (units === 0) return undefined;
+  const { buffer, byteOffset } = message.bytes;
+  const view = new DataView(buffer, byteOffset);
+  const end = message.word(0);
+  const word = (at: number): number => (at + 4 <= end ? view.getUint32(at, LITTLE_ENDIAN) : 0);
+  for (let at = Math.max(Size.IN_HEADER, end - units * EXTENSION_UNIT); at < end; ) {
+    const size = word(at);
+    const count = word(at + 8);
+    if (word(at + 4) === EXT_GROUPS && size >= 16 && count > 0) return word(at + 12);
+    // A size that is none would have the same place read for ever.
+    if (size < EXTENSION_HEADER) return undefined;
+    at += size;
+  }
+  return undefined;
+}

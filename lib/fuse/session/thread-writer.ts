@@ -1,0 +1,56 @@
+/**
+ * Writes to the kernel that it may block, one after the other, from a thread of libuv's pool. Owns the queue of one
+ * kind of them: what waits for a page must not stand behind what waits for a directory.
+ */
+import { write } from 'node:fs';
+import { Errno, errnoOf } from '../contract/errno.js';
+
+interface Waiting {
+  readonly message: Uint8Array;
+  readonly done: (errno: number) => void;
+}
+
+export class ThreadWriter {
+  readonly #fd: number;
+  readonly #onIdle: () => void;
+  readonly #waiting: Waiting[] = [];
+  #busy = false;
+
+  /** `onIdle` is called whenever a write has come back. */
+  constructor(fd: number, onIdle: () => void) {
+    this.#fd = fd;
+    this.#onIdle = onIdle;
+  }
+
+  /** A write is under way, and uses the descriptor. */
+  get busy(): boolean {
+    return this.#busy;
+  }
+
+  /** 0, or the errno. */
+  write(message: Uint8Array): Promise<number> {
+    return new Promise((done) => {
+      this.#waiting.push({ message, done });
+      this.#next();
+    });
+  }
+
+  /** Gives up what has not begun, which answers ENODEV. */
+  drop(): void {
+    for (const { done } of this.#waiting.splice(0)) done(Errno.ENODEV);
+  }
+
+  /** One at a time, so that blocked ones can never take up all of libuv's threads. */
+  #next(): void {
+    if (this.#busy) return;
+    const next = this.#waiting.shift();
+    if (next === undefined) return;
+    this.#busy = true;
+    write(this.#fd, next.message, (error) => {
+      this.#busy = false;
+      this.#onIdle();
+      next.done(error === null ? 0 : errnoOf(error));
+      this.#next();
+    });
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * `-o` of mount(8) and nfs(5): from text to a validated client configuration and what the FUSE mount needs.
+ * The options themselves are in mount-option-table.ts; here are their order, and the rules between them.
+ */
+
+import { nearestName } from '../../base/nearest-name.js';
+import { UserError } from '../../base/user-error.js';
+import type { FlagWishes } from '../../fuse/index.js';
+import { type ClientConfig, DEFAULT_CONFIG } from '../../vfs/config.js';
+import { checkIdentityOptions } from './identity-options.js';
+import { type Draft, MOUNT_OPTIONS, type MountOption } from './mount-option-table.js';
+import { parseMountTarget } from './mount-target.js';
+import { splitOptionList } from './option-list.js';
+
+/** What the FUSE side is told. */
+export interface FuseMountOptions {
+  readonly allowOther: boolean;
+  readonly defaultPermissions: boolean;
+  /** noexec: the kernel refuses to run programs from the mount. */
+  readonly noExec: boolean;
+  /** The flags asked of the kernel; suid and dev are among them only if {@link grantFlags} has let them through. */
+  readonly flags: FlagWishes;
+  /** Every FUSE request and reply is written to the log. */
+  readonly debug: boolean;
+}
+
+export interface MountRequest {
+  readonly client: ClientConfig;
+  readonly fuse: FuseMountOptions;
+  /** As the mount table shows it. */
+  readonly source: string;
+  /** proto=tcp6 and udp6: only addresses of this family will do. */
+  readonly addressFamily: 4 | 6 | undefined;
+  /** nfs(5) bg: a server that does not answer yet is tried again after the command has returned. */
+  readonly background: boolean;
+  /** An existing mount is to be changed. */
+  readonly remount: boolean;
+  /** The options as they were given. */
+  readonly options: readonly string[];
+  /** What was accepted but does not mean what was asked. */
+  readonly notes: readonly string[];
+}
+
+/** `retry` of nfs(5) for bg: 10 000 minutes. */
+const BACKGROUND_RETRY_MS = 10_000 * 60_000;
+/** Options of fuse(4) that mountinfo shows of a mount, and that mount(8) hands over when it is remounted. */
+export const KERNELS_OWN: ReadonlySet<string> = new Set([
+  'fd',
+  'rootmode',
+  'user_id',
+  'group_id',
+  'max_read',
+  'blksize',
+]);
+/** nfs(5): UDP's own defaults. */
+const UDP_TIMEO_MS = 1_100;
+const UDP_RETRANS = 3;
+
+/**
+ * Reads a target and the texts of all `-o` options, of which the last one wins.
+ * Throws UserError for options that are unknown, contradict each other, or have a value out of their range.
+ */
+export function parseMountRequest(target: string, optionTexts: readonly string[]): MountRequest {
+  const { host, exportPath, port, source } = parseMountTarget(target);
+  const draft = readOptions(optionTexts);
+  const { client: chosen } = draft;
+  checkIdentityOptions(chosen.identity);
+
+  // As soon as the command has returned, nobody waits; before that, a wrong port must not cost two minutes.
+  const retryMs = chosen.retryMs ?? (draft.background ? BACKGROUND_RETRY_MS : 0);
+  const proto = chosen.proto ?? DEFAULT_CONFIG.proto;
+  const attributeCache = chosen.attributeCache ?? true;
+  const client: ClientConfig = {
+    ...DEFAULT_CONFIG,
+    ...(proto === 'udp' ? { timeoMs: UDP_TIMEO_MS, retrans: UDP_RETRANS } : {}),
+    ...chosen,
+    ...attributeTimes(chosen),
+    port: chosen.port ?? port,
+    retryMs,
+    // nfs(5): noac forces application writes to become synchronous.
+    sync: (chosen.sync ?? false) || !attributeCache,
+    host,
+    exportPath,
+  };
+  if (proto === 'udp' && client.nconnect > 1)
+    throw new UserError('nconnect is for TCP: over UDP there are no connections.', {
+      remedy: 'Leave out nconnect, or use proto=tcp.',
+    });
+  return {
+    client,
+    fuse: { ...draft.fuse, flags: Object.fromEntries(draft.flags) },
+    source,
+    addressFamily: draft.addressFamily,
+    background: draft.background,
+    remount: draft.remount,
+    options: optionTexts,
+    notes: draft.notes,
+  };
+}
+
+function readOptions(optionTexts: readonly string[]): Draft {
+  const draft: Draft = {
+    client: {},
+    fuse: { allowOther: false, defaultPermissions: false, noExec: false, debug: false },
+    flags: new Map(),
+    addressFamily: undefined,
+    background: false,
+    remount: false,
+    notes: [],
+  };
+  const listed = optionTexts.flatMap(splitOptionList);
+  const sloppy = listed.some((option) => option.name === 'sloppy');
+  const remount = listed.some((option) => option.name === 'remount');
+  for (const { name, value } of listed) {
+    // x-systemd.automount, x-gvfs-hide and the like are for other programs (mount(8)).
+    if (/^x-/i.test(name)) continue;
+    if (remount && KERNELS_OWN.has(name)) continue;
+    const option = MOUNT_OPTIONS.get(name);
+    if (option === undefined) {
+      if (!sloppy) throw unknownOption(name);
+      draft.notes.push(`The unknown mount option "${name}" is ignored (sloppy).`);
+      continue;
+    }
+    apply(option, draft, name, value);
+  }
+  return draft;
+}
+
+function apply(option: MountOption, draft: Draft, name: string, value: string | undefined): void {
+  if (option.value === 'none') {
+    if (value !== undefined)
+      throw new UserError(`The mount option "${name}" takes no value, but got "${value}".`, {
+        remedy: `Write ${name} alone.`,
+      });
+    option.apply(draft);
+    return;
+  }
+  if (option.value === 'optional') {
+    option.apply(draft, value);
+    return;
+  }
+  if (value === undefined || value === '')
+    throw new UserError(`The mount option "${name}" needs a value.`, {
+      remedy: `Write ${name}=${option.hint}.`,
+    });
+  option.apply(draft, value, name);
+}
+
+function unknownOption(name: string): UserError {
+  const nearest = nearestName(name, MOUNT_OPTIONS.keys());
+  return new UserError(`The mount option "${name}" is unknown.`, {
+    remedy:
+      nearest === undefined
+        ? 'The README lists the mount options; sloppy ignores unknown ones.'
+        : `Did you mean "${nearest}"? (The README lists the mount options.)`,
+  });
+}
+
+type AttributeTimes = Pick<ClientConfig, 'acRegMinMs' | 'acRegMaxMs' | 'acDirMinMs' | 'acDirMaxMs'>;
+
+/** A limit that was given moves the default of its counterpart along; two that were given must agree. */
+function attributeTimes(chosen: Draft['client']): AttributeTimes {
+  const [acRegMinMs, acRegMaxMs] = order(
+    ['acregmin', chosen.acRegMinMs, DEFAULT_CONFIG.acRegMinMs],
+    ['acregmax', chosen.acRegMaxMs, DEFAULT_CONFIG.acRegMaxMs],
+  );
+  const [acDirMinMs, acDirMaxMs] = order(
+    ['acdirmin', chosen.acDirMinMs, DEFAULT_CONFIG.acDirMinMs],
+    ['acdirmax', chosen.acDirMaxMs, DEFAULT_CONFIG.acDirMaxMs],
+  );
+  return { acRegMinMs, acRegMaxMs, acDirMinMs, acDirMaxMs };
+}
+
+type Limit = readonly [name: string, chosen: number | undefined, standard: number];
+
+function order(min: Limit, max: Limit): [number, number] {
+  const [minName, chosenMin, standardMin] = min;
+  const [maxName, chosenMax, standardMax] = max;
+  if (chosenMin !== undefined && chosenMax !== undefined) {
+    if (chosenMin > chosenMax)
+      throw new UserError(
+        `${minName}=${chosenMin / 1000} is larger than ${maxName}=${chosenMax / 1000} (seconds).`,
+        { remedy: `Make ${minName} the smaller one, or set all of them with actimeo=seconds.` },
+      );
+    return [chosenMin, chosenMax];
+  }
+  if (chosenMin !== undefined) return [chosenMin, Math.max(chosenMin, standardMax)];
+  if (chosenMax !== undefined) return [Math.min(standardMin, chosenMax), chosenMax];
+  return [standardMin, standardMax];
+}

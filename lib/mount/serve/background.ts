@@ -1,0 +1,196 @@
+/**
+ * Mounting in the background: a detached copy of this process serves the mount, and the command returns when
+ * that copy says that the mount answers, or why it does not. Owns what the two say to each other.
+ */
+import { fork } from 'node:child_process';
+import { type LogLevel, standardError } from '../../base/log.js';
+import { UserError } from '../../base/user-error.js';
+
+/** Set for the serving copy. */
+const ROLE = 'NFS_FUSE_BACKGROUND';
+
+type Report =
+  | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
+  /** The first attempt failed, more follow. */
+  | { readonly type: 'retrying'; readonly message: string }
+  | { readonly type: 'mounted' }
+  | {
+      readonly type: 'failed';
+      readonly message: string;
+      readonly remedy: string | undefined;
+      readonly exitStatus: number;
+      readonly details: string | undefined;
+    };
+
+/**
+ * 'background': the mount lives on when the command has returned. 'attached': it ends with the process that asked for
+ * it, which prints what there is to say until then.
+ */
+export type ServingRole = 'background' | 'attached';
+
+export interface ServingCopyOptions {
+  /** The arguments of this command, for the copy. */
+  readonly args: readonly string[];
+  readonly role: ServingRole;
+  /** Gets what the copy prints; without it, nothing does. */
+  readonly logDescriptor: number | undefined;
+}
+
+export interface ServingCopy {
+  readonly pid: number | undefined;
+  /**
+   * Resolves when the mount answers. Rejects with UserError: what the copy has reported.
+   */
+  readonly answers: Promise<void>;
+  /** Resolves when the copy's first attempt has failed, and more follow. */
+  readonly retrying: Promise<void>;
+  readonly ended: Promise<{ readonly status: number | null; readonly signal: NodeJS.Signals | null }>;
+  /** Asks it to end in good order; the second time, to end at once. */
+  end(): void;
+  /** Leaves it to itself. */
+  release(): void;
+}
+
+export interface BackgroundOptions extends Omit<ServingCopyOptions, 'role'> {
+  /** Return as soon as the first attempt has failed, and leave the rest to the copy (nfs(5) bg). */
+  readonly returnOnRetry: boolean;
+}
+
+/** Whether this process is the serving copy. */
+export function isBackgroundChild(): boolean {
+  return process.env[ROLE] !== undefined && process.send !== undefined;
+}
+
+/** Starts the copy, and prints what it reports. */
+export function startServingCopy({ args, role, logDescriptor }: ServingCopyOptions): ServingCopy {
+  const [, entry] = process.argv;
+  if (entry === undefined) throw new Error('the program does not know its own file');
+  const output = logDescriptor ?? 'ignore';
+  const child = fork(entry, [...args], {
+    detached: true,
+    stdio: ['ignore', output, output, 'ipc'],
+    env: { ...process.env, [ROLE]: role },
+  });
+  let hasRetried: () => void = () => {};
+  const retrying = new Promise<void>((resolve) => {
+    hasRetried = resolve;
+  });
+  const answers = new Promise<void>((resolve, reject) => {
+    child.on('message', (message) => {
+      const report = message as Report;
+      switch (report.type) {
+        case 'log':
+          standardError(report.level, report.message);
+          break;
+        case 'retrying':
+          standardError('warn', report.message);
+          hasRetried();
+          break;
+        case 'mounted':
+          resolve();
+          break;
+        case 'failed':
+          reject(
+            new UserError(report.message, {
+              remedy: report.remedy,
+              exitStatus: report.exitStatus,
+              cause: report.details === undefined ? undefined : new Error(report.details),
+            }),
+          );
+          break;
+      }
+    });
+    child.once('error', reject);
+    child.once('exit', (code, signal) => {
+      const how = signal === null ? `exit status ${code}` : signal;
+      reject(
+        new UserError(`The process that was to serve the mount ended unexpectedly (${how}).`, {
+          remedy: 'Repeat the command with -f to see what it says.',
+        }),
+      );
+    });
+  });
+  answers.catch(() => {}); // Who interrupts the mounting does not wait for it.
+  return {
+    pid: child.pid,
+    answers,
+    retrying,
+    ended: new Promise((resolve) => {
+      child.once('error', () => resolve({ status: 1, signal: null }));
+      child.once('exit', (status, signal) => resolve({ status, signal }));
+    }),
+    end: () => void child.kill('SIGTERM'),
+    release() {
+      if (child.connected) child.disconnect();
+      child.unref();
+    },
+  };
+}
+
+/**
+ * The command's side. Resolves with the exit status once the mount answers.
+ * Throws UserError with what the copy has reported.
+ */
+export async function mountInBackground({ returnOnRetry, ...options }: BackgroundOptions): Promise<number> {
+  const copy = startServingCopy({ ...options, role: 'background' });
+  let interruptedBy: NodeJS.Signals | undefined;
+  const interrupt = (signal: NodeJS.Signals) => {
+    interruptedBy = signal;
+    copy.end();
+  };
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, interrupt);
+  try {
+    await (returnOnRetry ? Promise.race([copy.answers, copy.retrying]) : copy.answers);
+    return 0;
+  } catch (error) {
+    if (interruptedBy === undefined) throw error;
+    throw new UserError(`Mounting was interrupted (${interruptedBy}).`, { exitStatus: 130, cause: error });
+  } finally {
+    for (const signal of signals) process.off(signal, interrupt);
+    copy.release();
+  }
+}
+
+/** The serving copy's side. */
+export interface ParentReports {
+  readonly role: ServingRole;
+  /** Whether the command is still there to print what is reported. */
+  readonly listens: boolean;
+  log(level: LogLevel, message: string): void;
+  /** `leaves`: the command returns now, and its going away is no reason to give up. */
+  retrying(message: string, leaves: boolean): void;
+  mounted(): void;
+  failed(failure: Omit<Extract<Report, { type: 'failed' }>, 'type'>): Promise<void>;
+}
+
+/** `onParentGone`: the command was ended before the mount was made, or, if the mount is attached to it, at any time. */
+export function reportToParent(onParentGone: () => void): ParentReports {
+  const attached = process.env[ROLE] === ('attached' satisfies ServingRole);
+  delete process.env[ROLE];
+  let waiting = true;
+  const send = (report: Report, done: () => void = () => {}) => {
+    if (!waiting || !process.connected) done();
+    // A parent that has just gone is no error: it is what `disconnect` tells.
+    else process.send?.(report, undefined, undefined, () => done());
+  };
+  process.once('disconnect', () => {
+    if (waiting) onParentGone();
+  });
+  return {
+    role: attached ? 'attached' : 'background',
+    get listens() {
+      return waiting && process.connected;
+    },
+    log: (level, message) => send({ type: 'log', level, message }),
+    retrying: (message, leaves) => {
+      send({ type: 'retrying', message });
+      if (leaves) waiting = false;
+    },
+    mounted: () => {
+      send({ type: 'mounted' });
+      waiting = attached;
+    },
+    failed: (failure) => new Promise((resolve) => send({ type: 'failed', ...failure }, resolve)),
+  };
+}

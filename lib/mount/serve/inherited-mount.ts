@@ -1,0 +1,51 @@
+/**
+ * /dev/fd/N in place of the mount point: what of the command line goes with a mount that somebody else has made, and
+ * what does not.
+ */
+
+import { UserError } from '../../base/user-error.js';
+import { checkInherited, inheritedDescriptor } from '../../fuse/index.js';
+import { fuseFailure } from '../failure/mount-failure.js';
+import type { MountRequest } from '../options/mount-options.js';
+import type { Transport } from './mount-transport.js';
+
+export interface ServingManner {
+  readonly transport: Transport;
+  readonly foreground: boolean;
+}
+
+/**
+ * The descriptor that `mountpoint` names, fit to be served. Undefined: it names a directory.
+ * @throws UserError where it cannot be served, or not so.
+ */
+export function inheritedMount(mountpoint: string, manner: ServingManner): number | undefined {
+  const fd = inheritedDescriptor(mountpoint);
+  if (fd === undefined) return undefined;
+  if (!manner.foreground)
+    throw new UserError(`${mountpoint} can only be served in the foreground.`, {
+      remedy: 'Add -f. A process in the background would not have the descriptor.',
+    });
+  if (manner.transport === 'fuse-native')
+    throw new UserError(`--transport fuse-native cannot serve ${mountpoint}: it can only mount by itself.`, {
+      remedy: 'Use --transport kernel.',
+    });
+  try {
+    checkInherited(fd);
+  } catch (error) {
+    throw fuseFailure(error);
+  }
+  return fd;
+}
+
+/** The options that only whoever mounts can give to the kernel. Undefined: there are none. */
+export function noteOnKernelOptions(mountpoint: string, { fuse }: MountRequest): string | undefined {
+  const without = [
+    ...Object.entries(fuse.flags)
+      .filter(([flag, wanted]) => wanted && flag !== 'sync')
+      .map(([flag]) => flag),
+    ...(fuse.allowOther ? ['allow_other'] : []),
+    ...(fuse.defaultPermissions ? ['default_permissions'] : []),
+  ];
+  if (without.length === 0) return undefined;
+  return `Without effect here: ${without.join(', ')}. Only who mounts ${mountpoint} can tell the kernel so.`;
+}

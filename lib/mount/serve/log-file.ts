@@ -1,0 +1,113 @@
+/**
+ * The log file of a mount: opened at a path that the user names, and opened anew when something has moved it away. Owns
+ * what is demanded of such a file: it may be in a folder that other users write to, who could have laid out a link.
+ */
+import { closeSync, constants, fstatSync, lstatSync, openSync, type Stats, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { errorCode, fileSink, type LogSink } from '../../base/log.js';
+import { UserError } from '../../base/user-error.js';
+import { replaceDescriptor } from '../reach/process-calls.js';
+import { ownUid } from '../reach/runtime-folder.js';
+
+const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants;
+/** Shown for a user who has no counterpart in this user namespace: root of the machine, most of all. */
+const OVERFLOW_UID = 65_534;
+const STANDARD_STREAMS = [1, 2];
+
+/**
+ * A log file that this process may append to; a new one is readable by its owner only. Throws UserError, also where other
+ * users may write to the folder and the file, or a symbolic link in its place, is another user's: that one would read
+ * along, or have us write somewhere else. Root is trusted.
+ */
+export function openLogFile(path: string): number {
+  const absolute = resolve(path);
+  let fd: number;
+  try {
+    // A link is followed if it is known whose it is; one that takes its place in between is not.
+    const follows = isTrustedLink(absolute) ? 0 : O_NOFOLLOW;
+    fd = openSync(absolute, O_WRONLY | O_APPEND | O_CREAT | follows, 0o600);
+  } catch (error) {
+    const code = errorCode(error);
+    throw new UserError(
+      code === 'ELOOP'
+        ? `The log file ${path} is a symbolic link that another user may have made.`
+        : `The log file ${path} cannot be opened (${code}).`,
+      { remedy: 'Name a file in a directory that exists and that you may write to.', cause: error },
+    );
+  }
+  const doubt = doubtAbout(fd, absolute);
+  if (doubt === undefined) return fd;
+  closeSync(fd);
+  throw new UserError(`The log file ${path} ${doubt}.`, {
+    remedy: 'Name another file, in a directory that only you may write to.',
+  });
+}
+
+function isTrustedLink(path: string): boolean {
+  try {
+    const found = lstatSync(path);
+    if (!found.isSymbolicLink()) return false;
+    if (isTrusted(found.uid)) return true;
+    const folder = statSync(dirname(path));
+    return !isForOthers(folder) && (isTrusted(folder.uid) || folder.uid === OVERFLOW_UID);
+  } catch {
+    return false;
+  }
+}
+
+/** Whether others than its owner may make names in a folder. */
+function isForOthers(folder: Stats): boolean {
+  return (folder.mode & 0o022) !== 0;
+}
+
+function isTrusted(uid: number): boolean {
+  return uid === ownUid() || uid === 0;
+}
+
+/** The reason not to use an open log file. Undefined: there is none. */
+function doubtAbout(fd: number, path: string): string | undefined {
+  const file = fstatSync(fd);
+  // Terminals, pipes and devices may belong to anybody, and nothing is kept in them.
+  if (!file.isFile() || !isForOthers(statSync(dirname(path)))) return undefined;
+  if (!isTrusted(file.uid)) return `belongs to another user (uid ${file.uid})`;
+  // The other name may be that of a file of ours that is no log.
+  return file.nlink > 1 ? 'has a second name, which another user may have made' : undefined;
+}
+
+export class LogFile {
+  readonly descriptor: number;
+  readonly sink: LogSink;
+  readonly #path: string;
+  readonly #listeners: (() => void)[] = [];
+
+  /** `path` is understood from the working directory of this moment on. Throws UserError. */
+  constructor(path: string) {
+    this.#path = resolve(path);
+    this.descriptor = openLogFile(path);
+    this.sink = fileSink(this.descriptor);
+  }
+
+  /** Calls `listener` after each {@link reopen}. */
+  onReopen(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /**
+   * Goes on in the file that has the path now, made if there is none; in the old one, with a word about it, if that cannot
+   * be. `streams`: what standard output and standard error write goes there as well.
+   */
+  reopen({ streams }: { readonly streams: boolean }): void {
+    let fd: number;
+    try {
+      fd = openLogFile(this.#path);
+    } catch (error) {
+      this.sink('error', error instanceof Error ? error.message : String(error));
+      return;
+    }
+    for (const old of [this.descriptor, ...(streams ? STANDARD_STREAMS : [])]) {
+      if (!replaceDescriptor(fd, old)) this.sink('error', `${this.#path} could not be taken in use.`);
+    }
+    closeSync(fd);
+    for (const listener of this.#listeners) listener();
+  }
+}

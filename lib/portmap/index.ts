@@ -1,6 +1,0 @@
-/** The port mapper (RFC 1833): portmap version 2, rpcbind 3 and 4. */
-export { dumpPorts, getPort, type PortmapOptions, pingPortmapper } from './client.js';
-export { PortmapError, PortmapUnreachableError, ProgramNotRegisteredError } from './errors.js';
-export * as portmapProcedures from './procedures.js';
-export * from './types.js';
-export { formatUniversalAddress, type HostPort, parseUniversalAddress } from './universal-address.js';

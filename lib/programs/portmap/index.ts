@@ -1,0 +1,6 @@
+/** The port mapper (RFC 1833): portmap version 2, rpcbind 3 and 4. */
+export { dumpPorts, getPort, type PortmapOptions, pingPortmapper } from './client.js';
+export { PortmapError, PortmapUnreachableError, ProgramNotRegisteredError } from './portmap-error.js';
+export * as portmapProcedures from './procedures.js';
+export * from './types.js';
+export { formatUniversalAddress, type HostPort, parseUniversalAddress } from './universal-address.js';

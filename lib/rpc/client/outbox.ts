@@ -1,0 +1,93 @@
+/**
+ * What is to be written to the transport of a connection: calls of one tick together, and none while the kernel does not
+ * take more. Owns which calls' bytes the kernel has.
+ */
+import type { Clock } from '../../base/clock.js';
+import { messageLength } from '../transport/socket-writer.js';
+import type { Message, Transport } from '../transport/transport.js';
+import type { PendingCall } from './pending-call.js';
+import type { RetransmissionPolicy } from './retransmission.js';
+
+/** So much is written without waiting for the end of the tick, to keep the server busy meanwhile. */
+const FLUSH_CALLS = 16;
+
+export class Outbox {
+  readonly #policy: RetransmissionPolicy;
+  readonly #clock: Clock;
+  #transport: Transport | undefined;
+  #calls = new Set<PendingCall>();
+  #flushScheduled = false;
+  /** Counts sends; what was sent up to #batchWritten is in the kernel's hands. */
+  #batch = 0;
+  #batchWritten = 0;
+
+  constructor(policy: RetransmissionPolicy, clock: Clock) {
+    this.#policy = policy;
+    this.#clock = clock;
+  }
+
+  /** A transport takes calls from now on; undefined: none does, and what was to be written is forgotten. */
+  attach(transport: Transport | undefined): void {
+    this.#transport = transport;
+    this.#calls.clear();
+    this.#batchWritten = this.#batch;
+  }
+
+  /** The kernel has taken all that was written. */
+  writable(): void {
+    this.#batchWritten = this.#batch;
+    this.flush();
+  }
+
+  /** Calls of one tick share a system call: it comes when the code that makes calls has had its turn. */
+  add(call: PendingCall): void {
+    this.#calls.add(call);
+    if (this.#flushScheduled) {
+      if (this.#calls.size >= FLUSH_CALLS) this.flush();
+      return;
+    }
+    this.#flushScheduled = true;
+    process.nextTick(this.#flushNow);
+  }
+
+  /** The call need not go out any more, if it has not yet. */
+  delete(call: PendingCall): void {
+    this.#calls.delete(call);
+  }
+
+  /** Whether the transport still refers to the memory of this call's message. */
+  holds(call: PendingCall): boolean {
+    return call.transmissions > 0 && call.batch > this.#batchWritten;
+  }
+
+  readonly #flushNow = (): void => {
+    this.#flushScheduled = false;
+    this.flush();
+  };
+
+  /** Writes what there is, without waiting for the end of the tick. */
+  flush(): void {
+    const transport = this.#transport;
+    if (transport === undefined || this.#calls.size === 0) return;
+    // What the kernel does not take now must wait here, where it can still be cancelled.
+    if (this.#batchWritten !== this.#batch) return;
+    const calls = this.#calls;
+    this.#calls = new Set();
+    this.#batch += 1;
+    const now = this.#clock.now();
+    const messages: Message[] = [];
+    for (const call of calls) {
+      messages.push(call.message);
+      call.batch = this.#batch;
+      call.counters.bytesSent += messageLength(call.message) - 4;
+      this.#policy.sent(call, now);
+      call.transmissions += 1;
+      if (call.transmissions === 1) call.sentAt = now;
+      else {
+        call.counters.retransmits += 1;
+        call.onRetransmit?.();
+      }
+    }
+    if (transport.send(messages)) this.#batchWritten = this.#batch;
+  }
+}

@@ -1,0 +1,167 @@
+/**
+ * One UDP socket towards a server. Owns who is listened to: the socket is connected, so that only datagrams from
+ * the server's address and port come in, as with Linux.
+ */
+import type dgram from 'node:dgram';
+import dns from 'node:dns';
+import net from 'node:net';
+import type { Clock, Timer } from '../../base/clock.js';
+import { MOST_CALLS } from '../client/congestion-window.js';
+import { RpcConnectError, type RpcError } from '../rpc-errors.js';
+import { RECORD_MARK_BYTES } from '../wire/record-mark.js';
+import { messageLength } from './socket-writer.js';
+import type { Message, Transport, TransportListener } from './transport.js';
+
+/** The largest UDP payload over IPv4, with the four bytes that are reserved for a record mark and not sent. */
+export const MAX_DATAGRAM = 65507 + RECORD_MARK_BYTES;
+/**
+ * What a long reply may take of the socket's receive buffer: 32 KiB, the most that is read or written in one call over
+ * UDP, and as much again for how the kernel keeps it.
+ */
+const REPLY_MEMORY = 2 * 32 * 1024;
+/** The receive buffer asked for: what the congestion window can use at the most. Without privilege one gets less. */
+const RECEIVE_BUFFER = MOST_CALLS * REPLY_MEMORY;
+/** Linux's range of reserved source ports, tried from the top. */
+const FIRST_RESERVED_PORT = 1023;
+const LAST_RESERVED_PORT = 665;
+
+export interface UdpTransportOptions {
+  /** Name or address. */
+  readonly host: string;
+  readonly port: number;
+  readonly family: 4 | 6 | undefined;
+  /** Tried first. */
+  readonly localPort: number | undefined;
+  /** Try ports 1023 down to 665; an ordinary port where none can be had. */
+  readonly resvport: boolean;
+  /** Milliseconds for lookup and bind. */
+  readonly connectTimeout: number;
+  readonly clock: Clock;
+  readonly createSocket: (type: dgram.SocketType) => dgram.Socket;
+  readonly log: (message: string) => void;
+}
+
+export class UdpTransport implements Transport {
+  readonly #listener: TransportListener;
+  readonly #options: UdpTransportOptions;
+  readonly #localPorts: number[] = [0];
+  #socket: dgram.Socket | undefined;
+  #timer: Timer | undefined;
+  #localPort: number | undefined;
+  #replyRoom = 1;
+  #connected = false;
+  #ended = false;
+
+  constructor(listener: TransportListener, options: UdpTransportOptions) {
+    this.#listener = listener;
+    this.#options = options;
+    if (options.resvport) {
+      for (let port = LAST_RESERVED_PORT; port <= FIRST_RESERVED_PORT; port++) this.#localPorts.push(port);
+    }
+    if (options.localPort !== undefined) this.#localPorts.push(options.localPort);
+    this.#timer = options.clock.after(options.connectTimeout, () =>
+      this.#fail('no answer to the name lookup', 'ETIMEDOUT'),
+    );
+    dns.lookup(options.host, { family: options.family ?? 0 }, (error, address) => {
+      if (this.#ended) return;
+      if (error !== null) this.#fail(error.message, error.code ?? 'ENOTFOUND', error);
+      else this.#bind(address);
+    });
+  }
+
+  get localPort(): number | undefined {
+    return this.#localPort;
+  }
+
+  get replyRoom(): number {
+    return this.#replyRoom;
+  }
+
+  /** Datagrams are copied: they are small, and the socket may keep them for a while. */
+  send(messages: readonly Message[]): boolean {
+    for (const message of messages) {
+      const datagram = Buffer.allocUnsafe(messageLength(message));
+      let position = 0;
+      for (const piece of message) {
+        datagram.set(piece, position);
+        position += piece.length;
+      }
+      // An error here is a datagram lost: it will be sent again.
+      this.#socket?.send(datagram, RECORD_MARK_BYTES, datagram.length - RECORD_MARK_BYTES, () => {});
+    }
+    return true;
+  }
+
+  destroy(error: RpcError): void {
+    this.#end(error);
+  }
+
+  #bind(address: string): void {
+    const socket = this.#options.createSocket(net.isIPv6(address) ? 'udp6' : 'udp4');
+    const localPort = this.#localPorts.pop() ?? 0;
+    this.#socket = socket;
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      // Once connected, an error is an ICMP message (nobody listens there just now): like a loss.
+      if (this.#socket !== socket || this.#connected) return;
+      if (localPort === 0 || !this.#tryNextPort(error)) {
+        this.#fail(error.message, error.code ?? 'EIO', error);
+        return;
+      }
+      socket.close();
+      this.#bind(address);
+    });
+    socket.on('message', (message) => {
+      if (!this.#ended) this.#listener.message(message);
+    });
+    socket.once('connect', () => {
+      if (this.#ended) return;
+      this.#timer?.cancel();
+      this.#connected = true;
+      this.#localPort = socket.address().port;
+      this.#replyRoom = Math.max(1, Math.floor(widen(socket) / REPLY_MEMORY));
+      this.#listener.connected();
+    });
+    socket.once('listening', () => {
+      if (!this.#ended) socket.connect(this.#options.port, address);
+    });
+    socket.bind(localPort);
+  }
+
+  #tryNextPort(error: NodeJS.ErrnoException): boolean {
+    if (error.code === 'EADDRINUSE') return true;
+    if (error.code !== 'EACCES' && error.code !== 'EPERM') return false;
+    this.#options.log('no permission to use a reserved source port (resvport); sending from an ordinary one');
+    this.#localPorts.length = 1;
+    return true;
+  }
+
+  #fail(reason: string, code: string, cause?: Error): void {
+    const { host, port } = this.#options;
+    const options = cause === undefined ? {} : { cause };
+    this.#end(
+      new RpcConnectError(`cannot send to ${host} port ${port}: ${reason}`, code, host, port, options),
+    );
+  }
+
+  #end(error: RpcError): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#timer?.cancel();
+    this.#socket?.close();
+    this.#listener.disconnected(error);
+  }
+}
+
+/** Makes the receive buffer as large as we may, and tells its size. */
+function widen(socket: dgram.Socket): number {
+  try {
+    if (socket.getRecvBufferSize() < RECEIVE_BUFFER) socket.setRecvBufferSize(RECEIVE_BUFFER);
+  } catch {
+    // Where it may not be changed, it is used as it is.
+  }
+  try {
+    return socket.getRecvBufferSize();
+  } catch {
+    return 0;
+  }
+}

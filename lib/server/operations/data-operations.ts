@@ -1,0 +1,173 @@
+/** READ, WRITE, COMMIT. */
+import * as fs from 'node:fs';
+import { promisify } from 'node:util';
+import {
+  type CommitArguments,
+  type CommitResult,
+  type ReadArguments,
+  type ReadResult,
+  StableHow,
+  Status,
+  type WriteArguments,
+  type WriteResult,
+} from '../../programs/nfs3/index.js';
+import type { Caller } from '../callers.js';
+import { NfsError, statusOfErrno, statusOfError } from '../status-error.js';
+import { type FileStat, statDescriptor } from '../tree/file-stat.js';
+import type { OpenFile, Permit } from '../tree/open-files.js';
+import type { Inode } from '../tree/served-object.js';
+import type { ExportedTree } from '../tree/tree.js';
+import { isAllowed, MAY_READ, MAY_WRITE } from './access.js';
+import { clearSetIds, requireData } from './attribute-operations.js';
+
+const fsync = promisify(fs.fsync);
+const fdatasync = promisify(fs.fdatasync);
+
+/** Below this a copy to or from the page cache takes less than the way to the thread pool and back. */
+const IN_POOL_FROM = 64 * 1024;
+
+/** Attributes by the descriptor. Throws NFS3ERR_STALE when the file was removed under it. */
+function statOpen(tree: ExportedTree, file: OpenFile): FileStat {
+  const stat = statDescriptor(file.descriptor);
+  if (typeof stat === 'number') throw new NfsError(statusOfErrno(-stat));
+  if (stat.nlink === 0) {
+    tree.files.drop(file.inode);
+    throw new NfsError(Status.STALE);
+  }
+  return stat;
+}
+
+export async function read(tree: ExportedTree, args: ReadArguments, caller: Caller): Promise<ReadResult> {
+  let inode: Inode | undefined;
+  try {
+    inode = tree.table.get(args.file);
+    const permit: Permit = (stat, descriptor) => requireData(tree, caller, stat, descriptor, MAY_READ);
+    const file = tree.files.acquire(inode, 'read', permit);
+    try {
+      const stat = statOpen(tree, file);
+      permit(stat, file.descriptor);
+      const size = Number(stat.size);
+      const limit = Math.min(args.count, tree.options.limits.rtmax, tree.faults.maxRead ?? args.count);
+      const wanted = Math.max(0, Math.min(limit, size - args.offset));
+      const data = Buffer.allocUnsafeSlow(wanted);
+      const count = await readFully(file.descriptor, data, args.offset);
+      // The size of after the read: a file that has grown meanwhile has not been read to its end.
+      const attributes = statOpen(tree, file);
+      const eof = BigInt(args.offset + count) >= attributes.size;
+      return { status: Status.OK, attributes, eof, data: data.subarray(0, count) };
+    } finally {
+      file.release();
+    }
+  } catch (error) {
+    return { status: statusOfError(error), attributes: tree.tryStat(inode) };
+  }
+}
+
+const readInPool = promisify(fs.read);
+
+async function readFully(descriptor: number, data: Buffer, offset: number): Promise<number> {
+  let done = 0;
+  while (done < data.length) {
+    const left = data.length - done;
+    const count =
+      left < IN_POOL_FROM
+        ? fs.readSync(descriptor, data, done, left, offset + done)
+        : (await readInPool(descriptor, data, done, left, offset + done)).bytesRead;
+    if (count === 0) break;
+    done += count;
+  }
+  return done;
+}
+
+export async function write(tree: ExportedTree, args: WriteArguments, caller: Caller): Promise<WriteResult> {
+  let inode: Inode | undefined;
+  let before: FileStat | undefined;
+  try {
+    inode = tree.table.get(args.file);
+    tree.requireWritable();
+    const permit: Permit = (stat, descriptor) => requireData(tree, caller, stat, descriptor, MAY_WRITE);
+    const file = tree.files.acquire(inode, 'write', permit);
+    try {
+      const { wtmax } = tree.options.limits;
+      const data = args.data.subarray(0, Math.min(wtmax, tree.faults.maxWrite ?? wtmax));
+      const isUnstable = args.stable === StableHow.UNSTABLE;
+      const written = await file.exclusively(async () => {
+        const stat = statOpen(tree, file);
+        before = stat;
+        permit(stat, file.descriptor);
+        if (data.length > 0) clearSetIds(tree, caller, stat.mode, file.descriptor);
+        if (isUnstable) tree.uncommitted.record(file.inode.handle, file.descriptor, args.offset, data.length);
+        const count = await writeFully(file.descriptor, data, args.offset);
+        return { count, wcc: { before: stat, after: statOpen(tree, file) } };
+      });
+      if (!isUnstable) {
+        await (args.stable === StableHow.DATA_SYNC ? fdatasync : fsync)(file.descriptor);
+        tree.uncommitted.committed(inode.handle);
+      }
+      return { status: Status.OK, ...written, committed: args.stable, verifier: tree.writeVerifier };
+    } finally {
+      file.release();
+    }
+  } catch (error) {
+    return { status: statusOfError(error), wcc: tree.wcc(inode, before) };
+  }
+}
+
+const writeInPool = promisify(fs.write) as (
+  descriptor: number,
+  data: Uint8Array,
+  start: number,
+  length: number,
+  offset: number,
+) => Promise<{ bytesWritten: number }>;
+
+/** Bytes written: fewer than wanted when the space ran out on the way. */
+async function writeFully(descriptor: number, data: Uint8Array, offset: number): Promise<number> {
+  let done = 0;
+  while (done < data.length) {
+    const left = data.length - done;
+    try {
+      done +=
+        left < IN_POOL_FROM
+          ? fs.writeSync(descriptor, data, done, left, offset + done)
+          : (await writeInPool(descriptor, data, done, left, offset + done)).bytesWritten;
+    } catch (error) {
+      if (done > 0) return done;
+      throw error;
+    }
+  }
+  return done;
+}
+
+/** To have data written to the disk is for those who may read or write it. */
+function requireEither(tree: ExportedTree, caller: Caller, stat: FileStat, descriptor: number): void {
+  if (isAllowed(tree, caller, stat, descriptor, MAY_WRITE)) return;
+  requireData(tree, caller, stat, descriptor, MAY_READ);
+}
+
+/** Makes the whole file stable, whatever range was asked for, as servers do. */
+export async function commit(
+  tree: ExportedTree,
+  args: CommitArguments,
+  caller: Caller,
+): Promise<CommitResult> {
+  let inode: Inode | undefined;
+  let before: FileStat | undefined;
+  try {
+    inode = tree.table.get(args.file);
+    const verifier = tree.writeVerifier;
+    const permit: Permit = (stat, descriptor) => requireEither(tree, caller, stat, descriptor);
+    const file = tree.files.acquire(inode, 'read', permit);
+    try {
+      before = statOpen(tree, file);
+      permit(before, file.descriptor);
+      await fsync(file.descriptor);
+      tree.uncommitted.committed(inode.handle);
+      return { status: Status.OK, wcc: { before, after: statOpen(tree, file) }, verifier };
+    } finally {
+      file.release();
+    }
+  } catch (error) {
+    return { status: statusOfError(error), wcc: tree.wcc(inode, before) };
+  }
+}

@@ -1,0 +1,218 @@
+/** LOOKUP, REMOVE, RMDIR, RENAME, LINK. */
+import { closeSync, constants, fsyncSync } from 'node:fs';
+import {
+  type DirectoryName,
+  type LinkArguments,
+  type LinkResult,
+  type LookupResult,
+  type RenameArguments,
+  type RenameResult,
+  Status,
+  type WccResult,
+} from '../../programs/nfs3/index.js';
+import type { Caller } from '../callers.js';
+import { type Name, parseName } from '../checked-name.js';
+import { check, NfsError, ObjectMovedError, statusOfErrno, statusOfError } from '../status-error.js';
+import { AT_REMOVEDIR, cString, linkDescriptor, openAt, renameAt, unlinkAt } from '../system-calls-at.js';
+import { type FileStat, statAt } from '../tree/file-stat.js';
+import type { Inode } from '../tree/served-object.js';
+import type { ExportedTree } from '../tree/tree.js';
+
+/** A directory that an operation works in: found, open, and its attributes from before. */
+export interface Place {
+  readonly inode: Inode;
+  readonly descriptor: number;
+  readonly before: FileStat;
+}
+
+/** Throws NFS3ERR_NOTDIR, or as InodeTable does. */
+export function enter(tree: ExportedTree, inode: Inode): Place {
+  const descriptor = tree.table.openDirectory(inode);
+  return { inode, descriptor, before: tree.table.stat(inode) };
+}
+
+/** With `syncDirectories`: the change is on stable storage when this returns. */
+export function settle(tree: ExportedTree, ...places: readonly Place[]): void {
+  if (!tree.options.syncDirectories) return;
+  for (const { descriptor } of places) {
+    const readable = check(openAt(descriptor, cString('.'), constants.O_RDONLY | constants.O_DIRECTORY));
+    try {
+      fsyncSync(readable);
+    } finally {
+      closeSync(readable);
+    }
+  }
+}
+
+export function lookup(tree: ExportedTree, where: DirectoryName, caller: Caller): LookupResult {
+  let directory: Inode | undefined;
+  try {
+    directory = tree.table.get(where.directory);
+    const { descriptor, before } = enter(tree, directory);
+    const { object, attributes } = resolve(tree, directory, descriptor, where.name, caller);
+    return { status: Status.OK, object: object.handle, attributes, directoryAttributes: before };
+  } catch (error) {
+    return { status: statusOfError(error), directoryAttributes: tree.tryStat(directory) };
+  }
+}
+
+function resolve(
+  tree: ExportedTree,
+  directory: Inode,
+  descriptor: number,
+  bytes: Uint8Array,
+  caller: Caller,
+): { object: Inode; attributes: FileStat } {
+  const { table } = tree;
+  if (bytes.length === 1 && bytes[0] === 0x2e)
+    return { object: directory, attributes: table.stat(directory) };
+  if (bytes.length === 2 && bytes[0] === 0x2e && bytes[1] === 0x2e) {
+    const object = parentOf(tree, directory, descriptor, caller);
+    return { object, attributes: table.stat(object) };
+  }
+  const name = parseName(bytes, Status.INVAL);
+  const attributes = tree.callers.as(caller, () => statAt(descriptor, name.cString));
+  if (typeof attributes === 'number') throw new NfsError(statusOfErrno(-attributes));
+  return { object: table.intern(attributes, directory, descriptor, name.text, name.cString), attributes };
+}
+
+const UP = cString('..');
+
+/** The root is its own parent: nothing above it can be reached. */
+function parentOf(tree: ExportedTree, directory: Inode, descriptor: number, caller: Caller): Inode {
+  const { table } = tree;
+  if (directory === table.root) return directory;
+  table.confine(directory, descriptor);
+  const stat = tree.callers.as(caller, () => statAt(descriptor, UP));
+  if (typeof stat === 'number') throw new NfsError(statusOfErrno(-stat));
+  const parent = directory.links[0]?.directory;
+  // Moved by a local process: where it is now has to be found out first.
+  if (parent === undefined || !table.matches(parent, stat, descriptor, UP)) {
+    throw new ObjectMovedError(directory.handle);
+  }
+  return parent;
+}
+
+/**
+ * The object behind a name, remembered; or -errno, where there is none or the caller may not ask. The system call that
+ * changes the name comes later, and does not trust what was found here.
+ */
+function known(
+  tree: ExportedTree,
+  place: Place,
+  name: Name,
+  caller: Caller,
+): { inode: Inode; stat: FileStat } | number {
+  const stat = tree.callers.as(caller, () => statAt(place.descriptor, name.cString));
+  if (typeof stat === 'number') return stat;
+  return { inode: tree.table.intern(stat, place.inode, place.descriptor, name.text, name.cString), stat };
+}
+
+/** The name is gone, and with the last one the object. */
+function forget(
+  tree: ExportedTree,
+  victim: { inode: Inode; stat: FileStat },
+  place: Place,
+  name: Name,
+): void {
+  if (victim.inode.isDirectory || victim.stat.nlink <= 1) {
+    tree.files.drop(victim.inode);
+    tree.uncommitted.committed(victim.inode.handle);
+    tree.creations.delete(victim.inode.handle);
+  }
+  tree.table.unlinked(victim.inode, place.inode, name.text);
+}
+
+export function remove(tree: ExportedTree, where: DirectoryName, caller: Caller): WccResult {
+  return unlink(tree, where, caller, 0);
+}
+
+export function rmdir(tree: ExportedTree, where: DirectoryName, caller: Caller): WccResult {
+  return unlink(tree, where, caller, AT_REMOVEDIR);
+}
+
+function unlink(tree: ExportedTree, where: DirectoryName, caller: Caller, flags: number): WccResult {
+  let directory: Inode | undefined;
+  let before: FileStat | undefined;
+  try {
+    directory = tree.table.get(where.directory);
+    const place = enter(tree, directory);
+    before = place.before;
+    tree.requireWritable();
+    // RFC 1813 3.3.13: "." is NFS3ERR_INVAL, ".." is NFS3ERR_EXIST.
+    const isParent = where.name.length === 2;
+    const name = parseName(where.name, isParent && flags === AT_REMOVEDIR ? Status.EXIST : Status.INVAL);
+    const victim = known(tree, place, name, caller);
+    tree.callers.as(caller, () => check(unlinkAt(place.descriptor, name.cString, flags)));
+    if (typeof victim !== 'number') forget(tree, victim, place, name);
+    settle(tree, place);
+    return { status: Status.OK, wcc: tree.wcc(directory, before) };
+  } catch (error) {
+    return { status: statusOfError(error), wcc: tree.wcc(directory, before) };
+  }
+}
+
+export function rename(tree: ExportedTree, args: RenameArguments, caller: Caller): RenameResult {
+  let fromInode: Inode | undefined;
+  let toInode: Inode | undefined;
+  let from: Place | undefined;
+  let to: Place | undefined;
+  const wcc = () => ({
+    fromWcc: tree.wcc(fromInode, from?.before),
+    toWcc: tree.wcc(toInode, to?.before),
+  });
+  try {
+    fromInode = tree.table.get(args.from.directory);
+    toInode = tree.table.get(args.to.directory);
+    from = enter(tree, fromInode);
+    to = enter(tree, toInode);
+    tree.requireWritable();
+    const oldName = parseName(args.from.name, Status.INVAL);
+    const newName = parseName(args.to.name, Status.EXIST);
+    const moved = known(tree, from, oldName, caller);
+    if (typeof moved === 'number') throw new NfsError(statusOfErrno(-moved));
+    const replaced = known(tree, to, newName, caller);
+    const places: [Place, Place] = [from, to];
+    tree.callers.as(caller, () => {
+      check(renameAt(places[0].descriptor, oldName.cString, places[1].descriptor, newName.cString));
+    });
+    // Two names of one file: rename(2) leaves both.
+    const overwritten = typeof replaced === 'number' ? undefined : replaced;
+    if (overwritten?.inode !== moved.inode) {
+      if (overwritten !== undefined) forget(tree, overwritten, to, newName);
+      moved.inode.removeLink(fromInode, oldName.text);
+      moved.inode.addLink(toInode, newName.text, moved.stat.nlink);
+    }
+    settle(tree, from, to);
+    return { status: Status.OK, ...wcc() };
+  } catch (error) {
+    return { status: statusOfError(error), ...wcc() };
+  }
+}
+
+export function link(tree: ExportedTree, args: LinkArguments, caller: Caller): LinkResult {
+  let inode: Inode | undefined;
+  let directory: Inode | undefined;
+  let before: FileStat | undefined;
+  const rest = () => ({ attributes: tree.tryStat(inode), directoryWcc: tree.wcc(directory, before) });
+  try {
+    inode = tree.table.get(args.file);
+    directory = tree.table.get(args.link.directory);
+    const place = enter(tree, directory);
+    before = place.before;
+    tree.requireWritable();
+    if (inode.isDirectory) throw new NfsError(Status.ISDIR);
+    const name = parseName(args.link.name, Status.EXIST);
+    const { descriptor, stat } = tree.table.pin(inode);
+    try {
+      tree.callers.as(caller, () => check(linkDescriptor(descriptor, place.descriptor, name.cString)));
+    } finally {
+      closeSync(descriptor);
+    }
+    inode.addLink(directory, name.text, stat.nlink + 1);
+    settle(tree, place);
+    return { status: Status.OK, ...rest() };
+  } catch (error) {
+    return { status: statusOfError(error), ...rest() };
+  }
+}

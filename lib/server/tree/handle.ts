@@ -1,0 +1,72 @@
+/**
+ * The server's file handles: 44 bytes that name an object by what stays the same while it is renamed, and differs
+ * when its inode number is given to another object. They hold no path, so they outlive the server's memory: an
+ * object that is not in the table is found again by its inode number. They are sealed with a key, since a handle
+ * opens what is behind it without any look at the directories above: a caller must have been given it.
+ */
+import type { FileHandle } from '../../programs/nfs3/index.js';
+import { SipHash } from './siphash.js';
+
+/** What an object is known by. `birth` and `generation` are 0 where the file system has none. */
+export interface Identity {
+  readonly fsid: bigint;
+  readonly fileid: bigint;
+  readonly birthSeconds: number;
+  readonly birthNanoseconds: number;
+  readonly generation: number;
+}
+
+export const HANDLE_SIZE = 44;
+/** Behind what is sealed: the seal. */
+const SEALED = HANDLE_SIZE - 8;
+/** "nfsF", and the version of this layout. */
+const MAGIC = 0x6e667302;
+
+const scratch = Buffer.alloc(HANDLE_SIZE);
+const view = new DataView(scratch.buffer, scratch.byteOffset, scratch.length);
+
+export class HandleCodec {
+  readonly #hash: SipHash;
+
+  /** `key`: see siphash.ts. Another key makes other handles, and knows none of these. */
+  constructor(key: Uint8Array) {
+    this.#hash = new SipHash(key);
+  }
+
+  /** `salt`: of the export, and of its generation of handles. */
+  encode(identity: Identity, salt: number): FileHandle {
+    view.setUint32(0, MAGIC);
+    view.setUint32(4, salt);
+    view.setBigUint64(8, identity.fsid);
+    view.setBigUint64(16, identity.fileid);
+    view.setUint32(24, identity.birthSeconds);
+    view.setUint32(28, identity.birthNanoseconds);
+    view.setUint32(32, identity.generation);
+    this.#hash.update(view, SEALED);
+    view.setUint32(SEALED, this.#hash.high);
+    view.setUint32(SEALED + 4, this.#hash.low);
+    return scratch.toString('latin1') as FileHandle;
+  }
+
+  /**
+   * undefined for bytes that no server of ours ever handed out; 'foreign' for a handle that was sealed with another
+   * key, or that somebody has made up.
+   */
+  decode(handle: FileHandle): (Identity & { readonly salt: number }) | 'foreign' | undefined {
+    if (handle.length !== HANDLE_SIZE) return undefined;
+    scratch.write(handle, 'latin1');
+    if (view.getUint32(0) !== MAGIC) return undefined;
+    this.#hash.update(view, SEALED);
+    const { high, low } = this.#hash;
+    // Both halves in any case: the time that it takes must not tell how much was right.
+    if (((view.getUint32(SEALED) ^ high) | (view.getUint32(SEALED + 4) ^ low)) !== 0) return 'foreign';
+    return {
+      salt: view.getUint32(4),
+      fsid: view.getBigUint64(8),
+      fileid: view.getBigUint64(16),
+      birthSeconds: view.getUint32(24),
+      birthNanoseconds: view.getUint32(28),
+      generation: view.getUint32(32),
+    };
+  }
+}

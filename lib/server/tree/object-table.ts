@@ -1,0 +1,370 @@
+/**
+ * From file handles to objects. Owns the table of known inodes and the O_PATH descriptors of directories, and the
+ * rule that everything is reached from a directory's descriptor by one name, without following links, and checked
+ * to be the object that the handle means before it is used.
+ */
+import { closeSync, constants as fsConstants, readlinkSync, statfsSync } from 'node:fs';
+import { constants } from 'node:os';
+import { LRUCache } from 'lru-cache';
+import { type FileHandle, FileType, Status } from '../../programs/nfs3/index.js';
+import { check, NfsError, ObjectMovedError } from '../status-error.js';
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  cString,
+  EMPTY_PATH,
+  generationAt,
+  hash32,
+  O_PATH,
+  openAt,
+} from '../system-calls-at.js';
+import { type FileStat, statAt, statDescriptor } from './file-stat.js';
+import { type FileSystemKind, fileSystemKind } from './file-system-kind.js';
+import { HandleCodec, type Identity } from './handle.js';
+import { Inode } from './served-object.js';
+
+const { ENAMETOOLONG, ENOENT, ENOTDIR, ELOOP } = constants.errno;
+const { O_DIRECTORY, O_NOFOLLOW } = fsConstants;
+/** Deeper than any path can be told. */
+const MAX_DEPTH = 4096;
+
+export interface InodeTableOptions {
+  /** The exported directory. */
+  readonly path: string;
+  /** Seals the handles: 16 bytes that nobody else knows. */
+  readonly handleKey: Uint8Array;
+  /** Other handles for the same objects: another number for each generation. */
+  readonly handleGeneration: number;
+  /** Inodes kept in memory; the others are found again by walking the export. */
+  readonly maxInodes: number;
+  /** Directory descriptors kept open. */
+  readonly maxDirectories: number;
+  /** Milliseconds for which a directory seen inside the export is trusted to be there. */
+  readonly insideFor: number;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+}
+
+interface OpenDirectory {
+  /** O_PATH: stays right while the directory is renamed. */
+  readonly descriptor: number;
+  /** When it was last seen to be inside the export: milliseconds, monotonic. */
+  insideAt: number;
+}
+
+export class InodeTable {
+  readonly root: Inode;
+  /** O_PATH, as all of them. */
+  readonly rootDescriptor: number;
+  readonly salt: number;
+  /** Inodes forgotten for want of room. */
+  evictions = 0;
+  readonly #options: InodeTableOptions;
+  readonly #codec: HandleCodec;
+  readonly #inodes: LRUCache<FileHandle, Inode>;
+  readonly #open: LRUCache<FileHandle, OpenDirectory>;
+  #evicted: number[] = [];
+  /** Of each file system met. */
+  readonly #kinds = new Map<bigint, FileSystemKind>();
+  #closed = false;
+
+  /** Throws a system error when the directory cannot be opened, or is none. */
+  constructor(options: InodeTableOptions) {
+    this.#options = options;
+    this.#codec = new HandleCodec(options.handleKey);
+    this.#inodes = new LRUCache({
+      max: options.maxInodes,
+      dispose: (_, __, reason) => {
+        if (reason === 'evict') this.evictions += 1;
+      },
+    });
+    this.#open = new LRUCache({
+      max: options.maxDirectories,
+      dispose: ({ descriptor }) => this.#retire(descriptor),
+    });
+    const descriptor = check(openAt(AT_FDCWD, Buffer.from(`${options.path}\0`), O_PATH | O_DIRECTORY));
+    const stat = statDescriptor(descriptor);
+    if (typeof stat === 'number') throw new NfsError(Status.IO, `cannot stat ${options.path}`);
+    const identity = this.#identify(stat, descriptor, EMPTY_PATH, AT_EMPTY_PATH);
+    const unsalted = Buffer.from(this.#codec.encode(identity, options.handleGeneration), 'latin1');
+    this.salt = hash32(unsalted, 0, unsalted.length);
+    this.root = new Inode(this.#codec.encode(identity, this.salt), identity, true);
+    this.rootDescriptor = descriptor;
+  }
+
+  /** Descriptors and all; handles of this table are not to be used any more. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#open.clear();
+    this.#closeEvicted();
+    closeSync(this.rootDescriptor);
+    this.#inodes.clear();
+  }
+
+  /** Whether the path still leads to the directory that was exported, or was replaced by another one. */
+  isCurrent(): boolean {
+    const descriptor = openAt(AT_FDCWD, Buffer.from(`${this.#options.path}\0`), O_PATH | O_DIRECTORY);
+    if (descriptor < 0) return false;
+    const stat = statDescriptor(descriptor);
+    closeSync(descriptor);
+    return typeof stat !== 'number' && stat.fileid === this.root.fileid && stat.fsid === this.root.fsid;
+  }
+
+  /**
+   * The inode of a handle. Throws NFS3ERR_BADHANDLE for bytes that were never a handle, NFS3ERR_STALE for a
+   * handle of another export or generation, or with a seal that is not ours, and ObjectMovedError where the object
+   * has to be looked for.
+   */
+  get(handle: FileHandle): Inode {
+    const known = this.#inodes.get(handle);
+    if (known !== undefined) return known;
+    if (handle === this.root.handle) return this.root;
+    if (this.#codec.decode(handle) === undefined) throw new NfsError(Status.BADHANDLE);
+    if (this.identityOf(handle) === undefined) throw new NfsError(Status.STALE);
+    throw new ObjectMovedError(handle);
+  }
+
+  /** The identity that a handle of this table carries; undefined for any other handle. */
+  identityOf(handle: FileHandle): Identity | undefined {
+    const identity = this.#codec.decode(handle);
+    return typeof identity === 'object' && identity.salt === this.salt ? identity : undefined;
+  }
+
+  /** As {@link get}, for those who ask without wanting an answer. */
+  peek(handle: FileHandle): Inode | undefined {
+    return handle === this.root.handle ? this.root : this.#inodes.peek(handle);
+  }
+
+  /**
+   * Remembers that the object with these attributes was seen under this name, in the directory that `descriptor`
+   * stands for.
+   */
+  intern(stat: FileStat, directory: Inode, descriptor: number, name: string, cName: Uint8Array): Inode {
+    const identity = this.#identify(stat, descriptor, cName, 0);
+    const handle = this.#codec.encode(identity, this.salt);
+    if (handle === this.root.handle) return this.root;
+    let inode = this.#inodes.get(handle);
+    if (inode === undefined) {
+      inode = new Inode(handle, identity, stat.type === FileType.DIR);
+      this.#inodes.set(handle, inode);
+    }
+    inode.addLink(directory, name, stat.nlink);
+    return inode;
+  }
+
+  /** The object is not in the export any more. */
+  forget(handle: FileHandle): void {
+    this.#inodes.delete(handle);
+    this.#open.delete(handle);
+  }
+
+  /** After a removal: the name no longer leads to the inode. */
+  unlinked(inode: Inode, directory: Inode, name: string): void {
+    inode.removeLink(directory, name);
+    if (inode.links.length === 0) this.forget(inode.handle);
+  }
+
+  /**
+   * An O_PATH descriptor of the directory, valid until the caller returns to the event loop. Throws
+   * NFS3ERR_NOTDIR, or as {@link get} does.
+   */
+  openDirectory(remembered: Inode, depth = 0): number {
+    if (!remembered.isDirectory) throw new NfsError(Status.NOTDIR);
+    if (remembered === this.root) return this.rootDescriptor;
+    // A child may remember a directory that has been forgotten and found again since.
+    const inode = this.#inodes.get(remembered.handle) ?? remembered;
+    const known = this.#open.get(inode.handle);
+    if (known !== undefined) {
+      this.#checkInside(inode, known);
+      return known.descriptor;
+    }
+    const link = inode.links[0];
+    // Directories that changed places behind our back may each be remembered below the other.
+    if (link === undefined || depth > MAX_DEPTH) throw new ObjectMovedError(inode.handle);
+    const parent = this.openDirectory(link.directory, depth + 1);
+    const result = openAt(parent, cString(link.name), O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    if (result === -ENOENT || result === -ENOTDIR || result === -ELOOP) {
+      throw new ObjectMovedError(inode.handle);
+    }
+    const descriptor = check(result);
+    const stat = statDescriptor(descriptor);
+    if (typeof stat === 'number' || !this.#is(inode, stat, descriptor, EMPTY_PATH, AT_EMPTY_PATH)) {
+      closeSync(descriptor);
+      throw new ObjectMovedError(inode.handle);
+    }
+    const opened = { descriptor, insideAt: Number.NEGATIVE_INFINITY };
+    this.#open.set(inode.handle, opened);
+    this.#checkInside(inode, opened);
+    return descriptor;
+  }
+
+  /** Attributes of the object, checked to be the one meant. Throws as {@link openDirectory} and {@link get} do. */
+  stat(inode: Inode): FileStat {
+    if (inode.isDirectory) {
+      const stat = statDescriptor(this.openDirectory(inode));
+      if (typeof stat === 'number') throw new NfsError(Status.IO);
+      // A removed directory lives on as long as a descriptor does.
+      if (stat.nlink === 0) {
+        this.forget(inode.handle);
+        throw new NfsError(Status.STALE);
+      }
+      return stat;
+    }
+    return this.locate(inode).stat;
+  }
+
+  /** Where a non-directory is now: a directory's descriptor (valid as above), a name in it, and the attributes. */
+  locate(inode: Inode): { directory: number; name: Buffer; stat: FileStat } {
+    for (let i = inode.links.length - 1; i >= 0; i--) {
+      const link = inode.links[i];
+      if (link === undefined) continue;
+      const directory = this.#tryOpen(link.directory);
+      if (directory === undefined) continue;
+      const name = cString(link.name);
+      const stat = statAt(directory, name);
+      if (typeof stat !== 'number' && this.#is(inode, stat, directory, name, 0)) {
+        return { directory, name, stat };
+      }
+    }
+    throw new ObjectMovedError(inode.handle);
+  }
+
+  #tryOpen(directory: Inode): number | undefined {
+    try {
+      return this.openDirectory(directory);
+    } catch (error) {
+      if (error instanceof ObjectMovedError || error instanceof NfsError) return undefined;
+      throw error;
+    }
+  }
+
+  /** A new O_PATH descriptor of the object, to be closed by the caller, and its attributes. */
+  pin(inode: Inode): { descriptor: number; stat: FileStat } {
+    if (inode.isDirectory) {
+      const stat = this.stat(inode);
+      // Not by ".", which asks for x permission: the owner may chmod a directory that has none.
+      const self = cString(`/proc/self/fd/${this.openDirectory(inode)}`);
+      return { descriptor: check(openAt(AT_FDCWD, self, O_PATH)), stat };
+    }
+    const { directory, name } = this.locate(inode);
+    const descriptor = openAt(directory, name, O_PATH | O_NOFOLLOW);
+    if (descriptor === -ENOENT) throw new ObjectMovedError(inode.handle);
+    check(descriptor);
+    const stat = statDescriptor(descriptor);
+    if (typeof stat !== 'number' && this.#is(inode, stat, descriptor, EMPTY_PATH, AT_EMPTY_PATH)) {
+      return { descriptor, stat };
+    }
+    closeSync(descriptor);
+    throw new ObjectMovedError(inode.handle);
+  }
+
+  /** Whether the attributes, found at this place, are those of the object that the identity means. */
+  matches(identity: Identity, stat: FileStat, directory: number, path: Uint8Array): boolean {
+    return this.#is(identity, stat, directory, path, 0);
+  }
+
+  #is(identity: Identity, stat: FileStat, directory: number, path: Uint8Array, flags: number): boolean {
+    if (identity.fileid !== stat.fileid || identity.fsid !== stat.fsid) return false;
+    if (!this.#isSteady(stat.fsid, directory, path)) return true;
+    return (
+      identity.birthSeconds === stat.birthSeconds &&
+      identity.birthNanoseconds === stat.birthNanoseconds &&
+      identity.generation === generationAt(directory, path, flags)
+    );
+  }
+
+  #identify(stat: FileStat, directory: number, path: Uint8Array, flags: number): Identity {
+    const { fsid, fileid } = stat;
+    if (!this.#isSteady(fsid, directory, path)) {
+      return { fsid, fileid, birthSeconds: 0, birthNanoseconds: 0, generation: 0 };
+    }
+    const { birthSeconds, birthNanoseconds } = stat;
+    const generation = generationAt(directory, path, flags);
+    return { fsid, fileid, birthSeconds, birthNanoseconds, generation };
+  }
+
+  /** Throws NFS3ERR_ACCES where the content of objects is not for callers to read or write: see FileSystemKind. */
+  requireData(fsid: bigint): void {
+    if (this.#kinds.get(fsid)?.isSwitches === true) throw new NfsError(Status.ACCES);
+  }
+
+  #isSteady(fsid: bigint, directory: number, path: Uint8Array): boolean {
+    let kind = this.#kinds.get(fsid);
+    if (kind === undefined) {
+      const object = Buffer.concat([Buffer.from(`/proc/self/fd/${directory}/`), path.subarray(0, -1)]);
+      kind = fileSystemKind(statfsSync(object, { bigint: true }).type);
+      this.#kinds.set(fsid, kind);
+    }
+    return kind.isSteady;
+  }
+
+  /**
+   * A descriptor goes with its directory, also when a local process moves it out of the export: then it must not
+   * be used any more. Throws NFS3ERR_STALE.
+   */
+  #checkInside(inode: Inode, opened: OpenDirectory): void {
+    const now = this.#options.now();
+    if (now - opened.insideAt <= this.#options.insideFor) return;
+    this.confine(inode, opened.descriptor);
+    opened.insideAt = now;
+  }
+
+  /** Throws NFS3ERR_STALE unless the directory, open by this descriptor, is below the root at this moment. */
+  confine(inode: Inode, descriptor: number): void {
+    if (inode === this.root || this.#isInside(descriptor)) return;
+    this.#open.delete(inode.handle);
+    throw new NfsError(Status.STALE);
+  }
+
+  #isInside(descriptor: number): boolean {
+    const root = pathOf(this.rootDescriptor);
+    const path = pathOf(descriptor);
+    if (root === undefined || path === undefined) return this.#climbsToRoot(descriptor);
+    return root.length === 1 || (path.startsWith(root) && path[root.length] === '/');
+  }
+
+  /** For paths that are too long to be told: goes up until the root of the export, or of the machine. */
+  #climbsToRoot(start: number): boolean {
+    const up = cString('..');
+    let descriptor = check(openAt(start, cString('.'), O_PATH));
+    let last = statDescriptor(descriptor);
+    for (;;) {
+      const parent = openAt(descriptor, up, O_PATH | O_DIRECTORY);
+      closeSync(descriptor);
+      descriptor = check(parent);
+      const stat = statDescriptor(descriptor);
+      const isRoot =
+        typeof stat !== 'number' && stat.fileid === this.root.fileid && stat.fsid === this.root.fsid;
+      const isTop =
+        typeof stat === 'number' ||
+        (typeof last !== 'number' && stat.fileid === last.fileid && stat.fsid === last.fsid);
+      if (isRoot || isTop) {
+        closeSync(descriptor);
+        return isRoot;
+      }
+      last = stat;
+    }
+  }
+
+  #retire(descriptor: number): void {
+    // Whoever was handed the number a moment ago may still use it: close it when the event loop comes around.
+    if (this.#evicted.push(descriptor) === 1) setImmediate(() => this.#closeEvicted());
+  }
+
+  #closeEvicted(): void {
+    const descriptors = this.#evicted;
+    this.#evicted = [];
+    for (const descriptor of descriptors) closeSync(descriptor);
+  }
+}
+
+/** The kernel's own idea of where an open file is, one character per byte; undefined when it is too long. */
+function pathOf(descriptor: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${descriptor}`, 'latin1');
+  } catch (error) {
+    if (error instanceof Error && 'errno' in error && error.errno === -ENAMETOOLONG) return undefined;
+    throw error;
+  }
+}

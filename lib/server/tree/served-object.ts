@@ -1,0 +1,53 @@
+/** An object of the export as the server remembers it: its identity, and the names it was last seen under. */
+import type { FileHandle } from '../../programs/nfs3/index.js';
+import type { Identity } from './handle.js';
+
+/** A name (bytes, one character each) in a directory. */
+export interface Link {
+  readonly directory: Inode;
+  readonly name: string;
+}
+
+export class Inode {
+  readonly handle: FileHandle;
+  readonly fsid: bigint;
+  readonly fileid: bigint;
+  readonly birthSeconds: number;
+  readonly birthNanoseconds: number;
+  readonly generation: number;
+  readonly isDirectory: boolean;
+  /** Where it can be found, most recently seen last. Empty for the root. One for a directory. */
+  links: readonly Link[] = [];
+
+  constructor(handle: FileHandle, identity: Identity, isDirectory: boolean) {
+    this.handle = handle;
+    this.fsid = identity.fsid;
+    this.fileid = identity.fileid;
+    this.birthSeconds = identity.birthSeconds;
+    this.birthNanoseconds = identity.birthNanoseconds;
+    this.generation = identity.generation;
+    this.isDirectory = isDirectory;
+  }
+
+  /** `nlink`: how many names it has. With one, what was known before is out of date. */
+  addLink(directory: Inode, name: string, nlink: number): void {
+    const last = this.links[this.links.length - 1];
+    if (last !== undefined && isSame(last, directory, name)) return;
+    const link = { directory, name };
+    if (this.isDirectory || nlink === 1 || last === undefined) this.links = [link];
+    else this.links = [...this.#linksBut(directory, name), link];
+  }
+
+  removeLink(directory: Inode, name: string): void {
+    this.links = this.#linksBut(directory, name);
+  }
+
+  #linksBut(directory: Inode, name: string): Link[] {
+    return this.links.filter((link) => !isSame(link, directory, name));
+  }
+}
+
+/** By handle: a directory may have been forgotten and found again, as another Inode. */
+function isSame(link: Link, directory: Inode, name: string): boolean {
+  return link.name === name && link.directory.handle === directory.handle;
+}

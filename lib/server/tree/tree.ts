@@ -1,0 +1,101 @@
+/** One exported directory in service, with everything the server remembers of it until it is restarted. */
+import { LRUCache } from 'lru-cache';
+import type { FileHandle, Fsinfo, WccData } from '../../programs/nfs3/index.js';
+import { Status } from '../../programs/nfs3/index.js';
+import type { Callers } from '../callers.js';
+import { NfsError, ObjectMovedError } from '../status-error.js';
+import type { FileStat } from './file-stat.js';
+import { Listings } from './listing.js';
+import { InodeTable, type InodeTableOptions } from './object-table.js';
+import { OpenFiles } from './open-files.js';
+import type { Inode } from './served-object.js';
+import { TreeWalk } from './tree-walk.js';
+import { UncommittedWrites } from './uncommitted-writes.js';
+
+export interface TreeOptions extends InodeTableOptions {
+  readonly callers: Callers;
+  readonly readOnly: boolean;
+  readonly limits: Pick<Fsinfo, 'rtmax' | 'rtpref' | 'wtmax' | 'wtpref' | 'dtpref'>;
+  readonly maxOpenFiles: number;
+  readonly closeIdleAfter: number;
+  readonly maxListedEntries: number;
+  readonly maxWalkedEntries: number;
+  /** fsync directories after every change, so that it outlives a crash of the machine. */
+  readonly syncDirectories: boolean;
+  /** Keep what UNSTABLE writes overwrite, so that a simulated crash can lose them. */
+  readonly undoUnstable: boolean;
+  readonly log: (line: string) => void;
+}
+
+/** Knobs that tests turn while the server runs. */
+export interface DataFaults {
+  /** Bytes that one WRITE or READ moves at most, whatever was asked. */
+  maxWrite: number | undefined;
+  maxRead: number | undefined;
+}
+
+const EXCLUSIVE_CREATIONS = 4096;
+
+export class ExportedTree {
+  readonly options: TreeOptions;
+  readonly callers: Callers;
+  readonly table: InodeTable;
+  readonly walk: TreeWalk;
+  readonly files: OpenFiles;
+  readonly listings: Listings;
+  readonly uncommitted: UncommittedWrites;
+  readonly faults: DataFaults;
+  /** Verifiers of EXCLUSIVE creates, by the handle of what they created. */
+  readonly creations = new LRUCache<FileHandle, string>({ max: EXCLUSIVE_CREATIONS });
+  /** Eight bytes, one character each. */
+  writeVerifier: string;
+
+  /** Throws a system error or NfsError when the directory cannot be exported. */
+  constructor(options: TreeOptions, writeVerifier: string, faults: DataFaults) {
+    this.options = options;
+    this.callers = options.callers;
+    this.writeVerifier = writeVerifier;
+    this.faults = faults;
+    this.table = new InodeTable(options);
+    this.walk = new TreeWalk(this.table, { ...options, maxEntries: options.maxWalkedEntries });
+    this.files = new OpenFiles(this.table, {
+      ...options,
+      max: options.maxOpenFiles,
+      idleAfter: options.closeIdleAfter,
+    });
+    this.listings = new Listings(options.maxListedEntries, options.now);
+    this.uncommitted = new UncommittedWrites(options.undoUnstable);
+  }
+
+  close(): void {
+    this.walk.close();
+    this.files.close();
+    this.table.close();
+  }
+
+  /** Throws NFS3ERR_ROFS where nothing may be changed. */
+  requireWritable(): void {
+    if (this.options.readOnly) throw new NfsError(Status.ROFS);
+  }
+
+  /** Attributes of an object; an open descriptor of it spares the way there. Throws as InodeTable.stat does. */
+  stat(inode: Inode): FileStat {
+    return this.files.stat(inode) ?? this.table.stat(inode);
+  }
+
+  /** As {@link stat}, where a reply may go without: undefined instead of an error. */
+  tryStat(inode: Inode | undefined): FileStat | undefined {
+    if (inode === undefined) return undefined;
+    try {
+      return this.stat(inode);
+    } catch (error) {
+      if (error instanceof NfsError || error instanceof ObjectMovedError) return undefined;
+      throw error;
+    }
+  }
+
+  /** What a reply says of an object that was changed, or was to be. */
+  wcc(inode: Inode | undefined, before: FileStat | undefined): WccData {
+    return { before, after: this.tryStat(inode) };
+  }
+}

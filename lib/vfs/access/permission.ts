@@ -1,0 +1,129 @@
+/** Asks the server what a caller may do, and remembers the answer while the object's permissions stay. */
+import { Errno, FuseError } from '../../fuse/contract/errno.js';
+import { ACCESS, Access, type Fattr3, Status } from '../../programs/nfs3/index.js';
+import type { Inode } from '../cache/inode.js';
+import { type Caller, concerning } from '../caller/caller.js';
+import { opensForExecution, opensForReading, opensForWriting } from '../data/open-file.js';
+import type { Operand } from '../remote/redrive.js';
+import type { VfsState } from '../vfs-state.js';
+import { knownAccess, rememberAccess } from './access-cache.js';
+
+const R_OK = 4;
+const W_OK = 2;
+const X_OK = 1;
+/** Calls about one object whose group is another in each answer. */
+const MAX_ASKED = 3;
+
+/** All that the kind of object knows, so that one call answers every later question (Linux nfs3_proc_access). */
+function allBits(inode: Inode): number {
+  const common = Access.READ | Access.MODIFY | Access.EXTEND;
+  return common | (inode.isDirectory ? Access.LOOKUP | Access.DELETE : Access.EXECUTE);
+}
+
+/** Of what the server grants, what the caller gets: all of it, unless the server takes the caller for another. */
+function entitled(inode: Inode, { claim }: Caller, granted: number): number {
+  if (claim === undefined) return granted;
+  return inode.attributes === undefined ? 0 : granted & claim.access(inode.attributes);
+}
+
+export class Permission {
+  readonly #vfs: VfsState;
+
+  constructor(vfs: VfsState) {
+    this.#vfs = vfs;
+  }
+
+  /**
+   * The right that opening needs, with the attributes as close-to-open wants them: one call to the server that brings
+   * both, GETATTR where the caller's rights are known and else ACCESS; none without close-to-open.
+   * @throws FuseError EACCES unless `suffices` says yes to the ACCESS bits granted.
+   */
+  async admit(inode: Inode, caller: Caller, suffices: (granted: number) => boolean): Promise<void> {
+    let granted = this.#remembered(inode, caller);
+    if (this.#vfs.config.closeToOpen && granted !== undefined) {
+      await this.#vfs.fetchAttributes(inode, caller);
+      // If the attributes moved, the rights are void and asked for after all.
+      granted = this.#remembered(inode, caller);
+    } else if (!this.#vfs.attributes.isFresh(inode)) granted = undefined;
+    await this.#require(inode, caller, 'path', granted, suffices);
+  }
+
+  #remembered(inode: Inode, caller: Caller): number | undefined {
+    return knownAccess(inode, caller.credential, allBits(inode));
+  }
+
+  /** Nobody is refused because of what is `remembered`: the caller may have been let in since that was asked. */
+  async #require(
+    inode: Inode,
+    caller: Caller,
+    operand: Operand,
+    remembered: number | undefined,
+    suffices: (granted: number) => boolean,
+  ): Promise<void> {
+    if (remembered !== undefined && suffices(entitled(inode, caller, remembered))) {
+      this.#vfs.counters.access.hits++;
+      return;
+    }
+    const { granted } = await this.#ask(inode, allBits(inode), caller, operand);
+    if (!suffices(entitled(inode, caller, granted))) throw new FuseError(Errno.EACCES);
+  }
+
+  async #ask(
+    inode: Inode,
+    wanted: number,
+    caller: Caller,
+    operand: Operand = 'path',
+    asked = 1,
+  ): Promise<{ granted: number; attributes: Fattr3 | undefined }> {
+    const { attributes, redriver, nfs, counters } = this.#vfs;
+    counters.access.misses++;
+    let start = attributes.start();
+    let { accessGeneration } = inode;
+    const result = await redriver.run(inode, caller, (object) => {
+      start = attributes.start();
+      accessGeneration = inode.accessGeneration;
+      return nfs.call(ACCESS, { object, access: wanted }, caller);
+    });
+    if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, operand);
+    // The answer may be from before a change that was seen meanwhile; one that it shows itself is no reason.
+    const timely = inode.accessGeneration === accessGeneration;
+    attributes.observe(inode, result.attributes, start);
+    if (timely) ({ accessGeneration } = inode);
+    if (result.attributes === undefined) await this.#vfs.fetchAttributes(inode, caller, operand);
+    rememberAccess(inode, caller.credential, wanted, result.access, accessGeneration);
+    // The object turns out to be of another group than was known, and the server was not told that the caller is in it.
+    const member = concerning(caller, inode.attributes?.gid);
+    if (member !== caller && asked < MAX_ASKED) return this.#ask(inode, wanted, member, operand, asked + 1);
+    return { granted: result.access, attributes: result.attributes };
+  }
+
+  /** access(2), chdir(2) and fchdir(2). Throws EACCES. */
+  async check(inode: Inode, mask: number, caller: Caller): Promise<void> {
+    const operand = this.#vfs.kernel.operandOf(inode);
+    if ((mask & (R_OK | W_OK | X_OK)) === 0) {
+      await this.#vfs.freshAttributes(inode, caller, operand);
+      return;
+    }
+    const remembered = this.#vfs.attributes.isFresh(inode) ? this.#remembered(inode, caller) : undefined;
+    await this.#require(inode, caller, operand, remembered, (granted) => allows(inode, mask, granted));
+  }
+}
+
+/** Whether ACCESS bits suffice for open(2) with these flags. */
+export function allowsOpen(granted: number, flags: number): boolean {
+  const executes = opensForExecution(flags);
+  if (executes && (granted & Access.EXECUTE) === 0) return false;
+  // A program that may be executed but not read is read by the kernel alone.
+  if (!executes && opensForReading(flags) && (granted & Access.READ) === 0) return false;
+  return !opensForWriting(flags) || (granted & (Access.MODIFY | Access.EXTEND)) !== 0;
+}
+
+/** Whether ACCESS bits allow what access(2) asks for. */
+function allows(inode: Inode, mask: number, granted: number): boolean {
+  const search = inode.isDirectory ? Access.LOOKUP : Access.EXECUTE;
+  return (
+    ((mask & R_OK) === 0 || (granted & Access.READ) !== 0) &&
+    ((mask & W_OK) === 0 || (granted & (Access.MODIFY | Access.EXTEND)) !== 0) &&
+    ((mask & X_OK) === 0 || (granted & search) !== 0)
+  );
+}

@@ -1,0 +1,87 @@
+/** Requests about one object that no other part answers: its attributes, a symbolic link's target, its file system. */
+import { Errno, FuseError } from '../../fuse/contract/errno.js';
+import type { AttributesReply, FuseStatfs, SetAttributes } from '../../fuse/contract/operations.js';
+import { type Fattr3, FSSTAT, Status } from '../../programs/nfs3/index.js';
+import type { Inode } from '../cache/inode.js';
+import type { Caller } from '../caller/caller.js';
+import { interruptible } from '../caller/interruptible.js';
+import type { Files } from '../data/files.js';
+import { readTarget } from '../names/symbolic-link.js';
+import type { Operand } from '../remote/redrive.js';
+import { isStale } from '../remote/status-errno.js';
+import type { VfsState } from '../vfs-state.js';
+
+/** Blocks of statfs(2), in bytes: the server counts bytes. */
+const BLOCK_SIZE = 4096n;
+
+function isAbsent(error: unknown): boolean {
+  return error instanceof FuseError && error.errno === Errno.ENOENT;
+}
+
+export class ObjectRequests {
+  readonly #vfs: VfsState;
+  readonly #files: Files;
+
+  constructor(vfs: VfsState, files: Files) {
+    this.#vfs = vfs;
+    this.#files = files;
+  }
+
+  /** stat(2) and fstat(2), once the server has what was written here. Throws ENOENT and what the server says. */
+  async attributes(inode: Inode, caller: Caller): Promise<AttributesReply> {
+    const vfs = this.#vfs;
+    // Size and times are the server's to say, once it has the data.
+    if (inode.writer?.dirty) await interruptible(inode.writer.drain(), caller.cancellation);
+    const operand = vfs.kernel.operandOf(inode);
+    try {
+      return vfs.attributesReply(inode, await this.#latest(inode, caller, operand));
+    } catch (error) {
+      // fstat(2) of what another client deleted: a local file system would still answer.
+      if (inode.opens === 0 || inode.attributes === undefined || !isAbsent(error)) throw error;
+      const nlink = inode.gone ? 0 : inode.attributes.nlink;
+      return { ...vfs.attributesReply(inode, { ...inode.attributes, nlink }), attrValidMs: 0 };
+    }
+  }
+
+  #latest(inode: Inode, caller: Caller, operand: Operand): Fattr3 | Promise<Fattr3> {
+    const vfs = this.#vfs;
+    const known = vfs.kernel.insists(inode, caller) ? undefined : vfs.trustedAttributes(inode);
+    return known ?? vfs.kernel.answer(inode, () => vfs.fetchAttributes(inode, caller, operand));
+  }
+
+  /** chmod(2), chown(2), truncate(2), utimensat(2) and their kin; `changes` are in the server's ids. */
+  async setAttributes(inode: Inode, changes: SetAttributes, caller: Caller): Promise<AttributesReply> {
+    const { kernel } = this.#vfs;
+    const attributes = await kernel.answer(inode, () => this.#files.setAttributes(inode, changes, caller));
+    // The kernel looks a directory up again after its mode was changed (fuse_do_setattr).
+    if (inode.isDirectory && inode.parent !== undefined) kernel.tellsName(inode.parent, inode.name, 0);
+    return this.#vfs.attributesReply(inode, attributes);
+  }
+
+  /** readlink(2). Throws ENAMETOOLONG for a target that no program could follow. */
+  async target(inode: Inode, caller: Caller): Promise<Uint8Array> {
+    this.#vfs.kernel.doubts(inode);
+    return readTarget(this.#vfs, inode, caller);
+  }
+
+  /** statfs(2) of the file system that the object is in. */
+  async fileSystem(inode: Inode, caller: Caller): Promise<FuseStatfs> {
+    const { inodes, kernel, limits, nfs, redriver } = this.#vfs;
+    const ask = (of: Inode) => redriver.run(of, caller, (object) => nfs.call(FSSTAT, { object }, caller));
+    let result = await ask(inode);
+    // The file system outlives what is in it.
+    if (isStale(result.status) && !inode.isRoot) result = await ask(inodes.root);
+    if (result.status !== Status.OK)
+      throw redriver.failure(result, [inodes.root], caller, kernel.operandOf(inodes.root));
+    return {
+      blocks: result.totalBytes / BLOCK_SIZE,
+      bfree: result.freeBytes / BLOCK_SIZE,
+      bavail: result.availableBytes / BLOCK_SIZE,
+      files: result.totalFiles,
+      ffree: result.freeFiles,
+      bsize: limits.wsize,
+      frsize: Number(BLOCK_SIZE),
+      namelen: limits.nameMax,
+    };
+  }
+}

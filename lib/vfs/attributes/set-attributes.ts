@@ -1,0 +1,48 @@
+/** SETATTR, and when it is guarded. */
+import {
+  type Fattr3,
+  type FileHandle,
+  type Sattr3,
+  SETATTR,
+  Status,
+  type WccResult,
+} from '../../programs/nfs3/index.js';
+import type { Inode } from '../cache/inode.js';
+import type { Caller } from '../caller/caller.js';
+import { changeFile } from '../remote/file-change.js';
+import type { Operand } from '../remote/redrive.js';
+import type { VfsState } from '../vfs-state.js';
+
+/** SETATTRs with a guard before one without: a file that others change all the time, or a server that cannot tell. */
+const MAX_GUARDED = 3;
+
+/**
+ * SETATTR; answers the attributes as they are then. A change of the size is guarded by the file's ctime (RFC 1813
+ * 3.3.2): a copy of the call that was left on a broken connection, and that the server meets only after its repeat
+ * and the writes that followed, must not cut these off.
+ */
+export async function setAttributes(
+  vfs: VfsState,
+  inode: Inode,
+  changes: Sattr3,
+  caller: Caller,
+  operand: Operand = 'path',
+): Promise<Fattr3> {
+  let guard = changes.size === undefined ? undefined : inode.attributes?.ctime;
+  for (let refused = 0; ; ) {
+    const set = (object: FileHandle): Promise<WccResult> =>
+      vfs.nfs.call(SETATTR, { object, attributes: changes, guard }, caller);
+    const { result, start } = await changeFile(vfs, inode, caller, set, true);
+    // The handle answers for another object now.
+    if (result.status === Status.OK && inode.stale) throw vfs.redriver.staleError(inode, caller, operand);
+    const shown = result.wcc.after;
+    const after = shown && vfs.attributes.latest(inode, shown, start);
+    if (result.status === Status.OK) return after ?? vfs.fetchAttributes(inode, caller, operand);
+    if (result.status !== Status.NOT_SYNC || guard === undefined)
+      throw vfs.redriver.failure(result, [inode], caller, operand);
+    // Changed by another client, or by the first copy of this very call: what is wanted stays the same.
+    const now = after ?? (await vfs.fetchAttributes(inode, caller, operand));
+    refused += 1;
+    guard = refused < MAX_GUARDED ? now.ctime : undefined;
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * Names in directories as last seen, positive and negative. A dentry is good while the directory's generation
+ * is the one that was read before the LOOKUP was sent (Linux nfs_check_verifier); whether the directory itself
+ * is still to be trusted is the attribute cache's to say.
+ */
+import { LRUCache } from 'lru-cache';
+import type { KnownEntry, NodeId } from '../../fuse/contract/operations.js';
+import type { Inode } from './inode.js';
+
+export interface Dentry {
+  /** Undefined: the name does not exist. */
+  readonly inode: Inode | undefined;
+  readonly generation: number;
+  /** The inode's namesGeneration. */
+  readonly namesGeneration: number;
+  /** Until when the kernel was told that it need not ask. */
+  kernelTrustsUntil: number;
+}
+
+export interface DentryLimits {
+  readonly present: number;
+  /** Names that do not exist belong to nothing that goes away and takes them along. */
+  readonly absent: number;
+}
+
+const DEFAULT_LIMITS: DentryLimits = { present: 100_000, absent: 10_000 };
+
+function keyOf(parent: Inode, name: string): string {
+  return `${parent.nodeid}/${name}`;
+}
+
+/** The parts of a key. Its first slash ends the node id: names have none. */
+function partsOf(key: string): { parent: NodeId; name: string } {
+  const slash = key.indexOf('/');
+  return { parent: Number(key.slice(0, slash)), name: key.slice(slash + 1) };
+}
+
+/** A directory that was moved above its former parent by another client: the parent's own hint is void. */
+function breakCircle(inode: Inode, parent: Inode): void {
+  for (let at: Inode | undefined = parent; at !== undefined; at = at.parent) {
+    if (at.parent !== inode) continue;
+    at.parent = undefined;
+    return;
+  }
+}
+
+/** Names here are strings of one character per byte. */
+export class DentryCache {
+  readonly #present: LRUCache<string, Dentry>;
+  readonly #absent: LRUCache<string, Dentry>;
+  /** The names of each directory that are in one of the two. */
+  readonly #byDirectory = new Map<NodeId, Set<string>>();
+
+  constructor({ present, absent }: DentryLimits = DEFAULT_LIMITS) {
+    const dispose = (_dentry: Dentry, key: string, reason: string): void => {
+      if (reason !== 'set') this.#leaveIndex(key);
+    };
+    this.#present = new LRUCache({ max: present, dispose });
+    this.#absent = new LRUCache({ max: absent, dispose });
+  }
+
+  /** The kernel is told what the name stands for, and need not ask again until then. */
+  told(parent: Inode, name: string, until: number): void {
+    const key = keyOf(parent, name);
+    const dentry = this.#present.peek(key) ?? this.#absent.peek(key);
+    if (dentry !== undefined) dentry.kernelTrustsUntil = until;
+  }
+
+  /** The names in `directory` that the kernel need not ask for after `now`. From now on it has to. */
+  takeTrusted(directory: Inode, now: number): KnownEntry[] {
+    const entries: KnownEntry[] = [];
+    for (const name of this.#byDirectory.get(directory.nodeid) ?? []) {
+      const key = keyOf(directory, name);
+      const dentry = this.#present.peek(key) ?? this.#absent.peek(key);
+      if (dentry === undefined || dentry.kernelTrustsUntil <= now) continue;
+      dentry.kernelTrustsUntil = 0;
+      entries.push({ name: Buffer.from(name, 'latin1'), exists: dentry.inode !== undefined });
+    }
+    return entries;
+  }
+
+  #enterIndex(parent: NodeId, name: string): void {
+    const names = this.#byDirectory.get(parent);
+    if (names === undefined) this.#byDirectory.set(parent, new Set([name]));
+    else names.add(name);
+  }
+
+  #leaveIndex(key: string): void {
+    const { parent, name } = partsOf(key);
+    const names = this.#byDirectory.get(parent);
+    if (names?.delete(name) && names.size === 0) this.#byDirectory.delete(parent);
+  }
+
+  get size(): number {
+    return this.#present.size + this.#absent.size;
+  }
+
+  /** What the name stood for while the directory was as it is now. */
+  get(parent: Inode, name: string): Dentry | undefined {
+    const dentry = this.getUnverified(parent, name);
+    if (dentry === undefined || dentry.generation !== parent.generation) return undefined;
+    const { inode } = dentry;
+    if (inode === undefined) return dentry;
+    const doubted = inode.evicted || inode.stale || dentry.namesGeneration !== inode.namesGeneration;
+    return doubted ? undefined : dentry;
+  }
+
+  /** What the name last stood for, even if the directory has changed since. */
+  getUnverified(parent: Inode, name: string): Dentry | undefined {
+    const key = keyOf(parent, name);
+    return this.#present.get(key) ?? this.#absent.get(key);
+  }
+
+  /**
+   * `generation` is the directory's from before the call whose reply says so. Ways up never form a circle, whatever
+   * the server says: a directory that contains itself keeps the way it had.
+   */
+  set(parent: Inode, name: string, inode: Inode | undefined, generation: number): void {
+    if (inode !== undefined && inode !== parent && !inode.isRoot) {
+      // What is not known to be something else may be a directory.
+      const mayHoldNames = inode.attributes === undefined || inode.isDirectory;
+      if (inode.parent !== parent && mayHoldNames) breakCircle(inode, parent);
+      inode.parent = parent;
+      inode.name = name;
+      inode.parentEpoch = parent.epoch;
+    }
+    const key = keyOf(parent, name);
+    const [into, other] = inode === undefined ? [this.#absent, this.#present] : [this.#present, this.#absent];
+    const known = into.peek(key) ?? other.peek(key);
+    other.delete(key);
+    const namesGeneration = inode?.namesGeneration ?? 0;
+    // The kernel goes on to believe what it was told before.
+    const kernelTrustsUntil = known?.kernelTrustsUntil ?? 0;
+    into.set(key, { inode, generation, namesGeneration, kernelTrustsUntil });
+    this.#enterIndex(parent.nodeid, name);
+  }
+
+  /** What the name stands for is not known any more. */
+  delete(parent: Inode, name: string): void {
+    const key = keyOf(parent, name);
+    this.#present.delete(key);
+    this.#absent.delete(key);
+  }
+
+  /** The inode is gone from the inode table: the name that it was last seen under no longer leads to it. */
+  forget({ parent, name, nodeid }: Inode): void {
+    if (parent === undefined) return;
+    const key = keyOf(parent, name);
+    if (this.#present.peek(key)?.inode?.nodeid === nodeid) this.#present.delete(key);
+  }
+}

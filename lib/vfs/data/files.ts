@@ -1,0 +1,435 @@
+/** Operations on open files: open with close-to-open, read, write, append, flush, fsync, release, truncate. */
+import { Errno, FuseError } from '../../fuse/contract/errno.js';
+import type { BorrowedData, OpenReply, SetAttributes } from '../../fuse/contract/operations.js';
+import { OpenFlag } from '../../fuse/contract/protocol.js';
+import { type Fattr3, type NfsTime, type Sattr3, StableHow } from '../../programs/nfs3/index.js';
+import type { Cancellation } from '../../rpc/client/rpc-caller.js';
+import { mayChange } from '../access/claimed-rights.js';
+import { allowsOpen, type Permission } from '../access/permission.js';
+import { setAttributes } from '../attributes/set-attributes.js';
+import { describePath, type Inode } from '../cache/inode.js';
+import { type Caller, concerning, unattended } from '../caller/caller.js';
+import { interruptible } from '../caller/interruptible.js';
+import type { Names } from '../names/lookup.js';
+import type { SillyRenames } from '../names/silly-rename.js';
+import type { VfsState } from '../vfs-state.js';
+import { overlay } from './extent.js';
+import { OpenFile, opensForAppending, opensForReading, opensForWriting, writesThrough } from './open-file.js';
+import { ReadAhead } from './read-ahead.js';
+import { FileWriter } from './write-behind.js';
+
+/** Beyond this a byte offset would lose bits as a number; RFC 1813 lets files be larger. */
+const MAX_OFFSET = BigInt(Number.MAX_SAFE_INTEGER);
+const MAX_SECONDS = 0xffff_ffff;
+
+/** A file with data in memory that is not on the server's stable storage. */
+export interface UnwrittenFile {
+  /** From the mount's root, as text. */
+  readonly path: string;
+  readonly bytes: number;
+}
+
+/** A caller whose own rights do not matter. */
+export type Asker = Pick<Caller, 'cancellation' | 'tid'>;
+
+export class Files {
+  readonly #vfs: VfsState;
+  readonly #permission: Permission;
+  readonly #names: Names;
+  readonly #silly: SillyRenames;
+  readonly #open = new Map<number, OpenFile>();
+  #nextFh = 1;
+
+  constructor(vfs: VfsState, permission: Permission, names: Names, silly: SillyRenames) {
+    this.#vfs = vfs;
+    this.#permission = permission;
+    this.#names = names;
+    this.#silly = silly;
+  }
+
+  get(fh: number): OpenFile {
+    const file = this.#open.get(fh);
+    if (file === undefined) throw new FuseError(Errno.EBADF, `unknown file handle ${fh}`);
+    return file;
+  }
+
+  async open(inode: Inode, flags: number, caller: Caller): Promise<OpenReply> {
+    // Counted before anything is asked: an unlink that comes meanwhile finds the file in use.
+    this.#pin(inode);
+    inode.opening++;
+    try {
+      if (inode.removing !== undefined) {
+        await inode.removing;
+        if (inode.stale) throw this.#vfs.redriver.staleError(inode, caller, 'path');
+      }
+      await this.#admit(inode, flags, caller);
+      return this.#opened(inode, flags, concerning(caller, inode.attributes?.gid));
+    } catch (error) {
+      this.#unpin(inode);
+      throw error;
+    } finally {
+      inode.opening--;
+    }
+  }
+
+  /** The revalidation that close-to-open wants, and the server's leave. */
+  async #admit(inode: Inode, flags: number, caller: Caller): Promise<void> {
+    // What this mount has on its way is part of what the file is.
+    if (inode.writer?.dirty) await interruptible(inode.writer.drain(), caller.cancellation);
+    const { namesGeneration } = inode;
+    await this.#permission.admit(inode, caller, (granted) => allowsOpen(granted, flags));
+    if (inode.attributes?.nlink === 0 && inode.silly === undefined) {
+      // Deleted by another client, and kept by the server for somebody: not what the path names any more.
+      inode.stale = true;
+      throw this.#vfs.redriver.staleError(inode, caller, 'path');
+    }
+    if (inode.namesGeneration !== namesGeneration) await this.#names.confirm(inode, caller);
+    await this.#vfs.kernel.expired();
+  }
+
+  /** A file that CREATE has just made: nothing of it is cached anywhere. */
+  created(inode: Inode, flags: number, caller: Caller): OpenReply {
+    this.#pin(inode);
+    return this.#opened(inode, flags, caller);
+  }
+
+  #opened(inode: Inode, flags: number, caller: Caller): OpenReply {
+    const vfs = this.#vfs;
+    if (opensForWriting(flags)) inode.writer ??= new FileWriter(vfs, inode);
+    const readAhead = opensForReading(flags) ? new ReadAhead(vfs, inode, caller.credential) : undefined;
+    const file = new OpenFile(this.#nextFh++, inode, flags, caller.credential, readAhead);
+    this.#open.set(file.fh, file);
+    return { fh: file.fh, openFlags: this.#openFlags(inode, flags) };
+  }
+
+  #openFlags(inode: Inode, flags: number): number {
+    const { config, counters, kernel } = this.#vfs;
+    let openFlags = config.directIo ? OpenFlag.DIRECT_IO : 0;
+    if (inode.pagesGeneration === inode.generation && !inode.pagesRacy) {
+      counters.pages.hits++;
+      openFlags |= OpenFlag.KEEP_CACHE;
+    } else {
+      if (inode.pagesGeneration !== -1) counters.pages.invalidated++;
+      inode.pagesGeneration = inode.generation;
+      inode.pagesRacy = false;
+      inode.pagesFilled = false;
+    }
+    // The kernel goes by the size that it was told, by a LOOKUP or a listing as well, until its attributes expire.
+    kernel.refreshNow(inode);
+    // An append lands where the server's file ends, not where the kernel believes: no page may say otherwise.
+    if (opensForWriting(flags) && opensForAppending(flags)) openFlags |= OpenFlag.DIRECT_IO;
+    // Nothing of a reader's is to be written back when it closes: that saves a request.
+    if (!opensForWriting(flags)) openFlags |= OpenFlag.NOFLUSH;
+    return openFlags;
+  }
+
+  #pin(inode: Inode): void {
+    if (inode.opens++ === 0) this.#vfs.inodes.pin(inode);
+    this.#vfs.openFiles++;
+  }
+
+  #unpin(inode: Inode): void {
+    inode.opens--;
+    this.#vfs.openFiles--;
+    if (inode.opens > 0) return;
+    if (inode.writer?.clean) inode.writer = undefined;
+    if (inode.silly !== undefined)
+      void this.#silly.finish(inode).finally(() => this.#vfs.inodes.release(inode));
+    else this.#vfs.inodes.release(inode);
+  }
+
+  /** Whoever has the descriptor now, what counts are the rights that it was opened with. */
+  async read(fh: number, offset: number, size: number, asker: Asker, direct = false): Promise<BorrowedData> {
+    const file = this.get(fh);
+    const { inode, credential } = file;
+    if (!direct) inode.pagesFilled = true;
+    this.#vfs.kernel.doubts(inode);
+    const caller: Caller = { credential, cancellation: asker.cancellation, tid: asker.tid };
+    if (needsDrain(inode, offset + size, inode.writer?.overlaps(offset, offset + size) ?? false)) {
+      await interruptible(inode.writer?.drain() ?? Promise.resolve(), caller.cancellation);
+    }
+    if (file.readAhead === undefined) throw new FuseError(Errno.EBADF, 'not open for reading');
+    const end = inode.writer?.unstableEnd ?? 0;
+    if (end <= offset) return file.readAhead.read(offset, size, caller);
+    const unstable = inode.writer?.unstableWithin(offset, offset + size) ?? [];
+    const { writeBuffers } = this.#vfs;
+    writeBuffers.beginReading();
+    try {
+      const { pieces, release } = await file.readAhead.read(offset, size, caller);
+      return { pieces: overlay(pieces, offset, size, unstable, end), release };
+    } finally {
+      writeBuffers.endReading();
+    }
+  }
+
+  /**
+   * Takes `data`. EINTR when the caller stops waiting: then nothing was taken, or, where writes are synchronous,
+   * it is not known whether it was.
+   */
+  async write(
+    fh: number,
+    offset: number,
+    data: Uint8Array,
+    flags: number,
+    fromPageCache: boolean,
+    cancellation?: Cancellation,
+    direct = false,
+  ): Promise<number> {
+    const file = this.get(fh);
+    const { inode, credential } = file;
+    if (BigInt(offset) + BigInt(data.length) > MAX_OFFSET) throw new FuseError(Errno.EFBIG);
+    inode.writer ??= new FileWriter(this.#vfs, inode);
+    inode.contentChanges++;
+    if (!direct) inode.pagesFilled = true;
+    this.#vfs.kernel.doubts(inode);
+    const { writer } = inode;
+    const { config } = this.#vfs;
+    const stable = config.sync || writesThrough(file.flags) || writesThrough(flags);
+    const through = stable || config.writeBehind === 0;
+    const promise = stable ? StableHow.FILE_SYNC : StableHow.UNSTABLE;
+    if (fromPageCache) {
+      // Nobody waits for it, and the kernel reports a failure with the next msync(2) or fsync(2).
+      if (through) await writer.writeThrough(offset, data, credential, promise);
+      else await writer.write(offset, data, credential);
+    } else if (file.appends) {
+      await this.#append(file, writer, offset, data, cancellation);
+    } else {
+      await telling(file, writer, cancellation, () =>
+        through
+          ? writer.writeThrough(offset, data, credential, promise, cancellation)
+          : writer.write(offset, data, credential, cancellation),
+      );
+      if (direct && inode.pagesFilled) await this.#dropPages(inode, offset, data.length, cancellation);
+    }
+    return data.length;
+  }
+
+  /**
+   * After a write that went past the kernel's pages, and before it is answered: pages that were read while it was
+   * under way may hold what was there before. Of asynchronous writes the kernel drops pages only before it sends them
+   * (generic_file_direct_write), and so of every write with FOPEN_DIRECT_IO. That this is waited for cannot lock up:
+   * a page is held by a read or a write of pages, whose answers wait for no direct write's.
+   */
+  #dropPages(
+    inode: Inode,
+    offset: number,
+    length: number,
+    cancellation: Cancellation | undefined,
+  ): Promise<void> {
+    const dropped = this.#vfs.notifier.invalidatePages(inode.nodeid, offset, length);
+    // The write is done, whether its caller waits for this or not.
+    return interruptible(dropped, cancellation).catch(() => {});
+  }
+
+  /**
+   * O_APPEND: the end of the file is where the server says it is now, and the data is there before the next
+   * append is looked at. Appends through one mount queue up; NFSv3 cannot exclude another client that appends
+   * between our GETATTR and our WRITE.
+   */
+  async #append(
+    file: OpenFile,
+    writer: FileWriter,
+    kernelOffset: number,
+    data: Uint8Array,
+    cancellation: Cancellation | undefined,
+  ): Promise<void> {
+    const { inode } = file;
+    const before = inode.appending ?? Promise.resolve();
+    // The request's memory is not ours any more when its caller stops waiting.
+    const copy = cancellation === undefined ? data : Buffer.from(data);
+    let begun = false;
+    const append = before.then(async () => {
+      if (cancellation?.cancelled) throw new FuseError(Errno.EINTR);
+      begun = true;
+      const { errors } = writer;
+      try {
+        await telling(file, writer, cancellation, () => this.#appendNow(file, writer, kernelOffset, copy));
+      } catch (error) {
+        if (cancellation?.cancelled && writer.errors === errors) writer.lose(error);
+        throw error;
+      }
+    });
+    inode.appending = append.catch(() => {});
+    try {
+      await interruptible(append, cancellation);
+    } catch (error) {
+      // Whoever repeated it after EINTR would append twice: it counts as written behind, and fails at close if at all.
+      const goesOn = begun && cancellation?.cancelled && !writesThrough(file.flags);
+      if (!goesOn) throw error;
+    }
+  }
+
+  async #appendNow(
+    file: OpenFile,
+    writer: FileWriter,
+    kernelOffset: number,
+    data: Uint8Array,
+  ): Promise<void> {
+    const vfs = this.#vfs;
+    const { inode } = file;
+    const caller = unattended(file.credential);
+    await writer.drain();
+    const attributes = await vfs.fetchAttributes(inode, caller, 'descriptor');
+    const end = writer.sizeWith(attributes.size);
+    if (end + BigInt(data.length) > MAX_OFFSET) throw new FuseError(Errno.EFBIG);
+    const offset = Number(end);
+    const through = vfs.config.sync || writesThrough(file.flags);
+    try {
+      await writer.writeThrough(
+        offset,
+        data,
+        file.credential,
+        through ? StableHow.FILE_SYNC : StableHow.UNSTABLE,
+      );
+    } finally {
+      const asKernel = offset === kernelOffset;
+      if (!asKernel) vfs.kernel.forget(inode);
+      const from = Math.min(offset, kernelOffset);
+      if (inode.pagesFilled) await this.#dropPages(inode, from, asKernel ? data.length : 0, undefined);
+    }
+  }
+
+  /** Whether {@link flush} has anything to wait for. */
+  waitsAtFlush(fh: number): boolean {
+    return this.#open.get(fh)?.inode.writer?.clean === false;
+  }
+
+  /**
+   * close(2) and fsync(2): all that was written is on stable storage, or an error is thrown, once per open file.
+   * EINTR when the caller stops waiting; the writes go on, and what they come to is told the next time.
+   */
+  async flush(fh: number, cancellation?: Cancellation): Promise<void> {
+    const file = this.get(fh);
+    const { writer } = file.inode;
+    if (writer === undefined) return;
+    await interruptible(writer.flush(), cancellation);
+    if (writer.errors === file.errorsSeen) return;
+    file.errorsSeen = writer.errors;
+    if (writer.lastError !== undefined) throw writer.lastError;
+  }
+
+  /** The last reference to `fh` is gone. What mmap wrote after the last close still goes to the server. */
+  async release(fh: number): Promise<void> {
+    const file = this.get(fh);
+    const { inode } = file;
+    this.#open.delete(fh);
+    file.readAhead?.drop();
+    const { writer } = inode;
+    try {
+      if (writer !== undefined && !writer.clean) await writer.flush();
+      if (writer?.lastError !== undefined && isUntold(file)) {
+        this.#vfs.counters.losses++;
+        this.#vfs.log.error(
+          `${describePath(inode)}: a write failed after the file was closed, and nobody could be told: ${writer.lastError.message}`,
+        );
+      }
+    } finally {
+      this.#unpin(inode);
+    }
+  }
+
+  /** chmod, chown, truncate, utimes and the like. Writes that came before are on the server first. */
+  async setAttributes(inode: Inode, changes: SetAttributes, caller: Caller): Promise<Fattr3> {
+    const { writer } = inode;
+    // A WRITE that arrives after the SETATTR would move the mtime again, or write beyond a new end.
+    // Most often it is the last thing that happens to a file before it is closed (tar, cp -p).
+    if (writer?.dirty) await interruptible(writer.drain(true), caller.cancellation);
+    let asWhom = caller;
+    // ftruncate(2): the right to write was settled at open.
+    const file = changes.fh === undefined ? undefined : this.#open.get(changes.fh);
+    if (caller.claim !== undefined) {
+      const opened = file !== undefined && opensForWriting(file.flags);
+      await mayChange(this.#vfs, inode, changes, opened, caller);
+    }
+    if (changes.size !== undefined) {
+      inode.contentChanges++;
+      if (file !== undefined) asWhom = { ...caller, credential: file.credential };
+    }
+    const sattr: Sattr3 = {
+      mode: changes.mode === undefined ? undefined : changes.mode & 0o7777,
+      uid: changes.uid,
+      gid: changes.gid,
+      size: changes.size,
+      atime: serverTime(changes.atime),
+      mtime: serverTime(changes.mtime),
+    };
+    // Of all that change attributes, only ftruncate(2) says that it has a descriptor. Where truncate(2), chmod(2) and
+    // the like name a file that another client has replaced, the kernel's second look finds the new one.
+    const operand = changes.fh === undefined ? 'path' : 'descriptor';
+    const change = (): Promise<Fattr3> => setAttributes(this.#vfs, inode, sattr, asWhom, operand);
+    if (changes.size === undefined || writer === undefined) return change();
+    return interruptible(writer.resize(Number(changes.size), change), caller.cancellation);
+  }
+
+  /**
+   * Everything is flushed. Resolves with a line for each file that lost data, now or since its open files were told
+   * last; they are told as well. Never rejects.
+   */
+  async flushAll(): Promise<readonly string[]> {
+    const untold = new Set<Inode>();
+    for (const file of this.#open.values()) if (isUntold(file)) untold.add(file.inode);
+    const writers = new Set<FileWriter>();
+    for (const inode of this.#vfs.inodes.values()) if (inode.writer !== undefined) writers.add(inode.writer);
+    const losses: string[] = [];
+    await Promise.all(
+      [...writers].map(async (writer) => {
+        const { errors, inode } = writer;
+        await writer.flush();
+        if (writer.errors !== errors || untold.has(inode)) {
+          losses.push(`${describePath(inode)}: data was lost: ${writer.lastError?.message}`);
+        }
+      }),
+    );
+    return losses;
+  }
+
+  /** What is in memory and not on the server's stable storage. */
+  unwritten(): readonly UnwrittenFile[] {
+    const files: UnwrittenFile[] = [];
+    for (const writer of this.#vfs.writers) {
+      const bytes = writer.unwrittenBytes;
+      if (bytes > 0) files.push({ path: describePath(writer.inode), bytes });
+    }
+    return files;
+  }
+}
+
+/**
+ * Whether a read up to `end` has to wait for writes: where it meets them, and where it goes beyond what the server
+ * has of a file that they make longer, since the gap before them would look like the end of the file.
+ */
+function needsDrain(inode: Inode, end: number, overlaps: boolean): boolean {
+  if (overlaps) return true;
+  return inode.writer?.dirty === true && BigInt(end) > (inode.attributes?.size ?? 0n);
+}
+
+/** Runs a write that reports its own error: what it threw is not told again when the file is closed. */
+async function telling(
+  file: OpenFile,
+  writer: FileWriter,
+  cancellation: Cancellation | undefined,
+  write: () => Promise<void>,
+): Promise<void> {
+  const { errors } = writer;
+  try {
+    await write();
+  } catch (error) {
+    if (!cancellation?.cancelled && file.errorsSeen === errors && writer.errors === errors + 1)
+      file.errorsSeen = writer.errors;
+    throw error;
+  }
+}
+
+/** Data of it was lost, and who has it open for writing does not know yet. */
+function isUntold({ inode, flags, errorsSeen }: OpenFile): boolean {
+  return inode.writer !== undefined && inode.writer.errors !== errorsSeen && opensForWriting(flags);
+}
+
+/** NFSv3 times are unsigned 32-bit seconds: what lies outside becomes the nearest end, as Linux clamps them. */
+function serverTime(time: NfsTime | 'now' | undefined): NfsTime | 'server' | undefined {
+  if (time === 'now') return 'server';
+  if (time === undefined || (time.seconds >= 0 && time.seconds <= MAX_SECONDS)) return time;
+  return time.seconds < 0
+    ? { seconds: 0, nanoseconds: 0 }
+    : { seconds: MAX_SECONDS, nanoseconds: 999_999_999 };
+}

@@ -1,0 +1,416 @@
+/**
+ * Write-behind for one file: has several WRITEs of what was gathered (gathering.ts) on the wire, and makes all of it
+ * stable with COMMIT. Owns the data from the moment a write(2) was answered until it is on stable storage, and the
+ * errors that came too late for the write(2) that caused them.
+ *
+ * Rules (RFC 1813 3.3.7, 3.3.21; Linux fs/nfs/write.c): unstable data is kept until a COMMIT answers with the
+ * verifier that its WRITE got; another verifier means that the server restarted, and it is written again, but
+ * for what was overwritten since. WRITEs that overlap are never on the wire together. After an error writes are
+ * synchronous until one succeeds.
+ */
+import { Errno, FuseError } from '../../fuse/contract/errno.js';
+import { StableHow as Stable, type StableHow } from '../../programs/nfs3/index.js';
+import type { Cancellation } from '../../rpc/client/rpc-caller.js';
+import type { Inode } from '../cache/inode.js';
+import { type UserCredential, unattended } from '../caller/caller.js';
+import { interruptible } from '../caller/interruptible.js';
+import { pause } from '../remote/nfs-client.js';
+import { MAX_PAUSES, pauseBefore } from '../remote/patience.js';
+import type { VfsState } from '../vfs-state.js';
+import { Extent } from './extent.js';
+import { ExtentMap } from './extent-map.js';
+import { Gathering } from './gathering.js';
+import { commitAll, writeAll } from './write-calls.js';
+
+/** WRITEs on the wire per file. */
+const MAX_IN_FLIGHT = 16;
+/** WRITEs per file that wait for the wire or are on it: then the writer waits. */
+const MAX_QUEUED = 64;
+/** Unstable data that makes us send a COMMIT of its own accord. */
+const COMMIT_FROM = 32 * 1024 * 1024;
+
+/** A WRITE that was started, until all that it carries was answered. */
+interface Sending {
+  readonly extent: Extent;
+  done: Promise<void>;
+  error: FuseError | undefined;
+}
+
+export class FileWriter {
+  readonly #vfs: VfsState;
+  readonly inode: Inode;
+  readonly #gathering: Gathering;
+  readonly #sending = new Set<Sending>();
+  /** Written, but not on stable storage; and what of that the COMMIT under way covers. No two overlap. */
+  #unstable = new ExtentMap();
+  #covered = new ExtentMap();
+  /** Unstable data has more than one verifier: some of it is lost. */
+  #restarted = false;
+  /** The COMMIT under way, or a change of the file's size that none may overlap. */
+  #committing: Promise<void> | undefined = undefined;
+  #slots = MAX_IN_FLIGHT;
+  readonly #slotWaiters: (() => void)[] = [];
+  #queueWaiters: (() => void)[] = [];
+  #sequence = 0;
+  #errors = 0;
+  #lastError: FuseError | undefined = undefined;
+  /** An error was met: nothing is gathered until a write succeeds. */
+  #careful = false;
+
+  constructor(vfs: VfsState, inode: Inode) {
+    this.#vfs = vfs;
+    this.inode = inode;
+    this.#gathering = new Gathering(
+      vfs,
+      () => this.#send(),
+      () => ++this.#sequence,
+    );
+  }
+
+  /** Counts the write errors of this file; an open file that has seen fewer has one to report. */
+  get errors(): number {
+    return this.#errors;
+  }
+
+  get lastError(): FuseError | undefined {
+    return this.#lastError;
+  }
+
+  /** Nothing is on its way and nothing waits for a COMMIT. */
+  get clean(): boolean {
+    return !this.dirty && this.#unstable.size === 0 && this.#committing === undefined;
+  }
+
+  /** Bytes that a server which is lost now would take with it. */
+  get unwrittenBytes(): number {
+    let bytes = (this.#gathering.extent?.length ?? 0) + this.#unstable.bytes + this.#covered.bytes;
+    for (const { extent } of this.#sending) bytes += extent.length;
+    return bytes;
+  }
+
+  /** Something has not reached the server. */
+  get dirty(): boolean {
+    return this.#gathering.extent !== undefined || this.#sending.size > 0;
+  }
+
+  /**
+   * The file's size, given what the server says and what has not reached it. What is not on stable storage counts
+   * too: a server that has restarted may have lost it, and gets it again (as in Linux, where a file with writes
+   * pending does not shrink).
+   */
+  sizeWith(size: bigint): bigint {
+    const end = Math.max(this.unstableEnd, this.#gathering.extent?.end ?? 0);
+    return size >= end ? size : BigInt(end);
+  }
+
+  /** Whether a read of this range needs {@link drain} first. */
+  overlaps(offset: number, end: number): boolean {
+    if (this.#gathering.extent?.overlaps(offset, end)) return true;
+    for (const { extent } of this.#sending) if (extent.overlaps(offset, end)) return true;
+    return false;
+  }
+
+  /**
+   * Where what was written and is not on stable storage ends: a server that has restarted, and was not written to
+   * since, may have a shorter file.
+   */
+  get unstableEnd(): number {
+    let end = Math.max(this.#unstable.end, this.#covered.end);
+    for (const { extent } of this.#sending) end = Math.max(end, extent.end);
+    return end;
+  }
+
+  /** What of this range was written and is not on stable storage, the latest last: a READ need not find it. */
+  unstableWithin(offset: number, end: number): readonly Extent[] {
+    const found = [...this.#covered.within(offset, end), ...this.#unstable.within(offset, end)];
+    for (const { extent } of this.#sending) if (extent.overlaps(offset, end)) found.push(extent);
+    return found.sort((one, other) => one.sequence - other.sequence);
+  }
+
+  /**
+   * Takes a copy of `data`; resolves when it is taken, which waits while too much is on its way. Throws EINTR,
+   * having taken nothing, when the caller stops waiting.
+   */
+  async write(
+    offset: number,
+    data: Uint8Array,
+    credential: UserCredential,
+    cancellation?: Cancellation,
+  ): Promise<void> {
+    if (this.#careful) {
+      await this.writeThrough(offset, data, credential, Stable.FILE_SYNC, cancellation);
+      return;
+    }
+    await this.#admit(data.length, cancellation);
+    this.#gathering.add(offset, data, credential);
+  }
+
+  /** Waits until there is room for `bytes` in the file's queue and in the mount's budget, and takes it. */
+  async #admit(bytes: number, cancellation: Cancellation | undefined): Promise<void> {
+    while (this.#sending.size >= MAX_QUEUED) {
+      const room = new Promise<void>((resolve) => this.#queueWaiters.push(resolve));
+      await interruptible(room, cancellation);
+    }
+    const { writeBudget, writers } = this.#vfs;
+    if (!writeBudget.tryTake(bytes)) await writeBudget.take(bytes, cancellation);
+    writers.add(this);
+  }
+
+  /** Memory is short: what this file holds is sent and made stable, so that it can go. */
+  relieve(): void {
+    this.#send();
+    this.#commitInBackground();
+  }
+
+  /** Sends what was gathered. */
+  #send(stable: StableHow = Stable.UNSTABLE): void {
+    const extent = this.#gathering.take();
+    if (extent !== undefined) this.#start(extent, stable);
+  }
+
+  /** `wait`: milliseconds before it goes out. */
+  #start(extent: Extent, stable: StableHow, wait = 0): Sending {
+    const before: Promise<void>[] = [];
+    for (const other of this.#sending) {
+      if (other.extent.overlaps(extent.offset, extent.end)) before.push(other.done);
+    }
+    const sending: Sending = { extent, done: Promise.resolve(), error: undefined };
+    this.#sending.add(sending);
+    sending.done = this.#transmit(sending, stable, before, wait).then(() => {
+      this.#sending.delete(sending);
+      for (const go of this.#queueWaiters.splice(0)) go();
+      // Memory for unstable data comes back only with a COMMIT.
+      if (this.#unstable.bytes >= COMMIT_FROM || this.#vfs.writeBudget.waiting > 0)
+        this.#commitInBackground();
+      this.#settled();
+    });
+    return sending;
+  }
+
+  #settled(): void {
+    if (!this.clean) return;
+    this.#vfs.writers.delete(this);
+    if (this.#vfs.writers.size === 0) this.#vfs.writeBuffers.trim();
+  }
+
+  /** Writes one extent in full and settles what becomes of its data. Never rejects. */
+  async #transmit(
+    sending: Sending,
+    stable: StableHow,
+    before: readonly Promise<void>[],
+    wait: number,
+  ): Promise<void> {
+    const { extent } = sending;
+    for (const done of before) await done;
+    if (wait > 0) await pause(this.#vfs.clock, wait, undefined);
+    if (this.#slots === 0) await new Promise<void>((resolve) => this.#slotWaiters.push(resolve));
+    else this.#slots--;
+    this.#forget(extent.offset, extent.end);
+    try {
+      const { committed, verifier } = await writeAll(
+        this.#vfs,
+        this.inode,
+        extent.offset,
+        extent.data.subarray(0, extent.length),
+        stable,
+        unattended(extent.credential),
+      );
+      this.#careful = false;
+      if (committed === Stable.FILE_SYNC) {
+        this.#vfs.writeBudget.give(extent.length);
+        this.#recycle(extent);
+      } else {
+        extent.verifier = verifier;
+        this.#retain(extent);
+      }
+    } catch (error) {
+      this.#vfs.writeBudget.give(extent.length);
+      sending.error = this.#fail(error);
+    } finally {
+      const next = this.#slotWaiters.shift();
+      if (next === undefined) this.#slots++;
+      else next();
+    }
+  }
+
+  /** Its data is stable, and the WRITE that carried it was answered: nobody needs the buffer any more. */
+  #recycle(extent: Extent): void {
+    if (extent.whole) this.#vfs.writeBuffers.give(extent.data);
+  }
+
+  #retain(extent: Extent): void {
+    const [other] = this.#unstable;
+    this.#unstable.add(extent);
+    // The server lost the data from before: readers would miss it until it is written again.
+    if (other !== undefined && other.verifier !== extent.verifier) this.#restarted = true;
+    if (this.#restarted) this.#commitInBackground();
+  }
+
+  /** What is overwritten or cut off must not come back with a rewrite. */
+  #forget(offset: number, end: number): void {
+    const bytes = this.#unstable.cut(offset, end) + this.#covered.cut(offset, end);
+    if (bytes > 0) this.#vfs.writeBudget.give(bytes);
+  }
+
+  /** A write failed before it was a WRITE, and whoever made it does not wait for the answer: see {@link errors}. */
+  lose(error: unknown): void {
+    this.#fail(error);
+  }
+
+  #fail(error: unknown): FuseError {
+    this.#errors++;
+    this.#careful = true;
+    this.#lastError =
+      error instanceof FuseError ? error : new FuseError(Errno.EIO, 'write failed', { cause: error });
+    return this.#lastError;
+  }
+
+  /**
+   * O_SYNC, `-o sync`, `-o writebehind=0` and appends: on the server, in the order given, before it resolves. Throws the write's own
+   * error. EINTR, when the caller stops waiting, leaves open whether the data was taken; what was goes on.
+   */
+  async writeThrough(
+    offset: number,
+    data: Uint8Array,
+    credential: UserCredential,
+    stable: StableHow = Stable.FILE_SYNC,
+    cancellation?: Cancellation,
+  ): Promise<void> {
+    await interruptible(this.drain(), cancellation);
+    await this.#admit(data.length, cancellation);
+    // Kept as an extent like any other while it is on its way, so that reads and other writes see it.
+    const copy = Buffer.from(data);
+    const extent = new Extent(offset, credential, copy, copy.length, ++this.#sequence);
+    const sending = this.#start(extent, stable);
+    await interruptible(sending.done, cancellation);
+    if (sending.error !== undefined) throw sending.error;
+    // A server that promised less than it was asked for.
+    if (stable === Stable.FILE_SYNC && extent.verifier !== undefined) {
+      await interruptible(this.flush(), cancellation);
+    }
+  }
+
+  /**
+   * Everything written so far has reached the server, stable or not. Errors stay for {@link flush}.
+   * `atRest`: no more is expected soon, so that a file which fits one WRITE goes stable with it and needs no
+   * COMMIT afterwards.
+   */
+  async drain(atRest = false): Promise<void> {
+    const alone = this.#sending.size === 0 && this.#unstable.size === 0;
+    this.#send(atRest && alone ? Stable.FILE_SYNC : Stable.UNSTABLE);
+    if (this.#sending.size > 0) await Promise.all(Array.from(this.#sending, ({ done }) => done));
+  }
+
+  /**
+   * Everything written so far is on stable storage. Does not throw: whoever wrote asks for errors, and each
+   * open file is told once.
+   */
+  async flush(): Promise<void> {
+    const upTo = this.#sequence;
+    await this.drain(true);
+    for (;;) {
+      // A COMMIT that is under way may cover what was written, and turn out to have to write it again.
+      if (this.#committing !== undefined) await this.#committing;
+      else if (this.#unstable.hasUpTo(upTo)) await this.#commit();
+      else {
+        const rewritten = Array.from(this.#sending).filter(({ extent }) => extent.sequence <= upTo);
+        if (rewritten.length === 0) return;
+        await Promise.all(rewritten.map(({ done }) => done));
+      }
+    }
+  }
+
+  #commitInBackground(): void {
+    if (this.#committing === undefined && this.#unstable.size > 0) void this.#commit();
+  }
+
+  /** One COMMIT for all that is unstable now. Never rejects. */
+  #commit(): Promise<void> {
+    return this.#exclude(this.#commitOnce());
+  }
+
+  /** No COMMIT is sent until `work` has ended. Never rejects. */
+  #exclude(work: Promise<unknown>): Promise<void> {
+    const ended = (): void => {
+      this.#committing = undefined;
+      const due = this.#restarted || this.#unstable.bytes >= COMMIT_FROM;
+      if (due || this.#vfs.writeBudget.waiting > 0) this.#commitInBackground();
+      this.#settled();
+    };
+    this.#committing = work.then(ended, ended);
+    return this.#committing;
+  }
+
+  async #commitOnce(): Promise<void> {
+    const { counters, writeBudget } = this.#vfs;
+    const [first] = this.#unstable;
+    if (first === undefined) return;
+    this.#covered = this.#unstable;
+    this.#unstable = new ExtentMap();
+    this.#restarted = false;
+    counters.commits++;
+    try {
+      const verifier = await commitAll(this.#vfs, this.inode, unattended(first.credential));
+      const lost: Extent[] = [];
+      let stable = 0;
+      for (const extent of this.#covered.take()) {
+        if (extent.verifier !== verifier) {
+          lost.push(extent);
+          continue;
+        }
+        stable += extent.length;
+        this.#recycle(extent);
+      }
+      writeBudget.give(stable);
+      for (const extent of lost) this.#rewrite(extent);
+    } catch (error) {
+      writeBudget.give(this.#covered.bytes);
+      this.#covered.take();
+      this.#fail(error);
+    }
+  }
+
+  /** The server lost it: it goes out again, but for what newer WRITEs overwrite that are already on their way. */
+  #rewrite(extent: Extent): void {
+    const left = new ExtentMap();
+    left.add(extent);
+    let superseded = 0;
+    for (const { extent: newer } of this.#sending) superseded += left.cut(newer.offset, newer.end);
+    if (superseded > 0) this.#vfs.writeBudget.give(superseded);
+    for (const part of left) {
+      this.#vfs.counters.rewrites++;
+      part.verifier = undefined;
+      const again = part.rewrites++;
+      // The first time it is a server that has restarted. One that does not keep its verifier can still write FILE_SYNC; one
+      // that does not do that either has pauses to come to itself, and then the writer an error.
+      if (again <= MAX_PAUSES + 1)
+        this.#start(
+          part,
+          again === 0 ? Stable.UNSTABLE : Stable.FILE_SYNC,
+          again < 2 ? 0 : pauseBefore(again - 1),
+        );
+      else {
+        this.#vfs.writeBudget.give(part.length);
+        this.#fail(new FuseError(Errno.EIO, 'the server loses what was written, again and again'));
+      }
+    }
+  }
+
+  /**
+   * Runs `change`, which cuts the file to `size` or extends it. Unstable data beyond the new end must not come
+   * back with a rewrite, neither afterwards nor while the change is under way.
+   */
+  async resize<Answer>(size: number, change: () => Promise<Answer>): Promise<Answer> {
+    for (;;) {
+      if (this.#committing !== undefined) await this.#committing;
+      else if (this.dirty) await this.drain();
+      else break;
+    }
+    const resized = change().then((answer) => {
+      this.#forget(size, Number.POSITIVE_INFINITY);
+      return answer;
+    });
+    await this.#exclude(resized);
+    return resized;
+  }
+}

@@ -1,0 +1,78 @@
+/** WRITE and COMMIT as calls: short writes continued, changes accounted for, failures as errors. */
+
+import { Errno, FuseError } from '../../fuse/contract/errno.js';
+import {
+  COMMIT,
+  StableHow as Stable,
+  type StableHow,
+  Status,
+  WRITE,
+  type WriteResult,
+} from '../../programs/nfs3/index.js';
+import type { Inode } from '../cache/inode.js';
+import type { Caller } from '../caller/caller.js';
+import { changeFile } from '../remote/file-change.js';
+import { LEAST_STEP, Patience } from '../remote/patience.js';
+import type { VfsState } from '../vfs-state.js';
+
+/** What the server promised of data that it took. */
+export interface Written {
+  /** The weakest promise of the WRITEs that it needed. */
+  readonly committed: StableHow;
+  /** Undefined where all is on stable storage; a verifier that no COMMIT answers where two were seen. */
+  readonly verifier: string | undefined;
+}
+
+/** WRITEs until all bytes are taken; short writes are continued (RFC 1813 3.3.7). Throws what fsync(2) is to report. */
+export async function writeAll(
+  vfs: VfsState,
+  inode: Inode,
+  offset: number,
+  data: Uint8Array,
+  stable: StableHow,
+  caller: Caller,
+): Promise<Written> {
+  let committed: StableHow = Stable.FILE_SYNC;
+  let verifier: string | undefined;
+  const patience = new Patience(vfs.clock, 'the server takes only a few bytes with each WRITE');
+  // A server that takes less than it is sent is sent less: what it leaves has crossed the network for nothing.
+  let most = vfs.limits.wsize;
+  for (let done = 0; done < data.length; ) {
+    const piece = data.subarray(done, done + most);
+    const result = await writeOnce(vfs, inode, offset + done, piece, stable, caller);
+    if (result.count === 0) throw new FuseError(Errno.EIO, 'the server wrote nothing');
+    const taken = Math.min(result.count, piece.length);
+    done += taken;
+    most = Math.min(vfs.limits.wsize, Math.max(LEAST_STEP, taken * 2));
+    await patience.after(taken, piece.length, caller.cancellation);
+    if (result.committed === Stable.FILE_SYNC) continue;
+    // Two verifiers within one extent: no COMMIT can vouch for both, so it counts as lost at once.
+    verifier = committed === Stable.FILE_SYNC || verifier === result.verifier ? result.verifier : '';
+    committed = Stable.UNSTABLE;
+  }
+  return { committed, verifier };
+}
+
+async function writeOnce(
+  vfs: VfsState,
+  inode: Inode,
+  offset: number,
+  data: Uint8Array,
+  stable: StableHow,
+  caller: Caller,
+): Promise<WriteResult & { status: 0 }> {
+  const { result } = await changeFile(vfs, inode, caller, (file) =>
+    vfs.nfs.call(WRITE, { file, offset, stable, data }, caller),
+  );
+  if (result.status !== Status.OK) throw vfs.redriver.failure(result, [inode], caller, 'descriptor');
+  return result;
+}
+
+/** COMMIT of the whole file, as Linux sends it. Answers the server's verifier; throws what fsync(2) is to report. */
+export async function commitAll(vfs: VfsState, inode: Inode, caller: Caller): Promise<string> {
+  const { result } = await changeFile(vfs, inode, caller, (file) =>
+    vfs.nfs.call(COMMIT, { file, offset: 0, count: 0 }, caller),
+  );
+  if (result.status !== Status.OK) throw vfs.redriver.failure(result, [inode], caller, 'descriptor');
+  return result.verifier;
+}

@@ -1,0 +1,219 @@
+/** Reading directories: opendir with its revalidation, listings shared while nothing changed, readdir(plus). */
+import { LRUCache } from 'lru-cache';
+import { Errno, FuseError } from '../../fuse/contract/errno.js';
+import type { DirectorySink, EntryReply, OpenReply } from '../../fuse/contract/operations.js';
+import { Access } from '../../programs/nfs3/index.js';
+import type { Permission } from '../access/permission.js';
+import type { Inode } from '../cache/inode.js';
+import { type Caller, unattended } from '../caller/caller.js';
+import { interruptible } from '../caller/interruptible.js';
+import { direntType, inodeNumber } from '../kernel/fuse-attributes.js';
+import type { Names } from '../names/lookup.js';
+import type { SillyRenames } from '../names/silly-rename.js';
+import type { VfsState } from '../vfs-state.js';
+import { Listing } from './listing.js';
+import type { ListingEntry } from './listing-chunk.js';
+import { isDots } from './listing-parts.js';
+
+/** Kept of listings that nobody is reading, in bytes. */
+const MAX_CACHED = 64 * 1024 * 1024;
+/** From so many entries on, a directory is read by names alone unless the kernel asks for attributes. */
+const HUGE = 10_000;
+/** Directories that were opened and read, one after the other, before the next is expected to be. */
+const WALK = 2;
+const DT_UNKNOWN = 0;
+
+class OpenDirectory {
+  readonly inode: Inode;
+  listing: Listing | undefined = undefined;
+  /** Begun while the directory was being opened, and not asked for yet. */
+  early: Listing | undefined;
+
+  constructor(inode: Inode, early: Listing | undefined) {
+    this.inode = inode;
+    this.early = early;
+  }
+}
+
+export class Directories {
+  readonly #vfs: VfsState;
+  readonly #permission: Permission;
+  readonly #names: Names;
+  readonly #silly: SillyRenames;
+  readonly #open = new Map<number, OpenDirectory>();
+  readonly #listings = new LRUCache<number, Listing>({
+    maxSize: MAX_CACHED,
+    sizeCalculation: (listing) => listing.bytes,
+  });
+  #nextFh = 1;
+  /** How many directories were read since one was opened and not read. */
+  #walked = 0;
+
+  constructor(vfs: VfsState, permission: Permission, names: Names, silly: SillyRenames) {
+    this.#vfs = vfs;
+    this.#permission = permission;
+    this.#names = names;
+    this.#silly = silly;
+    vfs.onDrop = (inode) => this.#listings.delete(inode.nodeid);
+  }
+
+  /** Listings kept for whoever reads a directory next. */
+  get cachedListings(): number {
+    return this.#listings.size;
+  }
+
+  async open(inode: Inode, caller: Caller): Promise<OpenReply> {
+    if (inode.opens++ === 0) this.#vfs.inodes.pin(inode);
+    let early: Listing | undefined;
+    try {
+      await interruptible(this.#silly.settleWithin(inode), caller.cancellation);
+      if (this.#walked >= WALK) early = this.#listEarly(inode, caller);
+      const { namesGeneration } = inode;
+      await this.#permission.admit(inode, caller, (granted) => (granted & Access.READ) !== 0);
+      if (inode.namesGeneration !== namesGeneration) await this.#names.confirm(inode, caller);
+      await this.#vfs.kernel.expired();
+    } catch (error) {
+      this.#unpin(inode);
+      throw error;
+    }
+    const fh = this.#nextFh++;
+    this.#open.set(fh, new OpenDirectory(inode, early));
+    return { fh, openFlags: 0 };
+  }
+
+  /**
+   * Whoever walks a tree reads what it opens: the first entries are asked for together with the right to read them.
+   * They are used if they are of the directory as the opening finds it. Undefined: they are known, or nothing is
+   * known that a change could be told by.
+   */
+  #listEarly(inode: Inode, caller: Caller): Listing | undefined {
+    const known = this.#listings.get(inode.nodeid);
+    if (inode.attributes === undefined) return undefined;
+    if (known?.isWhole && known.isCurrent && this.#isUseful(known, true)) return undefined;
+    const listing = new Listing(this.#vfs, inode);
+    // What fails is asked for again by the one who reads.
+    listing.load(0, this.#vfs.config.rdirplus !== 'none', unattended(caller.credential)).catch(() => {});
+    return listing;
+  }
+
+  release(fh: number): void {
+    const directory = this.#open.get(fh);
+    if (directory === undefined) return;
+    this.#open.delete(fh);
+    const { inode, listing } = directory;
+    if (listing === undefined) this.#walked = 0;
+    else this.#keep(inode, listing);
+    this.#unpin(inode);
+  }
+
+  /**
+   * For those who read the directory next, and for a server that exports this mount: it opens the directory anew for
+   * each part, and goes on where the last part ended, whatever has changed since.
+   */
+  #keep(inode: Inode, listing: Listing): void {
+    const kept = this.#listings.peek(inode.nodeid);
+    if (listing.isWhole && listing.isCurrent) this.#listings.set(inode.nodeid, listing);
+    else if (!(kept?.isWhole && kept.isCurrent)) this.#listings.set(inode.nodeid, listing);
+  }
+
+  #unpin(inode: Inode): void {
+    inode.opens--;
+    this.#vfs.inodes.release(inode);
+  }
+
+  async read(fh: number, offset: bigint, sink: DirectorySink, plus: boolean, caller: Caller): Promise<void> {
+    const directory = this.#open.get(fh);
+    if (directory === undefined) throw new FuseError(Errno.EBADF, `unknown directory handle ${fh}`);
+    const { rdirplus } = this.#vfs.config;
+    // rewinddir(3) shows what opendir would (POSIX).
+    const rewound = offset === 0n && directory.listing !== undefined;
+    if (rewound) {
+      await interruptible(this.#silly.settleWithin(directory.inode), caller.cancellation);
+      await this.#vfs.fetchAttributes(directory.inode, caller, 'listing');
+    }
+    this.#vfs.kernel.doubts(directory.inode);
+    if (directory.listing === undefined) this.#walked++;
+    const listing = this.#listingFor(directory, offset === 0n, plus);
+    const withAttributes = (index: number): boolean =>
+      rdirplus === 'force' || (rdirplus === 'auto' && (plus || index < HUGE));
+    for (let index = Number(offset); ; index++) {
+      let entry = listing.entry(index);
+      while (entry === undefined && !listing.endsBefore(index)) {
+        index = await listing.load(index, withAttributes(index), caller);
+        // The server is busy with the next part while this one goes to the reader.
+        if (index > 0) listing.loadAhead(withAttributes(listing.length), unattended(caller.credential));
+        entry = listing.entry(index);
+      }
+      if (entry === undefined) return;
+      if (!this.#emit(directory.inode, entry, BigInt(index + 1), sink, plus)) return;
+    }
+  }
+
+  #listingFor(directory: OpenDirectory, fromStart: boolean, plus: boolean): Listing {
+    const { inode, listing, early } = directory;
+    const vfs = this.#vfs;
+    if (listing !== undefined && !fromStart) return listing;
+    directory.early = undefined;
+    const kept = this.#listings.get(inode.nodeid);
+    const known = fromStart ? this.#fromStart(kept?.isWhole ? kept : listing, listing, plus) : kept;
+    if (known !== undefined) {
+      vfs.counters.listings.hits++;
+      // One that has not come to the end belongs to one reader.
+      if (!known.isWhole) this.#listings.delete(inode.nodeid);
+      directory.listing = known;
+      return known;
+    }
+    this.#listings.delete(inode.nodeid);
+    vfs.counters.listings.misses++;
+    directory.listing = early?.isCurrent ? early : new Listing(vfs, inode);
+    return directory.listing;
+  }
+
+  /** Of the listing that is known, what shows all of the directory as it is now: somebody's whole one, or one's own. */
+  #fromStart(known: Listing | undefined, own: Listing | undefined, plus: boolean): Listing | undefined {
+    if (known === undefined || !known.isCurrent || !this.#isUseful(known, plus)) return undefined;
+    return known.isWhole || known === own ? known : undefined;
+  }
+
+  /** Where attributes are wanted, a listing whose attributes are old costs more GETATTRs than reading it again. */
+  #isUseful(listing: Listing, plus: boolean): boolean {
+    if (!this.#vfs.config.attributeCache) return false;
+    if (!plus || this.#vfs.config.rdirplus === 'none') return true;
+    return (
+      listing.plusAt !== undefined && this.#vfs.clock.now() - listing.plusAt < this.#vfs.config.acRegMinMs
+    );
+  }
+
+  #emit(parent: Inode, entry: ListingEntry, next: bigint, sink: DirectorySink, plus: boolean): boolean {
+    const ino = this.#inoOf(parent, entry);
+    const type = entry.type === undefined ? DT_UNKNOWN : direntType(entry.type);
+    if (!plus) return sink.add(entry.name, ino, type, next);
+    const reply = isDots(entry.name) ? undefined : this.#entryReply(parent, entry);
+    if (sink.addPlus(entry.name, ino, type, next, reply)) return true;
+    // It did not fit, and will be asked for again: this time the kernel was told nothing.
+    if (reply !== undefined) this.#vfs.inodes.forget(reply.nodeid, 1);
+    return false;
+  }
+
+  #inoOf(parent: Inode, entry: ListingEntry): bigint {
+    const attributes =
+      entry.handle === undefined ? undefined : this.#vfs.inodes.findByHandle(entry.handle)?.attributes;
+    if (attributes !== undefined) return inodeNumber(attributes, this.#vfs.rootFsid);
+    return parent.attributes === undefined
+      ? entry.fileid
+      : inodeNumber({ ...parent.attributes, fileid: entry.fileid }, this.#vfs.rootFsid);
+  }
+
+  #entryReply(parent: Inode, entry: ListingEntry): EntryReply | undefined {
+    const vfs = this.#vfs;
+    if (entry.handle === undefined) return undefined;
+    const dentry = vfs.dentries.get(parent, entry.name.toString('latin1'));
+    const inode = dentry?.inode;
+    if (dentry === undefined || inode?.attributes === undefined || !vfs.attributes.isFresh(inode))
+      return undefined;
+    if (inode.handle !== entry.handle) return undefined;
+    const validMs = vfs.entryValidity(parent, dentry.generation, true);
+    vfs.kernel.tellsDentry(dentry, validMs);
+    return vfs.entryReplyOf(inode, inode.attributes, validMs);
+  }
+}

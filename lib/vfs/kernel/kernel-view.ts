@@ -1,0 +1,247 @@
+/**
+ * The record of what the kernel was told of the objects and names of this mount. It also tells the kernel when that is
+ * outdated. Owns Inode.told and Inode.kernelTrustsUntil.
+ *
+ * The kernel believes attributes and names for as long as it was told, and a file's size decides where its reads end
+ * and where its appends begin. So each picture that goes to the kernel is remembered, and the first newer one that
+ * arrives by another way makes the kernel ask again.
+ */
+
+import type { Clock } from '../../base/clock.js';
+import type { FuseNotifier, KnownEntry } from '../../fuse/contract/operations.js';
+import { type Fattr3, FileType, sameTime } from '../../programs/nfs3/index.js';
+import type { Dentry, DentryCache } from '../cache/dentry-cache.js';
+import type { Inode } from '../cache/inode.js';
+import { samePicture } from '../cache/picture.js';
+import type { Caller } from '../caller/caller.js';
+import type { Operand } from '../remote/redrive.js';
+
+/** The connection is not up yet: there is nobody to tell. */
+const SILENT: FuseNotifier = {
+  invalidateAttributes: () => true,
+  invalidatePages: () => Promise.resolve(),
+  invalidateEntry: () => Promise.resolve(),
+  expireEntries: () => Promise.resolve(),
+  expiresEntries: true,
+};
+
+/** The kernel counts in ticks and rounds: this close to the end, its asking proves nothing. */
+const TICK_MS = 20;
+/**
+ * Attributes that came this recently answer a program that asks for the server's word: what a program does next after
+ * its read or write (fstat(2) at the end of tar's read, say) costs no call. The change of another client that this may
+ * hide is younger than the time that its program needs to tell anybody.
+ */
+const JUST_CAME_MS = 2;
+/** How long a kernel may trust a name that cannot be taken back: then it asks again, and is answered from memory. */
+const UNEXPIRED_MS = 1_000;
+/** The time in which a notification gets to the lock that it waits for: then it is next when a lookup lets go of it. */
+export const HEAD_START_MS = 3;
+/** The longest time that open(2) waits for notifications that a lock in the kernel may keep waiting. */
+const EXPIRY_MS = 100;
+
+export class KernelView {
+  notifier: FuseNotifier = SILENT;
+  readonly #clock: Clock;
+  readonly #dentries: DentryCache;
+  /** How many requests for the attributes of an inode are being answered. */
+  readonly #answering = new Map<Inode, number>();
+  /** Files whose pages are being dropped. */
+  readonly #dropping = new Map<Inode, Promise<void>>();
+  /** Notifications of changed names that the kernel has not taken yet. */
+  #expiring: Promise<void> | undefined = undefined;
+
+  constructor(clock: Clock, dentries: DentryCache) {
+    this.#clock = clock;
+    this.#dentries = dentries;
+  }
+
+  /** The attributes as programs are to see them: with what this mount has not written yet, less a silly name. */
+  static shown(inode: Inode, attributes: Fattr3): Fattr3 {
+    const size = inode.writer?.sizeWith(attributes.size) ?? attributes.size;
+    const nlink = inode.silly === undefined ? attributes.nlink : Math.max(0, attributes.nlink - 1);
+    return size === attributes.size && nlink === attributes.nlink
+      ? attributes
+      : { ...attributes, size, nlink };
+  }
+
+  /** `shown` goes to the kernel, which may believe it for `validMs` milliseconds. */
+  tells(inode: Inode, shown: Fattr3, validMs: number): void {
+    inode.told = shown;
+    inode.kernelTrustsUntil = this.#clock.now() + validMs;
+  }
+
+  /**
+   * The kernel is about to drop attributes by itself, because of what it asked for: after reads and writes, and after
+   * changes of a directory or of a name (fuse_invalidate_attr_mask and its callers).
+   */
+  doubts(inode: Inode): void {
+    inode.kernelTrustsUntil = 0;
+  }
+
+  /**
+   * Whether the kernel asks for attributes that it could have answered for itself: it is about to refuse the caller
+   * (fuse_permission), or a program wants the server's word (AT_STATX_FORCE_SYNC). After a read or write it also has a
+   * reason of its own to ask, and does not say which it is: the server is asked then unless its attributes have
+   * only just come, as Linux's NFS client asks for the time of access after a read (nfs_getattr).
+   */
+  insists(inode: Inode, caller: Caller): boolean {
+    const { told, attributes, kernelTrustsUntil } = inode;
+    if (told === undefined || attributes === undefined) return false;
+    const now = this.#clock.now();
+    if (kernelTrustsUntil > 0) return now < kernelTrustsUntil - TICK_MS;
+    return now - inode.attributesCame > JUST_CAME_MS || mayBeRefused(attributes, caller);
+  }
+
+  /**
+   * Runs a request whose reply brings the inode's attributes to the kernel. A change seen meanwhile is no reason for a
+   * notification: the kernel would take the reply for older than that, and ignore it.
+   */
+  async answer<Reply>(inode: Inode, request: () => Promise<Reply>): Promise<Reply> {
+    this.#answering.set(inode, (this.#answering.get(inode) ?? 0) + 1);
+    try {
+      const reply = await request();
+      const dropped = this.#dropping.get(inode);
+      if (dropped !== undefined) await this.#atMost(EXPIRY_MS, dropped);
+      return reply;
+    } finally {
+      const others = (this.#answering.get(inode) ?? 1) - 1;
+      if (others === 0) this.#answering.delete(inode);
+      else this.#answering.set(inode, others);
+    }
+  }
+
+  /**
+   * Another client changed the file, which looked like `before`: pages that the kernel holds are dropped. Resolves with
+   * true when that is done; with false where the next open(2) has to do it.
+   *
+   * The kernel ignores the attributes of a reply that it was sent a notification after. So while a reply with them is
+   * due, there is none: a new size makes the kernel drop the pages by itself (fuse_change_attributes), and a new ctime
+   * alone is a matter of names and modes. New data of the same size is worth more than the attributes, for which
+   * the kernel then asks once more.
+   */
+  async dropPages(inode: Inode, before: Fattr3): Promise<boolean> {
+    const { attributes } = inode;
+    if (this.#answering.has(inode) && attributes !== undefined)
+      if (attributes.size !== before.size || sameTime(attributes.mtime, before.mtime)) return false;
+    const dropped = this.notifier.invalidatePages(inode.nodeid, 0, 0);
+    this.#dropping.set(inode, dropped);
+    await dropped;
+    if (this.#dropping.get(inode) === dropped) this.#dropping.delete(inode);
+    return true;
+  }
+
+  /** A reply brought attributes that the kernel did not ask for: it drops its own, if they look different. */
+  refresh(inode: Inode): void {
+    if (!this.#answering.has(inode)) this.refreshNow(inode);
+  }
+
+  /** As {@link refresh}, also where another request for the attributes is being answered: before open(2) returns. */
+  refreshNow(inode: Inode): void {
+    const { told, attributes } = inode;
+    if (told === undefined || attributes === undefined) return;
+    if (!samePicture(told, KernelView.shown(inode, attributes))) this.forget(inode);
+  }
+
+  /** Whatever the kernel knows of the inode's attributes, it asks for them before their next use. */
+  forget(inode: Inode): void {
+    this.doubts(inode);
+    if (this.notifier.invalidateAttributes(inode.nodeid)) inode.told = undefined;
+  }
+
+  /** How long the kernel may believe a name that is trusted for `trustedMs` milliseconds. */
+  entryValidity(trustedMs: number, positive: boolean): number {
+    const forGood = !positive || this.notifier.expiresEntries;
+    return forGood ? trustedMs : Math.min(trustedMs, UNEXPIRED_MS);
+  }
+
+  /** The kernel is told what a name stands for, and may believe it for `validMs` milliseconds. */
+  tellsName(parent: Inode, name: string, validMs: number): void {
+    this.#dentries.told(parent, name, this.#clock.now() + validMs);
+  }
+
+  /** As {@link tellsName}, of a dentry that is at hand. */
+  tellsDentry(dentry: Dentry, validMs: number): void {
+    dentry.kernelTrustsUntil = this.#clock.now() + validMs;
+  }
+
+  /**
+   * What a request may be about that names no descriptor although one may be behind it (fstat, fchdir, fstatfs). While
+   * the kernel need not ask for the name of the inode, a path may have led to it: then the first failure makes the
+   * kernel look the path up again. A descriptor sees that failure once, as it does with Linux's NFS client.
+   */
+  operandOf(inode: Inode): Operand {
+    if (inode.opens === 0) return 'path';
+    const { parent, name } = inode;
+    const dentry = parent && this.#dentries.getUnverified(parent, name);
+    const trusted = dentry?.inode === inode && this.#clock.now() < dentry.kernelTrustsUntil;
+    return trusted ? 'path' : 'object';
+  }
+
+  /**
+   * Whether the kernel asks for a name that it was told and need not ask for: a program must not go by what is
+   * remembered (LOOKUP_EXCL, LOOKUP_REVAL, LOOKUP_RENAME_TARGET in fuse_dentry_revalidate).
+   */
+  insistsOnName({ inode, kernelTrustsUntil }: Dentry): boolean {
+    return inode !== undefined && inode.nlookup > 0 && this.#clock.now() < kernelTrustsUntil - TICK_MS;
+  }
+
+  /** Another client has changed `directory`: names in it may mean something else than the kernel was told. */
+  namesChanged(directory: Inode): void {
+    this.#expire(directory, this.#dentries.takeTrusted(directory, this.#clock.now()));
+  }
+
+  /** The last known name of `inode` may stand for another object. */
+  nameDoubted({ parent, name }: Inode): void {
+    if (parent === undefined) return;
+    this.#dentries.told(parent, name, 0);
+    this.#expire(parent, [{ name: Buffer.from(name, 'latin1'), exists: true }]);
+  }
+
+  #expire(directory: Inode, entries: readonly KnownEntry[]): void {
+    if (entries.length === 0) return;
+    const done = this.notifier.expireEntries(directory.nodeid, entries);
+    const all = Promise.all([this.#expiring, done]).then(() => {
+      if (this.#expiring === all) this.#expiring = undefined;
+    });
+    this.#expiring = all;
+  }
+
+  /**
+   * Resolves once the kernel has taken what it was told of changed names, or after so many milliseconds. Undefined: it
+   * has. Requests that hold no lock of a directory in the kernel wait for it: open(2), opendir(3) and access(2). A
+   * lookup may hold the very lock that the notification waits for, and gives it no more than {@link HEAD_START_MS}.
+   */
+  expired(milliseconds = EXPIRY_MS): Promise<void> | undefined {
+    if (this.#expiring === undefined) return undefined;
+    return this.#atMost(milliseconds, this.#expiring);
+  }
+
+  /** Resolves when `work` is done, or after so many milliseconds. */
+  #atMost(milliseconds: number, work: Promise<unknown>): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.after(milliseconds, resolve);
+      void work.then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+}
+
+/**
+ * Whether the mode bits leave the caller something that the kernel would refuse him. His own file is not run by root
+ * or its owner before it was made a program, so that their right to execute does not count.
+ */
+function mayBeRefused(
+  { type, mode, uid: owner, gid: group }: Fattr3,
+  { credential, claim }: Caller,
+): boolean {
+  // The server takes the caller for another than the kernel does.
+  if (claim !== undefined) return true;
+  const { uid, gid, groups } = credential;
+  if (uid === 0) return false;
+  const bits = uid === owner ? mode >> 6 : gid === group || groups.includes(group) ? mode >> 3 : mode;
+  const needed = type !== FileType.DIR && uid === owner ? 0o6 : 0o7;
+  return (bits & needed) !== needed;
+}

@@ -1,0 +1,219 @@
+/** Finding a name: lookup, and what a call that made one left untold. */
+import { LRUCache } from 'lru-cache';
+import { Errno, FuseError } from '../../fuse/contract/errno.js';
+import type { EntryReply, NegativeEntryReply } from '../../fuse/contract/operations.js';
+import { type Fattr3, type FileHandle, FileType, LOOKUP, Status } from '../../programs/nfs3/index.js';
+import { maySearch } from '../access/claimed-rights.js';
+import type { CallStart } from '../cache/attribute-cache.js';
+import type { Inode } from '../cache/inode.js';
+import type { Caller } from '../caller/caller.js';
+import { HEAD_START_MS } from '../kernel/kernel-view.js';
+import { isStale, statusError } from '../remote/status-errno.js';
+import type { VfsState } from '../vfs-state.js';
+import { LookupStorms } from './lookup-storms.js';
+import { readTarget, stepsOf } from './symbolic-link.js';
+
+/** What a name means, and how long the kernel may believe it. */
+export interface Found {
+  readonly inode: Inode;
+  readonly attributes: Fattr3;
+  readonly entryValidMs: number;
+}
+
+const MAX_SENT_BACK = 256;
+
+export class Names {
+  readonly #vfs: VfsState;
+  readonly #storms: LookupStorms;
+  /** Threads whose call the kernel was made to repeat by {@link confirm}. */
+  readonly #sentBack = new LRUCache<number, Inode>({ max: MAX_SENT_BACK });
+
+  constructor(vfs: VfsState) {
+    this.#vfs = vfs;
+    this.#storms = new LookupStorms(vfs);
+  }
+
+  async lookup(parent: Inode, name: Buffer, caller: Caller): Promise<EntryReply | NegativeEntryReply> {
+    const vfs = this.#vfs;
+    const key = name.toString('latin1');
+    if (key === '.' || key === '..') return this.#lookupDots(parent, key, caller);
+    if (caller.claim !== undefined) await maySearch(vfs, parent, caller);
+    const cached = this.#fromCache(parent, key);
+    if (cached !== undefined) return cached;
+    const generation = parent.generation;
+    const found = await this.find(parent, name, key, caller);
+    // This lookup may have shown that other names mean something else by now: its caller may look at them next.
+    await vfs.kernel.expired(HEAD_START_MS);
+    if (found === undefined) return vfs.negativeReply(parent, key, generation);
+    this.#storms.note(parent, caller);
+    return vfs.entryReply(parent, key, found.inode, found.attributes, found.entryValidMs);
+  }
+
+  /** Asks the server for a name; undefined: there is no such name. */
+  async find(parent: Inode, name: Buffer, key: string, caller: Caller): Promise<Found | undefined> {
+    const result = parent.gone ? undefined : await this.#ask(parent, name, key, caller);
+    return result === undefined ? this.#findInSuccessor(parent, name, key, caller) : result.found;
+  }
+
+  /**
+   * Asks the server whether the last known name of `inode` still leads to it, after another client seems to have
+   * changed its names, and before open(2) is answered.
+   * @throws FuseError ESTALE where the name leads elsewhere, or where the file has several names and it is not known
+   *   which of them was meant: the kernel then looks the path up again, and repeats the call once. A thread is told so
+   *   once for a file; the next time its call goes on.
+   */
+  async confirm(inode: Inode, caller: Caller): Promise<void> {
+    const { parent, name, silly, attributes } = inode;
+    if (this.#sentBack.get(caller.tid) === inode) {
+      this.#sentBack.delete(caller.tid);
+      return;
+    }
+    if (parent === undefined || name === '' || silly !== undefined) return;
+    let meant: Inode | undefined;
+    try {
+      meant = (await this.find(parent, Buffer.from(name, 'latin1'), name, caller))?.inode;
+    } catch (error) {
+      // The caller may not search that directory: it was another name that he gave.
+      if (!(error instanceof FuseError) || error.errno === Errno.EINTR) throw error;
+    }
+    if (meant === inode && attributes?.nlink === 1) return;
+    // Threads that cannot be told apart would end each other's second try.
+    if (caller.tid === 0 && meant === inode) return;
+    if (caller.tid !== 0) this.#sentBack.set(caller.tid, inode);
+    throw new FuseError(Errno.ESTALE, 'another object has the name by now');
+  }
+
+  /**
+   * A name in a directory that is no longer there. ESTALE is no answer to a lookup: for mkdir(2), symlink(2),
+   * mknod(2) and link(2) the kernel does not repeat it. So the name is looked up in the directory that the path
+   * leads to now; a change that follows names the old directory, gets ESTALE, and is repeated from the root. Only
+   * where a descriptor of the old directory may be behind it, nothing of the new one is shown.
+   */
+  async #findInSuccessor(
+    parent: Inode,
+    name: Buffer,
+    key: string,
+    caller: Caller,
+  ): Promise<Found | undefined> {
+    const { parent: above, name: ownKey } = parent;
+    if (!parent.gone || above === undefined) return undefined;
+    const successor = (await this.find(above, Buffer.from(ownKey, 'latin1'), ownKey, caller))?.inode;
+    if (successor === undefined) return undefined;
+    const isLink = successor.attributes?.type === FileType.LNK;
+    const directory = isLink ? await this.#follow(above, successor, caller) : successor;
+    // The kernel itself has to follow the link: this makes it look again.
+    if (directory === undefined) throw this.#vfs.redriver.staleError(parent, caller, 'path');
+    if (!directory.isDirectory) throw new FuseError(Errno.ENOTDIR, 'the directory has become something else');
+    const found = (await this.#ask(directory, name, key, caller))?.found;
+    if (found === undefined || directory === parent) return found;
+    if (parent.opens > 0) throw this.#vfs.redriver.staleError(parent, caller, 'path');
+    return { ...found, entryValidMs: 0 };
+  }
+
+  /** What a link in `from` leads to, if that is within the mount, with no other link on the way. */
+  async #follow(from: Inode, link: Inode, caller: Caller): Promise<Inode | undefined> {
+    const steps = stepsOf(await readTarget(this.#vfs, link, caller));
+    let at: Inode | undefined = steps && from;
+    for (const step of steps ?? []) {
+      if (at === undefined || !at.isDirectory) return undefined;
+      const key = step.toString('latin1');
+      if (key === '.') continue;
+      if (key === '..') at = at.parent;
+      else at = (await this.find(at, step, key, caller))?.inode;
+    }
+    return at?.attributes?.type === FileType.LNK ? undefined : at;
+  }
+
+  /** LOOKUP; undefined: the directory's handle is stale, and stays so. */
+  async #ask(
+    parent: Inode,
+    name: Buffer,
+    key: string,
+    caller: Caller,
+  ): Promise<{ readonly found: Found | undefined } | undefined> {
+    const vfs = this.#vfs;
+    const generation = parent.generation;
+    const before = vfs.dentries.getUnverified(parent, key);
+    let start = vfs.attributes.start();
+    const result = await vfs.redriver.run(parent, caller, (directory) => {
+      start = vfs.attributes.start();
+      return vfs.nfs.call(LOOKUP, { directory, name }, caller);
+    });
+    vfs.attributes.observe(parent, result.directoryAttributes, start);
+    const now = vfs.dentries.getUnverified(parent, key);
+    const handle = result.status === Status.OK ? result.object : undefined;
+    if (now !== undefined && now !== before && now.inode?.handle !== handle && !now.inode?.stale) {
+      // A change of ours gave the name another meaning meanwhile, and this reply may be from before it.
+      return this.#ask(parent, name, key, caller);
+    }
+    // The kernel repeats a call that was told ESTALE by looking its names up again: this name leads elsewhere now.
+    if (before?.inode !== undefined && before.inode.handle !== handle)
+      vfs.redriver.retryEnded(before.inode, caller);
+    if (result.status === Status.NOENT) {
+      vfs.dentries.set(parent, key, undefined, generation);
+      return { found: undefined };
+    }
+    if (isStale(result.status)) return undefined;
+    if (result.status !== Status.OK) throw statusError(result.status);
+    return {
+      found: await this.answered(parent, key, result.object, result.attributes, start, generation, caller),
+    };
+  }
+
+  #fromCache(parent: Inode, key: string): EntryReply | NegativeEntryReply | undefined {
+    const vfs = this.#vfs;
+    const { lookupCache } = vfs.config;
+    const dentry = lookupCache === 'none' ? undefined : vfs.dentries.get(parent, key);
+    const fresh = vfs.attributes.isFresh(parent);
+    if (dentry === undefined || !fresh) {
+      vfs.counters.dentries.misses++;
+      return undefined;
+    }
+    const { inode } = dentry;
+    if (inode === undefined) {
+      if (lookupCache !== 'all') return undefined;
+      vfs.counters.negativeDentries.hits++;
+      return vfs.negativeReply(parent, key, parent.generation);
+    }
+    // With its own attributes in doubt, a LOOKUP answers for both at the price of one GETATTR.
+    if (inode.attributes === undefined || !vfs.attributes.isFresh(inode)) return undefined;
+    if (vfs.kernel.insistsOnName(dentry)) return undefined;
+    vfs.counters.dentries.hits++;
+    const validMs = vfs.entryValidity(parent, parent.generation, true);
+    vfs.kernel.tellsDentry(dentry, validMs);
+    return vfs.entryReplyOf(inode, inode.attributes, validMs);
+  }
+
+  /** For NFS export of this mount (FUSE EXPORT_SUPPORT). Neither name is ever sent to the server. */
+  async #lookupDots(inode: Inode, key: string, caller: Caller): Promise<EntryReply> {
+    const vfs = this.#vfs;
+    const target = key === '.' || inode.isRoot ? inode : inode.parent;
+    if (target === undefined) throw new FuseError(Errno.ESTALE, 'parent unknown');
+    return vfs.entryReply(inode, key, target, await vfs.freshAttributes(target, caller), 0);
+  }
+
+  /**
+   * What LOOKUP or a call that made the name was answered, with its dentry set. Completes what the reply left out:
+   * RFC 1813 lets servers omit the handle and the attributes.
+   */
+  async answered(
+    parent: Inode,
+    key: string,
+    handle: FileHandle | undefined,
+    attributes: Fattr3 | undefined,
+    start: CallStart,
+    generation: number,
+    caller: Caller,
+  ): Promise<Found> {
+    const vfs = this.#vfs;
+    if (handle === undefined) {
+      const found = await this.find(parent, Buffer.from(key, 'latin1'), key, caller);
+      if (found === undefined) throw statusError(Status.NOENT);
+      return found;
+    }
+    const inode = vfs.bind(parent, key, handle, attributes, start, generation);
+    const latest = attributes && (vfs.attributes.latest(inode, attributes, start) ?? inode.attributes);
+    const known = latest ?? (await vfs.fetchAttributes(inode, caller));
+    return { inode, attributes: known, entryValidMs: vfs.entryValidity(parent, generation, true) };
+  }
+}

@@ -1,0 +1,230 @@
+/** Making a name: create, mkdir, mknod, symlink, link. */
+import { randomBytes } from 'node:crypto';
+import { Errno, FuseError } from '../../fuse/contract/errno.js';
+import {
+  CREATE,
+  CREATE_VERIFIER_SIZE,
+  type CreateHow,
+  CreateMode,
+  type FileHandle,
+  FileType,
+  LINK,
+  type LinkResult,
+  type MakeResult,
+  MKDIR,
+  MKNOD,
+  type MknodWhat,
+  READLINK,
+  type Sattr3,
+  Status,
+  SYMLINK,
+} from '../../programs/nfs3/index.js';
+import { mayAddName } from '../access/claimed-rights.js';
+import { setAttributes } from '../attributes/set-attributes.js';
+import type { Inode } from '../cache/inode.js';
+import type { Caller } from '../caller/caller.js';
+import { Replay } from '../remote/replay.js';
+import type { VfsState } from '../vfs-state.js';
+import type { Found, Names } from './lookup.js';
+
+export class Making {
+  readonly #vfs: VfsState;
+  readonly #names: Names;
+
+  constructor(vfs: VfsState, names: Names) {
+    this.#vfs = vfs;
+    this.#names = names;
+  }
+
+  /**
+   * One of the calls that make a name in a directory, with its bookkeeping. `isOurs` tells whether what is
+   * found under the name, after a repeated call was answered NFS3ERR_EXIST, is what the first one made.
+   */
+  async #make(
+    parent: Inode,
+    key: string,
+    caller: Caller,
+    call: (directory: FileHandle, onRetransmit: () => void) => Promise<MakeResult>,
+    isOurs: (found: Found) => boolean | Promise<boolean>,
+  ): Promise<Found> {
+    const vfs = this.#vfs;
+    if (caller.claim !== undefined) await mayAddName(vfs, parent, caller);
+    const generation = parent.generation;
+    const start = vfs.attributes.start();
+    const replay = new Replay(parent);
+    let result: MakeResult;
+    try {
+      result = await this.#change(parent, caller, (directory) => call(directory, replay.onRetransmit));
+    } catch (error) {
+      // Nobody knows whether it happened.
+      vfs.dentries.delete(parent, key);
+      throw error;
+    }
+    if (result.status === Status.OK) {
+      return this.#names.answered(parent, key, result.object, result.attributes, start, generation, caller);
+    }
+    // A failed call may have succeeded before its reply was lost: no negative dentry.
+    vfs.dentries.delete(parent, key);
+    if (result.status === Status.EXIST && replay.retransmitted) {
+      const found = await this.#names.find(parent, Buffer.from(key, 'latin1'), key, caller);
+      if (found !== undefined && replay.mayHaveMade(found.attributes) && (await isOurs(found))) return found;
+    }
+    throw vfs.redriver.failure(result, [parent], caller);
+  }
+
+  /** Runs a call that changes one directory, and accounts for the change. */
+  async #change<Result extends MakeResult>(
+    parent: Inode,
+    caller: Caller,
+    call: (directory: FileHandle) => Promise<Result>,
+  ): Promise<Result> {
+    const { attributes, redriver } = this.#vfs;
+    attributes.beginChange(parent);
+    let start = attributes.start();
+    let result: Result | undefined;
+    try {
+      result = await redriver.run(parent, caller, (directory) => {
+        start = attributes.start();
+        return call(directory);
+      });
+      return result;
+    } finally {
+      attributes.endChange(parent, result?.directoryWcc, start);
+    }
+  }
+
+  /** open(2) with O_CREAT. What exists already keeps its content: CREATE has no guard against its own late copies. */
+  async create(
+    parent: Inode,
+    name: Buffer,
+    mode: number,
+    exclusive: boolean,
+    caller: Caller,
+  ): Promise<Found> {
+    const key = name.toString('latin1');
+    if (exclusive) return this.#createExclusive(parent, name, key, mode, caller);
+    return this.#create(parent, name, key, { mode: CreateMode.UNCHECKED, attributes: { mode } }, caller);
+  }
+
+  #create(parent: Inode, name: Buffer, key: string, how: CreateHow, caller: Caller): Promise<Found> {
+    return this.#make(
+      parent,
+      key,
+      caller,
+      (directory, onRetransmit) =>
+        this.#vfs.nfs.call(CREATE, { where: { directory, name }, how }, caller, onRetransmit),
+      // EXCLUSIVE repeats itself right by its verifier: what exists then is somebody else's.
+      ({ inode, attributes }) => how.mode === CreateMode.GUARDED && inode.isRegular && attributes.size === 0n,
+    );
+  }
+
+  /**
+   * O_EXCL: EXCLUSIVE with a verifier that makes a repeated call succeed (RFC 1813 3.3.8), and a SETATTR for
+   * the mode and for the times, in which servers keep the verifier. Servers that cannot get GUARDED instead.
+   */
+  async #createExclusive(
+    parent: Inode,
+    name: Buffer,
+    key: string,
+    mode: number,
+    caller: Caller,
+  ): Promise<Found> {
+    let made: Found;
+    try {
+      const verifier = randomBytes(CREATE_VERIFIER_SIZE);
+      made = await this.#create(parent, name, key, { mode: CreateMode.EXCLUSIVE, verifier }, caller);
+    } catch (error) {
+      if (!(error instanceof FuseError) || error.errno !== Errno.EOPNOTSUPP) throw error;
+      return this.#create(parent, name, key, { mode: CreateMode.GUARDED, attributes: { mode } }, caller);
+    }
+    const changes: Sattr3 = { mode, atime: 'server', mtime: 'server' };
+    // Not to be repeated by the kernel: the file is there by now.
+    return { ...made, attributes: await setAttributes(this.#vfs, made.inode, changes, caller, 'object') };
+  }
+
+  mkdir(parent: Inode, name: Buffer, mode: number, caller: Caller): Promise<Found> {
+    return this.#make(
+      parent,
+      name.toString('latin1'),
+      caller,
+      (directory, onRetransmit) =>
+        this.#vfs.nfs.call(MKDIR, { where: { directory, name }, attributes: { mode } }, caller, onRetransmit),
+      ({ inode }) => inode.isDirectory,
+    );
+  }
+
+  symlink(parent: Inode, name: Buffer, target: Buffer, caller: Caller): Promise<Found> {
+    const { nfs } = this.#vfs;
+    return this.#make(
+      parent,
+      name.toString('latin1'),
+      caller,
+      (directory, onRetransmit) =>
+        nfs.call(SYMLINK, { where: { directory, name }, attributes: {}, target }, caller, onRetransmit),
+      async ({ inode, attributes }) => {
+        if (attributes.type !== FileType.LNK) return false;
+        const result = await nfs.call(READLINK, { symlink: inode.handle }, caller);
+        return result.status === Status.OK && target.equals(result.target);
+      },
+    );
+  }
+
+  mknod(parent: Inode, name: Buffer, what: MknodWhat, caller: Caller): Promise<Found> {
+    return this.#make(
+      parent,
+      name.toString('latin1'),
+      caller,
+      (directory, onRetransmit) =>
+        this.#vfs.nfs.call(MKNOD, { where: { directory, name }, what }, caller, onRetransmit),
+      ({ attributes }) => attributes.type === what.type,
+    );
+  }
+
+  async link(inode: Inode, newParent: Inode, newName: Buffer, caller: Caller): Promise<Found> {
+    const { attributes, redriver, nfs } = this.#vfs;
+    if (caller.claim !== undefined) await mayAddName(this.#vfs, newParent, caller);
+    const key = newName.toString('latin1');
+    const generation = newParent.generation;
+    const replay = new Replay(newParent);
+    attributes.beginChange(newParent);
+    attributes.expectCtime(inode);
+    let start = attributes.start();
+    let result: LinkResult | undefined;
+    try {
+      result = await redriver.runTwo(inode, newParent, caller, (file, directory) => {
+        start = attributes.start();
+        return nfs.call(LINK, { file, link: { directory, name: newName } }, caller, replay.onRetransmit);
+      });
+    } finally {
+      attributes.endChange(newParent, result?.directoryWcc, start);
+    }
+    if (result.status === Status.OK) attributes.observe(inode, result.attributes, start, true);
+    else attributes.expectNoCtime(inode);
+    if (result.status !== Status.OK) {
+      this.#vfs.dentries.delete(newParent, key);
+      if (result.status === Status.EXIST && replay.retransmitted) {
+        const found = await this.#names.find(newParent, newName, key, caller);
+        if (found?.inode === inode) return found;
+      }
+      throw redriver.failure(result, [newParent, inode], caller);
+    }
+    return this.#names.answered(newParent, key, inode.handle, result.attributes, start, generation, caller);
+  }
+}
+
+/** mknod(2)'s mode and device as MKNOD carries them; regular files go through CREATE. */
+export function mknodWhat(mode: number, rdevMajor: number, rdevMinor: number): MknodWhat | undefined {
+  const attributes: Sattr3 = { mode: mode & 0o7777 };
+  switch (mode & 0o170000) {
+    case 0o010000:
+      return { type: FileType.FIFO, attributes };
+    case 0o140000:
+      return { type: FileType.SOCK, attributes };
+    case 0o020000:
+      return { type: FileType.CHR, attributes, rdevMajor, rdevMinor };
+    case 0o060000:
+      return { type: FileType.BLK, attributes, rdevMajor, rdevMinor };
+    default:
+      return undefined;
+  }
+}

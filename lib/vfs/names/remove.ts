@@ -1,0 +1,254 @@
+/** Operations that take a name away: unlink, rmdir, rename. */
+import { Errno, FuseError } from '../../fuse/contract/errno.js';
+import {
+  type DirectoryName,
+  REMOVE,
+  RENAME,
+  type RenameResult,
+  RMDIR,
+  Status,
+  type WccResult,
+} from '../../programs/nfs3/index.js';
+import type { Procedure } from '../../rpc/wire/procedure.js';
+import { mayMove, mayTakeName } from '../access/claimed-rights.js';
+import type { Inode } from '../cache/inode.js';
+import type { Caller } from '../caller/caller.js';
+import { Replay } from '../remote/replay.js';
+import type { VfsState } from '../vfs-state.js';
+import type { Names } from './lookup.js';
+import type { SillyRenames } from './silly-rename.js';
+
+export class Removal {
+  readonly #vfs: VfsState;
+  readonly #names: Names;
+  readonly #silly: SillyRenames;
+
+  constructor(vfs: VfsState, names: Names, silly: SillyRenames) {
+    this.#vfs = vfs;
+    this.#names = names;
+    this.#silly = silly;
+  }
+
+  async unlink(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
+    const key = name.toString('latin1');
+    if (caller.claim !== undefined) await this.#mayTake(parent, name, caller);
+    const open = await this.#openFileNamed(parent, name, key, caller);
+    if (open !== undefined && !(await this.#silly.survives(open, parent, key))) {
+      await this.#silly.takeAway(parent, name, open, caller);
+      return;
+    }
+    const inode = this.#vfs.dentries.getUnverified(parent, key)?.inode;
+    if (inode !== undefined) this.#vfs.attributes.expectCtime(inode);
+    const done = this.#remove(REMOVE, parent, name, caller);
+    if (inode === undefined) return done;
+    // An open that comes meanwhile waits for the outcome.
+    inode.removing = done.then(
+      () => {},
+      () => {},
+    );
+    try {
+      await done;
+    } catch (error) {
+      this.#vfs.attributes.expectNoCtime(inode);
+      throw error;
+    } finally {
+      inode.removing = undefined;
+    }
+    this.#linkGone(inode);
+  }
+
+  async rmdir(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
+    const key = name.toString('latin1');
+    if (caller.claim !== undefined) await this.#mayTake(parent, name, caller);
+    const inode = this.#vfs.dentries.getUnverified(parent, key)?.inode;
+    await this.#silly.settle(parent, key);
+    await this.#remove(RMDIR, parent, name, caller);
+    if (inode === undefined) return;
+    this.#vfs.attributes.expire(inode);
+    // Nobody will come back for it: it goes as soon as the kernel forgets it.
+    if (inode.attributes !== undefined) inode.attributes = { ...inode.attributes, nlink: 0 };
+    this.#vfs.inodes.release(inode);
+  }
+
+  /** Checks that the object of the name may be taken away by a caller whom the server does not know. @throws FuseError */
+  async #mayTake(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
+    const find = () => this.#find(parent, name, caller);
+    await mayTakeName(this.#vfs, parent, caller, find);
+  }
+
+  async #mayRename(
+    parent: Inode,
+    name: Buffer,
+    newParent: Inode,
+    newName: Buffer,
+    caller: Caller,
+  ): Promise<void> {
+    await this.#mayTake(parent, name, caller);
+    await this.#mayTake(newParent, newName, caller);
+    if (parent === newParent) return;
+    const moved = await this.#find(parent, name, caller);
+    if (moved !== undefined) await mayMove(this.#vfs, moved, caller);
+  }
+
+  async #find(parent: Inode, name: Buffer, caller: Caller): Promise<Inode | undefined> {
+    return (await this.#names.find(parent, name, name.toString('latin1'), caller))?.inode;
+  }
+
+  /** One of the names of a file went: its link count and ctime moved by our own doing. */
+  #linkGone(inode: Inode): void {
+    const { attributes } = this.#vfs;
+    if (inode.attributes !== undefined && inode.attributes.nlink <= 1) inode.stale = inode.opens === 0;
+    attributes.expire(inode);
+    this.#vfs.inodes.release(inode);
+  }
+
+  async #remove(
+    procedure: Procedure<DirectoryName, WccResult>,
+    parent: Inode,
+    name: Buffer,
+    caller: Caller,
+  ): Promise<void> {
+    const { attributes, redriver, nfs, dentries } = this.#vfs;
+    const key = name.toString('latin1');
+    const generation = parent.generation;
+    const replay = new Replay(parent);
+    attributes.beginChange(parent);
+    let start = attributes.start();
+    let result: WccResult | undefined;
+    try {
+      result = await redriver.run(parent, caller, (directory) => {
+        start = attributes.start();
+        return nfs.call(procedure, { directory, name }, caller, replay.onRetransmit);
+      });
+    } finally {
+      attributes.endChange(parent, result?.wcc, start);
+      dentries.delete(parent, key);
+    }
+    if (result.status === Status.OK || result.status === Status.NOENT) {
+      dentries.set(parent, key, undefined, generation);
+    }
+    // The name is gone, as was wanted: the first of our calls did it, or somebody else in the same moment.
+    if (result.status === Status.NOENT && replay.retransmitted) return;
+    if (result.status !== Status.OK) throw redriver.failure(result, [parent], caller);
+  }
+
+  /**
+   * The inode of a name, if it is a file that is open through this mount. Where the caches do not know for
+   * certain what the name stands for, the server is asked: a wrong guess would delete a file in use.
+   */
+  async #openFileNamed(parent: Inode, name: Buffer, key: string, caller: Caller): Promise<Inode | undefined> {
+    const { dentries, attributes } = this.#vfs;
+    const known = dentries.get(parent, key);
+    let inode = known?.inode;
+    const certain = known !== undefined && attributes.isFresh(parent);
+    if (!certain && (inode === undefined || inode.opens > 0) && this.#vfs.openFiles > 0) {
+      inode = (await this.#names.find(parent, name, key, caller))?.inode;
+    }
+    return inode !== undefined && inode.opens > 0 && !inode.isDirectory ? inode : undefined;
+  }
+
+  /** RENAME. A file that is open and would be replaced gets a silly name first. Flags of renameat2(2): EINVAL. */
+  async rename(
+    parent: Inode,
+    name: Buffer,
+    newParent: Inode,
+    newName: Buffer,
+    flags: number,
+    caller: Caller,
+  ): Promise<void> {
+    if (flags !== 0) throw new FuseError(Errno.EINVAL, 'NFSv3 has no rename with flags');
+    const vfs = this.#vfs;
+    const key = name.toString('latin1');
+    const newKey = newName.toString('latin1');
+    if (caller.claim !== undefined) await this.#mayRename(parent, name, newParent, newName, caller);
+    let moved = vfs.dentries.get(parent, key)?.inode;
+    if (moved?.silly !== undefined && !(await this.#silly.survives(moved, parent, key)))
+      throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
+    const replaced = await this.#openFileNamed(newParent, newName, newKey, caller);
+    if (replaced !== undefined) moved ??= (await this.#names.find(parent, name, key, caller))?.inode;
+    // Two names of one file: rename(2) does nothing.
+    const displaced =
+      replaced === undefined ||
+      replaced === moved ||
+      (await this.#silly.survives(replaced, newParent, newKey))
+        ? undefined
+        : replaced;
+    if (displaced === undefined) {
+      await this.#rename(parent, name, key, newParent, newName, newKey, moved, caller);
+      return;
+    }
+    // A last close meanwhile must not remove a file that gets its name back.
+    this.#silly.hold(displaced);
+    try {
+      await this.#silly.takeAway(newParent, newName, displaced, caller);
+      try {
+        await this.#rename(parent, name, key, newParent, newName, newKey, moved, caller);
+      } catch (error) {
+        await this.#silly.giveBack(newParent, newName, displaced, caller);
+        throw error;
+      }
+    } finally {
+      this.#silly.drop(displaced);
+    }
+  }
+
+  async #rename(
+    parent: Inode,
+    name: Buffer,
+    key: string,
+    newParent: Inode,
+    newName: Buffer,
+    newKey: string,
+    known: Inode | undefined,
+    caller: Caller,
+  ): Promise<void> {
+    const { attributes, redriver, nfs, dentries } = this.#vfs;
+    let moved = known;
+    const target = dentries.getUnverified(newParent, newKey)?.inode;
+    await this.#silly.settle(newParent, newKey);
+    // Where the directory has changed since, what the name stood for is no certainty, but it tells our own echo.
+    const source = moved ?? dentries.getUnverified(parent, key)?.inode;
+    const replay = new Replay(parent);
+    if (moved !== undefined) attributes.expectCtime(moved);
+    if (target !== undefined) attributes.expectCtime(target);
+    attributes.beginChange(parent);
+    if (newParent !== parent) attributes.beginChange(newParent);
+    let start = attributes.start();
+    let result: RenameResult | undefined;
+    try {
+      result = await redriver.runTwo(parent, newParent, caller, (from, to) => {
+        start = attributes.start();
+        const args = { from: { directory: from, name }, to: { directory: to, name: newName } };
+        return nfs.call(RENAME, args, caller, replay.onRetransmit);
+      });
+    } finally {
+      attributes.endChange(parent, result?.fromWcc, start);
+      if (newParent !== parent) attributes.endChange(newParent, result?.toWcc, start);
+      dentries.delete(parent, key);
+      dentries.delete(newParent, newKey);
+    }
+    if (result.status !== Status.OK) {
+      let echo = false;
+      if (result.status === Status.NOENT && replay.retransmitted) {
+        const found = await this.#names.find(newParent, newName, newKey, caller);
+        echo =
+          found !== undefined && (source ? found.inode === source : replay.mayHaveMade(found.attributes));
+        if (echo) moved = found?.inode;
+      }
+      if (!echo) {
+        if (moved !== undefined) attributes.expectNoCtime(moved);
+        if (target !== undefined) attributes.expectNoCtime(target);
+        throw redriver.failure(result, [parent, newParent], caller);
+      }
+    }
+    if (moved !== target || moved === undefined) {
+      dentries.set(parent, key, undefined, parent.generation);
+      if (moved !== undefined) {
+        dentries.set(newParent, newKey, moved, newParent.generation);
+        // Its ctime moved, and by whom is plain.
+        attributes.expire(moved);
+      }
+      if (target !== undefined) this.#linkGone(target);
+    }
+  }
+}

@@ -1,0 +1,282 @@
+/**
+ * Silly rename: a file that is open through this mount and loses its name gets another one, `.nfsXXXX`, until
+ * it is closed, because NFSv3 servers know no open files (RFC 1813 3.3.12; Linux fs/nfs/unlink.c).
+ *
+ * Order of events that it guards: a last close while the RENAME is under way (the name goes right after), an
+ * open while the REMOVE is under way (the open waits and then fails as for any removed file), rmdir while
+ * REMOVEs are under way in the directory (rmdir waits), and so do listings.
+ */
+import { Errno, FuseError } from '../../fuse/contract/errno.js';
+import {
+  LOOKUP,
+  type LookupResult,
+  REMOVE,
+  RENAME,
+  type RenameResult,
+  Status,
+  statusName,
+  type WccData,
+} from '../../programs/nfs3/index.js';
+import { describePath, type Inode } from '../cache/inode.js';
+import { type Caller, type UserCredential, unattended } from '../caller/caller.js';
+import { pause } from '../remote/nfs-client.js';
+import { isStale } from '../remote/status-errno.js';
+import type { VfsState } from '../vfs-state.js';
+
+/** Where a nameless open file is, and who took its name away: the same credential removes it. */
+export interface SillyName {
+  readonly directory: Inode;
+  readonly name: string;
+  readonly credential: UserCredential;
+}
+
+export const SILLY_PREFIX = '.nfs';
+const FILEID_DIGITS = 16;
+const COUNTER_DIGITS = 8;
+/** Names taken by somebody else that are stepped over before giving up. */
+const MAX_TAKEN = 1_000;
+const REMOVE_TRIES = 5;
+const REMOVE_RETRY_MS = 500;
+
+/** `.nfs`, the fileid and a counter in hex, as the Linux client names them. */
+export function sillyName(fileid: bigint, counter: number): string {
+  return (
+    SILLY_PREFIX +
+    fileid.toString(16).padStart(FILEID_DIGITS, '0') +
+    counter.toString(16).padStart(COUNTER_DIGITS, '0')
+  );
+}
+
+export function isSillyName(name: string): boolean {
+  return /^\.nfs[0-9a-f]{24}$/.test(name);
+}
+
+export class SillyRenames {
+  readonly #vfs: VfsState;
+  #counter = 0;
+  /** Inodes that have a silly name, or are having it removed. */
+  readonly #pending = new Set<Inode>();
+  /** Inodes that are being given one. */
+  readonly #taking = new Map<Inode, Promise<void>>();
+  /** Inodes whose silly name is being removed, until that was tried once. */
+  readonly #trying = new Map<Inode, Promise<void>>();
+
+  constructor(vfs: VfsState) {
+    this.#vfs = vfs;
+  }
+
+  /** Files that wait for their last close. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  /**
+   * Takes `name` in `parent` away from the open file `inode`. Throws EBUSY when no free name can be found or
+   * the file already lost its name: better that than to delete a file in use.
+   */
+  async takeAway(parent: Inode, name: Buffer, inode: Inode, caller: Caller): Promise<void> {
+    if (inode.silly !== undefined) throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
+    const taking = this.#takeAway(parent, name, inode, caller);
+    this.#taking.set(inode, taking);
+    try {
+      await taking;
+    } finally {
+      this.#taking.delete(inode);
+    }
+  }
+
+  /** Whether the file goes on under its silly name when it loses this one, which is another of its names. */
+  async survives(inode: Inode, parent: Inode, key: string): Promise<boolean> {
+    for (let taking = this.#taking.get(inode); taking !== undefined; taking = this.#taking.get(inode)) {
+      await taking.catch(() => {});
+    }
+    const { silly } = inode;
+    return silly !== undefined && !(silly.directory === parent && silly.name === key);
+  }
+
+  async #takeAway(parent: Inode, name: Buffer, inode: Inode, caller: Caller): Promise<void> {
+    const vfs = this.#vfs;
+    const silly = await this.#freeName(parent, inode, caller);
+    vfs.attributes.expectCtime(inode);
+    const result = await this.renameWithin(parent, name, Buffer.from(silly, 'latin1'), caller);
+    const key = name.toString('latin1');
+    // NFS3ERR_NOENT may be the echo of our own repeated call: then the file is under its new name.
+    if (result.status !== Status.OK && !(await this.#isNamed(parent, silly, inode, caller))) {
+      vfs.attributes.expectNoCtime(inode);
+      throw vfs.redriver.failure(result, [parent], caller);
+    }
+    vfs.dentries.delete(parent, key);
+    vfs.dentries.set(parent, key, undefined, parent.generation);
+    vfs.dentries.set(parent, silly, inode, parent.generation);
+    inode.silly = { directory: parent, name: silly, credential: caller.credential };
+    this.#pending.add(inode);
+    vfs.counters.sillyRenames++;
+    // The last close may have come while the RENAME was on its way.
+    if (inode.opens === 0) void this.finish(inode);
+  }
+
+  async #isNamed(parent: Inode, key: string, inode: Inode, caller: Caller): Promise<boolean> {
+    const where = { directory: parent.handle, name: Buffer.from(key, 'latin1') };
+    const found = await this.#vfs.nfs.call(LOOKUP, where, caller);
+    return found.status === Status.OK && found.object === inode.handle;
+  }
+
+  /** Gives the name back, after the operation that needed it failed. */
+  async giveBack(parent: Inode, name: Buffer, inode: Inode, caller: Caller): Promise<void> {
+    const { silly } = inode;
+    if (silly === undefined) return;
+    this.#vfs.attributes.expectCtime(inode);
+    const result = await this.renameWithin(parent, Buffer.from(silly.name, 'latin1'), name, caller);
+    if (result.status !== Status.OK) return;
+    inode.silly = undefined;
+    this.#pending.delete(inode);
+    this.#vfs.dentries.delete(parent, silly.name);
+    this.#vfs.dentries.set(parent, name.toString('latin1'), inode, parent.generation);
+  }
+
+  /** Keeps the file open while it may have to get its name back: see {@link drop}. */
+  hold(inode: Inode): void {
+    if (inode.opens++ === 0) this.#vfs.inodes.pin(inode);
+  }
+
+  drop(inode: Inode): void {
+    if (--inode.opens > 0) return;
+    void this.finish(inode).finally(() => this.#vfs.inodes.release(inode));
+  }
+
+  async #freeName(parent: Inode, inode: Inode, caller: Caller): Promise<string> {
+    const vfs = this.#vfs;
+    const fileid = inode.attributes?.fileid ?? BigInt(inode.nodeid);
+    for (let taken = 0; taken < MAX_TAKEN; taken++) {
+      this.#counter = (this.#counter + 1) >>> 0;
+      const candidate = sillyName(fileid, this.#counter);
+      const name = Buffer.from(candidate, 'latin1');
+      const result = await vfs.redriver.run(parent, caller, (directory) =>
+        vfs.nfs.call(LOOKUP, { directory, name }, caller),
+      );
+      if (result.status === Status.NOENT) return candidate;
+      if (isStale(result.status)) throw vfs.redriver.failure(result, [parent], caller);
+      if (result.status !== Status.OK) break;
+    }
+    throw new FuseError(Errno.EBUSY, 'no free name for an open file that is to lose its own');
+  }
+
+  /** RENAME within one directory, with its bookkeeping. */
+  async renameWithin(parent: Inode, from: Buffer, to: Buffer, caller: Caller): Promise<RenameResult> {
+    const { attributes, redriver, nfs, dentries } = this.#vfs;
+    attributes.beginChange(parent);
+    let start = attributes.start();
+    let result: RenameResult | undefined;
+    try {
+      result = await redriver.run(parent, caller, (directory) => {
+        start = attributes.start();
+        return nfs.call(RENAME, { from: { directory, name: from }, to: { directory, name: to } }, caller);
+      });
+      return result;
+    } finally {
+      attributes.endChange(parent, result?.fromWcc, start);
+      if (result === undefined) {
+        // Nobody knows whether it happened.
+        dentries.delete(parent, from.toString('latin1'));
+        dentries.delete(parent, to.toString('latin1'));
+      }
+    }
+  }
+
+  /** The file was closed for the last time: its silly name goes. Never rejects. */
+  finish(inode: Inode): Promise<void> {
+    const { silly } = inode;
+    if (silly === undefined) return Promise.resolve();
+    inode.removing ??= this.#removeOnceAndAgain(inode, silly);
+    return inode.removing;
+  }
+
+  async #removeOnceAndAgain(inode: Inode, silly: SillyName): Promise<void> {
+    let tried = (): void => {};
+    this.#trying.set(inode, new Promise((resolve) => (tried = resolve)));
+    const wasTried = (): void => {
+      this.#trying.delete(inode);
+      tried();
+    };
+    try {
+      await this.#remove(inode, silly, wasTried);
+    } finally {
+      inode.removing = undefined;
+      inode.silly = undefined;
+      this.#pending.delete(inode);
+      wasTried();
+    }
+  }
+
+  /** `wasTried` is called when it did not go at once, and is to be tried again. */
+  async #remove(inode: Inode, silly: SillyName, wasTried: () => void): Promise<void> {
+    const { attributes, nfs, redriver, dentries, counters, clock, log } = this.#vfs;
+    const caller = unattended(silly.credential);
+    const name = Buffer.from(silly.name, 'latin1');
+    let reason = '';
+    for (let attempt = 1; attempt <= REMOVE_TRIES; attempt++) {
+      const start = attributes.start();
+      attributes.beginChange(silly.directory);
+      let wcc: WccData | undefined;
+      try {
+        const { directory } = silly;
+        const present = await redriver.run(directory, caller, (handle) =>
+          nfs.call(LOOKUP, { directory: handle, name }, caller),
+        );
+        // Gone with its directory, removed by somebody else, or another file by now: not ours to remove.
+        if (present.status === Status.NOENT || isStale(present.status)) return;
+        if (present.status === Status.OK && !this.#isOurs(inode, directory, present)) return;
+        const result = await redriver.run(directory, caller, (handle) =>
+          nfs.call(REMOVE, { directory: handle, name }, caller),
+        );
+        wcc = result.wcc;
+        if (result.status === Status.OK || result.status === Status.NOENT) {
+          dentries.set(silly.directory, silly.name, undefined, silly.directory.generation);
+          // The silly name counted among its links; with another one the file lives on.
+          inode.stale = (inode.attributes?.nlink ?? 1) <= 1;
+          attributes.expire(inode);
+          counters.sillyRemoves++;
+          return;
+        }
+        reason = statusName(result.status);
+      } catch (error) {
+        reason = error instanceof Error ? error.message : String(error);
+      } finally {
+        attributes.endChange(silly.directory, wcc, start);
+      }
+      wasTried();
+      await pause(clock, REMOVE_RETRY_MS * attempt, undefined);
+    }
+    counters.sillyRemovesFailed++;
+    log.warn(
+      `${describePath(silly.directory)}/${silly.name}: left behind, it could not be removed (${reason})`,
+    );
+  }
+
+  /** By its handle, which may be another one since the server was restarted. */
+  #isOurs(inode: Inode, directory: Inode, present: LookupResult & { status: 0 }): boolean {
+    const { object, attributes } = present;
+    if (object === inode.handle) return true;
+    return attributes !== undefined && this.#vfs.redriver.isSameObject(inode, directory, object, attributes);
+  }
+
+  /** Waits for the REMOVEs under way in the directory of this name, so that rmdir finds it empty. */
+  async settle(parent: Inode, name: string): Promise<void> {
+    for (const { silly, removing } of [...this.#pending]) {
+      if (silly?.directory.parent === parent && silly.directory.name === name) await removing;
+    }
+  }
+
+  /**
+   * Waits for the REMOVEs under way in `directory`, so that a listing does not show what a close(2) that has returned
+   * takes away. What is tried again after a failure is not waited for.
+   */
+  async settleWithin(directory: Inode): Promise<void> {
+    for (const [{ silly }, tried] of [...this.#trying]) if (silly?.directory === directory) await tried;
+  }
+
+  /** The mount ends: every silly name goes, open or not. */
+  async finishAll(): Promise<void> {
+    await Promise.all([...this.#pending].map((inode) => this.finish(inode)));
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * The connection with one export: finds the ports, asks mountd for the root (MNT), learns the sizes (FSINFO,
+ * PATHCONF), and asks mountd again when the root's handle has become stale. Says good-bye with UMNT.
+ */
+import { randomInt } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { Logger } from '../../base/log.js';
+import { MOUNT_PROGRAM, Mount3Client } from '../../programs/mount3/index.js';
+import {
+  type Fattr3,
+  type FileHandle,
+  FileType,
+  FSINFO,
+  type Fsinfo,
+  GETATTR,
+  NFS_PROGRAM,
+  PATHCONF,
+  Status,
+} from '../../programs/nfs3/index.js';
+import { getPort } from '../../programs/portmap/index.js';
+import {
+  type Clock,
+  type Credential,
+  RpcClient,
+  type RpcClientOptions,
+  systemClock,
+} from '../../rpc/index.js';
+import { ownCredential } from '../caller/own-identity.js';
+import type { ClientConfig } from '../config.js';
+import { NAME_MAX } from '../names/name-limit.js';
+import type { TransferLimits } from '../vfs-state.js';
+import type { RootFinder } from './redrive.js';
+import { statusError } from './status-errno.js';
+
+/** Nothing larger goes through the kernel's FUSE in one request. */
+const MAX_TRANSFER = 1024 * 1024;
+const LEAST_TRANSFER = 1024;
+const PAGE = 4096;
+/** Mounting must not hang: 10 s, twice, whatever the options say of the time afterwards (mount.nfs does the same). */
+const MOUNT_RPC = { timeo: 100, retrans: 1, recovery: 'soft', connectTimeout: 10_000 } as const;
+/** Nobody waits long for a good-bye: 2 s. */
+const UMNT_RPC = { timeo: 20, retrans: 0, connectTimeout: 2_000 } as const;
+/** After mountd refused, it is left alone for so long. */
+const REFUSED_PAUSE_MS = 1_000;
+/** Over UDP a message has to fit one datagram, and IP fragments are best few. */
+const MAX_UDP_TRANSFER = 32 * 1024;
+
+export interface SessionDependencies {
+  readonly log: Logger;
+  readonly clock?: Clock | undefined;
+  /** Further options of every RPC connection. */
+  readonly rpc?: Partial<RpcClientOptions> | undefined;
+}
+
+/**
+ * A size for READ or WRITE: what the user asked for, else what the server prefers, within what both allow, in
+ * whole pages (nfs(5) rsize).
+ */
+export function transferSize(
+  asked: number | undefined,
+  preferred: number,
+  most: number,
+  ceiling: number,
+): number {
+  const limit = Math.min(most > 0 ? most : ceiling, ceiling);
+  const wanted = Math.min(asked ?? (preferred > 0 ? Math.max(preferred, limit) : limit), limit);
+  return wanted >= PAGE ? wanted - (wanted % PAGE) : Math.max(LEAST_TRANSFER, wanted);
+}
+
+export class ExportSession implements RootFinder {
+  readonly rpc: RpcClient;
+  readonly machineName = hostname();
+  readonly limits: TransferLimits;
+  readonly rootHandle: FileHandle;
+  readonly rootAttributes: Fattr3;
+  /** Tells the node ids of this mount from those of an earlier one, for handles that a re-export gave out. */
+  readonly generation = randomInt(1, 2 ** 31);
+  readonly #config: ClientConfig;
+  readonly #dependencies: SessionDependencies;
+  readonly #clock: Clock;
+  #refusedAt = Number.NEGATIVE_INFINITY;
+  #refusalLogged = false;
+
+  private constructor(
+    config: ClientConfig,
+    dependencies: SessionDependencies,
+    rpc: RpcClient,
+    root: { handle: FileHandle; attributes: Fattr3; limits: TransferLimits },
+  ) {
+    this.#config = config;
+    this.#dependencies = dependencies;
+    this.#clock = dependencies.clock ?? systemClock;
+    this.rpc = rpc;
+    this.rootHandle = root.handle;
+    this.rootAttributes = root.attributes;
+    this.limits = root.limits;
+  }
+
+  /**
+   * Mounts the export, in bounded time. Throws PortmapError, MountError (mountd refused), RpcError, or FuseError
+   * when the root cannot be looked at.
+   */
+  static async connect(config: ClientConfig, dependencies: SessionDependencies): Promise<ExportSession> {
+    const credential = ownCredential(config.identity);
+    const handle = await askMountd(config, dependencies, (mountd) => mountd.mount(config.exportPath));
+    const port =
+      config.port ?? (await getPort(config.host, NFS_PROGRAM.number, NFS_PROGRAM.version, config.proto));
+    const probe = await RpcClient.connect({
+      ...dependencies.rpc,
+      host: config.host,
+      port,
+      protocol: config.proto,
+      resvport: config.resvport,
+      ...MOUNT_RPC,
+    });
+    let root: { handle: FileHandle; attributes: Fattr3; limits: TransferLimits };
+    try {
+      root = await learn(config, probe, handle.handle, credential);
+    } finally {
+      probe.close();
+    }
+    const { host, proto, recovery, retrans, nconnect, resvport } = config;
+    const rpc = new RpcClient({
+      ...dependencies.rpc,
+      host,
+      port,
+      protocol: proto,
+      recovery,
+      retrans,
+      nconnect,
+      resvport,
+      timeo: Math.max(1, Math.round(config.timeoMs / 100)),
+      log: (message) => dependencies.log.warn(message),
+      resolvePort:
+        config.port === undefined
+          ? () => getPort(host, NFS_PROGRAM.number, NFS_PROGRAM.version, proto)
+          : undefined,
+    });
+    return new ExportSession(config, dependencies, rpc, root);
+  }
+
+  /** See RootFinder. A refusal is logged once per outage, and not asked for again at once. */
+  async findRoot(): Promise<FileHandle | undefined> {
+    if (this.#clock.now() - this.#refusedAt < REFUSED_PAUSE_MS) return undefined;
+    const { log } = this.#dependencies;
+    const name = `${this.#config.host}:${this.#config.exportPath.toString('utf8')}`;
+    try {
+      const grant = await askMountd(this.#config, this.#dependencies, (mountd) =>
+        mountd.mount(this.#config.exportPath),
+      );
+      if (this.#refusalLogged) log.info(`${name}: the export is back`);
+      this.#refusalLogged = false;
+      return grant.handle;
+    } catch (error) {
+      this.#refusedAt = this.#clock.now();
+      if (!this.#refusalLogged) {
+        const reason = error instanceof Error ? error.message : String(error);
+        log.error(
+          `${name}: the server no longer knows the export's root: ${reason}. Asked again when it is used.`,
+        );
+      }
+      this.#refusalLogged = true;
+      return undefined;
+    }
+  }
+
+  /** Tells mountd that we are gone, if it can be told quickly, and closes the connections. Never rejects. */
+  async close(): Promise<void> {
+    this.rpc.close();
+    try {
+      await askMountd(
+        this.#config,
+        this.#dependencies,
+        (mountd) => mountd.unmount(this.#config.exportPath),
+        UMNT_RPC,
+      );
+    } catch {
+      // RFC 1813 5.2.3: the list that UMNT updates is for information only.
+    }
+  }
+}
+
+/** One question to mountd, over a connection of its own, in bounded time. `times` change the bounds. */
+export async function askMountd<Answer>(
+  config: ClientConfig,
+  dependencies: SessionDependencies,
+  ask: (mountd: Mount3Client) => Promise<Answer>,
+  times?: Partial<RpcClientOptions>,
+): Promise<Answer> {
+  const host = config.mountHost ?? config.host;
+  const port =
+    config.mountPort ??
+    (await getPort(host, MOUNT_PROGRAM.number, MOUNT_PROGRAM.version, config.proto, { rpc: times }));
+  const rpc = await RpcClient.connect({
+    ...dependencies.rpc,
+    host,
+    port,
+    protocol: config.proto,
+    resvport: config.resvport,
+    ...MOUNT_RPC,
+    ...times,
+  });
+  try {
+    return await ask(new Mount3Client(rpc, ownCredential(config.identity), host));
+  } finally {
+    rpc.close();
+  }
+}
+
+async function learn(
+  config: ClientConfig,
+  rpc: RpcClient,
+  handle: FileHandle,
+  credential: Credential,
+): Promise<{ handle: FileHandle; attributes: Fattr3; limits: TransferLimits }> {
+  const object = handle;
+  const [attributes, fsinfo, pathconf] = await Promise.all([
+    rpc.call(GETATTR, { object }, { credential }),
+    rpc.call(FSINFO, { object }, { credential }),
+    rpc.call(PATHCONF, { object }, { credential }),
+  ]);
+  if (attributes.status !== Status.OK) throw statusError(attributes.status);
+  if (attributes.attributes.type !== FileType.DIR) throw statusError(Status.NOTDIR);
+  const sizes: Pick<Fsinfo, 'rtmax' | 'rtpref' | 'wtmax' | 'wtpref' | 'dtpref'> =
+    fsinfo.status === Status.OK ? fsinfo : { rtmax: 0, rtpref: 0, wtmax: 0, wtpref: 0, dtpref: 0 };
+  const ceiling = config.proto === 'udp' ? MAX_UDP_TRANSFER : MAX_TRANSFER;
+  const limits: TransferLimits = {
+    rsize: transferSize(config.rsize, sizes.rtpref, sizes.rtmax, ceiling),
+    wsize: transferSize(config.wsize, sizes.wtpref, sizes.wtmax, ceiling),
+    dtsize: transferSize(undefined, sizes.dtpref, Math.max(sizes.rtmax, sizes.dtpref), ceiling),
+    // A server that promises more than the kernel's file systems hold is taken at theirs (ganesha says 1024).
+    nameMax:
+      pathconf.status === Status.OK && pathconf.nameMax > 0 ? Math.min(pathconf.nameMax, NAME_MAX) : NAME_MAX,
+  };
+  return { handle, attributes: attributes.attributes, limits };
+}
