@@ -25,8 +25,6 @@ const SILENT: FuseNotifier = {
   expiresEntries: true,
 };
 
-/** The kernel counts in ticks and rounds: this close to the end, its asking proves nothing. */
-const TICK_MS = 20;
 /**
  * Attributes that came this recently answer a program that asks for the server's word: what a program does next after
  * its read or write (fstat(2) at the end of tar's read, say) costs no call. The change of another client that this may
@@ -80,7 +78,8 @@ export class KernelView {
   }
 
   /**
-   * Whether the kernel asks for attributes that it could have answered for itself: it is about to refuse the caller
+   * Whether the kernel asks for attributes that it could have answered for itself (its trust never ends before ours: it
+   * rounds times up to ticks, and counts from the reply's arrival): it is about to refuse the caller
    * (fuse_permission), or a program wants the server's word (AT_STATX_FORCE_SYNC). After a read or write it also has a
    * reason of its own to ask, and does not say which it is: the server is asked then unless its attributes have
    * only just come, as Linux's NFS client asks for the time of access after a read (nfs_getattr).
@@ -89,7 +88,7 @@ export class KernelView {
     const { told, attributes, kernelTrustsUntil } = inode;
     if (told === undefined || attributes === undefined) return false;
     const now = this.#clock.now();
-    if (kernelTrustsUntil > 0) return now < kernelTrustsUntil - TICK_MS;
+    if (kernelTrustsUntil > 0) return now < kernelTrustsUntil;
     return now - inode.attributesCame > JUST_CAME_MS || mayBeRefused(attributes, caller);
   }
 
@@ -183,7 +182,7 @@ export class KernelView {
    * remembered (LOOKUP_EXCL, LOOKUP_REVAL, LOOKUP_RENAME_TARGET in fuse_dentry_revalidate).
    */
   insistsOnName({ inode, kernelTrustsUntil }: Dentry): boolean {
-    return inode !== undefined && inode.nlookup > 0 && this.#clock.now() < kernelTrustsUntil - TICK_MS;
+    return inode !== undefined && inode.nlookup > 0 && this.#clock.now() < kernelTrustsUntil;
   }
 
   /** Another client has changed `directory`: names in it may mean something else than the kernel was told. */
