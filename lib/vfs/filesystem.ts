@@ -305,6 +305,8 @@ export class NfsFileSystem implements FuseOperations {
         throw exists && !exclusive && certain ? new FuseError(Errno.ESTALE, 'made meanwhile') : error;
       });
     const { inode } = made;
+    // Linux's own server answers so for a directory or a link that another client has put there.
+    if (!inode.isRegular) throw new FuseError(Errno.ESTALE, 'something else than a file has the name');
     // Another client was faster: the file is there, with something in it.
     // A server that has lost what was written is empty, and would be given it once more.
     const holdsData = made.attributes.size > 0n || inode.writer?.clean === false;

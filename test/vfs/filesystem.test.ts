@@ -1,6 +1,7 @@
 import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import type { EntryReply, NegativeEntryReply, SetAttributes } from '../../lib/fuse/contract/operations.js';
+import { Status } from '../../lib/nfs3/index.js';
 import { DEFAULT_CONFIG } from '../../lib/vfs/config.js';
 import { NfsFileSystem } from '../../lib/vfs/filesystem.js';
 import { ManualClock } from '../rpc/support/manual-clock.js';
@@ -89,6 +90,40 @@ t.test('O_TRUNC on create, truncate, chmod and utimes arrive as they should', as
   const now = await fs.setattr(ctx, entry.nodeid, { ...none, mtime: 'now' });
   t.equal(server.named('SETATTR').at(-1)?.args.attributes.mtime, 'server');
   t.equal(now.attributes.size, 10n);
+});
+
+t.test('a file is not made where another client has made a directory: the kernel looks again', async (t) => {
+  const { fs, server, tree, ctx } = mounted();
+  const directory = tree.directory('d');
+  // As Linux's own server answers.
+  server.on('CREATE', () => ({
+    status: Status.OK,
+    object: directory.handle,
+    attributes: tree.attributes(directory),
+    directoryWcc: { before: undefined, after: undefined },
+  }));
+  for (const flags of [O_RDWR, O_RDWR | O_TRUNC])
+    t.equal(await outcome(fs.create(ctx, ROOT, bytes('d'), 0o100644, flags)), Errno.ESTALE);
+  t.equal(server.count('SETATTR'), 0, 'nothing is cut');
+  t.equal(fs.openFileCount, 0);
+  t.equal(found(await fs.lookup(ctx, ROOT, bytes('d'))).attributes.mode, 0o40755);
+});
+
+t.test('stat leads to what has the name now, where the server keeps what was removed', async (t) => {
+  const { fs, tree } = mounted();
+  const ctx = new TestContext(1000, 5);
+  for (const old of [tree.file('f'), tree.directory('d')]) {
+    const name = tree.has('f') ? 'f' : 'd';
+    const { nodeid } = found(await fs.lookup(ctx, ROOT, bytes(name)));
+    tree.remove(name);
+    // As with Linux's own server, for a moment.
+    tree.assignHandle(old.handle, old);
+    old.nlink = 0;
+    const stat = () => outcome(fs.getattr(ctx, nodeid, undefined));
+    t.equal(await stat(), Errno.ESTALE, `${name}: the kernel looks the path up again`);
+    t.equal((await fs.lookup(ctx, ROOT, bytes(name))).nodeid, 0, 'and finds nothing');
+    t.equal(await stat(), 'ok', 'which is no way out for a program that works in it');
+  }
 });
 
 t.test('directories, links, nodes and their removal', async (t) => {

@@ -18,6 +18,11 @@ function isAbsent(error: unknown): boolean {
   return error instanceof FuseError && error.errno === Errno.ENOENT;
 }
 
+/** Whether an object has lost its last name: a server may answer for it all the same, for a while. */
+function isRemoval(before: Fattr3 | undefined, now: Fattr3): boolean {
+  return now.nlink === 0 && before !== undefined && before.nlink !== 0;
+}
+
 export class ObjectRequests {
   readonly #vfs: VfsState;
   readonly #files: Files;
@@ -33,8 +38,15 @@ export class ObjectRequests {
     // Size and times are the server's to say, once it has the data.
     if (inode.writer?.dirty) await interruptible(inode.writer.drain(), caller.cancellation);
     const operand = vfs.kernel.operandOf(inode);
+    const before = inode.attributes;
     try {
-      return vfs.attributesReply(inode, await this.#latest(inode, caller, operand));
+      const latest = await this.#latest(inode, caller, operand);
+      if (operand === 'path' && isRemoval(before, latest) && inode.silly === undefined) {
+        // The kernel looks the path up again, before it refuses a caller because of what is not there any more.
+        inode.stale = true;
+        throw vfs.redriver.staleError(inode, caller, operand);
+      }
+      return vfs.attributesReply(inode, latest);
     } catch (error) {
       // fstat(2) of what another client deleted: a local file system would still answer.
       if (inode.opens === 0 || inode.attributes === undefined || !isAbsent(error)) throw error;
