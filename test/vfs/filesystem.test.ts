@@ -1,7 +1,7 @@
 import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import type { EntryReply, NegativeEntryReply, SetAttributes } from '../../lib/fuse/contract/operations.js';
-import { Status } from '../../lib/nfs3/index.js';
+import { Status } from '../../lib/programs/nfs3/index.js';
 import { DEFAULT_CONFIG } from '../../lib/vfs/config.js';
 import { NfsFileSystem } from '../../lib/vfs/filesystem.js';
 import { ManualClock } from '../rpc/support/manual-clock.js';
@@ -124,6 +124,18 @@ t.test('stat leads to what has the name now, where the server keeps what was rem
     t.equal((await fs.lookup(ctx, ROOT, bytes(name))).nodeid, 0, 'and finds nothing');
     t.equal(await stat(), 'ok', 'which is no way out for a program that works in it');
   }
+});
+
+t.test('fstat of a removed file is answered while the server answers for it', async (t) => {
+  const { fs, tree } = mounted();
+  const ctx = new TestContext(1000, 5);
+  const old = tree.file('f', 'content');
+  const { nodeid } = found(await fs.lookup(ctx, ROOT, bytes('f')));
+  const { fh } = await fs.open(ctx, nodeid, O_RDONLY);
+  (await fs.read(ctx, nodeid, fh, 0, 7)).release?.();
+  tree.remove('f');
+  tree.assignHandle(old.handle, old);
+  t.equal((await fs.getattr(ctx, nodeid, fh)).attributes.nlink, 0);
 });
 
 t.test('directories, links, nodes and their removal', async (t) => {

@@ -39,12 +39,13 @@ export class ObjectRequests {
     if (inode.writer?.dirty) await interruptible(inode.writer.drain(), caller.cancellation);
     const operand = vfs.kernel.operandOf(inode);
     const before = inode.attributes;
+    const mayRefuse = vfs.kernel.mayRefuse(inode, caller);
     try {
       const latest = await this.#latest(inode, caller, operand);
-      if (operand === 'path' && isRemoval(before, latest) && inode.silly === undefined) {
-        // The kernel looks the path up again, before it refuses a caller because of what is not there any more.
+      if (mayRefuse && isRemoval(before, latest) && inode.silly === undefined) {
+        // The kernel looks the path up again, in place of refusing the caller what is not there any more.
         inode.stale = true;
-        throw vfs.redriver.staleError(inode, caller, operand);
+        throw vfs.redriver.staleError(inode, caller, 'path');
       }
       return vfs.attributesReply(inode, latest);
     } catch (error) {
