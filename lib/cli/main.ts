@@ -7,7 +7,7 @@ import { packageInfo } from '../base/package-info.js';
 import { anyWorkingDirectory, lackBehind } from '../base/surroundings.js';
 import { UserError } from '../base/user-error.js';
 import { looksLikeTarget } from '../mount/options/mount-target.js';
-import { keepDescriptorsToOurselves } from '../mount/serve/inherited-descriptors.js';
+import { keepDescriptorsToOurselves } from '../mount/process/inherited-descriptors.js';
 import { checkCommand } from './commands/check-command.js';
 import { demoCommand } from './commands/demo-command.js';
 import { execCommand } from './commands/exec-command.js';

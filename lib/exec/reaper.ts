@@ -2,7 +2,7 @@
  * As process 1 of a container, we inherit every process whose parent has ended, and must take note of its end, or it
  * stays as a zombie. Owns the rule that the children that Node itself has started are left to Node.
  */
-import { endedChild, reap } from '../namespace/namespace-calls.js';
+import { endedChild, reap } from './child-calls.js';
 
 /** Until Node has taken note of a child of its own, which hides the others. */
 const AGAIN_MS = 20;

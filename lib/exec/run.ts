@@ -5,7 +5,7 @@
 import { constants } from 'node:os';
 import { standardError } from '../base/log.js';
 import { UserError } from '../base/user-error.js';
-import { type ServingCopy, startServingCopy } from '../mount/serve/background.js';
+import { type ServingCopy, startServingCopy } from '../mount/process/background.js';
 import { commandEnvironment, isInOwnNamespace } from '../namespace/namespace.js';
 import { dropInheritedCapabilities } from '../namespace/namespace-calls.js';
 import { startCommand } from './command.js';

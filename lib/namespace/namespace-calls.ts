@@ -8,16 +8,11 @@ const cFcntl = libc.func('int fcntl(int fd, int command, ...)');
 const cCapget = libc.func('int capget(void *header, void *data)');
 const cCapset = libc.func('int capset(void *header, const void *data)');
 const cPrctl = libc.func('int prctl(int option, ...)');
-const cWaitid = libc.func('int waitid(int type, unsigned int id, void *info, int options)');
-const cWaitpid = libc.func('int waitpid(int pid, void *status, int options)');
 
-const F_GETFD = 1;
 const F_SETFD = 2;
-const FD_CLOEXEC = 1;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
-const WNOHANG = 1;
 
 /**
  * Puts another program in this one's place, with the same process id and the same standard streams: Node has marked
@@ -38,12 +33,6 @@ export function replaceProcess(
   return koffi.errno();
 }
 
-/** Descriptor `fd` is not passed on to programs that this process starts. One that is not open is no matter. */
-export function closeOnExec(fd: number): void {
-  const flags = cFcntl(fd, F_GETFD, 'int', 0) as number;
-  if (flags >= 0 && (flags & FD_CLOEXEC) === 0) cFcntl(fd, F_SETFD, 'int', flags | FD_CLOEXEC);
-}
-
 /**
  * Programs that this thread starts from now on inherit no capabilities: neither the ambient ones, which every program
  * gets, nor the inheritable ones, which programs with file capabilities get (capabilities(7)). Answers the errno, or 0.
@@ -62,21 +51,4 @@ export function dropInheritedCapabilities(): number {
   sets[2] = 0;
   sets[5] = 0;
   return (cCapset(header, sets) as number) < 0 ? koffi.errno() : 0;
-}
-
-/** A child that has ended and that nobody has waited for yet; undefined: there is none. It stays one. */
-export function endedChild(): number | undefined {
-  const P_ALL = 0;
-  const WEXITED = 4;
-  const WNOWAIT = 0x01000000;
-  const info = new Int32Array(32);
-  if ((cWaitid(P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT) as number) !== 0) return undefined;
-  // siginfo_t: three ints, then a union that is aligned like a pointer; si_pid is the first of it.
-  const pid = info[koffi.sizeof('void *') === 8 ? 4 : 3];
-  return pid === undefined || pid === 0 ? undefined : pid;
-}
-
-/** Takes note of the end of child `pid`, so that the kernel can forget it. */
-export function reap(pid: number): void {
-  cWaitpid(pid, null, WNOHANG);
 }

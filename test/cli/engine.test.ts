@@ -3,7 +3,7 @@ import t from 'tap';
 import { run } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
 
-const ENGINE = JSON.stringify(join(projectRoot, 'dist/lib/mount/serve/engine.js'));
+const ENGINE = JSON.stringify(join(projectRoot, 'dist/lib/mount/process/engine.js'));
 
 async function prepared(argument: string) {
   const script = `import { prepareEngine } from ${ENGINE}; prepareEngine(${argument}); console.log('served');`;

@@ -12,9 +12,9 @@ import {
 } from '../../mount/options/identity-options.js';
 import { grantFlags } from '../../mount/options/kernel-flags.js';
 import { parseMountRequest } from '../../mount/options/mount-options.js';
+import { openLogFile } from '../../mount/process/log-file.js';
 import { locate } from '../../mount/reach/mount-place.js';
-import { openLogFile } from '../../mount/serve/log-file.js';
-import { TRANSPORTS } from '../../mount/serve/mount-transport.js';
+import { KERNEL_TRANSPORTS } from '../../mount/serve/kernel-transport.js';
 import { variablesNotUtf8 } from '../../namespace/environment.js';
 import { enterNamespace } from '../../namespace/namespace.js';
 
@@ -74,7 +74,7 @@ export function execCommand(exit: (status: number) => void): CommandModule<objec
           requiresArg: true,
         })
         .option('transport', {
-          describe: `How to speak with the kernel: ${TRANSPORTS.join(' or ')}`,
+          describe: `How to speak with the kernel: ${KERNEL_TRANSPORTS.join(' or ')}`,
           type: 'string',
           nargs: 1,
           requiresArg: true,

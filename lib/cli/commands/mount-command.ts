@@ -9,25 +9,29 @@ import {
 } from '../../mount/options/identity-options.js';
 import { grantFlags, withoutHelpersDefaults } from '../../mount/options/kernel-flags.js';
 import { type MountRequest, parseMountRequest } from '../../mount/options/mount-options.js';
-import { lastWords, MountJournal } from '../../mount/reach/journal.js';
-import { locate } from '../../mount/reach/mount-place.js';
-import { remount } from '../../mount/reach/remount.js';
 import {
   isBackgroundChild,
   mountInBackground,
   type ParentReports,
   reportToParent,
-} from '../../mount/serve/background.js';
+} from '../../mount/process/background.js';
+import { prepareEngine } from '../../mount/process/engine.js';
+import { LogFile } from '../../mount/process/log-file.js';
+import { shieldFromSignals } from '../../mount/process/signal-shield.js';
+import { StopSignals } from '../../mount/process/stop-signals.js';
+import { lastWords, MountJournal } from '../../mount/reach/journal.js';
+import { locate } from '../../mount/reach/mount-place.js';
+import { remount } from '../../mount/reach/remount.js';
 import { connectFileSystem } from '../../mount/serve/connect.js';
-import { prepareEngine } from '../../mount/serve/engine.js';
-import { inheritedMount, noteOnKernelOptions } from '../../mount/serve/inherited-mount.js';
-import { LogFile } from '../../mount/serve/log-file.js';
+import {
+  KERNEL_TRANSPORTS,
+  type KernelTransport,
+  parseKernelTransport,
+} from '../../mount/serve/kernel-transport.js';
 import { type MountProcessOptions, runMount } from '../../mount/serve/mount-process.js';
-import { parseTransport, TRANSPORTS, type Transport } from '../../mount/serve/mount-transport.js';
-import { shieldFromSignals } from '../../mount/serve/signal-shield.js';
-import { StopSignals } from '../../mount/serve/stop-signals.js';
 import { exportsForExplanation } from '../../mount/server/server-exports.js';
 import { groupsOutside } from '../../namespace/namespace.js';
+import { inheritedMount, noteOnKernelOptions } from '../inherited-mount.js';
 
 const DEBUG_TOPICS = ['fuse', 'rpc'] as const;
 type DebugTopic = (typeof DEBUG_TOPICS)[number];
@@ -87,7 +91,7 @@ export function mountCommand(exit: (status: number) => void): CommandModule<obje
           requiresArg: true,
         })
         .option('transport', {
-          describe: `How to speak with the kernel: ${TRANSPORTS.join(' or ')} (the npm package; README has its limits)`,
+          describe: `How to speak with the kernel: ${KERNEL_TRANSPORTS.join(' or ')} (the npm package; README has its limits)`,
           type: 'string',
           nargs: 1,
           requiresArg: true,
@@ -111,7 +115,7 @@ export function mountCommand(exit: (status: number) => void): CommandModule<obje
 async function mount(args: MountArguments, byMountFuse: boolean): Promise<number> {
   const given = args.options ?? [];
   const texts = [...(byMountFuse ? withoutHelpersDefaults(given) : given), ...identityOptionTexts(args)];
-  const transport = parseTransport(args.transport);
+  const transport = parseKernelTransport(args.transport);
   const asked = grantFlags(parseMountRequest(args.target, texts), transport === 'kernel');
   if (asked.remount)
     return remount(args.target, asked, await locate(args.mountpoint), byMountFuse ? 'go' : 'stay');
@@ -157,7 +161,7 @@ interface ServeOptions {
   readonly mountpoint: string;
   /** The descriptor that `mountpoint` stands for, if it is one. */
   readonly inherited: number | undefined;
-  readonly transport: Transport;
+  readonly transport: KernelTransport;
   readonly topics: ReadonlySet<DebugTopic>;
   readonly logFile: LogFile | undefined;
   readonly journal: MountJournal | undefined;

@@ -2,7 +2,7 @@
 import type { Argv, CommandModule } from 'yargs';
 import { errorCode, standardError } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
-import { StopSignals } from '../../mount/serve/stop-signals.js';
+import { StopSignals } from '../../mount/process/stop-signals.js';
 import { EmbeddedServer, isLoopback } from '../../server/index.js';
 import { handleKey } from '../handle-key.js';
 import { decideTrust, describeTrust, type Trust } from '../serve-trust.js';

@@ -7,7 +7,7 @@ import type { ClientConfig } from '../../vfs/config.js';
 import { NfsFileSystem } from '../../vfs/filesystem.js';
 import { ExportSession } from '../../vfs/remote/export-session.js';
 import { summarize } from '../failure/unwritten.js';
-import { collectGarbage } from './engine.js';
+import { collectGarbage } from '../process/engine.js';
 import type { ConnectedFileSystem } from './mount-process.js';
 import { mountStats } from './mount-stats.js';
 

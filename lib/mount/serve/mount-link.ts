@@ -12,7 +12,7 @@ import { randomBytes } from 'node:crypto';
 import { lutimesSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Unwritten } from '../failure/unwritten.js';
-import { type Peer, peerOf } from '../reach/process-calls.js';
+import { type Peer, peerOf } from '../reach/peer.js';
 import { openRuntimeFolder, ownUid, type RuntimeFolder } from '../reach/runtime-folder.js';
 import { descriptorOf } from '../reach/socket-descriptor.js';
 

@@ -11,12 +11,17 @@ import type { ClientConfig } from '../../vfs/config.js';
 import { isTemporary, type ListExports, mountFailure } from '../failure/mount-failure.js';
 import { describeUnwritten, type Unwritten } from '../failure/unwritten.js';
 import type { MountRequest } from '../options/mount-options.js';
+import { CrashGuard } from '../process/crash.js';
+import type { StopSignals } from '../process/stop-signals.js';
 import type { MountJournal } from '../reach/journal.js';
 import { withAddress } from '../server/server-address.js';
-import { CrashGuard } from './crash.js';
+import {
+  checkKernelTransport,
+  type KernelTransport,
+  mountOver,
+  type ServedMount,
+} from './kernel-transport.js';
 import { type MountAnswers, MountLink } from './mount-link.js';
-import { checkTransport, mountOver, type ServedMount, type Transport } from './mount-transport.js';
-import type { StopSignals } from './stop-signals.js';
 import { Watcher, type WatcherOptions } from './watcher.js';
 
 /** A file system that is connected with its server. */
@@ -50,7 +55,7 @@ export interface MountProcessOptions {
   readonly mountpoint: string;
   /** The descriptor of a mount that is another's; then `mountpoint` is only its name. */
   readonly inherited: number | undefined;
-  readonly transport: Transport;
+  readonly transport: KernelTransport;
   /** The mount is there for one command, which is to be told of every loss, not only of those at the end. */
   readonly attached: boolean;
   readonly connect: Connect;
@@ -118,7 +123,7 @@ class ErrorKeeper implements Logger {
 export async function runMount(options: MountProcessOptions): Promise<number> {
   const { request, stop, progress } = options;
   const log = new ErrorKeeper(options.log);
-  checkTransport(options.transport, request.fuse);
+  checkKernelTransport(options.transport, request.fuse);
   const pinned = await pin(options);
   const fileSystem = await connectWithRetry(options, log);
   const watcher =

@@ -12,9 +12,9 @@ import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { errorCode, printable } from '../../base/log.js';
 import { mountAt, readMountinfo } from '../../fuse/index.js';
+import type { LogFile } from '../process/log-file.js';
 import type { MountJournal } from '../reach/journal.js';
-import type { LogFile } from './log-file.js';
-import type { ServedMount } from './mount-transport.js';
+import type { ServedMount } from './kernel-transport.js';
 
 /**
  * The mount is known by its id, its device number and its type; if the death came right after mounting, by its place.

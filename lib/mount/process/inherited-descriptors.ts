@@ -4,7 +4,7 @@
  * a background mount or its watcher inherited would stay open for as long as the mount.
  */
 import { readdirSync } from 'node:fs';
-import { closeOnExec } from '../../namespace/namespace-calls.js';
+import { closeOnExec } from './process-calls.js';
 
 const STANDARD_STREAMS = 3;
 

@@ -2,7 +2,7 @@
  * Signals that end a process by default and mean nothing to a mount: they must not take along what is not written back.
  * Signals that the kernel sends for a fault of the process itself (SIGSEGV, SIGABRT …) stay as they are.
  */
-import { ignoreSignal } from '../reach/process-calls.js';
+import { ignoreSignal } from './process-calls.js';
 
 /** signal(7), with both names of those that have two: Node tells a signal by the name under which it is waited for. */
 const MEANINGLESS: readonly NodeJS.Signals[] = [

@@ -20,10 +20,10 @@ import {
 import type { FuseMountOptions, MountRequest } from '../options/mount-options.js';
 
 /** The first is the default. */
-export const TRANSPORTS = ['kernel', 'fuse-native'] as const;
-export type Transport = (typeof TRANSPORTS)[number];
+export const KERNEL_TRANSPORTS = ['kernel', 'fuse-native'] as const;
+export type KernelTransport = (typeof KERNEL_TRANSPORTS)[number];
 
-export interface TransportOptions {
+export interface ServingOptions {
   readonly request: MountRequest;
   readonly mountpoint: string;
   /** The mount point as it was when the command started; undefined for an inherited mount. Closed by mounting. */
@@ -52,18 +52,18 @@ export interface ServedMount {
 }
 
 /** @throws UserError for a transport that there is not. */
-export function parseTransport(name: string | undefined): Transport {
-  if (name === undefined) return TRANSPORTS[0];
-  const transport = TRANSPORTS.find((known) => known === name);
+export function parseKernelTransport(name: string | undefined): KernelTransport {
+  if (name === undefined) return KERNEL_TRANSPORTS[0];
+  const transport = KERNEL_TRANSPORTS.find((known) => known === name);
   if (transport !== undefined) return transport;
-  const nearest = nearestName(name, TRANSPORTS);
-  throw new UserError(`--transport=${name} is not one of ${TRANSPORTS.join(', ')}.`, {
+  const nearest = nearestName(name, KERNEL_TRANSPORTS);
+  throw new UserError(`--transport=${name} is not one of ${KERNEL_TRANSPORTS.join(', ')}.`, {
     remedy: nearest === undefined ? 'Leave --transport out.' : `Did you mean --transport=${nearest}?`,
   });
 }
 
 /** @throws UserError for what the transport cannot do safely. */
-export function checkTransport(transport: Transport, fuse: FuseMountOptions): void {
+export function checkKernelTransport(transport: KernelTransport, fuse: FuseMountOptions): void {
   if (transport === 'fuse-native' && fuse.allowOther)
     throw new UserError(
       'allow_other is not possible with --transport fuse-native: it does not tell users apart, so everybody would ' +
@@ -73,13 +73,13 @@ export function checkTransport(transport: Transport, fuse: FuseMountOptions): vo
 }
 
 /** Mounts, unless that was done already. @throws MountError */
-export async function mountOver(transport: Transport, options: TransportOptions): Promise<ServedMount> {
+export async function mountOver(transport: KernelTransport, options: ServingOptions): Promise<ServedMount> {
   const { inherited } = options;
   if (inherited !== undefined) return overInherited(inherited, options);
   return transport === 'kernel' ? overKernel(options) : overFuseNative(options);
 }
 
-async function overKernel(options: TransportOptions): Promise<ServedMount> {
+async function overKernel(options: ServingOptions): Promise<ServedMount> {
   const { request, mountpoint, pinned, operations, log, dump } = options;
   const { client, fuse } = request;
   const mount = await mountKernel({
@@ -108,7 +108,7 @@ async function overKernel(options: TransportOptions): Promise<ServedMount> {
 }
 
 /** There is no path to look at: that INIT was answered must do. Nor can it be unmounted here, only ended. */
-function overInherited(fd: number, options: TransportOptions): ServedMount {
+function overInherited(fd: number, options: ServingOptions): ServedMount {
   const { mountpoint, operations, log, dump } = options;
   const minor = connectionNumber(fd);
   const session = new FuseSession(fd, operations, { log: (line) => log.error(line), debug: dump });
@@ -148,7 +148,7 @@ function overInherited(fd: number, options: TransportOptions): ServedMount {
   };
 }
 
-async function overFuseNative(options: TransportOptions): Promise<ServedMount> {
+async function overFuseNative(options: ServingOptions): Promise<ServedMount> {
   const { request, mountpoint, pinned, operations, log, dump } = options;
   const { client, fuse } = request;
   // Only on demand: the package is optional.

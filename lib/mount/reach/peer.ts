@@ -1,4 +1,4 @@
-/** The system calls that the life of a mount needs and Node has no API for, through koffi. */
+/** The process at the other end of a unix socket, as the kernel knows it: getsockopt(2) with SO_PEERCRED, through koffi. */
 import koffi from 'koffi';
 
 // null: the symbols of the running process itself.
@@ -6,8 +6,6 @@ const libc = koffi.load(null);
 const cGetsockopt = libc.func(
   'int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ void *length)',
 );
-const cDup3 = libc.func('int dup3(int from, int to, int flags)');
-const cSignal = libc.func('intptr_t signal(int number, intptr_t handler)');
 
 /** A process at the other end of a unix socket, as the kernel knows it. */
 export interface Peer {
@@ -33,16 +31,4 @@ export function peerOf(fd: number): Peer | undefined {
   const [pid, uid] = credentials;
   if (length[0] !== credentials.byteLength || pid === undefined || uid === undefined) return undefined;
   return { pid, uid };
-}
-
-/** Makes descriptor `to` mean the file of `from`, closed on exec. False: it could not be done. */
-export function replaceDescriptor(from: number, to: number): boolean {
-  const O_CLOEXEC = 0o2000000;
-  return (cDup3(from, to, O_CLOEXEC) as number) >= 0;
-}
-
-/** Has this process ignore signal `number`. Of no effect for a number that the C library keeps for itself. */
-export function ignoreSignal(number: number): void {
-  const SIG_IGN = 1;
-  cSignal(number, SIG_IGN);
 }

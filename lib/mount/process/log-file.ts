@@ -6,8 +6,8 @@ import { closeSync, constants, fstatSync, lstatSync, openSync, type Stats, statS
 import { dirname, resolve } from 'node:path';
 import { errorCode, fileSink, type LogSink } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
-import { replaceDescriptor } from '../reach/process-calls.js';
 import { ownUid } from '../reach/runtime-folder.js';
+import { replaceDescriptor } from './process-calls.js';
 
 const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants;
 /** Shown for a user who has no counterpart in this user namespace: root of the machine, most of all. */

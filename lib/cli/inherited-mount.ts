@@ -3,14 +3,14 @@
  * what does not.
  */
 
-import { UserError } from '../../base/user-error.js';
-import { checkInherited, inheritedDescriptor } from '../../fuse/index.js';
-import { fuseFailure } from '../failure/mount-failure.js';
-import type { MountRequest } from '../options/mount-options.js';
-import type { Transport } from './mount-transport.js';
+import { UserError } from '../base/user-error.js';
+import { checkInherited, inheritedDescriptor } from '../fuse/index.js';
+import { fuseFailure } from '../mount/failure/mount-failure.js';
+import type { MountRequest } from '../mount/options/mount-options.js';
+import type { KernelTransport } from '../mount/serve/kernel-transport.js';
 
 export interface ServingManner {
-  readonly transport: Transport;
+  readonly transport: KernelTransport;
   readonly foreground: boolean;
 }
 

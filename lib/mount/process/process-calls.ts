@@ -1,0 +1,30 @@
+/** System calls about this process's own descriptors and signals that Node has no API for, through koffi. */
+import koffi from 'koffi';
+
+// null: the symbols of the running process itself.
+const libc = koffi.load(null);
+const cDup3 = libc.func('int dup3(int from, int to, int flags)');
+const cFcntl = libc.func('int fcntl(int fd, int command, ...)');
+const cSignal = libc.func('intptr_t signal(int number, intptr_t handler)');
+
+const F_GETFD = 1;
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
+
+/** Makes descriptor `to` mean the file of `from`, closed on exec. False: it could not be done. */
+export function replaceDescriptor(from: number, to: number): boolean {
+  const O_CLOEXEC = 0o2000000;
+  return (cDup3(from, to, O_CLOEXEC) as number) >= 0;
+}
+
+/** Descriptor `fd` is not passed on to programs that this process starts. One that is not open is no matter. */
+export function closeOnExec(fd: number): void {
+  const flags = cFcntl(fd, F_GETFD, 'int', 0) as number;
+  if (flags >= 0 && (flags & FD_CLOEXEC) === 0) cFcntl(fd, F_SETFD, 'int', flags | FD_CLOEXEC);
+}
+
+/** Has this process ignore signal `number`. Of no effect for a number that the C library keeps for itself. */
+export function ignoreSignal(number: number): void {
+  const SIG_IGN = 1;
+  cSignal(number, SIG_IGN);
+}
