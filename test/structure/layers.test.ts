@@ -1,0 +1,168 @@
+/** The house is built as docs/architecture.md says: rooms, and arrows between them. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { projectRoot } from '../support/project.js';
+import {
+  allImports,
+  circles,
+  circlesOfRooms,
+  type Import,
+  judge,
+  type Room,
+  readRooms,
+  repeatedFileNames,
+  repeatedTypeNames,
+  type Sources,
+  tooLarge,
+  unmatched,
+} from './house.js';
+
+function readSources(): Sources {
+  const paths = ['bin', 'lib'].flatMap((folder) =>
+    readdirSync(join(projectRoot, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => `${folder}/${name}`),
+  );
+  return new Map(paths.sort().map((path) => [path, readFileSync(join(projectRoot, path), 'utf8')]));
+}
+
+const sources = readSources();
+const imports = allImports(sources);
+const rooms = readRooms(readFileSync(join(projectRoot, 'docs/architecture.md'), 'utf8'));
+const shown = (list: readonly Import[]): string[] => list.map(({ from, to }) => `${from} imports ${to}`);
+
+t.test('every room has one row with a sentence, and every row has a room', async (t) => {
+  t.same(unmatched(rooms, sources), []);
+  for (const { name, sentence } of rooms) t.match(sentence, /^[A-Z].*\.$/, name);
+});
+
+t.test('every import follows an arrow', async (t) => {
+  t.ok(imports.length > 100, 'the imports were found');
+  t.same(shown(imports.filter(({ to }) => !sources.has(to))), [], 'each leads to a file');
+  const { forbidden, paid } = judge(rooms, imports);
+  t.same(shown(forbidden), []);
+  t.same(paid, [], 'the column "to go" has nothing that has gone');
+});
+
+t.test('the rooms form no circle', async (t) => {
+  t.same(circlesOfRooms(rooms), []);
+});
+
+/** A small house: the rules are tried on it, so that it is known that they can be broken. */
+const room = (name: string, mayImport: string[] = [], toGo: string[] = []): Room => ({
+  name,
+  sentence: 'A room.',
+  mayImport,
+  toGo,
+});
+const SMALL = [
+  room('lib/base'),
+  room('lib/top', ['lib/base'], ['lib/side']),
+  room('lib/top/left', ['lib/top/right', 'lib/top/words.ts']),
+  room('lib/top/right'),
+  room('lib/side'),
+];
+
+function judgeOne(from: string, text: string): string {
+  const { forbidden, toGo } = judge(SMALL, allImports(new Map([[from, text]])));
+  return forbidden.length > 0 ? 'forbidden' : toGo.length > 0 ? 'to go' : 'allowed';
+}
+
+t.test('an import without an arrow is found, however it is written', async (t) => {
+  const forms = [
+    "import { a } from '../top/a.js';",
+    "import type { A } from '../top/a.js';",
+    "import { type A } from '../top/a.js';",
+    "import '../top/left/a.js';",
+    "export { a } from '../top/a.js';",
+    "export * from '../top/a.js';",
+    "const a = await import('../top/a.js');",
+    "let a: import('../top/a.js').A;",
+  ];
+  for (const form of forms) t.equal(judgeOne('lib/base/b.ts', form), 'forbidden', form);
+  t.equal(judgeOne('lib/base/b.ts', "// import '../top/a.js';\nimport 'node:fs';"), 'allowed');
+});
+
+t.test('arrows lead down and sideways as the tables say', async (t) => {
+  const verdicts = [
+    ['lib/top/a.ts', '../base/b.js', 'allowed'],
+    ['lib/top/left/a.ts', '../../base/b.js', 'allowed'],
+    ['lib/top/a.ts', './left/b.js', 'allowed'],
+    ['lib/top/left/a.ts', '../right/b.js', 'allowed'],
+    ['lib/top/right/a.ts', '../left/b.js', 'forbidden'],
+    ['lib/top/left/a.ts', '../words.js', 'allowed'],
+    ['lib/top/left/a.ts', '../a.js', 'forbidden'],
+    ['lib/top/right/a.ts', '../words.js', 'forbidden'],
+    ['lib/top/right/a.ts', '../../side/b.js', 'to go'],
+    ['lib/side/a.ts', '../top/right/b.js', 'forbidden'],
+    ['lib/new/a.ts', '../base/b.js', 'forbidden'],
+  ] as const;
+  for (const [from, to, verdict] of verdicts)
+    t.equal(judgeOne(from, `import '${to}';`), verdict, `${from} imports ${to}`);
+});
+
+t.test('a debt that has been paid has to leave the table', async (t) => {
+  t.same(judge(SMALL, []).paid, ['lib/top: lib/side']);
+  t.same(judge(SMALL, [{ from: 'lib/top/a.ts', to: 'lib/side/b.ts' }]).paid, []);
+});
+
+t.test('rooms and rows that do not match are found', async (t) => {
+  const tree = new Map(['lib/base/b.ts', 'lib/new/n.ts', 'lib/top/left/l.ts'].map((path) => [path, '']));
+  t.same(unmatched([...SMALL.slice(0, 3), room('lib/base')], tree), [
+    'lib/new has no row',
+    'lib/base has two rows',
+    'an arrow leads to lib/side, which is not there',
+    'an arrow leads to lib/top/right, which is not there',
+    'an arrow leads to lib/top/words.ts, which is not there',
+  ]);
+  t.same(unmatched([room('lib/gone')], new Map()), ['lib/gone has a row and no folder']);
+});
+
+t.test('circles are found, and only circles', async (t) => {
+  const edges = (...pairs: string[]): Import[] =>
+    pairs.map((pair) => ({ from: pair.charAt(0), to: pair.charAt(1) }));
+  t.same(circles(edges('ab', 'bc', 'ac', 'dc')), []);
+  t.same(circles(edges('ab', 'bc', 'ca', 'cd', 'de', 'ed')), [
+    ['d', 'e'],
+    ['a', 'b', 'c'],
+  ]);
+  t.same(circles(edges('aa')), [['a']]);
+  t.same(circlesOfRooms(SMALL), []);
+  t.same(circlesOfRooms([...SMALL, room('lib/side', ['lib/top/right'])]), []);
+  t.same(circlesOfRooms([...SMALL.slice(1), room('lib/base', ['lib/top/right'])]), [
+    ['lib/base', 'lib/top/right'],
+  ]);
+});
+
+t.test('large files and full folders are found', async (t) => {
+  const tree = new Map([
+    ['lib/a/long.ts', 'x\n'.repeat(3)],
+    ['lib/a/short.ts', 'x\n'.repeat(2)],
+    ['lib/a/third.ts', ''],
+    ['bin/long.ts', 'x\n'.repeat(3)],
+  ]);
+  t.same(tooLarge(tree, 2, 2), ['lib/a/long.ts has 3 lines', 'lib/a has 3 files']);
+});
+
+t.test('names with two meanings are found', async (t) => {
+  const tree = new Map([
+    ['lib/a/names.ts', 'export class Name {}\nexport type Other = 1;\nclass Inner {}'],
+    ['lib/b/names.ts', 'export interface Name {}\nclass Inner {}'],
+    ['lib/b/index.ts', "export type { Other } from '../a/names.js';"],
+    ['lib/index.ts', ''],
+  ]);
+  t.same(repeatedTypeNames(tree), ['Name: lib/a/names.ts, lib/b/names.ts']);
+  t.same(repeatedFileNames(tree), ['names.ts: lib/a/names.ts, lib/b/names.ts']);
+});
+
+t.test('only tables of rooms are read', async (t) => {
+  const table = [
+    '| room  | what it does | may import | to go |',
+    '| ----- | ------------ | ---------- | ----- |',
+    '| `a/b` | Does.        | `c`, `d`   |       |',
+    '',
+    '| `x` | of another table |',
+  ];
+  t.same(readRooms(table.join('\n')), [{ name: 'a/b', sentence: 'Does.', mayImport: ['c', 'd'], toGo: [] }]);
+});
