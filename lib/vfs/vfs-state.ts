@@ -24,6 +24,7 @@ import type { FileWriter } from './data/write-behind.js';
 import { type AttributeView, toFuseAttributes } from './kernel/fuse-attributes.js';
 import { KernelView } from './kernel/kernel-view.js';
 import type { MemoryReturn } from './kernel/memory-return.js';
+import { Exchange, ofObject } from './remote/exchange.js';
 import type { NfsClient } from './remote/nfs-client.js';
 import { type Operand, Redriver, type RootFinder } from './remote/redrive.js';
 
@@ -74,6 +75,7 @@ export class VfsState {
   readonly attributes: AttributeCache;
   readonly dentries: DentryCache;
   readonly redriver: Redriver;
+  readonly exchange: Exchange;
   readonly memoryReturn: MemoryReturn | undefined;
   /** Files whose writes hold memory. */
   readonly writers = new Set<FileWriter>();
@@ -127,6 +129,7 @@ export class VfsState {
       log: parts.log,
       events: { vanished: (inode) => this.#vanished(inode) },
     });
+    this.exchange = new Exchange(this.attributes, this.redriver);
   }
 
   get notifier(): FuseNotifier {
@@ -230,13 +233,13 @@ export class VfsState {
    */
   async fetchAttributes(inode: Inode, caller: Caller, operand: Operand = 'path'): Promise<Fattr3> {
     for (let asked = 1; ; asked++) {
-      let start = this.attributes.start();
-      const result = await this.redriver.run(inode, caller, (object) => {
-        start = this.attributes.start();
-        return this.nfs.call(GETATTR, { object }, caller);
-      });
+      const { result, start } = await this.exchange.ask(
+        inode,
+        caller,
+        (object) => this.nfs.call(GETATTR, { object }, caller),
+        ofObject,
+      );
       if (result.status !== Status.OK) throw this.redriver.failure(result, [inode], caller, operand);
-      this.attributes.observe(inode, result.attributes, start);
       // The handle answers for another object now.
       if (inode.stale) throw this.redriver.staleError(inode, caller, operand);
       if (inode.isRoot) this.#view = { ...this.#view, rootFsid: result.attributes.fsid };

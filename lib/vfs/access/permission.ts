@@ -1,9 +1,17 @@
 /** Asks the server what a caller may do, and remembers the answer while the object's permissions stay. */
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
-import { ACCESS, Access, type Fattr3, Status } from '../../programs/nfs3/index.js';
+import {
+  ACCESS,
+  Access,
+  type AccessResult,
+  type Fattr3,
+  type FileHandle,
+  Status,
+} from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
 import { type Caller, concerning } from '../caller/caller.js';
 import { opensForExecution, opensForReading, opensForWriting } from '../data/open-file.js';
+import { ofObject } from '../remote/exchange.js';
 import type { Operand } from '../remote/redrive.js';
 import type { VfsState } from '../vfs-state.js';
 import { knownAccess, rememberAccess } from './access-cache.js';
@@ -75,19 +83,19 @@ export class Permission {
     operand: Operand = 'path',
     asked = 1,
   ): Promise<{ granted: number; attributes: Fattr3 | undefined }> {
-    const { attributes, redriver, nfs, counters } = this.#vfs;
+    const { exchange, redriver, nfs, counters } = this.#vfs;
     counters.access.misses++;
-    let start = attributes.start();
     let { accessGeneration } = inode;
-    const result = await redriver.run(inode, caller, (object) => {
-      start = attributes.start();
-      accessGeneration = inode.accessGeneration;
-      return nfs.call(ACCESS, { object, access: wanted }, caller);
-    });
-    if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, operand);
     // The answer may be from before a change that was seen meanwhile; one that it shows itself is no reason.
-    const timely = inode.accessGeneration === accessGeneration;
-    attributes.observe(inode, result.attributes, start);
+    let timely = true;
+    const call = async (object: FileHandle): Promise<AccessResult> => {
+      ({ accessGeneration } = inode);
+      const answer = await nfs.call(ACCESS, { object, access: wanted }, caller);
+      timely = inode.accessGeneration === accessGeneration;
+      return answer;
+    };
+    const { result } = await exchange.ask(inode, caller, call, ofObject);
+    if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, operand);
     if (timely) ({ accessGeneration } = inode);
     if (result.attributes === undefined) await this.#vfs.fetchAttributes(inode, caller, operand);
     rememberAccess(inode, caller.credential, wanted, result.access, accessGeneration);

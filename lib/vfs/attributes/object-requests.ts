@@ -1,12 +1,19 @@
 /** Requests about one object that no other part answers: its attributes, a symbolic link's target, its file system. */
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { AttributesReply, FuseStatfs, SetAttributes } from '../../fuse/contract/operations.js';
-import { type Fattr3, FSSTAT, Status } from '../../programs/nfs3/index.js';
+import {
+  type Fattr3,
+  type FileHandle,
+  FSSTAT,
+  type FsstatResult,
+  Status,
+} from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
 import type { Files } from '../data/files.js';
 import { readTarget } from '../names/symbolic-link.js';
+import { ofObject } from '../remote/exchange.js';
 import type { Operand } from '../remote/redrive.js';
 import { isStale } from '../remote/status-errno.js';
 import type { VfsState } from '../vfs-state.js';
@@ -79,8 +86,11 @@ export class ObjectRequests {
 
   /** statfs(2) of the file system that the object is in. */
   async fileSystem(inode: Inode, caller: Caller): Promise<FuseStatfs> {
-    const { inodes, kernel, limits, nfs, redriver } = this.#vfs;
-    const ask = (of: Inode) => redriver.run(of, caller, (object) => nfs.call(FSSTAT, { object }, caller));
+    const { exchange, inodes, kernel, limits, nfs, redriver } = this.#vfs;
+    const ask = async (of: Inode): Promise<FsstatResult> => {
+      const call = (object: FileHandle): Promise<FsstatResult> => nfs.call(FSSTAT, { object }, caller);
+      return (await exchange.ask(of, caller, call, ofObject)).result;
+    };
     let result = await ask(inode);
     // The file system outlives what is in it.
     if (isStale(result.status) && !inode.isRoot) result = await ask(inodes.root);

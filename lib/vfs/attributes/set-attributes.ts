@@ -5,16 +5,24 @@ import {
   type Sattr3,
   SETATTR,
   Status,
+  type WccData,
   type WccResult,
 } from '../../programs/nfs3/index.js';
+import type { ChangeTerms } from '../cache/attribute-cache.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
-import { changeFile } from '../remote/file-change.js';
 import type { Operand } from '../remote/redrive.js';
 import type { VfsState } from '../vfs-state.js';
 
 /** SETATTRs with a guard before one without: a file that others change all the time, or a server that cannot tell. */
 const MAX_GUARDED = 3;
+
+const wccOf = ({ wcc }: WccResult): WccData => wcc;
+/** Success is answered to the kernel with the attributes as they are then. */
+const told = (result: WccResult | undefined): ChangeTerms => ({
+  trusting: true,
+  told: result?.status === Status.OK,
+});
 
 /**
  * SETATTR; answers the attributes as they are then. A change of the size is guarded by the file's ctime (RFC 1813
@@ -32,7 +40,7 @@ export async function setAttributes(
   for (let refused = 0; ; ) {
     const set = (object: FileHandle): Promise<WccResult> =>
       vfs.nfs.call(SETATTR, { object, attributes: changes, guard }, caller);
-    const { result, start } = await changeFile(vfs, inode, caller, set, true);
+    const { result, start } = await vfs.exchange.change(inode, caller, set, wccOf, told);
     // The handle answers for another object now.
     if (result.status === Status.OK && inode.stale) throw vfs.redriver.staleError(inode, caller, operand);
     const shown = result.wcc.after;

@@ -6,10 +6,11 @@
  */
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { BorrowedData } from '../../fuse/contract/operations.js';
-import { READ, type ReadResult, Status } from '../../programs/nfs3/index.js';
+import { type FileHandle, READ, type ReadResult, Status } from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
 import { type Caller, type UserCredential, unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
+import { ofObject } from '../remote/exchange.js';
 import { Patience } from '../remote/patience.js';
 import type { VfsState } from '../vfs-state.js';
 
@@ -289,16 +290,12 @@ export class ReadAhead {
   }
 
   async #readOnce(offset: number, count: number, caller: Caller): Promise<ReadResult & { status: 0 }> {
-    const { attributes, redriver, nfs } = this.#vfs;
+    const { attributes, exchange, redriver, nfs } = this.#vfs;
     const inode = this.#inode;
     const asOpener: Caller = { ...caller, credential: this.#credential };
-    let start = attributes.start();
-    const result = await redriver.run(inode, asOpener, (file) => {
-      start = attributes.start();
-      return nfs.call(READ, { file, offset, count }, asOpener);
-    });
+    const call = (file: FileHandle): Promise<ReadResult> => nfs.call(READ, { file, offset, count }, asOpener);
+    const { result, start } = await exchange.ask(inode, asOpener, call, ofObject);
     if (result.status !== Status.OK) throw redriver.failure(result, [inode], asOpener, 'descriptor');
-    attributes.observe(inode, result.attributes, start);
     if (inode.stale) throw redriver.staleError(inode, asOpener, 'descriptor');
     const ctime = (result.attributes ?? inode.attributes)?.ctime;
     if (ctime === undefined || attributes.isRacy(ctime, start)) inode.pagesRacy = true;

@@ -9,11 +9,14 @@ import {
   WRITE,
   type WriteResult,
 } from '../../programs/nfs3/index.js';
+import type { ChangeTerms } from '../cache/attribute-cache.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
-import { changeFile } from '../remote/file-change.js';
 import { LEAST_STEP, Patience } from '../remote/patience.js';
 import type { VfsState } from '../vfs-state.js';
+
+/** Without attributes from before, as Linux has it for WRITE: it was this mount alone that changed the file. */
+const trusting = (): ChangeTerms => ({ trusting: true });
 
 /** What the server promised of data that it took. */
 export interface Written {
@@ -61,8 +64,12 @@ async function writeOnce(
   stable: StableHow,
   caller: Caller,
 ): Promise<WriteResult & { status: 0 }> {
-  const { result } = await changeFile(vfs, inode, caller, (file) =>
-    vfs.nfs.call(WRITE, { file, offset, stable, data }, caller),
+  const { result } = await vfs.exchange.change(
+    inode,
+    caller,
+    (file) => vfs.nfs.call(WRITE, { file, offset, stable, data }, caller),
+    ({ wcc }) => wcc,
+    trusting,
   );
   if (result.status !== Status.OK) throw vfs.redriver.failure(result, [inode], caller, 'descriptor');
   return result;
@@ -70,8 +77,12 @@ async function writeOnce(
 
 /** COMMIT of the whole file, as Linux sends it. Answers the server's verifier; throws what fsync(2) is to report. */
 export async function commitAll(vfs: VfsState, inode: Inode, caller: Caller): Promise<string> {
-  const { result } = await changeFile(vfs, inode, caller, (file) =>
-    vfs.nfs.call(COMMIT, { file, offset: 0, count: 0 }, caller),
+  const { result } = await vfs.exchange.change(
+    inode,
+    caller,
+    (file) => vfs.nfs.call(COMMIT, { file, offset: 0, count: 0 }, caller),
+    ({ wcc }) => wcc,
+    trusting,
   );
   if (result.status !== Status.OK) throw vfs.redriver.failure(result, [inode], caller, 'descriptor');
   return result.verifier;

@@ -18,6 +18,7 @@ import {
 } from '../../rpc/rpc-errors.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
+import { ofDirectory } from '../remote/exchange.js';
 import type { VfsState } from '../vfs-state.js';
 
 /** Where in a directory: behind the entry that had this cookie. */
@@ -133,16 +134,13 @@ export class ListingParts {
     const inode = this.#inode;
     const { generation, contentChanges } = inode;
     const count = Math.max(LEAST_COUNT, this.#count);
-    let start = vfs.attributes.start();
-    const result = await vfs.redriver.run(inode, caller, (directory) => {
-      start = vfs.attributes.start();
-      return vfs.nfs.call(
-        READDIRPLUS,
-        { directory, cookie, cookieVerifier, dircount: count, maxcount: count },
-        caller,
-      );
-    });
-    vfs.attributes.observe(inode, result.directoryAttributes, start);
+    const limits = { dircount: count, maxcount: count };
+    const { result, start } = await vfs.exchange.ask(
+      inode,
+      caller,
+      (directory) => vfs.nfs.call(READDIRPLUS, { directory, cookie, cookieVerifier, ...limits }, caller),
+      ofDirectory,
+    );
     if (result.status === Status.OK) {
       for (const entry of result.entries) {
         // A change of ours may have given a name another meaning since.
@@ -160,12 +158,12 @@ export class ListingParts {
   async #plain({ cookie, verifier: cookieVerifier }: Position, caller: Caller) {
     const vfs = this.#vfs;
     const count = Math.max(LEAST_COUNT, this.#count);
-    let start = vfs.attributes.start();
-    const result = await vfs.redriver.run(this.#inode, caller, (directory) => {
-      start = vfs.attributes.start();
-      return vfs.nfs.call(READDIR, { directory, cookie, cookieVerifier, count }, caller);
-    });
-    vfs.attributes.observe(this.#inode, result.directoryAttributes, start);
+    const { result } = await vfs.exchange.ask(
+      this.#inode,
+      caller,
+      (directory) => vfs.nfs.call(READDIR, { directory, cookie, cookieVerifier, count }, caller),
+      ofDirectory,
+    );
     const plusAt = undefined;
     if (result.status !== Status.OK) return { ...result, plusAt };
     const entries = result.entries.map((entry) => ({ ...entry, attributes: undefined, handle: undefined }));

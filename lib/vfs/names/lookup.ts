@@ -8,6 +8,7 @@ import type { CallStart } from '../cache/attribute-cache.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
 import { HEAD_START_MS } from '../kernel/kernel-view.js';
+import { ofDirectory } from '../remote/exchange.js';
 import { isStale, statusError } from '../remote/status-errno.js';
 import type { VfsState } from '../vfs-state.js';
 import { LookupStorms } from './lookup-storms.js';
@@ -134,12 +135,12 @@ export class Names {
     const vfs = this.#vfs;
     const generation = parent.generation;
     const before = vfs.dentries.getUnverified(parent, key);
-    let start = vfs.attributes.start();
-    const result = await vfs.redriver.run(parent, caller, (directory) => {
-      start = vfs.attributes.start();
-      return vfs.nfs.call(LOOKUP, { directory, name }, caller);
-    });
-    vfs.attributes.observe(parent, result.directoryAttributes, start);
+    const { result, start } = await vfs.exchange.ask(
+      parent,
+      caller,
+      (directory) => vfs.nfs.call(LOOKUP, { directory, name }, caller),
+      ofDirectory,
+    );
     const now = vfs.dentries.getUnverified(parent, key);
     const handle = result.status === Status.OK ? result.object : undefined;
     if (now !== undefined && now !== before && now.inode?.handle !== handle && !now.inode?.stale) {

@@ -9,7 +9,6 @@ import {
   type FileHandle,
   FileType,
   LINK,
-  type LinkResult,
   type MakeResult,
   MKDIR,
   MKNOD,
@@ -23,6 +22,7 @@ import { mayAddName } from '../access/claimed-rights.js';
 import { setAttributes } from '../attributes/set-attributes.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
+import type { Answer } from '../remote/exchange.js';
 import { Replay } from '../remote/replay.js';
 import type { VfsState } from '../vfs-state.js';
 import type { Found, Names } from './lookup.js';
@@ -50,16 +50,21 @@ export class Making {
     const vfs = this.#vfs;
     if (caller.claim !== undefined) await mayAddName(vfs, parent, caller);
     const generation = parent.generation;
-    const start = vfs.attributes.start();
     const replay = new Replay(parent);
-    let result: MakeResult;
+    let answer: Answer<MakeResult>;
     try {
-      result = await this.#change(parent, caller, (directory) => call(directory, replay.onRetransmit));
+      answer = await vfs.exchange.change(
+        parent,
+        caller,
+        (directory) => call(directory, replay.onRetransmit),
+        ({ directoryWcc }) => directoryWcc,
+      );
     } catch (error) {
       // Nobody knows whether it happened.
       vfs.dentries.delete(parent, key);
       throw error;
     }
+    const { result, start } = answer;
     if (result.status === Status.OK) {
       return this.#names.answered(parent, key, result.object, result.attributes, start, generation, caller);
     }
@@ -70,27 +75,6 @@ export class Making {
       if (found !== undefined && replay.mayHaveMade(found.attributes) && (await isOurs(found))) return found;
     }
     throw vfs.redriver.failure(result, [parent], caller);
-  }
-
-  /** Runs a call that changes one directory, and accounts for the change. */
-  async #change<Result extends MakeResult>(
-    parent: Inode,
-    caller: Caller,
-    call: (directory: FileHandle) => Promise<Result>,
-  ): Promise<Result> {
-    const { attributes, redriver } = this.#vfs;
-    attributes.beginChange(parent);
-    let start = attributes.start();
-    let result: Result | undefined;
-    try {
-      result = await redriver.run(parent, caller, (directory) => {
-        start = attributes.start();
-        return call(directory);
-      });
-      return result;
-    } finally {
-      attributes.endChange(parent, result?.directoryWcc, start);
-    }
   }
 
   /** open(2) with O_CREAT. What exists already keeps its content: CREATE has no guard against its own late copies. */
@@ -181,23 +165,19 @@ export class Making {
   }
 
   async link(inode: Inode, newParent: Inode, newName: Buffer, caller: Caller): Promise<Found> {
-    const { attributes, redriver, nfs } = this.#vfs;
+    const { attributes, exchange, redriver, nfs } = this.#vfs;
     if (caller.claim !== undefined) await mayAddName(this.#vfs, newParent, caller);
     const key = newName.toString('latin1');
     const generation = newParent.generation;
     const replay = new Replay(newParent);
-    attributes.beginChange(newParent);
     attributes.expectCtime(inode);
-    let start = attributes.start();
-    let result: LinkResult | undefined;
-    try {
-      result = await redriver.runTwo(inode, newParent, caller, (file, directory) => {
-        start = attributes.start();
-        return nfs.call(LINK, { file, link: { directory, name: newName } }, caller, replay.onRetransmit);
-      });
-    } finally {
-      attributes.endChange(newParent, result?.directoryWcc, start);
-    }
+    const { result, start } = await exchange.changeTwo(
+      { first: inode, second: newParent },
+      caller,
+      (file, directory) =>
+        nfs.call(LINK, { file, link: { directory, name: newName } }, caller, replay.onRetransmit),
+      [[newParent, ({ directoryWcc }) => directoryWcc]],
+    );
     if (result.status === Status.OK) attributes.observe(inode, result.attributes, start, true);
     else attributes.expectNoCtime(inode);
     if (result.status !== Status.OK) {

@@ -2,9 +2,9 @@
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import {
   type DirectoryName,
+  type FileHandle,
   REMOVE,
   RENAME,
-  type RenameResult,
   RMDIR,
   Status,
   type WccResult,
@@ -108,22 +108,14 @@ export class Removal {
     name: Buffer,
     caller: Caller,
   ): Promise<void> {
-    const { attributes, redriver, nfs, dentries } = this.#vfs;
+    const { exchange, redriver, nfs, dentries } = this.#vfs;
     const key = name.toString('latin1');
     const generation = parent.generation;
     const replay = new Replay(parent);
-    attributes.beginChange(parent);
-    let start = attributes.start();
-    let result: WccResult | undefined;
-    try {
-      result = await redriver.run(parent, caller, (directory) => {
-        start = attributes.start();
-        return nfs.call(procedure, { directory, name }, caller, replay.onRetransmit);
-      });
-    } finally {
-      attributes.endChange(parent, result?.wcc, start);
-      dentries.delete(parent, key);
-    }
+    const call = (directory: FileHandle): Promise<WccResult> =>
+      nfs.call(procedure, { directory, name }, caller, replay.onRetransmit);
+    const changing = exchange.change(parent, caller, call, ({ wcc }) => wcc);
+    const { result } = await changing.finally(() => dentries.delete(parent, key));
     if (result.status === Status.OK || result.status === Status.NOENT) {
       dentries.set(parent, key, undefined, generation);
     }
@@ -202,7 +194,7 @@ export class Removal {
     known: Inode | undefined,
     caller: Caller,
   ): Promise<void> {
-    const { attributes, redriver, nfs, dentries } = this.#vfs;
+    const { attributes, exchange, redriver, nfs, dentries } = this.#vfs;
     let moved = known;
     const target = dentries.getUnverified(newParent, newKey)?.inode;
     await this.#silly.settle(newParent, newKey);
@@ -211,22 +203,22 @@ export class Removal {
     const replay = new Replay(parent);
     if (moved !== undefined) attributes.expectCtime(moved);
     if (target !== undefined) attributes.expectCtime(target);
-    attributes.beginChange(parent);
-    if (newParent !== parent) attributes.beginChange(newParent);
-    let start = attributes.start();
-    let result: RenameResult | undefined;
-    try {
-      result = await redriver.runTwo(parent, newParent, caller, (from, to) => {
-        start = attributes.start();
+    const changing = exchange.changeTwo(
+      { first: parent, second: newParent },
+      caller,
+      (from, to) => {
         const args = { from: { directory: from, name }, to: { directory: to, name: newName } };
         return nfs.call(RENAME, args, caller, replay.onRetransmit);
-      });
-    } finally {
-      attributes.endChange(parent, result?.fromWcc, start);
-      if (newParent !== parent) attributes.endChange(newParent, result?.toWcc, start);
+      },
+      [
+        [parent, ({ fromWcc }) => fromWcc],
+        [newParent, ({ toWcc }) => toWcc],
+      ],
+    );
+    const { result } = await changing.finally(() => {
       dentries.delete(parent, key);
       dentries.delete(newParent, newKey);
-    }
+    });
     if (result.status !== Status.OK) {
       let echo = false;
       if (result.status === Status.NOENT && replay.retransmitted) {

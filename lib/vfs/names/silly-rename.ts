@@ -8,6 +8,7 @@
  */
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import {
+  type FileHandle,
   LOOKUP,
   type LookupResult,
   REMOVE,
@@ -15,10 +16,11 @@ import {
   type RenameResult,
   Status,
   statusName,
-  type WccData,
+  type WccResult,
 } from '../../programs/nfs3/index.js';
 import { describePath, type Inode } from '../cache/inode.js';
 import { type Caller, type UserCredential, unattended } from '../caller/caller.js';
+import { ofDirectory } from '../remote/exchange.js';
 import { pause } from '../remote/nfs-client.js';
 import { isStale } from '../remote/status-errno.js';
 import type { VfsState } from '../vfs-state.js';
@@ -151,9 +153,7 @@ export class SillyRenames {
       this.#counter = (this.#counter + 1) >>> 0;
       const candidate = sillyName(fileid, this.#counter);
       const name = Buffer.from(candidate, 'latin1');
-      const result = await vfs.redriver.run(parent, caller, (directory) =>
-        vfs.nfs.call(LOOKUP, { directory, name }, caller),
-      );
+      const result = await this.#lookUp(parent, name, caller);
       if (result.status === Status.NOENT) return candidate;
       if (isStale(result.status)) throw vfs.redriver.failure(result, [parent], caller);
       if (result.status !== Status.OK) break;
@@ -163,24 +163,24 @@ export class SillyRenames {
 
   /** RENAME within one directory, with its bookkeeping. */
   async renameWithin(parent: Inode, from: Buffer, to: Buffer, caller: Caller): Promise<RenameResult> {
-    const { attributes, redriver, nfs, dentries } = this.#vfs;
-    attributes.beginChange(parent);
-    let start = attributes.start();
-    let result: RenameResult | undefined;
+    const { exchange, nfs, dentries } = this.#vfs;
+    const call = (directory: FileHandle): Promise<RenameResult> =>
+      nfs.call(RENAME, { from: { directory, name: from }, to: { directory, name: to } }, caller);
     try {
-      result = await redriver.run(parent, caller, (directory) => {
-        start = attributes.start();
-        return nfs.call(RENAME, { from: { directory, name: from }, to: { directory, name: to } }, caller);
-      });
-      return result;
-    } finally {
-      attributes.endChange(parent, result?.fromWcc, start);
-      if (result === undefined) {
-        // Nobody knows whether it happened.
-        dentries.delete(parent, from.toString('latin1'));
-        dentries.delete(parent, to.toString('latin1'));
-      }
+      return (await exchange.change(parent, caller, call, ({ fromWcc }) => fromWcc)).result;
+    } catch (error) {
+      // Nobody knows whether it happened.
+      dentries.delete(parent, from.toString('latin1'));
+      dentries.delete(parent, to.toString('latin1'));
+      throw error;
     }
+  }
+
+  async #lookUp(parent: Inode, name: Buffer, caller: Caller): Promise<LookupResult> {
+    const { exchange, nfs } = this.#vfs;
+    const call = (directory: FileHandle): Promise<LookupResult> =>
+      nfs.call(LOOKUP, { directory, name }, caller);
+    return (await exchange.ask(parent, caller, call, ofDirectory)).result;
   }
 
   /** The file was closed for the last time: its silly name goes. Never rejects. */
@@ -210,28 +210,22 @@ export class SillyRenames {
 
   /** `wasTried` is called when it did not go at once, and is to be tried again. */
   async #remove(inode: Inode, silly: SillyName, wasTried: () => void): Promise<void> {
-    const { attributes, nfs, redriver, dentries, counters, clock, log } = this.#vfs;
+    const { attributes, exchange, nfs, dentries, counters, clock, log } = this.#vfs;
     const caller = unattended(silly.credential);
     const name = Buffer.from(silly.name, 'latin1');
     let reason = '';
     for (let attempt = 1; attempt <= REMOVE_TRIES; attempt++) {
-      const start = attributes.start();
-      attributes.beginChange(silly.directory);
-      let wcc: WccData | undefined;
+      const { directory } = silly;
       try {
-        const { directory } = silly;
-        const present = await redriver.run(directory, caller, (handle) =>
-          nfs.call(LOOKUP, { directory: handle, name }, caller),
-        );
+        const present = await this.#lookUp(directory, name, caller);
         // Gone with its directory, removed by somebody else, or another file by now: not ours to remove.
         if (present.status === Status.NOENT || isStale(present.status)) return;
         if (present.status === Status.OK && !this.#isOurs(inode, directory, present)) return;
-        const result = await redriver.run(directory, caller, (handle) =>
-          nfs.call(REMOVE, { directory: handle, name }, caller),
-        );
-        wcc = result.wcc;
+        const call = (handle: FileHandle): Promise<WccResult> =>
+          nfs.call(REMOVE, { directory: handle, name }, caller);
+        const { result } = await exchange.change(directory, caller, call, ({ wcc }) => wcc);
         if (result.status === Status.OK || result.status === Status.NOENT) {
-          dentries.set(silly.directory, silly.name, undefined, silly.directory.generation);
+          dentries.set(directory, silly.name, undefined, directory.generation);
           // The silly name counted among its links; with another one the file lives on.
           inode.stale = (inode.attributes?.nlink ?? 1) <= 1;
           attributes.expire(inode);
@@ -241,8 +235,6 @@ export class SillyRenames {
         reason = statusName(result.status);
       } catch (error) {
         reason = error instanceof Error ? error.message : String(error);
-      } finally {
-        attributes.endChange(silly.directory, wcc, start);
       }
       wasTried();
       await pause(clock, REMOVE_RETRY_MS * attempt, undefined);

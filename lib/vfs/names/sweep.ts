@@ -7,6 +7,7 @@ import { describePath, type Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
 import { Listing } from '../directories/listing.js';
 import { isDots } from '../directories/listing-parts.js';
+import { ofDirectory } from '../remote/exchange.js';
 import type { VfsState } from '../vfs-state.js';
 import { isSillyName } from './silly-rename.js';
 
@@ -79,9 +80,11 @@ async function resolve(
   const known = vfs.dentries.get(directory, name)?.inode;
   if (known?.attributes !== undefined) return known;
   const { generation } = directory;
-  const start = vfs.attributes.start();
-  const result = await vfs.redriver.run(directory, caller, (handle) =>
-    vfs.nfs.call(LOOKUP, { directory: handle, name: bytes }, caller),
+  const { result, start } = await vfs.exchange.ask(
+    directory,
+    caller,
+    (handle) => vfs.nfs.call(LOOKUP, { directory: handle, name: bytes }, caller),
+    ofDirectory,
   );
   if (result.status !== Status.OK) return undefined;
   const inode = vfs.bind(directory, name, result.object, result.attributes, start, generation);

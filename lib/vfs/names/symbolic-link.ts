@@ -1,8 +1,9 @@
 /** The target of a symbolic link: asked for, and followed where it stays within the mount. */
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
-import { READLINK, Status } from '../../programs/nfs3/index.js';
+import { type FileHandle, READLINK, type ReadlinkResult, Status } from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
+import { ofObject } from '../remote/exchange.js';
 import type { VfsState } from '../vfs-state.js';
 
 /** PATH_MAX of Linux without the NUL: no longer target can be followed, or comes through readlink(2). */
@@ -11,14 +12,10 @@ const SLASH = 0x2f;
 
 /** READLINK. Throws ENAMETOOLONG for a target that no program could follow, and what the server says. */
 export async function readTarget(vfs: VfsState, inode: Inode, caller: Caller): Promise<Buffer> {
-  const { attributes, nfs, redriver } = vfs;
-  let start = attributes.start();
-  const result = await redriver.run(inode, caller, (symlink) => {
-    start = attributes.start();
-    return nfs.call(READLINK, { symlink }, caller);
-  });
+  const { exchange, nfs, redriver } = vfs;
+  const call = (symlink: FileHandle): Promise<ReadlinkResult> => nfs.call(READLINK, { symlink }, caller);
+  const { result } = await exchange.ask(inode, caller, call, ofObject);
   if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller);
-  attributes.observe(inode, result.attributes, start);
   // Linux's NFS client says so of such a target (nfs3xdr.c), and FUSE has no room for it.
   if (result.target.length > LONGEST_TARGET) throw new FuseError(Errno.ENAMETOOLONG);
   return result.target;

@@ -23,7 +23,7 @@ import type { Caller } from '../caller/caller.js';
 import { unattended } from '../caller/caller.js';
 import type { VfsCounters } from '../counters.js';
 import type { NfsClient } from './nfs-client.js';
-import { isStale, statusError } from './status-errno.js';
+import { isStale, isStaleReply, type Reply, type Stale, statusError } from './status-errno.js';
 
 /**
  * What an operation was about, which decides what its caller sees when the handle stays stale: a `path`; an
@@ -78,25 +78,26 @@ export class Redriver {
    * Runs `operation` with the inode's handle and, if the server calls that stale, once more after a redrive
    * that found the object again. The result may still have a stale status: see {@link failure}.
    */
-  async run<Result extends { readonly status: Status }>(
+  async run<Result extends Reply>(
     inode: Inode,
     caller: Caller,
     operation: (handle: FileHandle) => Promise<Result>,
+    stale: Stale = isStaleReply,
   ): Promise<Result> {
     const { handle, redrives } = inode;
     const result = await operation(handle);
-    if (!isStale(result.status)) {
+    if (!stale(result)) {
       this.#works(inode);
       return result;
     }
     if (!(await this.#redrive(inode, handle, redrives, caller))) return result;
     const repeated = await operation(inode.handle);
-    if (!isStale(repeated.status)) this.#works(inode);
+    if (!stale(repeated)) this.#works(inode);
     return repeated;
   }
 
   /** As {@link run}, for operations that name two directories or a file and a directory. */
-  async runTwo<Result extends { readonly status: Status }>(
+  async runTwo<Result extends Reply>(
     first: Inode,
     second: Inode,
     caller: Caller,
@@ -105,7 +106,7 @@ export class Redriver {
     const both = first === second ? [first] : [first, second];
     const before = both.map((inode) => ({ inode, handle: inode.handle, redrives: inode.redrives }));
     const result = await operation(first.handle, second.handle);
-    if (!isStale(result.status)) {
+    if (!isStaleReply(result)) {
       for (const inode of both) this.#works(inode);
       return result;
     }
@@ -115,7 +116,7 @@ export class Redriver {
       if (!(await this.#redrive(inode, handle, redrives, caller))) return result;
     }
     const repeated = await operation(first.handle, second.handle);
-    if (!isStale(repeated.status)) for (const inode of both) this.#works(inode);
+    if (!isStaleReply(repeated)) for (const inode of both) this.#works(inode);
     return repeated;
   }
 

@@ -49,8 +49,21 @@ export function statusError(status: ErrorStatus): FuseError {
   return new FuseError(errnoOfStatus(status), statusName(status));
 }
 
-export function isStale(status: Status): boolean {
+/** A result of any program that names objects by file handles. */
+export interface Reply {
+  readonly status: number;
+}
+
+/** Whether a result means that the server does not know the handle any more. */
+export type Stale = (result: Reply) => boolean;
+
+export function isStale(status: number): boolean {
   return status === Status.STALE || status === Status.BADHANDLE;
+}
+
+/** {@link Stale} of NFS version 3. */
+export function isStaleReply({ status }: Reply): boolean {
+  return isStale(status);
 }
 
 /**

@@ -1,0 +1,138 @@
+/**
+ * The one way to ask the server about an object, or to change it: the call, the redrive of a stale handle, and what the
+ * reply says of attributes, given to the attribute cache with the time of the call that was answered. Every stub of
+ * Linux's nfs3proc.c ends the same way, in nfs_refresh_inode or nfs_post_op_update_inode.
+ *
+ * Serves any program whose calls name an object by its file handle: the caller makes the call, and says which results
+ * mean that the handle is stale.
+ */
+import type { Fattr3, FileHandle, WccData } from '../../programs/nfs3/index.js';
+import type { AttributeCache, CallStart, ChangeTerms } from '../cache/attribute-cache.js';
+import type { Inode } from '../cache/inode.js';
+import type { Caller } from '../caller/caller.js';
+import type { Redriver } from './redrive.js';
+import type { Reply, Stale } from './status-errno.js';
+
+/** A result with the time of the call that it answers: after a redrive that is the second one. */
+export interface Answer<Result> {
+  readonly result: Result;
+  readonly start: CallStart;
+}
+
+/** Makes a call with the handle that the object has at that moment. May be called twice. */
+export type Call<Result> = (handle: FileHandle) => Promise<Result>;
+
+/** What a reply says of the directory that a name was to be changed in, or of the object itself. */
+export type WccOf<Result> = (result: Result) => WccData;
+
+/** Attributes of the object itself, in the results of GETATTR, ACCESS, READLINK, READ and FSSTAT. */
+export function ofObject(result: {
+  readonly status: number;
+  readonly attributes?: Fattr3 | undefined;
+}): Fattr3 | undefined {
+  return result.attributes;
+}
+
+/** Attributes of the directory that was asked, in the results of LOOKUP, READDIR and READDIRPLUS. */
+export function ofDirectory(result: {
+  readonly status: number;
+  readonly directoryAttributes?: Fattr3 | undefined;
+}): Fattr3 | undefined {
+  return result.directoryAttributes;
+}
+
+export interface TwoObjects {
+  readonly first: Inode;
+  readonly second: Inode;
+}
+
+export class Exchange {
+  readonly #attributes: AttributeCache;
+  readonly #redriver: Redriver;
+
+  constructor(attributes: AttributeCache, redriver: Redriver) {
+    this.#attributes = attributes;
+    this.#redriver = redriver;
+  }
+
+  /**
+   * A call that changes nothing. Resolves with the result, whatever its status; `shown` finds the object's attributes in
+   * it. Rejects with the FuseError of a server that could not be asked.
+   */
+  async ask<Result extends Reply>(
+    inode: Inode,
+    caller: Caller,
+    call: Call<Result>,
+    shown: (result: Result) => Fattr3 | undefined,
+    stale?: Stale,
+  ): Promise<Answer<Result>> {
+    const answer = await this.#timed<Result>((timed) =>
+      this.#redriver.run(inode, caller, timed(call), stale),
+    );
+    this.#attributes.observe(inode, shown(answer.result), answer.start);
+    return answer;
+  }
+
+  /** As {@link ask}, of a call that changes the object, or a name in it if it is a directory. */
+  async change<Result extends Reply>(
+    inode: Inode,
+    caller: Caller,
+    call: Call<Result>,
+    wcc: WccOf<Result>,
+    terms: (result: Result | undefined) => ChangeTerms = noTerms,
+  ): Promise<Answer<Result>> {
+    const attributes = this.#attributes;
+    attributes.beginChange(inode);
+    let answer: Answer<Result> | undefined;
+    try {
+      answer = await this.#timed<Result>((timed) => this.#redriver.run(inode, caller, timed(call)));
+      return answer;
+    } finally {
+      const result = answer?.result;
+      const start = answer?.start ?? attributes.start();
+      attributes.endChange(inode, result && wcc(result), start, terms(result));
+    }
+  }
+
+  /**
+   * As {@link change}, of a call that names two objects. `wcc` says which of them it changes, each with what the reply
+   * says of it; both may be one directory, which is accounted for once.
+   */
+  async changeTwo<Result extends Reply>(
+    { first, second }: TwoObjects,
+    caller: Caller,
+    call: (first: FileHandle, second: FileHandle) => Promise<Result>,
+    changed: readonly (readonly [Inode, WccOf<Result>])[],
+  ): Promise<Answer<Result>> {
+    const attributes = this.#attributes;
+    const each = changed.filter(([inode], at) => changed.findIndex(([other]) => other === inode) === at);
+    for (const [inode] of each) attributes.beginChange(inode);
+    let answer: Answer<Result> | undefined;
+    try {
+      answer = await this.#timed<Result>((timed) =>
+        this.#redriver.runTwo(first, second, caller, (one, two) => timed(() => call(one, two))(one)),
+      );
+      return answer;
+    } finally {
+      const result = answer?.result;
+      const start = answer?.start ?? attributes.start();
+      for (const [inode, wcc] of each) attributes.endChange(inode, result && wcc(result), start);
+    }
+  }
+
+  /** Notes the time of each call that `run` makes: the last one is what its result answers. */
+  async #timed<Result>(
+    run: (timed: (call: Call<Result>) => Call<Result>) => Promise<Result>,
+  ): Promise<Answer<Result>> {
+    let start: CallStart | undefined;
+    const result = await run((call) => (handle) => {
+      start = this.#attributes.start();
+      return call(handle);
+    });
+    return { result, start: start ?? this.#attributes.start() };
+  }
+}
+
+function noTerms(): ChangeTerms {
+  return {};
+}
