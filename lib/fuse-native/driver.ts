@@ -3,7 +3,7 @@
  * answer, exactly once, whatever happens. Owns the account of what is under way.
  */
 import { Errno, errnoName, FuseError } from '../fuse/contract/errno.js';
-import type { SessionCounters } from '../fuse/session/session.js';
+import type { SessionCounters } from '../fuse/session/session-counters.js';
 import type { NativeBinding, NativeHandler, NativeRequest, NativeSignal } from './binding.js';
 import { STAT_WORDS, STATFS_WORDS } from './encode.js';
 import type { FileOperations } from './file-operations.js';

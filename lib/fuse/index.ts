@@ -36,4 +36,5 @@ export type { Channel, ChannelHandler, SessionEnd } from './session/channel.js';
 export type { SessionTimers } from './session/interrupts.js';
 export type { ConnectionOptions } from './session/negotiate.js';
 export { decodeDevice, encodeDevice } from './session/reply.js';
-export { FuseSession, type SessionCounters, type SessionOptions } from './session/session.js';
+export { FuseSession, type SessionOptions } from './session/session.js';
+export type { SessionCounters } from './session/session-counters.js';

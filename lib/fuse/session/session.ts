@@ -1,6 +1,6 @@
 /**
  * One FUSE connection from INIT to unmount: receives requests, keeps account of those under way, sends their
- * answers, handles interrupts, and reports the end. What the opcodes mean is dispatch.ts's business.
+ * answers, handles interrupts, and reports the end. The handlers of the opcodes stand in opcodes/.
  */
 
 import { Errno, errnoName, FuseError } from '../contract/errno.js';
@@ -8,16 +8,17 @@ import type { ConnectionInfo, FuseNotifier, FuseOperations, MaybePromise } from 
 import { MAX_ERRNO, Opcode, opcodeName, Size } from '../contract/protocol.js';
 import type { Channel, ChannelHandler, SessionEnd } from './channel.js';
 import { KernelChannel } from './device.js';
-import { dispatch } from './dispatch.js';
 import { FuseDump } from './dump.js';
 import { HeldPayloads } from './held-payloads.js';
 import { Interrupts, type SessionTimers, systemTimers } from './interrupts.js';
 import type { RequestBuffer } from './message.js';
 import { type ConnectionOptions, DEFAULT_MAX_WRITE, encodeInit, negotiate, parseInit } from './negotiate.js';
 import { KernelNotifier } from './notifier.js';
+import { dispatch } from './opcodes/dispatch.js';
+import type { Responder } from './opcodes/responder.js';
 import { ListingBuffers, ReplyBuffer } from './reply.js';
 import { FuseRequest } from './request.js';
-import type { Responder } from './responder.js';
+import { type SessionCounters, SessionCounts } from './session-counters.js';
 
 export interface SessionOptions extends ConnectionOptions {
   /** Receives one line per event that the operator should know of. By default, standard error. */
@@ -33,18 +34,6 @@ export interface SessionOptions extends ConnectionOptions {
   /** How long the end of the connection waits for operations under way; 5000 ms by default. */
   readonly drainMs?: number | undefined;
   readonly timers?: SessionTimers | undefined;
-}
-
-/** What a session counted since it began. */
-export interface SessionCounters {
-  /** Requests by opcode name, FORGET and INTERRUPT included. */
-  readonly requests: Readonly<Record<string, number>>;
-  /** Error answers by errno name. */
-  readonly errors: Readonly<Record<string, number>>;
-  /** Requests whose operation has not answered yet. */
-  readonly inFlight: number;
-  /** Operations that threw something else than a {@link FuseError}. */
-  readonly faults: number;
 }
 
 /** A reply of at most this many bytes of data is copied behind its header, which costs less than writev(2). */
@@ -73,9 +62,7 @@ export class FuseSession implements ChannelHandler, Responder {
   readonly #interrupts: Interrupts;
   readonly #payloads: HeldPayloads;
   readonly #inFlight = new Map<number, FuseRequest>();
-  readonly #requestCounts: number[] = new Array<number>(64).fill(0);
-  readonly #errorCounts: number[] = new Array<number>(MAX_ERRNO + 1).fill(0);
-  #faults = 0;
+  readonly #counts = new SessionCounts();
   #connection: ConnectionInfo | undefined = undefined;
   #end: SessionEnd | undefined = undefined;
   #aborting = false;
@@ -125,15 +112,7 @@ export class FuseSession implements ChannelHandler, Responder {
   }
 
   get counters(): SessionCounters {
-    const requests: Record<string, number> = {};
-    this.#requestCounts.forEach((count, opcode) => {
-      if (count > 0) requests[opcodeName(opcode)] = count;
-    });
-    const errors: Record<string, number> = {};
-    this.#errorCounts.forEach((count, errno) => {
-      if (count > 0) errors[errnoName(errno)] = count;
-    });
-    return { requests, errors, inFlight: this.#inFlight.size, faults: this.#faults };
+    return this.#counts.counters(this.#inFlight.size);
   }
 
   /** Resolves as soon as no operation is under way. */
@@ -174,8 +153,7 @@ export class FuseSession implements ChannelHandler, Responder {
       return false;
     }
     if (this.#end !== undefined) return false;
-    const slot = opcode < 64 ? opcode : 0;
-    this.#requestCounts[slot] = (this.#requestCounts[slot] ?? 0) + 1;
+    this.#counts.request(opcode);
     this.#dump?.request(message, length);
     switch (opcode) {
       case Opcode.FORGET:
@@ -257,7 +235,7 @@ export class FuseSession implements ChannelHandler, Responder {
 
   sendError(request: FuseRequest, errno: number): void {
     if (this.#end !== undefined) return;
-    this.#errorCounts[errno] = (this.#errorCounts[errno] ?? 0) + 1;
+    this.#counts.error(errno);
     const { scratch } = this;
     scratch.header(Size.OUT_HEADER, errno, request.uniqueLow, request.uniqueHigh);
     this.#dump?.error(request, errno);
@@ -314,7 +292,7 @@ export class FuseSession implements ChannelHandler, Responder {
     )
       this.sendError(request, error.errno);
     else {
-      this.#faults += 1;
+      this.#counts.faults += 1;
       const name = request.name === undefined ? '' : ` name ${JSON.stringify(request.name.toString())}`;
       const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
       this.#log(`fuse: ${opcodeName(request.opcode)} of node ${request.nodeid}${name} failed: ${detail}`);
@@ -358,7 +336,7 @@ export class FuseSession implements ChannelHandler, Responder {
     try {
       this.#operations.forget(nodeid, nlookup);
     } catch (error) {
-      this.#faults += 1;
+      this.#counts.faults += 1;
       const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
       this.#log(`fuse: FORGET of node ${nodeid} failed: ${detail}`);
     }
@@ -375,7 +353,7 @@ export class FuseSession implements ChannelHandler, Responder {
     try {
       request.cancel();
     } catch (error) {
-      this.#faults += 1;
+      this.#counts.faults += 1;
       this.#log(`fuse: cancelling ${opcodeName(request.opcode)} failed: ${String(error)}`);
     }
   }

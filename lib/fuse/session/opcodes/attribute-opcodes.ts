@@ -2,8 +2,8 @@
 import type { FuseTime, SetAttributes } from '../../contract/operations.js';
 import { GETATTR_FH, Opcode, SetattrValid, Size } from '../../contract/protocol.js';
 import type { RequestBuffer } from '../message.js';
-import { replyAttributes, replyEmpty, replyLink, replyStatfs } from '../responder.js';
 import { ARGUMENTS, type OpcodeTable, type Serve } from './opcode-handler.js';
+import { replyAttributes, replyEmpty, replyLink, replyStatfs } from './responder.js';
 
 const getattr: Serve = (operations, responder, request, message) => {
   const fh = (message.word(ARGUMENTS) & GETATTR_FH) !== 0 ? message.own(ARGUMENTS + 8) : undefined;

@@ -1,8 +1,8 @@
 /** Opcodes of open directories: OPENDIR, READDIR, READDIRPLUS, FSYNCDIR and RELEASEDIR. */
 import { FSYNC_FDATASYNC, Opcode, Size } from '../../contract/protocol.js';
 import { DirectoryReply } from '../reply.js';
-import { replyEmpty, replyOpen } from '../responder.js';
 import { ARGUMENTS, type OpcodeTable, type Serve } from './opcode-handler.js';
+import { replyEmpty, replyOpen } from './responder.js';
 
 /** A listing is sent in answers of at most this many bytes, also where the kernel would take more. */
 const MAX_LISTING_BYTES = 256 * 1024;

@@ -10,8 +10,8 @@ import {
   WRITE_CACHE,
 } from '../../contract/protocol.js';
 import type { FuseRequest } from '../request.js';
-import { type Responder, replyEmpty, replyOpen, replyWritten } from '../responder.js';
 import { ARGUMENTS, type OpcodeTable, type Serve } from './opcode-handler.js';
+import { type Responder, replyEmpty, replyOpen, replyWritten } from './responder.js';
 
 /** Byte offsets are exact as numbers up to here. */
 const OFFSET_LIMIT = 2 ** 53;

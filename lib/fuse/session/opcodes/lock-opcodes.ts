@@ -3,8 +3,8 @@ import { Errno, FuseError } from '../../contract/errno.js';
 import type { LockRequest } from '../../contract/operations.js';
 import { LK_FLOCK, Opcode, Size } from '../../contract/protocol.js';
 import type { RequestBuffer } from '../message.js';
-import { replyEmpty, replyLock } from '../responder.js';
 import { ARGUMENTS, type OpcodeTable, type Serve } from './opcode-handler.js';
+import { replyEmpty, replyLock } from './responder.js';
 
 const getlk: Serve = (operations, responder, request, message) => {
   if (operations.getlk === undefined) throw new FuseError(Errno.ENOSYS);

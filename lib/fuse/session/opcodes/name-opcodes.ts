@@ -1,7 +1,7 @@
 /** Opcodes that look up, make, move or remove a name in a directory. */
 import { Opcode, Size } from '../../contract/protocol.js';
-import { replyCreate, replyEmpty, replyEntry } from '../responder.js';
 import { ARGUMENTS, nameAt, type OpcodeTable, type Serve } from './opcode-handler.js';
+import { replyCreate, replyEmpty, replyEntry } from './responder.js';
 
 const lookup: Serve = (operations, responder, request, message, length) => {
   const name = nameAt(request, message, ARGUMENTS, length);

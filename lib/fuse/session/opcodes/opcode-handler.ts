@@ -6,7 +6,7 @@ import type { FuseOperations } from '../../contract/operations.js';
 import { Size } from '../../contract/protocol.js';
 import type { RequestBuffer } from '../message.js';
 import type { FuseRequest } from '../request.js';
-import type { Responder } from '../responder.js';
+import type { Responder } from './responder.js';
 
 /** Arguments begin here, in bytes from the start of a message. */
 export const ARGUMENTS = Size.IN_HEADER;

@@ -1,15 +1,15 @@
-/** From a request to the handler of its opcode. The handlers stand in opcodes/, a table for each kind. Owns no state. */
-import { Errno, FuseError } from '../contract/errno.js';
-import type { FuseOperations } from '../contract/operations.js';
-import { Opcode } from '../contract/protocol.js';
-import type { RequestBuffer } from './message.js';
-import { attributeOpcodes } from './opcodes/attribute-opcodes.js';
-import { directoryOpcodes } from './opcodes/directory-opcodes.js';
-import { fileOpcodes } from './opcodes/file-opcodes.js';
-import { lockOpcodes } from './opcodes/lock-opcodes.js';
-import { nameOpcodes } from './opcodes/name-opcodes.js';
-import { ARGUMENTS, type OpcodeHandler, type OpcodeTable } from './opcodes/opcode-handler.js';
-import type { FuseRequest } from './request.js';
+/** From a request to the handler of its opcode. The handlers stand beside this file, in a table for each kind. Owns no state. */
+import { Errno, FuseError } from '../../contract/errno.js';
+import type { FuseOperations } from '../../contract/operations.js';
+import { Opcode } from '../../contract/protocol.js';
+import type { RequestBuffer } from '../message.js';
+import type { FuseRequest } from '../request.js';
+import { attributeOpcodes } from './attribute-opcodes.js';
+import { directoryOpcodes } from './directory-opcodes.js';
+import { fileOpcodes } from './file-opcodes.js';
+import { lockOpcodes } from './lock-opcodes.js';
+import { nameOpcodes } from './name-opcodes.js';
+import { ARGUMENTS, type OpcodeHandler, type OpcodeTable } from './opcode-handler.js';
 import type { Responder } from './responder.js';
 
 const TABLE: OpcodeTable = {

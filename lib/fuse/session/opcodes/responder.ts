@@ -8,11 +8,11 @@ import type {
   MaybePromise,
   NegativeEntryReply,
   OpenReply,
-} from '../contract/operations.js';
-import { Size } from '../contract/protocol.js';
-import type { RequestBuffer } from './message.js';
-import type { ListingBuffers, ReplyBuffer } from './reply.js';
-import type { FuseRequest } from './request.js';
+} from '../../contract/operations.js';
+import { Size } from '../../contract/protocol.js';
+import type { RequestBuffer } from '../message.js';
+import type { ListingBuffers, ReplyBuffer } from '../reply.js';
+import type { FuseRequest } from '../request.js';
 
 const PAYLOAD = Size.OUT_HEADER;
 const PAYLOAD_WORD = PAYLOAD / 4;
