@@ -1,5 +1,6 @@
 /** The FUSE side's public face: mount, serve, and the contract between the two. */
 
+export type { FuseCapabilities } from './contract/capabilities.js';
 export { Errno, errnoName, FuseError } from './contract/errno.js';
 export * from './contract/operations.js';
 export { InitFlag, OpenFlag } from './contract/protocol.js';

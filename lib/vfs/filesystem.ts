@@ -4,6 +4,7 @@
  */
 
 import { systemClock } from '../base/clock.js';
+import type { FuseCapabilities } from '../fuse/contract/capabilities.js';
 import { Errno, FuseError } from '../fuse/contract/errno.js';
 import type {
   AttributesReply,
@@ -54,11 +55,23 @@ const EMPTY: SetAttributes = {
   fh: undefined,
 };
 
+/** The kernel keeps all locks itself for now, among the programs of this mount. */
+const CAPABILITIES: FuseCapabilities = {
+  posixLocks: false,
+  flockLocks: false,
+  readdirplus: true,
+  lookupOfDots: true,
+  // The server takes these bits away.
+  clearsSetIdBits: true,
+  cachedSymlinks: false,
+};
+
 export interface CacheSizes {
   readonly dentries: number;
 }
 
 export class NfsFileSystem implements FuseOperations {
+  readonly capabilities = CAPABILITIES;
   readonly counters: VfsCounters;
   readonly #session: ConnectedExport;
   readonly #vfs: VfsState;

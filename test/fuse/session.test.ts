@@ -1,4 +1,5 @@
 import t from 'tap';
+import type { FuseCapabilities } from '../../lib/fuse/contract/capabilities.js';
 import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
 import type { FuseOperations, RequestContext } from '../../lib/fuse/contract/operations.js';
 import { InitFlag, Opcode } from '../../lib/fuse/contract/protocol.js';
@@ -57,8 +58,8 @@ const writeArguments = (fh: number, offset: bigint, data: Buffer) => [
 ];
 
 t.test('INIT accepts what we want of what is offered, and nothing that breaks close-to-open', async (t) => {
-  const fs = new MemoryFileSystem();
-  const { channel, session } = serve(fs, { cacheSymlinks: true }, false);
+  const fs = new MemoryFileSystem({ capabilities: { cachedSymlinks: true } });
+  const { channel, session } = serve(fs, {}, false);
   const answer = channel.init();
   t.equal(answer?.error, 0);
   t.equal(answer?.payload.length, 64);
@@ -80,13 +81,41 @@ t.test('INIT accepts what we want of what is offered, and nothing that breaks cl
 });
 
 t.test('locks stay local to the kernel where the file system has none', async (t) => {
-  class NoLocks extends MemoryFileSystem {}
-  const fs: FuseOperations = new NoLocks();
-  Object.defineProperty(fs, 'setlk', { value: undefined });
-  const { session } = serve(fs);
+  const { session } = serve(new MemoryFileSystem({ capabilities: { posixLocks: false, flockLocks: false } }));
   const { flags } = await session.ready;
   t.equal(flags & (InitFlag.POSIX_LOCKS | InitFlag.FLOCK_LOCKS), 0n);
 });
+
+t.test(
+  'each capability of the file system makes INIT ask for its own flags, and for no others',
+  async (t) => {
+    const none: FuseCapabilities = {
+      posixLocks: false,
+      flockLocks: false,
+      readdirplus: false,
+      lookupOfDots: false,
+      clearsSetIdBits: false,
+      cachedSymlinks: false,
+    };
+    const agreed = async (capabilities: FuseCapabilities): Promise<bigint> => {
+      const { session } = serve(new MemoryFileSystem({ capabilities }));
+      return (await session.ready).flags;
+    };
+    const flagsOf: Record<keyof FuseCapabilities, bigint> = {
+      posixLocks: InitFlag.POSIX_LOCKS,
+      flockLocks: InitFlag.FLOCK_LOCKS,
+      readdirplus: InitFlag.DO_READDIRPLUS | InitFlag.READDIRPLUS_AUTO,
+      lookupOfDots: InitFlag.EXPORT_SUPPORT,
+      clearsSetIdBits: InitFlag.HANDLE_KILLPRIV,
+      cachedSymlinks: InitFlag.CACHE_SYMLINKS,
+    };
+    const always = await agreed(none);
+    for (const [capability, flags] of Object.entries(flagsOf)) {
+      t.equal(always & flags, 0n, `no ${capability} unless stated`);
+      t.equal(await agreed({ ...none, [capability]: true }), always | flags, capability);
+    }
+  },
+);
 
 t.test('an old kernel without large requests gets what it can do', async (t) => {
   const { channel, session } = serve(new MemoryFileSystem(), {}, false);

@@ -1,4 +1,5 @@
 /** A small complete file system in memory, for mounting without any server behind. Owns its nodes and handles. */
+import type { FuseCapabilities } from '../../lib/fuse/contract/capabilities.js';
 import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
 import type {
   AttributesReply,
@@ -43,6 +44,8 @@ export interface MemoryNode {
 }
 
 export interface MemoryOptions {
+  /** By default all but the caching of symbolic links. */
+  readonly capabilities?: Partial<FuseCapabilities>;
   readonly entryValidMs?: number;
   readonly attrValidMs?: number;
   /** FOPEN_* of every open file. */
@@ -51,6 +54,7 @@ export interface MemoryOptions {
 
 /** What the default class answers with; tests override methods for delays, failures and the like. */
 export class MemoryFileSystem implements FuseOperations {
+  readonly capabilities: FuseCapabilities;
   readonly nodes = new Map<number, MemoryNode>();
   readonly root: MemoryNode;
   connection: ConnectionInfo | undefined;
@@ -64,6 +68,15 @@ export class MemoryFileSystem implements FuseOperations {
 
   constructor(options: MemoryOptions = {}) {
     this.#options = options;
+    this.capabilities = {
+      posixLocks: true,
+      flockLocks: true,
+      readdirplus: true,
+      lookupOfDots: true,
+      clearsSetIdBits: true,
+      cachedSymlinks: false,
+      ...options.capabilities,
+    };
     this.root = this.make(S_IFDIR | 0o755, 0, 0, undefined);
     this.root.nlink = 2;
   }

@@ -9,6 +9,8 @@
  * checks; inode numbers, sizes, block counts and directory offsets are 64-bit and therefore bigint.
  */
 
+import type { FuseCapabilities } from './capabilities.js';
+
 export type MaybePromise<T> = T | Promise<T>;
 
 /** A FUSE node id: our own counter, never reused within a mount. {@link ROOT_NODEID} is the root's. */
@@ -161,6 +163,9 @@ export interface BorrowedData {
 }
 
 export interface FuseOperations {
+  /** What the kernel is offered at INIT follows from these. */
+  readonly capabilities: FuseCapabilities;
+
   /** After INIT was answered; no request is delivered before it returns. */
   init?(connection: ConnectionInfo, notifier: FuseNotifier): void;
   /** The connection has ended: unmounted or aborted. Called once; nothing is delivered afterwards. */
@@ -267,8 +272,9 @@ export interface FuseOperations {
   /** access(2) and chdir(2): `mask` is of R_OK, W_OK, X_OK. */
   access(ctx: RequestContext, nodeid: NodeId, mask: number): MaybePromise<void>;
 
+  /** With {@link FuseCapabilities.posixLocks}. */
   getlk?(ctx: RequestContext, nodeid: NodeId, request: LockRequest): MaybePromise<FuseLock>;
-  /** `wait`: SETLKW, may take for ever; ends with EINTR when the caller is cancelled. */
+  /** With either capability of locks. `wait`: SETLKW, may take for ever; ends with EINTR when the caller is cancelled. */
   setlk?(ctx: RequestContext, nodeid: NodeId, request: LockRequest, wait: boolean): MaybePromise<void>;
 }
 

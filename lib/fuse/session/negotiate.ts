@@ -1,6 +1,7 @@
 /** INIT: what the kernel offers, what is accepted of it and why. Owns no state. */
 
-import type { ConnectionInfo, FuseOperations } from '../contract/operations.js';
+import type { FuseCapabilities } from '../contract/capabilities.js';
+import type { ConnectionInfo } from '../contract/operations.js';
 import {
   InitFlag,
   MAX_PAGES,
@@ -13,7 +14,7 @@ import {
 import type { RequestBuffer } from './message.js';
 import type { ReplyBuffer } from './reply.js';
 
-/** What a file system may choose about its connection. */
+/** What may be chosen about a connection. */
 export interface ConnectionOptions {
   /** Largest WRITE in bytes, a multiple of 4096, at most and by default 1 MiB. */
   readonly maxWrite?: number | undefined;
@@ -21,8 +22,6 @@ export interface ConnectionOptions {
   readonly maxReadahead?: number | undefined;
   /** Background requests (read-ahead, page write-back) under way at a time; by default 128. */
   readonly maxBackground?: number | undefined;
-  /** Let the kernel cache symlink targets until the inode is invalidated. */
-  readonly cacheSymlinks?: boolean | undefined;
 }
 
 export const DEFAULT_MAX_WRITE = MAX_PAGES * PAGE_BYTES;
@@ -50,12 +49,50 @@ export function parseInit(message: RequestBuffer, length: number): InitOffer {
 }
 
 /**
- * What both sides can and we want.
+ * Wanted for every file system.
+ *
+ * Left out on purpose: ATOMIC_O_TRUNC (truncation comes as SETATTR, ordered like any other), WRITEBACK_CACHE (the
+ * kernel would trust its own size and mtime over the server's), AUTO_INVAL_DATA (our own writes move the mtime; the
+ * file system invalidates what it knows to be stale), EXPLICIT_INVAL_DATA (a size that changed elsewhere would no
+ * longer drop the cached pages, and a file that grew would show zeros behind its old end for as long as the explicit
+ * notification takes), DONT_MASK (the kernel applies the umask).
+ */
+const WANTED_ALWAYS =
+  InitFlag.ASYNC_READ |
+  InitFlag.BIG_WRITES |
+  InitFlag.ASYNC_DIO |
+  InitFlag.PARALLEL_DIROPS |
+  InitFlag.ABORT_ERROR |
+  InitFlag.MAX_PAGES |
+  InitFlag.INIT_EXT |
+  InitFlag.CREATE_SUPP_GROUP |
+  InitFlag.HAS_EXPIRE_ONLY |
+  InitFlag.DIRECT_IO_ALLOW_MMAP;
+
+/** Wanted of a file system that has the capability. */
+const WANTED_FOR: Readonly<Record<keyof FuseCapabilities, bigint>> = {
+  posixLocks: InitFlag.POSIX_LOCKS,
+  flockLocks: InitFlag.FLOCK_LOCKS,
+  readdirplus: InitFlag.DO_READDIRPLUS | InitFlag.READDIRPLUS_AUTO,
+  lookupOfDots: InitFlag.EXPORT_SUPPORT,
+  clearsSetIdBits: InitFlag.HANDLE_KILLPRIV,
+  cachedSymlinks: InitFlag.CACHE_SYMLINKS,
+};
+
+function wantedFlags(capabilities: FuseCapabilities): bigint {
+  let wanted = WANTED_ALWAYS;
+  for (const [capability, flags] of Object.entries(WANTED_FOR))
+    if (capabilities[capability as keyof FuseCapabilities]) wanted |= flags;
+  return wanted;
+}
+
+/**
+ * What the kernel offers, reduced to what the file system is capable of and what we want.
  * @throws Error when the kernel's protocol is older than 7.31 (Linux 5.4).
  */
 export function negotiate(
   offer: InitOffer,
-  operations: FuseOperations,
+  capabilities: FuseCapabilities,
   options: ConnectionOptions,
 ): ConnectionInfo {
   if (offer.major !== PROTOCOL_MAJOR || offer.minor < PROTOCOL_MINOR_OLDEST)
@@ -63,31 +100,7 @@ export function negotiate(
       `this kernel speaks FUSE protocol ${offer.major}.${offer.minor}; ` +
         `${PROTOCOL_MAJOR}.${PROTOCOL_MINOR_OLDEST} or newer is needed (Linux 5.4)`,
     );
-  // Left out on purpose: ATOMIC_O_TRUNC (truncation comes as SETATTR, ordered like any other), WRITEBACK_CACHE
-  // (the kernel would trust its own size and mtime over the server's), AUTO_INVAL_DATA (our own writes move
-  // the mtime; the file system invalidates what it knows to be stale), EXPLICIT_INVAL_DATA (a size that changed
-  // elsewhere would no longer drop the cached pages, and a file that grew would show zeros behind its old end
-  // for as long as the explicit notification takes), DONT_MASK (the kernel applies the umask).
-  // HANDLE_KILLPRIV: the server takes set-id bits away at WRITE and SETATTR. Without it the kernel sends a
-  // SETATTR of the mode before a write, as the writer, who need not be the owner: the write fails with EPERM.
-  let wanted =
-    InitFlag.ASYNC_READ |
-    InitFlag.EXPORT_SUPPORT |
-    InitFlag.BIG_WRITES |
-    InitFlag.DO_READDIRPLUS |
-    InitFlag.READDIRPLUS_AUTO |
-    InitFlag.ASYNC_DIO |
-    InitFlag.PARALLEL_DIROPS |
-    InitFlag.HANDLE_KILLPRIV |
-    InitFlag.ABORT_ERROR |
-    InitFlag.MAX_PAGES |
-    InitFlag.INIT_EXT |
-    InitFlag.CREATE_SUPP_GROUP |
-    InitFlag.HAS_EXPIRE_ONLY |
-    InitFlag.DIRECT_IO_ALLOW_MMAP;
-  if (operations.setlk !== undefined) wanted |= InitFlag.POSIX_LOCKS | InitFlag.FLOCK_LOCKS;
-  if (options.cacheSymlinks === true) wanted |= InitFlag.CACHE_SYMLINKS;
-  const flags = offer.flags & wanted;
+  const flags = offer.flags & wantedFlags(capabilities);
 
   // Without MAX_PAGES a request holds at most 32 pages.
   const most = (flags & InitFlag.MAX_PAGES) !== 0n ? DEFAULT_MAX_WRITE : 32 * PAGE_BYTES;

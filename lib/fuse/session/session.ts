@@ -319,7 +319,7 @@ export class FuseSession implements ChannelHandler, Responder {
     if (this.#connection !== undefined) throw new FuseError(Errno.EIO, 'INIT came twice');
     let connection: ConnectionInfo;
     try {
-      connection = negotiate(offer, this.#operations, this.#options);
+      connection = negotiate(offer, this.#operations.capabilities, this.#options);
     } catch (error) {
       this.sendError(request, Errno.EPROTO);
       this.ended(error instanceof Error ? error : new Error(String(error)));
