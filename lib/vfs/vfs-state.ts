@@ -87,6 +87,8 @@ export class VfsState {
   /** False once the server answered READDIRPLUS with NFS3ERR_NOTSUPP. */
   plusSupported = true;
   readonly #generation: number;
+  /** Objects that {@link takeRemoval} has to tell of. */
+  readonly #removals = new WeakSet<Inode>();
   #view: AttributeView;
 
   constructor(parts: VfsParts) {
@@ -155,6 +157,7 @@ export class VfsState {
     this.kernel.refresh(inode);
     if (inode.isDirectory) this.kernel.namesChanged(inode);
     if (attributes !== undefined && mayBeRenamed(before, attributes)) this.#doubtNames(inode);
+    if (attributes?.nlink === 0 && before.nlink !== 0) this.#removals.add(inode);
     // Open files show the change without being reopened; others drop their pages at the next open.
     if (!inode.isRegular || inode.opens === inode.opening || inode.pagesGeneration === -1) return;
     const { generation } = inode;
@@ -162,6 +165,14 @@ export class VfsState {
     void this.kernel.dropPages(inode, before).then((dropped) => {
       if (dropped && inode.generation === generation) inode.pagesGeneration = generation;
     });
+  }
+
+  /**
+   * Whether another client was seen to remove the last name of the object, for which the server answers all the same
+   * (Linux's own does for a moment). True once for each time that this is seen.
+   */
+  takeRemoval(inode: Inode): boolean {
+    return this.#removals.delete(inode);
   }
 
   /** Another client may have renamed the object, removed one of its names, or put another object in its place. */

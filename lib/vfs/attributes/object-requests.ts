@@ -25,11 +25,6 @@ function isAbsent(error: unknown): boolean {
   return error instanceof FuseError && error.errno === Errno.ENOENT;
 }
 
-/** Whether an object has lost its last name: a server may answer for it all the same, for a while. */
-function isRemoval(before: Fattr3 | undefined, now: Fattr3): boolean {
-  return now.nlink === 0 && before !== undefined && before.nlink !== 0;
-}
-
 export class ObjectRequests {
   readonly #vfs: VfsState;
   readonly #files: Files;
@@ -45,14 +40,12 @@ export class ObjectRequests {
     // Size and times are the server's to say, once it has the data.
     if (inode.writer?.dirty) await interruptible(inode.writer.drain(), caller.cancellation);
     const operand = vfs.kernel.operandOf(inode);
-    const before = inode.attributes;
-    const mayRefuse = vfs.kernel.mayRefuse(inode, caller);
     try {
       const latest = await this.#latest(inode, caller, operand);
-      if (mayRefuse && isRemoval(before, latest) && inode.silly === undefined) {
-        // The kernel looks the path up again, in place of refusing the caller what is not there any more.
+      if (operand === 'path' && latest.nlink === 0 && inode.silly === undefined && vfs.takeRemoval(inode)) {
+        // The kernel looks the path up again, before a program is shown or refused what is not there any more.
         inode.stale = true;
-        throw vfs.redriver.staleError(inode, caller, 'path');
+        throw vfs.redriver.staleError(inode, caller, operand);
       }
       return vfs.attributesReply(inode, latest);
     } catch (error) {

@@ -93,17 +93,6 @@ export class KernelView {
   }
 
   /**
-   * Whether the kernel asks for attributes because it is about to refuse a caller who came by a path, as far as can be
-   * told: fstat(2) asks only for what it may not answer for itself.
-   */
-  mayRefuse(inode: Inode, caller: Caller): boolean {
-    const { attributes, kernelTrustsUntil } = inode;
-    if (attributes === undefined) return false;
-    if (kernelTrustsUntil > 0) return this.#clock.now() < kernelTrustsUntil;
-    return inode.opens === 0 && mayBeRefused(attributes, caller);
-  }
-
-  /**
    * Runs a request whose reply brings the inode's attributes to the kernel. A change seen meanwhile is no reason for a
    * notification: the kernel would take the reply for older than that, and ignore it.
    */
