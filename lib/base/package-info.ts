@@ -1,9 +1,9 @@
-/** What package.json says of this program. */
+/** The name, version and engines of this program, as package.json has them. */
 import { readFileSync } from 'node:fs';
 
 export interface PackageInfo {
   readonly version: string;
-  /** The oldest Node.js that will do, "20.19.0"; undefined if it is not said. */
+  /** The oldest Node.js that will do, "20.19.0"; undefined if package.json does not say. */
   readonly oldestNode: string | undefined;
 }
 
@@ -16,7 +16,7 @@ export function packageInfo(): PackageInfo {
       const node = isRecord(content.engines) ? String(content.engines.node) : '';
       return { version: String(content.version), oldestNode: /^>=\s*([\d.]+)$/.exec(node)?.[1] };
     } catch {
-      // The other place.
+      // It is not in this place: the other one is tried.
     }
   }
   return { version: 'unknown', oldestNode: undefined };

@@ -14,7 +14,7 @@ export function shownName(name: string): string {
   });
 }
 
-/** JSON text that is safe to look at, too: what JSON.stringify leaves as it is stands there as \uNNNN. */
+/** JSON text that is safe for a terminal, too: characters that JSON.stringify leaves as they are become \uNNNN. */
 export function shownJson(value: unknown, indent?: number): string {
   return JSON.stringify(value, null, indent).replace(
     /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,

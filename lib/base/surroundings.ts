@@ -1,6 +1,6 @@
 /**
  * Things that the surroundings of this process lack: free descriptors, or a working directory. Such a lack shows as an
- * error of whatever was tried at that moment. This file imports nothing of the program, so that it can report the lack
+ * error of any operation that was tried at that moment. This file imports nothing of the program, so that it can report the lack
  * even where the program cannot be loaded.
  */
 
@@ -27,7 +27,7 @@ const NO_WORKING_DIRECTORY: Lack = {
   remedy: 'Go to another directory, or name files and mount points from the root on.',
 };
 
-/** The lack that `error`, or one of its causes, tells of; undefined: it tells of something else. */
+/** The lack that `error` or one of its causes reports. Undefined: it reports something else. */
 export function lackBehind(error: unknown): Lack | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code, syscall } = cause as NodeJS.ErrnoException;
@@ -40,12 +40,12 @@ export function lackBehind(error: unknown): Lack | undefined {
   return undefined;
 }
 
-/** Loading the program opens its files side by side: so many descriptors must be free. */
+/** Descriptors that must be free to load the program, which opens its files side by side. */
 const NEEDED_TO_LOAD = 128;
 
 /**
- * Why the program may not have been loaded: Node calls a module missing that it had no descriptor to look at. Undefined:
- * there are enough of them.
+ * The lack of descriptors that may have kept the program from being loaded: Node then reports a module as missing. Undefined:
+ * there are enough descriptors.
  */
 export function tooFewDescriptors(): Lack | undefined {
   try {
@@ -57,7 +57,7 @@ export function tooFewDescriptors(): Lack | undefined {
   }
 }
 
-/** The working directory, or the root where it was removed: for what only needs some directory. */
+/** The working directory, or the root if it was removed: for callers that need just any directory. */
 export function anyWorkingDirectory(): string {
   try {
     return process.cwd();

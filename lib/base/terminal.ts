@@ -1,4 +1,4 @@
-/** Colour where a person looks at it, plain text where a program or a file does. */
+/** Colour for a terminal, plain text for a program or a file. */
 
 export interface Style {
   bold(text: string): string;
@@ -19,7 +19,7 @@ export function styleFor(colour: boolean): Style {
   return { bold: paint(1), dim: paint(2), good: paint(32), bad: paint(31), accent: paint(36) };
 }
 
-/** One line on standard error that is written over again; nothing where no person looks at it. */
+/** One line on standard error that is overwritten each time; nothing if standard error is no terminal. */
 export class ProgressLine {
   #shown = false;
 

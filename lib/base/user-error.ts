@@ -1,4 +1,4 @@
-/** The one error that the command line shows to its user: what is wrong, and what to do about it. */
+/** The error that the command line shows to its user: the fault, and the remedy. */
 
 /** `message` says what is wrong, `remedy` what to do; both are whole sentences without the program's name. */
 export class UserError extends Error {

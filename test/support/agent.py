@@ -317,7 +317,7 @@ def answer(op, args):
     except OSError as error:
         name = "EOPNOTSUPP" if error.errno == errno.EOPNOTSUPP else errno.errorcode.get(error.errno, str(error.errno))
         return {"errno": name, "message": str(error)}
-    except Exception as error:  # a bug of the test, told as such
+    except Exception as error:  # a bug of the test, reported as one
         return {"errno": "TEST", "message": f"{type(error).__name__}: {error}"}
 
 

@@ -93,7 +93,7 @@ export interface AgentOptions {
 
 let copies = 0;
 
-/** Others may be reading the target, or replacing it by the same: it is whole at any time. */
+/** Copies in one step: other tests may be reading the target, or replacing it by the same. */
 function copyWhole(source: string, target: string): void {
   const fresh = `${target}.${process.pid}.${copies++}`;
   copyFileSync(source, fresh);
@@ -128,7 +128,7 @@ export class Agent {
     try {
       await agent.chdir(options.cwd);
     } catch (error) {
-      // Nobody else knows of it, and it would keep the test's process from ending.
+      // A process that nobody ends would keep the test's process from ending.
       await child.stop();
       throw error;
     }
@@ -303,7 +303,7 @@ export class Agent {
   };
 }
 
-/** 64-bit fields come as a number where they are small: makes them bigint throughout. */
+/** Makes every 64-bit field a bigint; small ones arrive as numbers. */
 function normal(stat: Stat): Stat {
   const big = (value: bigint | number) => BigInt(value);
   return {

@@ -3,7 +3,7 @@ import type { Test } from 'tap';
 import type { Agent } from './agent.js';
 import { type Matrix, overVariants, type Variant } from './variants.js';
 
-/** What one behaviour has to work with: an agent whose current folder is new and empty. */
+/** The tools of one behaviour: an agent whose current folder is new and empty. */
 export interface Stage extends Variant {
   readonly fs: Agent;
   /** The agent's folder, relative to the mount and to the server's exported folder. */

@@ -1,4 +1,4 @@
-/** What went over the wire, as an independent dissector sees it: dumpcap on loopback, decoded by tshark. */
+/** The messages on the wire, as an independent dissector sees them: dumpcap on loopback, decoded by tshark. */
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { publicFolder, type ScratchFolder } from './folders.js';
@@ -22,7 +22,7 @@ export interface Decoded {
 
 export interface Trace {
   readonly messages: readonly Decoded[];
-  /** What the dissector complains of: malformed packets and expert infos of level error. */
+  /** The dissector's complaints: malformed packets and expert infos of level error. */
   readonly complaints: readonly string[];
   /** Procedure numbers of a program that were called. */
   called(program: string): Set<number>;

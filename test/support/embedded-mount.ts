@@ -15,7 +15,7 @@ import { Mount, type MountSource } from './mount.js';
 import { openPlace, type Place } from './places.js';
 import { mustRun } from './process.js';
 
-/** What `nfs-fuse stats --json` says of a mount. */
+/** The output of `nfs-fuse stats --json`. */
 export async function statsOf(mount: Pick<Mount, 'place' | 'path'>): Promise<MountStats> {
   const { place, path } = mount;
   const argv = place.command([...place.product, 'stats', '--json', path]);

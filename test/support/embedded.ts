@@ -7,7 +7,7 @@ import type { Place } from './places.js';
 import { freePorts } from './ports.js';
 import { type Background, mustRun, ProgramFailed, run, start, until } from './process.js';
 
-/** Whether somebody listens, asked in the network that `enter` leads to. */
+/** Whether a server listens, asked in the network that `enter` leads to. */
 async function answers(port: number, enter: readonly string[]): Promise<boolean> {
   if (enter.length > 0) {
     const connects = ['bash', '-c', `exec 3<>/dev/tcp/127.0.0.1/${port}`];
@@ -59,7 +59,7 @@ export class ServeCommand {
     return [`port=${this.port}`, `mountport=${this.port}`];
   }
 
-  /** What the server has said so far. */
+  /** The server's output so far. */
   logTail(): string {
     return this.#process?.output.slice(-4000) ?? '';
   }
@@ -67,7 +67,7 @@ export class ServeCommand {
   /** Starts it (again), on the port that it had. */
   async start(): Promise<void> {
     const argv = [
-      // Where it keeps the key of its handles.
+      // The folder in which it keeps the key of its handles.
       ...['env', `XDG_STATE_HOME=${this.place.folder}/state`],
       ...this.place.product,
       ...['serve', this.directory, '--port', String(this.port)],

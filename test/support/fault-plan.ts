@@ -1,5 +1,5 @@
 /**
- * What the fault proxy does to which record. A plan is asked about every record, in the order in which they
+ * Plans of the fault proxy: which fault meets which record. A plan is asked about every record, in the order in which they
  * arrive on a connection and direction, and answers with a fault or with nothing.
  *
  * A seeded plan answers from the seed, the number of the connection, the direction and the number of the record:
@@ -17,7 +17,7 @@ export type Fault =
   | { readonly kind: 'duplicate'; readonly times?: number }
   /** The record is overtaken by the next `by` ones, but waits no longer than `ms` for them. */
   | { readonly kind: 'reorder'; readonly by: number; readonly ms: number }
-  /** The message loses its end, and its record mark says so: nothing tells but the contents. */
+  /** The message loses its end, and its record mark agrees: only the contents show it. */
   | { readonly kind: 'truncate'; readonly length: number }
   /** Bits of the message flip, one in each of these places (0 to 1 of its length); the record mark stays. */
   | { readonly kind: 'corrupt'; readonly places: readonly number[] }
@@ -25,9 +25,9 @@ export type Fault =
   | { readonly kind: 'garbage'; readonly bytes: Buffer }
   /** The first `bytes` of the record arrive, and then the connection is reset. 0: nothing of it does. */
   | { readonly kind: 'cut'; readonly bytes: number }
-  /** The connection is reset, and new ones are for so long. The record is lost. */
+  /** The connection is reset, and so are new ones for `ms`. The record is lost. */
   | { readonly kind: 'refuse'; readonly ms: number }
-  /** Nothing passes in either direction of any connection for so long. */
+  /** Nothing passes in either direction of any connection for `ms`. */
   | { readonly kind: 'pause'; readonly ms: number };
 
 export interface RecordInfo {
@@ -51,7 +51,7 @@ export const NO_FAULTS: FaultPlan = { decide: () => undefined };
 /** How many of 1000 records meet each kind of fault. */
 export type FaultRates = { readonly [kind in Fault['kind']]?: number };
 
-/** A bit of everything that a hard mount must survive without anybody noticing. */
+/** Some of every fault that a hard mount must survive without any program noticing. */
 export const ROUGH: FaultRates = {
   drop: 4,
   delay: 30,
@@ -78,7 +78,7 @@ export const KINDS = [
 const PER = 1000;
 const MOST_GARBAGE = 128 * 1024;
 
-/** A plan that a seed determines. `spare` names procedures ("MOUNT.MNT") that nothing happens to. */
+/** A plan that a seed determines. `spare` names procedures ("MOUNT.MNT") that meet no fault. */
 export function seededPlan(seed: number, rates: FaultRates, spare: readonly string[] = []): FaultPlan {
   const streams = new Map<string, SeededRandom>();
   const stream = ({ connection, direction }: RecordInfo): SeededRandom => {
@@ -90,7 +90,7 @@ export function seededPlan(seed: number, rates: FaultRates, spare: readonly stri
   return {
     decide(record) {
       const random = stream(record);
-      // The same number of draws for every record: what happens to one does not shift the others' fate.
+      // The same number of draws for every record: the fault of one does not shift the faults of others.
       let left = random.below(PER);
       const [first, second] = [random.fraction(), random.fraction()];
       if (record.procedure !== undefined && spare.includes(record.procedure)) return undefined;
@@ -146,13 +146,13 @@ function garbage(first: number, second: number): Buffer {
   return bytes;
 }
 
-/** The first fault whose turn it is: each is met by `times` records (1 unless told) of a direction and procedure. */
+/** The first fault in the list whose turn it is. Each fault meets `times` records (1 by default) of a direction and procedure. */
 export function scriptedPlan(
   script: readonly {
     readonly direction: Direction;
-    /** Any procedure without it. */
+    /** Without it: any procedure. */
     readonly procedure?: string;
-    /** So many matching records pass first. */
+    /** The number of matching records that pass first. */
     readonly skip?: number;
     readonly times?: number;
     readonly fault: Fault;

@@ -2,7 +2,7 @@
  * A bad network between client and server: a TCP proxy on 127.0.0.1 that understands records and does to them
  * what a plan says (fault-plan.ts). Counts what it did.
  *
- * One thing it spares the client, because no NFSv3 client can survive it: a call that the server has received on a
+ * It spares the client one fault, which no NFSv3 client can survive: a call that the server has received on a
  * connection which is then cut is finished before anything passes on a later connection. Otherwise a WRITE could be
  * carried out after the one that replaced it, and nothing in the protocol would tell.
  */
@@ -17,14 +17,14 @@ export interface FaultProxyOptions {
   /** The server's port on 127.0.0.1. */
   readonly upstream: number;
   readonly plan?: FaultPlan;
-  /** Where to listen; any free port unless told. */
+  /** The port to listen on; by default any free one. */
   readonly port?: number;
   readonly clock?: Clock;
   /** A line for every fault. */
   readonly log?: (line: string) => void;
 }
 
-/** What a proxy has seen and done. */
+/** Counts of what a proxy has seen and done. */
 export interface ProxyCounters {
   connections: number;
   refused: number;
@@ -58,7 +58,7 @@ export class FaultProxy {
     cut: 0,
     paused: 0,
   };
-  /** May be replaced at any time; connections ask the one that is there. */
+  /** May be replaced at any time; connections ask the plan that is there at the moment. */
   plan: FaultPlan;
   /** The server's port; a change counts for new connections. */
   upstream: number;
@@ -90,7 +90,7 @@ export class FaultProxy {
     return proxy;
   }
 
-  /** Where clients connect to. */
+  /** The port that clients connect to. */
   get port(): number {
     return this.#port;
   }
@@ -115,7 +115,7 @@ export class FaultProxy {
     for (const link of this.#links) link.pump();
   }
 
-  /** Nothing passes for so long. */
+  /** Nothing passes for `ms` milliseconds. */
   pause(ms: number): void {
     this.counters.paused += 1;
     this.#pauses += 1;
@@ -125,7 +125,7 @@ export class FaultProxy {
     });
   }
 
-  /** New connections are reset for so long. */
+  /** New connections are reset for `ms` milliseconds. */
   refuse(ms: number): void {
     this.#refuseUntil = Math.max(this.#refuseUntil, this.clock.now() + ms);
   }

@@ -10,14 +10,14 @@ import { helperFolder } from './project.js';
 
 export interface GaneshaOptions {
   readonly squash?: 'No_Root_Squash' | 'Root_Squash' | 'All_Squash';
-  /** Whom squashed callers become. */
+  /** The user that squashed callers become. */
   readonly anonymous?: { uid: number; gid: number };
   readonly access?: 'RW' | 'RO';
   /** Refuse clients whose source port is not below 1024. */
   readonly privilegedPort?: boolean;
-  /** What to export; a new, empty folder by default. */
+  /** The folder to export; a new, empty one by default. */
   readonly directory?: string;
-  /** Listen on all addresses: for a network namespace that has no others than its own. */
+  /** Listen on all addresses: for a network namespace that is reachable from nowhere else. */
   readonly everywhere?: boolean;
   /** Run in this network, listening on all its addresses. */
   readonly network?: GuestNetwork;
@@ -31,7 +31,7 @@ export interface GaneshaOptions {
 export class Ganesha {
   readonly host = '127.0.0.1';
   readonly exportPath = '/export';
-  /** What is exported, as the server's machine sees it. */
+  /** The exported folder, as the server's machine sees it. */
   readonly directory: string;
   #process: Background | undefined;
   #starts = 0;
@@ -60,7 +60,7 @@ export class Ganesha {
     return server;
   }
 
-  /** What a client needs: `port=…,mountport=…`. */
+  /** The options that a client needs: `port=…,mountport=…`. */
   get mountOptions(): readonly string[] {
     return [`port=${this.port}`, `mountport=${this.mountPort}`];
   }

@@ -1,6 +1,6 @@
 /**
- * A server behind a proxy that can hold everything back, which is what a dead server looks like; mounts of it; and data
- * that was written and is not on the server yet.
+ * A server behind a proxy that can hold everything back, so that the server looks dead; mounts of it; and data that was
+ * written and is not on the server yet.
  */
 import { constants, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -121,7 +121,7 @@ function isRunning(pid: number): boolean {
 }
 
 /**
- * Writes {@link DATA} to a file, of which the server gets nothing before the proxy is released. The writer is gone
+ * Writes {@link DATA} to a file. The server gets none of it before the proxy is released. The writer is gone
  * afterwards: nothing keeps the mount in use.
  */
 export async function leaveUnwritten(

@@ -10,7 +10,7 @@ import { start, until } from './process.js';
 import { changeMode } from './registry.js';
 import { productFor } from './stage.js';
 
-/** What the namespace's 0 is outside. */
+/** The id outside that the namespace's 0 stands for. */
 const FIRST = 300_000;
 const COUNT = 65_536;
 

@@ -1,6 +1,6 @@
 /**
- * An NFS server over UDP that loses datagrams: a relay to a server's TCP port, which lets nothing through that it sees for
- * the first time. A client that does not repeat its calls gets no answer at all.
+ * An NFS server over UDP that loses datagrams: a relay to a server's TCP port, which drops each call that it sees for the
+ * first time. A client that does not repeat its calls gets no answer at all.
  */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';

@@ -1,4 +1,4 @@
-/** A FUSE channel in memory: builds requests as the kernel lays them out, and keeps what is answered. */
+/** A FUSE channel in memory: builds requests as the kernel lays them out, and keeps the answers. */
 
 import { Opcode } from '../../lib/fuse/contract/protocol.js';
 import type { Channel, ChannelHandler, SessionEnd } from '../../lib/fuse/session/channel.js';
@@ -39,11 +39,11 @@ export class MemoryChannel implements Channel {
   readonly fromThread: WrittenMessage[] = [];
   readonly released: RequestBuffer[] = [];
   paused = false;
-  /** Times that a paused channel was asked for more. */
+  /** How many times a paused channel was asked for more. */
   steps = 0;
   closed = false;
   maxRequest = 0;
-  /** Answered by the next write. */
+  /** The errno with which the next write fails. */
   nextErrno = 0;
   #handler: ChannelHandler | undefined;
   #unique = 2n;

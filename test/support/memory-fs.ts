@@ -1,4 +1,4 @@
-/** A small complete file system in memory, for mounting without any server behind. Owns its nodes and handles. */
+/** A small, complete file system in memory, for mounts without a server. Owns its nodes and handles. */
 import type { FuseCapabilities } from '../../lib/fuse/contract/capabilities.js';
 import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
 import type {
@@ -44,7 +44,7 @@ export interface MemoryNode {
 }
 
 export interface MemoryOptions {
-  /** By default all but the caching of symbolic links. */
+  /** By default all of them but the caching of symbolic links. */
   readonly capabilities?: Partial<FuseCapabilities>;
   readonly entryValidMs?: number;
   readonly attrValidMs?: number;
@@ -52,7 +52,7 @@ export interface MemoryOptions {
   readonly openFlags?: number;
 }
 
-/** What the default class answers with; tests override methods for delays, failures and the like. */
+/** Answers every operation from memory. Tests override methods for delays, failures and the like. */
 export class MemoryFileSystem implements FuseOperations {
   readonly capabilities: FuseCapabilities;
   readonly nodes = new Map<number, MemoryNode>();
@@ -103,7 +103,7 @@ export class MemoryFileSystem implements FuseOperations {
     return node;
   }
 
-  /** Puts a file with `content` into the root directory, not through the kernel. */
+  /** Puts a file with `content` into the root directory, without the kernel's knowledge. */
   addFile(name: string | Buffer, content: Buffer): MemoryNode {
     const node = this.make(S_IFREG | 0o644, 0, 0, this.root);
     node.data = content;

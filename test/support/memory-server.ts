@@ -1,5 +1,5 @@
 /**
- * A program that mounts and serves a memory file system, so that a test can run it as anybody and kill it.
+ * A program that mounts and serves a memory file system, so that a test can run it as any user and kill it.
  *
  * usage: memory-server.js MOUNTPOINT SOURCE [allow-other]
  *

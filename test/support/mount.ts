@@ -35,7 +35,7 @@ export interface MountSpec {
   readonly env?: NodeJS.ProcessEnv;
   /** An existing mount point, to mount at again; a new one is made otherwise. */
   readonly at?: string;
-  /** Mount through the usual transport and without the run's options, whatever the run is about. */
+  /** Mount through the usual transport and without the options of the whole run (NFS_FUSE_TEST_OPTIONS). */
   readonly asUsual?: boolean;
 }
 
@@ -69,7 +69,7 @@ export function mountsOf(pid: number): MountEntry[] {
     });
 }
 
-/** What FUSE mounted at a path: the last, where several are. */
+/** The FUSE mount at a path; of several, the last. */
 function mountAt(place: Place, path: string): MountEntry | undefined {
   return mountsOf(place.namespacePid).findLast(
     (entry) => entry.path === path && entry.type.startsWith('fuse'),
@@ -79,8 +79,7 @@ function mountAt(place: Place, path: string): MountEntry | undefined {
 let mountPoints = 0;
 
 /**
- * How mounts of the whole run are made, where not as usual: NFS_FUSE_TEST_TRANSPORT=fuse-native, which does not know
- * allow_other.
+ * Another transport for all mounts of the run: NFS_FUSE_TEST_TRANSPORT=fuse-native, which does not know allow_other.
  */
 function throughTransport(args: readonly string[], options: readonly string[]) {
   const transport = process.env.NFS_FUSE_TEST_TRANSPORT;
@@ -92,8 +91,8 @@ function throughTransport(args: readonly string[], options: readonly string[]) {
 }
 
 /**
- * Options of every mount of the run, NFS_FUSE_TEST_OPTIONS=readahead=0,writebehind=0: what the caches must not be
- * needed for. A test's own options come after them.
+ * Options of every mount of the run. NFS_FUSE_TEST_OPTIONS=readahead=0,writebehind=0 shows that suites pass without these
+ * caches. A test's own options come after them.
  */
 function optionsOfRun(): readonly string[] {
   const options = process.env.NFS_FUSE_TEST_OPTIONS ?? '';
@@ -154,7 +153,7 @@ export class Mount {
     return this.daemon.pid;
   }
 
-  /** What nfs-fuse has said so far. */
+  /** The output of nfs-fuse so far. */
   get log(): string {
     return this.daemon.output;
   }

@@ -65,8 +65,8 @@ export function hasWholeSeconds(server: EmbeddedServer): void {
 }
 
 /**
- * The clock is stepped back by `seconds` now, and once more after each second, `steps` times in all: what changes
- * after a step gets earlier ctimes than what changed before it.
+ * The clock is stepped back by `seconds` now, and once more after each second, `steps` times in all: an object
+ * that changes after a step gets an earlier ctime than one that changed before it.
  */
 export function stepsBack(server: EmbeddedServer, seconds: number, steps = 1): void {
   const from = Date.now() / 1000;

@@ -1,7 +1,7 @@
 /**
- * Who mounts, and where: root, an unprivileged user as root of a user and mount namespace of its own
- * (`unshare -Urm`, as in a rootless container), or a plain user through fusermount3. What a test does on a
- * mount it does as programs run in the mount's place.
+ * Places to mount in: as root, as an unprivileged user who is root of a user and mount namespace of its own
+ * (`unshare -Urm`, as in a rootless container), or as a plain user through fusermount3. A test works on a mount through
+ * programs that run in the mount's place.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chownSync, mkdirSync } from 'node:fs';
@@ -16,20 +16,20 @@ export type PlaceName = 'root' | 'userns' | 'user';
 /** A command that takes away every FUSE mount of the namespace that it runs in, without asking any of them. */
 export const WITHOUT_FUSE = 'umount -a -l -c -t fuse,fuse.nfs-fuse';
 /**
- * Runs what follows in a mount namespace of its own. A new one has a copy of every mount, and a copy keeps a file
- * system alive: those of other tests go, while root still may take them away.
+ * Runs the command that follows in a mount namespace of its own, without the mounts of other tests. A new namespace has a
+ * copy of every mount, and a copy keeps a file system alive; they are taken away while the process is still root.
  */
 export const withoutFuse: readonly string[] = [
   ...['unshare', '-m', '--propagation', 'private'],
   ...['sh', '-c', `${WITHOUT_FUSE}; exec "$@"`, 'sh'],
 ];
 
-/** The unprivileged user who exists while tests run. */
+/** The unprivileged user. It exists while tests run. */
 const USER = 'nfs-fuse-test';
 
 export interface Place {
   readonly name: PlaceName;
-  /** The user outside of any namespace: who must own what the place's programs are to change. */
+  /** The place's user as seen outside of any namespace: the owner of files that its programs may change. */
   readonly owner: { readonly uid: number; readonly gid: number };
   /** Programs may change owners and become other users. */
   readonly privileged: boolean;

@@ -14,7 +14,7 @@ export interface RunOptions {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
   readonly input?: string | Buffer;
-  /** The program is killed, and the run fails, after so long. */
+  /** After this time the program is killed, and the run fails. */
   readonly timeoutMs?: number;
 }
 
@@ -26,7 +26,7 @@ export class ProgramFailed extends Error {
   }
 }
 
-/** Something started that goes on in the background. */
+/** A program that runs in the background. */
 export class Background {
   /** Resolves when the program has ended. */
   readonly ended: Promise<Outcome>;
@@ -68,7 +68,7 @@ export class Background {
     return this.#outcome;
   }
 
-  /** Everything said so far. */
+  /** The whole output so far. */
   get output(): string {
     return Buffer.concat([...this.#stdout, ...this.#stderr]).toString();
   }
@@ -104,7 +104,7 @@ export function start(argv: readonly string[], options: SpawnOptions = {}): Back
   return new Background(child, argv.join(' ').slice(0, 200));
 }
 
-/** Runs a program to its end and says how it ended. Fails only where it could not be run or did not end. */
+/** Runs a program to its end and says how it ended. Fails only if it could not be run or did not end. */
 export async function run(argv: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   const { timeoutMs = 120_000, input, cwd, env } = options;
   const program = start(argv, {

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 /** The project's folder, without a slash at the end. */
 export const projectRoot = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 
-/** What the test set-up compiled. */
+/** The folder of the helper programs that the test set-up compiled. */
 export const helperFolder = `${projectRoot}/node_modules/.cache/nfs-fuse-test`;
 
 /** Programs in Python that do what Node cannot: see agent.py. */

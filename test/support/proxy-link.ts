@@ -6,7 +6,7 @@ import type { Direction, Fault } from './fault-plan.js';
 import type { FaultProxy } from './fault-proxy.js';
 import { CallTable, RecordSplitter, type WireRecord } from './record-stream.js';
 
-/** The server is given so long to finish what it was asked on a connection that is gone. */
+/** The time that the server has to finish the calls of a connection that is gone. */
 const SETTLE_MS = 5_000;
 
 /** A record on its way; one that is overtaken counts by how many more. */
@@ -16,7 +16,7 @@ interface Queued {
   overtakers: number;
 }
 
-/** Records in one direction: those that may go, in order, behind what holds them up. */
+/** Records in one direction: those that may go on, in order, and those that are held up. */
 class Lane {
   readonly splitter = new RecordSplitter();
   seen = 0;
@@ -39,7 +39,7 @@ export class ProxyLink {
   #server: net.Socket | undefined;
   #connected = false;
   #cut = false;
-  /** What the server still gets of a record that was cut in its middle. */
+  /** The part that the server still gets of a record that was cut in its middle. */
   #lastWords: Buffer | undefined;
   #settle: () => void = () => undefined;
   #patience: Timer | undefined;

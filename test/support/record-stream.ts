@@ -1,6 +1,6 @@
 /**
- * What the fault proxy understands of the bytes between client and server: records (RFC 5531 section 11), and
- * enough of the RPC headers to say which procedure a record belongs to. Written apart from the product's own
+ * Cuts the bytes between client and server into records (RFC 5531 section 11), and reads enough of the RPC headers to
+ * say which procedure a record belongs to. Written apart from the product's own
  * parser, so that the two do not share a mistake.
  */
 
@@ -8,7 +8,7 @@
 export interface WireRecord {
   readonly bytes: Buffer;
   readonly xid: number;
-  /** "NFS.WRITE", "MOUNT.MNT", "100227.1"; undefined for what is no call and answers none. */
+  /** "NFS.WRITE", "MOUNT.MNT", "100227.1"; undefined for a record that is no call and answers none. */
   readonly procedure: string | undefined;
 }
 
@@ -18,7 +18,7 @@ const LONGEST_FRAGMENT = 64 << 20;
 export class RecordSplitter {
   #bytes: Buffer = Buffer.alloc(0);
 
-  /** Takes what arrived; gives the raw bytes of each record that is complete now. */
+  /** Takes bytes that arrived, and returns the raw bytes of each record that is complete now. */
   push(bytes: Buffer): Buffer[] {
     this.#bytes = this.#bytes.length === 0 ? bytes : Buffer.concat([this.#bytes, bytes]);
     const records: Buffer[] = [];
@@ -58,7 +58,7 @@ const PROGRAMS: Readonly<Record<number, { readonly name: string; readonly proced
     100000: { name: 'PORTMAP', procedures: ['NULL', 'SET', 'UNSET', 'GETPORT', 'DUMP'] },
   };
 
-/** Calls whose replies have not been seen, of one connection: what tells a reply's procedure. */
+/** The calls of one connection that wait for their replies: they tell the procedure of a reply. */
 export class CallTable {
   readonly #outstanding = new Map<number, string>();
 

@@ -77,7 +77,7 @@ export function registerFolder(path: string): () => void {
   return add({ kind: 'folder', path });
 }
 
-/** What all living test processes, of this run or another, have on their lists. */
+/** The lists of all living test processes, of this run or another. */
 function allEntries(): Entry[] {
   mkdirSync(folder, { recursive: true });
   const others = readdirSync(folder).flatMap((name): Entry[] => {
@@ -87,14 +87,14 @@ function allEntries(): Entry[] {
       if (path === file || startTime(Number(pid)) !== start) return [];
       return JSON.parse(readFileSync(path, 'utf8')) as Entry[];
     } catch {
-      // Its process has ended in this moment, or it is only being written.
+      // Its process has just ended, or is just writing it.
       return [];
     }
   });
   return [...entries, ...others];
 }
 
-/** Changes a mode until the result is called or the process ends; the last who did so restores it. */
+/** Changes a mode until the result is called or the process ends; the last process that did so restores it. */
 export function changeMode(path: string, mode: number): () => void {
   const changed = () => allEntries().find((entry) => entry.kind === 'mode' && entry.path === path);
   const other = changed();
@@ -107,7 +107,7 @@ export function changeMode(path: string, mode: number): () => void {
   };
 }
 
-/** Makes sure that there is a system user of this name. One that was made is removed by the last who asked for it. */
+/** Makes sure that there is a system user of this name. The last process that asked for the user removes it. */
 export function needUser(name: string): void {
   const exists = spawnSync('getent', ['passwd', name]).status === 0;
   const made = allEntries().some((entry) => entry.kind === 'user' && entry.name === name);

@@ -4,7 +4,7 @@
 export class SeededRandom {
   #state: number;
 
-  /** Every list of seeds is a sequence of its own. */
+  /** Each list of seeds gives another sequence. */
   constructor(...seeds: readonly number[]) {
     this.#state = 0x2545_f491;
     for (const seed of seeds) this.#state = hash(this.#state ^ hash((seed | 0) + 0x9e37_79b9));

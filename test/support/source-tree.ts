@@ -1,6 +1,6 @@
 /**
  * A tar archive of a real source tree of more than 2 000 files (packages that the project itself is built
- * with), with what such trees have besides plain files: links of all kinds, modes, times, empty things.
+ * with), and of the other things that such trees have: links of all kinds, modes, times, empty files and folders.
  */
 import { cpSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { publicFolder, type ScratchFolder } from './folders.js';
 import { mustRun } from './process.js';
 import { projectRoot } from './project.js';
 
-/** Fewer than this is not a tree of 2 000+ files. */
+/** The tree has at least this many files. */
 const FILES = 2200;
 
 interface SourceTree {
@@ -36,7 +36,7 @@ function packages(): { names: string[]; files: number } {
   throw new Error(`node_modules holds only ${files} files that can be used`);
 }
 
-/** What is added to the packages: one of everything that tar can carry without root. */
+/** Added to the packages: one of everything that tar can carry without root. */
 const ODDITIES = `
 set -eu
 mkdir odd odd/empty odd/deep

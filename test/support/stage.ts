@@ -1,4 +1,4 @@
-/** A copy of the built product that every user can read: a clone in root's home cannot be entered by others. */
+/** A copy of the built product that every user can read: other users cannot enter a clone in root's home. */
 import { cpSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { publicFolder, type ScratchFolder } from './folders.js';
@@ -12,7 +12,7 @@ interface LockFile {
 let staged: Promise<readonly string[]> | undefined;
 let copy: ScratchFolder | undefined;
 
-/** The command that runs `nfs-fuse` for whoever calls it, without arguments. */
+/** The command that runs `nfs-fuse` for the user with this id, without arguments. */
 export function productFor(uid: number): Promise<readonly string[]> {
   if (uid === 0) return Promise.resolve([process.execPath, join(projectRoot, 'dist/bin/nfs-fuse.js')]);
   staged ??= stage(uid);

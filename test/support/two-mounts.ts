@@ -1,4 +1,4 @@
-/** Two mounts of one export, as two clients on two machines are to each other. */
+/** Two mounts of one export: they stand for two clients on two machines. */
 import { closeSync, futimesSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -49,7 +49,7 @@ export interface Watched {
   readonly place: Place;
   /** Mounts it (again), with options. */
   mount(options?: readonly string[]): Promise<Client>;
-  /** How many calls of each procedure `work` costs; those that cost none are left out. */
+  /** How many calls of each procedure `work` costs; procedures that are not called are left out. */
   calls(work: () => Promise<unknown>): Promise<Record<string, number>>;
 }
 

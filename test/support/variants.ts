@@ -2,7 +2,7 @@
  * The matrix of end-to-end tests: both servers, and the three ways to mount. One suite runs on each.
  *
  * NFS_FUSE_TEST_VARIANTS=ganesha/root,embedded/user runs only those named. `local/root` is a plain folder in place
- * of a mount: what the machine's own file system makes of a suite. `knfsd/root`, Linux's own server in a guest, is
+ * of a mount: it shows the results of a suite on the machine's own file system. `knfsd/root`, Linux's own server in a guest, is
  * only run where it is named. With NFS_FUSE_TEST_TIER=fast a suite for all six runs on three, in which both servers
  * and all three ways to mount are.
  */
@@ -31,7 +31,7 @@ export interface TestServer extends MountSource {
   close(): Promise<void>;
 }
 
-/** What a suite needs of a mount. */
+/** The part of a mount that a suite needs. */
 export type WorkFolder = Pick<
   Mount,
   'path' | 'place' | 'log' | 'run' | 'mustRun' | 'agent' | 'closeAgents' | 'close'
@@ -58,13 +58,13 @@ export interface Matrix {
 
 /** All six. */
 export const EVERYWHERE: Matrix = {};
-/** Both servers, mounted as root: for what does not depend on who mounts. */
+/** Both servers, mounted as root: for behaviours that do not depend on the mounter. */
 export const AS_ROOT: Matrix = { places: ['root'] };
 
 /** Starts a server of a kind for a place. */
 export async function startServer(kind: ServerName, place: Place): Promise<TestServer> {
   if (kind === 'embedded') return ServeCommand.start(place);
-  // In its namespace the user is 0, which is what the server is told: root's export is theirs.
+  // In its namespace the user is 0, and the server is told so: the export belongs to root.
   const owner = place.name === 'userns' ? { uid: 0, gid: 0 } : place.owner;
   if (kind === 'knfsd') return Knfsd.start({ owner });
   if (kind === 'ganesha') {
@@ -100,9 +100,9 @@ function cells(matrix: Matrix): { server: ServerName; place: PlaceName }[] {
   return all.filter(({ server, place }) => chosen?.includes(`${server}/${place}`) ?? true);
 }
 
-/** The other transport takes several times as long for small operations. */
+/** The fuse-native transport takes several times as long for small operations. */
 const SLOWNESS = process.env.NFS_FUSE_TEST_TRANSPORT === undefined ? 1 : 4;
-/** So does a server in a guest. */
+/** A server in a guest takes several times as long, too. */
 const GUEST_SLOWNESS = 4;
 
 /** Runs `body` as a subtest on each cell of the matrix, each with its own server and mount. */

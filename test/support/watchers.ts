@@ -1,7 +1,7 @@
 /** The shell processes that watch over mounts, found by what /proc says of them. */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Those that would take the mount at `mountpoint` away. */
+/** The watchers of the mount at `mountpoint`. */
 export function watchersOf(mountpoint: string): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -21,7 +21,7 @@ function argumentsOf(pid: number): string[] {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
   } catch {
-    // It has just ended.
+    // The process has just ended.
     return [];
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Another Linux kernel for tests and measurements: user-mode Linux, a kernel that runs as a process of this machine. Its
- * root is this machine's root, read-only, so that it has the same programs; what it writes is in its memory, on disk
- * images, or in the folder through which it is given commands. It is slow at system calls and page faults.
+ * root is this machine's root, read-only, so that it has the same programs; it writes to its memory, to disk images, and
+ * to the folder through which it is given commands. It is slow at system calls and page faults.
  */
 import {
   existsSync,
@@ -27,10 +27,10 @@ const NEEDED: Readonly<Record<string, string>> = {
   '/usr/sbin/modprobe': 'kmod',
   '/usr/bin/ip': 'iproute2',
 };
-/** Whether the guest must run in sse.c, which says why: its programs do without AVX then. */
+/** Whether the guest must run under sse.c (which says why). Its programs then do without AVX. */
 const IN_SSE = /^flags\s*:.*\bamx_tile\b/m.test(readFileSync('/proc/cpuinfo', 'latin1'));
 /**
- * Says so to the C library and to OpenSSL; Node is told by {@link NODE_IN_GUEST}. AVX_Fast_Unaligned_Load is a preference
+ * Keeps the C library and OpenSSL from using AVX; {@link NODE_IN_GUEST} does so for Node. AVX_Fast_Unaligned_Load is a preference
  * that stays set without AVX: with it, bash of Debian 12 was seen to jump to address 0 at the start.
  */
 const WITHOUT_AVX: Readonly<Record<string, string>> = {
@@ -172,7 +172,7 @@ export class Guest {
     await this.kill();
   }
 
-  /** The guest is gone at once and tells nobody, as a machine that loses power. Its disks keep their contents. */
+  /** Ends the guest at once and without a word, as a machine that loses power. Its disks keep their contents. */
   async kill(): Promise<void> {
     this.process.signal('SIGKILL');
     await this.process.ended;
@@ -180,7 +180,7 @@ export class Guest {
   }
 }
 
-/** Where the guest's memory is: in memory, if there is room for it. */
+/** The folder of the file that is the guest's memory: in memory itself, if there is room for it. */
 function memoryFolder(): string {
   const shared = '/dev/shm';
   if (!existsSync(shared)) return tmpdir();

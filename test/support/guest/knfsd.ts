@@ -13,7 +13,7 @@ import { helperFolder, projectRoot } from '../project.js';
 import { Guest, shellLine } from './guest.js';
 import { type Cable, GuestNetwork } from './network.js';
 
-/** Debian's nfs-kernel-server, unpacked by test/setup/guests.mjs: installed it would start a server on this machine. */
+/** Debian's nfs-kernel-server, unpacked by test/setup/guests.mjs: if it were installed, it would start a server on this machine. */
 const PROGRAMS = join(helperFolder, 'nfs-kernel-server/usr/sbin');
 const NEEDED: Readonly<Record<string, string>> = {
   [join(PROGRAMS, 'rpc.nfsd')]: 'nfs-kernel-server, unpacked',
@@ -21,7 +21,7 @@ const NEEDED: Readonly<Record<string, string>> = {
   '/usr/sbin/mkfs.ext4': 'e2fsprogs',
 };
 const MODULES = ['sunrpc', 'lockd nlm_grace_period=1', 'nfsd'];
-/** The images are sparse: they take what is written. */
+/** The images are sparse: they take only as much space as is written to them. */
 const DISK_BYTES = 8 * 2 ** 30;
 const NESTED_BYTES = 2 ** 28;
 
@@ -38,7 +38,7 @@ export interface KnfsdOptions {
   readonly owner?: Place['owner'];
 }
 
-/** The options of the export of a test that does not care: root is root, from any port. */
+/** The options of the export unless a test gives others: root is root, from any port. */
 export const KNFSD_EXPORT: readonly string[] = [
   ...['rw', 'sync', 'no_root_squash', 'insecure', 'no_subtree_check', 'fsid=1'],
 ];
@@ -46,7 +46,7 @@ export const KNFSD_EXPORT: readonly string[] = [
 /** A running (or stopped) server. */
 export class Knfsd {
   readonly exportPath = '/mnt/export';
-  /** Everything that a client asks for is registered with rpcbind. */
+  /** A client finds every port through rpcbind. */
   readonly mountOptions: readonly string[] = [];
   #guest: Guest | undefined;
   #observer: Mount | undefined;
@@ -112,7 +112,7 @@ export class Knfsd {
     return join(this.own.path, 'disk');
   }
 
-  /** The machine that it runs on. */
+  /** The guest that it runs in. */
   get guest(): Guest {
     if (!this.#guest || this.#guest.process.outcome) throw new Error('knfsd does not run');
     return this.#guest;
@@ -170,7 +170,7 @@ export class Knfsd {
     await this.#ended((guest) => guest.halt());
   }
 
-  /** The guest ends without telling anybody, as a machine that loses power. */
+  /** Ends the guest without a word, as a machine that loses power. */
   async kill(): Promise<void> {
     await this.#ended((guest) => guest.kill());
   }

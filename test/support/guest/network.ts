@@ -1,6 +1,6 @@
 /**
- * The network that guests (guest.ts) are plugged into: a network namespace in which nothing is but its own loopback and
- * their cables, so that no guest meets another test, a service of this machine, or the world.
+ * The network that guests (guest.ts) are plugged into: a network namespace with only its own loopback and their
+ * cables, so that no guest meets another test, a service of this machine, or the world.
  *
  * A program reaches the guests if it is started in the namespace: put {@link GuestNetwork.enter} before its command.
  */
@@ -37,7 +37,7 @@ export class GuestNetwork {
       });
       const network = new GuestNetwork(['nsenter', `--net=/proc/${holder.pid}/ns/net`], holder);
       await network.mustRun(['ip', 'link', 'set', 'lo', 'up']);
-      // For guests that talk to each other. Where /proc/sys may not be written they cannot; all else works.
+      // Lets guests talk to each other. Where /proc/sys may not be written they cannot; everything else works.
       await run([...network.enter, 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward']);
       return network;
     } catch (error) {
@@ -67,7 +67,7 @@ export class GuestNetwork {
     return { name, host, guest };
   }
 
-  /** Ends the namespace, when what was started in it has ended. */
+  /** Ends the namespace, once the programs that were started in it have ended. */
   async close(): Promise<void> {
     await this.holder?.stop();
   }
