@@ -1,4 +1,4 @@
-/** Calls on the wire of everyday work, counted at the server: what a round trip costs, no optimisation gives back. */
+/** The number of calls that everyday work costs, counted at the server: no optimisation makes up for a round trip. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { watchedServer } from '../support/two-mounts.js';
@@ -36,7 +36,7 @@ t.test('cat of a warm file costs one GETATTR', async (t) => {
   writeFileSync(`${directory}/file`, 'content');
   const client = await mount(LONG);
   const cat = async () => t.equal(await client.mount.mustRun(['cat', 'file']), 'content');
-  // What was changed in this very moment may change again unseen: such pages are read once more.
+  // Content that has only just changed may change again without a new ctime: its pages are read once more.
   let cost: Record<string, number> = {};
   for (let attempt = 0; attempt < 20 && total(cost) !== 1; attempt++) cost = await calls(cat);
   t.same(cost, { GETATTR: 1 });
@@ -49,13 +49,16 @@ t.test('a small file is made, written and closed with three calls', async (t) =>
   t.same(await calls(() => client.fs.writeFile('second', 'x')), { LOOKUP: 1, CREATE: 1, WRITE: 1 });
 });
 
-t.test('also in a directory that this client has made: another may have put the name there', async (t) => {
-  const { mount, calls } = await watchedServer(t);
-  const client = await mount(LONG);
-  await client.fs.mkdir('folder');
-  await client.fs.writeFile('folder/first', 'x');
-  t.same(await calls(() => client.fs.writeFile('folder/second', 'x')), { LOOKUP: 1, CREATE: 1, WRITE: 1 });
-});
+t.test(
+  'the same in a directory that this client has made, since another client may have put the name there',
+  async (t) => {
+    const { mount, calls } = await watchedServer(t);
+    const client = await mount(LONG);
+    await client.fs.mkdir('folder');
+    await client.fs.writeFile('folder/first', 'x');
+    t.same(await calls(() => client.fs.writeFile('folder/second', 'x')), { LOOKUP: 1, CREATE: 1, WRITE: 1 });
+  },
+);
 
 t.test('a name that is not there is asked for once, by two stats', async (t) => {
   const { mount, calls } = await watchedServer(t);

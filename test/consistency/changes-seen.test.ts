@@ -1,4 +1,4 @@
-/** What one client changes, the other sees: data when it opens, the rest when its attributes have run out. */
+/** A client sees another's changes: data when it opens the file, the rest when its attributes have run out. */
 import { constants } from 'node:fs';
 import t from 'tap';
 import { type Agent, errnoOf } from '../support/agent.js';
@@ -151,9 +151,9 @@ const CHANGES: readonly Change[] = [
 
 interface Expectation {
   readonly options: readonly string[];
-  /** Everything at once, only data that is opened, or nothing before a timeout. */
+  /** How soon a change is seen: everything at once, only data that is opened, or nothing before a timeout. */
   readonly atOnce: 'all' | 'data' | 'nothing';
-  /** By when the rest must be seen: the longest timeout, and some seconds for a busy machine. */
+  /** The time in which the rest must be seen: the longest timeout, and some seconds for a busy machine. */
   readonly latestMs: number;
   readonly servers: readonly ('ganesha' | 'embedded')[];
 }

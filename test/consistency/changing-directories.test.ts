@@ -36,12 +36,16 @@ for (const kind of ['ganesha', 'embedded'] as const) {
       })();
       const removed = await a.mount.run(['rm', '-rf', 'tree']);
       const complaints = removed.stderr.toString().trim();
-      t.notMatch(complaints, /stale|input\/output/i, 'rm meets no error that a local file system has not');
+      t.notMatch(
+        complaints,
+        /stale|input\/output/i,
+        'rm meets no error that a local file system does not have',
+      );
       // EIO: rm took the file between its CREATE and its WRITE, and its data cannot be written any more.
       const expected = new Set(['no error', 'ENOENT', 'EIO']);
       const errors = [...(await creating)].filter((code) => !expected.has(code));
-      t.same(errors, [], 'nor does who creates, unless his file is taken from him while he writes');
-      // What was made behind rm's back, it takes now that nobody makes more.
+      t.same(errors, [], 'the creator meets none either, unless its file is removed while it writes');
+      // rm now also removes the files that were made behind its back, since nobody makes more.
       await a.mount.mustRun(['rm', '-rf', 'tree']);
       t.same(readdirSync(server.directory), [], 'nothing is left');
       t.equal(await errnoOf(b.fs.stat('tree/folder1/none')), 'ENOENT');

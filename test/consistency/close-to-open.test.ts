@@ -1,11 +1,11 @@
-/** Close-to-open: who opens after the other has closed reads what the other wrote, all of it, every time. */
+/** Close-to-open: a client that opens after the other has closed reads all that the other wrote, every time. */
 import { constants, readFileSync } from 'node:fs';
 import t from 'tap';
 import { type Client, tickAfter, twoMounts } from '../support/two-mounts.js';
 
 const ROUNDS = 1000;
 
-/** Content that tells its round, so that not a byte of another round goes unseen. */
+/** Content that names its round, so that a single byte of another round is noticed. */
 function contentOf(round: number, size: number): Buffer {
   const line = `round ${String(round).padStart(6, '0')}\n`;
   return Buffer.alloc(size, line);

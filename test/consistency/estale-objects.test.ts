@@ -13,7 +13,7 @@ import { startServer } from '../support/variants.js';
 const { O_RDONLY, O_RDWR } = constants;
 const MiB = 1 << 20;
 
-/** What is cached is trusted for a minute: an operation meets the stale handle, not an expired attribute. */
+/** The cache is trusted for a minute, so that an operation meets the stale handle and not an expired attribute. */
 const TRUSTING = ['actimeo=60'];
 /** Nothing is trusted. */
 const ASKING = ['actimeo=0'];
@@ -184,7 +184,7 @@ withTwoClients(
         .catch((error: Error & { code?: string }) => error.code);
       if (data !== 'EIO') t.same(data, old.subarray(0, 100), `offset ${offset}`);
     }
-    // Whether the old object still takes the data is the server's affair.
+    // The server decides whether the old object still takes the data.
     await here.pwrite(writer, 'written', 0);
     t.match(await errnoOf(here.fsync(writer)), /^(EIO|no error)$/);
     await here.ftruncate(writer, 5).catch((error: Error & { code?: string }) => t.equal(error.code, 'EIO'));

@@ -1,5 +1,5 @@
 /**
- * What an application sees when the server calls a file handle stale: for every procedure, once and for ever,
+ * The errors that an application sees when the server calls a file handle stale: for every procedure, once and for ever,
  * with NFS3ERR_STALE, with NFS3ERR_BADHANDLE, and with NFS3ERR_NOENT where nothing but the handle can be missing. The
  * table here is the one in docs/semantics.md.
  */
@@ -19,7 +19,7 @@ const MOST_CALLS = 4;
 
 type Step = (agent: Agent) => Promise<unknown>;
 interface Row {
-  /** As it stands in the documentation. */
+  /** The operation's name in the documentation. */
   readonly operation: string;
   readonly procedure: ProcedureName;
   /** Whose handle is stale, relative to the row's folder; undefined: of whatever the procedure names. */
@@ -47,7 +47,7 @@ function onPath(
   };
 }
 
-/** Another client changes the mode first, so that nobody remembers who may do what. */
+/** Another client changes the mode first, so that no right is remembered. */
 function afterChmod(operation: string, act: (agent: Agent, folder: string) => Promise<unknown>): Row {
   return {
     ...onPath(operation, 'ACCESS', 'file', act),
@@ -148,7 +148,7 @@ const ROWS: readonly Row[] = [
     procedure: 'READ',
     target: 'file',
     forEver: 'EIO',
-    // Each time from another place, which nobody has read ahead.
+    // Each time from another place, which has not been read ahead.
     prepare: async (agent, folder, ground) => {
       truncateSync(ground.onServer(`${folder}/file`), 1 << 30);
       const fd = await agent.open(`${folder}/file`, O_RDONLY);
@@ -170,7 +170,7 @@ const ROWS: readonly Row[] = [
 ];
 
 function granted(may: boolean): void {
-  // os.access tells no errno; the file's mode grants what was asked for.
+  // os.access returns no errno; the file's mode grants what was asked for.
   if (!may) throw new DeniedError();
 }
 class DeniedError extends Error {}
@@ -204,7 +204,7 @@ function statuses(procedure: ProcedureName): readonly ErrorStatus[] {
   return named ? [Status.STALE, Status.BADHANDLE] : [Status.STALE, Status.BADHANDLE, Status.NOENT];
 }
 
-/** What each operation showed, in the words of the documentation. */
+/** The result of each operation, in the words of the documentation. */
 const measured: string[] = [];
 
 t.test('the table', { timeout: 240_000 }, async (t) => {
@@ -231,7 +231,7 @@ t.test('the table', { timeout: 240_000 }, async (t) => {
         });
         t.equal(once, FINE, 'once: the application sees nothing of it');
         if (procedure === 'RENAME') {
-          // It happened: there is a file to move again.
+          // It has been moved: make a file to move again.
           await renew();
           if (row.operation.includes('silly')) await agent.open(`${folder}/file`, O_RDONLY);
         }
@@ -275,7 +275,7 @@ t.test('READDIR, where there is no READDIRPLUS', { timeout: 60_000 }, async (t) 
   const once = await withFault(ground, fault, async ({ hits: _ }) => agent.list('folder'));
   t.same(once.map(String), ['file']);
   const forEver = { ...fault, times: Number.POSITIVE_INFINITY };
-  // As for any change: what is listed was not listed before.
+  // As after any change: the listing is a new one.
   await agent.writeFile('folder/file2', '');
   t.equal(await withFault(ground, forEver, () => errnoOf(agent.list('folder'))), 'EIO');
 });
@@ -299,7 +299,7 @@ t.test('while mounting', { timeout: 60_000 }, async (t) => {
   await t.rejects(
     Mount.start({ source, place }),
     /stale/i,
-    'a root that is stale at once is a failure, told so',
+    'a mount whose root is stale from the start fails, and says why',
   );
   t.equal(fault.hits, 1);
 });

@@ -1,4 +1,4 @@
-/** A directory of a million long names, on a mount whose JavaScript heap holds 200 MB: what a listing keeps is bounded. */
+/** A directory of a million long names, on a mount whose JavaScript heap holds 200 MB: a listing takes bounded memory. */
 import t from 'tap';
 import type { Fattr3, FileHandle } from '../../lib/programs/nfs3/index.js';
 import { type EmbeddedMount, embeddedMount, statsOf } from '../support/embedded-mount.js';

@@ -1,6 +1,6 @@
 /**
  * Our mount as the source of an export: handles of the kernel's exportfs over FUSE (EXPORT_SUPPORT), stable inode
- * numbers, and the whole way through a server that exports a mount. What docs/re-export.md promises.
+ * numbers, and the whole way through a server that exports a mount. These are the promises of docs/re-export.md.
  */
 import { readdirSync, writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
@@ -21,12 +21,12 @@ async function make(mount: Mount, paths: readonly string[]): Promise<string[]> {
   return (await mustRun(argv, { cwd: '/' })).trim().split('\n');
 }
 
-/** What handles lead to: `inode data`, or an errno. */
+/** The object that each handle leads to: `inode data`, or an errno. */
 async function use(mount: Mount, handles: readonly string[]): Promise<string[]> {
   return (await mustRun([...program, 'use', mount.path, ...handles], { cwd: '/' })).trim().split('\n');
 }
 
-/** The kernel drops what it caches of names and inodes, so that a handle is all that is left. */
+/** The kernel drops its cached names and inodes, so that only the handle is left. */
 function forgetAll(): void {
   writeFileSync('/proc/sys/vm/drop_caches', '2');
 }
@@ -39,7 +39,7 @@ async function tree({ agent }: EmbeddedMount): Promise<void> {
 const PATHS = ['.', 'folder', 'folder/sub', 'folder/sub/file'];
 
 t.test(
-  'handles lead to their objects, also when the kernel has forgotten these',
+  'handles lead to their objects, also after the kernel has forgotten the objects',
   { timeout: 60_000 },
   async (t) => {
     const ground = await embeddedMount(t);
@@ -111,7 +111,7 @@ t.test('inode numbers are the server’s, on every mount', { timeout: 60_000 }, 
   t.same(await inodes(await again.agent()), first);
 });
 
-/** A client of the re-export does what clients do, and what it does arrives at the far end. */
+/** A client of the re-export works as clients do, and its changes arrive at the far end. */
 async function worksThrough(t: Test, ground: EmbeddedMount, outer: Mount): Promise<void> {
   const agent = await outer.agent();
   t.equal((await agent.readFile('folder/sub/file')).toString(), 'content');

@@ -56,17 +56,17 @@ t.test('nfs-ganesha comes back with a copy of its export', { timeout: 120_000 },
   t.same(await agent.readFile('folder/read'), old, 'paths lead to the copies');
   await agent.writeFile('folder/made', 'x');
   t.same((await readdir(`${server.directory}/folder`)).sort(), ['made', 'read', 'write']);
-  t.equal(
-    await errnoOf(agent.pread(reader, 100, 2 * MiB + 5)),
-    'EIO',
-    'what the descriptor stands for is gone',
-  );
-  t.match(await errnoOf(agent.fsync(writer)), 'EIO', 'data that was on its way is lost, and told so');
+  t.equal(await errnoOf(agent.pread(reader, 100, 2 * MiB + 5)), 'EIO', 'the file of the descriptor is gone');
+  t.match(await errnoOf(agent.fsync(writer)), 'EIO', 'data that was on its way is lost, and fsync says so');
   const later = [await errnoOf(agent.pwrite(writer, 'more', 0)), await errnoOf(agent.closeFd(writer))];
-  t.ok(later.includes('EIO'), `so is what is written later, at the latest by close: ${later.join(', ')}`);
+  t.ok(later.includes('EIO'), `later writes fail too, at the latest at close: ${later.join(', ')}`);
   t.match((await agent.readFile('folder/write')).toString(), /^(synced|before)/, 'the copy has none of it');
   t.equal(await errnoOf(inside.readFile('write')), 'no error', 'names in the folder lead to the new folder');
-  t.equal(await errnoOf(inside.writeFile('made2', 'x')), 'ENOENT', 'which the working directory is not');
+  t.equal(
+    await errnoOf(inside.writeFile('made2', 'x')),
+    'ENOENT',
+    'the working directory is not that folder',
+  );
   await inside.chdir(`${mount.path}/folder`);
   await inside.writeFile('made2', 'x');
 
@@ -136,7 +136,7 @@ t.test('again and again', { timeout: 60_000 }, async (t) => {
   t.equal((await stats()).caches.rootRemounts, 5);
 });
 
-t.test('a crash that loses what was not committed, with new handles', { timeout: 60_000 }, async (t) => {
+t.test('a crash that loses uncommitted data, with new handles', { timeout: 60_000 }, async (t) => {
   const { server, agent, folder } = await embeddedMount(t, ['wsize=65536'], { undoUnstable: true });
   await agent.writeFile('file', Buffer.alloc(MiB, '.'));
   const fd = await agent.open('file', O_WRONLY);
@@ -183,7 +183,7 @@ t.test('the export is gone for a while', { timeout: 60_000 }, async (t) => {
   t.equal(lines(mount.log, /./), 2, 'and nothing else, but that it is mounted');
 
   renameSync(`${folder}/elsewhere`, shared);
-  // Mountd is left alone for a second after it refused.
+  // nfs-fuse does not ask mountd for a second after a refusal.
   await until('the mount works again', async () => (await errnoOf(agent.stat('folder/file'))) === 'no error');
   t.equal((await agent.readFile('folder/file')).toString(), 'content');
   await agent.writeFile('made', 'x');

@@ -10,7 +10,7 @@ import { type Client, twoMounts } from '../support/two-mounts.js';
 const { O_RDONLY, O_RDWR, O_WRONLY, O_APPEND, O_CREAT, O_EXCL } = constants;
 const SEEK_END = 2;
 
-/** Whatever this machine is busy with, no attributes run out meanwhile: only what is asked for brings news. */
+/** No attributes run out during the test, however slow the machine is: only a call brings news. */
 const LONG = ['acregmin=600', 'acregmax=600', 'acdirmin=600', 'acdirmax=600'];
 
 const text = async (fs: Agent, path: string) => (await fs.readFile(path)).toString();
@@ -122,7 +122,7 @@ for (const server of ['ganesha', 'embedded'] as const) {
     t.equal(await text(b.fs, 'f'), 'new f');
   });
 
-  t.test(`${server}: nothing in a working directory that is gone is ESTALE to a program`, async (t) => {
+  t.test(`${server}: no program gets ESTALE in a working directory that is gone`, async (t) => {
     const { a, b } = await twoMounts(t, server, [...LONG, 'allow_other']);
     for (const successor of ['a link', 'a directory', 'nothing']) {
       const folder = `folder before ${successor}`;
@@ -153,7 +153,11 @@ for (const server of ['ganesha', 'embedded'] as const) {
     await a.fs.writeFile('linked.new', 'new');
     await a.fs.rename('linked.new', 'linked');
     await append(b.fs, 'log', 'third\n');
-    t.equal(await text(a.fs, 'log'), 'second\nthird\n', 'an append by path goes where the path leads');
+    t.equal(
+      await text(a.fs, 'log'),
+      'second\nthird\n',
+      'an append by path goes to the file that the path leads to',
+    );
     t.equal(await text(a.fs, 'log.1'), 'first\n');
     t.equal(await errnoOf(b.fs.open('gone', O_RDONLY)), 'ENOENT');
     t.equal(await text(b.fs, 'linked'), 'new');

@@ -1,4 +1,4 @@
-/** A file that is open when its name goes: it is there for whoever has it open, and gone when the last closes it. */
+/** A file that loses its name while it is open stays usable for those who have it open, and goes at the last close. */
 import { constants, readdirSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { errnoOf } from '../support/agent.js';
@@ -221,7 +221,7 @@ for (const kind of ['ganesha', 'embedded'] as const) {
           await scene(t, { ...rest, a: { ...a, fs: agents[0] }, b: { ...b, fs: agents[1] } });
         } finally {
           await Promise.all(agents.map((agent) => agent.close()));
-          // Only a scene that failed leaves something, which is not to fail the next one, too.
+          // Only a scene that failed leaves files behind; they must not make the next one fail, too.
           await mustRun(['find', rest.server.directory, '-mindepth', '1', '-delete']);
         }
       });

@@ -1,4 +1,4 @@
-/** `nfs-fuse sweep`: what crashed clients left behind is listed, and removed on demand, and nothing else is. */
+/** `nfs-fuse sweep` lists the files that crashed clients left behind, removes them on demand, and touches no others. */
 import { chmodSync, mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import type { Fattr3 } from '../../lib/programs/nfs3/index.js';
@@ -11,7 +11,7 @@ const DAY = 86_400;
 const OLD = `.nfs${'0123456789abcdef'.repeat(2).slice(0, 24)}`;
 const YOUNG = `.nfs${'f'.repeat(24)}`;
 const NESTED = `.nfs${'a'.repeat(24)}`;
-/** Look like leftovers, and are none. */
+/** Names that look like leftovers and are none. */
 const OTHERS = [
   '.nfs',
   '.nfs0123',
@@ -84,7 +84,7 @@ const paths = (text: string): string[] =>
     .map((line) => line.split(' ')[0] ?? '')
     .sort();
 
-t.test('it lists what is older than a week, and removes nothing', async (t) => {
+t.test('it lists files older than a week, and removes nothing', async (t) => {
   const { sweep, folder } = await ground(t);
   const before = names(folder);
   const { status, text } = await sweep();
@@ -107,7 +107,7 @@ t.test('--older-than', async (t) => {
   t.match(wrong.stderr.toString(), /soon/);
 });
 
-t.test('--delete removes what it lists, and only that', async (t) => {
+t.test('--delete removes the listed files and no others', async (t) => {
   const { sweep, folder } = await ground(t);
   const before = names(folder);
   const { status, text } = await sweep('--delete');
@@ -166,11 +166,11 @@ t.test('a directory that cannot be read is reported, and the rest is swept', asy
   const { status, text, stderr } = await sweep();
   t.equal(status, 1);
   t.match(stderr.toString(), /\/locked cannot be read: .*ACCES/);
-  t.same(paths(text), [`/${OLD}`, `/dir/sub/${NESTED}`], 'what could be seen is listed');
+  t.same(paths(text), [`/${OLD}`, `/dir/sub/${NESTED}`], 'the files that could be seen are listed');
   const deleted = await sweep('--delete');
   t.equal(deleted.status, 1);
-  t.match(deleted.text, /not removed: NFS3ERR_ACCES/, 'nor can it remove what its user may not');
-  t.same(readdirSync(`${folder}/dir/sub`), [], 'but what the user may');
+  t.match(deleted.text, /not removed: NFS3ERR_ACCES/, 'it cannot remove a file that its user may not remove');
+  t.same(readdirSync(`${folder}/dir/sub`), [], 'it removes the files that its user may remove');
 });
 
 t.test('a server that cannot be reached', async (t) => {

@@ -1,4 +1,4 @@
-/** What is known and unchanged costs no call, or one: counted at the server. */
+/** Cached objects that have not changed cost no call, or one: counted at the server. */
 import { constants, mkdirSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { watchedServer } from '../support/two-mounts.js';
@@ -96,7 +96,7 @@ t.test('with nocto, opening an unchanged file costs nothing', async (t) => {
   t.same(await calls(() => client.fs.readFile('file')), {});
 });
 
-t.test('with direct_io nothing is kept, and what is read is read ahead all the same', async (t) => {
+t.test('with direct_io nothing is kept, and files are still read ahead', async (t) => {
   const { directory, mount, calls } = await watchedServer(t);
   const data = Buffer.alloc(8 << 20, 'what is read directly');
   writeFileSync(`${directory}/file`, data);
@@ -106,10 +106,10 @@ t.test('with direct_io nothing is kept, and what is read is read ahead all the s
   for (const { READ = 0 } of [first, second]) t.ok(READ >= 8 && READ <= 24, `${READ} READs of 8 MiB`);
 });
 
-t.test("one's own writes are read back without a READ", async (t) => {
+t.test('data that this client wrote is read back without a READ', async (t) => {
   const { mount, calls } = await watchedServer(t);
   const client = await mount(LONG);
-  // Whole pages: of a part of one, the kernel does not know the rest.
+  // Whole pages: the kernel would not know the rest of a partly written one.
   await client.fs.writeFile('file', Buffer.alloc(24 * 4096, 1));
   const cost = await calls(() => client.fs.readFile('file'));
   t.equal(cost.READ ?? 0, 0, JSON.stringify(cost));

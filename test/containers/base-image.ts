@@ -21,7 +21,7 @@ import type { RootlessPodman } from './rootless-podman.js';
 const MINUTES = 60_000;
 const NAME = 'localhost/nfs-fuse-test-base:1';
 
-/** Where this machine's apt gets Debian (or what it is) from, if it tells, and its release. */
+/** The mirror from which this machine's apt gets its distribution, if it is known, and the release. */
 async function source(): Promise<{ mirror: string | undefined; release: string }> {
   const release = /^VERSION_CODENAME="?(\w+)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'stable';
   const listed = await run([
@@ -42,7 +42,7 @@ async function npmSetting(name: string): Promise<string | undefined> {
   return value === '' || value === 'null' || value === 'undefined' ? undefined : value;
 }
 
-/** Files by which programs of this machine know whom to trust, where they are not those of the distribution. */
+/** The files of certificates that this machine trusts, if they are not those of the distribution. */
 async function trustFiles(): Promise<string[]> {
   const files = [
     '/etc/ssl/certs/ca-certificates.crt',

@@ -64,18 +64,18 @@ t.test('it mounts, passes the smoke test, reads, writes and unmounts', async (t)
     true,
     'the mount point is empty again',
   );
-  t.same(readdirSync(server.directory), ['file'], 'the server has what was written');
+  t.same(readdirSync(server.directory), ['file'], 'the server has the file');
   t.equal(lstatSync(join(server.directory, 'file')).uid, 0, 'as root of the sandbox');
 });
 
-t.test('a mount ends with its sandbox, and what was closed is on the server', async (t) => {
+t.test('a mount ends with its sandbox, and closed files are on the server', async (t) => {
   const { server, run } = await sandbox(t);
   const outcome = await run([...FUSE, ...MAY_MOUNT], 'nfs_mount && echo content > "$MNT/file"');
   t.equal(outcome.status, 0, outcome.stderr.toString());
   t.same(readdirSync(server.directory), ['file']);
 });
 
-t.test('what is missing is said, and what to pass', async (t) => {
+t.test('it says what is missing, and how to pass it', async (t) => {
   const { run } = await sandbox(t);
   const cases: [missing: string, options: string[], message: RegExp][] = [
     ['CAP_SYS_ADMIN', FUSE, /The kernel refused to mount on .* \(EPERM\)\.\n.*--cap-add SYS_ADMIN/],

@@ -18,7 +18,7 @@ const IMAGE = 'localhost/nfs-fuse:test';
 const MINUTES = 60_000;
 const FUSE = ['--device', '/dev/fuse'];
 const MAY_MOUNT = ['--cap-add', 'SYS_ADMIN'];
-/** What our layers may add to the base image. */
+/** The number of bytes that our layers may add to the base image. */
 const MOST_BYTES_ADDED = 20_000_000;
 
 /** A copy of the project as it is now, which the user can read, with leftovers that must stay outside the image. */
@@ -184,7 +184,7 @@ t.test('rootless podman', { timeout: 40 * MINUTES }, async (t) => {
     t.equal(exitCode, 0, log);
   });
 
-  await t.test('what is missing is said, and what to pass', async (t) => {
+  await t.test('it says what is missing, and how to pass it', async (t) => {
     const cases: [missing: string, options: string[], message: RegExp][] = [
       ['SYS_ADMIN', FUSE, /The kernel refused to mount on \/mnt \(EPERM\)\.\n.*--cap-add SYS_ADMIN/],
       ['/dev/fuse', MAY_MOUNT, /\/dev\/fuse does not exist\.\n.*--device \/dev\/fuse/],

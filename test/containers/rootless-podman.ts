@@ -68,7 +68,7 @@ function childrenOf(pid: number): number[] {
   }
 }
 
-/** Whether any of these processes of podman's exists yet. A later one of the same id has one id only. */
+/** Whether any of these processes of podman's still exists. A later process of the same number has one number only. */
 export function stillRun(processes: readonly number[]): boolean {
   return processes.some((pid) => (statusLine(pid, 'NSpid')?.split('\t').length ?? 0) > 2);
 }
@@ -116,7 +116,7 @@ export class RootlessPodman {
         `XDG_RUNTIME_DIR=${RUNTIME_FOLDER}`,
         `TMPDIR=${join(this.place.folder, 'tmp')}`,
         'podman',
-        // Slow and works everywhere, also where this machine's root is an overlay itself.
+        // The slow driver that works everywhere, also where this machine's root is an overlay.
         '--storage-driver=vfs',
         '--cgroup-manager=cgroupfs',
         ...args,
@@ -154,7 +154,7 @@ export class RootlessPodman {
     );
   }
 
-  /** What became of a container that has been stopped, or has ended by itself. */
+  /** The end of a container that has been stopped, or has ended by itself. */
   async end(container: string): Promise<ContainerEnd> {
     await this.mustRun(['wait', container]);
     const { stdout, stderr } = await this.run(['logs', container]);
@@ -162,7 +162,7 @@ export class RootlessPodman {
     return { exitCode, log: `${stdout}${stderr}` };
   }
 
-  /** What runs under the holder of the namespaces: podman's own processes and the containers. */
+  /** The processes under the holder of the namespaces: podman's own, and the containers. */
   processes(): number[] {
     const descendants = (pid: number): number[] =>
       childrenOf(pid).flatMap((child) => [child, ...descendants(child)]);
@@ -174,7 +174,7 @@ export class RootlessPodman {
     if (this.#closed) return;
     this.#closed = true;
     const running = this.processes();
-    // The kernel ends the whole namespace with its first process, containers and all, and so their mounts.
+    // The kernel ends the whole namespace with its first process, and with it the containers and their mounts.
     this.holder.signal('SIGKILL');
     await this.holder.ended;
     await until('podman and its containers have ended', () => !stillRun(running), 60_000);

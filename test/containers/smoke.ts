@@ -1,6 +1,6 @@
 /**
- * A program that tries out a mounted folder from the inside of a container, where there is nothing but Node:
- * what a file system is used for, one named check after the other, each in a folder of its own.
+ * A program that tries out a mounted folder from the inside of a container, where there is only Node. It makes the
+ * everyday uses of a file system into named checks, each in a folder of its own.
  *
  * usage: smoke.js FOLDER
  *
@@ -17,7 +17,7 @@ const DATA = randomBytes(3 * 1024 * 1024 + 17);
 const digest = (data: Uint8Array) => createHash('sha256').update(data).digest('hex');
 const code = (name: string) => ({ code: name });
 
-/** Waits for what the kernel tells the file system only after the system call has returned. */
+/** Waits for an effect that comes only after the system call has returned. */
 async function eventually(what: string, condition: () => boolean): Promise<void> {
   const end = Date.now() + 30_000;
   while (!condition()) {

@@ -1,4 +1,4 @@
-/** The examples of docs/containers.md: what can be said of them without docker and Kubernetes. */
+/** The examples of docs/containers.md, as far as they can be tried without docker and Kubernetes. */
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -30,7 +30,7 @@ function commandsIn(node: unknown): string[][] {
   if (Array.isArray(node)) return node.flatMap(commandsIn);
   const { image, command, args, ...others } = node as Record<string, unknown>;
   const words = [command, args].flatMap((list) => (Array.isArray(list) ? list.map(String) : []));
-  // The image's entry point; in Kubernetes `command` takes its place, in compose it is what follows.
+  // The image's entry point; in Kubernetes `command` takes its place, in compose it is the arguments.
   const isOurs = image === PROGRAM && !words.includes(PROGRAM);
   const all = isOurs ? [PROGRAM, ...words] : words;
   const at = all.indexOf(PROGRAM);
@@ -47,7 +47,7 @@ t.test('the YAML is YAML', async (t) => {
   }
 });
 
-/** Whatever is wrong with a command line is told before any of these. */
+/** Errors that come only after the whole command line was understood. */
 const UNDERSTOOD = [
   /127\.0\.0\.1 refuses connections to port 1 /,
   /is not a mount point/,

@@ -1,4 +1,4 @@
-/** What the documents name exists: files, folders, names in files, and the places that their links lead to. */
+/** Everything that the documents name exists: files, folders, names in files, and the targets of links. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t from 'tap';
@@ -29,7 +29,7 @@ function namesIn(text: string): { name: string; path: string }[] {
     .filter(({ path }) => PATH.test(path));
 }
 
-/** Where links within the project lead, with the heading. */
+/** The targets of links within the project, with the heading. */
 function linksIn(text: string): { path: string; heading: string | undefined }[] {
   return [...text.matchAll(/\]\(([^)\s]+)\)/g)]
     .map(([, target = '']) => target)

@@ -20,7 +20,7 @@ import { Guest, shellLine } from '../support/guest/guest.js';
 import { GuestNetwork } from '../support/guest/network.js';
 import { mountInGuest, unmountInGuest } from '../support/guest/product.js';
 
-/** Each so many-th combination: some 140. Programs in a guest are slow. */
+/** One combination in this many, some 140: programs in a guest are slow. */
 const EVERY = 288;
 const TIMEOUT_MS = 20 * 60_000;
 const FOLDERS = { a: '/mnt/a', b: '/mnt/b', look: '/mnt/look' };

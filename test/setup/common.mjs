@@ -1,4 +1,4 @@
-/** What the steps of the test set-up share: where the project is, how a command is run, how set-up fails. */
+/** Shared by the steps of the test set-up: where the project is, how a command is run, how set-up fails. */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 

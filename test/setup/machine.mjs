@@ -1,4 +1,4 @@
-/** What the tests need of the machine: Debian packages, which root gets installed, root itself, and FUSE. */
+/** The needs of the tests on the machine: Debian packages, which root gets installed, root itself, and FUSE. */
 import { spawnSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter } from 'node:path';
@@ -25,7 +25,7 @@ const PACKAGES = {
   procps: 'ps',
 };
 
-/** What the tests of containers (test/containers) need beside that: for installPackages, where these are to run. */
+/** Further packages for the tests of containers (test/containers): for installPackages, if these tests run. */
 export const CONTAINER_PACKAGES = {
   podman: 'podman',
   crun: 'crun',
@@ -77,7 +77,7 @@ export function installPackages(packages = PACKAGES) {
   );
 }
 
-/** Root, FUSE and user namespaces: what no package can bring. */
+/** Checks what no package can bring: root, FUSE and user namespaces. */
 export function checkMachine() {
   if (process.getuid() !== 0) {
     throw new SetupError(

@@ -1,4 +1,4 @@
-/** What the tests need of the clone: node modules, the built product, the compiled helper programs. */
+/** The needs of the tests in the clone: node modules, the built product, the compiled helper programs. */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheFolder, must, root, say } from './common.mjs';
@@ -16,7 +16,7 @@ export function installModules() {
   must('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
 }
 
-/** Are all packages that the lock file asks for (but for optional ones) installed in its versions? */
+/** Whether all packages of the lock file, but for optional ones, are installed in its versions. */
 const SAME_LOCK = `
   const [wanted, have] = process.argv.slice(1).map((file) => JSON.parse(require('fs').readFileSync(file)).packages);
   const differs = Object.entries(wanted).some(([path, { version, optional }]) =>

@@ -1,6 +1,6 @@
 /**
  * Removes what a test left behind: processes, mounts, folders, changed modes, users. Every test process keeps
- * a list of what it has made (test/support/registry.ts); whoever dies without tidying up leaves the list.
+ * a list of what it has made (test/support/registry.ts); a process that dies without tidying up leaves its list.
  *
  * usage: node sweep.mjs LIST     clears one list, prints what it removed
  */
@@ -63,7 +63,7 @@ function lists() {
   return readdirSync(registryFolder).filter((name) => !name.startsWith('.'));
 }
 
-/** Whether another test process that lives has the same on its list: then that one will see to it. */
+/** Whether another test process that lives has the same on its list: then that process will remove it. */
 function isNeededByOthers({ kind, path, name }) {
   return lists()
     .filter((list) => isLiving(list) && join(registryFolder, list) !== process.argv[2])

@@ -11,7 +11,7 @@
 
 const POINT = /^( *)(not )?ok \d+(?: - (.*))?$/;
 const SUBTEST = /^( *)# Subtest: (.*)$/;
-/** What a test says of itself; not what tap adds (times, totals). */
+/** Lines of the test itself, without those that tap adds (times, totals). */
 const COMMENT = /^ *# (?!time=|\{ )(.*)$/;
 const MAX_COMMENTS = 60;
 /** A diagnosis longer than this says nothing more. */

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { root, say } from './common.mjs';
 import { readReport } from './tap-report.mjs';
 
-/** What a test file that was told to end may take to tidy up. */
+/** The time in which a test file that was told to end has to tidy up. */
 const TIDY_UP_MS = 30_000;
 const MAX_ERROR_OUTPUT = 8_000;
 
@@ -33,7 +33,7 @@ export async function runFile(file, timeoutSeconds, environment = {}) {
     }, timeoutSeconds * 1000),
     setTimeout(() => child.kill('SIGKILL'), timeoutSeconds * 1000 + TIDY_UP_MS),
   ];
-  // What it has left running may keep its pipes open: they are read a moment longer, not for ever.
+  // A process that it has left running may keep its pipes open: they are read a moment longer, not for ever.
   const ending = await new Promise((resolve) => {
     child.on('error', (error) => resolve(error.message));
     child.on('close', (status, signal) => resolve(signal ?? status));
@@ -50,9 +50,9 @@ export async function runFile(file, timeoutSeconds, environment = {}) {
 }
 
 /**
- * Runs `files`, `jobs` at a time, the first ones first. Whoever fails beside others runs once more, alone: a machine
- * that is short of everything is not what the tests are about. Such a file is named as unsteady; what fails twice has
- * failed.
+ * Runs `files`, `jobs` at a time, the first ones first. A file that fails beside others runs once more, alone, since the
+ * tests are not about a machine that is short of everything. If it passes then, it is named as unsteady; a file that fails
+ * twice has failed.
  */
 export async function runSteadily(files, jobs, timeoutSeconds) {
   say(`${files.length} test files, ${jobs} at a time`);
