@@ -1,4 +1,4 @@
-/** What clients and servers cost: CPU time, switches and peak memory from /proc; and how caches are dropped. */
+/** The cost of clients and servers: CPU time, switches and peak memory from /proc. Also drops caches. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mustRun } from '../test/support/process.js';
 
@@ -6,8 +6,8 @@ import { mustRun } from '../test/support/process.js';
 const TICKS_PER_SECOND = 100;
 
 /**
- * User and system time of all threads so far, in seconds; undefined without processes. From the scheduler, in
- * nanoseconds, where it tells; in ticks, which are too long for short runs, otherwise.
+ * User and system time of all threads so far, in seconds; undefined without processes. From the scheduler in
+ * nanoseconds, if it has them; otherwise in ticks, which are too long for short runs.
  */
 export function cpuSeconds(pids: readonly number[]): number | undefined {
   if (pids.length === 0) return undefined;
@@ -62,7 +62,7 @@ export function forgetPeaks(pids: readonly number[]): void {
     try {
       writeFileSync(`/proc/${pid}/clear_refs`, '5');
     } catch {
-      // Then they are those since the start of the process, and no less than what they should be.
+      // Then the peaks count from the start of the process, and are no lower than they should be.
     }
   }
 }

@@ -11,7 +11,7 @@ import { mustRun, ProgramFailed, run } from '../test/support/process.js';
 import { runLoad } from './load.js';
 
 export interface BenchDisk {
-  /** A folder for whoever stores something. */
+  /** A new folder on the disk. */
   readonly path: string;
   /** How the report explains it. */
   readonly description: string;
@@ -35,7 +35,7 @@ const BYTES_PER_INODE = '8192';
 
 /**
  * A commit of the image's journal would have the file system below commit its own, which everything else on the
- * machine uses too. So the disk behaves as one whose write cache survives a loss of power.
+ * machine uses too. The disk therefore behaves as one whose write cache survives a loss of power.
  */
 const NO_BARRIER = 'barrier=0';
 

@@ -8,7 +8,7 @@ import type { LoadResult } from './model.js';
 /** A load that takes longer hangs. */
 const TIMEOUT_MS = 20 * 60_000;
 
-/** What only libnfs-dev brings. */
+/** A header that only libnfs-dev brings. */
 const LIBNFS_HEADER = '/usr/include/nfsc/libnfs-raw.h';
 
 /** Compiles load.c into `folder`, readable by every user, and returns the program's path. */

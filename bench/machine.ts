@@ -31,8 +31,8 @@ export async function thisMachine(): Promise<Machine> {
 
 /**
  * Has the machine own memory that is free: a virtual one is given a page when it first writes to it, and may give free
- * ones back within seconds (free page reporting). What then needs pages pays for them, here 7 µs each, twice what
- * reading their content takes. At most half of what there is.
+ * ones back within seconds (free page reporting). A program that needs pages then pays for them, here 7 µs each, twice
+ * as much as reading their content takes. Takes at most half of the memory.
  */
 export async function touchMemory(load: string, bytes: number): Promise<void> {
   const available = Number(

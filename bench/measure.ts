@@ -100,7 +100,7 @@ export async function measureRow(
   };
 }
 
-/** What a load says of itself, in the unit of a row. */
+/** The result of a load, in the unit of a row. */
 export function inUnit({ seconds, count, bytes }: LoadResult, unit: Unit): number {
   switch (unit) {
     case 's':
@@ -143,7 +143,7 @@ export async function once(
   return sample;
 }
 
-/** The calls of one run of `row`. What must be warm has been warmed by a run before. */
+/** The calls of one run of `row`. A run before has warmed the caches that must be warm. */
 export async function countCalls(row: Row, subject: Subject): Promise<CallCounts | undefined> {
   if (subject.openCounted === undefined || subject.name !== OURS) return undefined;
   const session = await subject.openCounted(row.id);

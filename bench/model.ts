@@ -1,8 +1,8 @@
-/** The words of the benchmark: rows, subjects that are measured, sessions of them, and what comes out. */
+/** The words of the benchmark: rows, subjects that are measured, their sessions, and results. */
 import type { Machine } from './machine.js';
 import type { Reference } from './reference.js';
 
-/** What a load says of itself. */
+/** A load's own report. */
 export interface LoadResult {
   readonly seconds: number;
   readonly count: number;
@@ -12,7 +12,7 @@ export interface LoadResult {
 }
 
 /**
- * What must have been forgotten before each run of a row. `client`: the client is mounted anew, the server still
+ * The caches that must be empty before each run of a row. `client`: the client is mounted anew, the server still
  * has everything in memory. `all`: the client is mounted anew, the server restarted, the kernel's caches dropped.
  * `nothing`: the mount stays, and has just done the same work.
  */
@@ -26,11 +26,11 @@ export interface Session {
   readonly folder: string;
   /** Runs one of load.c's loads as the subject's user. */
   load(...argv: readonly string[]): Promise<LoadResult>;
-  /** For what is no file system: moves a file of the row's folder from or to the server, whole. */
+  /** For a subject that is no file system: moves a file of the row's folder from or to the server, whole. */
   transfer?(direction: 'read' | 'write', name: string, bytes: number): Promise<LoadResult>;
   /** Forgets what `cold` says, and mounts what is not mounted. To be called before anything else of the session. */
   prepare(cold: Cold): Promise<void>;
-  /** Has what is dirty written out, so that no run pays for what was done before it. */
+  /** Has dirty data written out, so that no run pays for the one before it. */
   settle(): Promise<void>;
   /** The processes of the client; empty where the kernel is the client. */
   processes(): readonly number[];
@@ -69,7 +69,7 @@ export interface Subject {
   close(): Promise<void>;
 }
 
-/** What a row does many times: costs are told for one of them. */
+/** The operation that a row repeats: costs are given for one of them. */
 export interface Operation {
   /** One of them, in a word: "file", "MiB". */
   readonly name: string;
@@ -100,7 +100,7 @@ export interface Row {
   after?(session: Session): Promise<void>;
 }
 
-/** What one run did, and what it took. */
+/** The result and the cost of one run. */
 export interface Sample {
   /** In the row's unit. */
   readonly value: number;

@@ -1,4 +1,4 @@
-/** `npm run profile`, once everything that it needs is there (profile.mjs): says where the time of the benchmark's rows goes, for those that nfs-fuse does something in. */
+/** `npm run profile`, once everything that it needs is there (profile.mjs): says where the time of the benchmark's rows goes, if nfs-fuse has a part in it. */
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { publicFolder } from '../test/support/folders.js';

@@ -12,11 +12,11 @@ export interface Reference {
   /** libfuse's passthrough_ll: FUSE without a network. */
   readonly passthrough: number | undefined;
   readonly local: number | undefined;
-  /** What nfs-fuse is to reach, mounted as root. */
+  /** The target of nfs-fuse, mounted as root. */
   readonly target: number;
   /** The same for a mount in a user namespace, where it differs. */
   readonly rootlessTarget?: number;
-  /** What the numbers do not say. */
+  /** A remark beside the numbers. */
   readonly remark?: string;
 }
 

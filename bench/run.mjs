@@ -1,7 +1,7 @@
 /** `npm run bench`: sees that everything is there that the benchmark and its peers need, and runs it (main.ts). */
 import { DISK, SERVER_AND_MOUNT, startMeasurement } from './starter.mjs';
 
-/** What the peers are; the benchmark does without those that cannot be had. */
+/** Packages of the peers; the benchmark does without peers that cannot be installed. */
 const PEERS = {
   sshfs: 'sshfs',
   'openssh-server': 'sshd',

@@ -1,4 +1,4 @@
-/** What every measurement stands on: the load program, the disk, nfs-ganesha with its store; and the end of it all. */
+/** The ground of every measurement: the load program, the disk, nfs-ganesha with its store. Also ends it all. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { publicFolder } from '../test/support/folders.js';

@@ -9,7 +9,7 @@ import { checkMachine, installPackages } from '../test/setup/machine.mjs';
 import { buildHelpers, buildProduct, installModules } from '../test/setup/project.mjs';
 import { sweep } from '../test/setup/sweep.mjs';
 
-/** What a mount from nfs-ganesha needs. Package -> a command or a file that it brings. */
+/** Packages for a mount from nfs-ganesha. Package -> a command or a file that it brings. */
 export const SERVER_AND_MOUNT = {
   'nfs-ganesha': 'ganesha.nfsd',
   'nfs-ganesha-vfs': undefined,
@@ -21,7 +21,7 @@ export const SERVER_AND_MOUNT = {
   findutils: 'find',
 };
 
-/** What a disk of its own needs (disk.ts). */
+/** Packages for a disk of its own (disk.ts). */
 export const DISK = {
   e2fsprogs: 'mkfs.ext4',
   mount: 'losetup',

@@ -1,4 +1,4 @@
-/** What a CPU profile of nfs-fuse says: its time by what it was spent on, and the functions that took most. */
+/** Reads a CPU profile of nfs-fuse: its time by purpose, and the functions that took most. */
 
 /** As V8 writes it (Chrome DevTools Protocol, Profiler.Profile). */
 export interface CpuProfile {
@@ -14,7 +14,7 @@ export interface ProfileNode {
   readonly children?: readonly number[];
 }
 
-/** What nfs-fuse's time is spent on, in the order of the report. */
+/** The purposes that nfs-fuse spends time on, in the order of the report. */
 export const CATEGORIES = [
   'FUSE read',
   'FUSE write',
@@ -46,8 +46,8 @@ export interface ProfileSummary {
 }
 
 /**
- * Sums up self times. `threadSeconds`: what the thread had of a CPU meanwhile. V8 takes all of the event loop's own work
- * for idleness, reading sockets among it: that is what the samples leave of it.
+ * Sums up self times. `threadSeconds`: the thread's CPU time meanwhile. V8 takes all of the event loop's own work, such as
+ * reading sockets, for idleness: it is the part of that time that the samples do not show.
  */
 export function summarizeProfile(profile: CpuProfile, threadSeconds = 0): ProfileSummary {
   const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
@@ -67,7 +67,7 @@ export function summarizeProfile(profile: CpuProfile, threadSeconds = 0): Profil
   for (const [id, seconds] of selfTimes(profile)) {
     const chain = chainOf(id);
     const [node] = chain;
-    // The profiler's own work is nobody's.
+    // The profiler's own work does not count.
     if (node === undefined || chain.some(({ callFrame }) => callFrame.url === 'node:inspector')) continue;
     if (node.callFrame.functionName === '(idle)') {
       idleSeconds += seconds;
@@ -123,7 +123,7 @@ function categoryOf(chain: readonly ProfileNode[]): Category {
       return 'socket write';
     }
     if (url.startsWith('node:')) {
-      // What the product has Node do synchronously is looked for further up; the rest is Node's.
+      // Work that the product has Node do synchronously shows further up; the rest is Node's.
       if (url === 'node:fs' || url === 'node:buffer') continue;
       return 'Node’s JavaScript';
     }

@@ -30,16 +30,16 @@ export interface ProfileReport {
 const FUNCTIONS = 10;
 
 export interface Account {
-  /** What one operation takes, and who works in it; seconds. */
+  /** The time of one operation, and the part of each program in it; seconds. */
   readonly wall: number;
   readonly program: number;
   readonly client: number;
   readonly server: number;
-  /** Nobody works; negative where they work side by side for more than that. */
+  /** None of them works; negative if they work side by side for more than that. */
   readonly rest: number;
 }
 
-/** Who has how much of one operation. */
+/** Divides the time of one operation among the programs. */
 export function account({ measured, operation }: Pick<ProfiledRow, 'measured' | 'operation'>): Account {
   const each = (seconds = 0) => seconds / operation.count;
   const wall = each(measured.seconds);

@@ -23,7 +23,7 @@ export function dataRows(sizes: Sizes, load: string): Row[] {
       : session.load('read', join(session.folder, FILE), block);
   const random = (direction: 'read' | 'write', operations: number) => (session: Session) =>
     session.load('random', direction, join(session.folder, FILE), String(JOBS), String(operations));
-  // What the last run has written, to be removed again.
+  // The files of the last run, to be removed again.
   const written = new WeakMap<Session, string>();
   return [
     {

@@ -20,7 +20,7 @@ export function fileRows(sizes: Sizes, load: string): Row[] {
     (session: Session) =>
       session.load(name, join(session.folder, FOLDER), ...rest.map(String));
   const files = (count: number) => ({ name: 'file', count });
-  // What `before` or a run has made, for the step that follows it.
+  // The files that `before` or a run has made, for the step that follows it.
   const made = new WeakMap<Session, string>();
   const create = async (session: Session): Promise<LoadResult> => {
     const folder = join(session.folder, session.freshName());

@@ -1,4 +1,4 @@
-/** What large things cost: a tree of many files, many streams at a time, a file beyond any memory. */
+/** The cost of large things: a tree of many files, many streams at a time, a file larger than any memory. */
 import { createHash, randomBytes } from 'node:crypto';
 import { open, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ const FILES_PER_FOLDER = 1_000;
 const LONG_MS = 30 * 60_000;
 const GIVEN_BACK_MS = 5 * 60_000;
 const SETTLE_MS = 20_000;
-/** What our own caches may keep of inodes that the kernel has forgotten, with some room. */
+/** The number of forgotten inodes that our own caches may keep, with some room. */
 const IDLE_INODES = 20_000;
 
 export interface Memory {

@@ -68,7 +68,7 @@ ${line('before', tree.before)}
 ${line('all are known', tree.known)}
 ${line('the kernel has forgotten them', tree.forgotten)}
 
-What a few thousand forgotten inodes still occupy is our own cache, which is bounded. The rest is given back some seconds
+Our own cache, which is bounded, still holds a few thousand forgotten inodes. The rest is given back some seconds
 after the kernel has forgotten them, without anything else to be done.
 
 ## ${streams.streams} streams at a time

@@ -24,7 +24,7 @@ const SAMPLE_SECONDS = 10;
 /** A system call on the mount waits for a server that is down, but not for so long. */
 const AGENT_TIMEOUT_MS = 15 * 60_000;
 
-/** What was measured, while it is being measured. */
+/** The measurements so far. */
 class Run {
   readonly samples: Sample[] = [];
   readonly troubles: Trouble[] = [];

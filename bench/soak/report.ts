@@ -1,4 +1,4 @@
-/** What came out of the long run, as a page and as text. */
+/** The result of the long run, as a page and as text. */
 import type { Machine } from '../machine.js';
 import type { Sample } from './samples.js';
 import type { Trouble, TroubleKind } from './trouble.js';

@@ -1,4 +1,4 @@
-/** What the serving process looks like at a moment of the long run: from /proc, and from what it says of itself. */
+/** A look at the serving process at a moment of the long run: from /proc, and from its own statistics. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { askStats } from '../../lib/mount/reach/mount-control.js';
 import type { MountStats } from '../../lib/mount/serve/mount-stats.js';

@@ -1,4 +1,4 @@
-/** What goes wrong during the long run: connections are cut, the network stands still, the server restarts. */
+/** The troubles of the long run: connections are cut, the network stands still, the server restarts. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FaultProxy } from '../../test/support/fault-proxy.js';
 import type { Ganesha } from '../../test/support/ganesha.js';

@@ -1,6 +1,6 @@
 /**
- * What the long run does to a mount, round by round: a bit of everything that programs do to files, with everything
- * that is read compared with what was written. Files live for a few rounds and are then removed, so that the tree
+ * The work of the long run on a mount, round by round: some of everything that programs do to files. All that is read is
+ * compared with what was written. Files live for a few rounds and are then removed, so that the tree
  * keeps its size.
  */
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises';

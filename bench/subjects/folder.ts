@@ -49,7 +49,7 @@ export class FolderPeer implements Subject {
     const session: Session = {
       folder: join(store.path, id),
       load: (...argv) => runLoad([load, ...argv]),
-      // What somebody else has mounted cannot be mounted anew: its kernel caches are dropped in either case.
+      // A mount that somebody else has made cannot be made anew: the kernel's caches are dropped in either case.
       prepare: (cold: Cold) => (cold === 'nothing' ? Promise.resolve() : dropCaches(store.path)),
       settle: () => settle(store.path),
       processes: () => [],

@@ -1,4 +1,4 @@
-/** Around the page cache (-o direct_io) files are the same files: the suites once more. */
+/** The suites once more with -o direct_io: files behave the same without the page cache. */
 process.env.NFS_FUSE_TEST_OPTIONS = 'direct_io';
 process.env.NFS_FUSE_TEST_VARIANTS ??= 'ganesha/root,embedded/userns';
 

@@ -1,4 +1,4 @@
-/** Reading directories: large ones whole, positions that can be gone back to, changes while one is read. */
+/** Reading directories: large ones as a whole, going back to positions, and changes while a directory is read. */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { Agent } from '../support/agent.js';

@@ -9,7 +9,7 @@ import { EVERYWHERE } from '../support/variants.js';
 const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_SYNC, O_TRUNC, O_WRONLY } =
   constants;
 
-/** `length` bytes that tell their offset. */
+/** `length` bytes that name their offset. */
 function pattern(length: number, seed = 0): Buffer {
   return Buffer.from(
     Uint8Array.from({ length }, (_, index) => (index * 31 + (index >> 8) * 7 + seed) & 0xff),

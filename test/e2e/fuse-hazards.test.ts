@@ -1,5 +1,5 @@
 /**
- * What a FUSE session must survive, on a real mount served by this very process: faults of the file system,
+ * Hazards that a FUSE session must survive, on a real mount served by this very process: faults of the file system,
  * signals, blocked notifications, floods of writes, abort.
  */
 import { existsSync } from 'node:fs';
@@ -87,7 +87,7 @@ t.test('a fault in a handler is EIO for that caller, and the mount lives on', as
   t.ok(session.counters.faults > 0);
 });
 
-t.test('a caller that is killed ends although its call never would, and the operation is told', async (t) => {
+t.test('a killed caller ends although its call never would, and the operation learns of it', async (t) => {
   let waiting = 0;
   let cancelled = 0;
   class Stuck extends MemoryFileSystem {
@@ -158,38 +158,41 @@ print(libc.statx(-100, sys.argv[1].encode(), 0x2000, 0x7ff, buffer), ctypes.get_
   t.match((await caller.ended).stdout.toString(), /^0 /);
 });
 
-t.test('invalidating a page that a pending READ holds waits, while everything else is served', async (t) => {
-  const gate = new Gate();
-  class Held extends MemoryFileSystem {
-    override async read(
-      ctx: RequestContext,
-      nodeid: number,
-      fh: number,
-      offset: number,
-      size: number,
-      flags: number,
-    ) {
-      await gate.wait();
-      return super.read(ctx, nodeid, fh, offset, size, flags);
+t.test(
+  'the invalidation of a page that a pending READ holds waits, and everything else is served',
+  async (t) => {
+    const gate = new Gate();
+    class Held extends MemoryFileSystem {
+      override async read(
+        ctx: RequestContext,
+        nodeid: number,
+        fh: number,
+        offset: number,
+        size: number,
+        flags: number,
+      ) {
+        await gate.wait();
+        return super.read(ctx, nodeid, fh, offset, size, flags);
+      }
     }
-  }
-  const fs = new Held({ attrValidMs: 0, entryValidMs: 0 });
-  const file = fs.addFile('file', Buffer.from('content'));
-  fs.addFile('other', Buffer.from(''));
-  const { path, session, log } = await serve(t, fs);
-  const reader = start(['cat', path('file')]);
-  await until('the READ is pending', () => gate.waiting > 0);
-  const notice = session.notifier.invalidatePages(file.id, 0, 0);
-  t.equal(await pendingAfter(notice, ['ls', '-l', path('')]), true, 'the page is locked until the answer');
-  session.notifier.invalidateAttributes(file.id);
-  t.equal(await pendingAfter(notice, ['touch', path('new')]), true, 'attributes can be dropped meanwhile');
-  gate.open();
-  await notice;
-  t.equal((await reader.ended).stdout.toString(), 'content');
-  t.same(log, []);
-});
+    const fs = new Held({ attrValidMs: 0, entryValidMs: 0 });
+    const file = fs.addFile('file', Buffer.from('content'));
+    fs.addFile('other', Buffer.from(''));
+    const { path, session, log } = await serve(t, fs);
+    const reader = start(['cat', path('file')]);
+    await until('the READ is pending', () => gate.waiting > 0);
+    const notice = session.notifier.invalidatePages(file.id, 0, 0);
+    t.equal(await pendingAfter(notice, ['ls', '-l', path('')]), true, 'the page is locked until the answer');
+    session.notifier.invalidateAttributes(file.id);
+    t.equal(await pendingAfter(notice, ['touch', path('new')]), true, 'attributes can be dropped meanwhile');
+    gate.open();
+    await notice;
+    t.equal((await reader.ended).stdout.toString(), 'content');
+    t.same(log, []);
+  },
+);
 
-t.test('invalidating a name in a directory that a pending MKDIR has locked waits likewise', async (t) => {
+t.test('the invalidation of a name in a directory that a pending MKDIR has locked waits, too', async (t) => {
   const gate = new Gate();
   class Held extends MemoryFileSystem {
     override async mkdir(ctx: RequestContext, parent: number, name: Buffer, mode: number) {
@@ -210,7 +213,7 @@ t.test('invalidating a name in a directory that a pending MKDIR has locked waits
   t.equal((await maker.ended).status, 0);
 });
 
-t.test('what was invalidated is asked for again', async (t) => {
+t.test('the kernel asks again for pages and names that were invalidated', async (t) => {
   const fs = new MemoryFileSystem({
     attrValidMs: 3_600_000,
     entryValidMs: 3_600_000,
@@ -299,36 +302,39 @@ for x in threads: x.join()`,
   },
 );
 
-t.test('aborting the connection frees who waits, also for a notification', async (t) => {
-  for (const how of ['session', 'kernel'] as const) {
-    const gate = new Gate();
-    class Held extends MemoryFileSystem {
-      override async read(): Promise<never> {
-        await gate.wait();
-        throw new FuseError(Errno.EIO);
+t.test(
+  'aborting the connection frees waiting callers, also those that wait for a notification',
+  async (t) => {
+    for (const how of ['session', 'kernel'] as const) {
+      const gate = new Gate();
+      class Held extends MemoryFileSystem {
+        override async read(): Promise<never> {
+          await gate.wait();
+          throw new FuseError(Errno.EIO);
+        }
       }
+      const fs = new Held();
+      const file = fs.addFile('file', Buffer.from('content'));
+      const { path, session, mount } = await serve(t, fs);
+      const reader: Background = start(['cat', path('file')]);
+      await until('the READ is pending', () => gate.waiting > 0);
+      const notice = session.notifier.invalidatePages(file.id, 0, 0);
+      await pendingAfter(notice, ['stat', '-f', mount.mountpoint]);
+      if (how === 'session') session.abort();
+      else t.equal(await mount.abort(), true);
+      await notice;
+      t.equal((await reader.ended).status, 1);
+      // Where /sys/fs/fuse/connections is not mounted, it is a forced unmount.
+      const force = how === 'kernel' && !existsSync(`/sys/fs/fuse/connections/${mount.minor}`);
+      t.equal(await session.closed, force ? 'unmounted' : 'aborted');
+      t.equal(fs.destroyed, 1);
+      t.match(
+        (await run(['stat', '-f', mount.mountpoint])).stderr.toString(),
+        /not connected|connection abort/i,
+      );
     }
-    const fs = new Held();
-    const file = fs.addFile('file', Buffer.from('content'));
-    const { path, session, mount } = await serve(t, fs);
-    const reader: Background = start(['cat', path('file')]);
-    await until('the READ is pending', () => gate.waiting > 0);
-    const notice = session.notifier.invalidatePages(file.id, 0, 0);
-    await pendingAfter(notice, ['stat', '-f', mount.mountpoint]);
-    if (how === 'session') session.abort();
-    else t.equal(await mount.abort(), true);
-    await notice;
-    t.equal((await reader.ended).status, 1);
-    // Where /sys/fs/fuse/connections is not mounted, it is a forced unmount.
-    const force = how === 'kernel' && !existsSync(`/sys/fs/fuse/connections/${mount.minor}`);
-    t.equal(await session.closed, force ? 'unmounted' : 'aborted');
-    t.equal(fs.destroyed, 1);
-    t.match(
-      (await run(['stat', '-f', mount.mountpoint])).stderr.toString(),
-      /not connected|connection abort/i,
-    );
-  }
-});
+  },
+);
 
 t.test('locks reach the file system, and a killed waiter gives up', async (t) => {
   const fs = new MemoryFileSystem();

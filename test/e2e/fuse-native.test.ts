@@ -140,7 +140,7 @@ forEachPlace('sizes and offsets beyond 4 GiB', async (t, { agent: start, server 
   t.equal(statSync(join(server.directory, 'big')).size, 6 * 2 ** 30);
 });
 
-forEachPlace('who opens after a close sees what was written', async (t, { agent: start }) => {
+forEachPlace('a program that opens after a close sees the new content', async (t, { agent: start }) => {
   const writer = await start();
   const reader = await start();
   for (const content of ['first', 'longer than that', 'short', 'again']) {
@@ -159,7 +159,7 @@ forEachPlace('who opens after a close sees what was written', async (t, { agent:
   t.equal((await reader.fstat(fresh)).size, 5);
 });
 
-forEachPlace('a file replaced behind an open one is never mixed up with it', async (t, { agent: start }) => {
+forEachPlace('a file that replaces an open one is never mixed up with it', async (t, { agent: start }) => {
   const agent = await start(['noac']);
   const other = await start();
   await agent.writeFile('f', 'the old content');
@@ -245,41 +245,44 @@ forEachPlace('a mapped file is written back in its place', async (t, { agent: st
   t.equal(readFileSync(join(server.directory, 'm')).toString('latin1', 5000, 5006), 'mapped');
 });
 
-forEachPlace('it ends in good order: unmounted, told to, and killed', async (t, { mount, server, place }) => {
-  const first = await mount();
-  t.equal(first.entry?.type, 'fuse.nfs-fuse');
-  t.equal(first.entry?.source, `${server.host}:${server.exportPath}`);
-  await first.mustRun(['sh', '-c', 'echo one > file']);
-  t.match(await first.unmount(), { status: 0, signal: null });
-  t.equal(first.entry, undefined);
+forEachPlace(
+  'it ends in good order when unmounted, when told to, and when killed',
+  async (t, { mount, server, place }) => {
+    const first = await mount();
+    t.equal(first.entry?.type, 'fuse.nfs-fuse');
+    t.equal(first.entry?.source, `${server.host}:${server.exportPath}`);
+    await first.mustRun(['sh', '-c', 'echo one > file']);
+    t.match(await first.unmount(), { status: 0, signal: null });
+    t.equal(first.entry, undefined);
 
-  const second = await mount([], first.path);
-  await second.mustRun(['sh', '-c', 'echo two > file']);
-  second.signal('SIGTERM');
-  t.match(await second.exit(), { status: 0, signal: null });
-  t.equal(second.entry, undefined);
-  t.equal(readFileSync(join(server.directory, 'file'), 'utf8'), 'two\n');
+    const second = await mount([], first.path);
+    await second.mustRun(['sh', '-c', 'echo two > file']);
+    second.signal('SIGTERM');
+    t.match(await second.exit(), { status: 0, signal: null });
+    t.equal(second.entry, undefined);
+    t.equal(readFileSync(join(server.directory, 'file'), 'utf8'), 'two\n');
 
-  const third = await mount([], first.path);
-  const agent = await third.agent();
-  const fd = await agent.open('file', O_RDWR);
-  third.signal('SIGTERM');
-  await until('it is detached', () => third.entry === undefined);
-  await agent.pwrite(fd, 'busy', 0);
-  await agent.closeFd(fd);
-  await third.closeAgents();
-  t.match(await third.exit(), { status: 0 }, 'a busy mount ends when it is left');
-  t.equal(readFileSync(join(server.directory, 'file'), 'utf8'), 'busy');
+    const third = await mount([], first.path);
+    const agent = await third.agent();
+    const fd = await agent.open('file', O_RDWR);
+    third.signal('SIGTERM');
+    await until('it is detached', () => third.entry === undefined);
+    await agent.pwrite(fd, 'busy', 0);
+    await agent.closeFd(fd);
+    await third.closeAgents();
+    t.match(await third.exit(), { status: 0 }, 'a busy mount ends when it is left');
+    t.equal(readFileSync(join(server.directory, 'file'), 'utf8'), 'busy');
 
-  const fourth = await mount([], first.path);
-  endWatchers(first.path);
-  await fourth.kill();
-  const { status } = await run(place.command(['ls', first.path]), { cwd: '/' });
-  t.not(status, 0, 'a killed one is dead');
-  const fifth = await mount([], first.path);
-  t.equal(await fifth.mustRun(['cat', 'file']), 'busy', 'and is taken over');
-  t.match(await fifth.unmount(), { status: 0 });
-});
+    const fourth = await mount([], first.path);
+    endWatchers(first.path);
+    await fourth.kill();
+    const { status } = await run(place.command(['ls', first.path]), { cwd: '/' });
+    t.not(status, 0, 'a killed one is dead');
+    const fifth = await mount([], first.path);
+    t.equal(await fifth.mustRun(['cat', 'file']), 'busy', 'and is taken over');
+    t.match(await fifth.unmount(), { status: 0 });
+  },
+);
 
 t.test(
   'an aborted connection ends nfs-fuse with an error, not with a crash',

@@ -10,7 +10,7 @@ import { mustRun, run, until } from '../support/process.js';
 /** A source that must survive every layer of option parsing. */
 const SOURCE = 'server:/a b,suid,c\\d';
 
-/** What a program sees of the mount; run in the place, told the mount point. */
+/** A program that shows what it sees of the mount. It runs in the place, with the mount point as its argument. */
 const CLIENT = `
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -109,7 +109,7 @@ for (const name of ['root', 'userns', 'user'] satisfies PlaceName[])
     t.match((await third.stop()).stdout.toString(), /closed unmounted destroyed 1/);
     t.equal((await mounted()).length, 0);
 
-    t.comment('what cannot be mounted on is refused with one clear message');
+    t.comment('a path that cannot be mounted on is refused with one clear message');
     writeFileSync(join(place.folder, 'file'), '');
     mkdirSync(join(place.folder, 'closed'), { mode: 0o700 });
     const refusals: [string, string][] = [

@@ -1,4 +1,4 @@
-/** Files of 2^53 bytes and more: sizes are exact, and data there is refused rather than taken for that of another place. */
+/** Files of 2^53 bytes and more: sizes are exact, and reads and writes there fail rather than reach another place. */
 import { constants } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ t.test('a file that is longer than 2^53 bytes', async (t) => {
   const scratch = publicFolder();
   const served = join(scratch.path, 'served');
   await mkdir(served);
-  // One of the few file systems whose files may be so long.
+  // tmpfs is one of the few file systems whose files may be so long.
   await mustRun(['mount', '-t', 'tmpfs', 'none', served]);
   const server = await EmbeddedServer.start({ path: served, rootSquash: false });
   const place = await openPlace('root');

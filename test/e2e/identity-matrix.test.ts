@@ -1,5 +1,5 @@
 /**
- * idmap-uid and idmap-gid in both directions, against servers that squash nobody, root or all: what is made, listed,
+ * idmap-uid and idmap-gid in both directions, against servers that squash nobody, root or all: objects are made, listed,
  * given away and refused, as root and in a container's namespace.
  */
 import { constants } from 'node:fs';
@@ -15,10 +15,10 @@ import { openPlace, type Place } from '../support/places.js';
 
 const { O_RDONLY } = constants;
 const NOBODY = 65_534;
-/** What errnoOf says of a call that succeeded. */
+/** The result of errnoOf for a call that succeeded. */
 const DONE = 'no error';
 
-/** Root is root, 100 to 108 are 5100 to 5108, 109 is whom squashed users become. */
+/** Root is root, 100 to 108 are 5100 to 5108, 109 is the user that squashed callers become. */
 const RANGES = '0:0:1/100:5100:9/109:65534:1';
 const SQUASHED = 109;
 const ANNA = 105;
@@ -87,12 +87,12 @@ async function listed(mount: Mount, folder: string): Promise<Map<string, number[
 interface Thing {
   readonly name: string;
   readonly mode: number;
-  /** Of the server. */
+  /** The ids of the server. */
   readonly owner: number;
   readonly isFolder?: boolean;
 }
 
-/** Puts files and folders on the server's disk, before anybody has looked. */
+/** Puts files and folders on the server's disk, before a client has looked. */
 async function prepare(disk: string, things: readonly Thing[]): Promise<void> {
   for (const { name, mode, owner, isFolder } of things) {
     const path = join(disk, name);
@@ -112,7 +112,7 @@ const THINGS: readonly Thing[] = [
   { name: 'others/strangers', mode: 0o600, owner: 7777 },
 ];
 
-/** All that makes an object: each is owned by whom the server takes the caller for. */
+/** Every way to make an object: the owner is the user that the server takes the caller for. */
 async function makesObjects(t: Test, mount: Mount, disk: string, caller: number, as: Agent, squash: Squash) {
   const becomes = squash === 'all' || (squash === 'root' && caller === 0) ? SQUASHED : caller;
   const made = ['file', 'folder', 'link', 'fifo'].map((kind) => `${kind}-by-${caller}`);
@@ -139,7 +139,7 @@ async function givesAway(t: Test, disk: string, root: Agent, anna: Agent, squash
   t.equal(await errnoOf(anna.chown('given', -1, 107)), 'EPERM', 'not to another');
   t.equal(await errnoOf(anna.chown('given', BERT, -1)), 'EPERM', 'nor to another user');
 
-  // As a container's start does it.
+  // The start of a container does it.
   const recursive = [
     errnoOf(root.chown('volume', ANNA, BERT)),
     errnoOf(root.chown('volume/data', ANNA, BERT)),

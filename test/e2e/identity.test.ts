@@ -1,6 +1,6 @@
 /**
- * Who callers are to the server, beyond ranges: everything as one user, namespaces with a single id, mounters whom the
- * server does not have, who may enter a mount of a namespace at all, and more groups than AUTH_SYS carries.
+ * The users and groups that the server sees, beyond ranges: everything as one user, namespaces with a single id, mounters
+ * that the server does not have, the users who may enter a mount of a namespace, and more groups than AUTH_SYS carries.
  */
 import { constants } from 'node:fs';
 import { chmod, chown, lstat, mkdir, writeFile } from 'node:fs/promises';
@@ -17,9 +17,9 @@ import { run } from '../support/process.js';
 
 const { O_RDONLY, O_RDWR, O_WRONLY } = constants;
 const NOBODY = 65_534;
-/** What errnoOf says of a call that succeeded. */
+/** The result of errnoOf for a call that succeeded. */
 const DONE = 'no error';
-/** Of the server, where nobody else is. */
+/** A user that only the server has. */
 const THE_ONE = 5000;
 const ANNA = 31_001;
 const BERT = 31_002;
@@ -94,7 +94,11 @@ t.test(
     await root.chmod('file', 0o600);
     t.same(await owners(lstat(join(server.directory, 'file'))), [THE_ONE, THE_ONE]);
     t.same(await owners(root.stat('file')), [0, 0]);
-    t.equal(await errnoOf(bert.open('file', O_RDONLY)), 'EACCES', 'what is the mounter’s is not everybody’s');
+    t.equal(
+      await errnoOf(bert.open('file', O_RDONLY)),
+      'EACCES',
+      'a file of the mounter is not open to everybody',
+    );
     t.equal(await errnoOf(anna.writeFile('file', 'x')), 'EACCES');
     t.equal(await errnoOf(anna.mkdir('folder')), 'EACCES', 'nor is the folder');
     await root.mkdir('shared');
@@ -129,7 +133,7 @@ t.test(
     const place = await at(t, openPlace('userns'));
 
     await t.test(
-      'with a range, what has no counterpart is nobody’s, and the kernel lets nobody change it',
+      'with a range, files of users without a counterpart read as nobody’s, and the kernel lets nobody change them',
       async (t) => {
         const map = `0:${THE_ONE}:1`;
         const mount = await mounted(t, server, place, [`idmap-uid=${map}`, `idmap-gid=${map}`]);
@@ -162,14 +166,14 @@ t.test(
 );
 
 t.test(
-  'a server that squashes all: uid= of whom it makes of everybody gives files back to who made them',
+  'with a server that squashes all, uid= of the squashed user gives files back to their makers',
   async (t) => {
     const server = await ganesha(t, 'All_Squash', (directory) => chown(directory, NOBODY, NOBODY));
     const place = await at(t, openPlace('userns'));
     await t.test('without it, the kernel refuses what the server allows', async (t) => {
       const mount = await mounted(t, server, place, []);
       const agent = await mount.agent();
-      // Whose the root is, the kernel learns when it is first looked at.
+      // The kernel learns the owner of the root when the root is first looked at.
       await agent.stat('.');
       t.equal(await errnoOf(agent.mkdir('folder')), 'EACCES');
     });
@@ -185,7 +189,7 @@ t.test(
   },
 );
 
-t.test('who mounts for others need not be anybody on the server', async (t) => {
+t.test('a user who mounts for others need not exist on the server', async (t) => {
   const server = await ganesha(t, 'Root_Squash', (directory) => chown(directory, THE_ONE, THE_ONE));
   const map = `${ANNA}:${THE_ONE}:1`;
   const place = await at(t, openPlace('root'));
@@ -228,7 +232,7 @@ t.test('allow_other in a user namespace admits its processes and those of namesp
   });
 });
 
-t.test('of more than 16 groups, those count that the objects belong to', async (t) => {
+t.test('of more than 16 groups, the groups of the objects are sent', async (t) => {
   const groups = Array.from({ length: 24 }, (_, index) => 40_000 + index);
   const [eighteenth = 0, nineteenth = 0, twentieth = 0] = groups.slice(17);
   const stranger = 50_000;
@@ -273,7 +277,7 @@ t.test('of more than 16 groups, those count that the objects belong to', async (
     await put(join(directory, 'closed'), 0o660, 0, stranger);
   };
 
-  await t.test('nfs-ganesha, which goes by what it is told', async (t) => {
+  await t.test('nfs-ganesha, which believes the groups that it is sent', async (t) => {
     const server = await ganesha(t, 'No_Root_Squash', prepare);
     const place = await at(t, openPlace('root'));
     await works(t, await mounted(t, server, place, ['allow_other']), server.directory);

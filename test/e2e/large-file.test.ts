@@ -1,4 +1,4 @@
-/** A sparse file of 5 GiB: offsets beyond 4 GiB, holes, and what the server stores of it. */
+/** A sparse file of 5 GiB: offsets beyond 4 GiB, holes, and its size on the server's disk. */
 import { constants, statSync } from 'node:fs';
 import t from 'tap';
 import { EVERYWHERE, overVariants } from '../support/variants.js';
@@ -45,7 +45,10 @@ overVariants(t, EVERYWHERE, async (t, { mount, server }) => {
   await fs.truncate('sparse', END);
   const regrown = await fs.open('sparse', constants.O_RDONLY);
   const tail = await fs.pread(regrown, 20_000, 4 * GIB + 5);
-  t.ok(tail.length === 20_000 && tail.every((byte) => byte === 0), 'what truncate cut off reads as zeros');
+  t.ok(
+    tail.length === 20_000 && tail.every((byte) => byte === 0),
+    'the part that truncate cut off reads as zeros',
+  );
   await fs.closeFd(regrown);
   await fs.unlink('sparse');
 });

@@ -54,7 +54,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     mounted.signal(signal);
     t.match(await mounted.exit(), { status: 0, signal: null });
     await isGone(t, mounted);
-    t.same(readdirSync(server.directory), ['file'], 'what was written is on the server');
+    t.same(readdirSync(server.directory), ['file'], 'the file is on the server');
   });
 }
 

@@ -10,7 +10,7 @@ const { O_CREAT, O_RDONLY, O_RDWR, S_IFMT, S_IFIFO, S_IFSOCK, S_IFBLK, S_IFCHR, 
 const RENAME_NOREPLACE = 1;
 const RENAME_EXCHANGE = 2;
 
-/** What is on the server's disk. The last close is told to us after close(2) returned, so it may take a moment. */
+/** The names on the server's disk. The kernel reports the last close only after close(2) has returned, so they may be late. */
 function left(server: TestServer, folder: string): string[] {
   return readdirSync(`${server.directory}/${folder}`).sort();
 }

@@ -1,6 +1,6 @@
 /**
- * Servers whose clock or whose replies do not tell which of two states of a file is the later one: a file shows what
- * was written to it all the same, and at once.
+ * Servers whose clock or whose replies do not tell which of two states of a file is the later one. A file still shows
+ * at once what was written to it.
  */
 import { constants, writeFileSync } from 'node:fs';
 import t from 'tap';

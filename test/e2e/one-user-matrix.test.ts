@@ -1,7 +1,7 @@
 /**
- * uid=, gid= and allow_other: to the server all callers are one user, and still nobody gets more than owner, group and mode
- * give them. The truth is a local directory with the same owners and modes; what the one user may not do on the server,
- * nobody can do here.
+ * uid=, gid= and allow_other: all callers are one user of the server, and still nobody gets more than owner, group and
+ * mode give. The truth is a local directory with the same owners and modes; nobody can do here what the one user may not do
+ * on the server.
  */
 import { constants } from 'node:fs';
 import { chmod, chown, mkdir, writeFile } from 'node:fs/promises';
@@ -20,7 +20,7 @@ const OWNER = 31_001;
 const MEMBER = 31_002;
 const OTHER = 31_003;
 const STAFF = 32_001;
-/** As whose the one user's objects are shown. */
+/** The ids with which the one user's objects are shown. */
 const SHOWN = [`idmap-uid=${OWNER}:${THE_ONE}:1`, `idmap-gid=${STAFF}:${THE_ONE}:1`];
 const ONE_USER = ['allow_other', `uid=${THE_ONE}`, `gid=${THE_ONE}`];
 
@@ -37,7 +37,7 @@ async function appends(agent: Agent, path: string): Promise<void> {
   await agent.closeFd(fd);
 }
 
-/** access(2) answers yes or no; here no is an error like any other. */
+/** access(2) answers yes or no; after a no, open(2) says the error. */
 async function accesses(agent: Agent, path: string): Promise<void> {
   if (!(await agent.access(path, W_OK))) await agent.open(path, O_WRONLY);
 }
@@ -57,7 +57,7 @@ const FILE_ACTS: Readonly<Record<string, Act>> = {
   'set times': (agent, path) => agent.utimens(path, 1_000_000_000n, 2_000_000_000n),
   execute: (agent, path) => agent.execute([`./${path}`]),
 };
-/** None that keeps the owner out of what others may write: servers let an owner truncate a file whatever its mode. */
+/** No mode keeps the owner from writing where others may: servers let an owner truncate a file whatever its mode. */
 const FILE_MODES = [0o600, 0o640, 0o604, 0o606, 0o666, 0o711, 0o750];
 
 /** Of a directory that has a file and a directory of the one user in it. */
@@ -179,7 +179,7 @@ async function truth(t: Test, cases: readonly Case[]): Promise<string[]> {
   for (const { path } of folders) await prepare(path, cases, OWNER, STAFF);
   const callers = await agentsIn(t, asCaller.path, LOCALLY);
   const owner = await agentsIn(t, asOwner.path, { owner: LOCALLY.owner });
-  // Root is the one user to the server, and no more.
+  // The server takes root for the one user, and grants no more.
   const users = cases.filter(({ caller }) => caller !== 'root');
   const [allowed, own] = await Promise.all([verdicts(owner, cases, 'owner'), verdicts(callers, users)]);
   const ofCaller = new Map(users.map((one, index) => [one, own[index]]));

@@ -7,7 +7,7 @@ import type { Agent } from '../support/agent.js';
 import { embeddedMount } from '../support/embedded-mount.js';
 
 const { O_RDONLY, O_WRONLY } = constants;
-/** The second time the directory is known to be as it was, and the kernel may keep what it is told. */
+/** Looks twice: the second time the directory is known not to have changed, and the kernel may keep the answer. */
 async function known(agent: Agent, path: string): Promise<void> {
   await agent.lstat(path);
   await agent.lstat(path);
@@ -28,7 +28,7 @@ t.test('set-user-ID and set-group-ID bits that the server clears at a WRITE', as
     t.equal((await agent.lstat(name)).mode & 0o7777, mode);
     const fd = await agent.open(name, O_WRONLY);
     await agent.write(fd, 'new');
-    // Before the WRITE is sent: the kernel keeps what it is told here.
+    // Before the WRITE is sent: the kernel keeps the attributes that it is told here.
     await agent.fstat(fd);
     await agent.fsync(fd);
     t.equal((await agent.lstat(name)).mode & 0o7777, cleared, 'after fsync');

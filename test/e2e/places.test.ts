@@ -16,7 +16,7 @@ t.test('a user namespace keeps no mount of another test alive', { timeout: 120_0
   const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
   const mount = await Mount.start({ source, place: root });
   t.teardown(() => mount.close());
-  // It would be asked in vain: nothing may wait for it.
+  // The server answers nothing for now: nothing may wait for it.
   await server.pause();
   const userns = await openPlace('userns');
   t.teardown(() => userns.close());

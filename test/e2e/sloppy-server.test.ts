@@ -1,6 +1,6 @@
 /**
  * Servers that put values into attributes and listings that no server should send, and servers whose names have another
- * limit: an odd value is an error of its object at the most, and a name that is too long is told as that.
+ * limit. An odd value is at most an error of its own object, and a name that is too long is ENAMETOOLONG.
  */
 import { constants } from 'node:fs';
 import t, { type Test } from 'tap';
@@ -20,7 +20,7 @@ interface Oddity {
   readonly handle?: FileHandle;
 }
 
-/** The reply with everything changed that it says of the object. */
+/** The reply with all its attributes of the object changed. */
 function distort(result: Body, fileid: bigint, odd: Oddity): Record<string, unknown> {
   const visit = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(visit);
@@ -96,7 +96,7 @@ t.test('an odd value of one object leaves its directory readable', { timeout: 12
     });
   }
   const { oddValues } = await ground.stats();
-  t.ok(oddValues.nanoseconds > 0 && oddValues.fileTypes > 0, 'and all that is counted');
+  t.ok(oddValues.nanoseconds > 0 && oddValues.fileTypes > 0, 'and every odd value is counted');
   const told = ground.place.command([...ground.place.product, 'stats', mount.path]);
   t.match(await mustRun(told, { cwd: '/' }), /Wrong values from the server: .*nanoseconds/);
 });
@@ -117,7 +117,7 @@ t.test('impossible entries are left out of a listing', async (t) => {
   t.match(mount.log, /impossible name/);
 });
 
-/** Everything that names something, and what comes of it. */
+/** Every call that takes a name, and its result. */
 async function nameAll({ agent }: EmbeddedMount, name: string): Promise<Record<string, string>> {
   const { O_CREAT, O_EXCL, O_RDWR } = constants;
   return {
@@ -136,7 +136,7 @@ async function nameAll({ agent }: EmbeddedMount, name: string): Promise<Record<s
   };
 }
 
-/** A mount of a server whose PATHCONF answers so. */
+/** A mount of a server with this answer to PATHCONF. */
 async function limited(t: Test, nameMax: number | ErrorStatus, fails = false): Promise<EmbeddedMount> {
   const ground = await embeddedMount(t);
   const { server, source, place } = ground;
@@ -186,7 +186,7 @@ for (const [what, nameMax, fails] of [
     t.same(
       wrong.filter(([, errno]) => errno !== 'ENAMETOOLONG'),
       [],
-      'and longer ones are told as that',
+      'and longer names are ENAMETOOLONG',
     );
   });
 }

@@ -1,4 +1,4 @@
-/** Issue of every day: a source tree is unpacked, compared, kept in git, built, and removed. */
+/** Everyday work: a source tree is unpacked, compared, kept in git, built, and removed. */
 import { readdirSync } from 'node:fs';
 import t from 'tap';
 import { packSourceTree } from '../support/source-tree.js';
@@ -87,7 +87,7 @@ overVariants(t, { ...EVERYWHERE, timeoutMs: 240_000 }, async (t, variant) => {
     t.equal(await mount.mustRun(diff), '', 'a clone is the same');
   });
 
-  await t.test('make builds and rebuilds nothing twice', async (t) => {
+  await t.test('make builds everything once, and rebuilds nothing', async (t) => {
     const output = await mount.mustRun(['sh', '-c', BUILD], { input: MAKEFILE });
     t.equal(output, 'built on NFS\nMakefile\ngreet.c\ngreet.h\nmain.c\n');
   });

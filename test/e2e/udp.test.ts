@@ -1,4 +1,4 @@
-/** A mount over UDP: files come and go whole, and the server is not asked twice for what our own socket has dropped. */
+/** A mount over UDP: files come and go whole, and no call is repeated because our own socket has dropped the reply. */
 import t from 'tap';
 import { statsOf } from '../support/embedded-mount.js';
 import { Ganesha } from '../support/ganesha.js';
@@ -21,7 +21,7 @@ t.test('a file is written and read from start to end over UDP', { timeout: 120_0
   await (await writer.agent()).writeFile('file', data);
   t.match(await writer.unmount(), { status: 0 });
 
-  // Nothing is known of the file, by us or by the kernel.
+  // Neither this client nor the kernel knows anything of the file.
   const mount = await Mount.start({ source: server, place, options });
   t.teardown(() => mount.close());
   const fs = await mount.agent();

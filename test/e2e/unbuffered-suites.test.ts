@@ -1,4 +1,4 @@
-/** Nothing that programs may rely on hangs on read-ahead or write-behind: the suites once more, without both. */
+/** The suites once more without read-ahead and write-behind: programs see the same results. */
 process.env.NFS_FUSE_TEST_OPTIONS = 'readahead=0,writebehind=0';
 process.env.NFS_FUSE_TEST_VARIANTS ??= 'ganesha/root,embedded/userns';
 

@@ -1,6 +1,6 @@
 /**
- * The daemon in a PID namespace beside the callers', as with a sidecar or a mount made for a pod: their groups cannot be read,
- * and are those that groups= names; for what is made, the kernel's word counts.
+ * The daemon runs in a PID namespace beside the callers', as with a sidecar or a mount made for a pod. It cannot read the
+ * callers' groups and sends those that groups= names. For a new object the kernel's word on its group counts.
  */
 import { constants } from 'node:fs';
 import { chmod, chown, mkdir, writeFile } from 'node:fs/promises';
@@ -113,7 +113,7 @@ for (const maker of ['daemon', 'helper'] as const) {
     t.equal(
       await errnoOf(bert.open('for-staff', O_RDONLY)),
       'EACCES',
-      'the kernel knows who is not in the group',
+      'the kernel keeps out a caller that is not in the group',
     );
     t.equal(warnings(beside), 0);
   });
@@ -133,7 +133,7 @@ t.test('groups= gives nothing to callers whose own groups can be read', async (t
   t.equal((await inside('--groups', String(STAFF))).stdout.toString(), 'for the staff');
 });
 
-t.test('the kernel tells the group with which something is made (Linux 6.3)', async (t) => {
+t.test('the kernel names the group of a new object (Linux 6.3)', async (t) => {
   const [major = 0, minor = 0] = release().split('.').map(Number);
   const tells = major > 6 || (major === 6 && minor >= 3);
   const beside = await besideCallers(t, 'daemon', []);

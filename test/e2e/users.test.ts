@@ -28,7 +28,7 @@ overVariants(t, AS_ROOT, async (t, { mount }) => {
   await root.mkdir('shared');
   await root.chmod('shared', 0o1777);
 
-  await t.test('files belong to who makes them', async (t) => {
+  await t.test('files belong to their makers', async (t) => {
     await anna.writeFile('shared/anna', 'by anna');
     const { uid, gid, mode } = await root.stat('shared/anna');
     t.same([uid, gid, mode & 0o777], [ANNA, ANNA, 0o644]);
@@ -53,7 +53,7 @@ overVariants(t, AS_ROOT, async (t, { mount }) => {
     t.match(await errnoOf(bert.chown('shared/secret', BERT, BERT)), /^EPERM$/, 'chown');
   });
 
-  await t.test('a folder without x hides what is in it, whatever is cached', async (t) => {
+  await t.test('a folder without x hides its content, whatever is cached', async (t) => {
     await anna.mkdir('shared/private', 0o700);
     await anna.writeFile('shared/private/file', 'x');
     t.equal(await errnoOf(bert.stat('shared/private/file')), 'EACCES');
@@ -98,7 +98,7 @@ overVariants(t, AS_ROOT, async (t, { mount }) => {
     t.equal(await errnoOf(anna.open('shared/mine', O_WRONLY)), 'EACCES', 'a new one does not');
   });
 
-  await t.test('a write by another than the owner takes the setuid bit', async (t) => {
+  await t.test('a write by another user than the owner clears the setuid bit', async (t) => {
     await root.writeFile('shared/setuid', 'x');
     await root.chmod('shared/setuid', 0o6777);
     const fd = await bert.open('shared/setuid', O_WRONLY);

@@ -1,4 +1,4 @@
-/** A session that uses every procedure of NFSv3 and what a mount needs of MOUNT, judged by tshark. */
+/** A session that uses every procedure of NFSv3, and those of MOUNT that a mount needs, judged by tshark. */
 import { constants } from 'node:fs';
 import t from 'tap';
 import { NULL } from '../../lib/programs/nfs3/index.js';

@@ -1,7 +1,7 @@
 /**
- * Attributes of the root that cannot be true, once: a FUSE kernel that is told of a size beyond 2^63, or that a
- * directory is a file, makes the inode bad for good, and with the root's all of the mount. See hostile.test.ts for
- * what else servers may say.
+ * The server sends attributes of the root once that cannot be true. If the kernel is told a size beyond 2^63, or that a
+ * directory is a file, it makes the inode bad for good; if that is the root, the whole mount is lost. hostile.test.ts has
+ * other nonsense of servers.
  */
 import t from 'tap';
 import { type Fattr3, FileType } from '../../lib/programs/nfs3/index.js';
@@ -42,7 +42,7 @@ for (const options of [['actimeo=0'], []]) {
           handle,
           alter: (result) => withAttributes(result, change),
         });
-        // Whatever comes of these.
+        // The results do not matter.
         for (let time = 0; time < 2; time++) {
           await errnoOf(agent.lstat('.'));
           await errnoOf(agent.chmod('.', 0o755));

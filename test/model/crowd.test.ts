@@ -1,6 +1,6 @@
 /**
- * Many processes on one mount, while another client changes what they read: none starves, none waits for ever, and
- * everybody reads what was written.
+ * Many processes on one mount, while another client changes the files that they read: none starves, none waits for ever,
+ * and all of them read correct data.
  */
 import { readFileSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
@@ -37,7 +37,7 @@ t.test(`${PROCESSES} processes`, { timeout: 300_000 }, async (t) => {
   t.teardown(() => server.close());
   const place = await openPlace('root');
   t.teardown(() => place.close());
-  // Changes of another client are to be noticed in the middle of it all.
+  // The processes must notice another client's changes while they work.
   const mount = await Mount.start({ source: server, place, options: ['actimeo=1'] });
   t.teardown(() => mount.close());
   const fs = await mount.agent();

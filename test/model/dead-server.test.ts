@@ -1,6 +1,6 @@
 /**
- * A server that answers nothing: `soft` fails in the end, `hard` waits and goes on where it was, programs that wait
- * can be ended, and so can the mount.
+ * A server that answers nothing: `soft` fails in the end, `hard` waits and then goes on, and waiting programs can be
+ * ended, and so can the mount.
  */
 import { constants, readdirSync, readFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
@@ -110,7 +110,7 @@ for (const [recovery, errno, death] of [
 
 for (const death of ['frozen', 'killed'] as const) {
   t.test(
-    `hard, a server that was ${death}: what waited is done, and rightly`,
+    `hard, a server that was ${death}: waiting operations are carried out correctly`,
     { timeout: 300_000 },
     async (t) => {
       const { server, mount, fs } = await ground(t, ['hard', 'timeo=3', 'retrans=1', ...UNCACHED]);
@@ -166,14 +166,14 @@ for (const death of ['frozen', 'killed'] as const) {
   );
 }
 
-/** In the kernel, waiting for an answer of nfs-fuse. */
+/** Waits until the program is in the kernel, waiting for an answer of nfs-fuse. */
 async function waitsForMount({ pid, outcome }: Background): Promise<boolean> {
   if (outcome !== undefined) throw new Error('it did not wait');
   return /request_wait_answer|fuse/.test(readFileSync(`/proc/${pid}/wchan`, 'latin1'));
 }
 
 for (const signal of ['SIGINT', 'SIGKILL'] as const) {
-  t.test(`hard, a dead server: ${signal} ends whoever waits`, { timeout: 300_000 }, async (t) => {
+  t.test(`hard, a dead server: ${signal} ends a waiting program`, { timeout: 300_000 }, async (t) => {
     const { server, mount, fs } = await ground(t, ['hard', 'timeo=3', 'retrans=1', ...UNCACHED]);
     await fs.writeFile('file', Buffer.alloc(3 << 20, 'x'));
     await fs.mkdir('folder');
@@ -200,7 +200,7 @@ for (const signal of ['SIGINT', 'SIGKILL'] as const) {
 }
 
 t.test(
-  'hard, a dead server: who ends with a written file open is let go, and the data gets there',
+  'hard, a dead server: a program that ends with a written file open is let go, and its data arrives',
   { timeout: 300_000 },
   async (t) => {
     const { server, mount, fs } = await ground(t, ['hard', 'timeo=3', 'retrans=1']);
@@ -264,7 +264,7 @@ for (const placeName of ['root', 'userns', 'user'] as const) {
     t.not((await stuck.ended).status, 0, 'ls failed');
     t.not(await failing, 'no error');
     await mount.closeAgents();
-    // It would take its time to end in good order.
+    // Ending in good order would take too long.
     await server.kill();
   });
 }

@@ -1,4 +1,4 @@
-/** fsync(2) has returned: the data is on the server's disk, whoever is killed in the next moment. */
+/** When fsync(2) has returned, the data is on the server's disk, even if server or client is killed at once. */
 import { constants, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -58,7 +58,7 @@ t.test('SIGKILL of the server right after fsync', { timeout: 120_000 }, async (t
   t.equal(readdirSync(server.directory).length, ROUNDS);
 });
 
-t.test('a server that loses whatever no COMMIT covers', { timeout: 60_000 }, async (t) => {
+t.test('a server that loses all data that no COMMIT covers', { timeout: 60_000 }, async (t) => {
   const exported = exportFolder();
   t.teardown(() => exported.remove());
   const server = await EmbeddedServer.start({ path: exported.path, undoUnstable: true });
@@ -75,14 +75,14 @@ t.test('a server that loses whatever no COMMIT covers', { timeout: 60_000 }, asy
     const crash = random.below(writes.length + 1);
     for (const [index, { data, offset }] of writes.entries()) {
       await fs.pwrite(fd, data, offset);
-      // In the middle of it, too: what was sent is lost, and has to be sent again.
+      // The server also crashes in the middle of it: data that was sent is lost, and has to be sent again.
       if (index === crash) await server.restart({ loseUncommitted: true });
     }
     if (random.oneIn(2)) await fs.fsync(fd);
     else await fs.fdatasync(fd);
     await server.restart({ loseUncommitted: true });
     same(t, readFileSync(path), content, `${name} on disk`);
-    // What close(2) has written is as safe.
+    // Data that close(2) has written is as safe.
     await fs.pwrite(fd, Buffer.from('closed'), 5);
     await fs.closeFd(fd);
     Buffer.from('closed').copy(content, 5);
@@ -95,7 +95,7 @@ t.test('a server that loses whatever no COMMIT covers', { timeout: 60_000 }, asy
 });
 
 t.test(
-  'lost by a crash and not yet written again: reads, sizes and appends are right all the same',
+  'data that a crash took and that is not written again yet: reads, sizes and appends are still right',
   async (t) => {
     const exported = exportFolder();
     t.teardown(() => exported.remove());

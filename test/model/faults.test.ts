@@ -1,5 +1,5 @@
 /**
- * Nothing that a hard mount acknowledged is lost or wrong, whatever the network and the server do: drops,
+ * Data and changes that a hard mount acknowledged are neither lost nor wrong, whatever the network and the server do: drops,
  * duplicates, reordering, cuts, and crashes that lose uncommitted data. See seeds.ts for running a seed again.
  */
 import t from 'tap';
@@ -7,7 +7,7 @@ import { ROUGH } from '../support/fault-plan.js';
 import { mountOptions, roughEmbedded, runRough } from './rough-mount.js';
 import { seeds } from './seeds.js';
 
-/** Seeds that have found something, with what it was. */
+/** Seeds that have found a fault, with the fault. */
 const FOUND = new Map([
   [114, 'rename: an echo where the directory had changed meanwhile'],
   [133, 'rename: an echo of a directory'],

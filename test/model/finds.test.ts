@@ -1,4 +1,4 @@
-/** What the workloads have found, in as few steps as show it. */
+/** Faults that the workloads have found, in as few steps as show them. */
 import { constants } from 'node:fs';
 import t from 'tap';
 import { EmbeddedServer } from '../../lib/server/index.js';
@@ -33,7 +33,7 @@ t.test(
     t.same(
       (await fs.list('.')).map(String),
       ['second'],
-      'what close(2) takes away is gone when it is looked for',
+      'a file that close(2) removes is gone at the next look',
     );
     t.equal((await fs.stat('second')).nlink, 1);
     t.equal((await fs.readFile('second')).toString(), 'content');

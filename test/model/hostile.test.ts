@@ -2,8 +2,8 @@
  * A server whose replies are wrong in bits and lengths: programs may see errors, but nfs-fuse lives, its memory is
  * bounded, the mount of another server notices nothing, and the mount works again when the server does.
  *
- * Every call through a mount waits for its reply, and a connection that brought garbage for the next one: here it is
- * 10 million bytes of garbage and some thousand wrong replies. The 100 000 are in test/rpc/fuzz-client.test.ts.
+ * Every call through a mount waits for its reply, and after garbage for a new connection. So this test has only 10
+ * million bytes of garbage and some thousand wrong replies; test/rpc/fuzz-client.test.ts has 100 000.
  */
 import { constants, readFileSync } from 'node:fs';
 import t from 'tap';
@@ -20,14 +20,14 @@ import { seeds } from './seeds.js';
 /** Programs on the mount at a time, and what each of them does. */
 const PROGRAMS = 4;
 const OPERATIONS = 250;
-/** Each less than a run has come to on a slow machine. */
+/** Lower bounds, each less than a run reached on a slow machine. */
 const LEAST = { corrupted: 500, garbage: 10_000_000 };
 const RATES = { corrupt: 300, truncate: 100, garbage: 80, duplicate: 30, cut: 10 };
 /** Connections on which nothing but garbage comes: enough for seconds of back-off. */
 const GARBAGE_CONNECTIONS = 7;
 const LIMIT_KIB = 600 * 1024;
 
-/** Every reply is garbage, or nearly. */
+/** Nearly every reply is garbage. */
 const GARBAGE_ONLY = { garbage: 1000 };
 
 /** The largest resident size that a process ever had, in KiB. */
@@ -35,7 +35,7 @@ function peakKib(pid: number): number {
   return Number(/VmHWM:\s*(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]);
 }
 
-/** Anything, whatever comes of it. */
+/** Runs an operation whose result does not matter. */
 async function doSomething(fs: Agent, random: SeededRandom): Promise<void> {
   const name = () => `name${random.below(6)}`;
   const attempts: readonly (() => Promise<unknown>)[] = [
@@ -82,7 +82,7 @@ for (const seed of seeds(3)) {
     const fs = await mount.agent();
     const elsewhere = await other.agent();
     await elsewhere.mkdir('elsewhere');
-    // Calls stay as they are: what a server makes of garbage is not the question.
+    // Calls are not changed: the test is not about servers that get garbage.
     const onReplies = (plan: FaultPlan): FaultPlan => ({
       decide: (record) => (record.direction === 'call' ? undefined : plan.decide(record)),
     });
@@ -114,7 +114,7 @@ for (const seed of seeds(3)) {
       () => 'ended',
     );
     await until('garbage on many connections', async () => {
-      // Where calls time out, new ones keep it going.
+      // If calls time out, new ones keep the garbage coming.
       if (seed % 2 === 0) await errnoOf(fs.lstat('.'));
       return proxy.counters.connections >= connections + GARBAGE_CONNECTIONS;
     });

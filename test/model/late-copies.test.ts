@@ -1,6 +1,6 @@
 /**
  * A connection breaks, the call is repeated on a new one, and the server meets the first copy only later, past its
- * duplicate request cache: what was written and acknowledged meanwhile stays.
+ * duplicate request cache. Data that was written and acknowledged meanwhile stays.
  */
 import { constants, readFileSync } from 'node:fs';
 import net from 'node:net';
@@ -14,7 +14,7 @@ import { type RoughServer, roughEmbedded, roughGanesha } from './rough-mount.js'
 
 const { O_CREAT, O_RDWR, O_TRUNC } = constants;
 
-/** Passes everything on, and keeps the calls. */
+/** A relay that passes everything on, and keeps the calls. */
 async function listening(t: Test, upstream: number): Promise<{ port: number; calls: WireRecord[] }> {
   const calls: WireRecord[] = [];
   const sockets = new Set<net.Socket>();
@@ -72,7 +72,7 @@ for (const [name, start] of [
     const mount = await Mount.start({ source, place });
     t.teardown(() => mount.close());
     const fs = await mount.agent();
-    /** The copies of what truncates, in what `operation` sends. */
+    /** The calls that truncate, among those that `operation` sends. */
     const truncating = async (operation: () => Promise<unknown>): Promise<WireRecord[]> => {
       const from = calls.length;
       await operation();

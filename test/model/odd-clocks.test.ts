@@ -1,5 +1,5 @@
 /**
- * The workload on servers whose clock or whose replies do not tell which of two states is the later one: nothing is
+ * The workload on servers whose clock or whose replies do not tell which of two states is the later one. Nothing is
  * lost, and nothing old is shown. See seeds.ts for running a seed again.
  */
 import t from 'tap';
@@ -8,7 +8,7 @@ import * as odd from '../support/odd-attributes.js';
 import { mountOptions, oddEmbedded, runRough } from './rough-mount.js';
 import { seeds } from './seeds.js';
 
-/** Replies overtake each other, and that is all that the network does. */
+/** The only fault of the network: replies overtake each other. */
 const RATES = { delay: 100, reorder: 100 };
 
 const HABITS: readonly (readonly [string, (server: EmbeddedServer) => void])[] = [

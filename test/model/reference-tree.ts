@@ -1,8 +1,8 @@
 /**
- * What POSIX makes of operations on a tree of files: the reference that a mount is compared with. Names map to
+ * The results of operations on a tree of files by POSIX: the reference that a mount is compared with. Names map to
  * nodes, nodes outlive their names while they are open, and every failure has its errno.
  *
- * Only what the workload does: no permissions, no times, symbolic links are never followed.
+ * It knows only what the workload needs: no permissions, no times, and symbolic links are never followed.
  */
 
 export class ModelFile {
@@ -11,7 +11,7 @@ export class ModelFile {
   names = 0;
   /** Descriptors that refer to it. */
   opens = 0;
-  /** Once unlinked while open: where the client keeps it under a silly name. */
+  /** The directory in which the client keeps it under a silly name, once it was unlinked while open. */
   sillyIn: ModelDirectory | undefined;
 }
 
@@ -67,7 +67,7 @@ export function write(file: ModelFile, offset: number, data: Buffer): void {
   data.copy(file.data, offset);
 }
 
-/** truncate(2): what is added reads as zeros. */
+/** truncate(2): added bytes read as zeros. */
 export function resize(file: ModelFile, size: number): void {
   const data = Buffer.alloc(size);
   file.data.copy(data);

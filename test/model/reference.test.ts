@@ -6,7 +6,7 @@ import { openPlace } from '../support/places.js';
 import { seeds } from './seeds.js';
 import { Workload } from './workload.js';
 
-t.test('what the machine makes of the workload is what the reference says', async (t) => {
+t.test('the workload has the same results on a local folder as in the reference', async (t) => {
   const place = await openPlace('root');
   t.teardown(() => place.close());
   for (const seed of seeds(3)) {

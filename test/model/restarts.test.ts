@@ -1,6 +1,6 @@
 /**
- * nfs-ganesha killed with SIGKILL and started again, ten times and more in a run, on top of what the network does:
- * a hard mount goes on, and nothing is lost.
+ * nfs-ganesha is killed with SIGKILL and started again, ten times and more in a run, on top of the network's faults: a
+ * hard mount goes on, and nothing is lost.
  */
 import t from 'tap';
 import { ROUGH } from '../support/fault-plan.js';

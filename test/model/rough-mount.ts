@@ -13,9 +13,9 @@ export interface RoughServer {
   readonly port: number;
   readonly mountPort: number;
   readonly exportPath: string;
-  /** What is exported. */
+  /** The exported folder. */
   readonly directory: string;
-  /** As a machine that loses power and comes back. */
+  /** Crashes and starts the server again, as a machine that loses power and comes back. */
   crash(): Promise<void>;
   close(): Promise<void>;
 }
@@ -66,13 +66,13 @@ export interface RoughRun {
   readonly workers?: number;
   /** Operations of each worker. */
   readonly operations: number;
-  /** The server crashes after every so many operations of all workers together; 0: never. */
+  /** The server crashes each time that all workers together have made this many operations; 0: never. */
   readonly crashEvery: number;
   /** Further mount options. */
   readonly options?: readonly string[];
 }
 
-/** What the mounts of a suite differ in: each seed takes its turn. */
+/** The options in which the mounts of a suite differ: each seed takes its turn. */
 const OPTIONS = [
   [],
   ['nconnect=3'],
@@ -87,7 +87,7 @@ export function mountOptions(seed: number): readonly string[] {
   return OPTIONS[seed % OPTIONS.length] ?? [];
 }
 
-/** Short timeouts, for a run is short: a call whose reply is lost is sent again after two seconds. */
+/** Short timeouts, since a run is short: a call whose reply is lost is sent again after two seconds. */
 const TIMES = ['hard', 'timeo=10', 'retrans=1'];
 
 /** Runs the workload and compares; returns how often the server crashed. Throws Difference. */

@@ -25,7 +25,7 @@ import {
   write,
 } from './reference-tree.js';
 
-/** Mount and reference differ; the message says in what. */
+/** Mount and reference differ; the message says how. */
 export class Difference extends Error {}
 
 /** A part of the tree in which only this worker's names begin with `prefix`, and only it changes them. */
@@ -135,7 +135,7 @@ export class Worker {
     return path.split('/').length - 1;
   }
 
-  /** Bytes that occur nowhere else: what is found tells who wrote it and when. */
+  /** Bytes that occur nowhere else: they tell which worker wrote them, and when. */
   #data(): Buffer {
     const size = this.#random.pick(SIZES);
     this.#stamp += 1;
@@ -179,7 +179,7 @@ export class Worker {
     const words = ['open', append && 'append', exclusive && 'excl', truncate && 'trunc', where.path];
     const what = words.filter(Boolean).join(' ');
     const node = nodeAt(where);
-    // Through a symbolic link an open goes elsewhere: not here.
+    // An open would follow a symbolic link; the workload never does.
     if (node?.kind === 'link' && !exclusive) return;
     const expected = create(where, exclusive);
     const call = this.#agent.open(where.path, flags);

@@ -16,7 +16,7 @@ interface Way {
   readonly title: string;
 }
 
-/** Of a suite over a way. */
+/** A report of a suite over a way to mount. */
 interface Result {
   readonly passed: number;
   readonly failed: number;
