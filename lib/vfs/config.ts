@@ -83,3 +83,11 @@ export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
   lookupCache: 'all',
   rdirplus: 'auto',
 };
+
+/** Sizes that FSINFO, PATHCONF and the options settled, in bytes. */
+export interface TransferLimits {
+  readonly rsize: number;
+  readonly wsize: number;
+  readonly dtsize: number;
+  readonly nameMax: number;
+}

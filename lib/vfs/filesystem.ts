@@ -116,7 +116,7 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   get openFileCount(): number {
-    return this.#vfs.openFiles;
+    return this.#vfs.open.files;
   }
 
   /** Inodes held in memory. */
@@ -140,11 +140,11 @@ export class NfsFileSystem implements FuseOperations {
 
   /** Bytes that reads and writes hold in memory. */
   get buffered(): { readonly read: number; readonly write: number } {
-    return { read: this.#vfs.readBudget.used, write: this.#vfs.writeBudget.used };
+    return { read: this.#vfs.memory.readBudget.used, write: this.#vfs.memory.writeBudget.used };
   }
 
   init(_connection: ConnectionInfo, notifier: FuseNotifier): void {
-    this.#vfs.notifier = notifier;
+    this.#vfs.kernel.notifier = notifier;
   }
 
   /**
@@ -332,7 +332,7 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   #entry(parent: Inode, name: Buffer, { inode, attributes, entryValidMs }: Found): EntryReply {
-    return this.#vfs.entryReply(parent, name.toString('latin1'), inode, attributes, entryValidMs);
+    return this.#vfs.replies.handOver(parent, name.toString('latin1'), inode, attributes, entryValidMs);
   }
 
   read(

@@ -13,10 +13,10 @@ async function opened(flags = O_RDWR) {
 
 t.test('pages that the kernel may have filled are dropped before the write is answered', async (t) => {
   const { bench, inode, fh, write } = await opened();
-  const { notifier } = bench.vfs;
+  const { notifier } = bench.vfs.kernel;
   let dropped = (): void => {};
   const asked: number[][] = [];
-  bench.vfs.notifier = {
+  bench.vfs.kernel.notifier = {
     ...notifier,
     invalidatePages: (...range) => {
       asked.push(range);
@@ -39,7 +39,7 @@ t.test('pages that the kernel may have filled are dropped before the write is an
 
 t.test('a caller who stops waiting for the drop has written all the same', async (t) => {
   const { bench, fh } = await opened();
-  bench.vfs.notifier = { ...bench.vfs.notifier, invalidatePages: () => new Promise(() => {}) };
+  bench.vfs.kernel.notifier = { ...bench.vfs.kernel.notifier, invalidatePages: () => new Promise(() => {}) };
   await bench.read(fh, 0, 7);
   const { caller, cancel } = bench.interruptible();
   const data = Buffer.from('direct');

@@ -74,7 +74,7 @@ t.test('what was deleted does not wait among the idle', (t) => {
   const table = new InodeTable(handle('root'));
   const a = table.intern(handle('a'));
   table.hold(a);
-  a.stale = true;
+  a.markStale();
   table.forget(a.nodeid, 1);
   t.equal(a.evicted, true);
   t.equal(table.size, 1);
@@ -136,7 +136,7 @@ t.test('a dentry is good while the directory is as it was before the LOOKUP', (t
   dentries.set(table.root, 'none', undefined, generation);
   t.equal(dentries.get(table.root, 'a')?.inode, a);
   t.match(dentries.get(table.root, 'none'), { inode: undefined, generation });
-  table.root.generation++;
+  table.root.advanceGeneration();
   t.equal(dentries.get(table.root, 'a'), undefined);
   t.equal(dentries.get(table.root, 'none'), undefined);
   t.equal(dentries.getUnverified(table.root, 'a')?.inode, a, 'it is still a hint');
@@ -171,7 +171,8 @@ t.test('a dentry of an inode that is gone is void', (t) => {
   for (const flag of ['stale', 'evicted'] as const) {
     const inode = table.intern(handle(flag));
     dentries.set(table.root, flag, inode, 0);
-    inode[flag] = true;
+    if (flag === 'stale') inode.markStale();
+    else inode[flag] = true;
     t.equal(dentries.get(table.root, flag), undefined);
   }
   t.end();

@@ -33,10 +33,10 @@ t.test('a kernel that does not know the inode yet is told again', async (t) => {
   const bench = new Bench();
   bench.server.tree.file('f', 'one');
   const inode = await known(bench, 'f');
-  const { invalidateAttributes } = bench.vfs.notifier;
+  const { invalidateAttributes } = bench.vfs.kernel.notifier;
   let knows = false;
-  bench.vfs.notifier = {
-    ...bench.vfs.notifier,
+  bench.vfs.kernel.notifier = {
+    ...bench.vfs.kernel.notifier,
     invalidateAttributes: (nodeid) => invalidateAttributes(nodeid) && knows,
   };
   await bench.pass(10);
@@ -56,11 +56,11 @@ t.test('attributes that come while the kernel asks for them are no reason for a 
   const inode = await known(bench, 'f');
   await bench.pass(10);
   bench.server.tree.write('f', 'one and two');
-  await bench.vfs.kernel.answer(inode, () => bench.vfs.fetchAttributes(inode, bench.caller()));
+  await bench.vfs.kernel.answer(inode, () => bench.vfs.current.fetch(inode, bench.caller()));
   t.same(bench.notices, []);
   await bench.pass(10);
   bench.server.tree.chmod('f', 0o600);
-  await bench.vfs.fetchAttributes(inode, bench.caller());
+  await bench.vfs.current.fetch(inode, bench.caller());
   t.ok(bench.notices.includes(`attributes ${inode.nodeid}`), 'where another call brings them, they are');
 });
 
@@ -78,12 +78,12 @@ t.test('the kernel insists only where it was told, and has no reason to doubt it
   await bench.pass(3);
   for (const caller of [root, owner])
     t.equal(kernel.insists(inode, caller), true, 'a program may want the word of the server');
-  const attributes = await bench.vfs.fetchAttributes(inode, bench.caller());
-  bench.vfs.attributesReply(inode, attributes);
+  const attributes = await bench.vfs.current.fetch(inode, bench.caller());
+  bench.vfs.replies.attributes(inode, attributes);
   t.equal(kernel.insists(inode, root), true);
   await bench.pass(3_000);
   t.equal(kernel.insists(inode, root), false, 'once the time has run out');
-  bench.vfs.attributesReply(inode, attributes);
+  bench.vfs.replies.attributes(inode, attributes);
   kernel.forget(inode);
   t.equal(kernel.insists(inode, root), false, 'once it was told to ask');
 });
@@ -91,7 +91,7 @@ t.test('the kernel insists only where it was told, and has no reason to doubt it
 t.test("another client's change of a directory voids the names that the kernel knows in it", async (t) => {
   const bench = new Bench();
   for (const name of ['a', 'b']) bench.server.tree.file(name);
-  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await bench.vfs.current.fetch(bench.root, bench.caller());
   await known(bench, 'a');
   await known(bench, 'b');
   await bench.names.lookup(bench.root, bytes('missing'), bench.caller());
@@ -121,7 +121,7 @@ t.test('no notification overtakes the attributes that the kernel is waiting for'
     await bench.pass(3_001);
     bench.notices.length = 0;
     change();
-    await bench.vfs.kernel.answer(inode, () => bench.vfs.fetchAttributes(inode, bench.caller()));
+    await bench.vfs.kernel.answer(inode, () => bench.vfs.current.fetch(inode, bench.caller()));
     return bench.notices.filter((notice) => !notice.startsWith('expire'));
   };
   t.same(await seen(() => bench.server.tree.write('f', 'longer')), [], 'the kernel drops its pages itself');
@@ -136,7 +136,7 @@ t.test('no notification overtakes the attributes that the kernel is waiting for'
 t.test('a name that the kernel need not ask for is asked of the server', async (t) => {
   const bench = new Bench();
   bench.server.tree.file('f', 'x');
-  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await bench.vfs.current.fetch(bench.root, bench.caller());
   await known(bench, 'f');
   bench.server.forgetCalls();
   // O_EXCL and mkdir(2): the kernel would answer EEXIST by itself.

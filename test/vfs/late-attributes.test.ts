@@ -20,14 +20,14 @@ async function fileWithLostEnd() {
 t.test('GETATTR from before lost data was written again does not cut the file off', async (t) => {
   const { bench, server, inode, fh } = await fileWithLostEnd();
   const gate = server.gate('GETATTR', 'reply');
-  const asked = bench.vfs.fetchAttributes(inode, bench.caller());
+  const asked = bench.vfs.current.fetch(inode, bench.caller());
   await settled();
   t.equal(gate.waiting, 1);
   await bench.files.flush(fh);
   t.equal(server.tree.at('f').stable.length, WHOLE);
   gate.open();
   const attributes = await asked;
-  t.equal(bench.vfs.attributesReply(inode, attributes).attributes.size, BigInt(WHOLE));
+  t.equal(bench.vfs.replies.attributes(inode, attributes).attributes.size, BigInt(WHOLE));
 });
 
 t.test('nor does LOOKUP', async (t) => {
@@ -53,7 +53,7 @@ t.test('nor does SETATTR of something else', async (t) => {
   await bench.files.flush(fh);
   gate.open();
   const attributes = await asked;
-  t.equal(bench.vfs.attributesReply(inode, attributes).attributes.size, BigInt(WHOLE));
+  t.equal(bench.vfs.replies.attributes(inode, attributes).attributes.size, BigInt(WHOLE));
 });
 
 t.test('an append whose GETATTR came late lands behind the lost data, not in it', async (t) => {
@@ -77,7 +77,7 @@ t.test('two pictures of one moment that differ: the server is asked again', asyn
   // A clock so coarse that all of it falls into one tick.
   server.tree.tick = 0;
   const gate = server.gate('GETATTR', 'reply');
-  const asked = bench.vfs.fetchAttributes(inode, bench.caller());
+  const asked = bench.vfs.current.fetch(inode, bench.caller());
   await settled();
   await bench.files.flush(fh);
   server.forgetCalls();

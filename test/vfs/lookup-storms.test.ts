@@ -28,7 +28,7 @@ t.test(
   'a name that was asked for and not found is not asked for again while the directory is trusted',
   async (t) => {
     const bench = new Bench();
-    await bench.vfs.fetchAttributes(bench.root, bench.caller());
+    await bench.vfs.current.fetch(bench.root, bench.caller());
     t.equal(await exists(bench, bench.root, 'a'), false);
     bench.server.forgetCalls();
     t.equal(await exists(bench, bench.root, 'a'), false);
@@ -48,7 +48,7 @@ t.test('lookupcache=pos and none ask for every absent name', async (t) => {
 
 t.test('a storm of LOOKUPs for names that do not exist reads no directory', async (t) => {
   const bench = new Bench();
-  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await bench.vfs.current.fetch(bench.root, bench.caller());
   for (let index = 0; index < 100; index++) await exists(bench, bench.root, `new${index}`);
   t.equal(bench.server.count('READDIRPLUS'), 0);
 });
@@ -58,7 +58,7 @@ t.test('a storm of LOOKUPs ends in one READDIRPLUS that answers the rest', async
   bench.server.tree.directorySize = 8192;
   const count = 200;
   for (let index = 0; index < count; index++) bench.server.tree.file(`f${index}`);
-  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await bench.vfs.current.fetch(bench.root, bench.caller());
   bench.server.forgetCalls();
   for (let index = 0; index < count; index++) t.ok(await exists(bench, bench.root, `f${index}`));
   t.ok(bench.server.count('LOOKUP') < count / 2, `${bench.server.count('LOOKUP')} LOOKUPs`);
@@ -71,7 +71,7 @@ t.test('a small directory is read after a few LOOKUPs, a large one only after ma
     const bench = new Bench();
     bench.server.tree.directorySize = directorySize;
     for (let index = 0; index < 100; index++) bench.server.tree.file(`f${index}`);
-    await bench.vfs.fetchAttributes(bench.root, bench.caller());
+    await bench.vfs.current.fetch(bench.root, bench.caller());
     bench.server.forgetCalls();
     for (let index = 0; bench.server.count('READDIRPLUS') === 0; index++)
       await exists(bench, bench.root, `f${index}`);
@@ -83,7 +83,7 @@ t.test('a small directory is read after a few LOOKUPs, a large one only after ma
 t.test('a few LOOKUPs in a small directory do not hide what another client makes there', async (t) => {
   const bench = new Bench();
   for (let index = 0; index < 20; index++) bench.server.tree.file(`f${index}`);
-  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await bench.vfs.current.fetch(bench.root, bench.caller());
   for (let index = 0; index < 20; index++) await exists(bench, bench.root, `f${index}`);
   t.equal(bench.server.count('READDIRPLUS'), 1);
   bench.server.tree.file('new');
@@ -93,7 +93,7 @@ t.test('a few LOOKUPs in a small directory do not hide what another client makes
 t.test('rdirplus=none never reads a directory for its names', async (t) => {
   const bench = new Bench({ config: { rdirplus: 'none' } });
   for (let index = 0; index < 100; index++) bench.server.tree.file(`f${index}`);
-  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await bench.vfs.current.fetch(bench.root, bench.caller());
   for (let index = 0; index < 100; index++) await exists(bench, bench.root, `f${index}`);
   t.equal(bench.server.count('READDIRPLUS'), 0);
 });

@@ -14,7 +14,7 @@ async function stat(bench: Bench, name: string): Promise<number> {
 t.test('a name is asked for once while its directory is unchanged', async (t) => {
   const bench = new Bench();
   bench.server.tree.file('f');
-  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await bench.vfs.current.fetch(bench.root, bench.caller());
   const first = await stat(bench, 'f');
   bench.server.forgetCalls();
   t.equal(await stat(bench, 'f'), first);
@@ -33,7 +33,7 @@ t.test('a name that does not exist is remembered until the directory changes', a
   t.ok(reply.entryValidMs > 0 && reply.entryValidMs <= 30_000);
   t.equal(bench.server.names(), '');
   bench.server.tree.file('none');
-  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await bench.vfs.current.fetch(bench.root, bench.caller());
   t.not(await stat(bench, 'none'), 0);
 });
 
@@ -45,7 +45,7 @@ t.test('lookupcache=pos remembers what exists, none nothing; the kernel is told 
   ] as const) {
     const bench = new Bench({ config: { lookupCache } });
     bench.server.tree.file('f');
-    await bench.vfs.fetchAttributes(bench.root, bench.caller());
+    await bench.vfs.current.fetch(bench.root, bench.caller());
     await stat(bench, 'f');
     await stat(bench, 'none');
     bench.server.forgetCalls();
@@ -62,12 +62,12 @@ t.test('lookupcache=pos remembers what exists, none nothing; the kernel is told 
 
 t.test('a change that another client makes during LOOKUP is not missed', async (t) => {
   const bench = new Bench();
-  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await bench.vfs.current.fetch(bench.root, bench.caller());
   const gate = bench.server.gate('LOOKUP', 'reply');
   const looking = stat(bench, 'f');
   await settled();
   bench.server.tree.file('f');
-  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await bench.vfs.current.fetch(bench.root, bench.caller());
   gate.open();
   t.equal(await looking, 0);
   t.not(await stat(bench, 'f'), 0);
@@ -75,7 +75,7 @@ t.test('a change that another client makes during LOOKUP is not missed', async (
 
 t.test('an answer that a change of ours has overtaken is not believed', async (t) => {
   const bench = new Bench();
-  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await bench.vfs.current.fetch(bench.root, bench.caller());
   const gate = bench.server.gate('LOOKUP', 'reply');
   const looking = stat(bench, 'f');
   await settled();
@@ -110,7 +110,7 @@ t.test('"." and ".." never reach the server', async (t) => {
 t.test("the kernel may trust a name no longer than its directory's attributes", async (t) => {
   const bench = new Bench();
   bench.server.tree.file('f');
-  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await bench.vfs.current.fetch(bench.root, bench.caller());
   await bench.pass(1000);
   await stat(bench, 'f');
   const reply = await bench.names.lookup(bench.root, bytes('f'), bench.caller());

@@ -55,8 +55,8 @@ t.test(
     t.ok(server.count('WRITE') <= 20, `${server.count('WRITE')} WRITEs`);
     t.ok(server.count('COMMIT') <= 20, `${server.count('COMMIT')} COMMITs`);
     t.same(waits.slice(0, 6), [250, 500, 1000, 2000, 4000, 5000]);
-    t.equal(bench.vfs.writeBudget.used, 0, 'its memory is free again');
-    t.equal(bench.vfs.writers.size, 0);
+    t.equal(bench.vfs.memory.writeBudget.used, 0, 'its memory is free again');
+    t.equal(bench.vfs.memory.writers.size, 0);
   },
 );
 
@@ -67,7 +67,7 @@ t.test('each of many WRITEs to such a server at once is as patient', async (t) =
   const { end } = await patiently(bench, bench.files.flush(fh));
   t.equal(end, Errno.EIO);
   t.ok(server.count('WRITE') <= 32 * 20, `${server.count('WRITE')} WRITEs`);
-  t.equal(bench.vfs.writeBudget.used, 0);
+  t.equal(bench.vfs.memory.writeBudget.used, 0);
 });
 
 t.test(
@@ -95,7 +95,7 @@ t.test('one byte with each WRITE: pauses, and then EIO', async (t) => {
   t.equal(end, Errno.EIO);
   t.ok(server.count('WRITE') <= 20, `${server.count('WRITE')} WRITEs`);
   t.same(waits.slice(0, 6), [250, 500, 1000, 2000, 4000, 5000]);
-  t.equal(bench.vfs.writeBudget.used, 0);
+  t.equal(bench.vfs.memory.writeBudget.used, 0);
 });
 
 t.test('a server that takes less than it is sent is sent less', async (t) => {

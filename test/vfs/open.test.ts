@@ -156,8 +156,8 @@ t.test('an open that learns of a change does not rely on pages being dropped som
   await bench.pass(LATER);
   await bench.read(first.fh, 0, 10);
   let dropped = (): void => {};
-  bench.vfs.notifier = {
-    ...bench.vfs.notifier,
+  bench.vfs.kernel.notifier = {
+    ...bench.vfs.kernel.notifier,
     invalidatePages: () =>
       new Promise((resolve) => {
         dropped = resolve;
@@ -166,7 +166,7 @@ t.test('an open that learns of a change does not rely on pages being dropped som
   bench.server.tree.write('f', 'new');
   t.equal((await bench.open('f')).keep, false);
   bench.server.tree.write('f', 'newer');
-  await bench.vfs.fetchAttributes(first.inode, bench.caller());
+  await bench.vfs.current.fetch(first.inode, bench.caller());
   await bench.pass(LATER);
   t.equal((await bench.open('f')).keep, false, 'the pages are still being dropped');
   dropped();
@@ -234,16 +234,16 @@ t.test('what is open is counted: files and directories by inode, files by mount'
   t.equal(directory.opens, 1, 'while it is being opened, too');
   gate.open();
   const { fh } = await opening;
-  t.same([file.inode.opens, directory.opens, bench.vfs.openFiles], [2, 1, 2]);
+  t.same([file.inode.opens, directory.opens, bench.vfs.open.files], [2, 1, 2]);
   bench.directories.release(fh);
   await bench.files.release(file.fh);
   await bench.files.release(again.fh);
-  t.same([file.inode.opens, directory.opens, bench.vfs.openFiles], [0, 0, 0]);
+  t.same([file.inode.opens, directory.opens, bench.vfs.open.files], [0, 0, 0]);
   bench.server.tree.chmod('f', 0);
   bench.server.tree.chmod('d', 0);
   t.equal(await outcome(bench.open('f', O_WRONLY, bench.caller(2000))), Errno.EACCES);
   t.equal(await outcome(bench.directories.open(directory, bench.caller(2000))), Errno.EACCES);
-  t.same([file.inode.opens, directory.opens, bench.vfs.openFiles], [0, 0, 0]);
+  t.same([file.inode.opens, directory.opens, bench.vfs.open.files], [0, 0, 0]);
 });
 
 t.test('a handle that answers for another object is not served as the old one', async (t) => {
@@ -254,15 +254,15 @@ t.test('a handle that answers for another object is not served as the old one', 
   const other = tree.file('other', 'other');
   tree.assignHandle(old.handle, other);
   t.equal(await outcome(bench.read(fh, 0, 10)), Errno.EIO);
-  t.equal(await outcome(bench.vfs.fetchAttributes(inode, bench.caller(1000, 5))), Errno.ESTALE);
-  const found = await bench.vfs.bind(
-    bench.root,
-    'x',
-    old.handle,
-    tree.attributes(other),
-    bench.vfs.attributes.start(),
-    0,
-  );
+  t.equal(await outcome(bench.vfs.current.fetch(inode, bench.caller(1000, 5))), Errno.ESTALE);
+  const found = bench.vfs.binding.bind({
+    parent: bench.root,
+    name: 'x',
+    handle: old.handle,
+    attributes: tree.attributes(other),
+    start: bench.vfs.attributes.start(),
+    generation: 0,
+  });
   t.not(found, inode);
   t.equal(found.attributes?.fileid, other.fileid);
 });

@@ -142,7 +142,7 @@ t.test("others' changes void what was read ahead, once they are seen", async (t)
   await bench.read(fh, 16 * KIB, 16 * KIB);
   const other = Buffer.alloc(256 * KIB, 'o');
   server.tree.write('f', other);
-  await bench.vfs.fetchAttributes(inode, bench.caller());
+  await bench.vfs.current.fetch(inode, bench.caller());
   t.same(await bench.read(fh, 32 * KIB, 16 * KIB), other.subarray(0, 16 * KIB));
 });
 
@@ -178,13 +178,13 @@ t.test('the budget bounds all read-ahead, and is whole again after the last clos
   const second = await bench.open('f');
   for (let at = 0; at < 512 * KIB; at += 16 * KIB) {
     await Promise.all([bench.read(fh, at, 16 * KIB), bench.read(second.fh, at, 16 * KIB)]);
-    t.ok(bench.vfs.readBudget.used <= 64 * KIB);
+    t.ok(bench.vfs.memory.readBudget.used <= 64 * KIB);
   }
-  t.ok(bench.vfs.readBudget.used > 0);
+  t.ok(bench.vfs.memory.readBudget.used > 0);
   await bench.files.release(fh);
   await bench.files.release(second.fh);
   await settled();
-  t.equal(bench.vfs.readBudget.used, 0);
+  t.equal(bench.vfs.memory.readBudget.used, 0);
 });
 
 t.test('memory of READs that are under way at close comes back when they end', async (t) => {
@@ -198,7 +198,7 @@ t.test('memory of READs that are under way at close comes back when they end', a
   gate.open();
   await Promise.all([reading, closing]);
   await settled();
-  t.equal(bench.vfs.readBudget.used, 0);
+  t.equal(bench.vfs.memory.readBudget.used, 0);
 });
 
 t.test('whatever is read, however, is what is in the file', async (t) => {
@@ -219,7 +219,7 @@ t.test('whatever is read, however, is what is in the file', async (t) => {
   }
   await bench.files.release(fh);
   await settled();
-  t.equal(bench.vfs.readBudget.used, 0);
+  t.equal(bench.vfs.memory.readBudget.used, 0);
 });
 
 t.test('the memory of a READ serves again when every read that got a part of it is answered', async (t) => {

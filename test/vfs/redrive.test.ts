@@ -53,9 +53,9 @@ t.test(
     const { bench, tree, inode, fh } = await deep();
     tree.rehandle(tree.at('a/b/f'));
     // A path names the new handle before the descriptor meets the old one.
-    await bench.vfs.fetchAttributes(await bench.walk('a/b'), bench.caller());
+    await bench.vfs.current.fetch(await bench.walk('a/b'), bench.caller());
     tree.chmod('a/b', 0o777);
-    await bench.vfs.fetchAttributes(await bench.walk('a/b'), bench.caller());
+    await bench.vfs.current.fetch(await bench.walk('a/b'), bench.caller());
     await bench.walk('a/b/f');
     t.equal((await bench.read(fh, 0, 100)).toString(), 'content');
     t.equal(inode.handle, tree.at('a/b/f').handle);
@@ -65,7 +65,7 @@ t.test(
 t.test('many operations on one stale handle share one redrive', async (t) => {
   const { bench, server, tree, inode } = await deep();
   tree.rehandle(tree.at('a/b/f'));
-  const all = Array.from({ length: 100 }, () => bench.vfs.fetchAttributes(inode, bench.caller()));
+  const all = Array.from({ length: 100 }, () => bench.vfs.current.fetch(inode, bench.caller()));
   await Promise.all(all);
   t.equal(bench.counters.redrives, 1);
   t.equal(server.count('LOOKUP'), 1);
@@ -77,7 +77,7 @@ t.test('replies that come after the redrive has ended need no other', async (t) 
   tree.remove('a/b/f');
   const gate = server.gate('GETATTR', 'reply');
   const all = Array.from({ length: 10 }, (_, i) =>
-    outcome(bench.vfs.fetchAttributes(inode, bench.caller(1000, i + 50))),
+    outcome(bench.vfs.current.fetch(inode, bench.caller(1000, i + 50))),
   );
   await settled();
   for (let i = 0; i < 10; i++) {
@@ -92,8 +92,8 @@ t.test('a path that names nothing any more: ESTALE once for each thread, then EN
   const { bench, tree, inode } = await deep();
   tree.remove('a/b/f');
   for (const tid of [7, 8]) {
-    t.equal(await outcome(bench.vfs.fetchAttributes(inode, bench.caller(1000, tid))), Errno.ESTALE);
-    t.equal(await outcome(bench.vfs.fetchAttributes(inode, bench.caller(1000, tid))), Errno.ENOENT);
+    t.equal(await outcome(bench.vfs.current.fetch(inode, bench.caller(1000, tid))), Errno.ESTALE);
+    t.equal(await outcome(bench.vfs.current.fetch(inode, bench.caller(1000, tid))), Errno.ENOENT);
   }
 });
 
@@ -102,7 +102,7 @@ t.test('a path that names another object is not the same object', async (t) => {
   tree.remove('a/b/f');
   tree.file('a/b/f', 'another');
   t.equal(await outcome(bench.read(fh, 0, 100)), Errno.EIO);
-  t.equal(await outcome(bench.vfs.fetchAttributes(inode, bench.caller(1000, 7))), Errno.ESTALE);
+  t.equal(await outcome(bench.vfs.current.fetch(inode, bench.caller(1000, 7))), Errno.ESTALE);
   const found = await bench.walk('a/b/f');
   t.not(found.nodeid, inode.nodeid);
 });
@@ -130,7 +130,7 @@ t.test('data of a descriptor whose file is gone: EIO, and one line in the log', 
 t.test('the log names the file even if a path met the stale handle first', async (t) => {
   const { bench, tree, inode, fh } = await deep();
   tree.remove('a/b/f');
-  await outcome(bench.vfs.fetchAttributes(inode, bench.caller(1000, 7)));
+  await outcome(bench.vfs.current.fetch(inode, bench.caller(1000, 7)));
   await outcome(bench.read(fh, 0, 1));
   t.equal(bench.log.length, 1);
 });
@@ -149,7 +149,7 @@ t.test('a server that calls every handle stale is asked a bounded number of time
   const { bench, server, inode, fh } = await deep();
   for (const name of ['READ', 'LOOKUP', 'GETATTR']) server.fail(name, Status.STALE);
   t.equal(await outcome(bench.read(fh, 0, 10)), Errno.EIO);
-  t.equal(await outcome(bench.vfs.fetchAttributes(inode, bench.caller(1000, 7))), Errno.ESTALE);
+  t.equal(await outcome(bench.vfs.current.fetch(inode, bench.caller(1000, 7))), Errno.ESTALE);
   t.ok(server.count() < 40, `${server.count()} calls`);
 });
 
@@ -172,8 +172,8 @@ t.test('NOENT in answer to a handle counts as stale, and in answer to a name as 
   t.equal(await outcome(bench.read(fh, 3, 1)), Errno.EIO);
   end();
   server.fail('GETATTR', Status.NOENT);
-  t.equal(await outcome(bench.vfs.fetchAttributes(inode, bench.caller(1000, 7))), Errno.ESTALE);
-  t.equal(await outcome(bench.vfs.fetchAttributes(inode, bench.caller(1000, 7))), Errno.ENOENT);
+  t.equal(await outcome(bench.vfs.current.fetch(inode, bench.caller(1000, 7))), Errno.ESTALE);
+  t.equal(await outcome(bench.vfs.current.fetch(inode, bench.caller(1000, 7))), Errno.ENOENT);
   const { redrives } = bench.counters;
   const directory = await bench.walk('a/b');
   t.equal(await outcome(bench.removal.unlink(directory, Buffer.from('none'), bench.caller())), Errno.ENOENT);
@@ -215,7 +215,7 @@ t.test('nothing cached of a stale handle is used', async (t) => {
   const directory = await bench.walk('a/b');
   const { generation, accessGeneration } = directory;
   tree.rehandle(tree.at('a/b'));
-  await bench.vfs.fetchAttributes(directory, bench.caller());
+  await bench.vfs.current.fetch(directory, bench.caller());
   t.ok(directory.generation > generation);
   t.ok(directory.accessGeneration > accessGeneration);
 });

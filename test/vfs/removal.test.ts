@@ -84,8 +84,8 @@ t.test('an open file goes on under another name until its last close', async (t)
   t.equal(name, sillyName(server.tree.at(name ?? '').fileid, 1));
   await bench.write(fh, 0, 'CONTENT');
   t.equal((await bench.read(fh, 0, 100)).toString(), 'CONTENT');
-  const attributes = await bench.vfs.fetchAttributes(inode, bench.caller());
-  t.equal(bench.vfs.attributesReply(inode, attributes).attributes.nlink, 0);
+  const attributes = await bench.vfs.current.fetch(inode, bench.caller());
+  t.equal(bench.vfs.replies.attributes(inode, attributes).attributes.nlink, 0);
   t.equal(await outcome(bench.walk('f')), Errno.ENOENT);
   await bench.files.release(fh);
   t.equal(sillyNames(bench).length, 1);
@@ -327,7 +327,7 @@ t.test('flags of renameat2(2) are refused', async (t) => {
 
 t.test('after a rename both names are known without asking', async (t) => {
   const { bench, server, inode } = await openFile();
-  await bench.vfs.fetchAttributes(bench.root, bench.caller());
+  await bench.vfs.current.fetch(bench.root, bench.caller());
   await rename(bench, 'f', 'g');
   const moved = await bench.names.lookup(bench.root, bytes('g'), bench.caller());
   t.equal(moved.nodeid, inode.nodeid);

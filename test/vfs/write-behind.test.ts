@@ -80,8 +80,8 @@ t.test('a large file is written UNSTABLE and committed before close(2) returns',
   t.ok(server.named('WRITE').every(({ args }) => args.stable === StableHow.UNSTABLE));
   t.equal(server.count('COMMIT'), 1);
   t.same(server.tree.at('f').stable, pattern(4 * KIB));
-  t.equal(bench.vfs.writeBudget.used, 0);
-  t.equal(bench.vfs.writers.size, 0);
+  t.equal(bench.vfs.memory.writeBudget.used, 0);
+  t.equal(bench.vfs.memory.writers.size, 0);
 });
 
 t.test(
@@ -139,7 +139,7 @@ t.test('overlapping WRITEs are never on the wire together, and land in order', a
     server.tree.at('f').stable.subarray(0, 8 * KIB),
     expected.subarray(0, server.tree.at('f').data.length),
   );
-  t.equal(bench.vfs.writeBudget.used, 0);
+  t.equal(bench.vfs.memory.writeBudget.used, 0);
 });
 
 t.test('short WRITEs are continued', async (t) => {
@@ -166,7 +166,7 @@ t.test('a restart before COMMIT: everything uncommitted is written again', async
   await bench.files.flush(fh);
   t.same(server.tree.at('f').stable, pattern(4 * KIB));
   t.equal(bench.counters.rewrites, 4);
-  t.equal(bench.vfs.writeBudget.used, 0);
+  t.equal(bench.vfs.memory.writeBudget.used, 0);
 });
 
 t.test('a restart between two WRITEs: the first is written again before anybody asks', async (t) => {
@@ -208,7 +208,7 @@ t.test('older data that is written again does not overwrite newer data', async (
     const expected = pattern(3 * KIB, 1);
     pattern(KIB, 2).copy(expected, 512);
     t.same(server.tree.at('f').stable, expected, stable ? 'O_SYNC' : 'gathered');
-    t.equal(bench.vfs.writeBudget.used, 0);
+    t.equal(bench.vfs.memory.writeBudget.used, 0);
   }
 });
 
@@ -253,7 +253,7 @@ t.test('a write error is told once to each descriptor, at close or fsync', async
   const third = await bench.open('f', O_WRONLY);
   t.equal(await outcome(bench.files.flush(third.fh)), 'ok', 'opened afterwards');
   end();
-  t.equal(bench.vfs.writeBudget.used, 0);
+  t.equal(bench.vfs.memory.writeBudget.used, 0);
 });
 
 t.test('a COMMIT that fails is a write error', async (t) => {
@@ -261,8 +261,8 @@ t.test('a COMMIT that fails is a write error', async (t) => {
   server.fail('COMMIT', Status.IO);
   await bench.write(fh, 0, pattern(2 * KIB));
   t.equal(await outcome(bench.files.flush(fh)), Errno.EIO);
-  t.equal(bench.vfs.writeBudget.used, 0);
-  t.equal(bench.vfs.writers.size, 0);
+  t.equal(bench.vfs.memory.writeBudget.used, 0);
+  t.equal(bench.vfs.memory.writers.size, 0);
 });
 
 t.test('after an error writes are synchronous and tell their own error, until one succeeds', async (t) => {
@@ -317,8 +317,8 @@ t.test('writes wait for memory, which several files hold, and always get it', as
   await bench.write(fhs[4] ?? 0, 0, pattern(12 * KIB));
   await Promise.all(fhs.map((fh, i) => bench.write(fh, 4 * KIB, pattern(10 * KIB, i))));
   for (const fh of fhs) await bench.files.flush(fh);
-  t.equal(bench.vfs.writeBudget.used, 0);
-  t.equal(bench.vfs.writers.size, 0);
+  t.equal(bench.vfs.memory.writeBudget.used, 0);
+  t.equal(bench.vfs.memory.writers.size, 0);
   t.same(server.tree.at('f3').stable.subarray(4 * KIB), pattern(10 * KIB, 3));
 });
 
@@ -328,7 +328,7 @@ t.test('one write larger than the whole budget goes through', async (t) => {
   await bench.write(fh, 9 * KIB, pattern(9 * KIB));
   await bench.files.flush(fh);
   t.equal(server.tree.at('f').stable.length, 18 * KIB);
-  t.equal(bench.vfs.writeBudget.used, 0);
+  t.equal(bench.vfs.memory.writeBudget.used, 0);
 });
 
 t.test('a file has so many WRITEs waiting and no more', async (t) => {
@@ -354,9 +354,9 @@ t.test('a file has so many WRITEs waiting and no more', async (t) => {
 t.test('bytes written twice while gathered are held once', async (t) => {
   const { bench, fh } = await opened();
   for (let i = 0; i < 50; i++) await bench.write(fh, 0, pattern(100));
-  t.equal(bench.vfs.writeBudget.used, 100);
+  t.equal(bench.vfs.memory.writeBudget.used, 100);
   await bench.files.flush(fh);
-  t.equal(bench.vfs.writeBudget.used, 0);
+  t.equal(bench.vfs.memory.writeBudget.used, 0);
 });
 
 t.test('a truncation drops unstable data beyond it: a restart does not bring it back', async (t) => {
@@ -369,7 +369,7 @@ t.test('a truncation drops unstable data beyond it: a restart does not bring it 
   server.restart();
   await bench.files.flush(fh);
   t.same(server.tree.at('f').stable, pattern(4 * KIB).subarray(0, 1500));
-  t.equal(bench.vfs.writeBudget.used, 0);
+  t.equal(bench.vfs.memory.writeBudget.used, 0);
 });
 
 t.test('a truncation that fails drops nothing', async (t) => {
@@ -427,7 +427,7 @@ t.test('while data is on its way the size includes it', async (t) => {
   await bench.write(fh, 100, 'x');
   const attributes = inode.attributes;
   if (attributes === undefined) throw new Error('no attributes');
-  t.equal(bench.vfs.attributesReply(inode, attributes).attributes.size, 101n);
+  t.equal(bench.vfs.replies.attributes(inode, attributes).attributes.size, 101n);
 });
 
 t.test('O_SYNC and -o sync: stable on the server before write(2) returns', async (t) => {
@@ -495,7 +495,7 @@ t.test('a writer that waits for memory and is interrupted has written nothing', 
   gate.open();
   await bench.files.flush(fh);
   t.equal(server.tree.at('f').stable.length, 2 * KIB);
-  t.equal(bench.vfs.writeBudget.used, 0);
+  t.equal(bench.vfs.memory.writeBudget.used, 0);
 });
 
 t.test('an append that was begun is not repeated by whoever is interrupted: it goes on', async (t) => {
@@ -543,5 +543,5 @@ t.test('what mmap wrote after the last close is written at release, and a failur
   server.once('WRITE', () => server.failure('WRITE', Status.NOSPC));
   await bench.files.release(fh);
   t.equal(bench.log.length, 1);
-  t.equal(bench.vfs.writers.size, 0);
+  t.equal(bench.vfs.memory.writers.size, 0);
 });

@@ -2,10 +2,10 @@
 import { type OddValues, oddValues } from '../../programs/nfs3/index.js';
 import type { ClientCounters, ProcedureCounters } from '../../rpc/index.js';
 import type { IdentityRules } from '../../vfs/caller/identity.js';
+import type { TransferLimits } from '../../vfs/config.js';
 import type { VfsCounters } from '../../vfs/counters.js';
 import type { CacheSizes, NfsFileSystem } from '../../vfs/filesystem.js';
 import type { ExportSession } from '../../vfs/remote/export-session.js';
-import type { TransferLimits } from '../../vfs/vfs-state.js';
 import { summarize, type Unwritten } from '../failure/unwritten.js';
 
 export interface MountStats {

@@ -16,7 +16,7 @@ const S_ISVTX = 0o1000;
 export async function maySearch(vfs: VfsState, directory: Inode, caller: Caller): Promise<void> {
   const { claim } = caller;
   if (claim === undefined) return;
-  const attributes = await vfs.freshAttributes(directory, caller);
+  const attributes = await vfs.current.fresh(directory, caller);
   if ((claim.access(attributes) & Access.LOOKUP) === 0) throw new FuseError(Errno.EACCES);
 }
 
@@ -28,7 +28,7 @@ export async function mayAddName(
 ): Promise<Fattr3 | undefined> {
   const { claim } = caller;
   if (claim === undefined) return undefined;
-  const attributes = await vfs.fetchAttributes(directory, caller);
+  const attributes = await vfs.current.fetch(directory, caller);
   const needed = Access.MODIFY | Access.LOOKUP;
   if ((claim.access(attributes) & needed) !== needed) throw new FuseError(Errno.EACCES);
   return attributes;
@@ -50,14 +50,14 @@ export async function mayTakeName(
   if ((attributes.mode & S_ISVTX) === 0 || claim.owns(attributes)) return;
   const object = await find();
   if (object === undefined) return;
-  if (!claim.owns(await vfs.fetchAttributes(object, caller))) throw new FuseError(Errno.EPERM);
+  if (!claim.owns(await vfs.current.fetch(object, caller))) throw new FuseError(Errno.EPERM);
 }
 
 /** Changing the content of a directory that moves to another place: its "..". @throws FuseError EACCES */
 export async function mayMove(vfs: VfsState, moved: Inode, caller: Caller): Promise<void> {
   const { claim } = caller;
   if (claim === undefined || !moved.isDirectory) return;
-  const attributes = await vfs.fetchAttributes(moved, caller);
+  const attributes = await vfs.current.fetch(moved, caller);
   if ((claim.access(attributes) & Access.MODIFY) === 0) throw new FuseError(Errno.EACCES);
 }
 
@@ -79,7 +79,7 @@ export async function mayChange(
   const touches = setsTimes && atime === 'now' && mtime === 'now';
   const truncates = size !== undefined && !opened;
   if (mode === undefined && uid === undefined && gid === undefined && !setsTimes && !truncates) return;
-  const attributes = await vfs.fetchAttributes(inode, caller);
+  const attributes = await vfs.current.fetch(inode, caller);
   const owns = claim.owns(attributes);
   if (mode !== undefined && !owns) throw new FuseError(Errno.EPERM);
   if (uid !== undefined && !(owns && uid === attributes.uid)) throw new FuseError(Errno.EPERM);

@@ -49,7 +49,7 @@ export class Permission {
   async admit(inode: Inode, caller: Caller, suffices: (granted: number) => boolean): Promise<void> {
     let granted = this.#remembered(inode, caller);
     if (this.#vfs.config.closeToOpen && granted !== undefined) {
-      await this.#vfs.fetchAttributes(inode, caller);
+      await this.#vfs.current.fetch(inode, caller);
       // If the attributes moved, the rights are void and asked for after all.
       granted = this.#remembered(inode, caller);
     } else if (!this.#vfs.attributes.isFresh(inode)) granted = undefined;
@@ -95,9 +95,9 @@ export class Permission {
       return answer;
     };
     const { result } = await exchange.ask(inode, caller, call, ofObject);
-    if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller, operand);
+    if (result.status !== Status.OK) throw redriver.reportFailure(result, [inode], caller, operand);
     if (timely) ({ accessGeneration } = inode);
-    if (result.attributes === undefined) await this.#vfs.fetchAttributes(inode, caller, operand);
+    if (result.attributes === undefined) await this.#vfs.current.fetch(inode, caller, operand);
     rememberAccess(inode, caller.credential, wanted, result.access, accessGeneration);
     // The object turns out to be of another group than was known, and the server was not told that the caller is in it.
     const member = concerning(caller, inode.attributes?.gid);
@@ -109,7 +109,7 @@ export class Permission {
   async check(inode: Inode, mask: number, caller: Caller): Promise<void> {
     const operand = this.#vfs.kernel.operandOf(inode);
     if ((mask & (R_OK | W_OK | X_OK)) === 0) {
-      await this.#vfs.freshAttributes(inode, caller, operand);
+      await this.#vfs.current.fresh(inode, caller, operand);
       return;
     }
     const remembered = this.#vfs.attributes.isFresh(inode) ? this.#remembered(inode, caller) : undefined;

@@ -42,24 +42,29 @@ export class ObjectRequests {
     const operand = vfs.kernel.operandOf(inode);
     try {
       const latest = await this.#latest(inode, caller, operand);
-      if (operand === 'path' && latest.nlink === 0 && inode.silly === undefined && vfs.takeRemoval(inode)) {
+      if (
+        operand === 'path' &&
+        latest.nlink === 0 &&
+        inode.silly === undefined &&
+        vfs.foreign.takeRemoval(inode)
+      ) {
         // The kernel looks the path up again, before a program is shown or refused what is not there any more.
-        inode.stale = true;
-        throw vfs.redriver.staleError(inode, caller, operand);
+        inode.markStale();
+        throw vfs.redriver.reportStale(inode, caller, operand);
       }
-      return vfs.attributesReply(inode, latest);
+      return vfs.replies.attributes(inode, latest);
     } catch (error) {
       // fstat(2) of what another client deleted: a local file system would still answer.
       if (inode.opens === 0 || inode.attributes === undefined || !isAbsent(error)) throw error;
       const nlink = inode.gone ? 0 : inode.attributes.nlink;
-      return { ...vfs.attributesReply(inode, { ...inode.attributes, nlink }), attrValidMs: 0 };
+      return { ...vfs.replies.attributes(inode, { ...inode.attributes, nlink }), attrValidMs: 0 };
     }
   }
 
   #latest(inode: Inode, caller: Caller, operand: Operand): Fattr3 | Promise<Fattr3> {
     const vfs = this.#vfs;
-    const known = vfs.kernel.insists(inode, caller) ? undefined : vfs.trustedAttributes(inode);
-    return known ?? vfs.kernel.answer(inode, () => vfs.fetchAttributes(inode, caller, operand));
+    const known = vfs.kernel.insists(inode, caller) ? undefined : vfs.current.trusted(inode);
+    return known ?? vfs.kernel.answer(inode, () => vfs.current.fetch(inode, caller, operand));
   }
 
   /** chmod(2), chown(2), truncate(2), utimensat(2) and their kin; `changes` are in the server's ids. */
@@ -68,7 +73,7 @@ export class ObjectRequests {
     const attributes = await kernel.answer(inode, () => this.#files.setAttributes(inode, changes, caller));
     // The kernel looks a directory up again after its mode was changed (fuse_do_setattr).
     if (inode.isDirectory && inode.parent !== undefined) kernel.tellsName(inode.parent, inode.name, 0);
-    return this.#vfs.attributesReply(inode, attributes);
+    return this.#vfs.replies.attributes(inode, attributes);
   }
 
   /** readlink(2). Throws ENAMETOOLONG for a target that no program could follow. */
@@ -88,7 +93,7 @@ export class ObjectRequests {
     // The file system outlives what is in it.
     if (isStale(result.status) && !inode.isRoot) result = await ask(inodes.root);
     if (result.status !== Status.OK)
-      throw redriver.failure(result, [inodes.root], caller, kernel.operandOf(inodes.root));
+      throw redriver.reportFailure(result, [inodes.root], caller, kernel.operandOf(inodes.root));
     return {
       blocks: result.totalBytes / BLOCK_SIZE,
       bfree: result.freeBytes / BLOCK_SIZE,

@@ -42,14 +42,14 @@ export async function setAttributes(
       vfs.nfs.call(SETATTR, { object, attributes: changes, guard }, caller);
     const { result, start } = await vfs.exchange.change(inode, caller, set, wccOf, told);
     // The handle answers for another object now.
-    if (result.status === Status.OK && inode.stale) throw vfs.redriver.staleError(inode, caller, operand);
+    if (result.status === Status.OK && inode.stale) throw vfs.redriver.reportStale(inode, caller, operand);
     const shown = result.wcc.after;
     const after = shown && vfs.attributes.latest(inode, shown, start);
-    if (result.status === Status.OK) return after ?? vfs.fetchAttributes(inode, caller, operand);
+    if (result.status === Status.OK) return after ?? vfs.current.fetch(inode, caller, operand);
     if (result.status !== Status.NOT_SYNC || guard === undefined)
-      throw vfs.redriver.failure(result, [inode], caller, operand);
+      throw vfs.redriver.reportFailure(result, [inode], caller, operand);
     // Changed by another client, or by the first copy of this very call: what is wanted stays the same.
-    const now = after ?? (await vfs.fetchAttributes(inode, caller, operand));
+    const now = after ?? (await vfs.current.fetch(inode, caller, operand));
     refused += 1;
     guard = refused < MAX_GUARDED ? now.ctime : undefined;
   }

@@ -67,6 +67,18 @@ export class AttributeCache {
     return inode.attributes !== undefined && this.#now() < inode.attributesExpire;
   }
 
+  /** Nothing that is known of the object's attributes is evidence any more. */
+  forgetAll(inode: Inode): void {
+    inode.attributes = undefined;
+    inode.own?.restart();
+  }
+
+  /** This mount has removed the object's last name. */
+  lastLinkGone(inode: Inode): void {
+    this.expire(inode);
+    if (inode.attributes !== undefined) inode.attributes = { ...inode.attributes, nlink: 0 };
+  }
+
   /** Milliseconds for which the attributes will be trusted yet: what the kernel may be told. */
   remaining(inode: Inode): number {
     return inode.attributes === undefined ? 0 : Math.max(0, inode.attributesExpire - this.#now());
@@ -112,7 +124,7 @@ export class AttributeCache {
     } else if (inode.ctimeMoving && onlyCtimeMoved(known, attributes)) {
       inode.ctimeMoving = false;
       // Somebody's chmod may hide behind our own change, but not a change of the content.
-      inode.accessGeneration++;
+      inode.advanceAccessGeneration();
       this.#confirm(inode, picture, told);
     } else {
       this.#foreign(inode, picture, told);
@@ -186,7 +198,7 @@ export class AttributeCache {
     const { attributes, attributesCall: seen } = inode;
     inode.own ??= new OwnChanges(attributes && { attributes, start: LONG_AGO, seen });
     inode.own.active++;
-    inode.contentChanges++;
+    inode.countContentChange();
     this.#events.changedHere(inode);
   }
 
@@ -196,7 +208,7 @@ export class AttributeCache {
     if (own === undefined) return;
     const { trusting = false, told = false } = terms;
     own.active--;
-    inode.contentChanges++;
+    inode.countContentChange();
     this.#events.changedHere(inode);
     const after = wcc?.after;
     if (after === undefined) {
@@ -233,8 +245,7 @@ export class AttributeCache {
 
   #foreign(inode: Inode, picture: Picture, told: boolean): void {
     const before = inode.attributes;
-    inode.generation++;
-    inode.accessGeneration++;
+    inode.advanceGeneration();
     this.#counters.invalidated++;
     this.#restartWindow(inode, picture, told);
     if (before !== undefined) this.#events.changedByOther(inode, before);
@@ -247,7 +258,7 @@ export class AttributeCache {
       known !== undefined &&
       (known.mode !== attributes.mode || known.uid !== attributes.uid || known.gid !== attributes.gid)
     ) {
-      inode.accessGeneration++;
+      inode.advanceAccessGeneration();
     }
     inode.attributes = attributes;
     inode.attributesExpire = start.number > inode.doubtedCall ? start.at + inode.attributesTimeout : 0;

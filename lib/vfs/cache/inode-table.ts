@@ -12,8 +12,7 @@ const DEFAULT_MAX_IDLE = 16_384;
 
 export class InodeTable {
   readonly root: Inode;
-  /** Told of every inode that goes, so that nothing else keeps it. */
-  onDrop: (inode: Inode) => void = () => {};
+  readonly #onDropped: ((inode: Inode) => void)[] = [];
   readonly #byNodeid = new Map<NodeId, Inode>();
   readonly #byHandle = new Map<FileHandle, Inode>();
   /** The longest idle first. A new inode comes and goes at once, for which lru-cache clears all that it has room for. */
@@ -36,6 +35,11 @@ export class InodeTable {
 
   get size(): number {
     return this.#byNodeid.size;
+  }
+
+  /** `listener` is told of every inode that goes, so that nothing else keeps it. */
+  onDropped(listener: (inode: Inode) => void): void {
+    this.#onDropped.push(listener);
   }
 
   values(): Iterable<Inode> {
@@ -124,6 +128,6 @@ export class InodeTable {
     inode.evicted = true;
     this.#byNodeid.delete(inode.nodeid);
     if (this.#byHandle.get(inode.handle) === inode) this.#byHandle.delete(inode.handle);
-    this.onDrop(inode);
+    for (const listener of this.#onDropped) listener(inode);
   }
 }

@@ -43,13 +43,13 @@ export class Inode {
    * Counts changes that were not ours. Dentries and listings (of a directory), pages and read-ahead (of a file)
    * are good for one value of it.
    */
-  generation = 0;
+  #generation = 0;
   /** Counts what may change permissions: others' changes, and our own of mode and owner. */
-  accessGeneration = 0;
+  #accessGeneration = 0;
   /** What the server granted to whom. */
   access: Granted[] | undefined = undefined;
   /** Counts changes of the content through this mount: what was read ahead before one is void. */
-  contentChanges = 0;
+  #contentChanges = 0;
   /** The attributes that the kernel was told last, and may still go by (kernel-view.ts). */
   told: Fattr3 | undefined = undefined;
   /** Until when the kernel has no reason of its own to ask for them again. */
@@ -73,7 +73,7 @@ export class Inode {
   parentEpoch = 0;
 
   /** The server no longer knows the handle, and no redrive found the object again. */
-  stale = false;
+  #stale = false;
   /** Dropped from the inode table: dentries that still point here are void. */
   evicted = false;
   /**
@@ -85,7 +85,7 @@ export class Inode {
   /** Redrives that have ended: an operation that was sent before one ended need not begin another. */
   redrives = 0;
   /** With `stale`: not only is the handle void, its name is known to be gone or to stand for another object. */
-  gone = false;
+  #gone = false;
   /** REMOVE of its last name is on its way: an open waits for the outcome. */
   removing: Promise<void> | undefined = undefined;
   silly: SillyName | undefined = undefined;
@@ -96,6 +96,54 @@ export class Inode {
   constructor(nodeid: NodeId, handle: FileHandle) {
     this.nodeid = nodeid;
     this.handle = handle;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get accessGeneration(): number {
+    return this.#accessGeneration;
+  }
+
+  get contentChanges(): number {
+    return this.#contentChanges;
+  }
+
+  get stale(): boolean {
+    return this.#stale;
+  }
+
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  /** Another client has changed it, or may have: what was learnt of its content and of rights is void. */
+  advanceGeneration(): void {
+    this.#generation++;
+    this.#accessGeneration++;
+  }
+
+  /** Somebody may have got other rights. */
+  advanceAccessGeneration(): void {
+    this.#accessGeneration++;
+  }
+
+  /** This mount changes the content. */
+  countContentChange(): void {
+    this.#contentChanges++;
+  }
+
+  /** The server does not know the handle any more. `gone`: nor does the path lead to the object. */
+  markStale(gone = this.#gone): void {
+    this.#stale = true;
+    this.#gone = gone;
+  }
+
+  /** The server answers for the handle, after all or again. */
+  revive(): void {
+    this.#stale = false;
+    this.#gone = false;
   }
 
   get isRoot(): boolean {

@@ -60,7 +60,7 @@ export class Files {
     try {
       if (inode.removing !== undefined) {
         await inode.removing;
-        if (inode.stale) throw this.#vfs.redriver.staleError(inode, caller, 'path');
+        if (inode.stale) throw this.#vfs.redriver.reportStale(inode, caller, 'path');
       }
       await this.#admit(inode, flags, caller);
       return this.#opened(inode, flags, concerning(caller, inode.attributes?.gid));
@@ -80,8 +80,8 @@ export class Files {
     await this.#permission.admit(inode, caller, (granted) => allowsOpen(granted, flags));
     if (inode.attributes?.nlink === 0 && inode.silly === undefined) {
       // Deleted by another client, and kept by the server for somebody: not what the path names any more.
-      inode.stale = true;
-      throw this.#vfs.redriver.staleError(inode, caller, 'path');
+      inode.markStale();
+      throw this.#vfs.redriver.reportStale(inode, caller, 'path');
     }
     if (inode.namesGeneration !== namesGeneration) await this.#names.confirm(inode, caller);
     await this.#vfs.kernel.expired();
@@ -124,18 +124,14 @@ export class Files {
   }
 
   #pin(inode: Inode): void {
-    if (inode.opens++ === 0) this.#vfs.inodes.pin(inode);
-    this.#vfs.openFiles++;
+    this.#vfs.open.openFile(inode);
   }
 
   #unpin(inode: Inode): void {
-    inode.opens--;
-    this.#vfs.openFiles--;
-    if (inode.opens > 0) return;
-    if (inode.writer?.clean) inode.writer = undefined;
-    if (inode.silly !== undefined)
-      void this.#silly.finish(inode).finally(() => this.#vfs.inodes.release(inode));
-    else this.#vfs.inodes.release(inode);
+    this.#vfs.open.closeFile(inode, () => {
+      if (inode.writer?.clean) inode.writer = undefined;
+      return inode.silly === undefined ? undefined : this.#silly.finish(inode);
+    });
   }
 
   /** Whoever has the descriptor now, what counts are the rights that it was opened with. */
@@ -152,7 +148,7 @@ export class Files {
     const end = inode.writer?.unstableEnd ?? 0;
     if (end <= offset) return file.readAhead.read(offset, size, caller);
     const unstable = inode.writer?.unstableWithin(offset, offset + size) ?? [];
-    const { writeBuffers } = this.#vfs;
+    const { writeBuffers } = this.#vfs.memory;
     writeBuffers.beginReading();
     try {
       const { pieces, release } = await file.readAhead.read(offset, size, caller);
@@ -179,7 +175,7 @@ export class Files {
     const { inode, credential } = file;
     if (BigInt(offset) + BigInt(data.length) > MAX_OFFSET) throw new FuseError(Errno.EFBIG);
     inode.writer ??= new FileWriter(this.#vfs, inode);
-    inode.contentChanges++;
+    inode.countContentChange();
     if (!direct) inode.pagesFilled = true;
     this.#vfs.kernel.doubts(inode);
     const { writer } = inode;
@@ -216,7 +212,7 @@ export class Files {
     length: number,
     cancellation: Cancellation | undefined,
   ): Promise<void> {
-    const dropped = this.#vfs.notifier.invalidatePages(inode.nodeid, offset, length);
+    const dropped = this.#vfs.kernel.notifier.invalidatePages(inode.nodeid, offset, length);
     // The write is done, whether its caller waits for this or not.
     return interruptible(dropped, cancellation).catch(() => {});
   }
@@ -269,7 +265,7 @@ export class Files {
     const { inode } = file;
     const caller = unattended(file.credential);
     await writer.drain();
-    const attributes = await vfs.fetchAttributes(inode, caller, 'descriptor');
+    const attributes = await vfs.current.fetch(inode, caller, 'descriptor');
     const end = writer.sizeWith(attributes.size);
     if (end + BigInt(data.length) > MAX_OFFSET) throw new FuseError(Errno.EFBIG);
     const offset = Number(end);
@@ -342,7 +338,7 @@ export class Files {
       await mayChange(this.#vfs, inode, changes, opened, caller);
     }
     if (changes.size !== undefined) {
-      inode.contentChanges++;
+      inode.countContentChange();
       if (file !== undefined) asWhom = { ...caller, credential: file.credential };
     }
     const sattr: Sattr3 = {
@@ -386,7 +382,7 @@ export class Files {
   /** What is in memory and not on the server's stable storage. */
   unwritten(): readonly UnwrittenFile[] {
     const files: UnwrittenFile[] = [];
-    for (const writer of this.#vfs.writers) {
+    for (const writer of this.#vfs.memory.writers) {
       const bytes = writer.unwrittenBytes;
       if (bytes > 0) files.push({ path: describePath(writer.inode), bytes });
     }

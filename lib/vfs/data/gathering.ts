@@ -49,7 +49,7 @@ export class Gathering {
     const gathered = this.#extent;
     if (gathered === undefined) return;
     // Whoever waits for memory waits for this too.
-    if (gathered.length >= wsize || this.#vfs.writeBudget.waiting > 0) this.#send();
+    if (gathered.length >= wsize || this.#vfs.memory.writeBudget.waiting > 0) this.#send();
     else this.#timer ??= this.#vfs.clock.after(GATHER_MS, this.#send);
   }
 
@@ -64,7 +64,8 @@ export class Gathering {
   }
 
   #begin(offset: number, room: number, credential: UserCredential): void {
-    const { limits, writeBuffers } = this.#vfs;
+    const { limits } = this.#vfs;
+    const { writeBuffers } = this.#vfs.memory;
     const size = room >= LARGE_WRITE ? Math.min(limits.wsize, room * 2) : Math.max(room, LEAST_BUFFER);
     const buffer = size >= limits.wsize ? writeBuffers.take() : Buffer.allocUnsafeSlow(size);
     this.#extent = new Extent(offset, credential, buffer, 0, this.#nextSequence());
@@ -85,7 +86,7 @@ export class Gathering {
     const count = Math.min(data.length, this.#vfs.limits.wsize - at);
     if (at + count > extent.data.length) {
       const size = Math.max(at + count, extent.data.length * 4);
-      const { writeBuffers } = this.#vfs;
+      const { writeBuffers } = this.#vfs.memory;
       const grown = size >= writeBuffers.size ? writeBuffers.take() : Buffer.allocUnsafeSlow(size);
       extent.data.copy(grown, 0, 0, extent.length);
       extent.data = grown;
@@ -93,7 +94,7 @@ export class Gathering {
     extent.data.set(count === data.length ? data : data.subarray(0, count), at);
     // Bytes written twice while gathering are held once.
     const added = Math.max(0, at + count - extent.length);
-    if (added < count) this.#vfs.writeBudget.give(count - added);
+    if (added < count) this.#vfs.memory.writeBudget.give(count - added);
     extent.length += added;
     return count;
   }

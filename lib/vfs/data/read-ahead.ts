@@ -99,7 +99,7 @@ export class ReadAhead {
   }
 
   get #enabled(): boolean {
-    return this.#vfs.readBudget.limit > 0;
+    return this.#vfs.memory.readBudget.limit > 0;
   }
 
   /** From what was read ahead, and from the server where that leaves gaps. */
@@ -216,7 +216,7 @@ export class ReadAhead {
   }
 
   #start(offset: number, length: number): boolean {
-    const budget = this.#vfs.readBudget;
+    const budget = this.#vfs.memory.readBudget;
     if (!budget.tryTake(length)) return false;
     const result = this.#fetch(offset, length, unattended(this.#credential));
     // Whoever waits for it gets the error; if nobody does, it was not needed.
@@ -239,7 +239,8 @@ export class ReadAhead {
   }
 
   #release(segment: Segment): void {
-    const { counters, readBudget } = this.#vfs;
+    const { counters } = this.#vfs;
+    const { readBudget } = this.#vfs.memory;
     if (segment.used) counters.readAheadHits++;
     else counters.readAheadWasted++;
     // The memory is in use until the READ has ended, needed or not.
@@ -295,8 +296,8 @@ export class ReadAhead {
     const asOpener: Caller = { ...caller, credential: this.#credential };
     const call = (file: FileHandle): Promise<ReadResult> => nfs.call(READ, { file, offset, count }, asOpener);
     const { result, start } = await exchange.ask(inode, asOpener, call, ofObject);
-    if (result.status !== Status.OK) throw redriver.failure(result, [inode], asOpener, 'descriptor');
-    if (inode.stale) throw redriver.staleError(inode, asOpener, 'descriptor');
+    if (result.status !== Status.OK) throw redriver.reportFailure(result, [inode], asOpener, 'descriptor');
+    if (inode.stale) throw redriver.reportStale(inode, asOpener, 'descriptor');
     const ctime = (result.attributes ?? inode.attributes)?.ctime;
     if (ctime === undefined || attributes.isRacy(ctime, start)) inode.pagesRacy = true;
     return result;

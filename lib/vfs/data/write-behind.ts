@@ -151,7 +151,7 @@ export class FileWriter {
       const room = new Promise<void>((resolve) => this.#queueWaiters.push(resolve));
       await interruptible(room, cancellation);
     }
-    const { writeBudget, writers } = this.#vfs;
+    const { writeBudget, writers } = this.#vfs.memory;
     if (!writeBudget.tryTake(bytes)) await writeBudget.take(bytes, cancellation);
     writers.add(this);
   }
@@ -180,7 +180,7 @@ export class FileWriter {
       this.#sending.delete(sending);
       for (const go of this.#queueWaiters.splice(0)) go();
       // Memory for unstable data comes back only with a COMMIT.
-      if (this.#unstable.bytes >= COMMIT_FROM || this.#vfs.writeBudget.waiting > 0)
+      if (this.#unstable.bytes >= COMMIT_FROM || this.#vfs.memory.writeBudget.waiting > 0)
         this.#commitInBackground();
       this.#settled();
     });
@@ -189,8 +189,8 @@ export class FileWriter {
 
   #settled(): void {
     if (!this.clean) return;
-    this.#vfs.writers.delete(this);
-    if (this.#vfs.writers.size === 0) this.#vfs.writeBuffers.trim();
+    this.#vfs.memory.writers.delete(this);
+    if (this.#vfs.memory.writers.size === 0) this.#vfs.memory.writeBuffers.trim();
   }
 
   /** Writes one extent in full and settles what becomes of its data. Never rejects. */
@@ -217,14 +217,14 @@ export class FileWriter {
       );
       this.#careful = false;
       if (committed === Stable.FILE_SYNC) {
-        this.#vfs.writeBudget.give(extent.length);
+        this.#vfs.memory.writeBudget.give(extent.length);
         this.#recycle(extent);
       } else {
         extent.verifier = verifier;
         this.#retain(extent);
       }
     } catch (error) {
-      this.#vfs.writeBudget.give(extent.length);
+      this.#vfs.memory.writeBudget.give(extent.length);
       sending.error = this.#fail(error);
     } finally {
       const next = this.#slotWaiters.shift();
@@ -235,7 +235,7 @@ export class FileWriter {
 
   /** Its data is stable, and the WRITE that carried it was answered: nobody needs the buffer any more. */
   #recycle(extent: Extent): void {
-    if (extent.whole) this.#vfs.writeBuffers.give(extent.data);
+    if (extent.whole) this.#vfs.memory.writeBuffers.give(extent.data);
   }
 
   #retain(extent: Extent): void {
@@ -249,7 +249,7 @@ export class FileWriter {
   /** What is overwritten or cut off must not come back with a rewrite. */
   #forget(offset: number, end: number): void {
     const bytes = this.#unstable.cut(offset, end) + this.#covered.cut(offset, end);
-    if (bytes > 0) this.#vfs.writeBudget.give(bytes);
+    if (bytes > 0) this.#vfs.memory.writeBudget.give(bytes);
   }
 
   /** A write failed before it was a WRITE, and whoever made it does not wait for the answer: see {@link errors}. */
@@ -334,7 +334,7 @@ export class FileWriter {
     const ended = (): void => {
       this.#committing = undefined;
       const due = this.#restarted || this.#unstable.bytes >= COMMIT_FROM;
-      if (due || this.#vfs.writeBudget.waiting > 0) this.#commitInBackground();
+      if (due || this.#vfs.memory.writeBudget.waiting > 0) this.#commitInBackground();
       this.#settled();
     };
     this.#committing = work.then(ended, ended);
@@ -342,7 +342,8 @@ export class FileWriter {
   }
 
   async #commitOnce(): Promise<void> {
-    const { counters, writeBudget } = this.#vfs;
+    const { counters } = this.#vfs;
+    const { writeBudget } = this.#vfs.memory;
     const [first] = this.#unstable;
     if (first === undefined) return;
     this.#covered = this.#unstable;
@@ -376,7 +377,7 @@ export class FileWriter {
     left.add(extent);
     let superseded = 0;
     for (const { extent: newer } of this.#sending) superseded += left.cut(newer.offset, newer.end);
-    if (superseded > 0) this.#vfs.writeBudget.give(superseded);
+    if (superseded > 0) this.#vfs.memory.writeBudget.give(superseded);
     for (const part of left) {
       this.#vfs.counters.rewrites++;
       part.verifier = undefined;
@@ -390,7 +391,7 @@ export class FileWriter {
           again < 2 ? 0 : pauseBefore(again - 1),
         );
       else {
-        this.#vfs.writeBudget.give(part.length);
+        this.#vfs.memory.writeBudget.give(part.length);
         this.#fail(new FuseError(Errno.EIO, 'the server loses what was written, again and again'));
       }
     }

@@ -71,7 +71,7 @@ async function writeOnce(
     ({ wcc }) => wcc,
     trusting,
   );
-  if (result.status !== Status.OK) throw vfs.redriver.failure(result, [inode], caller, 'descriptor');
+  if (result.status !== Status.OK) throw vfs.redriver.reportFailure(result, [inode], caller, 'descriptor');
   return result;
 }
 
@@ -84,6 +84,6 @@ export async function commitAll(vfs: VfsState, inode: Inode, caller: Caller): Pr
     ({ wcc }) => wcc,
     trusting,
   );
-  if (result.status !== Status.OK) throw vfs.redriver.failure(result, [inode], caller, 'descriptor');
+  if (result.status !== Status.OK) throw vfs.redriver.reportFailure(result, [inode], caller, 'descriptor');
   return result.verifier;
 }

@@ -54,7 +54,7 @@ export class Directories {
     this.#permission = permission;
     this.#names = names;
     this.#silly = silly;
-    vfs.onDrop = (inode) => this.#listings.delete(inode.nodeid);
+    vfs.inodes.onDropped((inode) => this.#listings.delete(inode.nodeid));
   }
 
   /** Listings kept for whoever reads a directory next. */
@@ -63,7 +63,7 @@ export class Directories {
   }
 
   async open(inode: Inode, caller: Caller): Promise<OpenReply> {
-    if (inode.opens++ === 0) this.#vfs.inodes.pin(inode);
+    this.#vfs.open.open(inode);
     let early: Listing | undefined;
     try {
       await interruptible(this.#silly.settleWithin(inode), caller.cancellation);
@@ -73,7 +73,7 @@ export class Directories {
       if (inode.namesGeneration !== namesGeneration) await this.#names.confirm(inode, caller);
       await this.#vfs.kernel.expired();
     } catch (error) {
-      this.#unpin(inode);
+      this.#vfs.open.close(inode);
       throw error;
     }
     const fh = this.#nextFh++;
@@ -103,7 +103,7 @@ export class Directories {
     const { inode, listing } = directory;
     if (listing === undefined) this.#walked = 0;
     else this.#keep(inode, listing);
-    this.#unpin(inode);
+    this.#vfs.open.close(inode);
   }
 
   /**
@@ -116,11 +116,6 @@ export class Directories {
     else if (!(kept?.isWhole && kept.isCurrent)) this.#listings.set(inode.nodeid, listing);
   }
 
-  #unpin(inode: Inode): void {
-    inode.opens--;
-    this.#vfs.inodes.release(inode);
-  }
-
   async read(fh: number, offset: bigint, sink: DirectorySink, plus: boolean, caller: Caller): Promise<void> {
     const directory = this.#open.get(fh);
     if (directory === undefined) throw new FuseError(Errno.EBADF, `unknown directory handle ${fh}`);
@@ -129,7 +124,7 @@ export class Directories {
     const rewound = offset === 0n && directory.listing !== undefined;
     if (rewound) {
       await interruptible(this.#silly.settleWithin(directory.inode), caller.cancellation);
-      await this.#vfs.fetchAttributes(directory.inode, caller, 'listing');
+      await this.#vfs.current.fetch(directory.inode, caller, 'listing');
     }
     this.#vfs.kernel.doubts(directory.inode);
     if (directory.listing === undefined) this.#walked++;
@@ -198,10 +193,10 @@ export class Directories {
   #inoOf(parent: Inode, entry: ListingEntry): bigint {
     const attributes =
       entry.handle === undefined ? undefined : this.#vfs.inodes.findByHandle(entry.handle)?.attributes;
-    if (attributes !== undefined) return inodeNumber(attributes, this.#vfs.rootFsid);
+    if (attributes !== undefined) return inodeNumber(attributes, this.#vfs.replies.rootFsid);
     return parent.attributes === undefined
       ? entry.fileid
-      : inodeNumber({ ...parent.attributes, fileid: entry.fileid }, this.#vfs.rootFsid);
+      : inodeNumber({ ...parent.attributes, fileid: entry.fileid }, this.#vfs.replies.rootFsid);
   }
 
   #entryReply(parent: Inode, entry: ListingEntry): EntryReply | undefined {
@@ -212,8 +207,8 @@ export class Directories {
     if (dentry === undefined || inode?.attributes === undefined || !vfs.attributes.isFresh(inode))
       return undefined;
     if (inode.handle !== entry.handle) return undefined;
-    const validMs = vfs.entryValidity(parent, dentry.generation, true);
+    const validMs = vfs.replies.entryValidity(parent, dentry.generation, true);
     vfs.kernel.tellsDentry(dentry, validMs);
-    return vfs.entryReplyOf(inode, inode.attributes, validMs);
+    return vfs.replies.handOverDentry(inode, inode.attributes, validMs);
   }
 }

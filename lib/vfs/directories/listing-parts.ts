@@ -54,9 +54,6 @@ const OF_DIRECTORY: ReadonlySet<Status> = new Set([
   Status.BADHANDLE,
 ]);
 
-/** Directories that READDIRPLUS failed for, and their generation then: once they have changed, it is tried again. */
-const namesOnly = new WeakMap<Inode, number>();
-
 /** Linux goes on with READDIR for NFS3ERR_NOTSUPP alone, and fails for all others; a listing without types is better. */
 function isRefusal(error: unknown): boolean {
   const cause = error instanceof FuseError ? error.cause : undefined;
@@ -92,7 +89,7 @@ export class ListingParts {
     for (;;) {
       // Names alone say no types either, and a reader who then asks for each costs more than READDIRPLUS did:
       // only a huge directory that nobody stats is worth it.
-      const withAttributes = plus && vfs.plusSupported && !this.#isNamesOnly;
+      const withAttributes = plus && vfs.plus.isOfUse(this.#inode);
       let result: ReaddirplusResult & { readonly plusAt: number | undefined };
       try {
         result = await (withAttributes ? this.#plus(position, caller) : this.#plain(position, caller));
@@ -113,20 +110,16 @@ export class ListingParts {
         continue;
       }
       if (!withAttributes || OF_DIRECTORY.has(status))
-        throw vfs.redriver.failure(result, [this.#inode], caller, 'listing');
+        throw vfs.redriver.reportFailure(result, [this.#inode], caller, 'listing');
       this.#doWithoutPlus(status === Status.NOTSUPP);
     }
-  }
-
-  get #isNamesOnly(): boolean {
-    return namesOnly.get(this.#inode) === this.#inode.generation;
   }
 
   /** `everywhere`: the server does not have READDIRPLUS at all. */
   #doWithoutPlus(everywhere: boolean): void {
     this.#vfs.counters.plusFallbacks++;
-    if (everywhere) this.#vfs.plusSupported = false;
-    else namesOnly.set(this.#inode, this.#inode.generation);
+    if (everywhere) this.#vfs.plus.isMissing();
+    else this.#vfs.plus.failedFor(this.#inode);
   }
 
   async #plus({ cookie, verifier: cookieVerifier }: Position, caller: Caller) {
@@ -147,9 +140,14 @@ export class ListingParts {
         if (inode.contentChanges !== contentChanges) break;
         if (isDots(entry.name) || entry.handle === undefined || entry.attributes === undefined) continue;
         // Another file system is mounted there on the server: what READDIRPLUS shows is the covered directory.
-        if (entry.attributes.fsid !== vfs.rootFsid && entry.attributes.fsid !== inode.attributes?.fsid)
+        if (
+          entry.attributes.fsid !== vfs.replies.rootFsid &&
+          entry.attributes.fsid !== inode.attributes?.fsid
+        )
           continue;
-        vfs.bind(inode, entry.name.toString('latin1'), entry.handle, entry.attributes, start, generation);
+        const { handle, attributes } = entry;
+        const name = entry.name.toString('latin1');
+        vfs.binding.bind({ parent: inode, name, handle, attributes, start, generation });
       }
     }
     return { ...result, plusAt: start.at };

@@ -190,6 +190,13 @@ export class KernelView {
     this.#expire(directory, this.#dentries.takeTrusted(directory, this.#clock.now()));
   }
 
+  /** The last known name of `inode` does not lead to it any more. */
+  nameGone({ parent, name }: Inode): void {
+    if (parent === undefined) return;
+    this.#dentries.told(parent, name, 0);
+    void this.notifier.invalidateEntry(parent.nodeid, Buffer.from(name, 'latin1'));
+  }
+
   /** The last known name of `inode` may stand for another object. */
   nameDoubted({ parent, name }: Inode): void {
     if (parent === undefined) return;

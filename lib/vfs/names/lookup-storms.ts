@@ -35,7 +35,7 @@ export class LookupStorms {
 
   /** A LOOKUP in `directory` went to the server. Starts the reading when it is one too many; never rejects. */
   note(directory: Inode, caller: Caller): void {
-    const { config, plusSupported } = this.#vfs;
+    const { config, plus } = this.#vfs;
     if (config.rdirplus === 'none' || !config.attributeCache || config.lookupCache === 'none') return;
     const known = this.#watched.get(directory.nodeid);
     if (known === undefined || known.generation !== directory.generation) {
@@ -45,7 +45,7 @@ export class LookupStorms {
     const size = directory.attributes?.size ?? 0n;
     const small = size <= SMALL_DIRECTORY_BYTES;
     // Once for each state of the directory.
-    if (++known.lookups !== (small ? SMALL_STORM : STORM) || !plusSupported) return;
+    if (++known.lookups !== (small ? SMALL_STORM : STORM) || !plus.isOfUse(directory)) return;
     if (size > MAX_DIRECTORY_BYTES) return;
     void this.#read(directory, { ...caller, cancellation: undefined });
   }

@@ -45,9 +45,9 @@ export class Names {
     const found = await this.find(parent, name, key, caller);
     // This lookup may have shown that other names mean something else by now: its caller may look at them next.
     await vfs.kernel.expired(HEAD_START_MS);
-    if (found === undefined) return vfs.negativeReply(parent, key, generation);
+    if (found === undefined) return vfs.replies.absent(parent, key, generation);
     this.#storms.note(parent, caller);
-    return vfs.entryReply(parent, key, found.inode, found.attributes, found.entryValidMs);
+    return vfs.replies.handOver(parent, key, found.inode, found.attributes, found.entryValidMs);
   }
 
   /** Asks the server for a name; undefined: there is no such name. */
@@ -103,11 +103,11 @@ export class Names {
     const isLink = successor.attributes?.type === FileType.LNK;
     const directory = isLink ? await this.#follow(above, successor, caller) : successor;
     // The kernel itself has to follow the link: this makes it look again.
-    if (directory === undefined) throw this.#vfs.redriver.staleError(parent, caller, 'path');
+    if (directory === undefined) throw this.#vfs.redriver.reportStale(parent, caller, 'path');
     if (!directory.isDirectory) throw new FuseError(Errno.ENOTDIR, 'the directory has become something else');
     const found = (await this.#ask(directory, name, key, caller))?.found;
     if (found === undefined || directory === parent) return found;
-    if (parent.opens > 0) throw this.#vfs.redriver.staleError(parent, caller, 'path');
+    if (parent.opens > 0) throw this.#vfs.redriver.reportStale(parent, caller, 'path');
     return { ...found, entryValidMs: 0 };
   }
 
@@ -174,15 +174,15 @@ export class Names {
     if (inode === undefined) {
       if (lookupCache !== 'all') return undefined;
       vfs.counters.negativeDentries.hits++;
-      return vfs.negativeReply(parent, key, parent.generation);
+      return vfs.replies.absent(parent, key, parent.generation);
     }
     // With its own attributes in doubt, a LOOKUP answers for both at the price of one GETATTR.
     if (inode.attributes === undefined || !vfs.attributes.isFresh(inode)) return undefined;
     if (vfs.kernel.insistsOnName(dentry)) return undefined;
     vfs.counters.dentries.hits++;
-    const validMs = vfs.entryValidity(parent, parent.generation, true);
+    const validMs = vfs.replies.entryValidity(parent, parent.generation, true);
     vfs.kernel.tellsDentry(dentry, validMs);
-    return vfs.entryReplyOf(inode, inode.attributes, validMs);
+    return vfs.replies.handOverDentry(inode, inode.attributes, validMs);
   }
 
   /** For NFS export of this mount (FUSE EXPORT_SUPPORT). Neither name is ever sent to the server. */
@@ -190,7 +190,7 @@ export class Names {
     const vfs = this.#vfs;
     const target = key === '.' || inode.isRoot ? inode : inode.parent;
     if (target === undefined) throw new FuseError(Errno.ESTALE, 'parent unknown');
-    return vfs.entryReply(inode, key, target, await vfs.freshAttributes(target, caller), 0);
+    return vfs.replies.handOver(inode, key, target, await vfs.current.fresh(target, caller), 0);
   }
 
   /**
@@ -212,9 +212,9 @@ export class Names {
       if (found === undefined) throw statusError(Status.NOENT);
       return found;
     }
-    const inode = vfs.bind(parent, key, handle, attributes, start, generation);
+    const inode = vfs.binding.bind({ parent, name: key, handle, attributes, start, generation });
     const latest = attributes && (vfs.attributes.latest(inode, attributes, start) ?? inode.attributes);
-    const known = latest ?? (await vfs.fetchAttributes(inode, caller));
-    return { inode, attributes: known, entryValidMs: vfs.entryValidity(parent, generation, true) };
+    const known = latest ?? (await vfs.current.fetch(inode, caller));
+    return { inode, attributes: known, entryValidMs: vfs.replies.entryValidity(parent, generation, true) };
   }
 }

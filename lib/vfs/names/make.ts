@@ -74,7 +74,7 @@ export class Making {
       const found = await this.#names.find(parent, Buffer.from(key, 'latin1'), key, caller);
       if (found !== undefined && replay.mayHaveMade(found.attributes) && (await isOurs(found))) return found;
     }
-    throw vfs.redriver.failure(result, [parent], caller);
+    throw vfs.redriver.reportFailure(result, [parent], caller);
   }
 
   /** open(2) with O_CREAT. What exists already keeps its content: CREATE has no guard against its own late copies. */
@@ -186,7 +186,7 @@ export class Making {
         const found = await this.#names.find(newParent, newName, key, caller);
         if (found?.inode === inode) return found;
       }
-      throw redriver.failure(result, [newParent, inode], caller);
+      throw redriver.reportFailure(result, [newParent, inode], caller);
     }
     return this.#names.answered(newParent, key, inode.handle, result.attributes, start, generation, caller);
   }

@@ -15,7 +15,7 @@ export const NAME_MAX = 255;
  */
 function limitIn(vfs: VfsState, directory: Inode): number {
   const { attributes } = directory;
-  const elsewhere = attributes !== undefined && attributes.fsid !== vfs.rootFsid;
+  const elsewhere = attributes !== undefined && attributes.fsid !== vfs.replies.rootFsid;
   return elsewhere ? NAME_MAX : vfs.limits.nameMax;
 }
 

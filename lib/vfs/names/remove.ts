@@ -64,9 +64,8 @@ export class Removal {
     await this.#silly.settle(parent, key);
     await this.#remove(RMDIR, parent, name, caller);
     if (inode === undefined) return;
-    this.#vfs.attributes.expire(inode);
     // Nobody will come back for it: it goes as soon as the kernel forgets it.
-    if (inode.attributes !== undefined) inode.attributes = { ...inode.attributes, nlink: 0 };
+    this.#vfs.attributes.lastLinkGone(inode);
     this.#vfs.inodes.release(inode);
   }
 
@@ -97,7 +96,7 @@ export class Removal {
   /** One of the names of a file went: its link count and ctime moved by our own doing. */
   #linkGone(inode: Inode): void {
     const { attributes } = this.#vfs;
-    if (inode.attributes !== undefined && inode.attributes.nlink <= 1) inode.stale = inode.opens === 0;
+    if (inode.attributes !== undefined && inode.attributes.nlink <= 1 && inode.opens === 0) inode.markStale();
     attributes.expire(inode);
     this.#vfs.inodes.release(inode);
   }
@@ -121,7 +120,7 @@ export class Removal {
     }
     // The name is gone, as was wanted: the first of our calls did it, or somebody else in the same moment.
     if (result.status === Status.NOENT && replay.retransmitted) return;
-    if (result.status !== Status.OK) throw redriver.failure(result, [parent], caller);
+    if (result.status !== Status.OK) throw redriver.reportFailure(result, [parent], caller);
   }
 
   /**
@@ -133,7 +132,7 @@ export class Removal {
     const known = dentries.get(parent, key);
     let inode = known?.inode;
     const certain = known !== undefined && attributes.isFresh(parent);
-    if (!certain && (inode === undefined || inode.opens > 0) && this.#vfs.openFiles > 0) {
+    if (!certain && (inode === undefined || inode.opens > 0) && this.#vfs.open.files > 0) {
       inode = (await this.#names.find(parent, name, key, caller))?.inode;
     }
     return inode !== undefined && inode.opens > 0 && !inode.isDirectory ? inode : undefined;
@@ -230,7 +229,7 @@ export class Removal {
       if (!echo) {
         if (moved !== undefined) attributes.expectNoCtime(moved);
         if (target !== undefined) attributes.expectNoCtime(target);
-        throw redriver.failure(result, [parent, newParent], caller);
+        throw redriver.reportFailure(result, [parent, newParent], caller);
       }
     }
     if (moved !== target || moved === undefined) {

@@ -105,7 +105,7 @@ export class SillyRenames {
     // NFS3ERR_NOENT may be the echo of our own repeated call: then the file is under its new name.
     if (result.status !== Status.OK && !(await this.#isNamed(parent, silly, inode, caller))) {
       vfs.attributes.expectNoCtime(inode);
-      throw vfs.redriver.failure(result, [parent], caller);
+      throw vfs.redriver.reportFailure(result, [parent], caller);
     }
     vfs.dentries.delete(parent, key);
     vfs.dentries.set(parent, key, undefined, parent.generation);
@@ -138,12 +138,11 @@ export class SillyRenames {
 
   /** Keeps the file open while it may have to get its name back: see {@link drop}. */
   hold(inode: Inode): void {
-    if (inode.opens++ === 0) this.#vfs.inodes.pin(inode);
+    this.#vfs.open.open(inode);
   }
 
   drop(inode: Inode): void {
-    if (--inode.opens > 0) return;
-    void this.finish(inode).finally(() => this.#vfs.inodes.release(inode));
+    this.#vfs.open.close(inode, () => this.finish(inode));
   }
 
   async #freeName(parent: Inode, inode: Inode, caller: Caller): Promise<string> {
@@ -155,7 +154,7 @@ export class SillyRenames {
       const name = Buffer.from(candidate, 'latin1');
       const result = await this.#lookUp(parent, name, caller);
       if (result.status === Status.NOENT) return candidate;
-      if (isStale(result.status)) throw vfs.redriver.failure(result, [parent], caller);
+      if (isStale(result.status)) throw vfs.redriver.reportFailure(result, [parent], caller);
       if (result.status !== Status.OK) break;
     }
     throw new FuseError(Errno.EBUSY, 'no free name for an open file that is to lose its own');
@@ -227,7 +226,7 @@ export class SillyRenames {
         if (result.status === Status.OK || result.status === Status.NOENT) {
           dentries.set(directory, silly.name, undefined, directory.generation);
           // The silly name counted among its links; with another one the file lives on.
-          inode.stale = (inode.attributes?.nlink ?? 1) <= 1;
+          if ((inode.attributes?.nlink ?? 1) <= 1) inode.markStale();
           attributes.expire(inode);
           counters.sillyRemoves++;
           return;

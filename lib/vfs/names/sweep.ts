@@ -41,8 +41,7 @@ export async function* findLeftovers(
     const directory = waiting.pop();
     if (directory === undefined) return;
     // The table keeps what somebody has open, and nothing else while a large tree goes by.
-    directory.opens++;
-    vfs.inodes.pin(directory);
+    vfs.open.open(directory);
     try {
       const listing = new Listing(vfs, directory);
       for (let index = 0; ; index++) {
@@ -54,7 +53,7 @@ export async function* findLeftovers(
         if (entry.type !== undefined && entry.type !== FileType.DIR && !isSillyName(name)) continue;
         const inode = await resolve(vfs, directory, entry.name, name, caller);
         if (inode?.attributes === undefined) continue;
-        if (inode.isDirectory && inode.attributes.fsid === vfs.rootFsid) waiting.push(inode);
+        if (inode.isDirectory && inode.attributes.fsid === vfs.replies.rootFsid) waiting.push(inode);
         if (!inode.isRegular || !isSillyName(name)) continue;
         const ageMs = options.nowMs - inode.attributes.ctime.seconds * 1000;
         if (ageMs < options.olderThanMs) continue;
@@ -63,8 +62,7 @@ export async function* findLeftovers(
     } catch (error) {
       options.unreadable(describePath(directory), error);
     } finally {
-      directory.opens--;
-      vfs.inodes.release(directory);
+      vfs.open.close(directory);
     }
   }
 }
@@ -87,8 +85,9 @@ async function resolve(
     ofDirectory,
   );
   if (result.status !== Status.OK) return undefined;
-  const inode = vfs.bind(directory, name, result.object, result.attributes, start, generation);
-  if (inode.attributes === undefined) await vfs.fetchAttributes(inode, caller);
+  const { object: handle, attributes } = result;
+  const inode = vfs.binding.bind({ parent: directory, name, handle, attributes, start, generation });
+  if (inode.attributes === undefined) await vfs.current.fetch(inode, caller);
   return inode;
 }
 

@@ -15,7 +15,7 @@ export async function readTarget(vfs: VfsState, inode: Inode, caller: Caller): P
   const { exchange, nfs, redriver } = vfs;
   const call = (symlink: FileHandle): Promise<ReadlinkResult> => nfs.call(READLINK, { symlink }, caller);
   const { result } = await exchange.ask(inode, caller, call, ofObject);
-  if (result.status !== Status.OK) throw redriver.failure(result, [inode], caller);
+  if (result.status !== Status.OK) throw redriver.reportFailure(result, [inode], caller);
   // Linux's NFS client says so of such a target (nfs3xdr.c), and FUSE has no room for it.
   if (result.target.length > LONGEST_TARGET) throw new FuseError(Errno.ENAMETOOLONG);
   return result.target;

@@ -76,7 +76,7 @@ export class Redriver {
 
   /**
    * Runs `operation` with the inode's handle and, if the server calls that stale, once more after a redrive
-   * that found the object again. The result may still have a stale status: see {@link failure}.
+   * that found the object again. The result may still have a stale status: see {@link reportFailure}.
    */
   async run<Result extends Reply>(
     inode: Inode,
@@ -143,9 +143,11 @@ export class Redriver {
         throw error;
       })
       .then((verdict) => {
-        inode.stale = verdict !== 'found';
-        inode.gone = verdict === 'gone';
-        if (!inode.stale) return true;
+        if (verdict === 'found') {
+          inode.revive();
+          return true;
+        }
+        inode.markStale(verdict === 'gone');
         this.#parts.counters.redrivesFailed++;
         this.#parts.events.vanished(inode);
         return false;
@@ -165,15 +167,12 @@ export class Redriver {
 
   #distrust(inode: Inode): void {
     this.#parts.attributes.expire(inode);
-    inode.accessGeneration++;
-    inode.generation++;
+    inode.advanceGeneration();
   }
 
   /** The server answers for the handle after all. */
   #works(inode: Inode): void {
-    if (!inode.stale) return;
-    inode.stale = false;
-    inode.gone = false;
+    inode.revive();
   }
 
   async #findRoot(root: Inode): Promise<Verdict> {
@@ -185,8 +184,7 @@ export class Redriver {
     inodes.rekey(root, handle);
     root.epoch++;
     // The export may be another file system now: nothing of the old root's attributes is evidence.
-    root.attributes = undefined;
-    root.own?.restart();
+    this.#parts.attributes.forgetAll(root);
     log.info('the root of the export has a new file handle; going on with it');
     return 'found';
   }
@@ -246,7 +244,7 @@ export class Redriver {
    * directory that is gone has no more entries: readdir(3) takes ENOENT for its end, as with a local one that was
    * removed.
    */
-  failure(
+  reportFailure(
     result: { readonly status: Status },
     operands: readonly [Inode, ...Inode[]],
     caller: Caller,
@@ -256,10 +254,10 @@ export class Redriver {
     const { status } = result;
     if (status === Status.OK) throw new Error('not a failure');
     if (!isStale(status)) return statusError(status);
-    return this.staleError(operands.find((inode) => inode.stale) ?? first, caller, operand);
+    return this.reportStale(operands.find((inode) => inode.stale) ?? first, caller, operand);
   }
 
-  staleError(inode: Inode, caller: Caller, operand: Operand): FuseError {
+  reportStale(inode: Inode, caller: Caller, operand: Operand): FuseError {
     if (operand === 'descriptor' || (operand === 'listing' && !inode.gone)) {
       this.#logOnce(inode);
       return new FuseError(Errno.EIO, 'stale file handle');

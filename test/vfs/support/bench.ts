@@ -9,7 +9,7 @@ import { Permission } from '../../../lib/vfs/access/permission.js';
 import type { Inode } from '../../../lib/vfs/cache/inode.js';
 import { InodeTable } from '../../../lib/vfs/cache/inode-table.js';
 import { type Caller, Credentials } from '../../../lib/vfs/caller/caller.js';
-import { type ClientConfig, DEFAULT_CONFIG } from '../../../lib/vfs/config.js';
+import { type ClientConfig, DEFAULT_CONFIG, type TransferLimits } from '../../../lib/vfs/config.js';
 import { VfsCounters } from '../../../lib/vfs/counters.js';
 import { ByteBudget } from '../../../lib/vfs/data/byte-budget.js';
 import { Files } from '../../../lib/vfs/data/files.js';
@@ -20,7 +20,7 @@ import { Removal } from '../../../lib/vfs/names/remove.js';
 import { SillyRenames } from '../../../lib/vfs/names/silly-rename.js';
 import { NfsClient } from '../../../lib/vfs/remote/nfs-client.js';
 import type { RootFinder } from '../../../lib/vfs/remote/redrive.js';
-import { type TransferLimits, VfsState } from '../../../lib/vfs/vfs-state.js';
+import { VfsState } from '../../../lib/vfs/vfs-state.js';
 import { ManualClock } from '../../rpc/support/manual-clock.js';
 import { FakeServer } from './fake-server.js';
 
@@ -123,7 +123,7 @@ export class Bench {
       readBudget: new ByteBudget(options.readBudget ?? 1 << 20),
       writeBudget: new ByteBudget(options.writeBudget ?? 1 << 20),
     });
-    this.vfs.notifier = this.#notifier();
+    this.vfs.kernel.notifier = this.#notifier();
     this.vfs.adoptRoot(this.server.tree.attributes(this.server.root), this.vfs.attributes.start());
     this.permission = new Permission(this.vfs);
     this.names = new Names(this.vfs);
@@ -207,7 +207,7 @@ export class Bench {
   /** creat(2) of a path in the root. */
   async create(name: string, flags = O_RDWR, caller = this.caller()): Promise<{ inode: Inode; fh: number }> {
     const made = await this.making.create(this.root, Buffer.from(name), 0o644, false, caller);
-    this.vfs.entryReply(this.root, name, made.inode, made.attributes, made.entryValidMs);
+    this.vfs.replies.handOver(this.root, name, made.inode, made.attributes, made.entryValidMs);
     return { inode: made.inode, fh: this.files.created(made.inode, flags, caller).fh };
   }
 
