@@ -22,7 +22,7 @@ export const CATEGORIES = [
   'event loop',
   'lib/fuse',
   'lib/vfs',
-  'lib/nfs3, rpc, xdr',
+  'lib/programs, rpc, xdr',
   'Node’s JavaScript',
   'native',
   'garbage collector',
@@ -129,7 +129,7 @@ function categoryOf(chain: readonly ProfileNode[]): Category {
     }
     if (file?.startsWith('lib/fuse/')) return 'lib/fuse';
     if (file?.startsWith('lib/vfs/')) return 'lib/vfs';
-    if (file !== undefined) return 'lib/nfs3, rpc, xdr';
+    if (file !== undefined) return 'lib/programs, rpc, xdr';
   }
   return 'native';
 }

@@ -41,7 +41,7 @@ export class Workload {
   /** Operations done, by name. */
   readonly operations: Record<string, number> = {};
   readonly #parts: WorkloadParts;
-  /** What every file must hold, by its path in the folder. */
+  /** The content that every file must have, by its path in the folder. */
   readonly #expected = new Map<string, Buffer>();
   /** Files of the mount that this process has open, and who waits until there are none. */
   #open = 0;

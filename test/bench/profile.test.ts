@@ -68,7 +68,7 @@ t.test(
       'event loop': 0,
       'lib/fuse': 0,
       'lib/vfs': 70,
-      'lib/nfs3, rpc, xdr': 80,
+      'lib/programs, rpc, xdr': 80,
       'Node’s JavaScript': 90,
       native: 10,
       'garbage collector': 20,
