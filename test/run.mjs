@@ -57,7 +57,7 @@ const LONGEST = [
 ];
 /** Seeds of the model-checked workload with --all; otherwise each suite has its own number. */
 const MANY_SEEDS = '300';
-/** What one file may take, on a machine far slower than any that we know. */
+/** The time that one file may take, on a machine far slower than any that we know. */
 const FILE_SECONDS = { all: 4 * 3600, other: 900 };
 
 const isIn = (groups) => (file) => groups.some((group) => file.includes(group));

@@ -29,7 +29,7 @@ function ganesha() {
   return /V?(\d[\d.]*)/.exec(stdout)?.[1] ?? 'of unknown version';
 }
 
-/** What was run with what, for the reader of the table. */
+/** The versions that were run together, for the reader of the table. */
 function circumstances() {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const commit = must('git', ['describe', '--always', '--dirty', '--exclude=*']).trim();

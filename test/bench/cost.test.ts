@@ -1,4 +1,4 @@
-/** What /proc says that processes cost. */
+/** The cost of processes, as /proc says it. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** What the profiler makes of V8's profiles: who gets which time, and how it is shared out. */
+/** The profiler's reading of V8's profiles: which time counts for what, and how it is shared out. */
 import t from 'tap';
 import { summarize } from '../../bench/measure.js';
 import { type CpuProfile, type ProfileSummary, summarizeProfile } from '../../bench/profile/analysis.js';

@@ -1,4 +1,4 @@
-/** What the benchmark makes of its numbers: medians, ratios, scaled targets, and the documents. */
+/** The benchmark's reading of its numbers: medians, ratios, scaled targets, and the documents. */
 import t from 'tap';
 import { inUnit, median, summarize } from '../../bench/measure.js';
 import type { Measurement, Report, RowResult } from '../../bench/model.js';

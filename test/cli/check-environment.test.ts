@@ -50,7 +50,7 @@ for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
   });
 }
 
-/** What works without the right to mount. */
+/** The ways that work without the right to mount. */
 const WAY_OUT = /For one program there is "nfs-fuse exec"/;
 
 t.test('it reads well: aligned, without colours where nobody looks, the sum at the end', async (t) => {

@@ -1,4 +1,4 @@
-/** What is left when nfs-fuse dies, and what it survives. */
+/** Errors that nfs-fuse survives, and the state that its death leaves behind. */
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';

@@ -26,7 +26,7 @@ interface Ground {
   readonly server: EmbeddedServer;
   readonly served: string;
   readonly mnt: string;
-  /** What the server was called for: "MNT", "UMNT". */
+  /** The MOUNT procedures that the server was asked for: "MNT", "UMNT". */
   readonly calls: readonly string[];
   /** Opens /dev/fuse as descriptor 3 and mounts it, in the words of the shell. */
   readonly mount: string;

@@ -21,7 +21,7 @@ export const EVERYTHING =
 
 export interface RootOptions {
   readonly attributes?: Partial<Fattr3>;
-  /** What ACCESS grants a caller, out of what is asked; everything by default. */
+  /** The rights that ACCESS grants a caller, out of those that are asked for; all of them by default. */
   readonly access?: (call: ServerCall) => number;
   readonly sizes?: Partial<Fsinfo>;
   readonly flavors?: readonly number[];

@@ -1,4 +1,4 @@
-/** Who may mount where: an ordinary user, root of a user namespace, and those who lack something. */
+/** The right to mount: of an ordinary user, of root of a user namespace, and of users who lack something. */
 import { basename } from 'node:path';
 import t, { type Test } from 'tap';
 import { EmbeddedServer } from '../../lib/server/index.js';

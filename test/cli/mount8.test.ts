@@ -12,7 +12,7 @@ import { run } from '../support/process.js';
 import { product, type Said, STACK_TRACE, said } from './product.js';
 
 /**
- * mount(8) looks for programs in its own list of folders only. What is left mounted when the script ends is gone with
+ * mount(8) looks for programs in its own list of folders only. A mount that is left when the script ends is gone with
  * the namespaces, its process too. `mounts` shows what is: path, type, source and options of each.
  */
 const PREPARE = `

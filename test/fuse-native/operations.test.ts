@@ -249,7 +249,7 @@ t.test('an open file that another client removed can be replaced', async (t) => 
   const number = await fuse.open('/f');
   fuse.fs.root.children.delete('f');
   fuse.fs.addFile('g', Buffer.from('new'));
-  // What libfuse does for rename(2) over an open file.
+  // libfuse does this for rename(2) over an open file.
   t.equal(await fuse.result('rename', '/f', '/.fuse_hidden0000000200000001'), 0);
   t.equal(await fuse.result('rename', '/g', '/f'), 0);
   t.match(stat((await fuse.call('getattr', ['/f'])).values), { size: 3 });

@@ -133,7 +133,7 @@ t.test('what is lost goes out again, same bytes, after intervals that double', a
   t.equal(client.procedureCounters()[0]?.retransmits, 2);
 });
 
-/** What is on the wire while nothing is answered: so many calls the server has received, but for the answered ones. */
+/** The calls on the wire while nothing is answered: those that the server has received, less the answered ones. */
 async function settle(server: UdpServer): Promise<number> {
   for (let seen = -1; seen !== server.calls.length; ) {
     seen = server.calls.length;

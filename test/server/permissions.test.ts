@@ -1,4 +1,4 @@
-/** Who may do what: the kernel decides by the caller's own uid and groups, or all act as the server's user. */
+/** Permissions: the kernel decides by the caller's own uid and groups, or all callers act as the server's user. */
 import { spawn } from 'node:child_process';
 import {
   chmodSync,

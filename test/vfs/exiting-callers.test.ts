@@ -1,4 +1,4 @@
-/** Who has ended, and waits in vain for the last close of a file, is let go; nobody else is. */
+/** A program that has ended and waits in vain for the last close of a file is let go; no other caller is. */
 import { spawn } from 'node:child_process';
 import t from 'tap';
 import type { RequestContext } from '../../lib/fuse/contract/operations.js';

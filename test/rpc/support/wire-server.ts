@@ -53,7 +53,7 @@ export class WireServer {
   readonly connections: WireConnection[] = [];
   readonly calls: WireCall[] = [];
   port = 0;
-  /** What to do with each call; by default nothing. */
+  /** Called with each call; by default does nothing. */
   onCall: (call: WireCall) => void = () => {};
   #listener: net.Server | undefined;
   #waiters: { condition: () => boolean; resolve: () => void }[] = [];

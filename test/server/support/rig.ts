@@ -156,7 +156,7 @@ export async function rig(
   return made;
 }
 
-/** What a result is when its status is OK; those that look the same either way stay as they are. */
+/** The type of a result whose status is OK; a type that looks the same either way stays as it is. */
 type Succeeded<R, Ok = Extract<R, { status: typeof nfs.Status.OK }>> = [Ok] extends [never] ? R : Ok;
 
 /** The result of a call that must have succeeded. */

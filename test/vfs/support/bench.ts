@@ -68,7 +68,7 @@ export async function settled(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** What a promise came to, as text: "pending", "ok", or the error's errno. */
+/** The state of a promise as text: "pending", "ok", or the error's errno. */
 export async function outcome(promise: Promise<unknown>): Promise<string | number> {
   let state: string | number = 'pending';
   promise.then(
@@ -87,7 +87,7 @@ export class Bench {
   readonly server = new FakeServer();
   readonly clock = new ManualClock();
   readonly log: string[] = [];
-  /** What the kernel was told, in order. */
+  /** The notifications to the kernel, in order. */
   readonly notices: string[] = [];
   readonly counters = new VfsCounters();
   readonly vfs: VfsState;
@@ -99,7 +99,7 @@ export class Bench {
   readonly files: Files;
   readonly directories: Directories;
   readonly credentials: Credentials;
-  /** What mountd answers; undefined: it refuses. */
+  /** The answer of mountd; undefined: it refuses. */
   findRoot: RootFinder['findRoot'] = () => Promise.resolve(this.server.root.handle);
   #tid = 1;
 

@@ -61,7 +61,7 @@ export class FakeServer implements RpcCaller {
   readonly tree = new FakeTree();
   readonly calls: FakeCall[] = [];
   readonly #hooks = new Map<string, Hook[]>();
-  /** What the server says of objects from before and after a change. */
+  /** The attributes before and after a change that the server sends. */
   wcc: 'full' | 'no-before' | 'none' = 'full';
   /** Whether CREATE and the like answer the handle and the attributes. */
   makeAnswers: 'full' | 'no-attributes' | 'nothing' = 'full';
@@ -162,7 +162,7 @@ export class FakeServer implements RpcCaller {
     visit(this.root);
   }
 
-  /** What is given back is spoilt, so that whoever still looks at it reads nonsense. */
+  /** Spoils memory that is given back, so that code that still looks at it reads nonsense. */
   recycle(data: Uint8Array): void {
     data.fill(0xee);
     this.recycled += data.length;

@@ -16,9 +16,9 @@ export interface FakeNode {
   gid: number;
   nlink: number;
   fsid: bigint;
-  /** What a reader gets. */
+  /** The content that a reader gets. */
   data: Buffer;
-  /** What survives a restart of the server: UNSTABLE data is not in it. */
+  /** The content that survives a restart of the server, without UNSTABLE data. */
   stable: Buffer;
   target: Buffer;
   readonly children: Map<string, FakeNode>;
@@ -37,9 +37,9 @@ export class FakeTree {
   /** Seconds since the epoch, and the nanoseconds that every change of the clock adds. */
   seconds = 1_000_000;
   nanoseconds = 1;
-  /** What every directory says of its size, in bytes. */
+  /** The size in bytes that every directory reports. */
   directorySize = 4096;
-  /** What the clock moves by with each change; 0: it stands still, as within one tick of a real one. */
+  /** The step of the clock with each change; 0: it stands still, as within one tick of a real one. */
   tick = 1_000;
   /** Part of every handle: counts re-exports. */
   epoch = 0;
@@ -197,7 +197,7 @@ export class FakeTree {
     return [this.at(cut < 0 ? '' : path.slice(0, cut)), path.slice(cut + 1)];
   }
 
-  // What follows happens behind the client's back, as by another client.
+  // The following changes happen behind the client's back, as by another client.
 
   file(path: string, content: string | Buffer = '', mode = 0o644): FakeNode {
     const [parent, name] = this.#split(path);
