@@ -113,7 +113,7 @@ export class Workload {
     return join(this.#parts.folder, path);
   }
 
-  /** The files of a round, as they are to be found. */
+  /** The expected files of a round. */
   #filesOf(folder: string): string[] {
     return [...this.#expected.keys()].filter((path) => path.startsWith(`${folder}/`));
   }

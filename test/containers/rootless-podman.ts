@@ -103,7 +103,7 @@ export class RootlessPodman {
     return podman;
   }
 
-  /** `podman ARGS` as it is to be run. */
+  /** The whole command for `podman ARGS`. */
   command(args: readonly string[]): string[] {
     const namespaces = `/proc/${this.holder.pid}/ns`;
     return [

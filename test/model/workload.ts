@@ -23,7 +23,7 @@ export interface WorkloadOptions {
 /** Slots are smaller than a page, so that workers share pages. */
 const SLOT = 1500;
 const SLOTS = 60;
-/** Every so many operations of a worker one is on the shared files. */
+/** A worker does one in this many operations on the shared files. */
 const SHARED_EVERY = 5;
 
 export class Workload {
@@ -53,7 +53,7 @@ export class Workload {
       // One after the other: each copies its program to the same place.
       for (let number = 0; number < workers; number++) agents.push(await this.#mount.agent());
       const running = agents.map((agent, number) => this.#work(agent, number));
-      // All are to end before anything is reported: none may go on while the mount is taken away.
+      // All workers end before anything is reported: none may go on while the mount is taken away.
       const results = await Promise.allSettled(running);
       for (const result of results) if (result.status === 'rejected') throw result.reason;
       await this.#compareThroughMount(first);
@@ -111,7 +111,7 @@ export class Workload {
     await worker.finish();
   }
 
-  /** On the shared files every worker has its own slots and lines, whatever the others do. */
+  /** On the shared files every worker has its own slots and lines, which the others leave alone. */
   async #share(
     agent: Agent,
     number: number,

@@ -133,7 +133,7 @@ export class Mount {
     const mount = new Mount(path, place, daemon);
     await until(`${target} is mounted`, async () => {
       if (daemon.outcome) throw new ProgramFailed(argv, daemon.outcome, 'ended instead of mounting');
-      // A dead mount that is to be taken over is listed like a new one, but does not answer.
+      // The kernel lists a dead mount like a new one, but a dead one does not answer.
       const answers = !covered || (await run(place.command(['stat', path]), { cwd: '/' })).status === 0;
       return answers && mount.entry !== undefined;
     }).catch(async (error: unknown) => {

@@ -39,7 +39,7 @@ export interface Place {
   readonly product: readonly string[];
   /** The process in whose mount namespace the place is. */
   readonly namespacePid: number;
-  /** `argv` as it is to be run in this place. */
+  /** The whole command that runs `argv` in this place. */
   command(argv: readonly string[]): string[];
   close(): Promise<void>;
 }
