@@ -1,6 +1,8 @@
 /** ONC RPC version 2 (RFC 5531): what other folders may use. */
 
 export { type Clock, systemClock, type Timer } from '../base/clock.js';
+export { AUTH_NONE } from './auth/auth-none.js';
+export * from './auth/auth-sys.js';
 export * from './auth/credential.js';
 export type { ClientCounters, ProcedureCounters } from './client/call-counters.js';
 export { RpcClient, type RpcClientOptions } from './client/client.js';

@@ -6,7 +6,7 @@
  */
 import { readFileSync, writeSync } from 'node:fs';
 import { Status } from '../programs/nfs3/index.js';
-import type { AuthSys } from '../rpc/auth/credential.js';
+import type { AuthSys } from '../rpc/auth/auth-sys.js';
 import { NfsError } from './status-error.js';
 import { canSetThreadGroups, setFsGid, setFsUid, setThreadGroups } from './system-calls-at.js';
 

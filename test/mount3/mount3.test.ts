@@ -13,7 +13,7 @@ import {
 } from '../../lib/programs/mount3/procedures.js';
 import { type MountResult, MountStatus, mountStatusName } from '../../lib/programs/mount3/types.js';
 import { fileHandleFromBytes } from '../../lib/programs/nfs3/file-handle.js';
-import { AUTH_NONE } from '../../lib/rpc/auth/credential.js';
+import { AUTH_NONE } from '../../lib/rpc/auth/auth-none.js';
 import { RpcClient } from '../../lib/rpc/client/client.js';
 import { RpcGarbageError } from '../../lib/rpc/rpc-errors.js';
 import { RpcServer } from '../../lib/rpc/server/server.js';

@@ -1,5 +1,6 @@
 /** The queue of calls: first in, first out, without those that were given up. */
 import t from 'tap';
+import { AUTH_NONE } from '../../lib/rpc/auth/auth-none.js';
 import { Counters } from '../../lib/rpc/client/call-counters.js';
 import { CallQueue } from '../../lib/rpc/client/call-queue.js';
 import { TypedCall } from '../../lib/rpc/client/pending-call.js';
@@ -9,7 +10,16 @@ import { ECHO } from './support/procedures.js';
 function makeCall(xid: number): TypedCall<number, number> {
   const counters = new Counters().of(ECHO);
   const nothing = () => {};
-  return new TypedCall(xid, [], counters, undefined, ECHO, 'server', nothing, nothing);
+  return new TypedCall({
+    xid,
+    procedure: ECHO,
+    args: 0,
+    credential: AUTH_NONE,
+    counters,
+    onRetransmit: undefined,
+    server: 'server',
+    settle: { resolve: nothing, reject: nothing },
+  });
 }
 
 t.test('whatever is pushed, taken and dropped: order and length are those of a plain list', async (t) => {

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t, { type Test } from 'tap';
-import { authSysCredential } from '../../lib/rpc/auth/credential.js';
+import { authSysCredential } from '../../lib/rpc/auth/auth-sys.js';
 import { RpcClient, type RpcClientOptions } from '../../lib/rpc/client/client.js';
 import {
   RpcAuthError,

@@ -8,6 +8,7 @@ import { Generator } from '../nfs3/support/generator.js';
 import { SeededRandom } from '../support/seeded-random.js';
 import { FieldWriter, mutated } from './support/fields.js';
 import { FUZZ_SEED, fuzzCases, peakMemory } from './support/fuzz-size.js';
+import { ANONYMOUS } from './support/procedures.js';
 import { everyCase, nameOf, replyFields } from './support/results.js';
 
 const MiB = 1024 * 1024;
@@ -27,7 +28,7 @@ function refused(decode: () => unknown, rightError: new (...args: never[]) => Er
 /** Reads a reply as the client does. */
 function decodeReply(one: (typeof everyCase)[number], message: Buffer): unknown {
   const reader = new XdrReader(message, Math.min(XID_AND_TYPE, message.length));
-  if (decodeReplyBody(reader) !== undefined) return undefined;
+  if (decodeReplyBody(reader, ANONYMOUS) !== undefined) return undefined;
   return one.procedure.decodeResult(reader);
 }
 

@@ -1,6 +1,7 @@
 /** RPC headers and credentials, written and read back by both halves. */
 import t from 'tap';
-import { AUTH_NONE, type AuthSys, authSysCredential, decodeAuthSys } from '../../lib/rpc/auth/credential.js';
+import { AUTH_NONE } from '../../lib/rpc/auth/auth-none.js';
+import { type AuthSys, authSysCredential, decodeAuthSys } from '../../lib/rpc/auth/auth-sys.js';
 import { authStatName, RpcError } from '../../lib/rpc/rpc-errors.js';
 import {
   AcceptStat,
@@ -15,7 +16,7 @@ import {
 import { XdrError } from '../../lib/xdr/xdr-error.js';
 import { XdrReader } from '../../lib/xdr/xdr-reader.js';
 import { XdrWriter } from '../../lib/xdr/xdr-writer.js';
-import { TEST_PROGRAM } from './support/procedures.js';
+import { ANONYMOUS, TEST_PROGRAM } from './support/procedures.js';
 import { words } from './support/wire-server.js';
 
 const AUTH: AuthSys = { machineName: 'host', uid: 0xffff_fffe, gid: 100, groups: [1, 2, 3] };
@@ -23,7 +24,7 @@ const AUTH: AuthSys = { machineName: 'host', uid: 0xffff_fffe, gid: 100, groups:
 t.test('a call header written is the call header read', async (t) => {
   const writer = new XdrWriter();
   const credential = authSysCredential(AUTH);
-  encodeCallHeader(writer, 0xfedc_ba98, TEST_PROGRAM, 7, credential);
+  encodeCallHeader(writer, 0xfedc_ba98, TEST_PROGRAM, 7, { credential });
   writer.uint32(99);
   const reader = new XdrReader(writer.toBuffer());
   t.match(decodeCallHeader(reader), {
@@ -40,7 +41,7 @@ t.test('a call of another RPC version has no more than an XID', async (t) => {
 
 t.test('a call header cut anywhere, or no call, is an XdrError', async (t) => {
   const writer = new XdrWriter();
-  encodeCallHeader(writer, 1, TEST_PROGRAM, 7, AUTH_NONE);
+  encodeCallHeader(writer, 1, TEST_PROGRAM, 7, { credential: AUTH_NONE });
   const bytes = writer.toBuffer();
   for (let length = 0; length < bytes.length; length++) {
     t.throws(() => decodeCallHeader(new XdrReader(bytes.subarray(0, length))), XdrError, `cut at ${length}`);
@@ -79,7 +80,7 @@ t.test('every failure written is the failure read, and the error has its name', 
     const reader = new XdrReader(writer.toBuffer());
     t.equal(reader.uint32(), 0x8000_0001);
     t.equal(reader.uint32(), 1);
-    t.same(decodeReplyBody(reader), failure);
+    t.same(decodeReplyBody(reader, ANONYMOUS), failure);
     reader.expectEnd();
     const error = replyError(failure, 'NFS READ on host');
     t.ok(error instanceof RpcError);
@@ -93,7 +94,7 @@ t.test('a successful header leaves the reader at the result', async (t) => {
   encodeAcceptedHeader(writer, 1, AcceptStat.SUCCESS);
   writer.uint32(77);
   const reader = new XdrReader(writer.toBuffer(), 8);
-  t.equal(decodeReplyBody(reader), undefined);
+  t.equal(decodeReplyBody(reader, ANONYMOUS), undefined);
   t.equal(reader.uint32(), 77);
 });
 
@@ -101,7 +102,7 @@ t.test('a verifier is skipped with its padding', async (t) => {
   for (let length = 0; length <= 400; length += 133) {
     const bytes = Buffer.concat([words(0, 2, length), Buffer.alloc((length + 3) & ~3, 0xff), words(0, 55)]);
     const reader = new XdrReader(bytes);
-    t.equal(decodeReplyBody(reader), undefined);
+    t.equal(decodeReplyBody(reader, ANONYMOUS), undefined);
     t.equal(reader.uint32(), 55);
   }
 });

@@ -4,20 +4,12 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { RpcClient } from '../../lib/rpc/client/client.js';
 import { RpcConnectError, RpcTimeoutError } from '../../lib/rpc/rpc-errors.js';
-import { ManualClock } from './support/manual-clock.js';
+import { ManualClock, turnUntil } from './support/manual-clock.js';
 import { ANONYMOUS, DATA, ECHO, TestCancellation } from './support/procedures.js';
 import { setting } from './support/setting.js';
 import { echo, lastWord, success, WireServer } from './support/wire-server.js';
 
 /** Turns the clock in steps until `condition` holds, letting sockets act in between. */
-async function turnUntil(clock: ManualClock, step: number, condition: () => boolean): Promise<void> {
-  for (let turns = 0; !condition(); turns++) {
-    if (turns > 20_000) throw new Error('the condition never came true');
-    clock.advance(step);
-    await nextTurn();
-  }
-}
-
 async function fate(promise: Promise<unknown>): Promise<unknown> {
   try {
     return await promise;

@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { setImmediate as nextTurn, setTimeout } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { authSysCredential } from '../../lib/rpc/auth/credential.js';
+import { authSysCredential } from '../../lib/rpc/auth/auth-sys.js';
+import { unprotectedCredential } from '../../lib/rpc/auth/unprotected.js';
 import { RpcClient } from '../../lib/rpc/client/client.js';
 import {
   RpcAuthError,
@@ -203,7 +204,7 @@ t.test('credentials: AUTH_NONE and AUTH_SYS pass, others are refused by the righ
     { flavor: 1, body: words(0, 0, 1, 1, 0, 0), name: 'AUTH_BADCRED' },
   ];
   for (const { flavor, body, name } of cases) {
-    const failed = client.call(ECHO, 1, { credential: { flavor, body } });
+    const failed = client.call(ECHO, 1, { credential: unprotectedCredential(flavor, body) });
     await t.rejects(failed, RpcAuthError);
     t.match(await failed.catch((error: unknown) => error), { authStatName: name });
   }

@@ -5,7 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { RpcClient, type RpcClientOptions } from '../../lib/rpc/client/client.js';
 import { RpcTimeoutError, RpcTooLargeError } from '../../lib/rpc/rpc-errors.js';
-import { ManualClock } from './support/manual-clock.js';
+import { ManualClock, turnUntil } from './support/manual-clock.js';
 import { ANONYMOUS, DATA, ECHO } from './support/procedures.js';
 import { success, words } from './support/wire-server.js';
 
@@ -73,15 +73,6 @@ async function setting(
     void server.close();
   });
   return { server, client, clock, log };
-}
-
-/** Turns the clock in steps until `condition` holds, letting sockets act in between. */
-async function turnUntil(clock: ManualClock, step: number, condition: () => boolean): Promise<void> {
-  for (let turns = 0; !condition(); turns++) {
-    if (turns > 20_000) throw new Error('the condition never came true');
-    clock.advance(step);
-    for (let turn = 0; turn < 10; turn++) await nextTurn();
-  }
 }
 
 t.test('calls and replies are datagrams without a record mark', async (t) => {

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import t from 'tap';
-import { decodeAuthSys } from '../../lib/rpc/auth/credential.js';
+import { decodeAuthSys } from '../../lib/rpc/auth/auth-sys.js';
 import { Credentials } from '../../lib/vfs/caller/caller.js';
 import {
   CallerGroups,

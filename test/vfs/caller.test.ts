@@ -1,7 +1,7 @@
 import t from 'tap';
 import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
 import { type ErrorStatus, FileType, GETATTR, Status, statusName } from '../../lib/programs/nfs3/index.js';
-import { decodeAuthSys } from '../../lib/rpc/auth/credential.js';
+import { decodeAuthSys } from '../../lib/rpc/auth/auth-sys.js';
 import { RpcCancelledError, RpcClosedError, RpcTimeoutError } from '../../lib/rpc/rpc-errors.js';
 import {
   type Caller,

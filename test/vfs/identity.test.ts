@@ -1,7 +1,7 @@
 import t from 'tap';
 import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
 import type { SetAttributes } from '../../lib/fuse/contract/operations.js';
-import { decodeAuthSys } from '../../lib/rpc/auth/credential.js';
+import { decodeAuthSys } from '../../lib/rpc/auth/auth-sys.js';
 import { Credentials } from '../../lib/vfs/caller/caller.js';
 import {
   Identity,

@@ -3,7 +3,7 @@
  * spoken over IPv4; over IPv6, which it cannot express, rpcbind 4 and then 3.
  */
 import { lookup } from 'node:dns/promises';
-import { AUTH_NONE } from '../../rpc/auth/credential.js';
+import { AUTH_NONE } from '../../rpc/auth/auth-none.js';
 import { RpcClient, type RpcClientOptions } from '../../rpc/client/client.js';
 import type { Cancellation, RpcCaller } from '../../rpc/client/rpc-caller.js';
 import {

@@ -1,54 +1,61 @@
-/** Credentials of a call: AUTH_NONE and AUTH_SYS (RFC 5531 8.2 and appendix A). */
-import { XdrError } from '../../xdr/xdr-error.js';
-import { XdrReader } from '../../xdr/xdr-reader.js';
-import { XdrWriter } from '../../xdr/xdr-writer.js';
+/**
+ * What a flavour of authentication is to the client: the operations that each call goes through, like struct
+ * rpc_credops of Linux. Each flavour has a file of its own. Owns no behaviour.
+ */
+import type { XdrReader } from '../../xdr/xdr-reader.js';
+import type { XdrWriter } from '../../xdr/xdr-writer.js';
+import type { Procedure } from '../wire/procedure.js';
 
+/** The numbers of the flavours (RFC 5531 8.2). */
 export const AuthFlavor = { NONE: 0, SYS: 1, SHORT: 2, DH: 3, RPCSEC_GSS: 6 } as const;
 
 /** An opaque_auth is at most this long (RFC 5531 8.2). */
 export const MAX_AUTH_BYTES = 400;
-/** AUTH_SYS carries no more supplementary groups than this; a longer list is refused by servers. */
-export const MAX_AUTH_SYS_GROUPS = 16;
-const MAX_MACHINE_NAME = 255;
 
-/** What goes into the credential field of a call, encoded once and used for many calls. */
+/** The identity that calls are made with, in one flavour. It serves many calls. */
 export interface Credential {
+  /** See {@link AuthFlavor}. */
   readonly flavor: number;
+  /** The body of the credential field. It is empty where the flavour writes another one for each call (RPCSEC_GSS). */
   readonly body: Uint8Array;
+  readonly operations: CredentialOperations;
 }
 
-export interface AuthSys {
-  readonly machineName: string;
-  readonly uid: number;
-  readonly gid: number;
-  readonly groups: readonly number[];
+/**
+ * A call as its flavour sees it, the same object from the first encoding to the reply. A flavour that has to remember
+ * something of a call (RPCSEC_GSS: its sequence numbers) keeps it in a WeakMap by this object.
+ */
+export interface AuthenticatedCall {
+  readonly credential: Credential;
 }
 
-export const AUTH_NONE: Credential = { flavor: AuthFlavor.NONE, body: new Uint8Array(0) };
-
-/** Encodes an AUTH_SYS credential, stamp 0 as Linux sends it. Groups beyond 16 are left out. */
-export function authSysCredential(auth: AuthSys): Credential {
-  const writer = new XdrWriter(128);
-  writer.uint32(0);
-  writer.opaque(Buffer.from(auth.machineName).subarray(0, MAX_MACHINE_NAME));
-  writer.uint32(auth.uid);
-  writer.uint32(auth.gid);
-  const groups = auth.groups.slice(0, MAX_AUTH_SYS_GROUPS);
-  writer.uint32(groups.length);
-  for (const group of groups) writer.uint32(group);
-  return { flavor: AuthFlavor.SYS, body: writer.toBuffer() };
-}
-
-/** The server's half. Throws XdrError for a body that is not AUTH_SYS. */
-export function decodeAuthSys(body: Buffer): AuthSys {
-  if (body.length > MAX_AUTH_BYTES) throw new XdrError(`credential is ${body.length} bytes long`);
-  const reader = new XdrReader(body);
-  reader.uint32();
-  const machineName = reader.opaque(MAX_MACHINE_NAME, 'machine name').toString('utf8');
-  const uid = reader.uint32();
-  const gid = reader.uint32();
-  const count = reader.count(MAX_AUTH_SYS_GROUPS, 'groups');
-  const groups = Array.from({ length: count }, () => reader.uint32());
-  reader.expectEnd();
-  return { machineName, uid, gid, groups };
+/**
+ * What a flavour does for each call, in the order of these methods. All but {@link refresh} run for every call: they
+ * are synchronous, and those of a flavour without protection allocate nothing.
+ */
+export interface CredentialOperations {
+  /**
+   * Makes the credential usable (RPCSEC_GSS: gets a context from the server). Undefined: it is usable now. Otherwise
+   * the call is encoded once the promise has resolved, and fails with what it rejects with.
+   */
+  refresh(credential: Credential): Promise<void> | undefined;
+  /** Writes credential and verifier, which end the header of a call. */
+  marshal(writer: XdrWriter, call: AuthenticatedCall): void;
+  /** Writes the arguments, protected as the flavour has it. What `encodeArguments` throws comes out as it is. */
+  wrap<Arguments>(
+    writer: XdrWriter,
+    call: AuthenticatedCall,
+    procedure: Pick<Procedure<Arguments, never>, 'encodeArguments'>,
+    args: Arguments,
+  ): void;
+  /**
+   * Whether a call is encoded again, with the same XID, each time that it is sent again. RPCSEC_GSS needs it: a server
+   * drops a sequence number that it has seen (RFC 2203 5.3.3.1). Otherwise the very same bytes go out, which a server's
+   * duplicate request cache may compare. Encoding a call again throws nothing: what could fail has failed before.
+   */
+  readonly encodesAgain: boolean;
+  /** Reads the verifier of an accepted reply. @throws XdrError for one that a true server would not send. */
+  validate(reader: XdrReader, call: AuthenticatedCall): void;
+  /** A reader of the plain result, given one of the protected result. @throws XdrError where the protection fails. */
+  unwrap(reader: XdrReader, call: AuthenticatedCall): XdrReader;
 }

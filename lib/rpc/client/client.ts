@@ -6,22 +6,19 @@ import { randomInt } from 'node:crypto';
 import dgram from 'node:dgram';
 import net from 'node:net';
 import { type Clock, systemClock } from '../../base/clock.js';
-import { XdrWriter } from '../../xdr/xdr-writer.js';
-import { RpcCancelledError, RpcTooLargeError } from '../rpc-errors.js';
-import { messageLength, sealRecord } from '../transport/socket-writer.js';
+import { RpcCancelledError, RpcClosedError, type RpcError, RpcTooLargeError } from '../rpc-errors.js';
+import { messageLength } from '../transport/socket-writer.js';
 import { TcpTransport } from '../transport/tcp-transport.js';
 import type { OpenTransport } from '../transport/transport.js';
 import { MAX_DATAGRAM, UdpTransport } from '../transport/udp-transport.js';
-import { encodeCallHeader } from '../wire/message.js';
 import type { Procedure } from '../wire/procedure.js';
-import { RECORD_MARK_BYTES } from '../wire/record-mark.js';
 import { RecordPool } from '../wire/record-pool.js';
 import { type ClientCounters, Counters, type ProcedureCounters } from './call-counters.js';
-import { TypedCall } from './pending-call.js';
+import { type PendingCall, type Settle, TypedCall } from './pending-call.js';
 import { type Recovery, RetransmissionPolicy } from './retransmission.js';
-import type { CallOptions, RpcCaller } from './rpc-caller.js';
+import type { CallOptions, Cancellation, RpcCaller } from './rpc-caller.js';
 import { RpcConnection } from './rpc-connection.js';
-import { type Trace, traceCall } from './trace.js';
+import { type Trace, TracedCall } from './trace.js';
 import { UserLog } from './user-log.js';
 
 /** nfs(5): timeo is 60 s over TCP and 1.1 s over UDP; retrans is 2 and 3. */
@@ -30,8 +27,6 @@ const DEFAULT_CONNECT_TIMEOUT = 10_000;
 const DEFAULT_MAX_OUTSTANDING = 128;
 /** A READ of 1 MiB with its header, and room for servers that answer READDIRPLUS a little long. */
 const DEFAULT_MAX_RECORD = 2 * 1024 * 1024;
-/** Room for the header, a credential with 16 groups, and the arguments of most procedures. */
-const CALL_BYTES = 384;
 
 export interface RpcClientOptions {
   readonly host: string;
@@ -76,6 +71,8 @@ export class RpcClient implements RpcCaller {
   readonly #counters = new Counters();
   readonly #records = new RecordPool();
   readonly #connections: RpcConnection[] = [];
+  /** Ends the wait of each call whose credential is being refreshed. */
+  readonly #refreshing = new Set<(error: RpcError) => void>();
   readonly #maxMessage: number;
   #next = 0;
   #xid: number;
@@ -162,57 +159,91 @@ export class RpcClient implements RpcCaller {
       });
   }
 
-  /** See RpcCaller. What encodeArguments throws comes out as it is. */
+  /** See RpcCaller. Rejects with what encodeArguments throws as it is. */
   call<Arguments, Result>(
     procedure: Procedure<Arguments, Result>,
     args: Arguments,
     options: CallOptions,
   ): Promise<Result> {
     return new Promise((resolve, reject) => {
-      const { cancellation } = options;
-      if (cancellation?.cancelled) {
-        reject(new RpcCancelledError('the call was interrupted'));
+      if (options.cancellation?.cancelled) {
+        reject(cancelledError());
         return;
       }
-      const xid = this.#xid;
-      this.#xid = (xid + 1) | 0;
-      const writer = new XdrWriter(CALL_BYTES, RECORD_MARK_BYTES);
-      encodeCallHeader(writer, xid, procedure.program, procedure.number, options.credential);
-      procedure.encodeArguments(writer, args);
-      const message = writer.finish();
-      sealRecord(message);
-      const counters = this.#counters.of(procedure);
-      counters.calls += 1;
-      let settle: (result: Result) => void = resolve;
-      let refuse: (error: Error) => void = reject;
-      if (this.#trace !== undefined) {
-        const bytes = messageLength(message);
-        const traced = traceCall(this.#trace, this.#clock, procedure, xid, bytes, { resolve, reject });
-        settle = traced.resolve;
-        refuse = traced.reject;
-      }
-      const call = new TypedCall(
-        xid,
-        message,
-        counters,
-        options.onRetransmit,
-        procedure,
-        this.#server,
-        settle,
-        refuse,
-      );
-      if (this.#maxMessage !== Number.POSITIVE_INFINITY && messageLength(message) > this.#maxMessage) {
-        call.fail(
-          new RpcTooLargeError(
-            `${call.what}: ${messageLength(message)} bytes do not fit a datagram; use TCP`,
-          ),
-        );
-        return;
-      }
-      const connection = this.#choose();
-      connection.submit(call);
-      if (cancellation !== undefined) cancellation.onCancel(() => connection.cancel(call));
+      const { credential, cancellation } = options;
+      const send = (): void =>
+        this.#send(this.#encode(procedure, args, options, { resolve, reject }), cancellation);
+      const refreshed = credential.operations.refresh(credential);
+      if (refreshed === undefined) send();
+      else this.#whenRefreshed(refreshed, cancellation, reject, send);
     });
+  }
+
+  /** A call with the next XID, encoded and counted. Throws what encodeArguments throws. */
+  #encode<Arguments, Result>(
+    procedure: Procedure<Arguments, Result>,
+    args: Arguments,
+    { credential, onRetransmit }: CallOptions,
+    settle: Settle<Result>,
+  ): TypedCall<Arguments, Result> {
+    const xid = this.#xid;
+    this.#xid = (xid + 1) | 0;
+    const counters = this.#counters.of(procedure);
+    const traced = this.#trace && new TracedCall<Result>(this.#trace, this.#clock, procedure, xid, settle);
+    const call = new TypedCall({
+      xid,
+      procedure,
+      args,
+      credential,
+      counters,
+      onRetransmit,
+      server: this.#server,
+      settle: traced ?? settle,
+    });
+    call.encode();
+    counters.calls += 1;
+    traced?.begin(messageLength(call.message));
+    return call;
+  }
+
+  /** Hands a call over to a connection, which settles it sooner or later. */
+  #send(call: PendingCall, cancellation: Cancellation | undefined): void {
+    if (this.#maxMessage !== Number.POSITIVE_INFINITY) {
+      const bytes = messageLength(call.message);
+      if (bytes > this.#maxMessage) {
+        call.fail(new RpcTooLargeError(`${call.what}: ${bytes} bytes do not fit a datagram; use TCP`));
+        return;
+      }
+    }
+    const connection = this.#choose();
+    connection.submit(call);
+    cancellation?.onCancel(() => connection.cancel(call));
+  }
+
+  /**
+   * Goes on with `proceed` once the credential is usable. `reject` gets the error where it cannot be had, where the
+   * caller stops waiting before, and where the client is closed before.
+   */
+  #whenRefreshed(
+    refreshed: Promise<void>,
+    cancellation: Cancellation | undefined,
+    reject: (error: unknown) => void,
+    proceed: () => void,
+  ): void {
+    const refreshing = this.#refreshing;
+    const fail = (error: unknown): void => {
+      if (refreshing.delete(fail)) reject(error);
+    };
+    refreshing.add(fail);
+    cancellation?.onCancel(() => fail(cancelledError()));
+    refreshed
+      .then(() => {
+        if (refreshing.delete(fail)) proceed();
+      })
+      .catch((error: unknown) => {
+        refreshing.delete(fail);
+        reject(error);
+      });
   }
 
   recycle(data: Uint8Array): void {
@@ -221,6 +252,8 @@ export class RpcClient implements RpcCaller {
 
   /** Fails outstanding calls with RpcClosedError and ends the connections. */
   close(): void {
+    const error = new RpcClosedError(`the client of ${this.#server} was closed`);
+    for (const fail of this.#refreshing) fail(error);
     for (const connection of this.#connections) connection.close();
   }
 
@@ -235,7 +268,7 @@ export class RpcClient implements RpcCaller {
 
   /** Calls without an answer. */
   get outstanding(): number {
-    return this.#connections.reduce((sum, connection) => sum + connection.outstanding, 0);
+    return this.#connections.reduce((sum, connection) => sum + connection.outstanding, this.#refreshing.size);
   }
 
   get unresponsive(): boolean {
@@ -255,6 +288,10 @@ export class RpcClient implements RpcCaller {
     }
     return chosen;
   }
+}
+
+function cancelledError(): RpcCancelledError {
+  return new RpcCancelledError('the call was interrupted');
 }
 
 function requireInteger(name: string, value: number, least: number, most: number): void {

@@ -8,7 +8,7 @@ import type { Message, Transport } from '../transport/transport.js';
 import type { PendingCall } from './pending-call.js';
 import type { RetransmissionPolicy } from './retransmission.js';
 
-/** So much is written without waiting for the end of the tick, to keep the server busy meanwhile. */
+/** This many calls are written before the end of the tick, to keep the server busy meanwhile. */
 const FLUSH_CALLS = 16;
 
 export class Outbox {
@@ -77,6 +77,7 @@ export class Outbox {
     const now = this.#clock.now();
     const messages: Message[] = [];
     for (const call of calls) {
+      if (call.transmissions > 0) call.encodeAgain();
       messages.push(call.message);
       call.batch = this.#batch;
       call.counters.bytesSent += messageLength(call.message) - 4;

@@ -1,9 +1,13 @@
-/** One call from the moment it is made until it is answered or given up. */
+/** One call from the moment it is made until it is answered or given up: how it is encoded and what its reply means. */
 import { XdrReader } from '../../xdr/xdr-reader.js';
+import { XdrWriter } from '../../xdr/xdr-writer.js';
+import type { AuthenticatedCall, Credential } from '../auth/credential.js';
 import { RpcGarbageError } from '../rpc-errors.js';
+import { sealRecord } from '../transport/socket-writer.js';
 import type { Message } from '../transport/transport.js';
-import { decodeReplyBody, replyError } from '../wire/message.js';
+import { decodeReplyBody, encodeCallHeader, replyError } from '../wire/message.js';
 import type { Procedure } from '../wire/procedure.js';
+import { RECORD_MARK_BYTES } from '../wire/record-mark.js';
 import type { ProcedureCounters } from './call-counters.js';
 import type { CallTimes } from './retransmission.js';
 
@@ -11,6 +15,8 @@ import type { CallTimes } from './retransmission.js';
 const MAX_GARBAGE_REPLIES = 3;
 /** Bytes of XID and message type, which the receiver has checked. */
 const REPLY_BODY = 8;
+/** Room for the header, a credential with 16 groups, and the arguments of most procedures. */
+const CALL_BYTES = 384;
 
 /** A reply that cannot be decoded. */
 export interface Nonsense {
@@ -22,7 +28,7 @@ export interface Nonsense {
 /** What the connection needs to know of a call, whatever its types. */
 export interface PendingCall extends CallTimes {
   readonly xid: number;
-  /** The encoded call: sent again as it is. */
+  /** The encoded call, as it was sent last or will be sent first. */
   readonly message: Message;
   readonly counters: ProcedureCounters;
   readonly onRetransmit: (() => void) | undefined;
@@ -34,15 +40,45 @@ export interface PendingCall extends CallTimes {
   batch: number;
   /** True once the caller has an answer or an error. */
   settled: boolean;
+  /** For messages: "NFS LOOKUP on server". */
+  readonly what: string;
   /**
-   * Decodes a reply and settles; returns what is wrong with it, if something is. Not settled then: the header makes no
-   * sense, and the call may be sent again.
+   * Before the call is sent again: encodes it again if its flavour wants that. With all other flavours
+   * {@link message} stays the very same bytes.
+   */
+  encodeAgain(): void;
+  /**
+   * Decodes a reply and settles the call. Returns what is wrong with the reply, if something is. The call then stays
+   * unsettled if the header makes no sense, and may be sent again.
    */
   reply(message: Buffer): Nonsense | undefined;
   fail(error: Error): void;
 }
 
-export class TypedCall<Arguments, Result> implements PendingCall {
+/** How a call ends. */
+export interface Settle<Result> {
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export interface NewCall<Arguments, Result> {
+  readonly xid: number;
+  readonly procedure: Procedure<Arguments, Result>;
+  /** They stay unchanged until the call is settled: it may be encoded again. */
+  readonly args: Arguments;
+  readonly credential: Credential;
+  readonly counters: ProcedureCounters;
+  readonly onRetransmit: (() => void) | undefined;
+  /** For messages. */
+  readonly server: string;
+  readonly settle: Settle<Result>;
+}
+
+export class TypedCall<Arguments, Result> implements PendingCall, AuthenticatedCall {
+  readonly xid: number;
+  readonly credential: Credential;
+  readonly counters: ProcedureCounters;
+  readonly onRetransmit: (() => void) | undefined;
   madeAt = 0;
   transmissions = 0;
   sentAt = 0;
@@ -52,26 +88,40 @@ export class TypedCall<Arguments, Result> implements PendingCall {
   majorAt = 0;
   batch = 0;
   settled = false;
+  #message: Message = [];
   #garbageReplies = 0;
   readonly #procedure: Procedure<Arguments, Result>;
+  readonly #args: Arguments;
   readonly #server: string;
-  readonly #resolve: (result: Result) => void;
-  readonly #reject: (error: Error) => void;
+  readonly #settle: Settle<Result>;
 
-  constructor(
-    readonly xid: number,
-    readonly message: Message,
-    readonly counters: ProcedureCounters,
-    readonly onRetransmit: (() => void) | undefined,
-    procedure: Procedure<Arguments, Result>,
-    server: string,
-    resolve: (result: Result) => void,
-    reject: (error: Error) => void,
-  ) {
-    this.#procedure = procedure;
-    this.#server = server;
-    this.#resolve = resolve;
-    this.#reject = reject;
+  constructor(call: NewCall<Arguments, Result>) {
+    this.xid = call.xid;
+    this.credential = call.credential;
+    this.counters = call.counters;
+    this.onRetransmit = call.onRetransmit;
+    this.#procedure = call.procedure;
+    this.#args = call.args;
+    this.#server = call.server;
+    this.#settle = call.settle;
+  }
+
+  get message(): Message {
+    return this.#message;
+  }
+
+  /** Makes {@link message}. Throws what the procedure's encodeArguments throws. */
+  encode(): void {
+    const { operations } = this.credential;
+    const writer = new XdrWriter(CALL_BYTES, RECORD_MARK_BYTES);
+    encodeCallHeader(writer, this.xid, this.#procedure.program, this.#procedure.number, this);
+    operations.wrap(writer, this, this.#procedure, this.#args);
+    this.#message = writer.finish();
+    sealRecord(this.#message);
+  }
+
+  encodeAgain(): void {
+    if (this.credential.operations.encodesAgain) this.encode();
   }
 
   reply(message: Buffer): Nonsense | undefined {
@@ -79,13 +129,13 @@ export class TypedCall<Arguments, Result> implements PendingCall {
     let result: Result;
     let inHeader = true;
     try {
-      const failure = decodeReplyBody(reader);
+      const failure = decodeReplyBody(reader, this);
       inHeader = false;
       if (failure !== undefined) {
         this.fail(replyError(failure, this.what));
         return undefined;
       }
-      result = this.#procedure.decodeResult(reader);
+      result = this.#procedure.decodeResult(this.credential.operations.unwrap(reader, this));
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       const error = new RpcGarbageError(`${this.what}: the reply cannot be decoded: ${reason}`, { cause });
@@ -94,7 +144,7 @@ export class TypedCall<Arguments, Result> implements PendingCall {
       return { error, inHeader };
     }
     this.settled = true;
-    this.#resolve(result);
+    this.#settle.resolve(result);
     return undefined;
   }
 
@@ -102,10 +152,9 @@ export class TypedCall<Arguments, Result> implements PendingCall {
     if (this.settled) return;
     this.settled = true;
     this.counters.errors += 1;
-    this.#reject(error);
+    this.#settle.reject(error);
   }
 
-  /** For messages: "NFS LOOKUP on server". */
   get what(): string {
     return `${this.#procedure.program.name} ${this.#procedure.name} on ${this.#server}`;
   }

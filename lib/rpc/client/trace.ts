@@ -1,41 +1,53 @@
 /** One line per call and per reply, for people who watch what goes to a server. */
 import type { Clock } from '../../base/clock.js';
 import type { Procedure } from '../wire/procedure.js';
+import type { Settle } from './pending-call.js';
 
 export type Trace = (line: string) => void;
 
-/** How a call ends. */
-export interface Settle<Result> {
-  readonly resolve: (result: Result) => void;
-  readonly reject: (error: Error) => void;
+/** Traces one call: writes the line of its beginning, and that of its end before it settles. */
+export class TracedCall<Result> implements Settle<Result> {
+  readonly #trace: Trace;
+  readonly #clock: Clock;
+  readonly #name: string;
+  readonly #settle: Settle<Result>;
+  #begun = 0;
+
+  constructor(
+    trace: Trace,
+    clock: Clock,
+    procedure: Pick<Procedure<never, Result>, 'program' | 'name'>,
+    xid: number,
+    settle: Settle<Result>,
+  ) {
+    this.#trace = trace;
+    this.#clock = clock;
+    this.#name = `${procedure.program.name} ${procedure.name} #${(xid >>> 0).toString(16)}`;
+    this.#settle = settle;
+  }
+
+  /** The call is encoded, in this many bytes. */
+  begin(bytes: number): void {
+    this.#begun = this.#clock.now();
+    this.#trace(`> ${this.#name} ${bytes} bytes`);
+  }
+
+  resolve(result: Result): void {
+    this.#trace(`< ${this.#name} ${statusOf(result)} ${this.#took()}`);
+    this.#settle.resolve(result);
+  }
+
+  reject(error: Error): void {
+    this.#trace(`! ${this.#name} ${error.message} ${this.#took()}`);
+    this.#settle.reject(error);
+  }
+
+  #took(): string {
+    return `${(this.#clock.now() - this.#begun).toFixed(1)} ms`;
+  }
 }
 
-/** Writes the line of a call that begins, and returns `settle` with the line of its end put before. */
-export function traceCall<Arguments, Result>(
-  trace: Trace,
-  clock: Clock,
-  procedure: Procedure<Arguments, Result>,
-  xid: number,
-  bytes: number,
-  settle: Settle<Result>,
-): Settle<Result> {
-  const name = `${procedure.program.name} ${procedure.name} #${(xid >>> 0).toString(16)}`;
-  const begin = clock.now();
-  const took = () => `${(clock.now() - begin).toFixed(1)} ms`;
-  trace(`> ${name} ${bytes} bytes`);
-  return {
-    resolve: (result) => {
-      trace(`< ${name} ${statusOf(result)} ${took()}`);
-      settle.resolve(result);
-    },
-    reject: (error) => {
-      trace(`! ${name} ${error.message} ${took()}`);
-      settle.reject(error);
-    },
-  };
-}
-
-/** The programs of NFS begin their results with a status; others have none. */
+/** The results of NFS and MOUNT begin with a status; those of other programs have none. */
 function statusOf(result: unknown): string {
   if (typeof result !== 'object' || result === null || !('status' in result)) return 'ok';
   return result.status === 0 ? 'ok' : `status ${String(result.status)}`;

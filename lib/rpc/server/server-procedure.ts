@@ -1,7 +1,7 @@
 /** What a server registers: a procedure's codecs with the function that carries it out, and how it may be observed. */
 import type { XdrReader } from '../../xdr/xdr-reader.js';
 import type { XdrWriter } from '../../xdr/xdr-writer.js';
-import type { AuthSys } from '../auth/credential.js';
+import type { AuthSys } from '../auth/auth-sys.js';
 import type { ReplyFailure } from '../wire/message.js';
 import type { Procedure, Program } from '../wire/procedure.js';
 

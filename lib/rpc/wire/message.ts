@@ -1,11 +1,12 @@
 /**
- * The headers of RPC version 2 messages (RFC 5531 section 9), both directions. Every enum is checked and every
- * verifier bounded here; arguments and results belong to the procedures.
+ * The headers of RPC version 2 messages (RFC 5531 section 9), both directions. Every enum is checked here. Credentials
+ * and verifiers of calls belong to the flavours (auth/), arguments and results to the procedures.
  */
 import { XdrError } from '../../xdr/xdr-error.js';
 import type { XdrReader } from '../../xdr/xdr-reader.js';
 import type { XdrWriter } from '../../xdr/xdr-writer.js';
-import { AuthFlavor, type Credential, MAX_AUTH_BYTES } from '../auth/credential.js';
+import { type AuthenticatedCall, MAX_AUTH_BYTES } from '../auth/credential.js';
+import { skipVerifier, writeEmptyVerifier } from '../auth/verifier.js';
 import {
   RpcAuthError,
   type RpcError,
@@ -43,13 +44,13 @@ export type ReplyFailure =
   | { readonly kind: 'rpc-mismatch'; readonly low: number; readonly high: number }
   | { readonly kind: 'auth-error'; readonly authStat: number };
 
-/** Writes a call's header; the arguments follow. The verifier is AUTH_NONE, as it goes with AUTH_SYS. */
+/** Writes a call's header, which the flavour of `call` completes. The arguments follow. */
 export function encodeCallHeader(
   writer: XdrWriter,
   xid: number,
   program: Program,
   procedure: number,
-  credential: Credential,
+  call: AuthenticatedCall,
 ): void {
   writer.int32(xid | 0);
   writer.uint32(MessageType.CALL);
@@ -57,19 +58,16 @@ export function encodeCallHeader(
   writer.uint32(program.number);
   writer.uint32(program.version);
   writer.uint32(procedure);
-  writer.uint32(credential.flavor);
-  writer.opaque(credential.body);
-  writer.uint32(AuthFlavor.NONE);
-  writer.uint32(0);
+  call.credential.operations.marshal(writer, call);
 }
 
 /**
- * Reads a reply from behind its message type on, which the receiver has looked at to find the call. Undefined
- * stands for SUCCESS: the result follows. Throws XdrError for anything that is not a reply.
+ * Reads the header of a reply to `call`, from behind its message type on: the receiver has looked at what comes before.
+ * Undefined stands for SUCCESS: the result follows. Throws XdrError for anything that is not a reply.
  */
-export function decodeReplyBody(reader: XdrReader): ReplyFailure | undefined {
+export function decodeReplyBody(reader: XdrReader, call: AuthenticatedCall): ReplyFailure | undefined {
   if (reader.enumeration(0, 1, 'reply_stat') === ReplyStat.ACCEPTED) {
-    skipVerifier(reader);
+    call.credential.operations.validate(reader, call);
     const stat = reader.enumeration(0, 5, 'accept_stat') as AcceptStat;
     if (stat === AcceptStat.SUCCESS) return undefined;
     if (stat !== AcceptStat.PROG_MISMATCH) return { kind: 'unaccepted', stat, low: 0, high: 0 };
@@ -79,15 +77,6 @@ export function decodeReplyBody(reader: XdrReader): ReplyFailure | undefined {
     return { kind: 'rpc-mismatch', low: reader.uint32(), high: reader.uint32() };
   }
   return { kind: 'auth-error', authStat: reader.enumeration(0, LAST_AUTH_STAT, 'auth_stat') };
-}
-
-function skipVerifier(reader: XdrReader): void {
-  reader.uint32();
-  const length = reader.uint32();
-  if (length === 0) return;
-  if (length > MAX_AUTH_BYTES)
-    throw new XdrError(`verifier is ${length} bytes long, more than ${MAX_AUTH_BYTES}`);
-  reader.claim((length + 3) & ~3);
 }
 
 /** The error that a failed reply means. `what` names server and procedure. */
@@ -142,8 +131,7 @@ export function encodeAcceptedHeader(writer: XdrWriter, xid: number, stat: Accep
   writer.int32(xid | 0);
   writer.uint32(MessageType.REPLY);
   writer.uint32(ReplyStat.ACCEPTED);
-  writer.uint32(AuthFlavor.NONE);
-  writer.uint32(0);
+  writeEmptyVerifier(writer);
   writer.uint32(stat);
 }
 

@@ -1,12 +1,8 @@
 /** On whose behalf a call goes to the server: credentials of processes, looked up once and kept a moment. */
 import { LRUCache } from 'lru-cache';
 import type { RequestContext } from '../../fuse/contract/operations.js';
-import {
-  type AuthSys,
-  authSysCredential,
-  type Credential,
-  MAX_AUTH_SYS_GROUPS,
-} from '../../rpc/auth/credential.js';
+import { type AuthSys, authSysCredential, MAX_AUTH_SYS_GROUPS } from '../../rpc/auth/auth-sys.js';
+import type { Credential } from '../../rpc/auth/credential.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
 import { CallerGroups } from './caller-groups.js';
 import type { Claim } from './claim.js';

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Fattr3 } from '../../programs/nfs3/index.js';
-import { authSysCredential, type Credential } from '../../rpc/auth/credential.js';
+import { authSysCredential } from '../../rpc/auth/auth-sys.js';
+import type { Credential } from '../../rpc/auth/credential.js';
 import { Identity, type IdentityRules, type Ids, isSameIdentity, type Mounter, NOBODY } from './identity.js';
 
 /** Which ids /proc/PID/uid_map or gid_map lists: lines of `inside outside count` (user_namespaces(7)). */

@@ -1,4 +1,5 @@
 /** A clock that a test turns by hand. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock, Timer } from '../../../lib/base/clock.js';
 
 interface Entry {
@@ -40,5 +41,14 @@ export class ManualClock implements Clock {
   get next(): number | undefined {
     const due = [...this.#entries].map((entry) => entry.due - this.#now);
     return due.length === 0 ? undefined : Math.min(...due);
+  }
+}
+
+/** Turns the clock in steps of `step` milliseconds until `condition` holds, and lets sockets act in between. */
+export async function turnUntil(clock: ManualClock, step: number, condition: () => boolean): Promise<void> {
+  for (let turns = 0; !condition(); turns++) {
+    if (turns > 20_000) throw new Error('the condition never came true');
+    clock.advance(step);
+    for (let turn = 0; turn < 10; turn++) await nextTurn();
   }
 }

@@ -1,6 +1,6 @@
 /** A program of our own, to call in tests. */
 
-import { AUTH_NONE } from '../../../lib/rpc/auth/credential.js';
+import { AUTH_NONE } from '../../../lib/rpc/auth/auth-none.js';
 import type { CallOptions, Cancellation } from '../../../lib/rpc/client/rpc-caller.js';
 import type { Procedure, Program } from '../../../lib/rpc/wire/procedure.js';
 

@@ -27,7 +27,7 @@ import {
   type WccData,
   type WriteArguments,
 } from '../../../lib/programs/nfs3/index.js';
-import { decodeAuthSys } from '../../../lib/rpc/auth/credential.js';
+import { decodeAuthSys } from '../../../lib/rpc/auth/auth-sys.js';
 import type { CallOptions, RpcCaller } from '../../../lib/rpc/client/rpc-caller.js';
 import { RpcCancelledError } from '../../../lib/rpc/rpc-errors.js';
 import type { Procedure } from '../../../lib/rpc/wire/procedure.js';
