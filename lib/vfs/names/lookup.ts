@@ -42,12 +42,25 @@ export class Names {
     const cached = this.#fromCache(parent, key);
     if (cached !== undefined) return cached;
     const generation = parent.generation;
-    const found = await this.find(parent, name, key, caller);
+    const found = await this.#findForKernel(parent, name, key, caller);
     // This lookup may have shown that other names mean something else by now: its caller may look at them next.
     await vfs.kernel.expired(HEAD_START_MS);
     if (found === undefined) return vfs.replies.absent(parent, key, generation);
     this.#storms.note(parent, caller);
     return vfs.replies.handOver(parent, key, found.inode, found.attributes, found.entryValidMs);
+  }
+
+  /**
+   * As {@link find}, for a reply that brings the attributes of what is found to the kernel. It mostly is what the name last
+   * stood for, of which no notification may overtake the reply.
+   */
+  async #findForKernel(parent: Inode, name: Buffer, key: string, caller: Caller): Promise<Found | undefined> {
+    const { dentries, kernel } = this.#vfs;
+    const known = dentries.getUnverified(parent, key)?.inode;
+    if (known === undefined) return this.find(parent, name, key, caller);
+    const found = await kernel.answer(known, () => this.find(parent, name, key, caller));
+    if (found?.inode !== known) kernel.refresh(known);
+    return found;
   }
 
   /** Asks the server for a name; undefined: there is no such name. */
