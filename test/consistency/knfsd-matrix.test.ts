@@ -1,0 +1,5 @@
+/** The consistency matrix (matrix/matrix.py) on Linux's own server: two clients, nothing older than Linux's own shows. */
+import t from 'tap';
+import { ALL, matrixOn } from './matrix/suite.js';
+
+matrixOn(t, 'knfsd', ALL);
