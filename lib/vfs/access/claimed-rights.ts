@@ -6,14 +6,19 @@
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { SetAttributes } from '../../fuse/contract/operations.js';
 import { Access, type Fattr3 } from '../../programs/nfs3/index.js';
+import type { CurrentAttributes } from '../attributes/current-attributes.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
-import type { VfsState } from '../vfs-state.js';
+
+/** The parts of the mount that this needs. */
+export interface ClaimedRightsNeeds {
+  readonly current: CurrentAttributes;
+}
 
 const S_ISVTX = 0o1000;
 
 /** Search permission in a directory, by its attributes as they are cached. @throws FuseError EACCES */
-export async function maySearch(vfs: VfsState, directory: Inode, caller: Caller): Promise<void> {
+export async function maySearch(vfs: ClaimedRightsNeeds, directory: Inode, caller: Caller): Promise<void> {
   const { claim } = caller;
   if (claim === undefined) return;
   const attributes = await vfs.current.fresh(directory, caller);
@@ -22,7 +27,7 @@ export async function maySearch(vfs: VfsState, directory: Inode, caller: Caller)
 
 /** Making a name in a directory. Answers its attributes. @throws FuseError EACCES */
 export async function mayAddName(
-  vfs: VfsState,
+  vfs: ClaimedRightsNeeds,
   directory: Inode,
   caller: Caller,
 ): Promise<Fattr3 | undefined> {
@@ -39,7 +44,7 @@ export async function mayAddName(
  * directory has the sticky bit. @throws FuseError EACCES, or EPERM by the sticky bit
  */
 export async function mayTakeName(
-  vfs: VfsState,
+  vfs: ClaimedRightsNeeds,
   directory: Inode,
   caller: Caller,
   find: () => Promise<Inode | undefined>,
@@ -54,7 +59,7 @@ export async function mayTakeName(
 }
 
 /** Changing the content of a directory that moves to another place: its "..". @throws FuseError EACCES */
-export async function mayMove(vfs: VfsState, moved: Inode, caller: Caller): Promise<void> {
+export async function mayMove(vfs: ClaimedRightsNeeds, moved: Inode, caller: Caller): Promise<void> {
   const { claim } = caller;
   if (claim === undefined || !moved.isDirectory) return;
   const attributes = await vfs.current.fetch(moved, caller);
@@ -66,7 +71,7 @@ export async function mayMove(vfs: VfsState, moved: Inode, caller: Caller): Prom
  * writing was named. @throws FuseError EPERM or EACCES, as a local file system does
  */
 export async function mayChange(
-  vfs: VfsState,
+  vfs: ClaimedRightsNeeds,
   inode: Inode,
   changes: SetAttributes,
   opened: boolean,

@@ -8,13 +8,31 @@ import {
   type FileHandle,
   Status,
 } from '../../programs/nfs3/index.js';
+import type { CurrentAttributes } from '../attributes/current-attributes.js';
+import type { AttributeCache } from '../cache/attribute-cache.js';
 import type { Inode } from '../cache/inode.js';
 import { type Caller, concerning } from '../caller/caller.js';
+import type { ClientConfig } from '../config.js';
+import type { VfsCounters } from '../counters.js';
 import { opensForExecution, opensForReading, opensForWriting } from '../data/open-file.js';
+import type { KernelView } from '../kernel/kernel-view.js';
+import type { Exchange } from '../remote/exchange.js';
 import { ofObject } from '../remote/exchange.js';
-import type { Operand } from '../remote/redrive.js';
-import type { VfsState } from '../vfs-state.js';
+import type { NfsClient } from '../remote/nfs-client.js';
+import type { Operand, Redriver } from '../remote/redrive.js';
 import { knownAccess, rememberAccess } from './access-cache.js';
+
+/** The parts of the mount that this needs. */
+export interface PermissionNeeds {
+  readonly attributes: AttributeCache;
+  readonly config: ClientConfig;
+  readonly counters: VfsCounters;
+  readonly current: CurrentAttributes;
+  readonly exchange: Exchange;
+  readonly kernel: KernelView;
+  readonly nfs: NfsClient;
+  readonly redriver: Redriver;
+}
 
 const R_OK = 4;
 const W_OK = 2;
@@ -35,9 +53,9 @@ function entitled(inode: Inode, { claim }: Caller, granted: number): number {
 }
 
 export class Permission {
-  readonly #vfs: VfsState;
+  readonly #vfs: PermissionNeeds;
 
-  constructor(vfs: VfsState) {
+  constructor(vfs: PermissionNeeds) {
     this.#vfs = vfs;
   }
 

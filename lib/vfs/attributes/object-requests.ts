@@ -9,14 +9,35 @@ import {
   Status,
 } from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
+import type { InodeTable } from '../cache/inode-table.js';
 import type { Caller } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
+import type { TransferLimits } from '../config.js';
 import type { Files } from '../data/files.js';
+import type { ForeignChanges } from '../kernel/foreign-changes.js';
+import type { KernelReplies } from '../kernel/kernel-replies.js';
+import type { KernelView } from '../kernel/kernel-view.js';
+import type { SymbolicLinkNeeds } from '../names/symbolic-link.js';
 import { readTarget } from '../names/symbolic-link.js';
+import type { Exchange } from '../remote/exchange.js';
 import { ofObject } from '../remote/exchange.js';
-import type { Operand } from '../remote/redrive.js';
+import type { NfsClient } from '../remote/nfs-client.js';
+import type { Operand, Redriver } from '../remote/redrive.js';
 import { isStale } from '../remote/status-errno.js';
-import type { VfsState } from '../vfs-state.js';
+import type { CurrentAttributes } from './current-attributes.js';
+
+/** The parts of the mount that this needs. */
+export interface ObjectRequestsNeeds extends SymbolicLinkNeeds {
+  readonly current: CurrentAttributes;
+  readonly exchange: Exchange;
+  readonly foreign: ForeignChanges;
+  readonly inodes: InodeTable;
+  readonly kernel: KernelView;
+  readonly limits: TransferLimits;
+  readonly nfs: NfsClient;
+  readonly redriver: Redriver;
+  readonly replies: KernelReplies;
+}
 
 /** Blocks of statfs(2), in bytes: the server counts bytes. */
 const BLOCK_SIZE = 4096n;
@@ -26,10 +47,10 @@ function isAbsent(error: unknown): boolean {
 }
 
 export class ObjectRequests {
-  readonly #vfs: VfsState;
+  readonly #vfs: ObjectRequestsNeeds;
   readonly #files: Files;
 
-  constructor(vfs: VfsState, files: Files) {
+  constructor(vfs: ObjectRequestsNeeds, files: Files) {
     this.#vfs = vfs;
     this.#files = files;
   }

@@ -8,11 +8,22 @@ import {
   type WccData,
   type WccResult,
 } from '../../programs/nfs3/index.js';
-import type { ChangeTerms } from '../cache/attribute-cache.js';
+import type { AttributeCache, ChangeTerms } from '../cache/attribute-cache.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
-import type { Operand } from '../remote/redrive.js';
-import type { VfsState } from '../vfs-state.js';
+import type { Exchange } from '../remote/exchange.js';
+import type { NfsClient } from '../remote/nfs-client.js';
+import type { Operand, Redriver } from '../remote/redrive.js';
+import type { CurrentAttributes } from './current-attributes.js';
+
+/** The parts of the mount that this needs. */
+export interface SetAttributesNeeds {
+  readonly attributes: AttributeCache;
+  readonly current: CurrentAttributes;
+  readonly exchange: Exchange;
+  readonly nfs: NfsClient;
+  readonly redriver: Redriver;
+}
 
 /** SETATTRs with a guard before one without: a file that others change all the time, or a server that cannot tell. */
 const MAX_GUARDED = 3;
@@ -30,7 +41,7 @@ const told = (result: WccResult | undefined): ChangeTerms => ({
  * and the writes that followed, must not cut these off.
  */
 export async function setAttributes(
-  vfs: VfsState,
+  vfs: SetAttributesNeeds,
   inode: Inode,
   changes: Sattr3,
   caller: Caller,

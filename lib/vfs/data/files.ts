@@ -1,22 +1,48 @@
 /** Operations on open files: open with close-to-open, read, write, append, flush, fsync, release, truncate. */
+
+import type { Logger } from '../../base/log.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { BorrowedData, OpenReply, SetAttributes } from '../../fuse/contract/operations.js';
 import { OpenFlag } from '../../fuse/contract/protocol.js';
 import { type Fattr3, type NfsTime, type Sattr3, StableHow } from '../../programs/nfs3/index.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
+import type { ClaimedRightsNeeds } from '../access/claimed-rights.js';
 import { mayChange } from '../access/claimed-rights.js';
 import { allowsOpen, type Permission } from '../access/permission.js';
+import type { CurrentAttributes } from '../attributes/current-attributes.js';
+import type { SetAttributesNeeds } from '../attributes/set-attributes.js';
 import { setAttributes } from '../attributes/set-attributes.js';
 import { describePath, type Inode } from '../cache/inode.js';
+import type { InodeTable } from '../cache/inode-table.js';
+import type { OpenObjects } from '../cache/open-objects.js';
 import { type Caller, concerning, unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
+import type { ClientConfig } from '../config.js';
+import type { VfsCounters } from '../counters.js';
+import type { KernelView } from '../kernel/kernel-view.js';
 import type { Names } from '../names/lookup.js';
 import type { SillyRenames } from '../names/silly-rename.js';
-import type { VfsState } from '../vfs-state.js';
+import type { Redriver } from '../remote/redrive.js';
 import { overlay } from './extent.js';
 import { OpenFile, opensForAppending, opensForReading, opensForWriting, writesThrough } from './open-file.js';
+import type { ReadAheadNeeds } from './read-ahead.js';
 import { ReadAhead } from './read-ahead.js';
+import type { TransferMemory } from './transfer-memory.js';
+import type { WriteBehindNeeds } from './write-behind.js';
 import { FileWriter } from './write-behind.js';
+
+/** The parts of the mount that this needs. */
+export interface FilesNeeds extends ClaimedRightsNeeds, SetAttributesNeeds, ReadAheadNeeds, WriteBehindNeeds {
+  readonly config: ClientConfig;
+  readonly counters: VfsCounters;
+  readonly current: CurrentAttributes;
+  readonly inodes: InodeTable;
+  readonly kernel: KernelView;
+  readonly log: Logger;
+  readonly memory: TransferMemory<FileWriter>;
+  readonly open: OpenObjects;
+  readonly redriver: Redriver;
+}
 
 /** Beyond this a byte offset would lose bits as a number; RFC 1813 lets files be larger. */
 const MAX_OFFSET = BigInt(Number.MAX_SAFE_INTEGER);
@@ -33,14 +59,14 @@ export interface UnwrittenFile {
 export type Asker = Pick<Caller, 'cancellation' | 'tid'>;
 
 export class Files {
-  readonly #vfs: VfsState;
+  readonly #vfs: FilesNeeds;
   readonly #permission: Permission;
   readonly #names: Names;
   readonly #silly: SillyRenames;
   readonly #open = new Map<number, OpenFile>();
   #nextFh = 1;
 
-  constructor(vfs: VfsState, permission: Permission, names: Names, silly: SillyRenames) {
+  constructor(vfs: FilesNeeds, permission: Permission, names: Names, silly: SillyRenames) {
     this.#vfs = vfs;
     this.#permission = permission;
     this.#names = names;

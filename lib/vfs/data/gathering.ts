@@ -3,10 +3,18 @@
  * within, up to wsize. Owns that extent and the time that it waits for company; its bytes are in the mount's budget
  * already.
  */
-import type { Timer } from '../../base/clock.js';
+import type { Clock, Timer } from '../../base/clock.js';
 import type { UserCredential } from '../caller/caller.js';
-import type { VfsState } from '../vfs-state.js';
+import type { TransferLimits } from '../config.js';
 import { Extent } from './extent.js';
+import type { TransferMemory } from './transfer-memory.js';
+
+/** The parts of the mount that this needs. */
+export interface GatheringNeeds {
+  readonly clock: Clock;
+  readonly limits: TransferLimits;
+  readonly memory: TransferMemory;
+}
 
 /** Small writes wait so long for company before they are sent. */
 const GATHER_MS = 1_000;
@@ -16,14 +24,14 @@ const LEAST_BUFFER = 1024;
 const LARGE_WRITE = 32 * 1024;
 
 export class Gathering {
-  readonly #vfs: VfsState;
+  readonly #vfs: GatheringNeeds;
   readonly #send: () => void;
   readonly #nextSequence: () => number;
   #extent: Extent | undefined = undefined;
   #timer: Timer | undefined = undefined;
 
   /** `send` is to {@link take} what has gathered: there is enough of it, or it has waited long enough. */
-  constructor(vfs: VfsState, send: () => void, nextSequence: () => number) {
+  constructor(vfs: GatheringNeeds, send: () => void, nextSequence: () => number) {
     this.#vfs = vfs;
     this.#send = send;
     this.#nextSequence = nextSequence;

@@ -4,15 +4,35 @@
  * read: what counts is whether most of what lies behind the reader was read. Owns what was read ahead, and
  * drops it when the file changes. Data goes from the network to the kernel without a copy.
  */
+
+import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { BorrowedData } from '../../fuse/contract/operations.js';
 import { type FileHandle, READ, type ReadResult, Status } from '../../programs/nfs3/index.js';
+import type { AttributeCache } from '../cache/attribute-cache.js';
 import type { Inode } from '../cache/inode.js';
 import { type Caller, type UserCredential, unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
+import type { TransferLimits } from '../config.js';
+import type { VfsCounters } from '../counters.js';
+import type { Exchange } from '../remote/exchange.js';
 import { ofObject } from '../remote/exchange.js';
+import type { NfsClient } from '../remote/nfs-client.js';
 import { Patience } from '../remote/patience.js';
-import type { VfsState } from '../vfs-state.js';
+import type { Redriver } from '../remote/redrive.js';
+import type { TransferMemory } from './transfer-memory.js';
+
+/** The parts of the mount that this needs. */
+export interface ReadAheadNeeds {
+  readonly attributes: AttributeCache;
+  readonly clock: Clock;
+  readonly counters: VfsCounters;
+  readonly exchange: Exchange;
+  readonly limits: TransferLimits;
+  readonly memory: TransferMemory;
+  readonly nfs: NfsClient;
+  readonly redriver: Redriver;
+}
 
 /** READs ahead of a reader, at the most. */
 const MAX_WINDOW = 8;
@@ -50,7 +70,7 @@ function slice(pieces: readonly Uint8Array[], from: number, to: number, out: Uin
 }
 
 export class ReadAhead {
-  readonly #vfs: VfsState;
+  readonly #vfs: ReadAheadNeeds;
   readonly #inode: Inode;
   readonly #credential: UserCredential;
   #segments: Segment[] = [];
@@ -64,7 +84,7 @@ export class ReadAhead {
   #generation: number;
   #changes: number;
 
-  constructor(vfs: VfsState, inode: Inode, credential: UserCredential) {
+  constructor(vfs: ReadAheadNeeds, inode: Inode, credential: UserCredential) {
     this.#vfs = vfs;
     this.#inode = inode;
     this.#credential = credential;

@@ -8,19 +8,31 @@
  * for what was overwritten since. WRITEs that overlap are never on the wire together. After an error writes are
  * synchronous until one succeeds.
  */
+
+import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import { StableHow as Stable, type StableHow } from '../../programs/nfs3/index.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
 import type { Inode } from '../cache/inode.js';
 import { type UserCredential, unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
+import type { VfsCounters } from '../counters.js';
 import { pause } from '../remote/nfs-client.js';
 import { MAX_PAUSES, pauseBefore } from '../remote/patience.js';
-import type { VfsState } from '../vfs-state.js';
 import { Extent } from './extent.js';
 import { ExtentMap } from './extent-map.js';
+import type { GatheringNeeds } from './gathering.js';
 import { Gathering } from './gathering.js';
+import type { TransferMemory } from './transfer-memory.js';
+import type { WriteCallsNeeds } from './write-calls.js';
 import { commitAll, writeAll } from './write-calls.js';
+
+/** The parts of the mount that this needs. */
+export interface WriteBehindNeeds extends GatheringNeeds, WriteCallsNeeds {
+  readonly clock: Clock;
+  readonly counters: VfsCounters;
+  readonly memory: TransferMemory;
+}
 
 /** WRITEs on the wire per file. */
 const MAX_IN_FLIGHT = 16;
@@ -37,7 +49,7 @@ interface Sending {
 }
 
 export class FileWriter {
-  readonly #vfs: VfsState;
+  readonly #vfs: WriteBehindNeeds;
   readonly inode: Inode;
   readonly #gathering: Gathering;
   readonly #sending = new Set<Sending>();
@@ -57,7 +69,7 @@ export class FileWriter {
   /** An error was met: nothing is gathered until a write succeeds. */
   #careful = false;
 
-  constructor(vfs: VfsState, inode: Inode) {
+  constructor(vfs: WriteBehindNeeds, inode: Inode) {
     this.#vfs = vfs;
     this.inode = inode;
     this.#gathering = new Gathering(

@@ -1,5 +1,6 @@
 /** WRITE and COMMIT as calls: short writes continued, changes accounted for, failures as errors. */
 
+import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import {
   COMMIT,
@@ -12,8 +13,20 @@ import {
 import type { ChangeTerms } from '../cache/attribute-cache.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
+import type { TransferLimits } from '../config.js';
+import type { Exchange } from '../remote/exchange.js';
+import type { NfsClient } from '../remote/nfs-client.js';
 import { LEAST_STEP, Patience } from '../remote/patience.js';
-import type { VfsState } from '../vfs-state.js';
+import type { Redriver } from '../remote/redrive.js';
+
+/** The parts of the mount that this needs. */
+export interface WriteCallsNeeds {
+  readonly clock: Clock;
+  readonly exchange: Exchange;
+  readonly limits: TransferLimits;
+  readonly nfs: NfsClient;
+  readonly redriver: Redriver;
+}
 
 /** Without attributes from before, as Linux has it for WRITE: it was this mount alone that changed the file. */
 const trusting = (): ChangeTerms => ({ trusting: true });
@@ -28,7 +41,7 @@ export interface Written {
 
 /** WRITEs until all bytes are taken; short writes are continued (RFC 1813 3.3.7). Throws what fsync(2) is to report. */
 export async function writeAll(
-  vfs: VfsState,
+  vfs: WriteCallsNeeds,
   inode: Inode,
   offset: number,
   data: Uint8Array,
@@ -57,7 +70,7 @@ export async function writeAll(
 }
 
 async function writeOnce(
-  vfs: VfsState,
+  vfs: WriteCallsNeeds,
   inode: Inode,
   offset: number,
   data: Uint8Array,
@@ -76,7 +89,7 @@ async function writeOnce(
 }
 
 /** COMMIT of the whole file, as Linux sends it. Answers the server's verifier; throws what fsync(2) is to report. */
-export async function commitAll(vfs: VfsState, inode: Inode, caller: Caller): Promise<string> {
+export async function commitAll(vfs: WriteCallsNeeds, inode: Inode, caller: Caller): Promise<string> {
   const { result } = await vfs.exchange.change(
     inode,
     caller,

@@ -1,19 +1,43 @@
 /** Reading directories: opendir with its revalidation, listings shared while nothing changed, readdir(plus). */
 import { LRUCache } from 'lru-cache';
+import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { DirectorySink, EntryReply, OpenReply } from '../../fuse/contract/operations.js';
 import { Access } from '../../programs/nfs3/index.js';
 import type { Permission } from '../access/permission.js';
+import type { CurrentAttributes } from '../attributes/current-attributes.js';
+import type { AttributeCache } from '../cache/attribute-cache.js';
+import type { DentryCache } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
+import type { InodeTable } from '../cache/inode-table.js';
+import type { OpenObjects } from '../cache/open-objects.js';
 import { type Caller, unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
+import type { ClientConfig } from '../config.js';
+import type { VfsCounters } from '../counters.js';
 import { direntType, inodeNumber } from '../kernel/fuse-attributes.js';
+import type { KernelReplies } from '../kernel/kernel-replies.js';
+import type { KernelView } from '../kernel/kernel-view.js';
 import type { Names } from '../names/lookup.js';
 import type { SillyRenames } from '../names/silly-rename.js';
-import type { VfsState } from '../vfs-state.js';
+import type { ListingNeeds } from './listing.js';
 import { Listing } from './listing.js';
 import type { ListingEntry } from './listing-chunk.js';
 import { isDots } from './listing-parts.js';
+
+/** The parts of the mount that this needs. */
+export interface DirectoriesNeeds extends ListingNeeds {
+  readonly attributes: AttributeCache;
+  readonly clock: Clock;
+  readonly config: ClientConfig;
+  readonly counters: VfsCounters;
+  readonly current: CurrentAttributes;
+  readonly dentries: DentryCache;
+  readonly inodes: InodeTable;
+  readonly kernel: KernelView;
+  readonly open: OpenObjects;
+  readonly replies: KernelReplies;
+}
 
 /** Kept of listings that nobody is reading, in bytes. */
 const MAX_CACHED = 64 * 1024 * 1024;
@@ -36,7 +60,7 @@ class OpenDirectory {
 }
 
 export class Directories {
-  readonly #vfs: VfsState;
+  readonly #vfs: DirectoriesNeeds;
   readonly #permission: Permission;
   readonly #names: Names;
   readonly #silly: SillyRenames;
@@ -49,7 +73,7 @@ export class Directories {
   /** How many directories were read since one was opened and not read. */
   #walked = 0;
 
-  constructor(vfs: VfsState, permission: Permission, names: Names, silly: SillyRenames) {
+  constructor(vfs: DirectoriesNeeds, permission: Permission, names: Names, silly: SillyRenames) {
     this.#vfs = vfs;
     this.#permission = permission;
     this.#names = names;

@@ -18,8 +18,27 @@ import {
 } from '../../rpc/rpc-errors.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
+import type { TransferLimits } from '../config.js';
+import type { VfsCounters } from '../counters.js';
+import type { KernelReplies } from '../kernel/kernel-replies.js';
+import type { Binding } from '../names/binding.js';
+import type { Exchange } from '../remote/exchange.js';
 import { ofDirectory } from '../remote/exchange.js';
-import type { VfsState } from '../vfs-state.js';
+import type { NfsClient } from '../remote/nfs-client.js';
+import type { Redriver } from '../remote/redrive.js';
+import type { PlusSupport } from './plus-support.js';
+
+/** The parts of the mount that this needs. */
+export interface PartsNeeds {
+  readonly binding: Binding;
+  readonly counters: VfsCounters;
+  readonly exchange: Exchange;
+  readonly limits: TransferLimits;
+  readonly nfs: NfsClient;
+  readonly plus: PlusSupport;
+  readonly redriver: Redriver;
+  readonly replies: KernelReplies;
+}
 
 /** Where in a directory: behind the entry that had this cookie. */
 export interface Position {
@@ -70,11 +89,11 @@ function isUnknownProcedure(error: unknown): boolean {
 }
 
 export class ListingParts {
-  readonly #vfs: VfsState;
+  readonly #vfs: PartsNeeds;
   readonly #inode: Inode;
   #count: number;
 
-  constructor(vfs: VfsState, inode: Inode) {
+  constructor(vfs: PartsNeeds, inode: Inode) {
     this.#vfs = vfs;
     this.#inode = inode;
     this.#count = Math.min(FIRST_COUNT, vfs.limits.dtsize);

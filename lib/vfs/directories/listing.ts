@@ -7,15 +7,22 @@
  * from a cookie if somebody goes back that far. No name is given out twice: servers answer a cookie that has become
  * void by an error, or start again from the beginning without a word (unfs3).
  */
+
+import type { Logger } from '../../base/log.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import { COOKIE_VERIFIER_SIZE, type DirectoryEntryPlus, oddValues } from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
-import type { VfsState } from '../vfs-state.js';
 import { GivenNames } from './given-names.js';
 import { ListingChunk, type ListingEntry } from './listing-chunk.js';
+import type { PartsNeeds } from './listing-parts.js';
 import { ListingParts, type Part, type Position } from './listing-parts.js';
+
+/** The parts of the mount that this needs. */
+export interface ListingNeeds extends PartsNeeds {
+  readonly log: Logger;
+}
 
 const BEGINNING: Position = { cookie: 0n, verifier: Buffer.alloc(COOKIE_VERIFIER_SIZE) };
 /** Entries held, in bytes: of usual names, those of some 200 000 files. */
@@ -45,7 +52,7 @@ export class Listing {
   complete = false;
   /** Entries were listed with their attributes, last when (Clock.now). */
   plusAt: number | undefined = undefined;
-  readonly #vfs: VfsState;
+  readonly #vfs: ListingNeeds;
   readonly #inode: Inode;
   readonly #parts: ListingParts;
   /** The entries that are held, one behind the other. */
@@ -76,7 +83,7 @@ export class Listing {
   #circledAt = -1;
   #impossible = 0;
 
-  constructor(vfs: VfsState, inode: Inode) {
+  constructor(vfs: ListingNeeds, inode: Inode) {
     this.#vfs = vfs;
     this.#inode = inode;
     this.#parts = new ListingParts(vfs, inode);

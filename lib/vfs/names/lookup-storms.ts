@@ -6,8 +6,16 @@ import { LRUCache } from 'lru-cache';
 import type { NodeId } from '../../fuse/contract/operations.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
+import type { ClientConfig } from '../config.js';
+import type { ListingNeeds } from '../directories/listing.js';
 import { Listing } from '../directories/listing.js';
-import type { VfsState } from '../vfs-state.js';
+import type { PlusSupport } from '../directories/plus-support.js';
+
+/** The parts of the mount that this needs. */
+export interface LookupStormsNeeds extends ListingNeeds {
+  readonly config: ClientConfig;
+  readonly plus: PlusSupport;
+}
 
 /** So many LOOKUPs of a directory as it is are a storm. */
 const STORM = 24;
@@ -26,10 +34,10 @@ interface Watched {
 }
 
 export class LookupStorms {
-  readonly #vfs: VfsState;
+  readonly #vfs: LookupStormsNeeds;
   readonly #watched = new LRUCache<NodeId, Watched>({ max: MAX_WATCHED });
 
-  constructor(vfs: VfsState) {
+  constructor(vfs: LookupStormsNeeds) {
     this.#vfs = vfs;
   }
 

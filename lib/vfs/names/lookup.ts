@@ -3,16 +3,43 @@ import { LRUCache } from 'lru-cache';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { EntryReply, NegativeEntryReply } from '../../fuse/contract/operations.js';
 import { type Fattr3, type FileHandle, FileType, LOOKUP, Status } from '../../programs/nfs3/index.js';
+import type { ClaimedRightsNeeds } from '../access/claimed-rights.js';
 import { maySearch } from '../access/claimed-rights.js';
-import type { CallStart } from '../cache/attribute-cache.js';
+import type { CurrentAttributes } from '../attributes/current-attributes.js';
+import type { AttributeCache, CallStart } from '../cache/attribute-cache.js';
+import type { DentryCache } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
+import type { ClientConfig } from '../config.js';
+import type { VfsCounters } from '../counters.js';
+import type { KernelReplies } from '../kernel/kernel-replies.js';
+import type { KernelView } from '../kernel/kernel-view.js';
 import { HEAD_START_MS } from '../kernel/kernel-view.js';
+import type { Exchange } from '../remote/exchange.js';
 import { ofDirectory } from '../remote/exchange.js';
+import type { NfsClient } from '../remote/nfs-client.js';
+import type { Redriver } from '../remote/redrive.js';
 import { isStale, statusError } from '../remote/status-errno.js';
-import type { VfsState } from '../vfs-state.js';
+import type { Binding } from './binding.js';
+import type { LookupStormsNeeds } from './lookup-storms.js';
 import { LookupStorms } from './lookup-storms.js';
+import type { SymbolicLinkNeeds } from './symbolic-link.js';
 import { readTarget, stepsOf } from './symbolic-link.js';
+
+/** The parts of the mount that this needs. */
+export interface LookupNeeds extends ClaimedRightsNeeds, LookupStormsNeeds, SymbolicLinkNeeds {
+  readonly attributes: AttributeCache;
+  readonly binding: Binding;
+  readonly config: ClientConfig;
+  readonly counters: VfsCounters;
+  readonly current: CurrentAttributes;
+  readonly dentries: DentryCache;
+  readonly exchange: Exchange;
+  readonly kernel: KernelView;
+  readonly nfs: NfsClient;
+  readonly redriver: Redriver;
+  readonly replies: KernelReplies;
+}
 
 /** What a name means, and how long the kernel may believe it. */
 export interface Found {
@@ -24,12 +51,12 @@ export interface Found {
 const MAX_SENT_BACK = 256;
 
 export class Names {
-  readonly #vfs: VfsState;
+  readonly #vfs: LookupNeeds;
   readonly #storms: LookupStorms;
   /** Threads whose call the kernel was made to repeat by {@link confirm}. */
   readonly #sentBack = new LRUCache<number, Inode>({ max: MAX_SENT_BACK });
 
-  constructor(vfs: VfsState) {
+  constructor(vfs: LookupNeeds) {
     this.#vfs = vfs;
     this.#storms = new LookupStorms(vfs);
   }

@@ -18,20 +18,34 @@ import {
   Status,
   SYMLINK,
 } from '../../programs/nfs3/index.js';
+import type { ClaimedRightsNeeds } from '../access/claimed-rights.js';
 import { mayAddName } from '../access/claimed-rights.js';
+import type { SetAttributesNeeds } from '../attributes/set-attributes.js';
 import { setAttributes } from '../attributes/set-attributes.js';
+import type { AttributeCache } from '../cache/attribute-cache.js';
+import type { DentryCache } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
-import type { Answer } from '../remote/exchange.js';
+import type { Answer, Exchange } from '../remote/exchange.js';
+import type { NfsClient } from '../remote/nfs-client.js';
+import type { Redriver } from '../remote/redrive.js';
 import { Replay } from '../remote/replay.js';
-import type { VfsState } from '../vfs-state.js';
 import type { Found, Names } from './lookup.js';
 
+/** The parts of the mount that this needs. */
+export interface MakingNeeds extends ClaimedRightsNeeds, SetAttributesNeeds {
+  readonly attributes: AttributeCache;
+  readonly dentries: DentryCache;
+  readonly exchange: Exchange;
+  readonly nfs: NfsClient;
+  readonly redriver: Redriver;
+}
+
 export class Making {
-  readonly #vfs: VfsState;
+  readonly #vfs: MakingNeeds;
   readonly #names: Names;
 
-  constructor(vfs: VfsState, names: Names) {
+  constructor(vfs: MakingNeeds, names: Names) {
     this.#vfs = vfs;
     this.#names = names;
   }

@@ -1,7 +1,14 @@
 /** How long a name may be, in bytes. Owns the refusal of longer ones before the server is asked. */
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { Inode } from '../cache/inode.js';
-import type { VfsState } from '../vfs-state.js';
+import type { TransferLimits } from '../config.js';
+import type { KernelReplies } from '../kernel/kernel-replies.js';
+
+/** The parts of the mount that this needs. */
+export interface NameLimitNeeds {
+  readonly limits: TransferLimits;
+  readonly replies: KernelReplies;
+}
 
 /**
  * No file system of Linux has longer names, and Linux's NFS client refuses them whatever the server says
@@ -13,7 +20,7 @@ export const NAME_MAX = 255;
  * The limit that PATHCONF told for the export's root, where it told one. It does not hold for another file system that
  * the server has mounted below: names there are refused by the server itself.
  */
-function limitIn(vfs: VfsState, directory: Inode): number {
+function limitIn(vfs: NameLimitNeeds, directory: Inode): number {
   const { attributes } = directory;
   const elsewhere = attributes !== undefined && attributes.fsid !== vfs.replies.rootFsid;
   return elsewhere ? NAME_MAX : vfs.limits.nameMax;
@@ -23,7 +30,7 @@ function limitIn(vfs: VfsState, directory: Inode): number {
  * Throws ENAMETOOLONG for a name that cannot be in the directory (Linux nfs_lookup does the same). Servers do not
  * agree on the error: some answer NFS3ERR_ACCES, NFS3ERR_IO or NFS3ERR_NOENT, or cannot decode the call.
  */
-export function checkNameLength(vfs: VfsState, directory: Inode, name: Uint8Array): void {
+export function checkNameLength(vfs: NameLimitNeeds, directory: Inode, name: Uint8Array): void {
   if (name.length <= NAME_MAX && name.length <= limitIn(vfs, directory)) return;
   throw new FuseError(Errno.ENAMETOOLONG, `a name of ${name.length} bytes`);
 }

@@ -10,20 +10,38 @@ import {
   type WccResult,
 } from '../../programs/nfs3/index.js';
 import type { Procedure } from '../../rpc/wire/procedure.js';
+import type { ClaimedRightsNeeds } from '../access/claimed-rights.js';
 import { mayMove, mayTakeName } from '../access/claimed-rights.js';
+import type { AttributeCache } from '../cache/attribute-cache.js';
+import type { DentryCache } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
+import type { InodeTable } from '../cache/inode-table.js';
+import type { OpenObjects } from '../cache/open-objects.js';
 import type { Caller } from '../caller/caller.js';
+import type { Exchange } from '../remote/exchange.js';
+import type { NfsClient } from '../remote/nfs-client.js';
+import type { Redriver } from '../remote/redrive.js';
 import { Replay } from '../remote/replay.js';
-import type { VfsState } from '../vfs-state.js';
 import type { Names } from './lookup.js';
 import type { SillyRenames } from './silly-rename.js';
 
+/** The parts of the mount that this needs. */
+export interface RemovalNeeds extends ClaimedRightsNeeds {
+  readonly attributes: AttributeCache;
+  readonly dentries: DentryCache;
+  readonly exchange: Exchange;
+  readonly inodes: InodeTable;
+  readonly nfs: NfsClient;
+  readonly open: OpenObjects;
+  readonly redriver: Redriver;
+}
+
 export class Removal {
-  readonly #vfs: VfsState;
+  readonly #vfs: RemovalNeeds;
   readonly #names: Names;
   readonly #silly: SillyRenames;
 
-  constructor(vfs: VfsState, names: Names, silly: SillyRenames) {
+  constructor(vfs: RemovalNeeds, names: Names, silly: SillyRenames) {
     this.#vfs = vfs;
     this.#names = names;
     this.#silly = silly;

@@ -6,6 +6,9 @@
  * open while the REMOVE is under way (the open waits and then fails as for any removed file), rmdir while
  * REMOVEs are under way in the directory (rmdir waits), and so do listings.
  */
+
+import type { Clock } from '../../base/clock.js';
+import type { Logger } from '../../base/log.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import {
   type FileHandle,
@@ -18,12 +21,31 @@ import {
   statusName,
   type WccResult,
 } from '../../programs/nfs3/index.js';
+import type { AttributeCache } from '../cache/attribute-cache.js';
+import type { DentryCache } from '../cache/dentry-cache.js';
 import { describePath, type Inode } from '../cache/inode.js';
+import type { OpenObjects } from '../cache/open-objects.js';
 import { type Caller, type UserCredential, unattended } from '../caller/caller.js';
+import type { VfsCounters } from '../counters.js';
+import type { Exchange } from '../remote/exchange.js';
 import { ofDirectory } from '../remote/exchange.js';
+import type { NfsClient } from '../remote/nfs-client.js';
 import { pause } from '../remote/nfs-client.js';
+import type { Redriver } from '../remote/redrive.js';
 import { isStale } from '../remote/status-errno.js';
-import type { VfsState } from '../vfs-state.js';
+
+/** The parts of the mount that this needs. */
+export interface SillyRenamesNeeds {
+  readonly attributes: AttributeCache;
+  readonly clock: Clock;
+  readonly counters: VfsCounters;
+  readonly dentries: DentryCache;
+  readonly exchange: Exchange;
+  readonly log: Logger;
+  readonly nfs: NfsClient;
+  readonly open: OpenObjects;
+  readonly redriver: Redriver;
+}
 
 /** Where a nameless open file is, and who took its name away: the same credential removes it. */
 export interface SillyName {
@@ -54,7 +76,7 @@ export function isSillyName(name: string): boolean {
 }
 
 export class SillyRenames {
-  readonly #vfs: VfsState;
+  readonly #vfs: SillyRenamesNeeds;
   #counter = 0;
   /** Inodes that have a silly name, or are having it removed. */
   readonly #pending = new Set<Inode>();
@@ -63,7 +85,7 @@ export class SillyRenames {
   /** Inodes whose silly name is being removed, until that was tried once. */
   readonly #trying = new Map<Inode, Promise<void>>();
 
-  constructor(vfs: VfsState) {
+  constructor(vfs: SillyRenamesNeeds) {
     this.#vfs = vfs;
   }
 

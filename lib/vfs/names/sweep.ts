@@ -3,13 +3,33 @@
  * export, by name and age, and removes them when told to.
  */
 import { FileType, LOOKUP, REMOVE, Status, statusName } from '../../programs/nfs3/index.js';
+import type { CurrentAttributes } from '../attributes/current-attributes.js';
+import type { DentryCache } from '../cache/dentry-cache.js';
 import { describePath, type Inode } from '../cache/inode.js';
+import type { InodeTable } from '../cache/inode-table.js';
+import type { OpenObjects } from '../cache/open-objects.js';
 import type { Caller } from '../caller/caller.js';
+import type { ListingNeeds } from '../directories/listing.js';
 import { Listing } from '../directories/listing.js';
 import { isDots } from '../directories/listing-parts.js';
+import type { KernelReplies } from '../kernel/kernel-replies.js';
+import type { Exchange } from '../remote/exchange.js';
 import { ofDirectory } from '../remote/exchange.js';
-import type { VfsState } from '../vfs-state.js';
+import type { NfsClient } from '../remote/nfs-client.js';
+import type { Binding } from './binding.js';
 import { isSillyName } from './silly-rename.js';
+
+/** The parts of the mount that this needs. */
+export interface SweepNeeds extends ListingNeeds {
+  readonly binding: Binding;
+  readonly current: CurrentAttributes;
+  readonly dentries: DentryCache;
+  readonly exchange: Exchange;
+  readonly inodes: InodeTable;
+  readonly nfs: NfsClient;
+  readonly open: OpenObjects;
+  readonly replies: KernelReplies;
+}
 
 export interface Leftover {
   /** From the export's root, as text for people; `name` and `directory` are what is acted on. */
@@ -32,7 +52,7 @@ export interface SweepOptions {
 
 /** Walks the whole export, directory by directory, and yields the leftovers of at least the age given. */
 export async function* findLeftovers(
-  vfs: VfsState,
+  vfs: SweepNeeds,
   caller: Caller,
   options: SweepOptions,
 ): AsyncGenerator<Leftover> {
@@ -69,7 +89,7 @@ export async function* findLeftovers(
 
 /** The inode of an entry, asked for where READDIRPLUS did not bring it. */
 async function resolve(
-  vfs: VfsState,
+  vfs: SweepNeeds,
   directory: Inode,
   bytes: Buffer,
   name: string,
@@ -93,7 +113,7 @@ async function resolve(
 
 /** Removes a leftover, if its name still stands for the same file. Answers why not, or undefined if it is gone. */
 export async function removeLeftover(
-  vfs: VfsState,
+  vfs: SweepNeeds,
   leftover: Leftover,
   caller: Caller,
 ): Promise<string | undefined> {

@@ -3,15 +3,24 @@ import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import { type FileHandle, READLINK, type ReadlinkResult, Status } from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
+import type { Exchange } from '../remote/exchange.js';
 import { ofObject } from '../remote/exchange.js';
-import type { VfsState } from '../vfs-state.js';
+import type { NfsClient } from '../remote/nfs-client.js';
+import type { Redriver } from '../remote/redrive.js';
+
+/** The parts of the mount that this needs. */
+export interface SymbolicLinkNeeds {
+  readonly exchange: Exchange;
+  readonly nfs: NfsClient;
+  readonly redriver: Redriver;
+}
 
 /** PATH_MAX of Linux without the NUL: no longer target can be followed, or comes through readlink(2). */
 const LONGEST_TARGET = 4095;
 const SLASH = 0x2f;
 
 /** READLINK. Throws ENAMETOOLONG for a target that no program could follow, and what the server says. */
-export async function readTarget(vfs: VfsState, inode: Inode, caller: Caller): Promise<Buffer> {
+export async function readTarget(vfs: SymbolicLinkNeeds, inode: Inode, caller: Caller): Promise<Buffer> {
   const { exchange, nfs, redriver } = vfs;
   const call = (symlink: FileHandle): Promise<ReadlinkResult> => nfs.call(READLINK, { symlink }, caller);
   const { result } = await exchange.ask(inode, caller, call, ofObject);
