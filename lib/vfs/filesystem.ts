@@ -357,7 +357,7 @@ export class NfsFileSystem implements FuseOperations {
     fromPageCache: boolean,
     direct = false,
   ): Promise<number> {
-    return this.#files.write(fh, offset, data, flags, fromPageCache, ctx, direct);
+    return this.#files.write(fh, { offset, data, flags, fromPageCache, cancellation: ctx, direct });
   }
 
   flush(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {

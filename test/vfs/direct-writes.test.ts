@@ -6,8 +6,7 @@ async function opened(flags = O_RDWR) {
   const bench = new Bench();
   bench.server.tree.file('f', 'content');
   const { inode, fh } = await bench.open('f', flags);
-  const write = (offset: number) =>
-    bench.files.write(fh, offset, Buffer.from('direct'), 0, false, undefined, true);
+  const write = (offset: number) => bench.write(fh, offset, 'direct', undefined, { direct: true });
   return { bench, inode, fh, write };
 }
 
@@ -43,7 +42,7 @@ t.test('a caller who stops waiting for the drop has written all the same', async
   await bench.read(fh, 0, 7);
   const { caller, cancel } = bench.interruptible();
   const data = Buffer.from('direct');
-  const written = bench.files.write(fh, 0, data, 0, false, caller.cancellation, true);
+  const written = bench.write(fh, 0, data, caller, { direct: true });
   await settled();
   cancel();
   t.equal(await written, 6);

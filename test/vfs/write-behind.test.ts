@@ -1,6 +1,7 @@
 import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import { StableHow, Status } from '../../lib/programs/nfs3/index.js';
+import { writerOf } from '../../lib/vfs/data/write-behind.js';
 import { Bench, O_APPEND, O_DSYNC, O_RDONLY, O_RDWR, O_WRONLY, outcome, settled } from './support/bench.js';
 
 const KIB = 1024;
@@ -91,7 +92,7 @@ t.test(
     await bench.write(fh, 0, pattern(4 * KIB));
     await settled();
     const gate = server.gate('COMMIT');
-    inode.writer?.relieve();
+    writerOf(inode)?.relieve();
     await settled();
     t.equal(gate.waiting, 1);
     const closing = bench.files.flush(fh);
@@ -539,7 +540,7 @@ t.test('the end of the mount writes everything', async (t) => {
 t.test('what mmap wrote after the last close is written at release, and a failure is logged', async (t) => {
   const { bench, server, fh } = await opened();
   await bench.files.flush(fh);
-  await bench.files.write(fh, 0, Buffer.from('mapped'), 0, true);
+  await bench.write(fh, 0, 'mapped', undefined, { fromPageCache: true });
   server.once('WRITE', () => server.failure('WRITE', Status.NOSPC));
   await bench.files.release(fh);
   t.equal(bench.log.length, 1);

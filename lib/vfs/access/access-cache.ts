@@ -6,14 +6,6 @@
 import type { Inode } from '../cache/inode.js';
 import type { UserCredential } from '../caller/caller.js';
 
-/** What the server granted to one credential. Hangs off its inode, and goes with it. */
-export interface Granted {
-  readonly credential: number;
-  readonly asked: number;
-  readonly granted: number;
-  readonly accessGeneration: number;
-}
-
 /** Users of one object that are remembered; the one that was asked for first gives way. */
 const MAX_USERS = 32;
 

@@ -7,10 +7,35 @@ import { shownName } from '../../base/shown-name.js';
 import type { NodeId } from '../../fuse/contract/operations.js';
 import { ROOT_NODEID } from '../../fuse/contract/operations.js';
 import { type Fattr3, type FileHandle, FileType } from '../../programs/nfs3/index.js';
-import type { Granted } from '../access/access-cache.js';
-import type { FileWriter } from '../data/write-behind.js';
-import type { SillyName } from '../names/silly-rename.js';
+import type { UserCredential } from '../caller/caller.js';
 import type { OwnChanges } from './own-changes.js';
+
+/** What the server granted to one credential (access/access-cache.ts). */
+export interface Granted {
+  readonly credential: number;
+  readonly asked: number;
+  readonly granted: number;
+  readonly accessGeneration: number;
+}
+
+/** Where a nameless open file is, and who took its name away: the same credential removes it (names/silly-rename.ts). */
+export interface SillyName {
+  readonly directory: Inode;
+  readonly name: string;
+  readonly credential: UserCredential;
+}
+
+/** Data of a file that the server may not have yet (data/write-behind.ts), as other parts see it. */
+export interface PendingWrites {
+  /** Some of it has not been sent, or not been answered. */
+  readonly dirty: boolean;
+  /** All of it is on the server's stable storage, or lost. */
+  readonly clean: boolean;
+  /** The file's size, where the server has `size`. */
+  sizeWith(size: bigint): bigint;
+  /** Resolves once the server has it. `atRest`: no more is expected soon. */
+  drain(atRest?: boolean): Promise<void>;
+}
 
 export class Inode {
   readonly nodeid: NodeId;
@@ -89,7 +114,7 @@ export class Inode {
   /** REMOVE of its last name is on its way: an open waits for the outcome. */
   removing: Promise<void> | undefined = undefined;
   silly: SillyName | undefined = undefined;
-  writer: FileWriter | undefined = undefined;
+  writer: PendingWrites | undefined = undefined;
   /** The append under way, for the next to wait for. */
   appending: Promise<void> | undefined = undefined;
 

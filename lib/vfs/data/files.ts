@@ -4,7 +4,7 @@ import type { Logger } from '../../base/log.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { BorrowedData, OpenReply, SetAttributes } from '../../fuse/contract/operations.js';
 import { OpenFlag } from '../../fuse/contract/protocol.js';
-import { type Fattr3, type NfsTime, type Sattr3, StableHow } from '../../programs/nfs3/index.js';
+import type { Fattr3, NfsTime, Sattr3 } from '../../programs/nfs3/index.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
 import type { ClaimedRightsNeeds } from '../access/claimed-rights.js';
 import { mayChange } from '../access/claimed-rights.js';
@@ -15,7 +15,7 @@ import { setAttributes } from '../attributes/set-attributes.js';
 import { describePath, type Inode } from '../cache/inode.js';
 import type { InodeTable } from '../cache/inode-table.js';
 import type { OpenObjects } from '../cache/open-objects.js';
-import { type Caller, concerning, unattended } from '../caller/caller.js';
+import { type Caller, concerning } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
 import type { ClientConfig } from '../config.js';
 import type { VfsCounters } from '../counters.js';
@@ -24,12 +24,13 @@ import type { Names } from '../names/lookup.js';
 import type { SillyRenames } from '../names/silly-rename.js';
 import type { Redriver } from '../remote/redrive.js';
 import { overlay } from './extent.js';
-import { OpenFile, opensForAppending, opensForReading, opensForWriting, writesThrough } from './open-file.js';
+import { OpenFile, opensForAppending, opensForReading, opensForWriting } from './open-file.js';
 import type { ReadAheadNeeds } from './read-ahead.js';
 import { ReadAhead } from './read-ahead.js';
 import type { TransferMemory } from './transfer-memory.js';
 import type { WriteBehindNeeds } from './write-behind.js';
-import { FileWriter } from './write-behind.js';
+import { type FileWriter, writerOf } from './write-behind.js';
+import { type WriteRequest, Writing } from './writing.js';
 
 /** The parts of the mount that this needs. */
 export interface FilesNeeds extends ClaimedRightsNeeds, SetAttributesNeeds, ReadAheadNeeds, WriteBehindNeeds {
@@ -44,8 +45,6 @@ export interface FilesNeeds extends ClaimedRightsNeeds, SetAttributesNeeds, Read
   readonly redriver: Redriver;
 }
 
-/** Beyond this a byte offset would lose bits as a number; RFC 1813 lets files be larger. */
-const MAX_OFFSET = BigInt(Number.MAX_SAFE_INTEGER);
 const MAX_SECONDS = 0xffff_ffff;
 
 /** A file with data in memory that is not on the server's stable storage. */
@@ -63,6 +62,7 @@ export class Files {
   readonly #permission: Permission;
   readonly #names: Names;
   readonly #silly: SillyRenames;
+  readonly #writing: Writing;
   readonly #open = new Map<number, OpenFile>();
   #nextFh = 1;
 
@@ -71,6 +71,7 @@ export class Files {
     this.#permission = permission;
     this.#names = names;
     this.#silly = silly;
+    this.#writing = new Writing(vfs);
   }
 
   get(fh: number): OpenFile {
@@ -121,7 +122,7 @@ export class Files {
 
   #opened(inode: Inode, flags: number, caller: Caller): OpenReply {
     const vfs = this.#vfs;
-    if (opensForWriting(flags)) inode.writer ??= new FileWriter(vfs, inode);
+    if (opensForWriting(flags)) this.#writing.writerFor(inode);
     const readAhead = opensForReading(flags) ? new ReadAhead(vfs, inode, caller.credential) : undefined;
     const file = new OpenFile(this.#nextFh++, inode, flags, caller.credential, readAhead);
     this.#open.set(file.fh, file);
@@ -164,16 +165,17 @@ export class Files {
   async read(fh: number, offset: number, size: number, asker: Asker, direct = false): Promise<BorrowedData> {
     const file = this.get(fh);
     const { inode, credential } = file;
+    const writer = writerOf(inode);
     if (!direct) inode.pagesFilled = true;
     this.#vfs.kernel.doubts(inode);
     const caller: Caller = { credential, cancellation: asker.cancellation, tid: asker.tid };
-    if (needsDrain(inode, offset + size, inode.writer?.overlaps(offset, offset + size) ?? false)) {
-      await interruptible(inode.writer?.drain() ?? Promise.resolve(), caller.cancellation);
+    if (needsDrain(inode, offset + size, writer?.overlaps(offset, offset + size) ?? false)) {
+      await interruptible(writer?.drain() ?? Promise.resolve(), caller.cancellation);
     }
     if (file.readAhead === undefined) throw new FuseError(Errno.EBADF, 'not open for reading');
-    const end = inode.writer?.unstableEnd ?? 0;
+    const end = writer?.unstableEnd ?? 0;
     if (end <= offset) return file.readAhead.read(offset, size, caller);
-    const unstable = inode.writer?.unstableWithin(offset, offset + size) ?? [];
+    const unstable = writer?.unstableWithin(offset, offset + size) ?? [];
     const { writeBuffers } = this.#vfs.memory;
     writeBuffers.beginReading();
     try {
@@ -184,131 +186,9 @@ export class Files {
     }
   }
 
-  /**
-   * Takes `data`. EINTR when the caller stops waiting: then nothing was taken, or, where writes are synchronous,
-   * it is not known whether it was.
-   */
-  async write(
-    fh: number,
-    offset: number,
-    data: Uint8Array,
-    flags: number,
-    fromPageCache: boolean,
-    cancellation?: Cancellation,
-    direct = false,
-  ): Promise<number> {
-    const file = this.get(fh);
-    const { inode, credential } = file;
-    if (BigInt(offset) + BigInt(data.length) > MAX_OFFSET) throw new FuseError(Errno.EFBIG);
-    inode.writer ??= new FileWriter(this.#vfs, inode);
-    inode.countContentChange();
-    if (!direct) inode.pagesFilled = true;
-    this.#vfs.kernel.doubts(inode);
-    const { writer } = inode;
-    const { config } = this.#vfs;
-    const stable = config.sync || writesThrough(file.flags) || writesThrough(flags);
-    const through = stable || config.writeBehind === 0;
-    const promise = stable ? StableHow.FILE_SYNC : StableHow.UNSTABLE;
-    if (fromPageCache) {
-      // Nobody waits for it, and the kernel reports a failure with the next msync(2) or fsync(2).
-      if (through) await writer.writeThrough(offset, data, credential, promise);
-      else await writer.write(offset, data, credential);
-    } else if (file.appends) {
-      await this.#append(file, writer, offset, data, cancellation);
-    } else {
-      await telling(file, writer, cancellation, () =>
-        through
-          ? writer.writeThrough(offset, data, credential, promise, cancellation)
-          : writer.write(offset, data, credential, cancellation),
-      );
-      if (direct && inode.pagesFilled) await this.#dropPages(inode, offset, data.length, cancellation);
-    }
-    return data.length;
-  }
-
-  /**
-   * After a write that went past the kernel's pages, and before it is answered: pages that were read while it was
-   * under way may hold what was there before. Of asynchronous writes the kernel drops pages only before it sends them
-   * (generic_file_direct_write), and so of every write with FOPEN_DIRECT_IO. That this is waited for cannot lock up:
-   * a page is held by a read or a write of pages, whose answers wait for no direct write's.
-   */
-  #dropPages(
-    inode: Inode,
-    offset: number,
-    length: number,
-    cancellation: Cancellation | undefined,
-  ): Promise<void> {
-    const dropped = this.#vfs.kernel.notifier.invalidatePages(inode.nodeid, offset, length);
-    // The write is done, whether its caller waits for this or not.
-    return interruptible(dropped, cancellation).catch(() => {});
-  }
-
-  /**
-   * O_APPEND: the end of the file is where the server says it is now, and the data is there before the next
-   * append is looked at. Appends through one mount queue up; NFSv3 cannot exclude another client that appends
-   * between our GETATTR and our WRITE.
-   */
-  async #append(
-    file: OpenFile,
-    writer: FileWriter,
-    kernelOffset: number,
-    data: Uint8Array,
-    cancellation: Cancellation | undefined,
-  ): Promise<void> {
-    const { inode } = file;
-    const before = inode.appending ?? Promise.resolve();
-    // The request's memory is not ours any more when its caller stops waiting.
-    const copy = cancellation === undefined ? data : Buffer.from(data);
-    let begun = false;
-    const append = before.then(async () => {
-      if (cancellation?.cancelled) throw new FuseError(Errno.EINTR);
-      begun = true;
-      const { errors } = writer;
-      try {
-        await telling(file, writer, cancellation, () => this.#appendNow(file, writer, kernelOffset, copy));
-      } catch (error) {
-        if (cancellation?.cancelled && writer.errors === errors) writer.lose(error);
-        throw error;
-      }
-    });
-    inode.appending = append.catch(() => {});
-    try {
-      await interruptible(append, cancellation);
-    } catch (error) {
-      // Whoever repeated it after EINTR would append twice: it counts as written behind, and fails at close if at all.
-      const goesOn = begun && cancellation?.cancelled && !writesThrough(file.flags);
-      if (!goesOn) throw error;
-    }
-  }
-
-  async #appendNow(
-    file: OpenFile,
-    writer: FileWriter,
-    kernelOffset: number,
-    data: Uint8Array,
-  ): Promise<void> {
-    const vfs = this.#vfs;
-    const { inode } = file;
-    const caller = unattended(file.credential);
-    await writer.drain();
-    const attributes = await vfs.current.fetch(inode, caller, 'descriptor');
-    const end = writer.sizeWith(attributes.size);
-    if (end + BigInt(data.length) > MAX_OFFSET) throw new FuseError(Errno.EFBIG);
-    const offset = Number(end);
-    const through = vfs.config.sync || writesThrough(file.flags);
-    try {
-      await writer.writeThrough(
-        offset,
-        data,
-        file.credential,
-        through ? StableHow.FILE_SYNC : StableHow.UNSTABLE,
-      );
-    } finally {
-      const asKernel = offset === kernelOffset;
-      if (!asKernel) vfs.kernel.forget(inode);
-      const from = Math.min(offset, kernelOffset);
-      if (inode.pagesFilled) await this.#dropPages(inode, from, asKernel ? data.length : 0, undefined);
-    }
+  /** See {@link Writing.write}. */
+  write(fh: number, request: WriteRequest): Promise<number> {
+    return this.#writing.write(this.get(fh), request);
   }
 
   /** Whether {@link flush} has anything to wait for. */
@@ -322,7 +202,7 @@ export class Files {
    */
   async flush(fh: number, cancellation?: Cancellation): Promise<void> {
     const file = this.get(fh);
-    const { writer } = file.inode;
+    const writer = writerOf(file.inode);
     if (writer === undefined) return;
     await interruptible(writer.flush(), cancellation);
     if (writer.errors === file.errorsSeen) return;
@@ -336,7 +216,7 @@ export class Files {
     const { inode } = file;
     this.#open.delete(fh);
     file.readAhead?.drop();
-    const { writer } = inode;
+    const writer = writerOf(inode);
     try {
       if (writer !== undefined && !writer.clean) await writer.flush();
       if (writer?.lastError !== undefined && isUntold(file)) {
@@ -352,7 +232,7 @@ export class Files {
 
   /** chmod, chown, truncate, utimes and the like. Writes that came before are on the server first. */
   async setAttributes(inode: Inode, changes: SetAttributes, caller: Caller): Promise<Fattr3> {
-    const { writer } = inode;
+    const writer = writerOf(inode);
     // A WRITE that arrives after the SETATTR would move the mtime again, or write beyond a new end.
     // Most often it is the last thing that happens to a file before it is closed (tar, cp -p).
     if (writer?.dirty) await interruptible(writer.drain(true), caller.cancellation);
@@ -391,7 +271,10 @@ export class Files {
     const untold = new Set<Inode>();
     for (const file of this.#open.values()) if (isUntold(file)) untold.add(file.inode);
     const writers = new Set<FileWriter>();
-    for (const inode of this.#vfs.inodes.values()) if (inode.writer !== undefined) writers.add(inode.writer);
+    for (const inode of this.#vfs.inodes.values()) {
+      const writer = writerOf(inode);
+      if (writer !== undefined) writers.add(writer);
+    }
     const losses: string[] = [];
     await Promise.all(
       [...writers].map(async (writer) => {
@@ -425,26 +308,10 @@ function needsDrain(inode: Inode, end: number, overlaps: boolean): boolean {
   return inode.writer?.dirty === true && BigInt(end) > (inode.attributes?.size ?? 0n);
 }
 
-/** Runs a write that reports its own error: what it threw is not told again when the file is closed. */
-async function telling(
-  file: OpenFile,
-  writer: FileWriter,
-  cancellation: Cancellation | undefined,
-  write: () => Promise<void>,
-): Promise<void> {
-  const { errors } = writer;
-  try {
-    await write();
-  } catch (error) {
-    if (!cancellation?.cancelled && file.errorsSeen === errors && writer.errors === errors + 1)
-      file.errorsSeen = writer.errors;
-    throw error;
-  }
-}
-
 /** Data of it was lost, and who has it open for writing does not know yet. */
 function isUntold({ inode, flags, errorsSeen }: OpenFile): boolean {
-  return inode.writer !== undefined && inode.writer.errors !== errorsSeen && opensForWriting(flags);
+  const writer = writerOf(inode);
+  return writer !== undefined && writer.errors !== errorsSeen && opensForWriting(flags);
 }
 
 /** NFSv3 times are unsigned 32-bit seconds: what lies outside becomes the nearest end, as Linux clamps them. */

@@ -3,6 +3,7 @@
 import type { Inode } from '../cache/inode.js';
 import type { UserCredential } from '../caller/caller.js';
 import type { ReadAhead } from './read-ahead.js';
+import { writerOf } from './write-behind.js';
 
 const O_ACCMODE = 3;
 const O_WRONLY = 1;
@@ -34,7 +35,7 @@ export class OpenFile {
     this.flags = flags;
     this.credential = credential;
     this.readAhead = readAhead;
-    this.errorsSeen = inode.writer?.errors ?? 0;
+    this.errorsSeen = writerOf(inode)?.errors ?? 0;
   }
 
   get appends(): boolean {

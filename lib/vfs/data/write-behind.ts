@@ -13,7 +13,7 @@ import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import { StableHow as Stable, type StableHow } from '../../programs/nfs3/index.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
-import type { Inode } from '../cache/inode.js';
+import type { Inode, PendingWrites } from '../cache/inode.js';
 import { type UserCredential, unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
 import type { VfsCounters } from '../counters.js';
@@ -48,7 +48,7 @@ interface Sending {
   error: FuseError | undefined;
 }
 
-export class FileWriter {
+export class FileWriter implements PendingWrites {
   readonly #vfs: WriteBehindNeeds;
   readonly inode: Inode;
   readonly #gathering: Gathering;
@@ -426,4 +426,9 @@ export class FileWriter {
     await this.#exclude(resized);
     return resized;
   }
+}
+
+/** The writer of a file that has been open for writing. */
+export function writerOf(inode: Inode): FileWriter | undefined {
+  return inode.writer instanceof FileWriter ? inode.writer : undefined;
 }

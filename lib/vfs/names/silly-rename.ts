@@ -23,9 +23,9 @@ import {
 } from '../../programs/nfs3/index.js';
 import type { AttributeCache } from '../cache/attribute-cache.js';
 import type { DentryCache } from '../cache/dentry-cache.js';
-import { describePath, type Inode } from '../cache/inode.js';
+import { describePath, type Inode, type SillyName } from '../cache/inode.js';
 import type { OpenObjects } from '../cache/open-objects.js';
-import { type Caller, type UserCredential, unattended } from '../caller/caller.js';
+import { type Caller, unattended } from '../caller/caller.js';
 import type { VfsCounters } from '../counters.js';
 import type { Exchange } from '../remote/exchange.js';
 import { ofDirectory } from '../remote/exchange.js';
@@ -45,13 +45,6 @@ export interface SillyRenamesNeeds {
   readonly nfs: NfsClient;
   readonly open: OpenObjects;
   readonly redriver: Redriver;
-}
-
-/** Where a nameless open file is, and who took its name away: the same credential removes it. */
-export interface SillyName {
-  readonly directory: Inode;
-  readonly name: string;
-  readonly credential: UserCredential;
 }
 
 export const SILLY_PREFIX = '.nfs';

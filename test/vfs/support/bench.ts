@@ -218,8 +218,22 @@ export class Bench {
     return data;
   }
 
-  write(fh: number, offset: number, data: string | Uint8Array, caller?: Caller): Promise<number> {
-    return this.files.write(fh, offset, Buffer.from(data), 0, false, caller?.cancellation);
+  write(
+    fh: number,
+    offset: number,
+    data: string | Uint8Array,
+    caller?: Caller,
+    { fromPageCache = false, direct = false } = {},
+  ): Promise<number> {
+    const cancellation = caller?.cancellation;
+    return this.files.write(fh, {
+      offset,
+      data: Buffer.from(data),
+      flags: 0,
+      fromPageCache,
+      cancellation,
+      direct,
+    });
   }
 
   /** readdir(3) to the end; `room` is how many entries one request takes. */
