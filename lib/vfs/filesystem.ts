@@ -5,7 +5,6 @@
 
 import { systemClock } from '../base/clock.js';
 import type { FuseCapabilities } from '../fuse/contract/capabilities.js';
-import { Errno, FuseError } from '../fuse/contract/errno.js';
 import type {
   AttributesReply,
   BorrowedData,
@@ -31,6 +30,7 @@ import { ExitingCallers } from './caller/exiting-callers.js';
 import type { IdentityRules } from './caller/identity.js';
 import type { ClientConfig } from './config.js';
 import type { VfsCounters } from './counters.js';
+import { Creation } from './data/creation.js';
 import { Files, type UnwrittenFile } from './data/files.js';
 import { Directories } from './directories/directories.js';
 import { type Found, Names } from './names/lookup.js';
@@ -40,20 +40,6 @@ import { Removal } from './names/remove.js';
 import { SillyRenames } from './names/silly-rename.js';
 import { type ConnectedExport, type ExportDependencies, openExport } from './open-export.js';
 import type { VfsState } from './vfs-state.js';
-
-const O_EXCL = 0o200;
-const O_TRUNC = 0o1000;
-
-/** O_TRUNC. */
-const EMPTY: SetAttributes = {
-  mode: undefined,
-  uid: undefined,
-  gid: undefined,
-  size: 0n,
-  atime: undefined,
-  mtime: undefined,
-  fh: undefined,
-};
 
 /** The kernel keeps all locks itself for now, among the programs of this mount. */
 const CAPABILITIES: FuseCapabilities = {
@@ -79,6 +65,7 @@ export class NfsFileSystem implements FuseOperations {
   readonly #credentials: Credentials;
   readonly #names: Names;
   readonly #making: Making;
+  readonly #creation: Creation;
   readonly #removal: Removal;
   readonly #files: Files;
   readonly #directories: Directories;
@@ -111,6 +98,7 @@ export class NfsFileSystem implements FuseOperations {
     this.#silly = new SillyRenames(this.#vfs);
     this.#removal = new Removal(this.#vfs, this.#names, this.#silly);
     this.#files = new Files(this.#vfs, this.#permission, this.#names, this.#silly);
+    this.#creation = new Creation(this.#making, this.#files);
     this.#objects = new ObjectRequests(this.#vfs, this.#files);
     this.#directories = new Directories(this.#vfs, this.#permission, this.#names, this.#silly);
   }
@@ -304,31 +292,10 @@ export class NfsFileSystem implements FuseOperations {
     mode: number,
     flags: number,
   ): Promise<{ entry: EntryReply; open: OpenReply }> {
-    const exclusive = (flags & O_EXCL) !== 0;
-    const truncate = (flags & O_TRUNC) !== 0;
     const directory = this.#directory(parent, name);
     const caller = this.#caller(ctx, directory);
-    // The server would open what exists already as the user for whom it takes the caller, unchecked. That a file is new has
-    // to be certain; told ESTALE otherwise, the kernel looks the name up and opens what it finds.
-    const certain = exclusive || caller.claim !== undefined;
-    const made = await this.#making
-      .create(directory, name, mode & 0o7777, certain, caller)
-      .catch((error: unknown) => {
-        const exists = error instanceof FuseError && error.errno === Errno.EEXIST;
-        throw exists && !exclusive && certain ? new FuseError(Errno.ESTALE, 'made meanwhile') : error;
-      });
-    const { inode } = made;
-    // Linux's own server answers so for a directory or a link that another client has put there.
-    if (!inode.isRegular) throw new FuseError(Errno.ESTALE, 'something else than a file has the name');
-    // Another client was faster: the file is there, with something in it.
-    // A server that has lost what was written is empty, and would be given it once more.
-    const holdsData = made.attributes.size > 0n || inode.writer?.clean === false;
-    const attributes =
-      truncate && holdsData ? await this.#files.setAttributes(inode, EMPTY, caller) : made.attributes;
-    return {
-      entry: this.#entry(directory, name, { ...made, attributes }),
-      open: this.#files.created(inode, flags, caller),
-    };
+    const { found, open } = await this.#creation.open(directory, name, { mode, flags }, caller);
+    return { entry: this.#entry(directory, name, found), open };
   }
 
   #entry(parent: Inode, name: Buffer, { inode, attributes, entryValidMs }: Found): EntryReply {

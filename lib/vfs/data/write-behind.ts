@@ -8,8 +8,6 @@
  * for what was overwritten since. WRITEs that overlap are never on the wire together. After an error writes are
  * synchronous until one succeeds.
  */
-
-import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import { StableHow as Stable, type StableHow } from '../../programs/nfs3/index.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
@@ -21,17 +19,14 @@ import { pause } from '../remote/nfs-client.js';
 import { MAX_PAUSES, pauseBefore } from '../remote/patience.js';
 import { Extent } from './extent.js';
 import { ExtentMap } from './extent-map.js';
-import type { GatheringNeeds } from './gathering.js';
-import { Gathering } from './gathering.js';
-import type { TransferMemory } from './transfer-memory.js';
-import type { WriteCallsNeeds } from './write-calls.js';
-import { commitAll, writeAll } from './write-calls.js';
+import { Gathering, type GatheringNeeds } from './gathering.js';
+import { Slots } from './slots.js';
+import { UnstableData } from './unstable-data.js';
+import { commitAll, type WriteCallsNeeds, writeAll } from './write-calls.js';
 
 /** The parts of the mount that this needs. */
 export interface WriteBehindNeeds extends GatheringNeeds, WriteCallsNeeds {
-  readonly clock: Clock;
   readonly counters: VfsCounters;
-  readonly memory: TransferMemory;
 }
 
 /** WRITEs on the wire per file. */
@@ -53,15 +48,10 @@ export class FileWriter implements PendingWrites {
   readonly inode: Inode;
   readonly #gathering: Gathering;
   readonly #sending = new Set<Sending>();
-  /** Written, but not on stable storage; and what of that the COMMIT under way covers. No two overlap. */
-  #unstable = new ExtentMap();
-  #covered = new ExtentMap();
-  /** Unstable data has more than one verifier: some of it is lost. */
-  #restarted = false;
+  readonly #unstable = new UnstableData();
   /** The COMMIT under way, or a change of the file's size that none may overlap. */
   #committing: Promise<void> | undefined = undefined;
-  #slots = MAX_IN_FLIGHT;
-  readonly #slotWaiters: (() => void)[] = [];
+  readonly #slots = new Slots(MAX_IN_FLIGHT);
   #queueWaiters: (() => void)[] = [];
   #sequence = 0;
   #errors = 0;
@@ -90,12 +80,12 @@ export class FileWriter implements PendingWrites {
 
   /** Nothing is on its way and nothing waits for a COMMIT. */
   get clean(): boolean {
-    return !this.dirty && this.#unstable.size === 0 && this.#committing === undefined;
+    return !this.dirty && this.#unstable.isEmpty && this.#committing === undefined;
   }
 
   /** Bytes that a server which is lost now would take with it. */
   get unwrittenBytes(): number {
-    let bytes = (this.#gathering.extent?.length ?? 0) + this.#unstable.bytes + this.#covered.bytes;
+    let bytes = (this.#gathering.extent?.length ?? 0) + this.#unstable.bytes;
     for (const { extent } of this.#sending) bytes += extent.length;
     return bytes;
   }
@@ -127,14 +117,14 @@ export class FileWriter implements PendingWrites {
    * since, may have a shorter file.
    */
   get unstableEnd(): number {
-    let end = Math.max(this.#unstable.end, this.#covered.end);
+    let { end } = this.#unstable;
     for (const { extent } of this.#sending) end = Math.max(end, extent.end);
     return end;
   }
 
   /** What of this range was written and is not on stable storage, the latest last: a READ need not find it. */
   unstableWithin(offset: number, end: number): readonly Extent[] {
-    const found = [...this.#covered.within(offset, end), ...this.#unstable.within(offset, end)];
+    const found = this.#unstable.within(offset, end);
     for (const { extent } of this.#sending) if (extent.overlaps(offset, end)) found.push(extent);
     return found.sort((one, other) => one.sequence - other.sequence);
   }
@@ -192,7 +182,7 @@ export class FileWriter implements PendingWrites {
       this.#sending.delete(sending);
       for (const go of this.#queueWaiters.splice(0)) go();
       // Memory for unstable data comes back only with a COMMIT.
-      if (this.#unstable.bytes >= COMMIT_FROM || this.#vfs.memory.writeBudget.waiting > 0)
+      if (this.#unstable.waiting >= COMMIT_FROM || this.#vfs.memory.writeBudget.waiting > 0)
         this.#commitInBackground();
       this.#settled();
     });
@@ -215,8 +205,7 @@ export class FileWriter implements PendingWrites {
     const { extent } = sending;
     for (const done of before) await done;
     if (wait > 0) await pause(this.#vfs.clock, wait, undefined);
-    if (this.#slots === 0) await new Promise<void>((resolve) => this.#slotWaiters.push(resolve));
-    else this.#slots--;
+    await this.#slots.take();
     this.#forget(extent.offset, extent.end);
     try {
       const { committed, verifier } = await writeAll(
@@ -233,15 +222,14 @@ export class FileWriter implements PendingWrites {
         this.#recycle(extent);
       } else {
         extent.verifier = verifier;
-        this.#retain(extent);
+        this.#unstable.add(extent);
+        if (this.#unstable.restarted) this.#commitInBackground();
       }
     } catch (error) {
       this.#vfs.memory.writeBudget.give(extent.length);
       sending.error = this.#fail(error);
     } finally {
-      const next = this.#slotWaiters.shift();
-      if (next === undefined) this.#slots++;
-      else next();
+      this.#slots.give();
     }
   }
 
@@ -250,17 +238,9 @@ export class FileWriter implements PendingWrites {
     if (extent.whole) this.#vfs.memory.writeBuffers.give(extent.data);
   }
 
-  #retain(extent: Extent): void {
-    const [other] = this.#unstable;
-    this.#unstable.add(extent);
-    // The server lost the data from before: readers would miss it until it is written again.
-    if (other !== undefined && other.verifier !== extent.verifier) this.#restarted = true;
-    if (this.#restarted) this.#commitInBackground();
-  }
-
   /** What is overwritten or cut off must not come back with a rewrite. */
   #forget(offset: number, end: number): void {
-    const bytes = this.#unstable.cut(offset, end) + this.#covered.cut(offset, end);
+    const bytes = this.#unstable.cut(offset, end);
     if (bytes > 0) this.#vfs.memory.writeBudget.give(bytes);
   }
 
@@ -278,8 +258,8 @@ export class FileWriter implements PendingWrites {
   }
 
   /**
-   * O_SYNC, `-o sync`, `-o writebehind=0` and appends: on the server, in the order given, before it resolves. Throws the write's own
-   * error. EINTR, when the caller stops waiting, leaves open whether the data was taken; what was goes on.
+   * O_SYNC, `-o sync`, `-o writebehind=0` and appends: on the server, in the order given, before it resolves. Throws the
+   * write's own error. EINTR, when the caller stops waiting, leaves open whether the data was taken; what was goes on.
    */
   async writeThrough(
     offset: number,
@@ -308,7 +288,7 @@ export class FileWriter implements PendingWrites {
    * COMMIT afterwards.
    */
   async drain(atRest = false): Promise<void> {
-    const alone = this.#sending.size === 0 && this.#unstable.size === 0;
+    const alone = this.#sending.size === 0 && this.#unstable.isEmpty;
     this.#send(atRest && alone ? Stable.FILE_SYNC : Stable.UNSTABLE);
     if (this.#sending.size > 0) await Promise.all(Array.from(this.#sending, ({ done }) => done));
   }
@@ -333,7 +313,7 @@ export class FileWriter implements PendingWrites {
   }
 
   #commitInBackground(): void {
-    if (this.#committing === undefined && this.#unstable.size > 0) void this.#commit();
+    if (this.#committing === undefined && !this.#unstable.isEmpty) void this.#commit();
   }
 
   /** One COMMIT for all that is unstable now. Never rejects. */
@@ -345,7 +325,7 @@ export class FileWriter implements PendingWrites {
   #exclude(work: Promise<unknown>): Promise<void> {
     const ended = (): void => {
       this.#committing = undefined;
-      const due = this.#restarted || this.#unstable.bytes >= COMMIT_FROM;
+      const due = this.#unstable.restarted || this.#unstable.waiting >= COMMIT_FROM;
       if (due || this.#vfs.memory.writeBudget.waiting > 0) this.#commitInBackground();
       this.#settled();
     };
@@ -356,29 +336,17 @@ export class FileWriter implements PendingWrites {
   async #commitOnce(): Promise<void> {
     const { counters } = this.#vfs;
     const { writeBudget } = this.#vfs.memory;
-    const [first] = this.#unstable;
+    const first = this.#unstable.cover();
     if (first === undefined) return;
-    this.#covered = this.#unstable;
-    this.#unstable = new ExtentMap();
-    this.#restarted = false;
     counters.commits++;
     try {
       const verifier = await commitAll(this.#vfs, this.inode, unattended(first.credential));
-      const lost: Extent[] = [];
-      let stable = 0;
-      for (const extent of this.#covered.take()) {
-        if (extent.verifier !== verifier) {
-          lost.push(extent);
-          continue;
-        }
-        stable += extent.length;
-        this.#recycle(extent);
-      }
-      writeBudget.give(stable);
+      const { stable, lost } = this.#unstable.settle(verifier);
+      for (const extent of stable) this.#recycle(extent);
+      writeBudget.give(stable.reduce((bytes, { length }) => bytes + length, 0));
       for (const extent of lost) this.#rewrite(extent);
     } catch (error) {
-      writeBudget.give(this.#covered.bytes);
-      this.#covered.take();
+      writeBudget.give(this.#unstable.abandon());
       this.#fail(error);
     }
   }
@@ -396,12 +364,8 @@ export class FileWriter implements PendingWrites {
       const again = part.rewrites++;
       // The first time it is a server that has restarted. One that does not keep its verifier can still write FILE_SYNC; one
       // that does not do that either has pauses to come to itself, and then the writer an error.
-      if (again <= MAX_PAUSES + 1)
-        this.#start(
-          part,
-          again === 0 ? Stable.UNSTABLE : Stable.FILE_SYNC,
-          again < 2 ? 0 : pauseBefore(again - 1),
-        );
+      const stable = again === 0 ? Stable.UNSTABLE : Stable.FILE_SYNC;
+      if (again <= MAX_PAUSES + 1) this.#start(part, stable, again < 2 ? 0 : pauseBefore(again - 1));
       else {
         this.#vfs.memory.writeBudget.give(part.length);
         this.#fail(new FuseError(Errno.EIO, 'the server loses what was written, again and again'));
