@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-/** argv in, exit status out. */
+/** The program: its arguments are one command line. */
 import '../lib/mount/process/inspector-guard.js';
 import { start } from '../lib/cli/start.js';
 
-process.exit(await start(process.argv.slice(2)));
+await start(process.argv.slice(2));

@@ -7,11 +7,13 @@ const RESULT_WIDTH = 'failure'.length;
 
 export interface ReportOptions {
   readonly json: boolean;
-  /** Of all steps, to align their messages. */
+  /** The width of the longest name of a step, to align the messages. */
   readonly nameWidth: number;
+  /** Gets the report, in whole lines. */
+  print(text: string): void;
 }
 
-/** Gets the findings in their order, and writes them to standard output. */
+/** Gets the findings in their order, and prints each as soon as it comes; as JSON, all of them at the end. */
 export class Report {
   readonly #options: ReportOptions;
   readonly #style: Style;
@@ -40,7 +42,7 @@ export class Report {
   /** The last line, or all of the JSON. */
   end(): void {
     if (this.#options.json) {
-      process.stdout.write(jsonOf(this.#findings));
+      this.#options.print(jsonOf(this.#findings));
       return;
     }
     const count = (result: StepResult, one: string, many: string): string | undefined => {
@@ -68,7 +70,7 @@ export class Report {
   }
 
   #print(line: string): void {
-    if (!this.#options.json) process.stdout.write(`${line}\n`);
+    if (!this.#options.json) this.#options.print(`${line}\n`);
   }
 }
 

@@ -1,13 +1,14 @@
 /** The command line as a whole: the commands, and how their failures are told. */
 import type { Argv } from 'yargs';
 import yargs from 'yargs';
-import { printable } from '../base/log.js';
+import { printable, standardError } from '../base/log.js';
 import { nearestName } from '../base/nearest-name.js';
 import { packageInfo } from '../base/package-info.js';
 import { anyWorkingDirectory, lackBehind } from '../base/surroundings.js';
 import { UserError } from '../base/user-error.js';
 import { looksLikeTarget } from '../mount/options/mount-target.js';
 import { keepDescriptorsToOurselves } from '../mount/process/inherited-descriptors.js';
+import { forYargs, type Output } from './command.js';
 import { checkCommand } from './commands/check-command.js';
 import { demoCommand } from './commands/demo-command.js';
 import { execCommand } from './commands/exec-command.js';
@@ -31,6 +32,12 @@ const COMMANDS = [
   'demo',
   'completion',
 ];
+
+/** The streams of this process. */
+const OUTPUT: Output = {
+  print: (text) => void process.stdout.write(text),
+  tell: standardError,
+};
 
 /**
  * Runs one command line and resolves with the exit status. Failures are printed, never thrown. Where yargs itself
@@ -74,15 +81,15 @@ function commandLine(args: readonly string[], exit: (status: number) => void): A
         'dot-notation': false,
         'boolean-negation': false,
       })
-      .command(mountCommand(exit))
-      .command(umountCommand)
-      .command(checkCommand(exit))
-      .command(execCommand(exit))
-      .command(exportsCommand)
-      .command(statsCommand)
-      .command(sweepCommand(exit))
-      .command(serveCommand)
-      .command(demoCommand(exit))
+      .command(forYargs(mountCommand, OUTPUT, exit))
+      .command(forYargs(umountCommand, OUTPUT, exit))
+      .command(forYargs(checkCommand, OUTPUT, exit))
+      .command(forYargs(execCommand, OUTPUT, exit))
+      .command(forYargs(exportsCommand, OUTPUT, exit))
+      .command(forYargs(statsCommand, OUTPUT, exit))
+      .command(forYargs(sweepCommand, OUTPUT, exit))
+      .command(forYargs(serveCommand, OUTPUT, exit))
+      .command(forYargs(demoCommand, OUTPUT, exit))
       .completion('completion', 'Print a script for bash or zsh that completes commands and options')
       .strict()
       .recommendCommands()

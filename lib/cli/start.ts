@@ -1,13 +1,19 @@
 /**
- * Loads the program and runs it; where it cannot even be loaded, says why, as `nfs-fuse check` would. Nothing but what
- * that needs is imported at once: without free descriptors no further file can be read.
+ * Loads the program, runs it, and ends the process with its exit status. If the program cannot be loaded, reports why, as
+ * `nfs-fuse check` would. Only what this report needs is imported at once: without free descriptors no further file can be
+ * read.
  */
 import { type Lack, lackBehind, tooFewDescriptors } from '../base/surroundings.js';
 
 const LIMIT_MS = 10_000;
+const print = (text: string): void => void process.stdout.write(text);
 
-/** Resolves with the exit status. */
-export async function start(args: readonly string[]): Promise<number> {
+/** Runs the command line `args`. The only place that ends the process, apart from yargs itself (--help, completion). */
+export async function start(args: readonly string[]): Promise<never> {
+  process.exit(await run(args));
+}
+
+async function run(args: readonly string[]): Promise<number> {
   let main: typeof import('./main.js').main;
   try {
     ({ main } = await import('./main.js'));
@@ -18,7 +24,7 @@ export async function start(args: readonly string[]): Promise<number> {
   return main(args);
 }
 
-/** Told the command that has started this process to serve a mount, if one has: see background.ts. */
+/** Also reports to the command that has started this process to serve a mount, if one has (mount/process/background.ts). */
 async function lacking({ message, remedy }: Lack): Promise<number> {
   process.stderr.write(`nfs-fuse: ${message}\n          ${remedy}\n`);
   if (process.send !== undefined)
@@ -36,7 +42,7 @@ async function cannotLoad(args: readonly string[], error: unknown): Promise<numb
   ]);
   const checking = args[0] === 'check';
   const steps = programSteps(error);
-  const report = new Report({ json: checking && args.includes('--json'), nameWidth: 8 });
+  const report = new Report({ json: checking && args.includes('--json'), nameWidth: 8, print });
   for await (const finding of examineAll(steps, LIMIT_MS)) {
     if (checking) report.add(finding);
     else if (finding.result === 'failure')

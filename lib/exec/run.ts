@@ -3,7 +3,7 @@
  * that lies on the mount is started while this process waits for it in the kernel, and must be read by somebody.
  */
 import { constants } from 'node:os';
-import { standardError } from '../base/log.js';
+import type { LogSink } from '../base/log.js';
 import { UserError } from '../base/user-error.js';
 import { type ServingCopy, startServingCopy } from '../mount/process/background.js';
 import { commandEnvironment, isInOwnNamespace } from '../namespace/namespace.js';
@@ -24,6 +24,8 @@ export interface ExecOptions {
   /** The same for messages. */
   readonly mountpoint: string;
   readonly command: readonly [string, ...string[]];
+  /** Gets what the mount reports, and what this process has to say. */
+  readonly tell: LogSink;
 }
 
 /** How it ended: with an exit status, or as the command did, by a signal. */
@@ -31,13 +33,13 @@ export type ExecOutcome = { readonly status: number } | { readonly signal: NodeJ
 
 /** Throws UserError if the mount does not come about or the command cannot be started. */
 export async function runExec(options: ExecOptions): Promise<ExecOutcome> {
-  const { mountArguments, place, logDescriptor, command } = options;
+  const { mountArguments, place, logDescriptor, command, tell } = options;
   const signals = new ExecSignals();
   const reaper = process.pid === 1 ? new Reaper() : undefined;
-  const copy = startServingCopy({ args: [...mountArguments, place], logDescriptor, role: 'attached' });
+  const copy = startServingCopy({ args: [...mountArguments, place], logDescriptor, role: 'attached', tell });
   reaper?.own(copy.pid);
   try {
-    await interruptible(copy.answers, signals);
+    await unlessInterrupted(copy.answers, signals);
     if (isInOwnNamespace() && process.geteuid?.() !== 0) {
       const errno = dropInheritedCapabilities();
       if (errno !== 0) throw new UserError(`The command would have capabilities (error ${errno} of capset).`);
@@ -55,15 +57,12 @@ export async function runExec(options: ExecOptions): Promise<ExecOutcome> {
     const mountEnd = copy.ended.then((end) => ({ end }));
     const first = await Promise.race([ended, mountEnd]);
     if ('end' in first)
-      standardError(
-        'error',
-        `The mount on ${options.mountpoint} has ended before the command (${how(first.end)}).`,
-      );
+      tell('error', `The mount on ${options.mountpoint} has ended before the command (${how(first.end)}).`);
     const outcome = await ended;
     const end = await unmount(copy, signals);
     // The command may have met the death of its mount, and ended, before we heard of it. Of itself the copy has told.
     if (!('end' in first) && end.signal !== null)
-      standardError('error', `The mount on ${options.mountpoint} has died (${how(end)}).`);
+      tell('error', `The mount on ${options.mountpoint} has died (${how(end)}).`);
     const succeeded = 'status' in outcome && outcome.status === 0;
     return succeeded && end.status !== 0 ? { status: EXEC_FAILED } : outcome;
   } catch (error) {
@@ -89,7 +88,7 @@ function how({ status, signal }: End): string {
   return status === 0 ? 'unmounted' : `exit status ${status}`;
 }
 
-async function interruptible(answers: Promise<void>, signals: ExecSignals): Promise<void> {
+async function unlessInterrupted(answers: Promise<void>, signals: ExecSignals): Promise<void> {
   const interrupted = signals.interrupted.then((signal): never => {
     throw new UserError(`Mounting was interrupted (${signal}).`, {
       exitStatus: 128 + constants.signals[signal],

@@ -1,7 +1,7 @@
 /** uid=, gid= and the idmap options: what they come to, what is refused and how, and what the command line offers. */
 import t from 'tap';
 import { UserError } from '../../lib/base/user-error.js';
-import { identityOptionTexts } from '../../lib/mount/options/identity-options.js';
+import { identityOptionTexts } from '../../lib/cli/identity-arguments.js';
 import { parseMountRequest } from '../../lib/mount/options/mount-options.js';
 import { SAME_IDENTITY } from '../../lib/vfs/caller/identity.js';
 import { nfsFuse } from './product.js';

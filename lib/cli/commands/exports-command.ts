@@ -1,11 +1,11 @@
 /** `nfs-fuse exports`: what a server exports, and to whom. */
 
 import { isIPv6 } from 'node:net';
-import type { Argv, CommandModule } from 'yargs';
 import { shownJson, shownName } from '../../base/shown-name.js';
 import { type ExportSummary, mountFailure } from '../../mount/failure/mount-failure.js';
 import { parseMountRequest } from '../../mount/options/mount-options.js';
 import { fetchExports } from '../../mount/server/server-exports.js';
+import type { Command } from '../command.js';
 
 interface ExportsArguments {
   readonly server: string;
@@ -13,10 +13,10 @@ interface ExportsArguments {
   readonly json: boolean | undefined;
 }
 
-export const exportsCommand: CommandModule<object, ExportsArguments> = {
-  command: 'exports <server>',
+export const exportsCommand: Command<ExportsArguments> = {
+  syntax: 'exports <server>',
   describe: 'List what a server exports, as showmount -e does',
-  builder: (args): Argv<ExportsArguments> =>
+  arguments: (args) =>
     args
       .positional('server', { describe: 'Name or address', type: 'string', demandOption: true })
       .option('options', {
@@ -29,8 +29,8 @@ export const exportsCommand: CommandModule<object, ExportsArguments> = {
       })
       .option('json', { describe: 'Print JSON: [{"path": …, "clients": […]}, …]', type: 'boolean' })
       .example('$0 exports -o mountport=20048 server', 'No portmapper needed'),
-  handler: async (args) => {
-    // Read like a target, so that the same spellings and options are understood; the path is of no interest.
+  run: async (args, output) => {
+    // The server is read like a target, so that it may be spelled in the same ways. The path does not matter.
     const server = isIPv6(args.server) ? `[${args.server}]` : args.server;
     const { client } = parseMountRequest(`${server}:/`, args.options ?? []);
     let list: ExportSummary[];
@@ -39,7 +39,8 @@ export const exportsCommand: CommandModule<object, ExportsArguments> = {
     } catch (error) {
       throw await mountFailure(error, client, async () => undefined);
     }
-    process.stdout.write(args.json === true ? `${shownJson(list, 2)}\n` : table(client.host, list));
+    output.print(args.json === true ? `${shownJson(list, 2)}\n` : table(client.host, list));
+    return 0;
   },
 };
 

@@ -1,12 +1,6 @@
 /** `nfs-fuse mount`: reads its options, and serves the mount here or in a background process. */
-import type { Argv, CommandModule } from 'yargs';
-import { type Logger, type LogSink, loggerTo, standardError } from '../../base/log.js';
+import { type Logger, type LogSink, loggerTo } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
-import {
-  type IdentityArguments,
-  identityOptionTexts,
-  withIdentityArguments,
-} from '../../mount/options/identity-options.js';
 import { grantFlags, withoutHelpersDefaults } from '../../mount/options/kernel-flags.js';
 import { type MountRequest, parseMountRequest } from '../../mount/options/mount-options.js';
 import {
@@ -14,27 +8,29 @@ import {
   mountInBackground,
   type ParentReports,
   reportToParent,
+  type ServingRole,
 } from '../../mount/process/background.js';
 import { prepareEngine } from '../../mount/process/engine.js';
 import { LogFile } from '../../mount/process/log-file.js';
+import { serveMount } from '../../mount/process/serving-process.js';
 import { shieldFromSignals } from '../../mount/process/signal-shield.js';
 import { StopSignals } from '../../mount/process/stop-signals.js';
 import { lastWords, MountJournal } from '../../mount/reach/journal.js';
 import { locate } from '../../mount/reach/mount-place.js';
 import { remount } from '../../mount/reach/remount.js';
-import { connectFileSystem } from '../../mount/serve/connect.js';
 import {
   KERNEL_TRANSPORTS,
   type KernelTransport,
   parseKernelTransport,
 } from '../../mount/serve/kernel-transport.js';
-import { type MountProcessOptions, runMount } from '../../mount/serve/mount-process.js';
-import { exportsForExplanation } from '../../mount/server/server-exports.js';
 import { groupsOutside } from '../../namespace/namespace.js';
+import type { Command, Output } from '../command.js';
+import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from '../identity-arguments.js';
 import { inheritedMount, noteOnKernelOptions } from '../inherited-mount.js';
 
 const DEBUG_TOPICS = ['fuse', 'rpc'] as const;
 type DebugTopic = (typeof DEBUG_TOPICS)[number];
+const STANDARD_ERROR = 2;
 
 interface MountArguments extends IdentityArguments {
   readonly target: string;
@@ -46,79 +42,77 @@ interface MountArguments extends IdentityArguments {
   readonly transport: string | undefined;
 }
 
-/** `exit` gets the exit status of a mount that was served and has ended. */
-export function mountCommand(exit: (status: number) => void): CommandModule<object, MountArguments> {
-  return {
-    command: ['mount <target> <mountpoint>', '$0'],
-    describe: 'Mount an export; returns when the mount answers',
-    builder: (args): Argv<MountArguments> =>
-      withIdentityArguments(args)
-        .positional('target', {
-          describe: 'server:/export, [IPv6]:/export or nfs://server[:port]/export',
-          type: 'string',
-          demandOption: true,
-        })
-        .positional('mountpoint', {
-          describe: 'An existing directory, or with -f /dev/fd/N: an inherited /dev/fuse, mounted already',
-          type: 'string',
-          demandOption: true,
-          normalize: false,
-        })
-        .option('options', {
-          alias: 'o',
-          describe: 'Mount options by their nfs(5) names, separated by commas; may be repeated',
-          type: 'string',
-          array: true,
-          nargs: 1,
-          requiresArg: true,
-        })
-        .option('foreground', {
-          alias: 'f',
-          describe: 'Stay in the foreground until unmounted',
-          type: 'boolean',
-        })
-        .option('debug', {
-          describe: 'Show every FUSE request (fuse), every remote call (rpc), or both (fuse,rpc)',
-          type: 'string',
-          array: true,
-          nargs: 1,
-          requiresArg: true,
-        })
-        .option('log-file', {
-          describe: 'Append messages to this file',
-          type: 'string',
-          nargs: 1,
-          requiresArg: true,
-        })
-        .option('transport', {
-          describe: `How to speak with the kernel: ${KERNEL_TRANSPORTS.join(' or ')} (the npm package; README has its limits)`,
-          type: 'string',
-          nargs: 1,
-          requiresArg: true,
-        })
-        .example('$0 mount server:/export /mnt', 'Ports found through the portmapper')
-        .example('$0 mount -o port=2049,mountport=20048 server:/export /mnt', 'No portmapper needed')
-        .example(
-          '$0 mount -o uid=1000,gid=1000 server:/export /mnt',
-          'As user 1000 of the server, whose files read as yours',
-        )
-        .example(
-          '$0 mount --idmap-uid 0:1000:1 --idmap-gid 0:1000:1 server:/export /mnt',
-          'Root here is 1000 there, and nobody else is anybody',
-        )
-        .example('$0 mount -f --debug=fuse server:/export /mnt', 'Watch what programs ask for'),
-    // mount.fuse3 leaves the command's name out.
-    handler: async (args) => exit(await mount(args, args._.length === 0)),
-  };
-}
+/** In the foreground it resolves when the mount has ended, in the background when the mount answers. */
+export const mountCommand: Command<MountArguments> = {
+  syntax: ['mount <target> <mountpoint>', '$0'],
+  describe: 'Mount an export; returns when the mount answers',
+  arguments: (args) =>
+    withIdentityArguments(args)
+      .positional('target', {
+        describe: 'server:/export, [IPv6]:/export or nfs://server[:port]/export',
+        type: 'string',
+        demandOption: true,
+      })
+      .positional('mountpoint', {
+        describe: 'An existing directory, or with -f /dev/fd/N: an inherited /dev/fuse, mounted already',
+        type: 'string',
+        demandOption: true,
+        normalize: false,
+      })
+      .option('options', {
+        alias: 'o',
+        describe: 'Mount options by their nfs(5) names, separated by commas; may be repeated',
+        type: 'string',
+        array: true,
+        nargs: 1,
+        requiresArg: true,
+      })
+      .option('foreground', {
+        alias: 'f',
+        describe: 'Stay in the foreground until unmounted',
+        type: 'boolean',
+      })
+      .option('debug', {
+        describe: 'Show every FUSE request (fuse), every remote call (rpc), or both (fuse,rpc)',
+        type: 'string',
+        array: true,
+        nargs: 1,
+        requiresArg: true,
+      })
+      .option('log-file', {
+        describe: 'Append messages to this file',
+        type: 'string',
+        nargs: 1,
+        requiresArg: true,
+      })
+      .option('transport', {
+        describe: `How to speak with the kernel: ${KERNEL_TRANSPORTS.join(' or ')} (the npm package; README has its limits)`,
+        type: 'string',
+        nargs: 1,
+        requiresArg: true,
+      })
+      .example('$0 mount server:/export /mnt', 'Ports found through the portmapper')
+      .example('$0 mount -o port=2049,mountport=20048 server:/export /mnt', 'No portmapper needed')
+      .example(
+        '$0 mount -o uid=1000,gid=1000 server:/export /mnt',
+        'As user 1000 of the server, whose files read as yours',
+      )
+      .example(
+        '$0 mount --idmap-uid 0:1000:1 --idmap-gid 0:1000:1 server:/export /mnt',
+        'Root here is 1000 there, and nobody else is anybody',
+      )
+      .example('$0 mount -f --debug=fuse server:/export /mnt', 'Watch what programs ask for'),
+  // mount.fuse3 leaves the command's name out.
+  run: (args, output) => mount(args, args._.length === 0, output),
+};
 
-async function mount(args: MountArguments, byMountFuse: boolean): Promise<number> {
+async function mount(args: MountArguments, byMountFuse: boolean, { tell }: Output): Promise<number> {
   const given = args.options ?? [];
   const texts = [...(byMountFuse ? withoutHelpersDefaults(given) : given), ...identityOptionTexts(args)];
   const transport = parseKernelTransport(args.transport);
   const asked = grantFlags(parseMountRequest(args.target, texts), transport === 'kernel');
   if (asked.remount)
-    return remount(args.target, asked, await locate(args.mountpoint), byMountFuse ? 'go' : 'stay');
+    return remount(args.target, asked, await locate(args.mountpoint), byMountFuse ? 'go' : 'stay', tell);
   const topics = debugTopics(args.debug ?? [], asked);
   const logPath = args['log-file'];
   const foreground = args.foreground === true || (topics.size > 0 && logPath === undefined);
@@ -127,15 +121,16 @@ async function mount(args: MountArguments, byMountFuse: boolean): Promise<number
   const mountpoint = inherited === undefined ? await locate(args.mountpoint) : args.mountpoint;
   const logFile = logPath === undefined ? undefined : new LogFile(logPath);
   if (!foreground && !isBackgroundChild()) {
-    for (const note of request.notes) standardError('warn', note);
+    for (const note of request.notes) tell('warn', note);
     return mountInBackground({
       args: process.argv.slice(2),
       returnOnRetry: request.background,
       logDescriptor: logFile?.descriptor,
+      tell,
     });
   }
   prepareEngine();
-  // Where it is mounted is not known, and /dev/fd/3 is many a mount's name.
+  // Nothing tells where an inherited descriptor is mounted, and many mounts have the name /dev/fd/3.
   const journal = inherited === undefined ? MountJournal.for(mountpoint) : undefined;
   const options = {
     request,
@@ -146,10 +141,10 @@ async function mount(args: MountArguments, byMountFuse: boolean): Promise<number
     logFile,
     journal,
   };
-  return isBackgroundChild() ? serveForParent(options) : serveInForeground(options);
+  return isBackgroundChild() ? serveForParent(options) : serveInForeground(options, tell);
 }
 
-/** The request as it is to be understood here: `nfs-fuse exec` may have made a namespace for it, or somebody else the mount. */
+/** Adds to the request that `nfs-fuse exec` has made a namespace for it, or that another process has made the mount. */
 function asItIsHere(request: MountRequest, madeElsewhere: boolean): MountRequest {
   const outerGroups = groupsOutside();
   const { client } = request;
@@ -167,16 +162,16 @@ interface ServeOptions {
   readonly journal: MountJournal | undefined;
 }
 
-async function serveInForeground(options: ServeOptions): Promise<number> {
+async function serveInForeground(options: ServeOptions, tell: LogSink): Promise<number> {
   const { request, mountpoint: place, inherited, logFile } = options;
   const toFile = logFile?.sink;
-  const log = loggerTo(standardError, ...(toFile === undefined ? [] : [toFile]));
+  const log = loggerTo(tell, ...(toFile === undefined ? [] : [toFile]));
   for (const note of request.notes) log.warn(note);
   const note = inherited === undefined ? undefined : noteOnKernelOptions(place, request);
   if (note !== undefined) log.warn(note);
   const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']);
   shieldFromSignals();
-  return serve(options, log, toFile ?? standardError, stop, 'foreground', {
+  return serve(options, log, toFile ?? tell, stop, 'foreground', {
     retrying: (message) => log.warn(message),
     mounted: (mountpoint) => {
       tellLastWords(options, log);
@@ -189,7 +184,7 @@ async function serveForParent(options: ServeOptions): Promise<number> {
   const { request, logFile } = options;
   const toFile = logFile?.sink;
   const stop = new StopSignals(['SIGINT', 'SIGTERM']);
-  // No terminal is behind these: as with other programs in the background, SIGHUP is for the log file.
+  // These signals do not come from a terminal here. As with other daemons, SIGHUP reopens the log file.
   shieldFromSignals(['SIGQUIT', 'SIGHUP']);
   process.on('SIGHUP', () => logFile?.reopen({ streams: true }));
   const parent = reportToParent(() => stop.request('SIGTERM'));
@@ -200,7 +195,7 @@ async function serveForParent(options: ServeOptions): Promise<number> {
     },
     ...(toFile === undefined ? [] : [toFile]),
   );
-  // Not to keep whatever is mounted there.
+  // A working directory would keep its file system mounted.
   process.chdir('/');
   try {
     return await serve(options, log, toFile ?? (() => {}), stop, parent.role, {
@@ -221,7 +216,7 @@ async function serveForParent(options: ServeOptions): Promise<number> {
   }
 }
 
-/** How the mount before this one ended, if not in good order. Then it is forgotten. */
+/** Reports how the mount before this one failed, if it did, and removes its journal. */
 function tellLastWords({ mountpoint, journal }: ServeOptions, log: Logger): void {
   const words = lastWords(mountpoint);
   if (words !== undefined) log.warn(`Of the last mount on ${mountpoint}: ${words.line}`);
@@ -244,37 +239,31 @@ async function serve(
   log: Logger,
   dump: LogSink,
   stop: StopSignals,
-  /** 'foreground': what the watcher has to say goes to standard error. 'attached': see MountProcessOptions. */
-  role: 'foreground' | 'background' | 'attached',
-  progress: MountProcessOptions['progress'],
+  role: 'foreground' | ServingRole,
+  progress: { retrying(message: string): void; mounted(mountpoint: string): void },
 ): Promise<number> {
   const { request, mountpoint, inherited, transport, topics, journal, logFile } = options;
   const dumpLine = (topic: DebugTopic) =>
     topics.has(topic) ? (line: string) => dump('info', `${topic}: ${line}`) : undefined;
-  const dumpRpc = dumpLine('rpc');
+  const watcher = {
+    journal: journal?.place,
+    logFile,
+    errors: role === 'foreground' ? STANDARD_ERROR : undefined,
+    program: process.argv[1],
+  };
   try {
-    return await runMount({
-      request,
-      mountpoint,
-      inherited,
-      transport,
-      attached: role === 'attached',
-      connect: (config, keeper) => connectFileSystem(config, keeper, dumpRpc),
-      listExports: () => exportsForExplanation(request.client),
+    return await serveMount(request, mountpoint, {
       log,
-      dumpFuse: dumpLine('fuse'),
-      stop,
-      progress,
+      transport,
+      inherited,
       journal,
-      watcher:
-        inherited === undefined
-          ? {
-              where: mountpoint,
-              journal: journal?.place,
-              logFile,
-              toStandardError: role === 'foreground',
-            }
-          : undefined,
+      // Another process takes an inherited mount away.
+      watcher: inherited === undefined ? watcher : undefined,
+      untoldIsFailure: role === 'attached',
+      dumpFuse: dumpLine('fuse'),
+      dumpRpc: dumpLine('rpc'),
+      stop,
+      ...progress,
     });
   } finally {
     stop.dispose();

@@ -1,9 +1,9 @@
 /** `nfs-fuse serve`: the embedded NFSv3 server over a local directory, until a signal ends it. */
-import type { Argv, CommandModule } from 'yargs';
-import { errorCode, standardError } from '../../base/log.js';
+import { errorCode } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
 import { StopSignals } from '../../mount/process/stop-signals.js';
 import { EmbeddedServer, isLoopback } from '../../server/index.js';
+import type { Command, Output } from '../command.js';
 import { handleKey } from '../handle-key.js';
 import { decideTrust, describeTrust, type Trust } from '../serve-trust.js';
 
@@ -23,10 +23,10 @@ interface ServeArguments {
   readonly verbose: boolean | undefined;
 }
 
-export const serveCommand: CommandModule<object, ServeArguments> = {
-  command: 'serve <directory>',
+export const serveCommand: Command<ServeArguments> = {
+  syntax: 'serve <directory>',
   describe: 'Serve a local directory over NFSv3, without a portmapper',
-  builder: (args): Argv<ServeArguments> =>
+  arguments: (args) =>
     args
       .positional('directory', { describe: 'What to export', type: 'string', demandOption: true })
       .option('port', {
@@ -66,10 +66,11 @@ export const serveCommand: CommandModule<object, ServeArguments> = {
       .conflicts('insecure', 'secure')
       .option('verbose', { alias: 'v', describe: 'Say who mounts', type: 'boolean' })
       .example('$0 serve . --port 0', 'Prints the port it got'),
-  handler: serve,
+  run: serve,
 };
 
-async function serve(args: ServeArguments): Promise<void> {
+/** Serves until the first signal. A second signal ends it without waiting for calls that are being carried out. */
+async function serve(args: ServeArguments, output: Output): Promise<number> {
   const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP']);
   const trust = decideTrust({
     rootSquash: args['root-squash'] === true,
@@ -80,22 +81,22 @@ async function serve(args: ServeArguments): Promise<void> {
   });
   // A server has no umask: the modes of new objects are the clients' to choose.
   process.umask(0);
-  const server = await start(args, trust);
+  const server = await start(args, trust, output);
   const { address, port, exportName } = server;
   const host = address.includes(':') ? `[${address}]` : address;
   const resvport = trust.reservedPortsOnly ? ',resvport' : '';
-  process.stdout.write(
+  output.print(
     `Serving ${args.directory} as ${host}:${exportName} on port ${port}. Mount it with\n` +
       `  nfs-fuse mount -o port=${port},mountport=${port}${resvport} ${host}:${exportName} MOUNTPOINT\n` +
       `${describeTrust(trust, isLoopback(address))}\n`,
   );
-  void stop.second.then(() => process.exit(1));
   await stop.first;
-  await server.close();
+  const status = await Promise.race([server.close().then(() => 0), stop.second.then(() => 1)]);
   stop.dispose();
+  return status;
 }
 
-async function start(args: ServeArguments, trust: Trust): Promise<EmbeddedServer> {
+async function start(args: ServeArguments, trust: Trust, { tell }: Output): Promise<EmbeddedServer> {
   const { host } = args;
   const port = /^\d{1,5}$/.test(args.port) ? Number(args.port) : -1;
   if (port < 0 || port > 65535)
@@ -104,7 +105,7 @@ async function start(args: ServeArguments, trust: Trust): Promise<EmbeddedServer
     });
   const { key, problem } = handleKey();
   if (problem !== undefined)
-    standardError(
+    tell(
       'warn',
       `The key of the file handles cannot be kept (${problem}): clients will have to look everything up again after a restart.`,
     );
@@ -119,7 +120,7 @@ async function start(args: ServeArguments, trust: Trust): Promise<EmbeddedServer
       allSquash: trust.allSquash,
       reservedPortsOnly: trust.reservedPortsOnly,
       handleKey: key,
-      log: args.verbose === true ? (line) => standardError('info', line) : undefined,
+      log: args.verbose === true ? (line) => tell('info', line) : undefined,
     });
   } catch (error) {
     throw startFailure(error, host, port);

@@ -1,5 +1,4 @@
 /** `nfs-fuse stats`: what a mount has done so far: calls with their times, caches, recoveries. */
-import type { Argv, CommandModule } from 'yargs';
 import { printable } from '../../base/log.js';
 import { shownJson } from '../../base/shown-name.js';
 import { UserError } from '../../base/user-error.js';
@@ -9,6 +8,7 @@ import { lastWords } from '../../mount/reach/journal.js';
 import { askStats } from '../../mount/reach/mount-control.js';
 import { locate } from '../../mount/reach/mount-place.js';
 import type { MountStats } from '../../mount/serve/mount-stats.js';
+import type { Command } from '../command.js';
 
 interface StatsArguments {
   readonly mountpoint: string;
@@ -21,10 +21,10 @@ type ToldStats = MountStats & {
   readonly journal?: { readonly path: string; readonly line: string } | undefined;
 };
 
-export const statsCommand: CommandModule<object, StatsArguments> = {
-  command: 'stats <mountpoint>',
+export const statsCommand: Command<StatsArguments> = {
+  syntax: 'stats <mountpoint>',
   describe: 'Show what a mount has done: remote calls, caches, recoveries',
-  builder: (args): Argv<StatsArguments> =>
+  arguments: (args) =>
     args
       .positional('mountpoint', {
         describe: 'Where an export is mounted',
@@ -32,9 +32,10 @@ export const statsCommand: CommandModule<object, StatsArguments> = {
         demandOption: true,
       })
       .option('json', { describe: 'Print JSON', type: 'boolean' }),
-  handler: async (args) => {
+  run: async (args, output) => {
     const stats = await statsOf(args.mountpoint);
-    process.stdout.write(args.json === true ? `${shownJson(stats, 2)}\n` : text(stats));
+    output.print(args.json === true ? `${shownJson(stats, 2)}\n` : text(stats));
+    return 0;
   },
 };
 
@@ -49,7 +50,7 @@ async function statsOf(path: string): Promise<ToldStats> {
     });
   }
   const stats = await askStats(entry);
-  // What it had to say since nobody listened any more.
+  // The journal has the messages of a mount whose command has returned.
   if (stats !== undefined) return { ...(stats as ToldStats), journal: lastWords(mountpoint) };
   throw new UserError(`The process that serves ${path} cannot be asked.`, {
     remedy:
@@ -98,11 +99,11 @@ function text(stats: ToldStats): string {
   ];
   if (stats.journal !== undefined)
     lines.push('', `Last message (${stats.journal.path}): ${stats.journal.line}`);
-  // All of it is the word of another user's process, where root asks.
+  // If root asks, all of these texts come from another user's process.
   return `${lines.map(printable).join('\n')}\n`;
 }
 
-/** As the options say it; nothing where there are none. */
+/** The identity options as the user wrote them. Empty: there are none. */
 function identityLine(rules: MountStats['identity']): string[] {
   const said = (['uid', 'gid'] as const).flatMap((kind) => {
     const { everybody, ranges } = rules[kind];
@@ -115,7 +116,7 @@ function identityLine(rules: MountStats['identity']): string[] {
   return said.length === 0 ? [] : [`  identity ${said.join(', ')}`];
 }
 
-/** Nothing of a server that sends none. */
+/** Values that the server should not have sent. Empty: it has sent none. */
 function oddValuesLine({ nanoseconds, fileTypes, handles, names }: MountStats['oddValues']): string[] {
   const said = [
     ...(nanoseconds > 0 ? [`${nanoseconds} times with too many nanoseconds`] : []),

@@ -1,6 +1,5 @@
 /** `nfs-fuse sweep`: lists the `.nfsXXXX` files that crashed clients left in an export, and removes them. */
-import type { Argv, CommandModule } from 'yargs';
-import { loggerTo, standardError } from '../../base/log.js';
+import { loggerTo } from '../../base/log.js';
 import { shownJson, shownName } from '../../base/shown-name.js';
 import { mountFailure } from '../../mount/failure/mount-failure.js';
 import { parseMountRequest } from '../../mount/options/mount-options.js';
@@ -11,6 +10,7 @@ import { findLeftovers, type Leftover, removeLeftover } from '../../vfs/names/sw
 import { openExport } from '../../vfs/open-export.js';
 import { ExportSession } from '../../vfs/remote/export-session.js';
 import { parseAge } from '../age.js';
+import type { Command, Output } from '../command.js';
 
 interface SweepArguments {
   readonly source: string;
@@ -29,40 +29,38 @@ interface SweepRecord {
   readonly error?: string;
 }
 
-export function sweepCommand(exit: (status: number) => void): CommandModule<object, SweepArguments> {
-  return {
-    command: 'sweep <source>',
-    describe: 'List, and with --delete remove, the .nfsXXXX files that crashed clients left behind',
-    builder: (args): Argv<SweepArguments> =>
-      args
-        .positional('source', { describe: 'server:/export', type: 'string', demandOption: true })
-        .option('options', {
-          alias: 'o',
-          describe: 'Mount options that say how to reach it',
-          type: 'string',
-          array: true,
-          nargs: 1,
-          requiresArg: true,
-        })
-        .option('older-than', {
-          describe:
-            'Only what was left so long ago: 30m, 12h, 7d. A younger file may be in use by a client that lives',
-          type: 'string',
-          default: '7d',
-          requiresArg: true,
-        })
-        .option('delete', { describe: 'Remove them; without it they are only listed', type: 'boolean' })
-        .option('json', { describe: 'Print one JSON object per file', type: 'boolean' })
-        .example('$0 sweep server:/export', 'A dry run')
-        .example('$0 sweep server:/export --older-than 30d --delete', ''),
-    handler: async (args) => exit(await sweep(args)),
-  };
-}
+export const sweepCommand: Command<SweepArguments> = {
+  syntax: 'sweep <source>',
+  describe: 'List, and with --delete remove, the .nfsXXXX files that crashed clients left behind',
+  arguments: (args) =>
+    args
+      .positional('source', { describe: 'server:/export', type: 'string', demandOption: true })
+      .option('options', {
+        alias: 'o',
+        describe: 'Mount options that say how to reach it',
+        type: 'string',
+        array: true,
+        nargs: 1,
+        requiresArg: true,
+      })
+      .option('older-than', {
+        describe:
+          'Only what was left so long ago: 30m, 12h, 7d. A younger file may be in use by a client that lives',
+        type: 'string',
+        default: '7d',
+        requiresArg: true,
+      })
+      .option('delete', { describe: 'Remove them; without it they are only listed', type: 'boolean' })
+      .option('json', { describe: 'Print one JSON object per file', type: 'boolean' })
+      .example('$0 sweep server:/export', 'A dry run')
+      .example('$0 sweep server:/export --older-than 30d --delete', ''),
+  run: sweep,
+};
 
-async function sweep(args: SweepArguments): Promise<number> {
+async function sweep(args: SweepArguments, output: Output): Promise<number> {
   const { client } = parseMountRequest(args.source, args.options ?? []);
   const olderThanMs = parseAge(args['older-than']);
-  const log = loggerTo(standardError);
+  const log = loggerTo(output.tell);
   let session: ExportSession;
   try {
     session = await ExportSession.connect(client, { log });
@@ -86,11 +84,11 @@ async function sweep(args: SweepArguments): Promise<number> {
       if (error !== undefined) failures++;
       count++;
       bytes += leftover.bytes;
-      process.stdout.write(
+      output.print(
         args.json === true ? jsonLine(leftover, args.delete === true, error) : textLine(leftover, error),
       );
     }
-    if (args.json !== true) process.stdout.write(summary(count, bytes, args.delete === true, failures));
+    if (args.json !== true) output.print(summary(count, bytes, args.delete === true, failures));
   } finally {
     await session.close();
   }

@@ -1,7 +1,4 @@
-/**
- * uid=, gid=, idmap-uid=, idmap-gid= and groups=, and the last three as arguments of their own: from text to identity rules.
- */
-import type { Argv } from 'yargs';
+/** uid=, gid=, idmap-uid=, idmap-gid= and groups=: from text to identity rules. */
 import { UserError } from '../../base/user-error.js';
 import {
   type IdentityRules,
@@ -15,8 +12,10 @@ import type { MountOption } from './mount-option-table.js';
 
 type Kind = 'uid' | 'gid';
 
-const HINT = 'local:server:count';
-const GROUPS_HINT = 'gid:gid';
+/** The form of an idmap range, as messages and help show it. */
+export const RANGE_FORM = 'local:server:count';
+/** The form of groups=. */
+export const GROUPS_FORM = 'gid:gid';
 
 function change(rules: IdentityRules | undefined, kind: Kind, by: Partial<IdRules>): IdentityRules {
   const before = rules ?? SAME_IDENTITY;
@@ -27,6 +26,7 @@ function number(text: string): number | undefined {
   return /^\d{1,10}$/.test(text) ? Number(text) : undefined;
 }
 
+/** The server knows all users of this machine by one number. */
 function everybody(kind: Kind): MountOption {
   return {
     value: 'required',
@@ -49,7 +49,7 @@ function show({ local, server, count }: IdRange): string {
 function range(name: string, text: string): IdRange {
   const [local, server, count, more] = text.split(':').map(number);
   if (local === undefined || server === undefined || count === undefined || more !== undefined)
-    throw new UserError(`${name}=${text} is not of the form ${HINT}.`, {
+    throw new UserError(`${name}=${text} is not of the form ${RANGE_FORM}.`, {
       remedy: `Write three numbers, as in ${name}=0:100000:65536; several ranges are separated by "/".`,
     });
   if (count === 0 || local + count - 1 > MAX_ID || server + count - 1 > MAX_ID)
@@ -63,7 +63,7 @@ function range(name: string, text: string): IdRange {
 function ranges(kind: Kind): MountOption {
   return {
     value: 'required',
-    hint: HINT,
+    hint: RANGE_FORM,
     apply(draft, text, name) {
       const before = draft.client.identity?.[kind].ranges ?? [];
       const all = [...before, ...text.split('/').map((part) => range(name, part))];
@@ -83,7 +83,7 @@ function ranges(kind: Kind): MountOption {
 /** Groups add up, whether they come in one option or several. */
 const unseenGroups: MountOption = {
   value: 'required',
-  hint: GROUPS_HINT,
+  hint: GROUPS_FORM,
   apply(draft, text, name) {
     const groups = text.split(':').map((part) => {
       const value = number(part);
@@ -99,7 +99,7 @@ const unseenGroups: MountOption = {
   },
 };
 
-/** @throws UserError where groups= names one that idmap-gid gives no counterpart: it could never be sent. */
+/** @throws UserError if groups= names a group without a counterpart in idmap-gid: it could never be sent. */
 export function checkIdentityOptions(rules: IdentityRules | undefined): void {
   if (rules === undefined || rules.gid.ranges.length === 0) return;
   const has = (group: number) =>
@@ -118,31 +118,3 @@ export const IDENTITY_OPTIONS: readonly (readonly [name: string, option: MountOp
   ['idmap-gid', ranges('gid')],
   ['groups', unseenGroups],
 ];
-
-export interface IdentityArguments {
-  readonly 'idmap-uid': string[] | undefined;
-  readonly 'idmap-gid': string[] | undefined;
-  readonly groups: string[] | undefined;
-}
-
-/** `--idmap-uid`, `--idmap-gid` and `--groups`, for commands that mount. */
-export function withIdentityArguments<Arguments>(args: Argv<Arguments>): Argv<Arguments & IdentityArguments> {
-  const repeatable = { type: 'string', array: true, nargs: 1, requiresArg: true } as const;
-  return args
-    .option('idmap-uid', {
-      ...repeatable,
-      describe: `Which users of this machine stand for which of the server, as ${HINT}; may be repeated`,
-    })
-    .option('idmap-gid', { ...repeatable, describe: 'The same for groups' })
-    .option('groups', {
-      ...repeatable,
-      describe: `Groups of callers whose own cannot be read (other PID namespaces), as ${GROUPS_HINT}; may be repeated`,
-    });
-}
-
-/** These arguments as texts of `-o`. */
-export function identityOptionTexts(args: IdentityArguments): string[] {
-  return (['idmap-uid', 'idmap-gid', 'groups'] as const).flatMap((name) =>
-    (args[name] ?? []).map((value) => `${name}=${value.replace(/[\\",]/g, '\\$&')}`),
-  );
-}

@@ -1,12 +1,12 @@
 /**
- * Mounting in the background: a detached copy of this process serves the mount, and the command returns when
- * that copy says that the mount answers, or why it does not. Owns what the two say to each other.
+ * Mounting in the background: a detached copy of this process serves the mount. The command returns when the copy
+ * reports that the mount answers, or why it does not. Owns the messages between the two processes.
  */
 import { fork } from 'node:child_process';
-import { type LogLevel, standardError } from '../../base/log.js';
+import type { LogLevel, LogSink } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
 
-/** Set for the serving copy. */
+/** The environment variable that tells the copy its role. */
 const ROLE = 'NFS_FUSE_BACKGROUND';
 
 type Report =
@@ -23,31 +23,31 @@ type Report =
     };
 
 /**
- * 'background': the mount lives on when the command has returned. 'attached': it ends with the process that asked for
- * it, which prints what there is to say until then.
+ * 'background': the mount lives on when the command has returned. 'attached': it ends with the process that started the
+ * copy, and that process prints the copy's messages until then.
  */
 export type ServingRole = 'background' | 'attached';
 
 export interface ServingCopyOptions {
-  /** The arguments of this command, for the copy. */
+  /** The command-line arguments for the copy. */
   readonly args: readonly string[];
   readonly role: ServingRole;
-  /** Gets what the copy prints; without it, nothing does. */
+  /** Gets what the copy prints. Undefined: that is lost. */
   readonly logDescriptor: number | undefined;
+  /** Gets the messages that the copy reports. */
+  readonly tell: LogSink;
 }
 
 export interface ServingCopy {
   readonly pid: number | undefined;
-  /**
-   * Resolves when the mount answers. Rejects with UserError: what the copy has reported.
-   */
+  /** Resolves when the mount answers. Rejects with UserError if the copy reports a failure or ends. */
   readonly answers: Promise<void>;
   /** Resolves when the copy's first attempt has failed, and more follow. */
   readonly retrying: Promise<void>;
   readonly ended: Promise<{ readonly status: number | null; readonly signal: NodeJS.Signals | null }>;
-  /** Asks it to end in good order; the second time, to end at once. */
+  /** Asks the copy to end in good order; the second call asks it to end at once. */
   end(): void;
-  /** Leaves it to itself. */
+  /** Lets the copy live on without this process. */
   release(): void;
 }
 
@@ -61,8 +61,8 @@ export function isBackgroundChild(): boolean {
   return process.env[ROLE] !== undefined && process.send !== undefined;
 }
 
-/** Starts the copy, and prints what it reports. */
-export function startServingCopy({ args, role, logDescriptor }: ServingCopyOptions): ServingCopy {
+/** Starts the copy, and passes its messages to `tell`. */
+export function startServingCopy({ args, role, logDescriptor, tell }: ServingCopyOptions): ServingCopy {
   const [, entry] = process.argv;
   if (entry === undefined) throw new Error('the program does not know its own file');
   const output = logDescriptor ?? 'ignore';
@@ -80,10 +80,10 @@ export function startServingCopy({ args, role, logDescriptor }: ServingCopyOptio
       const report = message as Report;
       switch (report.type) {
         case 'log':
-          standardError(report.level, report.message);
+          tell(report.level, report.message);
           break;
         case 'retrying':
-          standardError('warn', report.message);
+          tell('warn', report.message);
           hasRetried();
           break;
         case 'mounted':
@@ -110,7 +110,8 @@ export function startServingCopy({ args, role, logDescriptor }: ServingCopyOptio
       );
     });
   });
-  answers.catch(() => {}); // Who interrupts the mounting does not wait for it.
+  // A caller that interrupts the mounting does not wait for this promise.
+  answers.catch(() => {});
   return {
     pid: child.pid,
     answers,
@@ -128,8 +129,8 @@ export function startServingCopy({ args, role, logDescriptor }: ServingCopyOptio
 }
 
 /**
- * The command's side. Resolves with the exit status once the mount answers.
- * Throws UserError with what the copy has reported.
+ * The command's side: mounts in a copy of this process. Resolves with the exit status as soon as the mount answers.
+ * Throws UserError with the failure that the copy has reported. SIGINT, SIGTERM and SIGHUP end the copy meanwhile.
  */
 export async function mountInBackground({ returnOnRetry, ...options }: BackgroundOptions): Promise<number> {
   const copy = startServingCopy({ ...options, role: 'background' });
@@ -152,26 +153,29 @@ export async function mountInBackground({ returnOnRetry, ...options }: Backgroun
   }
 }
 
-/** The serving copy's side. */
+/** The copy's side: its reports to the command. */
 export interface ParentReports {
   readonly role: ServingRole;
-  /** Whether the command is still there to print what is reported. */
+  /** Whether the command is still there to print messages. */
   readonly listens: boolean;
   log(level: LogLevel, message: string): void;
-  /** `leaves`: the command returns now, and its going away is no reason to give up. */
+  /** `leaves`: the command returns now, and the copy goes on without it. */
   retrying(message: string, leaves: boolean): void;
   mounted(): void;
   failed(failure: Omit<Extract<Report, { type: 'failed' }>, 'type'>): Promise<void>;
 }
 
-/** `onParentGone`: the command was ended before the mount was made, or, if the mount is attached to it, at any time. */
+/**
+ * Makes the copy's way to the command. Calls `onParentGone` if the command ends before the mount is made, and for an
+ * attached mount also if it ends later.
+ */
 export function reportToParent(onParentGone: () => void): ParentReports {
   const attached = process.env[ROLE] === ('attached' satisfies ServingRole);
   delete process.env[ROLE];
   let waiting = true;
   const send = (report: Report, done: () => void = () => {}) => {
     if (!waiting || !process.connected) done();
-    // A parent that has just gone is no error: it is what `disconnect` tells.
+    // It is no error if the parent has just gone: `disconnect` tells that.
     else process.send?.(report, undefined, undefined, () => done());
   };
   process.once('disconnect', () => {

@@ -6,7 +6,7 @@ import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { isServedBy, type MountEntry } from '../../fuse/index.js';
 import type { Unwritten } from '../failure/unwritten.js';
-import { isSocketName, type MountOutcome, type StillMounted } from '../serve/mount-link.js';
+import { isSocketName, type MountOutcome, type StillMounted } from './link-protocol.js';
 import { type Peer, peerOf } from './peer.js';
 import { looksLikeRuntimeFolder, ownUid, RuntimeFolder, runtimeFoldersOf } from './runtime-folder.js';
 import { descriptorOf } from './socket-descriptor.js';

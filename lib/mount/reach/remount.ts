@@ -4,7 +4,7 @@
  * mount(8) repeats those of fstab and mountinfo.
  */
 
-import { standardError } from '../../base/log.js';
+import type { LogSink } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
 import {
   FILE_SYSTEM_TYPE,
@@ -51,6 +51,7 @@ export async function remount(
   request: MountRequest,
   mountpoint: string,
   flagsLeftOut: 'stay' | 'go',
+  tell: LogSink,
 ): Promise<number> {
   const entry = mountAt(await readMountinfo(), mountpoint);
   if (entry?.type !== FILE_SYSTEM_TYPE) throw await notMounted(mountpoint, entry);
@@ -59,7 +60,7 @@ export async function remount(
       remedy: 'Name what is mounted there.',
     });
   await refuseWhatStays(target, request, entry);
-  for (const note of request.notes) standardError('warn', note);
+  for (const note of request.notes) tell('warn', note);
   const before = flagsOf(entry);
   const after = withWishes(
     flagsLeftOut === 'stay' ? before : before.filter((flag) => STAYING.has(flag)),

@@ -1,21 +1,43 @@
-/** Connects the client proper with an export, for the process that serves a mount. */
-
+/** Connects the client proper with an export. */
 import type { Logger } from '../../base/log.js';
+import type { FuseOperations } from '../../fuse/index.js';
 import type { RpcClientOptions } from '../../rpc/index.js';
 import { outOfReach } from '../../vfs/caller/own-identity.js';
 import type { ClientConfig } from '../../vfs/config.js';
 import { NfsFileSystem } from '../../vfs/filesystem.js';
 import { ExportSession } from '../../vfs/remote/export-session.js';
-import { summarize } from '../failure/unwritten.js';
-import { collectGarbage } from '../process/engine.js';
-import type { ConnectedFileSystem } from './mount-process.js';
-import { mountStats } from './mount-stats.js';
+import { summarize, type Unwritten } from '../failure/unwritten.js';
+import { type MountStats, mountStats } from './mount-stats.js';
 
-/** `trace` gets a line for every remote call. Throws what ExportSession.connect throws. */
+/** A file system that is connected with its server. */
+export interface ConnectedFileSystem {
+  readonly operations: FuseOperations;
+  /**
+   * Writes back what is dirty, says good-bye to the server, and closes the connections. Never rejects: the log names
+   * what could not be written back.
+   */
+  shutdown(): Promise<void>;
+  /** Writes back what was written so far, and goes on. Resolves with a line for each file that lost data. */
+  writeBack(): Promise<readonly string[]>;
+  /** The number of files that have lost data when no program could be told. The log names each of them. */
+  losses(): number;
+  /** What would be lost if the process ended now. */
+  unwritten(): Unwritten;
+  stats(): MountStats;
+}
+
+export interface ConnectOptions {
+  readonly log: Logger;
+  /** Gets a line for every remote call. */
+  readonly trace?: ((line: string) => void) | undefined;
+  /** See MountSettings. */
+  readonly collectGarbage?: (() => void) | undefined;
+}
+
+/** Throws what ExportSession.connect throws. */
 export async function connectFileSystem(
   config: ClientConfig,
-  log: Logger,
-  trace: ((line: string) => void) | undefined,
+  { log, trace, collectGarbage }: ConnectOptions,
 ): Promise<ConnectedFileSystem> {
   const rpc: Partial<RpcClientOptions> = { trace };
   const session = await ExportSession.connect(config, { log, rpc });

@@ -1,84 +1,49 @@
 /**
- * How other commands reach the process that serves a mount, this process's side: a unix socket in the runtime folder,
- * which no other user may enter, under a name that begins with the mount's device number. The kernel tells who has
- * connected: only this process's user and root are served.
- *
- * A line asks, a line of JSON answers (mount-control.ts is the asking side):
- * `stats`; `write back`: answered when that is done; `watch`: answered at once, and with a {@link MountOutcome} when the
- * serving process ends; `unmounted`: the caller has unmounted, answered with {@link StillMounted} or, if the mount does not
- * live on elsewhere, with {}; `give up`, answered with {}: the end is not to wait for a server that takes nothing.
+ * The serving process's side of the control socket (reach/link-protocol.ts). The socket lies in the runtime folder,
+ * which no other user may enter, and its name begins with the mount's device number. The kernel tells which user has
+ * connected: only this process's user and root get answers.
  */
 import { randomBytes } from 'node:crypto';
 import { lutimesSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import type { Unwritten } from '../failure/unwritten.js';
+import { isControlSocket, type MountOutcome, type StillMounted, socketName } from '../reach/link-protocol.js';
 import { type Peer, peerOf } from '../reach/peer.js';
 import { openRuntimeFolder, ownUid, type RuntimeFolder } from '../reach/runtime-folder.js';
 import { descriptorOf } from '../reach/socket-descriptor.js';
 
-/** How serving a mount has ended. */
-export interface MountOutcome {
-  readonly status: number;
-  /** The reason of a failure. */
-  readonly message?: string | undefined;
-  /** Data that was given up. */
-  readonly lost?: Unwritten | undefined;
-  /** How many files have lost data, at any time, of which no program could be told. */
-  readonly untold?: number | undefined;
-}
-
-/** The mount lives on elsewhere; all that was written before the caller unmounted it has been written back. */
-export interface StillMounted {
-  readonly stillMounted: true;
-  /** A line for each file that lost data. */
-  readonly losses: readonly string[];
-  readonly untold: number;
-}
-
-/** The questions that a mount answers; the answers are such that JSON can carry them. */
+/** The questions that a mount answers. JSON can carry every answer. */
 export interface MountAnswers {
   stats(): object;
   /** Resolves when what was written so far is on stable storage, with a line for each file that lost data. */
   writeBack(): Promise<readonly string[]>;
-  /** How many files have lost data so far of which no program could be told. */
+  /** The number of files that have lost data so far when no program could be told. */
   untoldLosses(): number;
-  /** Right after an unmount: whether the kernel still keeps the mount, for another place where it is mounted. */
+  /** Asked right after an unmount: whether the kernel keeps the mount because it is mounted in another place, too. */
   isStillMounted(): Promise<boolean>;
-  /** At its end the mount is not to wait for a server that takes nothing. */
+  /** From now on the end of the mount does not wait for a server that accepts nothing. */
   giveUp(): void;
 }
 
-/** All questions are short. */
+/** The longest question, in characters. */
 const MAX_QUESTION = 64;
-/** A connection that asks nothing ends after this; one that watches does not. */
+/** A connection that asks nothing is closed after this time, unless it watches. */
 const IDLE_MS = 10_000;
-/** More than the commands that anyone would start at a time. When there are more, the busiest peer's oldest goes. */
+/** More than anyone starts commands at a time. Beyond it, the oldest connection of the busiest peer is closed. */
 const MAX_CONNECTIONS = 64;
-/** Lines about files that lost data. */
+/** At most so many lines about lost data are sent. */
 const MAX_LOSSES = 20;
 /** A caller that is stopped must not keep this process. */
 const FAREWELL_MS = 2_000;
-/** How often the socket is looked after: what tidies up old files leaves it alone then. */
+/** How often the socket gets a new time, so that programs that remove old files leave it alone. */
 const UPKEEP_MS = 60_000;
-/** A socket that nobody listens at may be one that is just being made. */
+/** A younger socket without a listener may be one that a process is just making. */
 const STALE_MS = 60_000;
-const ENDING = '.sock';
-
-/** The beginning of the names of the sockets of mount `major`:`minor`. Device numbers are unique on the whole machine. */
-export function socketNameBeginning(major: number, minor: number): string {
-  return `${major}:${minor}.`;
-}
-
-/** Whether a file in a runtime folder is a control socket of mount `major`:`minor`. */
-export function isSocketName(name: string, major: number, minor: number): boolean {
-  return name.startsWith(socketNameBeginning(major, minor)) && name.endsWith(ENDING);
-}
 
 interface Connection {
   readonly socket: Socket;
   readonly peer: Peer;
   question: string;
-  /** An answer is under way. */
+  /** The answer to a question is being made. */
   answering: boolean;
   watching: boolean;
 }
@@ -86,7 +51,7 @@ interface Connection {
 /** The serving side. */
 export class MountLink {
   readonly #answers: MountAnswers;
-  /** In the order in which they have come. */
+  /** The oldest first. */
   readonly #connections = new Set<Connection>();
   readonly #device: { readonly major: number; readonly minor: number };
   #listener: { readonly server: Server; readonly folder: RuntimeFolder; readonly name: string } | undefined;
@@ -98,7 +63,7 @@ export class MountLink {
     this.#answers = answers;
   }
 
-  /** Never fails: without a socket the mount works as well. {@link isReachable} tells. */
+  /** Never fails: a mount works without a socket, too. {@link isReachable} tells whether there is one. */
   static async open(major: number, minor: number, answers: MountAnswers): Promise<MountLink> {
     const link = new MountLink(major, minor, answers);
     await link.#listen();
@@ -112,15 +77,15 @@ export class MountLink {
     return this.#listener !== undefined;
   }
 
-  /** The mount is gone, and its number may be another mount's. Connections go on until {@link close}. */
+  /** The mount is gone, and the kernel may give its number to another mount. Connections go on until {@link close}. */
   releaseName(): void {
     this.#released = true;
     clearInterval(this.#upkeep);
-    // A caller that has connected already is accepted within the turn of the event loop that is under way, or the next.
+    // A caller that has connected already is accepted in this turn of the event loop or in the next one.
     setImmediate(() => setImmediate(() => this.#stopListening()));
   }
 
-  /** Tells everybody who watches how it ended, and closes. */
+  /** Tells every caller that watches how the mount ended, and closes. */
   async close(outcome: MountOutcome): Promise<void> {
     this.#released = true;
     clearInterval(this.#upkeep);
@@ -148,22 +113,22 @@ export class MountLink {
     if (folder === undefined) return;
     removeStale(folder);
     const { major, minor } = this.#device;
-    // A name of its own: one that is left over, or another's, is never in the way, and nobody removes a successor's.
-    const name = `${socketNameBeginning(major, minor)}${randomBytes(4).toString('hex')}${ENDING}`;
+    // The name is random: a leftover or another process's socket is never in the way, and nobody removes a successor's.
+    const name = socketName(major, minor, randomBytes(4).toString('hex'));
     const server = createServer((socket) => this.#accept(socket));
     server.unref();
     const listening = await new Promise<boolean>((resolve) => {
       server.on('error', () => resolve(false));
       server.listen(folder.at(name), () => resolve(true));
     });
-    // libuv removes the socket by the name that it was given, so the folder stays open until then.
+    // libuv removes the socket by its name, which leads through this descriptor: the folder stays open until then.
     server.once('close', () => folder.close());
     if (!listening) folder.close();
     else if (this.#released) server.close();
     else this.#listener = { server, folder, name };
   }
 
-  /** Keeps the socket from looking old; makes another if something has removed it: a tidier, or a logout. */
+  /** Keeps the socket from looking old. Makes another if a clean-up of old files or a logout has removed it. */
   #lookAfter(): void {
     const listener = this.#listener;
     try {
@@ -205,7 +170,7 @@ export class MountLink {
     socket.on('data', (text: string) => this.#take(connection, text));
   }
 
-  /** One process that connects again and again keeps nobody else out. */
+  /** A process that connects again and again does not keep others out. */
   #makeRoom(): void {
     const byPeer = new Map<number, Connection[]>();
     for (const connection of this.#connections) {
@@ -220,7 +185,7 @@ export class MountLink {
     const { socket } = connection;
     connection.question += text;
     const end = connection.question.indexOf('\n');
-    // A caller that asks on without taking its answers would fill the memory with them.
+    // A caller that asks and never reads the answers would fill the memory with them.
     if (connection.question.length > MAX_QUESTION || (end >= 0 && socket.writableLength > 0)) {
       socket.destroy();
       return;
@@ -266,10 +231,10 @@ export class MountLink {
   }
 }
 
-/** Removes what killed processes have left: a socket at which nobody listens. Never throws, and does not wait. */
+/** Removes sockets that killed processes have left, where nobody listens. Never throws, and does not wait. */
 function removeStale(folder: RuntimeFolder): void {
   for (const name of folder.names()) {
-    if (!name.endsWith(ENDING)) continue;
+    if (!isControlSocket(name)) continue;
     const path = folder.at(name);
     try {
       if (Date.now() - statSync(path).mtimeMs < STALE_MS) continue;

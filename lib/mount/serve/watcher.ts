@@ -1,25 +1,26 @@
 /**
- * The watcher: a tiny shell process that waits for the serving process to end, and if that died without saying
- * good-bye takes the dead mount away and says so. It knows of the death because it reads from a pipe that nobody
- * else writes to. It is also who looks at the mount first: a process that asks its own mount, and is killed before it
- * has answered itself, waits for ever in the kernel. It leads a session of its own, so that a signal to the terminal or
- * to the process group misses it.
+ * The watcher: a small shell process that waits until the serving process has ended. If that died without saying
+ * good-bye, the watcher takes the dead mount away and reports it. It notices the death because it reads from a pipe
+ * to which only the serving process can write.
  *
- * The shell is POSIX sh as dash and busybox have it. A watcher in Node would cost 40 MB for nothing.
+ * The watcher is also the first to look at the mount. A process that asks its own mount, and is killed before it has
+ * answered itself, waits in the kernel for ever. The watcher leads a session of its own, so that signals to the
+ * terminal or to the process group do not reach it.
+ *
+ * The shell is POSIX sh as dash and busybox have it. A watcher in Node would take 40 MB of memory.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { errorCode, printable } from '../../base/log.js';
 import { mountAt, readMountinfo } from '../../fuse/index.js';
-import type { LogFile } from '../process/log-file.js';
 import type { MountJournal } from '../reach/journal.js';
 import type { ServedMount } from './kernel-transport.js';
 
 /**
- * The mount is known by its id, its device number and its type; if the death came right after mounting, by its place.
- * The kernel gives numbers that have become free to the next mount, so one that answers statfs(2) is left alone:
- * stat(1) asks, for a moment at most. mountinfo writes blanks and backslashes as \NNN, which %b resolves; the dot
+ * The script knows the mount by its id, its device number and its type. If the death came right after mounting, it knows
+ * only the place. The kernel gives free numbers to the next mount, so a mount that answers statfs(2) is left alone;
+ * stat(1) asks it and gets five seconds. mountinfo writes blanks and backslashes as \NNN, which %b resolves. The dot
  * keeps newlines at the end.
  */
 const SCRIPT = `
@@ -61,7 +62,7 @@ if find_mount; then
   decode "$point"
   if ! timeout -s KILL 5 stat -f "$path"; then
     umount -l "$path" || fusermount3 -u -z "$path" || fusermount -u -z "$path" ||
-      "$NFS_FUSE_NODE" "$NFS_FUSE_MAIN" umount --lazy "$path"
+      { [ -n "$NFS_FUSE_MAIN" ] && "$NFS_FUSE_NODE" "$NFS_FUSE_MAIN" umount --lazy "$path"; }
     what="and $NFS_FUSE_WHERE was unmounted"
     if find_mount; then what="and $NFS_FUSE_WHERE is dead: nfs-fuse umount takes it away"; fi
   fi
@@ -74,7 +75,7 @@ printf '%s\\n' "$dated"
 printf 'nfs-fuse: %s\\n' "$line" >&2
 `;
 
-/** All that end a process without being the death of it; the names are the kernel's, of which shells know only some. */
+/** Signals that end a process by default and do not mean a fault of it. As numbers: shells know only some names. */
 const UNWANTED_SIGNALS: readonly number[] = [
   ...(
     [
@@ -82,21 +83,29 @@ const UNWANTED_SIGNALS: readonly number[] = [
       ...['SIGVTALRM', 'SIGPROF', 'SIGIO', 'SIGXCPU', 'SIGXFSZ', 'SIGPWR', 'SIGSTKFLT'],
     ] as NodeJS.Signals[]
   ).map((name) => constants.signals[name]),
-  // Real-time signals; below are the C library's own.
+  // Real-time signals. The C library keeps the lower ones for itself.
   ...Array.from({ length: 30 }, (_, index) => 35 + index),
 ];
-/** How long an end in good order waits for the watcher to go. */
+/** An end in good order waits this long for the watcher to end. */
 const FAREWELL_MS = 2_000;
 
+/** A log file that the watcher writes to as well. */
+export interface SharedLogFile {
+  readonly descriptor: number;
+  /** Calls `listener` whenever the descriptor has come to mean another file. */
+  onReopen(listener: () => void): void;
+}
+
+/** Where the watcher reports a death, and what helps it to take the mount away. */
 export interface WatcherOptions {
-  /** For the message. */
-  readonly where: string;
-  /** Gets the message, too, if there is one; its folder belongs to this user alone. */
-  readonly journal: MountJournal['place'] | undefined;
+  /** Gets the message with its time. The folder belongs to this user alone. */
+  readonly journal?: MountJournal['place'] | undefined;
   /** Gets the message with its time. */
-  readonly logFile: LogFile | undefined;
-  /** Whether standard error gets it. */
-  readonly toStandardError: boolean;
+  readonly logFile?: SharedLogFile | undefined;
+  /** A descriptor of this process that gets the message for people, like standard error. */
+  readonly errors?: number | undefined;
+  /** The file of the program nfs-fuse, whose `umount` is used where the machine has no other program for it. */
+  readonly program?: string | undefined;
 }
 
 export class Watcher {
@@ -109,25 +118,29 @@ export class Watcher {
     this.#pipe = child.stdin;
     this.#pipe?.on('error', () => {});
     this.#answer = firstWord(child.stdio[3] as Readable);
-    // It must not keep this process from ending.
+    // The watcher must not keep this process from ending.
     child.unref();
     if (this.#pipe !== null && 'unref' in this.#pipe && typeof this.#pipe.unref === 'function')
       this.#pipe.unref();
   }
 
   /**
-   * Before /dev/fuse is opened: a copy of that descriptor in the watcher would keep the connection alive. Undefined:
-   * there is no shell, and nobody watches; `warn` is told why.
+   * Starts a watcher of the mount on `where`. Call it before /dev/fuse is opened: a copy of that descriptor in the
+   * watcher would keep the connection alive. Undefined: there is no shell, so nothing watches; `warn` gets the reason.
    */
-  static start(options: WatcherOptions, warn: (line: string) => void): Promise<Watcher | undefined> {
-    const { where, journal, logFile, toStandardError } = options;
+  static start(
+    where: string,
+    options: WatcherOptions,
+    warn: (line: string) => void,
+  ): Promise<Watcher | undefined> {
+    const { journal, logFile, errors, program } = options;
     const child = spawn('sh', ['-c', 'eval "$NFS_FUSE_WATCH"', 'nfs-fuse-watcher', where], {
       detached: true,
       cwd: '/',
       stdio: [
         'pipe',
         logFile?.descriptor ?? 'ignore',
-        toStandardError ? 2 : 'ignore',
+        errors ?? 'ignore',
         'pipe',
         journal?.folder ?? 'ignore',
       ],
@@ -137,11 +150,11 @@ export class Watcher {
         NFS_FUSE_WATCH: SCRIPT,
         NFS_FUSE_WHERE: printable(where).replace(/\n/g, '\\n'),
         NFS_FUSE_PID: String(process.pid),
-        // Below descriptor 4: by the time of the death, its path may lead elsewhere.
+        // Opened below descriptor 4, because its path may lead elsewhere by the time of the death.
         NFS_FUSE_JOURNAL: journal?.name ?? '',
         NFS_FUSE_SIGNALS: UNWANTED_SIGNALS.join(' '),
         NFS_FUSE_NODE: process.execPath,
-        NFS_FUSE_MAIN: process.argv[1] ?? '',
+        NFS_FUSE_MAIN: program ?? '',
       },
     });
     return new Promise((resolve) => {
@@ -161,8 +174,8 @@ export class Watcher {
   }
 
   /**
-   * From now on there is a mount to take away. Resolves when the watcher has looked at it: whether it is a directory that
-   * answers. False as well when the mount was gone already, or the watcher is.
+   * Tells the watcher that there is a mount to take away. Resolves when the watcher has looked at it: true if it is a
+   * directory that answers. False as well if the mount or the watcher is gone already.
    */
   async mounted(mount: Pick<ServedMount['mount'], 'mountpoint' | 'major' | 'minor'>): Promise<boolean> {
     const { major, minor } = mount;
@@ -172,7 +185,7 @@ export class Watcher {
     return (await this.#answer) === 'yes';
   }
 
-  /** The end is in good order, there is nothing to watch any more. Resolves when the watcher has gone. */
+  /** Tells the watcher that the mount ends in good order. Resolves when the watcher has ended. */
   async dismiss(): Promise<void> {
     const child = this.#child;
     if (child.exitCode !== null || child.signalCode !== null) return;

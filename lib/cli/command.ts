@@ -1,0 +1,40 @@
+/** The one shape of all commands: arguments in; text and an exit status out. */
+import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
+import type { LogSink } from '../base/log.js';
+
+/** Where a command writes its text. */
+export interface Output {
+  /** Standard output, exactly as given. */
+  print(text: string): void;
+  /** A message for people on standard error, one line. */
+  readonly tell: LogSink;
+}
+
+/** One command of `nfs-fuse`. */
+export interface Command<Arguments> {
+  /** Its name and its positional arguments, as yargs writes them; several if it has other names. */
+  readonly syntax: string | readonly string[];
+  /** What it does, for the list of commands. */
+  readonly describe: string;
+  /** Declares its arguments. */
+  arguments(args: Argv): Argv<Arguments>;
+  /**
+   * Does it, and resolves with the exit status. Throws UserError for a failure that the user is told; it does not end the
+   * process.
+   */
+  run(args: ArgumentsCamelCase<Arguments>, output: Output): Promise<number>;
+}
+
+/** The command as yargs takes it. `exit` gets the exit status. */
+export function forYargs<Arguments>(
+  command: Command<Arguments>,
+  output: Output,
+  exit: (status: number) => void,
+): CommandModule<object, Arguments> {
+  return {
+    command: command.syntax,
+    describe: command.describe,
+    builder: (args: Argv): Argv<Arguments> => command.arguments(args),
+    handler: async (args) => exit(await command.run(args, output)),
+  };
+}

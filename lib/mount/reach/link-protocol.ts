@@ -1,0 +1,54 @@
+/**
+ * What a command and the process that serves a mount say to each other over the control socket. The command sends a
+ * line; the serving process (serve/mount-link.ts) answers with a line of JSON, and mount-control.ts reads it.
+ *
+ * The questions are:
+ * - `stats`: the counters of the mount.
+ * - `write back`: answered when everything that was written so far is on stable storage.
+ * - `watch`: answered at once, and with a {@link MountOutcome} when the serving process ends.
+ * - `unmounted`: the caller has unmounted. The answer is {@link StillMounted} if the mount lives on elsewhere, otherwise {}.
+ * - `give up`: answered with {}. The end of the mount does not wait for a server that accepts nothing.
+ */
+import type { Unwritten } from '../failure/unwritten.js';
+
+/** How a mount has ended. */
+export interface MountOutcome {
+  /** 0: everything that was written is on the server; 1 otherwise. */
+  readonly status: number;
+  /** The reason of a failure. */
+  readonly message?: string | undefined;
+  /** Data that was given up. */
+  readonly lost?: Unwritten | undefined;
+  /** The number of files that lost data at any time when no program could be told. */
+  readonly untold?: number | undefined;
+}
+
+/** The mount lives on elsewhere. Everything that was written before the caller unmounted it has been written back. */
+export interface StillMounted {
+  readonly stillMounted: true;
+  /** A line for each file that lost data. */
+  readonly losses: readonly string[];
+  readonly untold: number;
+}
+
+const ENDING = '.sock';
+
+/** The beginning of the names of the sockets of mount `major`:`minor`. Device numbers are unique on the whole machine. */
+function socketNameBeginning(major: number, minor: number): string {
+  return `${major}:${minor}.`;
+}
+
+/** The name of a control socket of mount `major`:`minor`; `suffix` makes it unlike any other. */
+export function socketName(major: number, minor: number, suffix: string): string {
+  return `${socketNameBeginning(major, minor)}${suffix}${ENDING}`;
+}
+
+/** Whether a file in a runtime folder is a control socket. */
+export function isControlSocket(name: string): boolean {
+  return name.endsWith(ENDING);
+}
+
+/** Whether a file in a runtime folder is a control socket of mount `major`:`minor`. */
+export function isSocketName(name: string, major: number, minor: number): boolean {
+  return name.startsWith(socketNameBeginning(major, minor)) && isControlSocket(name);
+}

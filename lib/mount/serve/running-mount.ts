@@ -1,0 +1,261 @@
+/**
+ * A mount that answers: what can be asked of it, and the ways in which it ends. Owns the order of the steps at the end,
+ * and that there is one end only, however many ways lead to it: an unmount, an abort by the kernel, an order to give up,
+ * an error. The start is start.ts.
+ */
+import type { Logger } from '../../base/log.js';
+import type { SessionEnd } from '../../fuse/index.js';
+import type { Unwritten } from '../failure/unwritten.js';
+import type { MountRequest } from '../options/mount-options.js';
+import type { MountOutcome } from '../reach/link-protocol.js';
+import { sleep } from '../waiting.js';
+import type { ConnectedFileSystem } from './connect.js';
+import { endByForce, leave, takeAway, writeBackAtEnd } from './ending.js';
+import type { ErrorKeeper } from './error-keeper.js';
+import type { ServedMount } from './kernel-transport.js';
+import { type MountAnswers, MountLink } from './mount-link.js';
+import type { MountStats } from './mount-stats.js';
+import { describeLoss, failureOf, outcomeOf } from './outcome.js';
+import { type MountSettings, withHint } from './settings.js';
+import type { Watcher } from './watcher.js';
+
+/** After an unmount, the kernel's message that the mount is gone must come within so many looks. */
+const UNMOUNT_LOOKS = 20;
+const UNMOUNT_LOOK_MS = 20;
+/** Ending at once waits for each step at most this long. */
+const ABORT_PATIENCE_MS = 1_000;
+
+/** The parts that the start has put together. */
+export interface MountParts {
+  readonly request: MountRequest;
+  readonly settings: MountSettings;
+  readonly served: ServedMount;
+  readonly fileSystem: ConnectedFileSystem;
+  readonly watcher: Watcher | undefined;
+  readonly log: ErrorKeeper;
+}
+
+/** What a mount tells of itself: the shape that `nfs-fuse stats --json` prints. */
+export type MountStatistics = MountStats & {
+  /** As the mount table shows it. */
+  readonly source: string;
+  readonly mountpoint: string;
+  /** The mount options as they were given. */
+  readonly options: readonly string[];
+  /** Counters of the connection with the kernel. */
+  readonly fuse: object;
+};
+
+export class RunningMount {
+  /** Resolves when the mount has ended and all its resources are free, whoever ended it. Never rejects. */
+  readonly ended: Promise<MountOutcome>;
+  readonly #parts: MountParts;
+  #link: MountLink | undefined;
+  #forced = false;
+  /** From the beginning of the end on, errors count: what programs lose while they finish is a failure. */
+  #errorsCount = false;
+  #unmounting = false;
+  #endingAtOnce: Promise<MountOutcome> | undefined;
+  #isEnded = false;
+  #resolveEnded: (outcome: MountOutcome) => void = () => {};
+  /** Resolves with the first reason to end. */
+  readonly #end: Promise<SessionEnd>;
+  #resolveEnd: (end: SessionEnd) => void = () => {};
+  /** Resolves when the end does not wait any more for a server that accepts nothing. */
+  readonly #givingUp: Promise<void>;
+  #stopWaiting: () => void = () => {};
+
+  private constructor(parts: MountParts) {
+    this.#parts = parts;
+    this.ended = new Promise((resolve) => {
+      this.#resolveEnded = resolve;
+    });
+    this.#end = new Promise((resolve) => {
+      this.#resolveEnd = resolve;
+    });
+    this.#givingUp = new Promise((resolve) => {
+      this.#stopWaiting = resolve;
+    });
+  }
+
+  /** Takes over a mount that answers, and makes the control socket by which other processes reach it. */
+  static async of(parts: MountParts): Promise<RunningMount> {
+    const running = new RunningMount(parts);
+    await running.#openLink();
+    void running.#finish();
+    void parts.served.closed.then((end) => running.#resolveEnd(end));
+    return running;
+  }
+
+  /** Absolute, without symbolic links. */
+  get mountpoint(): string {
+    return this.#parts.served.mount.mountpoint;
+  }
+
+  /** Messages about this mount. An error that is logged here after the end has begun makes the end a failure. */
+  get log(): Logger {
+    return this.#parts.log;
+  }
+
+  statistics(): MountStatistics {
+    const { request, fileSystem } = this.#parts;
+    return {
+      source: request.source,
+      mountpoint: this.mountpoint,
+      options: request.options,
+      ...fileSystem.stats(),
+      fuse: this.requestCounters(),
+    };
+  }
+
+  /** Counters of the connection with the kernel. */
+  requestCounters(): object {
+    return this.#parts.served.counters();
+  }
+
+  /** Resolves when everything that was written so far is on stable storage, with a line for each file that lost data. */
+  writeBack(): Promise<readonly string[]> {
+    return this.#parts.fileSystem.writeBack();
+  }
+
+  /** What would be lost if the process ended now. */
+  unwritten(): Unwritten {
+    return this.#parts.fileSystem.unwritten();
+  }
+
+  /**
+   * Unmounts, writes everything back, however long the server takes, and closes the connections. Programs that still use
+   * the mount get five seconds to finish. Resolves like {@link ended}.
+   */
+  unmount(): Promise<MountOutcome> {
+    if (!this.#unmounting) {
+      this.#unmounting = true;
+      const { served, settings, log } = this.#parts;
+      this.#beginCountingErrors();
+      const away =
+        settings.inherited === undefined
+          ? takeAway(served, log, settings.hints?.endAtOnce)
+          : leave(served, log);
+      away.then(this.#resolveEnd, this.#resolveEnd);
+    }
+    return this.ended;
+  }
+
+  /** Ends the mount like {@link unmount}, but does not wait for a server that accepts nothing. Resolves like {@link ended}. */
+  giveUp(): Promise<MountOutcome> {
+    if (!this.#forced) {
+      this.#forced = true;
+      this.#stopWaiting();
+      endByForce(this.#parts.served).then(this.#resolveEnd, this.#resolveEnd);
+    }
+    return this.ended;
+  }
+
+  /** Ends the mount because of an error: it is written back and unmounted, and the outcome is a failure. */
+  fail(error: Error): Promise<MountOutcome> {
+    this.#resolveEnd(error);
+    return this.ended;
+  }
+
+  /**
+   * Ends the mount within seconds. Data that is not on the server yet is lost; the outcome and the log say which.
+   * `why` is for the log: "second SIGTERM". Calls that wait for the server go on until the process ends.
+   */
+  endAtOnce(why: string): Promise<MountOutcome> {
+    if (this.#isEnded) return this.ended;
+    this.#endingAtOnce ??= this.#dropEverything(why);
+    return this.ended;
+  }
+
+  /** The orderly end: waits for a reason to end, and takes the steps. */
+  async #finish(): Promise<void> {
+    const { request: _, settings, served, fileSystem, watcher, log } = this.#parts;
+    const end = await this.#end;
+    this.#link?.releaseName();
+    const failure = failureOf(end);
+    if (failure !== undefined) {
+      this.#stopWaiting();
+      log.error(failure);
+      await served.mount.unmount({ lazy: true }).catch(() => {});
+    }
+    this.#beginCountingErrors();
+    const announce = (sentence: string) => log.warn(withHint(sentence, settings.hints?.waiting?.()));
+    const lost = await writeBackAtEnd(fileSystem, announce, this.#givingUp);
+    // Ending at once has its own last steps, and this must not run ahead of them.
+    if (this.#endingAtOnce !== undefined) return;
+    if (lost !== undefined && lost.bytes > 0) log.error(describeLoss(lost));
+    const outcome = outcomeOf({
+      end,
+      forced: this.#forced,
+      lastError: log.lastError,
+      untold: fileSystem.losses(),
+      untoldIsFailure: settings.untoldIsFailure === true,
+      lost,
+    });
+    // A caller that waits at the socket reads the journal next.
+    settings.journal?.close(outcome.status, outcome.message);
+    await this.#link?.close(outcome);
+    await watcher?.dismiss();
+    this.#settle(outcome);
+  }
+
+  async #dropEverything(why: string): Promise<MountOutcome> {
+    const { served, fileSystem, watcher, log } = this.#parts;
+    const lost = fileSystem.unwritten();
+    const outcome = { status: 1, message: describeLoss(lost), lost, untold: fileSystem.losses() };
+    log.error(`Ended at once (${why}). ${outcome.message}`);
+    await Promise.race([served.mount.abort(), sleep(ABORT_PATIENCE_MS)]);
+    await Promise.race([this.#link?.close(outcome), sleep(ABORT_PATIENCE_MS)]);
+    await watcher?.dismiss();
+    this.#settle(outcome);
+    return outcome;
+  }
+
+  #settle(outcome: MountOutcome): void {
+    this.#isEnded = true;
+    this.#resolveEnded(outcome);
+  }
+
+  #beginCountingErrors(): void {
+    if (!this.#errorsCount) this.#parts.log.forget();
+    this.#errorsCount = true;
+  }
+
+  async #openLink(): Promise<void> {
+    const { settings, served, fileSystem, log } = this.#parts;
+    const { mountpoint, major, minor } = served.mount;
+    const answers: MountAnswers = {
+      stats: () => this.statistics(),
+      writeBack: () => this.writeBack(),
+      untoldLosses: () => fileSystem.losses(),
+      isStillMounted: () => isStillMounted(served.over),
+      giveUp: () => void this.giveUp(),
+    };
+    if (minor === undefined)
+      log.warn(
+        `This kernel does not tell the number of ${mountpoint}: nfs-fuse stats cannot ask this mount.`,
+      );
+    else {
+      this.#link = await MountLink.open(major, minor, answers);
+      if (!this.#link.isReachable)
+        log.warn(
+          withHint(
+            'There is no folder for the control socket, which no other user may enter ($XDG_RUNTIME_DIR, /run, /tmp and ' +
+              `/dev/shm were tried): nfs-fuse umount and stats cannot ask ${mountpoint}.`,
+            settings.hints?.withoutSocket,
+          ),
+        );
+    }
+    void served.over.then(() => this.#link?.releaseName());
+  }
+}
+
+/** Asked right after an unmount. False: the kernel has let go of the mount. */
+async function isStillMounted(over: Promise<unknown>): Promise<boolean> {
+  const isOver = over.then(() => true);
+  // The kernel's message is there already if it comes at all, but on a busy machine it may not have been read yet.
+  for (const _ of Array.from({ length: UNMOUNT_LOOKS })) {
+    if (await Promise.race([isOver, sleep(UNMOUNT_LOOK_MS).then(() => false)])) return false;
+  }
+  return true;
+}

@@ -1,0 +1,46 @@
+/** What a front end tells a mount beside the request itself, and what the mount tells the front end while it starts. */
+import type { Logger } from '../../base/log.js';
+import type { MountJournal } from '../reach/journal.js';
+import type { KernelTransport } from './kernel-transport.js';
+import type { WatcherOptions } from './watcher.js';
+
+export interface MountSettings {
+  /** Gets every message about the mount. */
+  readonly log: Logger;
+  /** The way to the kernel; `kernel` if it is left out. */
+  readonly transport?: KernelTransport | undefined;
+  /** The descriptor of a mount that another process made. The mount point is only its name then. */
+  readonly inherited?: number | undefined;
+  /** Ends the start: {@link startMount} rejects with the signal's reason. Of no effect once the mount answers. */
+  readonly signal?: AbortSignal | undefined;
+  /** Gets a message when an attempt to connect has failed and another one will follow (retry=). */
+  readonly retrying?: ((message: string) => void) | undefined;
+  /** Keeps the messages of a failed end for the next command that looks. */
+  readonly journal?: MountJournal | undefined;
+  /** The process that takes the mount away if this process is killed. Undefined: the mount stays, dead. */
+  readonly watcher?: WatcherOptions | undefined;
+  /** Losses of which no program could be told make the end a failure, whenever they happened. */
+  readonly untoldIsFailure?: boolean | undefined;
+  /** Gets a line for every FUSE request and reply. */
+  readonly dumpFuse?: ((line: string) => void) | undefined;
+  /** Gets a line for every remote call. */
+  readonly dumpRpc?: ((line: string) => void) | undefined;
+  /** Collects garbage and returns memory to the machine, after the caches have shrunk a lot. */
+  readonly collectGarbage?: (() => void) | undefined;
+  readonly hints?: FrontEndHints | undefined;
+}
+
+/** How the user of this front end can go further. The mount appends it to its messages. */
+export interface FrontEndHints {
+  /** A clause for a mount that ends while programs use it: "a second signal ends it at once". */
+  readonly endAtOnce?: string | undefined;
+  /** A sentence for an end that waits for the server. */
+  waiting?(): string;
+  /** A sentence for a mount without a control socket. */
+  readonly withoutSocket?: string | undefined;
+}
+
+/** The sentence `text`, and `hint` behind it if there is one. */
+export function withHint(text: string, hint: string | undefined): string {
+  return hint === undefined ? text : `${text} ${hint}`;
+}

@@ -1,0 +1,179 @@
+/** The start of a mount: connect with the server, mount, and wait until the mount answers. */
+import { stat } from 'node:fs/promises';
+import type { Logger } from '../../base/log.js';
+import { type PinnedDirectory, pinMountpoint } from '../../fuse/index.js';
+import { isTemporary, mountFailure } from '../failure/mount-failure.js';
+import type { MountRequest } from '../options/mount-options.js';
+import { withAddress } from '../server/server-address.js';
+import { exportsForExplanation } from '../server/server-exports.js';
+import { sleep, unlessAborted } from '../waiting.js';
+import { type ConnectedFileSystem, connectFileSystem } from './connect.js';
+import { ErrorKeeper } from './error-keeper.js';
+import { checkKernelTransport, KERNEL_TRANSPORTS, mountOver, type ServedMount } from './kernel-transport.js';
+import { RunningMount } from './running-mount.js';
+import type { MountSettings } from './settings.js';
+import { Watcher } from './watcher.js';
+
+/** Between two attempts to connect. */
+const FIRST_RETRY_DELAY_MS = 1_000;
+const MAX_RETRY_DELAY_MS = 30_000;
+/** A streaming reader keeps this much under way. With the kernel's own 128 KiB it would wait for every request. */
+const READ_AHEAD_KIB = 1024;
+
+/**
+ * Mounts what `request` says on `mountpoint` (absolute, without symbolic links) and serves it in this process. Resolves when
+ * the mount answers. From then on nothing in this process may look at the mount synchronously: the call would wait for an
+ * answer that only this process can give. Several mounts may live in one process.
+ * @throws UserError if the mount does not come about, and the reason of `settings.signal` if that was aborted.
+ */
+export async function startMount(
+  request: MountRequest,
+  mountpoint: string,
+  settings: MountSettings,
+): Promise<RunningMount> {
+  const { transport = KERNEL_TRANSPORTS[0] } = settings;
+  checkKernelTransport(transport, request.fuse);
+  const log = new ErrorKeeper(settings.log);
+  const pinned = settings.inherited === undefined ? await pin(request, mountpoint) : undefined;
+  let fileSystem: ConnectedFileSystem;
+  let watcher: Watcher | undefined;
+  try {
+    fileSystem = await connectWithRetry(request, settings, log);
+    watcher =
+      settings.watcher && (await Watcher.start(mountpoint, settings.watcher, (line) => log.warn(line)));
+  } catch (error) {
+    pinned?.close();
+    throw error;
+  }
+  try {
+    const served = await mountAndAnswer({ request, mountpoint, settings, pinned, fileSystem, watcher });
+    const running = await RunningMount.of({ request, settings, served, fileSystem, watcher, log });
+    await served.mount.setReadAhead(READ_AHEAD_KIB);
+    return running;
+  } catch (error) {
+    await fileSystem.shutdown();
+    await watcher?.dismiss();
+    throw await explained(error, request);
+  }
+}
+
+function explained(error: unknown, { client }: MountRequest): Promise<unknown> {
+  return mountFailure(error, client, () => exportsForExplanation(client));
+}
+
+/** Holds the mount point as it is now: connecting may take hours (retry=, bg), and other users may rename it meanwhile. */
+async function pin(request: MountRequest, mountpoint: string): Promise<PinnedDirectory> {
+  try {
+    return await pinMountpoint(mountpoint, request.source);
+  } catch (error) {
+    throw await explained(error, request);
+  }
+}
+
+/**
+ * Connects. While the server does not answer, tries again for `retry` minutes. A failure that waiting does not cure (no
+ * such export, no such host) is thrown at once.
+ */
+async function connectWithRetry(
+  request: MountRequest,
+  settings: MountSettings,
+  log: Logger,
+): Promise<ConnectedFileSystem> {
+  const { signal, retrying } = settings;
+  const giveUpAt = performance.now() + request.client.retryMs;
+  let lastMessage: string | undefined;
+  for (let delay = FIRST_RETRY_DELAY_MS; ; delay = Math.min(delay * 2, MAX_RETRY_DELAY_MS)) {
+    try {
+      return await connectOnce(request, settings, log);
+    } catch (error) {
+      const failure = await explained(error, request);
+      const left = giveUpAt - performance.now();
+      if (!isTemporary(error) || left <= 0 || signal?.aborted) throw failure;
+      const message = failure instanceof Error ? failure.message : String(failure);
+      if (message !== lastMessage) {
+        lastMessage = message;
+        retrying?.(`${message} Trying again for ${minutes(left)}.`);
+      }
+      await unlessAborted(sleep(Math.min(delay, left)), signal);
+    }
+  }
+}
+
+async function connectOnce(
+  request: MountRequest,
+  { signal, dumpRpc, collectGarbage }: MountSettings,
+  log: Logger,
+): Promise<ConnectedFileSystem> {
+  // Attempts are repeated by the caller, where the user is told of them and can interrupt.
+  const config = { ...(await withAddress(request)), retryMs: 0 };
+  const connecting = connectFileSystem(config, { log, trace: dumpRpc, collectGarbage });
+  try {
+    return await unlessAborted(connecting, signal);
+  } catch (error) {
+    // An attempt that succeeds after all must leave no connection behind.
+    if (signal?.aborted)
+      connecting.then(
+        (late) => late.shutdown(),
+        () => {},
+      );
+    throw error;
+  }
+}
+
+function minutes(milliseconds: number): string {
+  const count = Math.max(1, Math.round(milliseconds / 60_000));
+  return count === 1 ? '1 minute' : `${count} minutes`;
+}
+
+interface Parts {
+  readonly request: MountRequest;
+  readonly mountpoint: string;
+  readonly settings: MountSettings;
+  /** Closed here. */
+  readonly pinned: PinnedDirectory | undefined;
+  readonly fileSystem: ConnectedFileSystem;
+  readonly watcher: Watcher | undefined;
+}
+
+/** Mounts, and waits until the mount answers. If it does not, takes it away again. */
+async function mountAndAnswer(parts: Parts): Promise<ServedMount> {
+  const { request, mountpoint, settings, pinned, fileSystem, watcher } = parts;
+  const { transport = KERNEL_TRANSPORTS[0], inherited, signal, log, dumpFuse } = settings;
+  if (signal?.aborted) pinned?.close();
+  signal?.throwIfAborted();
+  const served = await mountOver(transport, {
+    request,
+    mountpoint,
+    pinned,
+    inherited,
+    operations: fileSystem.operations,
+    log,
+    dump: dumpFuse,
+  });
+  const { mount } = served;
+  try {
+    const seen = watcher?.mounted(mount).catch(() => false);
+    await unlessAborted(served.ready, signal);
+    if (inherited === undefined && !(await unlessAborted(seen ?? Promise.resolve(false), signal)))
+      await look(mount.mountpoint, signal);
+    return served;
+  } catch (error) {
+    await mount.unmount({ lazy: true }).catch(() => {});
+    await mount.abort();
+    throw error;
+  }
+}
+
+/**
+ * Asks the mount for its root. That proves that programs get answers, and tells the kernel who owns the root: before, the
+ * kernel assumes a uid that a user namespace may not have, and refuses to make files. The call runs on a thread of libuv
+ * while this thread answers it. It is made only where no watcher could look, or to learn the error (watcher.ts).
+ */
+async function look(mountpoint: string, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await unlessAborted(stat(mountpoint), signal);
+  } catch (error) {
+    // A user who mounts for others need not exist on the server. EOVERFLOW is such a user's normal answer.
+    if ((error as NodeJS.ErrnoException).code !== 'EOVERFLOW') throw error;
+  }
+}
