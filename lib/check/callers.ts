@@ -1,4 +1,4 @@
-/** Whether the groups of callers can be read here: /proc shows only processes of its own PID namespace, if it hides none. */
+/** Checks whether the groups of callers can be read: /proc shows only its own PID namespace, and hidepid= hides more. */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { ok, type Verdict, warning } from './step.js';
 
@@ -7,7 +7,7 @@ const INITIAL_PID_NAMESPACE = 'pid:[4026531836]';
 const REMEDY = 'Name the groups of such callers: -o groups=GID:GID.';
 
 export interface CallersView {
-  /** Where others than the user who mounts may come in. */
+  /** Users other than the one who mounts may use the mount. */
   readonly allowOther: boolean;
   /** groups= */
   readonly unseenGroups: readonly number[];
@@ -15,7 +15,7 @@ export interface CallersView {
   readonly pidNamespace: string;
   /** /proc/self/mountinfo */
   readonly mountinfo: string;
-  /** May look into every process, hidden or not. */
+  /** Root sees hidden processes as well. */
   readonly isRoot: boolean;
 }
 

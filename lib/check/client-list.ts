@@ -1,10 +1,10 @@
-/** Whether an address is among the clients of an export, as far as the list itself can tell (exports(5)). */
+/** Whether an address is among the clients of an export, as far as the list alone shows (exports(5)). */
 import { BlockList, isIP, isIPv4 } from 'node:net';
 
-/** 'unknown': names, netgroups and wildcards are the server's to resolve. */
+/** 'unknown': only the server can resolve names, netgroups and wildcards. */
 export type Membership = 'yes' | 'no' | 'unknown';
 
-/** `clients`: as EXPORT of the MOUNT protocol lists them. An empty list is everybody. */
+/** `clients`: as EXPORT of the MOUNT protocol lists them. An empty list means everybody. */
 export function membership(clients: readonly string[], address: string): Membership {
   if (clients.length === 0) return 'yes';
   const own = plainAddress(address);
@@ -17,7 +17,7 @@ export function membership(clients: readonly string[], address: string): Members
   return answer;
 }
 
-/** IPv4 as itself, also where a socket for both families shows it in an IPv6 address; and without a scope. */
+/** Without a scope, and as IPv4 if a socket for both families shows the IPv4 address within an IPv6 address. */
 function plainAddress(address: string): string {
   const [bare = ''] = address.split('%');
   return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1] ?? bare;
@@ -37,7 +37,7 @@ function matches(client: string, address: string): Membership {
   return block.check(address, family) ? 'yes' : 'no';
 }
 
-/** Of "24" and of "255.255.255.0"; undefined for what is neither. */
+/** The prefix length that "24" or "255.255.255.0" means. Undefined: the text is neither form. */
 function prefixLength(mask: string): number | undefined {
   if (/^\d{1,3}$/.test(mask)) return Number(mask);
   if (!isIPv4(mask)) return undefined;

@@ -1,4 +1,4 @@
-/** What mounting needs of this machine, container and user: /dev/fuse, the right to mount, the kernel's protocol. */
+/** Checks this machine, container and user: /dev/fuse, the right to mount, the kernel's protocol. */
 import { closeSync, constants, openSync, readFileSync, statSync } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { release } from 'node:os';
@@ -17,7 +17,7 @@ import {
   trialMount,
 } from '../fuse/index.js';
 import { decodeDevice } from '../fuse/session/reply.js';
-import { fuseFailure } from '../mount/failure/mount-failure.js';
+import { fuseFailure } from '../mount/failure/fuse-failure.js';
 import { type NamespaceTrial, tryNamespace, withWayOut } from '../namespace/namespace.js';
 import { callersHere } from './callers.js';
 import { securityHint } from './security-profile.js';
@@ -28,20 +28,20 @@ const DEVICE = '/dev/fuse';
 const DEVICE_MAJOR = 10;
 const DEVICE_MINOR = 229;
 const FUSE_CONF = '/etc/fuse.conf';
-/** The first with FUSE 7.31. */
+/** The first kernel with FUSE 7.31. */
 const OLDEST_KERNEL = [5, 4] as const;
 
 export interface EnvironmentOptions {
   readonly allowOther: boolean;
   /** groups= */
   readonly unseenGroups?: readonly number[] | undefined;
-  /** For what is tried in a process of its own. */
+  /** The time for a trial in another process. */
   readonly timeoutMs: number;
 }
 
 export function environmentSteps(options: EnvironmentOptions): Step[] {
   const rights = readRights();
-  // As mounting itself chooses: root takes the direct way in any case.
+  // Mounting makes the same choice: root always mounts directly.
   const direct = rights.mayMount || process.geteuid?.() === 0;
   let trial: Promise<TrialMount> | undefined;
   const tryIt = () => {
@@ -86,7 +86,7 @@ export function environmentSteps(options: EnvironmentOptions): Step[] {
   return steps;
 }
 
-/** fusermount3, setuid or not, opens it as the user whom it mounts for. */
+/** fusermount3 opens the device as the user for whom it mounts, so this user must be able to open it. */
 function device(): Verdict {
   const problem = (code: string | undefined) => failureOf(fuseFailure(deviceError(code)));
   let mode: number;
@@ -132,7 +132,7 @@ async function helper(rights: Rights): Promise<Verdict> {
   return ok(`${path} is setuid root and mounts for this user`);
 }
 
-/** Only `nfs-fuse exec` makes one. */
+/** Whether `nfs-fuse exec` can make a user namespace of its own. */
 export function namespaceVerdict(trial: NamespaceTrial, mayMount: boolean): Verdict {
   if (trial.possible) return ok('one of its own can be made: nfs-fuse exec needs no right to mount');
   if (mayMount) return ok(`none of its own can be made (${trial.why}), which nothing needs here`);
@@ -148,12 +148,12 @@ function fuseConf(): Verdict {
     if (/^\s*user_allow_other\s*(#.*)?$/m.test(readFileSync(FUSE_CONF, 'utf8')))
       return ok(`${FUSE_CONF} lets every user use it (user_allow_other)`);
   } catch {
-    // Missing or not readable: fusermount3 takes it for empty.
+    // The file is missing or not readable: fusermount3 treats it as empty.
   }
   return failureOf(fuseFailure(allowOtherError()));
 }
 
-/** What a try at mount(2) has shown. */
+/** The result of a trial of mount(2). */
 export function mountVerdict(trial: TrialMount, rights: Rights): Verdict {
   if (trial.outcome === 'mounted') return ok('tried, out of sight, and permitted');
   const hint = securityHint(rights);
@@ -167,7 +167,7 @@ export function mountVerdict(trial: TrialMount, rights: Rights): Verdict {
   return failure(message, refused && hint !== undefined ? hint : remedy);
 }
 
-/** Without a trial, the kernel's version has to do. */
+/** If mounting could not be tried, the kernel's version decides. */
 export function protocolVerdict(trial: TrialMount, kernel = release()): Verdict {
   if (trial.outcome === 'mounted')
     return trial.spoken ? ok(`FUSE ${trial.protocol}, Linux ${kernel}`) : tooOld(`FUSE ${trial.protocol}`);
@@ -183,7 +183,7 @@ function tooOld(what: string): Verdict {
   );
 }
 
-/** Slower is no fault: nothing here is a warning. */
+/** A small read-ahead only makes reading slower, so this is never a warning. */
 function readAhead(trial: TrialMount, direct: boolean): Verdict {
   if (direct && trial.outcome === 'mounted' && trial.readAheadWritable)
     return ok('the kernel lets it be raised: sequential reads are fast');

@@ -1,6 +1,7 @@
-/** Whether the server gives us the export: its list of exports and clients, MNT, and how we may identify ourselves. */
+/** Checks whether the server grants the export: its list of exports and clients, MNT, and the ways to identify a user. */
 
-import { exportList, RESERVED_PORT } from '../mount/failure/mount-failure.js';
+import { RESERVED_PORT } from '../mount/failure/explainer.js';
+import { exportList } from '../mount/failure/mount3-failure.js';
 import { type ExportEntry, MountError, MountStatus } from '../programs/mount3/index.js';
 import { AuthFlavor, RpcAuthError, RpcError } from '../rpc/index.js';
 import { membership } from './client-list.js';
@@ -26,7 +27,7 @@ export function exportSteps(visit: ServerVisit): Step[] {
   ];
 }
 
-/** MNT decides; a list that does not fit, or is not to be had, is only a hint. */
+/** MNT decides. A list without the export, or no list, is only a warning. */
 async function listed(visit: ServerVisit): Promise<Verdict> {
   const path = visit.config.exportPath.toString('utf8');
   try {
@@ -45,7 +46,7 @@ async function listed(visit: ServerVisit): Promise<Verdict> {
   return warning(`${path} is not in it.`, exportList(visit.exportSummaries()));
 }
 
-/** The entry that the path is or lies in, the longest of several. */
+/** The export that contains the path; of several, the one with the longest name. */
 function ownExport(visit: ServerVisit): ExportEntry | undefined {
   const path = visit.config.exportPath;
   const holds = ({ directory }: ExportEntry) =>
@@ -92,7 +93,7 @@ async function mnt(visit: ServerVisit): Promise<Verdict> {
   }
 }
 
-/** A refusal that the source port may be the reason of. */
+/** Whether the source port may be the reason of this refusal. */
 function refusedForPort(error: unknown): boolean {
   if (error instanceof RpcAuthError) return true;
   return (
@@ -103,7 +104,7 @@ function refusedForPort(error: unknown): boolean {
 function flavours(visit: ServerVisit): Verdict {
   const offered = visit.grant?.flavors ?? [];
   const names = offered.map((flavor) => FLAVOR_NAMES[flavor] ?? `flavour ${flavor}`).join(', ');
-  // A server that lists none leaves it open (RFC 1813 5.2.1).
+  // A server that lists no flavours leaves the choice to the client (RFC 1813 5.2.1).
   if (offered.length === 0) return ok('none are listed: AUTH_SYS is assumed');
   if (offered.includes(AuthFlavor.SYS)) return ok(`AUTH_SYS is among them: ${names}`);
   const remedy = 'Add sec=sys to the options of the export (nfs-ganesha: SecType = sys).';
@@ -112,7 +113,7 @@ function flavours(visit: ServerVisit): Verdict {
   return failure(`AUTH_SYS is not offered, only ${names}.`, remedy);
 }
 
-/** Told after the first call to NFS itself, which may be what is refused. */
+/** Runs after the first NFS call, because the server may refuse only that one. */
 export function reservedPort(visit: ServerVisit): Verdict {
   if (visit.demandsReservedPort)
     return failure('The server refuses calls from ports above 1023.', RESERVED_PORT);

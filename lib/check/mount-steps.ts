@@ -1,6 +1,6 @@
 /**
- * Whether a mount is well: it is there, it answers, and its server answers. Looks at the mount from another process
- * only, so that a mount that hangs cannot take this one along.
+ * Checks a mount: it is there, it answers, and its server answers. Only another process looks at the mount, so that a
+ * mount that hangs does not make this process hang as well.
  */
 import { basename, dirname, join } from 'node:path';
 import { absolutePath } from '../base/utf8-path.js';
@@ -36,7 +36,7 @@ export function mountSteps(path: string, timeoutMs: number): Step[] {
   ];
 }
 
-/** By the mount table alone where that will do: a dead mount, or one that hangs, cannot be looked at. */
+/** Uses the mount table alone where possible, because a look at a dead or hanging mount fails or hangs. */
 async function locate(path: string, timeoutMs: number): Promise<MountEntry | undefined> {
   const entries = await readMountinfo();
   const absolute = absolutePath(path);

@@ -1,6 +1,6 @@
 /**
- * What this program itself stands on: Node.js and its packages. Imports nothing that may be missing or too new, so
- * that it can report just that.
+ * Checks what this program itself needs: Node.js and its packages. It imports no package that may be missing and nothing
+ * that an old Node.js lacks, so that it can report these faults.
  */
 import { createRequire } from 'node:module';
 import { packageInfo } from '../base/package-info.js';
@@ -10,7 +10,7 @@ const REINSTALL =
   'Install nfs-fuse again on this very machine (npm install -g nfs-fuse, or npm ci in a clone): its native part ' +
   'differs between glibc and musl and between processors.';
 
-/** `loadError`: why the rest of this program could not be loaded, where that is so. */
+/** `loadError`: the reason why the rest of this program could not be loaded. */
 export function programSteps(loadError?: unknown): Step[] {
   const { oldestNode } = packageInfo();
   return [
@@ -32,7 +32,7 @@ export function nodeVerdict(version: string, oldest: string | undefined): Verdic
 function packagesVerdict(loadError: unknown): Verdict {
   try {
     if (loadError !== undefined) throw loadError;
-    // Asked for its version, and so loaded.
+    // This loads the package.
     const { version } = createRequire(import.meta.url)('koffi') as { readonly version: string };
     return ok(`koffi ${version}, which makes the system calls, can be loaded`);
   } catch (error) {

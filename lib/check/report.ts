@@ -1,4 +1,4 @@
-/** Findings for people, aligned and line by line, and for programs, as JSON; and the exit status that they amount to. */
+/** Prints findings line by line for people, or as JSON for programs, and derives the exit status from them. */
 import { shownJson, shownName } from '../base/shown-name.js';
 import { type Style, styleFor, wantsColour } from '../base/terminal.js';
 import type { Finding, StepResult } from './step.js';
@@ -24,7 +24,7 @@ export class Report {
     this.#style = styleFor(wantsColour(process.stdout, process.env));
   }
 
-  /** What the next findings are about. */
+  /** Prints the subject of the next findings. */
   heading(text: string): void {
     this.#print(this.#style.bold(oneLine(text)));
   }
@@ -39,7 +39,7 @@ export class Report {
     this.#print(`${' '.repeat(RESULT_WIDTH + nameWidth + 6)}→ ${oneLine(remedy)}`);
   }
 
-  /** The last line, or all of the JSON. */
+  /** Prints the last line, or the whole JSON. */
   end(): void {
     if (this.#options.json) {
       this.#options.print(jsonOf(this.#findings));
@@ -79,7 +79,7 @@ export function jsonOf(findings: readonly Finding[]): string {
   return `${shownJson(findings, 2)}\n`;
 }
 
-/** Names may hold anything, line breaks too. */
+/** The text on one line: names from outside may contain line breaks. */
 export function oneLine(text: string): string {
   return shownName(text);
 }

@@ -1,4 +1,4 @@
-/** What the NFS server says of the exported directory, asked with the credential of whoever runs this. */
+/** Asks the NFS server about the exported directory, with the credential of the user who runs the check. */
 import {
   ACCESS,
   Access,
@@ -18,9 +18,9 @@ import type { ServerVisit } from './server-visit.js';
 import { failure, ok, type Step, type Verdict, warning } from './step.js';
 
 const ALL = Access.READ | Access.LOOKUP | Access.MODIFY | Access.EXTEND | Access.DELETE;
-/** Smaller ones make many calls of what should be one. */
+/** With smaller transfers, one read or write becomes many calls. */
 const SMALL_TRANSFER = 64 * 1024;
-/** Clocks that are kept by NTP agree better; less does not disturb anything. */
+/** Clocks under NTP differ by less, and a smaller difference does no harm. */
 const CLOCK_TOLERANCE_MS = 2_000;
 
 const UNSQUASH =
@@ -42,12 +42,12 @@ export function rootSteps(visit: ServerVisit): Step[] {
   return steps;
 }
 
-/** As the server is told it. */
+/** This user's uid as the server sees it. */
 function ownUid(visit: ServerVisit): number {
   return ownServerIds(identityFor(visit.config.identity)).uid;
 }
 
-/** What `export root` has found, for the steps that need it. */
+/** The result of the step `export root`, for the steps that need it. */
 function rootOf(visit: ServerVisit): { handle: FileHandle; attributes: Fattr3 } {
   const { grant, root } = visit;
   if (grant === undefined || root === undefined) throw new Error('the root is not known');
@@ -116,8 +116,8 @@ async function access(visit: ServerVisit): Promise<Verdict> {
 }
 
 /**
- * Root passes every permission check, so what uid 0 is denied tells that the server takes it for somebody else. What
- * everybody may do tells nothing.
+ * Root passes every permission check. If uid 0 is denied something, the server treats it as another user. A right that every
+ * user has shows nothing.
  */
 async function rootSquash(visit: ServerVisit): Promise<Verdict> {
   const { handle, attributes } = rootOf(visit);
@@ -130,7 +130,7 @@ async function rootSquash(visit: ServerVisit): Promise<Verdict> {
       return ok((mode & 0o002) === 0 ? 'no sign of it' : 'cannot be told: everybody may write here');
     if (uid === 0)
       return warning('uid 0 may not write: it is squashed, or the export is read-only.', UNSQUASH);
-    // ACCESS changes nothing, so the owner can be asked for: on a read-only export they may not write either.
+    // ACCESS changes nothing, so it may be asked in the owner's name. On a read-only export the owner may not write either.
     const owner = authSysCredential({ machineName: '', uid, gid, groups: [] });
     const ofOwner = await granted(visit, handle, owner);
     return (ofOwner & Access.MODIFY) !== 0 ? squashed : ok('cannot be told: nobody may write here');
@@ -165,7 +165,7 @@ function shown(bytes: number): string {
   return bytes > 0 && bytes % 1024 === 0 ? `${bytes / 1024} KiB` : `${bytes} bytes`;
 }
 
-/** Without writing, only a clock that is ahead shows: servers set ctimes by their own clock. */
+/** Without writing, only a clock that is ahead can be noticed, by a ctime: servers set ctimes by their own clock. */
 function clock(visit: ServerVisit): Verdict {
   const { ctime } = rootOf(visit).attributes;
   const aheadMs = ctime.seconds * 1000 + ctime.nanoseconds / 1e6 - Date.now();

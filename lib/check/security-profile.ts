@@ -1,10 +1,10 @@
-/** Which security module or filter may be what refuses a mount(2) that the capability allows. */
+/** Finds the security module or filter that may refuse a mount(2) although the capability allows it. */
 import { readFileSync } from 'node:fs';
 import type { Rights } from '../fuse/index.js';
 
 /**
- * What to pass to the container engine; undefined: nothing of the kind is at work. `label`: what the security module
- * calls this process.
+ * The options for the container engine, as a sentence. Undefined: no module or filter is active. `label`: the label of this
+ * process in the security module.
  */
 export function securityHint(rights: Pick<Rights, 'filtered'>, label = securityLabel()): string | undefined {
   const options: string[] = [];
@@ -24,7 +24,7 @@ function securityLabel(): string {
       const label = readFileSync(path, 'latin1').replace(/[\0\s]+$/, '');
       if (label !== '') return label;
     } catch {
-      // No such module, or it says nothing.
+      // There is no such module, or it shows no label.
     }
   }
   return '';

@@ -1,7 +1,7 @@
-/** Whether a server can be reached: its name, its portmapper, its two services. */
+/** Checks whether a server can be reached: its name, its portmapper, its two services. */
 import type { LookupAddress } from 'node:dns';
 import { lookup } from 'node:dns/promises';
-import { lookupFailure } from '../mount/failure/mount-failure.js';
+import { lookupFailure } from '../mount/failure/lookup-failure.js';
 import { withAddress } from '../mount/server/server-address.js';
 import { MOUNT_PROGRAM } from '../programs/mount3/index.js';
 import { NFS_PROGRAM, NULL } from '../programs/nfs3/index.js';
@@ -13,7 +13,7 @@ import type { ServerVisit } from './server-visit.js';
 import { failureOf, ok, type Step, type Verdict } from './step.js';
 
 const NLM_PROGRAM = 100021;
-/** What an NFSv3 client has to do with, in the order of interest. */
+/** The programs that an NFSv3 client uses, the most important first. */
 const PROGRAMS: readonly (readonly [name: string, program: number])[] = [
   ['NFS', NFS_PROGRAM.number],
   ['MOUNT', MOUNT_PROGRAM.number],
@@ -68,7 +68,7 @@ async function portmapper(visit: ServerVisit): Promise<Verdict> {
   return ok(list.length === 0 ? `answers on port ${PORTMAP_PORT}` : list.join('; '));
 }
 
-/** "NFS 3 and 4 on port 2049", over the protocol that is asked for. */
+/** "NFS 3, 4 on port 2049", for the protocol of the mount. Empty: nothing is registered. */
 function registered(visit: ServerVisit, name: string, program: number): string {
   const of = mappingsOf(visit, program);
   const versions = [...new Set(of.map(({ version }) => version))].sort((a, b) => a - b);
@@ -109,7 +109,7 @@ async function nfsService(visit: ServerVisit): Promise<Verdict> {
   }
 }
 
-/** Never a fault: locks hold between the programs of this machine, with a lock manager or without. */
+/** A missing lock manager is no fault: locks hold between the programs of this machine in any case. */
 function lockManager(visit: ServerVisit): Verdict {
   const local = 'locks hold on this machine only';
   if (visit.mappings === undefined) return ok(`not looked for; ${local}`);

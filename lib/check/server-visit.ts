@@ -1,8 +1,9 @@
-/** What the probes of one server know together: how to reach it, and what the earlier ones have learned. */
+/** The state that the checks of one server share: how to reach it, and the results of earlier checks. */
 import { createSocket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { readRights } from '../fuse/index.js';
-import { type ExportSummary, mountFailure } from '../mount/failure/mount-failure.js';
+import type { ExportSummary } from '../mount/failure/explainer.js';
+import { mountFailure } from '../mount/failure/mount-failure.js';
 import type { MountRequest } from '../mount/options/mount-options.js';
 import { callTimes } from '../mount/server/call-times.js';
 import type { ExportEntry, Mount3Client, MountGrant } from '../programs/mount3/index.js';
@@ -19,16 +20,16 @@ const silent = { info: () => {}, warn: () => {}, error: () => {} };
 
 export class ServerVisit {
   readonly request: MountRequest;
-  /** How the server is reached: with its address, where the options ask for a family, and the ports once known. */
+  /** How to reach the server: with its address if the options ask for a family, and with the ports once they are known. */
   config: ClientConfig;
-  /** All registrations with the portmapper, where it was asked and tells. */
+  /** All registrations with the portmapper. Undefined: it was not asked, or does not tell. */
   mappings: readonly Mapping[] | undefined;
   exports: readonly ExportEntry[] | undefined;
   grant: MountGrant | undefined;
   root: Fattr3 | undefined;
-  /** Calls from other ports were refused. */
+  /** The server refused calls from other ports. */
   demandsReservedPort = false;
-  /** What the name stands for. */
+  /** The server's address. */
   address: string | undefined;
   #triedReservedPort = false;
   readonly #times: Partial<RpcClientOptions>;
@@ -65,7 +66,7 @@ export class ServerVisit {
     }
   }
 
-  /** Given, or asked for. */
+  /** The port from the options, or else from the portmapper. */
   async nfsPort(): Promise<number> {
     const { host, port, proto } = this.config;
     const { number, version } = NFS_PROGRAM;
@@ -73,8 +74,8 @@ export class ServerVisit {
   }
 
   /**
-   * `attempt`, and once more from a reserved port where `refused` says that this may help, and this process may
-   * have one. If it did help, all that follows uses one.
+   * Makes the attempt. If it is refused, `refused` says that a reserved port may help, and this process may have one, makes
+   * it again from such a port. If that helps, all later calls use one.
    */
   async withPort<Answer>(
     attempt: () => Promise<Answer>,
@@ -99,8 +100,8 @@ export class ServerVisit {
   }
 
   /**
-   * A failure in the words in which mounting tells it. A reserved port is no advice where it did not help; but what
-   * was one in a container may have become another on the way out.
+   * A failure with the sentences that mounting would print. The advice to use a reserved port is left out if one did not
+   * help, except in a container, where address translation may have changed the port.
    */
   async explain(error: unknown): Promise<Verdict> {
     const { client } = this.request;
@@ -116,14 +117,14 @@ export class ServerVisit {
     }));
   }
 
-  /** Takes back the entry that MNT has made in mountd's list, which is for information only. */
+  /** Removes the entry that MNT has made in mountd's list of clients. The list is for information only. */
   async leave(): Promise<void> {
     if (this.grant === undefined) return;
     await this.mountd((mountd) => mountd.unmount(this.config.exportPath)).catch(() => {});
   }
 }
 
-/** The address from which this machine reaches `address`, without a packet; undefined: it does not. */
+/** The address from which this machine reaches `address`, found without a packet. Undefined: there is no route. */
 export function ownAddress(address: string, port: number): Promise<string | undefined> {
   const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
   return new Promise((resolve) => {
@@ -136,7 +137,7 @@ export function ownAddress(address: string, port: number): Promise<string | unde
   });
 }
 
-/** Whether this process may use a port below 1024 as its own. */
+/** Whether this process may bind a port below 1024. */
 export async function mayBindReservedPort(): Promise<boolean> {
   const [first, last] = RESERVED_PORTS;
   for (let port = last; port >= first; port--) {

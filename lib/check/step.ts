@@ -1,10 +1,10 @@
-/** One thing that is looked at, and what was found: the words in which all probes of `nfs-fuse check` report. */
+/** One step of `nfs-fuse check`, its result, and the running of steps one after another. */
 import { UserError } from '../base/user-error.js';
 
-/** `skipped`: a step that it builds on has failed. */
+/** `skipped`: an earlier step that this one needs has failed. */
 export type StepResult = 'ok' | 'warning' | 'failure' | 'skipped';
 
-/** `remedy`: what to do, for a warning or a failure. */
+/** The result of a step. `remedy`: what to do about a warning or a failure. */
 export interface Verdict {
   readonly result: Exclude<StepResult, 'skipped'>;
   readonly message: string;
@@ -21,7 +21,7 @@ export interface Finding {
 
 export interface Step {
   readonly name: string;
-  /** Names of earlier steps, without whose success this one makes no sense. */
+  /** Names of earlier steps. If one of them fails, this step is skipped. */
   readonly needs?: readonly string[];
   examine(): Verdict | Promise<Verdict>;
 }
@@ -38,15 +38,15 @@ export function failure(message: string, remedy: string | undefined): Verdict {
   return { result: 'failure', message, remedy };
 }
 
-/** A UserError as a failure; other errors are thrown again. */
+/** A UserError as a failed step; throws other errors again. */
 export function failureOf(error: unknown): Verdict {
   if (error instanceof UserError) return failure(error.message, error.remedy);
   throw error;
 }
 
 /**
- * Takes the steps one by one, each for at most `limitMs`, and tells of each as soon as it is done. What a step
- * throws is a failure of that step.
+ * Runs the steps one by one, each for at most `limitMs`, and yields each finding as soon as it is there. If a step throws,
+ * the step has failed.
  */
 export async function* examineAll(steps: readonly Step[], limitMs: number): AsyncGenerator<Finding> {
   const failed = new Set<string>();

@@ -9,7 +9,7 @@ const UNITS: Readonly<Record<string, number>> = {
   w: 604_800_000,
 };
 
-/** In milliseconds. Throws UserError for anything else, a bare number included. */
+/** The length of time in milliseconds. Throws UserError for any other text, also for a number without a unit. */
 export function parseAge(text: string): number {
   const match = /^(\d{1,9})([smhdw])$/.exec(text);
   const unit = UNITS[match?.[2] ?? ''];

@@ -19,8 +19,8 @@ export interface Command<Arguments> {
   /** Declares its arguments. */
   arguments(args: Argv): Argv<Arguments>;
   /**
-   * Does it, and resolves with the exit status. Throws UserError for a failure that the user is told; it does not end the
-   * process.
+   * Carries it out, and resolves with the exit status. Throws UserError for a failure that has a message for the user. Never
+   * ends the process.
    */
   run(args: ArgumentsCamelCase<Arguments>, output: Output): Promise<number>;
 }

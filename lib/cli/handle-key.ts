@@ -25,11 +25,11 @@ const { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY } = constants;
 
 export interface HandleKey {
   readonly key: Uint8Array;
-  /** Why the key will not be the same after a restart; undefined where it will. */
+  /** The reason why the key will be another one after a restart. Undefined: it will be the same. */
   readonly problem: string | undefined;
 }
 
-/** The key of this user on this machine: made with the first call. Never throws. */
+/** The key of this user on this machine. The first call makes it. Never throws. */
 export function handleKey(): HandleKey {
   let problem = 'there is no folder for it';
   for (const folder of folders()) {
@@ -42,7 +42,7 @@ export function handleKey(): HandleKey {
   return { key: randomBytes(KEY_BYTES), problem };
 }
 
-/** As the XDG base directory specification has it; the best one first. */
+/** Folders for the key, the best one first, according to the XDG base directory specification. */
 function folders(): string[] {
   const { XDG_STATE_HOME: state } = process.env;
   if (state !== undefined && isAbsolute(state)) return [join(state, 'nfs-fuse')];
@@ -65,7 +65,7 @@ function keyIn(folder: string): Uint8Array {
   return readKey(path);
 }
 
-/** Two servers may start at once: the first link counts, and both read what it leads to. */
+/** Makes the file of the key. If two servers start at once, the first link(2) wins, and both read that file. */
 function makeKey(path: string): void {
   const made = `${path}.${randomBytes(6).toString('hex')}`;
   const descriptor = openSync(made, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
@@ -93,7 +93,7 @@ function readKey(path: string): Uint8Array {
   }
 }
 
-/** A key that others may read or exchange is none. */
+/** Throws unless only this user may read and replace the key. */
 function requireOurs({ uid, mode }: { readonly uid: number; readonly mode: number }, path: string): void {
   if (uid === process.geteuid?.() && (mode & 0o077) === 0) return;
   throw new Error(`${path} is not this user's alone`);

@@ -1,11 +1,11 @@
 /**
- * /dev/fd/N in place of the mount point: what of the command line goes with a mount that somebody else has made, and
- * what does not.
+ * /dev/fd/N in place of the mount point: the command serves a mount that another process has made. Owns which arguments fit
+ * such a mount.
  */
 
 import { UserError } from '../base/user-error.js';
 import { checkInherited, inheritedDescriptor } from '../fuse/index.js';
-import { fuseFailure } from '../mount/failure/mount-failure.js';
+import { fuseFailure } from '../mount/failure/fuse-failure.js';
 import type { MountRequest } from '../mount/options/mount-options.js';
 import type { KernelTransport } from '../mount/serve/kernel-transport.js';
 
@@ -15,8 +15,8 @@ export interface ServingManner {
 }
 
 /**
- * The descriptor that `mountpoint` names, fit to be served. Undefined: it names a directory.
- * @throws UserError where it cannot be served, or not so.
+ * The descriptor that `mountpoint` names, after checking it. Undefined: `mountpoint` names a directory.
+ * @throws UserError if the descriptor cannot be served, or not in this manner.
  */
 export function inheritedMount(mountpoint: string, manner: ServingManner): number | undefined {
   const fd = inheritedDescriptor(mountpoint);
@@ -37,7 +37,7 @@ export function inheritedMount(mountpoint: string, manner: ServingManner): numbe
   return fd;
 }
 
-/** The options that only whoever mounts can give to the kernel. Undefined: there are none. */
+/** A message about options that have no effect because only the process that mounts can pass them. Undefined: none. */
 export function noteOnKernelOptions(mountpoint: string, { fuse }: MountRequest): string | undefined {
   const without = [
     ...Object.entries(fuse.flags)

@@ -1,4 +1,4 @@
-/** The command line as a whole: the commands, and how their failures are told. */
+/** The command line as a whole: the commands, and the messages about their failures. */
 import type { Argv } from 'yargs';
 import yargs from 'yargs';
 import { printable, standardError } from '../base/log.js';
@@ -40,11 +40,11 @@ const OUTPUT: Output = {
 };
 
 /**
- * Runs one command line and resolves with the exit status. Failures are printed, never thrown. Where yargs itself
- * answers (--help, --version, completion), it ends the process.
+ * Runs one command line and resolves with the exit status. Prints failures, and never throws them. If yargs itself answers
+ * (--help, --version, completion), yargs ends the process.
  */
 export async function main(args: readonly string[]): Promise<number> {
-  // A reader that goes away (a pager, a terminal) must end neither a mount nor a clean-up.
+  // If a reader goes away (a pager, a terminal), mounts and clean-ups must go on.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let exitStatus = 0;
   try {
@@ -98,8 +98,8 @@ function commandLine(args: readonly string[], exit: (status: number) => void): A
       .version(packageInfo().version)
       .wrap(Math.min(100, process.stdout.columns ?? 80))
       .epilogue('nfs-fuse server:/export MOUNTPOINT -o options is understood too, as mount(8) calls it.')
-      // yargs calls this for what it finds wrong itself (message, and with some an error of its own) and for what a
-      // handler throws (error).
+      // yargs calls this for faults that it finds (with a message, for some also with an error of its own), and for errors
+      // that a command throws.
       .fail((message: string | null, error: Error | undefined) => {
         if (error !== undefined && error.name !== 'YError') throw error;
         throw usageError(message ?? error?.message ?? '', args);
@@ -107,7 +107,7 @@ function commandLine(args: readonly string[], exit: (status: number) => void): A
   );
 }
 
-/** `-oro,port=1` is `-o ro,port=1`, as mount(8) and libfuse take it; yargs would read five flags. */
+/** Splits `-oro,port=1` into `-o ro,port=1`, as mount(8) and libfuse do. yargs would read many flags. */
 function separateOptionValue(args: readonly string[]): string[] {
   const end = args.indexOf('--');
   return args.flatMap((argument, index) => {
@@ -131,7 +131,7 @@ function usageError(message: string, args: readonly string[]): UserError {
   });
 }
 
-/** One sentence for what yargs says. */
+/** A message of yargs as one sentence of ours. */
 function inOurWords(message: string): string {
   const [said = ''] = message.split('\n');
   const [, got, needed] = /got (\d+), need at least (\d+)/.exec(said) ?? [];
@@ -141,7 +141,7 @@ function inOurWords(message: string): string {
   return said.replace(/[.]?$/, '.');
 }
 
-/** What is wrong on the first line, what to do below; the causes only where somebody debugs. */
+/** The failure on the first line and the remedy below; with NFS_FUSE_DEBUG also the causes. */
 function describe(error: unknown): string {
   const debugging = process.env.NFS_FUSE_DEBUG !== undefined && process.env.NFS_FUSE_DEBUG !== '';
   const lines: string[] = [];

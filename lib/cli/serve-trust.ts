@@ -1,6 +1,6 @@
 /**
- * The callers that `nfs-fuse serve` believes: what follows from its options and from the user that it runs as, what is
- * refused because it could not be kept, and the sentence that says so at the start.
+ * The callers that `nfs-fuse serve` trusts. Owns what follows from its options and from its own user, which options are
+ * refused because the server could not keep them, and the sentence at the start that describes the trust.
  */
 
 import { UserError } from '../base/user-error.js';
@@ -15,7 +15,7 @@ export interface TrustOptions {
 }
 
 export interface Trust {
-  /** The server acts as its callers, and not as its own user for all of them. */
+  /** The server acts as each caller's user. Otherwise it acts as its own user for all callers. */
   readonly actsAsCallers: boolean;
   readonly rootSquash: boolean;
   readonly allSquash: boolean;
@@ -23,8 +23,8 @@ export interface Trust {
 }
 
 /**
- * Root is squashed and reserved ports are demanded, as by exports(5), unless the options say otherwise. A server
- * without privilege does everything as its own user, for whom a reserved port would be out of reach. Throws UserError.
+ * Decides which callers to trust. Like exports(5), squashes root and demands reserved ports unless the options say otherwise.
+ * A server without privilege acts as its own user, and its callers usually cannot have a reserved port. Throws UserError.
  */
 export function decideTrust(options: TrustOptions): Trust {
   const actsAsCallers = canActAsCallers();
@@ -63,7 +63,7 @@ export function decideTrust(options: TrustOptions): Trust {
   };
 }
 
-/** One sentence. `isLoopback`: the server cannot be reached from other machines. */
+/** The trust in one sentence. `isLoopback`: other machines cannot reach the server. */
 export function describeTrust(trust: Trust, isLoopback: boolean): string {
   const where = isLoopback ? 'this machine' : 'every machine that reaches it';
   const programs = `every program of ${where} that can connect${trust.reservedPortsOnly ? ' from a port below 1024' : ''}`;

@@ -1,6 +1,6 @@
 /**
- * Our own arguments as text: one that was not UTF-8 is refused before it is looked for, or handed to a command, since Node
- * has put U+FFFD in the place of its bytes.
+ * Refuses arguments of this program that are not UTF-8: Node has replaced their bytes by U+FFFD, so they would name other
+ * files, and a command would get other arguments.
  */
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
@@ -8,11 +8,11 @@ import { notUtf8, RENAME, REPLACEMENT } from '../base/utf8-path.js';
 import { EXEC_FAILED } from '../exec/run.js';
 import { AS_URL, looksLikeTarget } from '../mount/options/mount-target.js';
 
-/** What ends a mount that somebody else has made at such a place. */
+/** The remedy for a mount that another program has made at such a place. */
 const UMOUNT = 'umount(8) and fusermount3 -u take such a path.';
 const SCRIPT = 'nfs-fuse exec cannot pass it on: put the command into a script.';
 
-/** Throws UserError if one of our own arguments, in Node's words, is not what was given. */
+/** Throws UserError if one of the arguments, as Node shows it, differs from the bytes that were given. */
 export function refuseWhatIsNotUtf8(args: readonly string[]): void {
   const suspects = args.filter((argument) => argument.includes(REPLACEMENT));
   if (suspects.length === 0) return;
@@ -30,7 +30,7 @@ function remedyFor(wrong: string, args: readonly string[]): string {
   return looksLikeTarget(wrong) ? AS_URL : RENAME;
 }
 
-/** Those that are UTF-8, among them U+FFFD itself; undefined: there is no /proc. */
+/** The given arguments that are UTF-8, also those that really contain U+FFFD. Undefined: there is no /proc. */
 function argumentsAsGiven(): ReadonlySet<string> | undefined {
   let bytes: Buffer;
   try {

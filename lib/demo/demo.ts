@@ -1,4 +1,4 @@
-/** The demonstration: what a newcomer sees first. Every step is checked, and nothing is left behind. */
+/** The demonstration for newcomers. It checks every step, and leaves nothing behind. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -17,7 +17,7 @@ export interface DemoOptions {
   readonly insideNamespace: boolean;
 }
 
-/** Big enough to show a rate, small enough not to be waited for. */
+/** Large enough to show a rate, small enough to need no patience. */
 const LARGE_FILE_BYTES = 64 * 1024 * 1024;
 const SERVER_START_MS = 20_000;
 
@@ -27,8 +27,8 @@ interface Outcome {
 }
 
 /**
- * Resolves with the exit status. Throws UserError if a step does not do what it should, or nothing can be
- * mounted here.
+ * Runs the demonstration; resolves with the exit status. Throws UserError if a step does not do what it should, or if this
+ * user cannot mount here.
  */
 export async function runDemo(options: DemoOptions): Promise<number> {
   const demo = new Demo(options);
@@ -60,7 +60,7 @@ class Demo {
     this.#insideNamespace = options.insideNamespace;
   }
 
-  /** False: mounting is not permitted here, but would be in a user namespace. */
+  /** Does all steps. False: mounting is not permitted here, but is permitted in a user namespace. */
   async run(): Promise<boolean> {
     const { bold, dim } = this.#style;
     this.#folder = await mkdtemp(join(tmpdir(), 'nfs-fuse-demo-'));
@@ -211,12 +211,12 @@ class Demo {
     );
   }
 
-  /** Starts the server as anybody would, and reads its port from what it prints. */
+  /** Starts the server by its command, and reads the port from its output. */
   async #serve(exported: string, options: readonly string[]): Promise<number> {
     const [command, ...args] = self('serve', exported, '--port', '0', '--export-name', '/export', ...options);
     const server = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      // It keeps a key there, which the demo takes away with the rest.
+      // The server keeps a key there, which the demo removes with the rest.
       env: { ...process.env, XDG_STATE_HOME: join(this.#folder ?? tmpdir(), 'state') },
     });
     this.#server = server;
@@ -251,7 +251,7 @@ class Demo {
     if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }
 
-  /** Runs a program on the mount, shows it and what it prints. */
+  /** Runs a program on the mount, and shows its command line and its output. */
   async #shell(command: string, ...args: string[]): Promise<void> {
     this.#command([command, ...args].join(' '));
     const { status, output } = await this.#run(command, ...args);
@@ -282,7 +282,7 @@ class Demo {
     this.#print(`  ${this.#style.dim(`$ ${this.#short(line)}`)}`);
   }
 
-  /** Paths as they are seen from the scratch folder. */
+  /** `text` with paths relative to the scratch folder. */
   #short(text: string): string {
     return this.#folder === undefined ? text : text.replaceAll(`${this.#folder}/`, '');
   }
@@ -293,21 +293,21 @@ class Demo {
 }
 
 /**
- * Root of the demo works as root in the mount, and nobody else shall: from a port that only root can have, where there
- * are such ports. Others serve and mount as themselves.
+ * If root runs the demo, root may act as root in the mount, and no other user may. A port that only root can bind proves who
+ * calls, if there are such ports here. Another user serves and mounts as that user.
  */
 function trustOfDemo(insideNamespace: boolean): {
   readonly serveOptions: readonly string[];
   readonly mountOption: string;
 } {
   if (!canActAsCallers() && !isRootOutside()) return { serveOptions: [], mountOption: '' };
-  // Root of a user namespace has no say in the network that it was born into.
+  // Root of a user namespace has no privilege in the network namespace outside of it, and cannot bind such a port.
   if (insideNamespace || isUnprivilegedPortFree())
     return { serveOptions: ['--no-root-squash', '--insecure'], mountOption: '' };
   return { serveOptions: ['--no-root-squash'], mountOption: ',resvport' };
 }
 
-/** This program with other arguments. */
+/** The command line that runs this program with other arguments. */
 function self(...args: string[]): [string, ...string[]] {
   return [process.execPath, ...process.execArgv, process.argv[1] ?? '', ...args];
 }
@@ -316,7 +316,7 @@ function check(holds: boolean, expectation: string): void {
   if (!holds) throw new UserError(`The demo failed: it was expected that ${expectation}.`);
 }
 
-/** The hidden file is removed when the kernel has told of the last close, a moment after close(2). */
+/** Waits until the hidden file is gone: it is removed when the kernel reports the last close, a moment after close(2). */
 async function vanished(folder: string, prefix: string): Promise<void> {
   for (let attempt = 0; attempt < 200; attempt++) {
     if (!(await readdir(folder)).some((name) => name.startsWith(prefix))) return;
@@ -333,7 +333,7 @@ async function mayUnshare(): Promise<boolean> {
   });
 }
 
-/** The same again, as root of a new user namespace. What goes wrong there is said there. */
+/** Runs the demo once more as root of a new user namespace, where it prints its own errors. */
 async function runInNamespace(): Promise<number> {
   const child = spawn('unshare', ['-Urm', ...self('demo', '--inside-namespace')], { stdio: 'inherit' });
   const [status] = (await once(child, 'close')) as [number | null];

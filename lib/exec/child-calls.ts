@@ -8,7 +8,7 @@ const cWaitpid = libc.func('int waitpid(int pid, void *status, int options)');
 
 const WNOHANG = 1;
 
-/** A child that has ended and that nobody has waited for yet; undefined: there is none. It stays one. */
+/** A child that has ended and that nobody has waited for yet. Undefined: there is none. The child stays in that state. */
 export function endedChild(): number | undefined {
   const P_ALL = 0;
   const WEXITED = 4;
@@ -20,7 +20,7 @@ export function endedChild(): number | undefined {
   return pid === undefined || pid === 0 ? undefined : pid;
 }
 
-/** Takes note of the end of child `pid`, so that the kernel can forget it. */
+/** Waits for child `pid`, which has ended, so that the kernel can forget it. */
 export function reap(pid: number): void {
   cWaitpid(pid, null, WNOHANG);
 }

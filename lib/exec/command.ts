@@ -1,4 +1,4 @@
-/** Finds and starts the command, in the words and with the exit statuses of env(1): 127 not found, 126 not executable. */
+/** Finds and starts the command, with the exit statuses of env(1): 127 not found, 126 not executable. */
 import { isUtf8 } from 'node:buffer';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants, readlinkSync } from 'node:fs';
@@ -11,8 +11,8 @@ const NOT_EXECUTABLE = 126;
 const NOT_FOUND = 127;
 
 /**
- * The program's file, as an absolute path: what is relative may be in the mount. Without `folder` it is relative to the
- * working directory, which has no name then. Throws UserError.
+ * The program's file as an absolute path, since a relative one may lead into the mount. Without `folder` the working
+ * directory has no path, and the result is relative to it. Throws UserError.
  */
 async function findCommand(name: string, folder: string | undefined): Promise<string> {
   const path = process.env.PATH ?? '';
@@ -43,15 +43,16 @@ async function findCommand(name: string, folder: string | undefined): Promise<st
   });
 }
 
-/** Has a slash in any case: what has none is looked for in PATH by who starts it. */
+/** The path always contains a slash, because spawn looks for a name without one in PATH. */
 function pathOf(candidate: string, folder: string | undefined): string {
   if (folder !== undefined) return resolve(folder, candidate);
   return isAbsolute(candidate) ? candidate : `./${candidate}`;
 }
 
 /**
- * Starts it on this process's standard streams. The working directory is looked up anew, because it may be in the
- * mount on `mountpoint`, an absolute path without symbolic links. Throws UserError.
+ * Starts the command on this process's standard streams. Looks the working directory up again, because it may lie in the new
+ * mount on `mountpoint`, an absolute path without symbolic links. `started` gets the process before it is known whether it
+ * could be started. Throws UserError.
  */
 export async function startCommand(
   command: readonly [string, ...string[]],
@@ -79,16 +80,16 @@ export async function startCommand(
   });
 }
 
-/** undefined: the command inherits it as it is. */
+/** The working directory for the command. Undefined: the command inherits ours as it is. */
 async function workingDirectory(mountpoint: string): Promise<string | undefined> {
   let path: string;
   try {
     path = process.cwd();
   } catch {
-    // It was removed.
+    // The directory was removed.
     return undefined;
   }
-  // Node's words for what is not UTF-8 name nothing.
+  // Where the path is not UTF-8, Node's text with U+FFFD names no file.
   const bytes = path.includes('\ufffd')
     ? readlinkSync('/proc/self/cwd', { encoding: 'buffer' })
     : Buffer.from(path);
@@ -103,7 +104,7 @@ async function workingDirectory(mountpoint: string): Promise<string | undefined>
     await access(path, constants.X_OK);
     return path;
   } catch (error) {
-    // Who is there already need not enter it.
+    // This process is in the directory already, and so the command need not enter it.
     if (!mayBeCovered) return undefined;
     throw new UserError(`The working directory ${path} cannot be entered (${errorCode(error)}).`, {
       remedy: 'It is below the mount point: go there by the command itself, or start elsewhere.',

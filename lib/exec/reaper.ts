@@ -1,10 +1,10 @@
 /**
- * As process 1 of a container, we inherit every process whose parent has ended, and must take note of its end, or it
- * stays as a zombie. Owns the rule that the children that Node itself has started are left to Node.
+ * Process 1 of a container inherits every process whose parent has ended. It must wait for their ends, or they stay as
+ * zombies. Owns the rule that Node itself waits for the children that Node has started.
  */
 import { endedChild, reap } from './child-calls.js';
 
-/** Until Node has taken note of a child of its own, which hides the others. */
+/** The next look after one at an ended child of Node, which hides other ended children until Node has waited for it. */
 const AGAIN_MS = 20;
 
 export class Reaper {
@@ -16,7 +16,7 @@ export class Reaper {
     process.on('SIGCHLD', this.#onChild);
   }
 
-  /** Node waits for this one. To be called in the same turn in which it was started. */
+  /** Leaves child `pid` to Node. Call it in the same turn of the event loop in which the child was started. */
   own(pid: number | undefined): void {
     if (pid !== undefined) this.#own.add(pid);
   }

@@ -1,6 +1,6 @@
 /**
- * The life of `nfs-fuse exec`: mount, run the command, unmount. The mount is served by a process of its own: a command
- * that lies on the mount is started while this process waits for it in the kernel, and must be read by somebody.
+ * The life of `nfs-fuse exec`: mount, run the command, unmount. Another process serves the mount: a command that lies on the
+ * mount is read while this process, which starts it, waits in the kernel.
  */
 import { constants } from 'node:os';
 import type { LogSink } from '../base/log.js';
@@ -12,26 +12,30 @@ import { startCommand } from './command.js';
 import { Reaper } from './reaper.js';
 import { ExecSignals } from './signals.js';
 
-/** As with env(1), timeout(1) and docker run: we failed, and not the command. */
+/** The exit status if nfs-fuse has failed, and not the command: like env(1), timeout(1) and docker run. */
 export const EXEC_FAILED = 125;
 
 export interface ExecOptions {
   /** The arguments of `nfs-fuse` that mount, without the mount point. */
   readonly mountArguments: readonly string[];
-  /** Where, as an absolute path without symbolic links. */
+  /** The mount point as an absolute path without symbolic links. */
   readonly place: string;
+  /** Gets what the serving process prints. */
   readonly logDescriptor: number | undefined;
-  /** The same for messages. */
+  /** The mount point as the user wrote it, for messages. */
   readonly mountpoint: string;
   readonly command: readonly [string, ...string[]];
   /** Gets what the mount reports, and what this process has to say. */
   readonly tell: LogSink;
 }
 
-/** How it ended: with an exit status, or as the command did, by a signal. */
+/** How the command ended: with an exit status, or by a signal. */
 export type ExecOutcome = { readonly status: number } | { readonly signal: NodeJS.Signals };
 
-/** Throws UserError if the mount does not come about or the command cannot be started. */
+/**
+ * Mounts, runs the command, and unmounts. The exit status is {@link EXEC_FAILED} if the command succeeded and the mount
+ * failed. Throws UserError if the mount does not come about or the command cannot be started.
+ */
 export async function runExec(options: ExecOptions): Promise<ExecOutcome> {
   const { mountArguments, place, logDescriptor, command, tell } = options;
   const signals = new ExecSignals();
@@ -60,7 +64,7 @@ export async function runExec(options: ExecOptions): Promise<ExecOutcome> {
       tell('error', `The mount on ${options.mountpoint} has ended before the command (${how(first.end)}).`);
     const outcome = await ended;
     const end = await unmount(copy, signals);
-    // The command may have met the death of its mount, and ended, before we heard of it. Of itself the copy has told.
+    // The mount may have died first, and the command because of that. A copy that ends without a signal has reported why.
     if (!('end' in first) && end.signal !== null)
       tell('error', `The mount on ${options.mountpoint} has died (${how(end)}).`);
     const succeeded = 'status' in outcome && outcome.status === 0;
@@ -76,7 +80,7 @@ export async function runExec(options: ExecOptions): Promise<ExecOutcome> {
 
 type End = Awaited<ServingCopy['ended']>;
 
-/** What the copy had to complain of has been printed already. */
+/** Ends the copy. It has reported its errors itself. */
 function unmount(copy: ServingCopy, signals: ExecSignals): Promise<End> {
   signals.afterwards(() => copy.end());
   copy.end();
@@ -88,6 +92,7 @@ function how({ status, signal }: End): string {
   return status === 0 ? 'unmounted' : `exit status ${status}`;
 }
 
+/** Waits for the mount. Rejects if a signal ends the mounting. */
 async function unlessInterrupted(answers: Promise<void>, signals: ExecSignals): Promise<void> {
   const interrupted = signals.interrupted.then((signal): never => {
     throw new UserError(`Mounting was interrupted (${signal}).`, {

@@ -1,18 +1,18 @@
 /**
- * Signals of `nfs-fuse exec`: before the command runs they end the mounting, while it runs they are the command's, and
- * afterwards they hurry the unmounting.
+ * Signals of `nfs-fuse exec`. Before the command runs they end the mounting. While it runs they go to the command.
+ * Afterwards they hurry the unmounting.
  */
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'] as const;
-/** Those that end a program that does not care for them. */
+/** Signals that end a program that has no handler for them. */
 const ENDING: ReadonlySet<NodeJS.Signals> = new Set(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']);
-/** What a terminal sends to the whole group of processes in its foreground. */
+/** Signals that a terminal sends to all processes of its foreground group. */
 const FROM_TERMINAL: ReadonlySet<NodeJS.Signals> = new Set(['SIGINT', 'SIGQUIT', 'SIGWINCH']);
 
 export class ExecSignals {
-  /** Resolves with the first that ends, while there is no command to take it. */
+  /** Resolves with the first signal that ends a program, if it comes before the command runs. */
   readonly interrupted: Promise<NodeJS.Signals>;
   #target: ChildProcess | (() => void) | undefined;
   #resolve: (signal: NodeJS.Signals) => void = () => {};
@@ -26,12 +26,12 @@ export class ExecSignals {
     for (const signal of FORWARDED) process.on(signal, this.#listener);
   }
 
-  /** From now on to the command. */
+  /** From now on signals go to the command. */
   passTo(command: ChildProcess): void {
     this.#target = command;
   }
 
-  /** The command has ended: from now on what ends calls `hurry`. */
+  /** The command has ended: from now on a signal that ends a program calls `hurry`. */
   afterwards(hurry: () => void): void {
     this.#target = hurry;
   }
@@ -53,13 +53,13 @@ export class ExecSignals {
   }
 }
 
-/** Whether what the terminal has sent to us has reached the command as well: twice would be once too often. */
+/** Whether a signal from the terminal has reached the command as well, so that it must not get it twice. */
 function hasItToo({ pid }: ChildProcess): boolean {
   const ours = jobControl('self');
   return ours !== undefined && ours.group === ours.foreground && jobControl(pid)?.group === ours.group;
 }
 
-/** Process group, and the group in the foreground of the terminal (proc_pid_stat(5), fields 5 and 8). */
+/** A process's group, and the foreground group of its terminal (proc_pid_stat(5), fields 5 and 8). */
 function jobControl(pid: number | 'self' | undefined): { group: string; foreground: string } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');

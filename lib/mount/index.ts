@@ -2,7 +2,8 @@
  * A mount as an object with a life, for any front end: start it, ask it, end it. Nothing here ends the process, writes to
  * its standard streams, or listens for its signals; a process that serves one mount for itself finds that in process/.
  */
-export { type ListExports, mountFailure } from './failure/mount-failure.js';
+export type { ListExports } from './failure/explainer.js';
+export { mountFailure } from './failure/mount-failure.js';
 export type { Unwritten } from './failure/unwritten.js';
 export { type FuseMountOptions, type MountRequest, parseMountRequest } from './options/mount-options.js';
 export { MountJournal } from './reach/journal.js';

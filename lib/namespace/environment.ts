@@ -1,17 +1,17 @@
 /**
- * The environment of the command. Node knows variables as text: what was not UTF-8 has become U+FFFD there, and would
- * reach the command so. It is left out.
+ * The environment of the command. Node knows variables as text: bytes that are not UTF-8 have become U+FFFD there, and the
+ * command would get them so. Such variables are left out.
  */
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 
-/** The names, in Node's words, of the variables whose name or value is not UTF-8. */
+/** The variables whose name or value is not UTF-8, by the names that Node gives them. */
 export function variablesNotUtf8(): string[] {
   let bytes: Buffer;
   try {
     bytes = readFileSync('/proc/self/environ');
   } catch {
-    // U+FFFD itself cannot be told from what has become it.
+    // Here a variable that really contains U+FFFD looks like one that is not UTF-8.
     return Object.keys(process.env).filter((name) => process.env[name]?.includes('\ufffd'));
   }
   // Latin-1 keeps every byte as one character.
@@ -24,7 +24,7 @@ export function variablesNotUtf8(): string[] {
   return [...new Set(wrong)];
 }
 
-/** What is {@link variablesNotUtf8} is not in it. */
+/** The environment without the variables of {@link variablesNotUtf8}. */
 export function environmentInUtf8(): NodeJS.ProcessEnv {
   const wrong = new Set(variablesNotUtf8());
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !wrong.has(name)));

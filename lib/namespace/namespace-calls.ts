@@ -1,4 +1,4 @@
-/** The system calls that `nfs-fuse exec` needs and Node has no API for, through koffi. */
+/** System calls that replace this process and drop its capabilities, for which Node has no API, through koffi. */
 import koffi from 'koffi';
 
 // null: the symbols of the running process itself.
@@ -15,8 +15,8 @@ const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
 
 /**
- * Puts another program in this one's place, with the same process id and the same standard streams: Node has marked
- * those to be closed, and does not wait on pipes. Returns only if it fails, with the errno.
+ * Replaces this program with another one, which keeps the process id and the standard streams. Node has marked the streams
+ * as closed on exec and as non-blocking; both is undone. Returns only if it fails, with the errno.
  */
 export function replaceProcess(
   path: string,
@@ -35,13 +35,13 @@ export function replaceProcess(
 
 /**
  * Programs that this thread starts from now on inherit no capabilities: neither the ambient ones, which every program
- * gets, nor the inheritable ones, which programs with file capabilities get (capabilities(7)). Answers the errno, or 0.
+ * gets, nor the inheritable ones, which programs with file capabilities get (capabilities(7)). Returns the errno, or 0.
  */
 export function dropInheritedCapabilities(): number {
   const PR_CAP_AMBIENT = 47;
   const PR_CAP_AMBIENT_CLEAR_ALL = 4;
   const zeros = ['unsigned long', 0, 'unsigned long', 0, 'unsigned long', 0];
-  // A kernel before 4.3 has none, and says EINVAL.
+  // A kernel before 4.3 has no ambient capabilities, and returns EINVAL.
   cPrctl(PR_CAP_AMBIENT, 'unsigned long', PR_CAP_AMBIENT_CLEAR_ALL, ...zeros);
   const LINUX_CAPABILITY_VERSION_3 = 0x20080522;
   // struct __user_cap_header_struct; then two of effective, permitted, inheritable.

@@ -1,7 +1,7 @@
 /**
- * A user and mount namespace of our own, for who may not mount where they are. unshare(2) makes a user namespace only
- * for a process with a single thread, which a Node process never is, so the program unshare(1) does it: this process
- * becomes it, and it becomes `nfs-fuse exec` again, all with one process id.
+ * A user and mount namespace of our own, for users who may not mount in theirs. unshare(2) makes a user namespace only for a
+ * process with a single thread, and Node always has several. So this process becomes the program unshare(1), which becomes
+ * `nfs-fuse exec` again, all with one process id.
  */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
@@ -11,35 +11,35 @@ import { mayMount } from '../fuse/index.js';
 import { environmentInUtf8 } from './environment.js';
 import { replaceProcess } from './namespace-calls.js';
 
-/** Set within the namespace; the value names the groups that cannot be named there. */
+/** This variable is set within the namespace. Its value lists the groups outside, which have no names inside. */
 const MARK = 'NFS_FUSE_EXEC_NAMESPACE';
 const GROUPS = 'groups:';
 const AS_ROOT = ['-U', '-r', '-m'];
 const AS_CALLER = ['--user', '--map-current-user', '--keep-caps', '--mount'];
 
-/** Whether this process is in a namespace that was made for it. */
+/** Whether this process runs in a namespace that was made for it. */
 export function isInOwnNamespace(): boolean {
   return process.env[MARK] !== undefined;
 }
 
-/** The supplementary groups that whoever is in the namespace made for this process has outside of it. */
+/** The supplementary groups that this process's user has outside of the namespace that was made for it. */
 export function groupsOutside(): readonly number[] {
   const mark = process.env[MARK] ?? '';
   return mark.startsWith(GROUPS) ? mark.slice(GROUPS.length).split(',').filter(Boolean).map(Number) : [];
 }
 
-/** The environment without what only we need, and without what is not UTF-8. */
+/** The environment for the command: without our own variable, and without variables that are not UTF-8. */
 export function commandEnvironment(): NodeJS.ProcessEnv {
   const { [MARK]: _, ...environment } = environmentInUtf8();
   return environment;
 }
 
-/** Whether a namespace of our own can be made, and by which command; or why not, as a clause. */
+/** Whether a namespace of our own can be made: with which program, or why not, as a clause. */
 export type NamespaceTrial =
   | { readonly possible: true; readonly unshare: string; readonly flags: readonly string[] }
   | { readonly possible: false; readonly why: string };
 
-/** Makes one, for nothing, and sees how that goes. */
+/** Makes a namespace for a moment, to see whether that works. */
 export function tryNamespace(asRoot = false): NamespaceTrial {
   const unshare = findProgram('unshare');
   if (unshare === undefined)
@@ -55,15 +55,15 @@ export function tryNamespace(asRoot = false): NamespaceTrial {
 
 const WAY_OUT = 'For one program there is "nfs-fuse exec", which needs no right to mount, only /dev/fuse.';
 
-/** The remedy for who may not mount, and what works without the right, if `trial` says that it does. */
+/** The remedy for a user who may not mount; with the hint that exec works without the right, if `trial` shows that. */
 export function withWayOut(remedy: string | undefined, trial: NamespaceTrial): string | undefined {
   if (!trial.possible) return remedy;
   return remedy === undefined ? WAY_OUT : `${remedy} ${WAY_OUT}`;
 }
 
 /**
- * Goes on in a namespace of our own if this process may not mount, or if it is to be root there. Returns where none is
- * needed, or where none can be made; `warn` is told of the latter.
+ * Goes on in a namespace of our own if this process may not mount, or if it shall be root there. Then this call does not
+ * return. It returns if no namespace is needed, or after a warning if none can be made.
  */
 export function enterNamespace(asRoot: boolean, warn: (message: string) => void): void {
   if (isInOwnNamespace() || (mayMount() && !asRoot)) return;
@@ -92,7 +92,7 @@ function rootWithoutCapabilities(): string {
     : '';
 }
 
-/** util-linux can since 2.36, busybox cannot. */
+/** Whether unshare can keep the caller's user: util-linux can since 2.36, busybox cannot. */
 function knowsCaller(unshare: string): boolean {
   const { stdout } = spawnSync(unshare, ['--help'], { encoding: 'utf8' });
   return ['--map-current-user', '--keep-caps'].every((option) => stdout?.includes(option));
@@ -106,7 +106,7 @@ function findProgram(name: string): string | undefined {
       accessSync(path, constants.X_OK);
       return path;
     } catch {
-      // Not here.
+      // It is not in this folder.
     }
   }
   return undefined;

@@ -1,13 +1,10 @@
-/** The wording of failures that a test machine cannot be made to show. */
+/** The messages about failures that a test machine cannot produce. */
 import t from 'tap';
 import { UserError } from '../../lib/base/user-error.js';
 import { Errno, FuseError, MountError as FuseMountError } from '../../lib/fuse/index.js';
-import {
-  type ExportSummary,
-  fuseFailure,
-  isTemporary,
-  mountFailure,
-} from '../../lib/mount/failure/mount-failure.js';
+import type { ExportSummary } from '../../lib/mount/failure/explainer.js';
+import { fuseFailure } from '../../lib/mount/failure/fuse-failure.js';
+import { isTemporary, mountFailure } from '../../lib/mount/failure/mount-failure.js';
 import { parseMountRequest } from '../../lib/mount/options/mount-options.js';
 import { MountError, MountStatus } from '../../lib/programs/mount3/index.js';
 import { PortmapUnreachableError, ProgramNotRegisteredError } from '../../lib/programs/portmap/index.js';
@@ -24,7 +21,7 @@ const connectError = (code: string, port = 2049) => new RpcConnectError(code, co
 const lookupError = (code: string) =>
   new PortmapUnreachableError('unreachable', { cause: Object.assign(new Error(code), { code }) });
 
-t.test('each failure names what is wrong, and the way out', async (t) => {
+t.test('each failure has a message and a remedy', async (t) => {
   const cases: [error: unknown, options: string, message: string, remedy: RegExp][] = [
     [connectError('ENOTFOUND'), '', 'The server server is unknown: its name has no address.', /spelling/],
     [
@@ -114,7 +111,7 @@ t.test('each failure names what is wrong, and the way out', async (t) => {
   }
 });
 
-t.test('a refusal is explained by what the server exports', async (t) => {
+t.test('the message about a refusal names what the server exports', async (t) => {
   const refused = new MountError('server', Buffer.from('/export'), MountStatus.ACCES);
   const mine = [{ path: '/export', clients: ['10.0.0.0/8'] }];
   t.match((await tell(refused, '', mine)).remedy, /exports \/export to 10\.0\.0\.0\/8\..*reserved port/);
@@ -153,13 +150,13 @@ t.test("the FUSE side's own advice is kept", async (t) => {
   t.match(busy, { message: '/mnt is in use.', remedy: 'Add --lazy.' });
 });
 
-t.test('a bug is not dressed up as a failure of the user', async (t) => {
+t.test('an error that is a bug stays what it is', async (t) => {
   const { client } = parseMountRequest('server:/export', []);
   const bug = new TypeError('x is not a function');
   t.equal(await mountFailure(bug, client, async () => undefined), bug);
 });
 
-t.test('only what waiting may cure is tried again', async (t) => {
+t.test('only failures that waiting may cure are temporary', async (t) => {
   for (const code of ['ECONNREFUSED', 'ETIMEDOUT', 'EHOSTUNREACH', 'EAI_AGAIN', 'ECONNRESET']) {
     t.ok(isTemporary(connectError(code)), code);
     t.ok(isTemporary(lookupError(code)), `portmapper: ${code}`);

@@ -1,4 +1,4 @@
-/** `nfs-fuse check`: whether mounting will work here, and if not, what is missing; and whether a mount is well. */
+/** `nfs-fuse check`: tells whether mounting will work here, and what is missing; or whether a mount works. */
 import { UserError } from '../../base/user-error.js';
 import { environmentSteps } from '../../check/environment.js';
 import { mountSteps } from '../../check/mount-steps.js';

@@ -1,4 +1,4 @@
-/** `nfs-fuse exec`: a mount for the time of one command. */
+/** `nfs-fuse exec`: mounts, runs one command, and unmounts. */
 import { constants } from 'node:os';
 import { UserError } from '../../base/user-error.js';
 import { EXEC_FAILED, type ExecOutcome, runExec } from '../../exec/run.js';

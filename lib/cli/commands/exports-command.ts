@@ -1,8 +1,9 @@
-/** `nfs-fuse exports`: what a server exports, and to whom. */
+/** `nfs-fuse exports`: lists a server's exports and their clients. */
 
 import { isIPv6 } from 'node:net';
 import { shownJson, shownName } from '../../base/shown-name.js';
-import { type ExportSummary, mountFailure } from '../../mount/failure/mount-failure.js';
+import type { ExportSummary } from '../../mount/failure/explainer.js';
+import { mountFailure } from '../../mount/failure/mount-failure.js';
 import { parseMountRequest } from '../../mount/options/mount-options.js';
 import { fetchExports } from '../../mount/server/server-exports.js';
 import type { Command } from '../command.js';

@@ -154,7 +154,7 @@ function asItIsHere(request: MountRequest, madeElsewhere: boolean): MountRequest
 interface ServeOptions {
   readonly request: MountRequest;
   readonly mountpoint: string;
-  /** The descriptor that `mountpoint` stands for, if it is one. */
+  /** The descriptor that `mountpoint` names, if it names one. */
   readonly inherited: number | undefined;
   readonly transport: KernelTransport;
   readonly topics: ReadonlySet<DebugTopic>;

@@ -1,4 +1,4 @@
-/** `nfs-fuse serve`: the embedded NFSv3 server over a local directory, until a signal ends it. */
+/** `nfs-fuse serve`: runs the embedded NFSv3 server over a local directory until a signal ends it. */
 import { errorCode } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
 import { StopSignals } from '../../mount/process/stop-signals.js';
@@ -79,7 +79,7 @@ async function serve(args: ServeArguments, output: Output): Promise<number> {
     secure: args.secure === true,
     insecure: args.insecure === true,
   });
-  // A server has no umask: the modes of new objects are the clients' to choose.
+  // Clients choose the modes of new objects, so the server must not apply a umask of its own.
   process.umask(0);
   const server = await start(args, trust, output);
   const { address, port, exportName } = server;

@@ -1,4 +1,4 @@
-/** `nfs-fuse stats`: what a mount has done so far: calls with their times, caches, recoveries. */
+/** `nfs-fuse stats`: shows the work of a mount so far: calls with their times, caches, recoveries. */
 import { printable } from '../../base/log.js';
 import { shownJson } from '../../base/shown-name.js';
 import { UserError } from '../../base/user-error.js';

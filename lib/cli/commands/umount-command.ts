@@ -94,7 +94,7 @@ async function end(mount: MountToEnd, args: UmountArguments, output: Output): Pr
   );
 }
 
-/** Shows what the server still has to take. ^C leaves the mount as it is. */
+/** Has everything written back, and shows how much is left. ^C leaves the mount as it is. */
 async function writeBackVisibly(
   mount: Parameters<typeof writeBackFirst>[0],
   { tell }: Output,

@@ -1,17 +1,17 @@
-/** What was written and is not on the server's stable storage yet, as users are told of it. */
+/** Describes data that is written but not on the server's stable storage yet, for people. */
 
 import { shownName } from '../../base/shown-name.js';
 import type { UnwrittenFile } from '../../vfs/data/files.js';
 
-/** Files that are named; of the others only the number is told. */
+/** At most so many files are named. Of the others only the number is told. */
 const NAMED = 10;
 const MAX_PATH = 1_000;
 
-/** As JSON carries it; paths are text to be shown, with what a terminal must not get escaped. */
+/** In a form for JSON. Paths are text to show, with control characters escaped. */
 export interface Unwritten {
   readonly bytes: number;
   readonly files: number;
-  /** Those with most, at most {@link NAMED}. */
+  /** The files with the most data, at most {@link NAMED}. */
   readonly largest: readonly UnwrittenFile[];
 }
 

@@ -8,7 +8,7 @@ import {
   overlapOf,
   SAME_IDENTITY,
 } from '../../vfs/caller/identity.js';
-import type { MountOption } from './mount-option-table.js';
+import type { MountOption } from './option-kinds.js';
 
 type Kind = 'uid' | 'gid';
 
@@ -59,7 +59,7 @@ function range(name: string, text: string): IdRange {
   return { local, server, count };
 }
 
-/** Ranges add up, whether they come in one option or several. */
+/** All ranges count, whether they come in one option or in several. */
 function ranges(kind: Kind): MountOption {
   return {
     value: 'required',
@@ -80,7 +80,7 @@ function ranges(kind: Kind): MountOption {
   };
 }
 
-/** Groups add up, whether they come in one option or several. */
+/** All groups count, whether they come in one option or in several. */
 const unseenGroups: MountOption = {
   value: 'required',
   hint: GROUPS_FORM,

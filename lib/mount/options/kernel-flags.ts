@@ -1,20 +1,19 @@
 /**
  * `suid` and `dev`: set-user-ID programs and device nodes of the server take effect on this machine. Linux's NFS client
- * has both by default; here they take root of the machine, and a request in so many words.
+ * allows both by default. Here only root of the machine gets them, and only on explicit request.
  */
 import { type KernelFlag, type Rights, readRights } from '../../fuse/index.js';
 import type { MountRequest } from './mount-options.js';
 import { splitOptionList } from './option-list.js';
 
-/** Flags, and the options that lift them. */
+/** Flags that are on by default, and the options that clear them. */
 const LIFTED_BY = { nosuid: 'suid', nodev: 'dev' } as const satisfies Partial<Record<KernelFlag, string>>;
-/** Options that mount.fuse3 adds behind those that it was given, unless these forbid it. */
+/** mount.fuse3 appends these options to those that it was given, unless these forbid it. */
 const ADDED_BY_MOUNT_FUSE = ['suid', 'dev'];
 
 /**
- * The options that mount.fuse3 was given by mount(8), out of those that it hands over: it adds `dev` and `suid` to every
- * mount of root. Some versions of mount(8) do not even tell whether these were asked for, so there are `allow_dev` and
- * `allow_suid` to say it.
+ * The options that mount(8) gave to mount.fuse3, without `dev` and `suid`, which mount.fuse3 adds to every mount of root.
+ * Some versions of mount(8) do not tell whether the user asked for these two, so `allow_dev` and `allow_suid` ask for them.
  */
 export function withoutHelpersDefaults(optionTexts: readonly string[]): string[] {
   const last = optionTexts.at(-1);
@@ -25,7 +24,7 @@ export function withoutHelpersDefaults(optionTexts: readonly string[]): string[]
   return names.length === 0 ? others : [...others, names.join(',')];
 }
 
-/** `request`, with `suid` and `dev` only where they are to be had; otherwise with a line that says so. */
+/** `request` with `suid` and `dev` if this user may have them; otherwise without them, and with a note that says so. */
 export function grantFlags(
   request: MountRequest,
   kernelMounts = true,
@@ -46,7 +45,7 @@ export function grantFlags(
   return { ...request, fuse: { ...request.fuse, flags }, notes: [...request.notes, note] };
 }
 
-/** The names of `optionTexts` with their values, as they were written. */
+/** The options in `optionTexts` one by one, each written as `name` or `name=value`. */
 export function optionsOf(optionTexts: readonly string[]): string[] {
   return optionTexts
     .flatMap(splitOptionList)

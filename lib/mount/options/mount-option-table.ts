@@ -1,109 +1,30 @@
 /** Every mount option by its name in nfs(5), mount(8) or fuse(8): what it takes, and what it changes. */
-
 import { UserError } from '../../base/user-error.js';
 import type { KernelFlag } from '../../fuse/index.js';
-import type { ClientConfig } from '../../vfs/config.js';
 import { IDENTITY_OPTIONS } from './identity-options.js';
+import {
+  choice,
+  type Draft,
+  flag,
+  fuseFlag,
+  ignored,
+  integer,
+  kernelFlag,
+  type MountOption,
+  onlyValue,
+  refused,
+  seconds,
+} from './option-kinds.js';
 
-/** What the options read so far have chosen; later ones overwrite it. */
-export interface Draft {
-  client: { -readonly [Key in keyof Omit<ClientConfig, 'host' | 'exportPath'>]?: ClientConfig[Key] };
-  fuse: { allowOther: boolean; defaultPermissions: boolean; noExec: boolean; debug: boolean };
-  /** The flags asked of the kernel, ordered by the last mention of each. */
-  flags: Map<KernelFlag, boolean>;
-  /** An existing mount is to be changed. */
-  remount: boolean;
-  addressFamily: 4 | 6 | undefined;
-  background: boolean;
-  notes: string[];
-}
-
-export type MountOption =
-  | { readonly value: 'none'; apply(draft: Draft): void }
-  | { readonly value: 'optional'; apply(draft: Draft, value: string | undefined): void }
-  | {
-      readonly value: 'required';
-      /** What to write behind the `=`: "seconds". */
-      readonly hint: string;
-      apply(draft: Draft, value: string, name: string): void;
-    };
-
-type Settings = Draft['client'];
-
-/** nfs(5): smaller than the first becomes the second, larger than the third becomes the third. */
+/** nfs(5): a size below the first becomes the second, a size above the third becomes the third. */
 const MIN_TRANSFER = 1024;
 const SMALL_TRANSFER_BECOMES = 4096;
 const MAX_TRANSFER = 1_048_576;
-/** A timer of Node holds no more milliseconds than 2^31 - 1. */
-const MAX_TIMER_SECONDS = 2_147_483;
+/** A timer of Node holds at most 2^31 - 1 milliseconds. */
 const MAX_TIMER_MINUTES = 35_791;
 /** nfs(5): "up to the maximum of 600 seconds". */
 const MAX_TIMEO_DECISECONDS = 6000;
 const MAX_NCONNECT = 16;
-
-/** Set these fields, and nothing else. */
-function flag(settings: Settings): MountOption {
-  return { value: 'none', apply: (draft) => void Object.assign(draft.client, settings) };
-}
-
-function fuseFlag(settings: Partial<Draft['fuse']>): MountOption {
-  return { value: 'none', apply: (draft) => void Object.assign(draft.fuse, settings) };
-}
-
-/** Accepted because mount(8) or fstab hand it over, and of no meaning here. */
-const ignored: MountOption = { value: 'optional', apply() {} };
-
-function refused(message: string, remedy: string): MountOption {
-  return {
-    value: 'optional',
-    apply() {
-      throw new UserError(message, { remedy });
-    },
-  };
-}
-
-function integer(
-  range: { readonly min: number; readonly max: number; readonly unit: string },
-  set: (settings: Settings, value: number) => void,
-): MountOption {
-  return {
-    value: 'required',
-    hint: range.unit,
-    apply(draft, text, name) {
-      const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-      if (!(value >= range.min && value <= range.max))
-        throw new UserError(`${name}=${text} is not a number from ${range.min} to ${range.max}.`, {
-          remedy: `${name} is a ${range.unit}.`,
-        });
-      set(draft.client, value);
-    },
-  };
-}
-
-function choice(
-  hint: string,
-  choices: Readonly<Record<string, (draft: Draft) => void>>,
-  otherwise = '',
-): MountOption {
-  return {
-    value: 'required',
-    hint,
-    apply(draft, text, name) {
-      const chosen = Object.hasOwn(choices, text) ? choices[text] : undefined;
-      if (chosen === undefined)
-        throw new UserError(`${name}=${text} is not one of ${Object.keys(choices).join(', ')}.${otherwise}`, {
-          remedy: `Write ${name}=${hint}.`,
-        });
-      chosen(draft);
-    },
-  };
-}
-
-function seconds(set: (settings: Settings, milliseconds: number) => void): MountOption {
-  return integer({ min: 0, max: MAX_TIMER_SECONDS, unit: 'number of seconds' }, (settings, value) =>
-    set(settings, value * 1000),
-  );
-}
 
 function transferSize(key: 'rsize' | 'wsize'): MountOption {
   return integer({ min: 0, max: 2 ** 32 - 1, unit: 'number of bytes' }, (settings, value) => {
@@ -112,7 +33,7 @@ function transferSize(key: 'rsize' | 'wsize'): MountOption {
   });
 }
 
-/** For the whole mount; 0 turns off what the memory is for. */
+/** Memory of the whole mount, for one purpose. 0 turns that off. */
 function memory(key: 'readAhead' | 'writeBehind'): MountOption {
   return integer({ min: 0, max: 2 ** 32 - 1, unit: 'number of bytes' }, (settings, value) => {
     settings[key] = value;
@@ -162,11 +83,7 @@ const localLock = choice(
   ' Locks over the network (NLM) are not supported, so all locks are local.',
 );
 
-function onlyValue(value: string, message: string): MountOption {
-  return choice(value, { [value]: () => {} }, ` ${message}`);
-}
-
-/** `user`, `_netdev`, … : what fstab says to mount(8), systemd and others, and flags that the kernel ignores by now. */
+/** Options in fstab for mount(8), systemd and others, and flags that the kernel ignores by now. */
 const IGNORED = [
   'defaults auto noauto user nouser users owner group _netdev nofail comment',
   'iversion noiversion mand nomand silent loud',
@@ -176,7 +93,7 @@ const IGNORED = [
 ].flatMap((names) => names.split(' '));
 export const IGNORED_OPTIONS: ReadonlySet<string> = new Set([...IGNORED, 'v3']);
 
-/** The flags of mount(8) that the kernel obeys, and what each says of which of them. */
+/** The options of mount(8) that set or clear a flag of the kernel. */
 const KERNEL_OPTIONS: Readonly<Record<string, readonly [KernelFlag, boolean]>> = {
   ro: ['ro', true],
   rw: ['ro', false],
@@ -205,20 +122,6 @@ const KERNEL_OPTIONS: Readonly<Record<string, readonly [KernelFlag, boolean]>> =
   lazytime: ['lazytime', true],
   nolazytime: ['lazytime', false],
 };
-
-/** Some of them mean something to us as well. */
-function kernelFlag(name: KernelFlag, wanted: boolean): MountOption {
-  return {
-    value: 'none',
-    apply(draft) {
-      draft.flags.delete(name);
-      draft.flags.set(name, wanted);
-      if (name === 'ro') draft.client.readOnly = wanted;
-      if (name === 'sync') draft.client.sync = wanted;
-      if (name === 'noexec') draft.fuse.noExec = wanted;
-    },
-  };
-}
 
 export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, MountOption>([
   ...IGNORED.map((name): [string, MountOption] => [name, ignored]),

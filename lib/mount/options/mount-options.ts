@@ -8,17 +8,18 @@ import { UserError } from '../../base/user-error.js';
 import type { FlagWishes } from '../../fuse/index.js';
 import { type ClientConfig, DEFAULT_CONFIG } from '../../vfs/config.js';
 import { checkIdentityOptions } from './identity-options.js';
-import { type Draft, MOUNT_OPTIONS, type MountOption } from './mount-option-table.js';
+import { MOUNT_OPTIONS } from './mount-option-table.js';
 import { parseMountTarget } from './mount-target.js';
+import type { Draft, MountOption } from './option-kinds.js';
 import { splitOptionList } from './option-list.js';
 
-/** What the FUSE side is told. */
+/** The options of the FUSE mount. */
 export interface FuseMountOptions {
   readonly allowOther: boolean;
   readonly defaultPermissions: boolean;
   /** noexec: the kernel refuses to run programs from the mount. */
   readonly noExec: boolean;
-  /** The flags asked of the kernel; suid and dev are among them only if {@link grantFlags} has let them through. */
+  /** The flags to ask of the kernel; suid and dev are among them only if {@link grantFlags} has allowed them. */
   readonly flags: FlagWishes;
   /** Every FUSE request and reply is written to the log. */
   readonly debug: boolean;
@@ -29,15 +30,15 @@ export interface MountRequest {
   readonly fuse: FuseMountOptions;
   /** As the mount table shows it. */
   readonly source: string;
-  /** proto=tcp6 and udp6: only addresses of this family will do. */
+  /** proto=tcp6 and udp6: only addresses of this family are used. */
   readonly addressFamily: 4 | 6 | undefined;
-  /** nfs(5) bg: a server that does not answer yet is tried again after the command has returned. */
+  /** nfs(5) bg: if the server does not answer yet, attempts go on after the command has returned. */
   readonly background: boolean;
-  /** An existing mount is to be changed. */
+  /** The options change an existing mount. */
   readonly remount: boolean;
   /** The options as they were given. */
   readonly options: readonly string[];
-  /** What was accepted but does not mean what was asked. */
+  /** Messages about options that are accepted but do not have the effect that the user asked for. */
   readonly notes: readonly string[];
 }
 
@@ -66,7 +67,7 @@ export function parseMountRequest(target: string, optionTexts: readonly string[]
   const { client: chosen } = draft;
   checkIdentityOptions(chosen.identity);
 
-  // As soon as the command has returned, nobody waits; before that, a wrong port must not cost two minutes.
+  // In the background nobody waits, so attempts go on for long. In the foreground a wrong port must not cost two minutes.
   const retryMs = chosen.retryMs ?? (draft.background ? BACKGROUND_RETRY_MS : 0);
   const proto = chosen.proto ?? DEFAULT_CONFIG.proto;
   const attributeCache = chosen.attributeCache ?? true;
@@ -112,7 +113,7 @@ function readOptions(optionTexts: readonly string[]): Draft {
   const sloppy = listed.some((option) => option.name === 'sloppy');
   const remount = listed.some((option) => option.name === 'remount');
   for (const { name, value } of listed) {
-    // x-systemd.automount, x-gvfs-hide and the like are for other programs (mount(8)).
+    // Options such as x-systemd.automount and x-gvfs-hide are for other programs (mount(8)).
     if (/^x-/i.test(name)) continue;
     if (remount && KERNELS_OWN.has(name)) continue;
     const option = MOUNT_OPTIONS.get(name);
@@ -158,7 +159,7 @@ function unknownOption(name: string): UserError {
 
 type AttributeTimes = Pick<ClientConfig, 'acRegMinMs' | 'acRegMaxMs' | 'acDirMinMs' | 'acDirMaxMs'>;
 
-/** A limit that was given moves the default of its counterpart along; two that were given must agree. */
+/** If one limit is given, the default of the other one follows it. If both are given, they must agree. */
 function attributeTimes(chosen: Draft['client']): AttributeTimes {
   const [acRegMinMs, acRegMaxMs] = order(
     ['acregmin', chosen.acRegMinMs, DEFAULT_CONFIG.acRegMinMs],

@@ -1,13 +1,13 @@
-/** Reads `server:/export` in the spellings that people use. */
+/** Reads a mount target: `server:/export`, `[IPv6]:/export` or `nfs://server[:port]/export`. */
 import { isIPv6 } from 'node:net';
 import { UserError } from '../../base/user-error.js';
 
 export interface MountTarget {
   /** A name or an address, IPv6 without brackets. */
   readonly host: string;
-  /** Absolute, as bytes; no slash at the end unless it is the root. */
+  /** Absolute, as bytes, without a slash at the end unless it is the root. */
   readonly exportPath: Buffer;
-  /** The NFS port, where the URL form names one. */
+  /** The NFS port, if the target is a URL with a port. */
   readonly port: number | undefined;
   /** As mount tables show it: `server:/export`, an IPv6 address in brackets. */
   readonly source: string;
@@ -25,7 +25,7 @@ export function looksLikeTarget(text: string): boolean {
   return text.includes(':');
 }
 
-/** Throws UserError for everything that names no server, or no absolute path on it. */
+/** Reads a target. Throws UserError if it does not name a server and an absolute path on it. */
 export function parseMountTarget(text: string): MountTarget {
   if (/^nfs:\/\//i.test(text)) return parseUrl(text);
   const wrong = (what: string) => new UserError(`"${text}" ${what}.`, { remedy: SPELLING });

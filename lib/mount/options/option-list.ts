@@ -3,13 +3,13 @@ import { UserError } from '../../base/user-error.js';
 
 export interface ListedOption {
   readonly name: string;
-  /** undefined: no `=` at all; empty: nothing behind it. */
+  /** Undefined: there is no `=`. Empty: nothing is behind the `=`. */
   readonly value: string | undefined;
 }
 
 /**
- * Commas separate options, except between double quotes (mount(8)) and behind a backslash (libfuse). Quotes
- * are taken away, a backslash stands for the character behind it. Empty options are passed over.
+ * Splits a list of options at its commas, except between double quotes (mount(8)) and behind a backslash (libfuse). Quotes
+ * are removed, and a backslash means the character behind it. Empty options are skipped.
  * Throws UserError for a quote that is never closed.
  */
 export function splitOptionList(text: string): ListedOption[] {

@@ -1,12 +1,12 @@
 /**
- * What nobody caught. An exception that an operation throws is not for here: its request is answered with EIO
- * (lib/fuse/session/session.ts). Here is what is left: a promise that failed without anybody waiting for it, which the mount
- * survives, and an exception out of a callback, after which the state is not to be relied on.
+ * Errors that nothing has caught. An exception from a file system operation does not come here: its request is answered
+ * with EIO (lib/fuse/session/session.ts). A rejected promise that nobody waits for is logged, and the mount goes on. After
+ * an exception from a callback the state of the process cannot be trusted, so the mount ends.
  */
 import type { Logger } from '../../base/log.js';
 
 export class CrashGuard {
-  /** Resolves with an exception after which the mount should end: written back, unmounted, with an error. */
+  /** Resolves with an exception after which the mount must end with an error: write back first, then unmount. */
   readonly fatal: Promise<Error>;
   readonly #log: Logger;
   readonly #known: () => string;
@@ -20,7 +20,7 @@ export class CrashGuard {
     this.#resolveFatal(error instanceof Error ? error : new Error(String(error)));
   };
 
-  /** Listens from now on. `known`: what there is to say about what was going on. */
+  /** Listens from now on. `known` describes what the mount was doing, for the log. */
   constructor(log: Logger, known: () => string) {
     this.#log = log;
     this.#known = known;

@@ -1,14 +1,15 @@
 /**
- * Descriptors that this process was started with, beyond the standard streams. Node marks the first sixteen to be closed
- * in programs that it starts, and those above only up to the first gap (libuv, uv_disable_stdio_inheritance): a pipe that
- * a background mount or its watcher inherited would stay open for as long as the mount.
+ * Keeps the descriptors that this process was started with, beyond the standard streams, out of the programs that it
+ * starts. Node does so for the first sixteen, and for higher ones only up to the first gap (libuv,
+ * uv_disable_stdio_inheritance). A pipe that a background mount or its watcher inherits would stay open as long as the
+ * mount lives.
  */
 import { readdirSync } from 'node:fs';
 import { closeOnExec } from './process-calls.js';
 
 const STANDARD_STREAMS = 3;
 
-/** Nothing but the standard streams is passed on from now on. Without /proc, what Node itself has marked is. */
+/** From now on, programs that are started get only the standard streams. Without /proc, Node's own marks must do. */
 export function keepDescriptorsToOurselves(): void {
   let names: string[];
   try {

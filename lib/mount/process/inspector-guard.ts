@@ -1,10 +1,10 @@
 /**
  * Keeps SIGUSR1 from opening the port of Node's inspector, through which any user of the machine can run code in this
- * process. A listener takes the signal away from Node; what a signal opened before that is closed. Imported first, for
- * its effect alone.
+ * process. A listener takes the signal away from Node. A port that an earlier signal has opened is closed. The program
+ * imports this file first, for its effect alone.
  */
 
-/** The port is looked for again. */
+/** Times at which an open port is looked for. */
 const LATER_MS = [0, 10, 100, 1_000, 10_000];
 
 const wasAskedFor = [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((text) =>
@@ -19,7 +19,7 @@ if (!wasAskedFor) {
     if (inspector?.url() !== undefined) inspector.close();
   };
   shut();
-  // A signal that came just before the listener is acted upon by another thread, at any moment from now on.
+  // Another thread of Node acts on a signal that came just before the listener, at any moment from now on.
   for (const milliseconds of LATER_MS) setTimeout(shut, milliseconds).unref();
 }
 

@@ -1,6 +1,7 @@
 /**
- * The log file of a mount: opened at a path that the user names, and opened anew when something has moved it away. Owns
- * what is demanded of such a file: it may be in a folder that other users write to, who could have laid out a link.
+ * The log file of a mount: opened at a path that the user names, and opened again after a rotation has moved it away.
+ * Owns the checks of such a file: its folder may be writable for other users, who could put a link or a file of their own
+ * in its place.
  */
 import { closeSync, constants, fstatSync, lstatSync, openSync, type Stats, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
@@ -10,20 +11,20 @@ import { ownUid } from '../reach/runtime-folder.js';
 import { replaceDescriptor } from './process-calls.js';
 
 const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants;
-/** Shown for a user who has no counterpart in this user namespace: root of the machine, most of all. */
+/** The kernel shows this uid for users without a counterpart in this user namespace, such as root of the machine. */
 const OVERFLOW_UID = 65_534;
 const STANDARD_STREAMS = [1, 2];
 
 /**
- * A log file that this process may append to; a new one is readable by its owner only. Throws UserError, also where other
- * users may write to the folder and the file, or a symbolic link in its place, is another user's: that one would read
- * along, or have us write somewhere else. Root is trusted.
+ * Opens a log file to append to; only the owner may read a new one. Throws UserError if it cannot be opened, and also if
+ * other users may write to its folder and the file, or a symbolic link in its place, belongs to another user. That user
+ * could read the log, or make us write somewhere else. Root is trusted.
  */
 export function openLogFile(path: string): number {
   const absolute = resolve(path);
   let fd: number;
   try {
-    // A link is followed if it is known whose it is; one that takes its place in between is not.
+    // A link is followed only if a trusted user owns it. A link that another user makes after that check is not followed.
     const follows = isTrustedLink(absolute) ? 0 : O_NOFOLLOW;
     fd = openSync(absolute, O_WRONLY | O_APPEND | O_CREAT | follows, 0o600);
   } catch (error) {
@@ -55,7 +56,7 @@ function isTrustedLink(path: string): boolean {
   }
 }
 
-/** Whether others than its owner may make names in a folder. */
+/** Whether users other than its owner may create files in a folder. */
 function isForOthers(folder: Stats): boolean {
   return (folder.mode & 0o022) !== 0;
 }
@@ -64,13 +65,13 @@ function isTrusted(uid: number): boolean {
   return uid === ownUid() || uid === 0;
 }
 
-/** The reason not to use an open log file. Undefined: there is none. */
+/** The reason not to use an open log file. Undefined: it may be used. */
 function doubtAbout(fd: number, path: string): string | undefined {
   const file = fstatSync(fd);
-  // Terminals, pipes and devices may belong to anybody, and nothing is kept in them.
+  // Terminals, pipes and devices may belong to anybody: they do not keep the log.
   if (!file.isFile() || !isForOthers(statSync(dirname(path)))) return undefined;
   if (!isTrusted(file.uid)) return `belongs to another user (uid ${file.uid})`;
-  // The other name may be that of a file of ours that is no log.
+  // Another user may have linked a file of ours here that is no log.
   return file.nlink > 1 ? 'has a second name, which another user may have made' : undefined;
 }
 
@@ -80,7 +81,7 @@ export class LogFile {
   readonly #path: string;
   readonly #listeners: (() => void)[] = [];
 
-  /** `path` is understood from the working directory of this moment on. Throws UserError. */
+  /** A relative `path` starts at the present working directory, also for every {@link reopen}. Throws UserError. */
   constructor(path: string) {
     this.#path = resolve(path);
     this.descriptor = openLogFile(path);
@@ -93,8 +94,8 @@ export class LogFile {
   }
 
   /**
-   * Goes on in the file that has the path now, made if there is none; in the old one, with a word about it, if that cannot
-   * be. `streams`: what standard output and standard error write goes there as well.
+   * Goes on in the file that has the path now; makes it if there is none. If that fails, goes on in the old file and says
+   * so there. `streams`: standard output and standard error move to the new file as well.
    */
   reopen({ streams }: { readonly streams: boolean }): void {
     let fd: number;

@@ -11,19 +11,19 @@ const F_GETFD = 1;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
 
-/** Makes descriptor `to` mean the file of `from`, closed on exec. False: it could not be done. */
+/** Makes descriptor `to` refer to the file of `from`, closed on exec. False: the kernel refused. */
 export function replaceDescriptor(from: number, to: number): boolean {
   const O_CLOEXEC = 0o2000000;
   return (cDup3(from, to, O_CLOEXEC) as number) >= 0;
 }
 
-/** Descriptor `fd` is not passed on to programs that this process starts. One that is not open is no matter. */
+/** Closes descriptor `fd` in programs that this process starts. Does nothing if it is not open. */
 export function closeOnExec(fd: number): void {
   const flags = cFcntl(fd, F_GETFD, 'int', 0) as number;
   if (flags >= 0 && (flags & FD_CLOEXEC) === 0) cFcntl(fd, F_SETFD, 'int', flags | FD_CLOEXEC);
 }
 
-/** Has this process ignore signal `number`. Of no effect for a number that the C library keeps for itself. */
+/** Makes this process ignore signal `number`. Has no effect for a signal that the C library keeps for itself. */
 export function ignoreSignal(number: number): void {
   const SIG_IGN = 1;
   cSignal(number, SIG_IGN);

@@ -1,10 +1,10 @@
 /**
- * Signals that end a process by default and mean nothing to a mount: they must not take along what is not written back.
- * Signals that the kernel sends for a fault of the process itself (SIGSEGV, SIGABRT …) stay as they are.
+ * Makes signals harmless that end a process by default and mean nothing to a mount: data that is not written back would be
+ * lost with the process. Signals for a fault of the process itself (SIGSEGV, SIGABRT …) keep their effect.
  */
 import { ignoreSignal } from './process-calls.js';
 
-/** signal(7), with both names of those that have two: Node tells a signal by the name under which it is waited for. */
+/** From signal(7). A signal with two names is listed under both: Node reports it by the name that a listener used. */
 const MEANINGLESS: readonly NodeJS.Signals[] = [
   'SIGALRM',
   'SIGUSR1',
@@ -19,14 +19,14 @@ const MEANINGLESS: readonly NodeJS.Signals[] = [
   'SIGPWR',
   'SIGSTKFLT',
 ];
-/** Real-time signals, for which Node has no names. The first ones belong to the C library, which keeps them. */
+/** Real-time signals, for which Node has no names. The C library keeps the first ones for itself. */
 const REAL_TIME = { first: 32, last: 64 } as const;
 
 const doNothing = (): void => {};
 
 /**
- * From now on, and as long as this process lives, these signals have no effect. Their handlers are Node's, so that
- * programs that this process starts get the default back.
+ * From now on these signals have no effect on this process. The handlers are Node's, so programs that this process starts
+ * have the default handlers again. `more`: further signals to ignore.
  */
 export function shieldFromSignals(more: readonly NodeJS.Signals[] = []): void {
   for (const signal of [...MEANINGLESS, ...more]) process.on(signal, doNothing);

@@ -1,4 +1,4 @@
-/** SIGINT and SIGTERM as two steps: the first asks for an orderly end, the second for an immediate one. */
+/** Signals that ask for the end: the first one for an orderly end, the second one for an immediate end. */
 
 export class StopSignals {
   /** Resolves with the first signal. */
@@ -23,15 +23,12 @@ export class StopSignals {
     for (const signal of signals) process.on(signal, this.#listener);
   }
 
+  /** Whether a signal has come. */
   get requested(): boolean {
     return this.#count > 0;
   }
 
-  get requestedTwice(): boolean {
-    return this.#count > 1;
-  }
-
-  /** As if the signal had come. */
+  /** Acts as if the signal had come. */
   request(signal: NodeJS.Signals): void {
     this.#count += 1;
     if (this.#count === 1) this.#resolveFirst(signal);

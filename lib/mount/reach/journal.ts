@@ -1,6 +1,6 @@
 /**
- * What a mount has to say once nobody listens any more: a small file per mount point, in a folder of the user's own.
- * It is made with the first message, taken away by an end in good order, and told by the next command that comes by.
+ * The messages of a mount whose command has returned: a small file per mount point, in a folder of the user's own. The first
+ * message creates the file, an end in good order removes it, and the next command about the mount point reports it.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -17,13 +17,13 @@ import { join } from 'node:path';
 import { type LogLevel, printable } from '../../base/log.js';
 import { openRuntimeFolder, ownUid, type RuntimeFolder, runtimeFoldersOf } from './runtime-folder.js';
 
-/** A mount that complains without end must not fill a memory file system. */
+/** The folder may be in memory, which a mount with endless messages must not fill. */
 const MAX_BYTES = 64 * 1024;
-/** Journals that nobody has asked for in so long are removed. */
+/** Older journals are removed. */
 const MAX_AGE_MS = 30 * 24 * 3600 * 1000;
 const { O_APPEND, O_CREAT, O_NOFOLLOW, O_RDONLY, O_WRONLY } = constants;
 
-/** The journal of a mount point, whether there is a file yet or not. */
+/** The journal of a mount point. The file exists only after the first message. */
 export class MountJournal {
   #folder: RuntimeFolder;
   readonly #name: string;
@@ -36,8 +36,8 @@ export class MountJournal {
   }
 
   /**
-   * For the process that serves `mountpoint` (absolute, without symbolic links). Undefined: there is no folder that
-   * belongs to this user alone.
+   * The journal for the process that serves `mountpoint` (absolute, without symbolic links). Undefined: there is no folder
+   * that belongs to this user alone.
    */
   static for(mountpoint: string): MountJournal | undefined {
     const folder = openRuntimeFolder();
@@ -51,12 +51,12 @@ export class MountJournal {
     return join(this.#folder.path, this.#name);
   }
 
-  /** For another process that is to write: the folder's descriptor, and the name of the file in it. */
+  /** For another process that writes to it: the folder's descriptor, and the name of the file in it. */
   get place(): { readonly folder: number; readonly name: string } {
     return { folder: this.#folder.fd, name: this.#name };
   }
 
-  /** Never throws: there is no better place to complain. */
+  /** Never throws, because there is no better place to report an error. */
   append(level: LogLevel, message: string): void {
     if (level === 'error') this.#errors = true;
     if (this.#full) return;
@@ -70,11 +70,11 @@ export class MountJournal {
         closeSync(fd);
       }
     } catch {
-      // As said.
+      // There is no better place to report this.
     }
   }
 
-  /** The mount has ended: in good order there is nothing to keep. */
+  /** Call it when the mount has ended. Removes the file after an end in good order without errors. */
   close(status: number, message: string | undefined): void {
     if (status !== 0)
       this.append('error', `The mount has ended with an error: ${message ?? `status ${status}`}`);
@@ -89,7 +89,7 @@ export class MountJournal {
     try {
       return openToAppend(this.#folder, this.#name);
     } catch (error) {
-      // The folder is gone: it was old, and something tidies up, or its user has logged out.
+      // The folder is gone: a clean-up of old files or a logout has removed it.
       const folder = openRuntimeFolder();
       if (folder === undefined) throw error;
       this.#folder = folder;
@@ -102,7 +102,7 @@ function openToAppend(folder: RuntimeFolder, name: string): number {
   return openSync(folder.at(name), O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600);
 }
 
-/** What the last mount on `mountpoint` left: the file and its last line. Undefined: nothing to complain of. */
+/** The journal of the last mount on `mountpoint`: the file and its last line. Undefined: it left no messages. */
 export function lastWords(mountpoint: string): { readonly path: string; readonly line: string } | undefined {
   const name = fileName(mountpoint);
   for (const folder of runtimeFoldersOf(ownUid())) {
@@ -130,7 +130,7 @@ function removeOld(folder: RuntimeFolder): void {
     try {
       if (Date.now() - statSync(folder.at(name)).mtimeMs > MAX_AGE_MS) rmSync(folder.at(name));
     } catch {
-      // Another one does the same.
+      // Another process has removed it already.
     }
   }
 }

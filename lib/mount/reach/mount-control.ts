@@ -1,6 +1,6 @@
 /**
- * How a command asks the process that serves a mount (mount-link.ts). Owns the finding of its socket and the proof that
- * it is that process which answers: an answer of anybody else could say "done" while data is unwritten.
+ * The side of the control socket (link-protocol.ts) that asks. Owns how the socket of a mount is found, and the proof that
+ * the answers come from the process that serves the mount: another process could say "done" while data is unwritten.
  */
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
@@ -11,36 +11,36 @@ import { type Peer, peerOf } from './peer.js';
 import { looksLikeRuntimeFolder, ownUid, RuntimeFolder, runtimeFoldersOf } from './runtime-folder.js';
 import { descriptorOf } from './socket-descriptor.js';
 
-/** The part of a line of mountinfo that is needed to find the process of a mount. */
+/** The part of a mountinfo line that identifies the process of a mount. */
 export type Wanted = Pick<MountEntry, 'major' | 'minor' | 'superOptions'>;
 
 const MAX_ANSWER = 1024 * 1024;
-/** A process that does not even say how it is does not run. */
+/** A process that gives no counters within this time is stopped or hangs. */
 const PATIENCE_MS = 10_000;
 
-/** The process that serves a mount, found and known to be that. */
+/** The process that serves a mount, found and proven to be that. */
 export interface MountControl {
   readonly peer: Peer;
-  /** The counters of the mount. Undefined: it does not answer. */
+  /** The counters of the mount. Undefined: the process does not answer. */
   stats(): Promise<unknown>;
   /**
-   * Has what was written so far brought to stable storage, however long that takes; resolves with a line for each file
-   * that lost data. Undefined: the process has ended before.
+   * Brings everything that was written so far to stable storage, however long that takes. Resolves with a line for each
+   * file that lost data. Undefined: the process has ended before.
    */
   writeBack(): Promise<readonly string[] | undefined>;
-  /** To be called before the mount is taken away. Undefined: it does not answer. */
+  /** Waits for the end of the process. Call it before the mount is taken away. Undefined: the process does not answer. */
   watch(): Promise<MountWatch | undefined>;
   /**
-   * Tells it that the caller has unmounted. Resolves when all that was written is written back, if the mount lives on
-   * elsewhere; does not resolve if not: then the end of the process is the answer.
+   * Tells the process that the caller has unmounted. If the mount lives on elsewhere, resolves when everything is written
+   * back. Otherwise it never resolves: the process ends, and {@link MountWatch.ended} tells how.
    */
   unmounted(): Promise<StillMounted>;
-  /** Tells the process not to wait for a server that takes nothing. */
+  /** Orders the process not to wait for a server that accepts nothing. */
   orderToGiveUp(): Promise<void>;
   close(): void;
 }
 
-/** The waiting side. */
+/** A caller that waits for the end of the process. */
 export interface MountWatch {
   /** The outcome, or undefined if the process was killed before it could say anything. */
   readonly ended: Promise<MountOutcome | undefined>;
@@ -57,7 +57,7 @@ export async function askStats(wanted: Wanted): Promise<unknown> {
   }
 }
 
-/** Undefined: nobody who serves this mount can be reached from here, or who answers is not known to serve it. */
+/** Undefined: no process that provably serves this mount can be reached from here. */
 export async function reachMount(wanted: Wanted): Promise<MountControl | undefined> {
   for (const folder of placesOf(wanted)) {
     for (const name of socketsIn(folder, wanted)) {
@@ -73,8 +73,8 @@ export async function reachMount(wanted: Wanted): Promise<MountControl | undefin
 }
 
 /**
- * The folders in which the socket may be: those of the mount's owner, ours (a helper may have mounted for us, under a uid of
- * its own), and any that a process holds open.
+ * The folders in which the socket may be: those of the mount's owner, those of this user (a helper with another uid may have
+ * mounted for us), and every runtime folder that some process holds open.
  */
 function* placesOf({ superOptions }: Wanted): Generator<RuntimeFolder> {
   for (const uid of new Set([ownerOf(superOptions), ownUid()])) yield* runtimeFoldersOf(uid);
@@ -82,8 +82,8 @@ function* placesOf({ superOptions }: Wanted): Generator<RuntimeFolder> {
 }
 
 /**
- * The runtime folders that processes hold open, as far as /proc lets us see: the owner's environment may name another
- * folder than ours, something may be mounted over it, or it may be in another mount namespace.
+ * The runtime folders that processes hold open, as far as /proc lets us see. They are needed where the owner's environment
+ * names another folder than ours, where something is mounted over the folder, and for other mount namespaces.
  */
 function* foldersHeldOpen(): Generator<RuntimeFolder> {
   for (const pid of entriesOf('/proc').filter((name) => /^\d+$/.test(name))) {
@@ -111,7 +111,7 @@ function linkOf(path: string): string {
   }
 }
 
-/** The youngest first: the number may have belonged to a mount whose process has not ended yet. */
+/** The youngest first: an older socket may belong to the previous mount with this number, whose process still runs. */
 function socketsIn(folder: RuntimeFolder, { major, minor }: Wanted): string[] {
   return folder
     .names()
@@ -129,7 +129,7 @@ function birthOf(path: string): number {
   }
 }
 
-/** As the kernel lists it: whoever has opened /dev/fuse for the mount said so. */
+/** The user who mounted, as the kernel lists it. */
 function ownerOf(superOptions: string): number {
   const [, uid] = /(?:^|,)user_id=(\d+)/.exec(superOptions) ?? [];
   return uid === undefined ? ownUid() : Number(uid);
@@ -140,7 +140,7 @@ interface Link {
   readonly peer: Peer;
 }
 
-/** Undefined: nobody listens there, or it is not known to be the process that serves the mount. */
+/** Undefined: nobody listens there, or the listener is not provably the process that serves the mount. */
 function connectTo(path: string, wanted: Wanted): Promise<Link | undefined> {
   return new Promise((resolve) => {
     const socket = connect(path);
@@ -156,8 +156,8 @@ function connectTo(path: string, wanted: Wanted): Promise<Link | undefined> {
 }
 
 /**
- * Root, the mount's owner, or, where the kernel shows whose connection a descriptor is, whoever has this one's. Another
- * user's process may have made a socket of that name.
+ * Whether the process may be trusted to serve the mount: it is root's or the mount's owner's, or the kernel shows that it
+ * holds the connection. Another user's process may have made a socket of that name.
  */
 function mayServe({ pid, uid }: Peer, { superOptions, minor }: Wanted): boolean {
   return uid === 0 || uid === ownerOf(superOptions) || (pid !== 0 && isServedBy(pid, minor));
@@ -179,14 +179,15 @@ function controlOf(peer: Peer, open: () => Promise<Link | undefined>, close: () 
       const link = await open();
       return link === undefined ? undefined : watch(link.socket);
     },
-    // Over connections of their own: a write to one that the other side has just closed would cost us what it said last.
+    // Each question has a connection of its own. A write to a connection that the other side has just closed would
+    // discard its last answer.
     unmounted: async () => stillMountedOf(await ask('unmounted')) ?? new Promise(() => {}),
     orderToGiveUp: async () => void (await ask('give up')),
     close,
   };
 }
 
-/** The answer; undefined if the other side goes away, or after `patienceMs` of silence. */
+/** The answer. Undefined: the other side closed the connection, or was silent for `patienceMs`. */
 async function askOnce(socket: Socket, question: string, patienceMs?: number): Promise<unknown> {
   const lines = new AnswerLines(socket);
   if (patienceMs !== undefined) socket.setTimeout(patienceMs, () => socket.destroy());
@@ -225,7 +226,7 @@ class AnswerLines {
     });
   }
 
-  /** The next line; undefined when there will be none, or if it is not JSON. */
+  /** The next line. Undefined: there will be none, or it is not JSON. */
   async next(): Promise<unknown> {
     for (;;) {
       const end = this.#said.indexOf('\n');

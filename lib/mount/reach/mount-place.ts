@@ -1,4 +1,4 @@
-/** Where a mount point is, asked without looking at what may be mounted there: it may be dead, or hang. */
+/** Resolves the path of a mount point without touching the mounted file system, which may be dead or hang. */
 import { isUtf8 } from 'node:buffer';
 import { realpath } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -6,8 +6,8 @@ import { absolutePath, notUtf8 } from '../../base/utf8-path.js';
 import { mountAt, readMountinfo } from '../../fuse/index.js';
 
 /**
- * The absolute path without symbolic links. The last component is left alone where something is mounted.
- * Throws UserError if it is not UTF-8.
+ * The absolute path without symbolic links. If something is mounted on it, the last component is not looked at.
+ * Throws UserError if the path is not UTF-8.
  */
 export async function locate(path: string): Promise<string> {
   const absolute = absolutePath(path);
@@ -17,7 +17,7 @@ export async function locate(path: string): Promise<string> {
   return real(inParent);
 }
 
-/** The path itself where there is nothing. */
+/** Without symbolic links; the path itself if it does not exist. */
 async function real(path: string): Promise<string> {
   const bytes = await realpath(path, { encoding: 'buffer' }).catch(() => Buffer.from(path));
   if (!isUtf8(bytes)) throw notUtf8(bytes.toString());

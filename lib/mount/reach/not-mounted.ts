@@ -1,11 +1,11 @@
-/** What is said of a path where nfs-fuse has mounted nothing. */
+/** The message about a path where nfs-fuse has mounted nothing. */
 
 import { UserError } from '../../base/user-error.js';
 import { listMounts, type MountEntry } from '../../fuse/index.js';
 import { lastWords } from './journal.js';
 import { locate } from './mount-place.js';
 
-/** `entry`: what else is mounted there. Tells how the last mount there ended, if not in good order. */
+/** `entry`: another file system that is mounted there. Adds how the last mount there failed, if it did. */
 export async function notMounted(path: string, entry: MountEntry | undefined): Promise<UserError> {
   const what =
     entry === undefined ? 'is not a mount point' : `is mounted, but not by nfs-fuse (${entry.type})`;

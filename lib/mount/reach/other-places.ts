@@ -1,9 +1,9 @@
-/** Where else a file system is mounted: what keeps its process serving after an unmount. */
+/** The other places where a file system is mounted. Its process goes on serving them after an unmount. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { printable } from '../../base/log.js';
 import { type MountEntry, parseMountinfo, readMountinfo } from '../../fuse/index.js';
 
-/** A process in whose mount namespace it is mounted; one of each namespace. */
+/** A process in whose mount namespace the file system is mounted. Only one process of each namespace is named. */
 export interface Holder {
   readonly pid: number;
   readonly command: string;
@@ -12,13 +12,13 @@ export interface Holder {
 export interface OtherPlaces {
   /** Mount points in this mount namespace. */
   readonly mountpoints: readonly string[];
-  /** In other mount namespaces, as far as /proc shows them. */
+  /** Processes in other mount namespaces, as far as /proc shows them. */
   readonly processes: readonly Holder[];
 }
 
 const MAX_HOLDERS = 10;
 
-/** Where the file system that `gone` was a mount of is mounted still. */
+/** Where the file system of the removed mount `gone` is still mounted. */
 export async function otherPlacesOf(gone: MountEntry): Promise<OtherPlaces> {
   const isSame = (entry: MountEntry) => entry.major === gone.major && entry.minor === gone.minor;
   const here = (await readMountinfo()).filter(isSame).map((entry) => entry.mountpoint.toString());
@@ -38,7 +38,7 @@ export async function otherPlacesOf(gone: MountEntry): Promise<OtherPlaces> {
   return { mountpoints: [...new Set(here)], processes };
 }
 
-/** A sentence that says why a file system lives on. */
+/** A sentence that says where the file system is still mounted. */
 export function describeOtherPlaces({ mountpoints, processes }: OtherPlaces): string {
   if (mountpoints.length > 0) return `It is mounted on ${mountpoints.map(printable).join(', ')} too.`;
   if (processes.length === 0) return 'Another mount namespace still has it.';

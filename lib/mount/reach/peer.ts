@@ -9,9 +9,9 @@ const cGetsockopt = libc.func(
 
 /** A process at the other end of a unix socket, as the kernel knows it. */
 export interface Peer {
-  /** 0: it lives in a process namespace that this process does not see. */
+  /** 0: the process lives in a PID namespace that this process does not see. */
   readonly pid: number;
-  /** In this process's user namespace; the overflow uid where it has no counterpart there. */
+  /** As this process's user namespace shows it; the overflow uid if the user has no counterpart here. */
   readonly uid: number;
 }
 
@@ -20,8 +20,8 @@ const SOL_SOCKET = process.arch === 'mips' || process.arch === 'mipsel' ? 0xffff
 const SO_PEERCRED = { ppc64: 21, mips: 18, mipsel: 18 }[process.arch as string] ?? 17;
 
 /**
- * The process that has connected to, or listens at, the other end of connected unix socket `fd`: SO_PEERCRED, unix(7).
- * The kernel noted it at connect(2) or listen(2). Undefined: the kernel does not tell.
+ * The process at the other end of the connected unix socket `fd`: SO_PEERCRED, unix(7). The kernel recorded it when that
+ * process called connect(2) or listen(2). Undefined: the kernel does not tell.
  */
 export function peerOf(fd: number): Peer | undefined {
   // struct ucred: pid, uid, gid.

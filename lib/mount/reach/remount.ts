@@ -1,7 +1,7 @@
 /**
- * `mount -o remount,…`: changes the kernel's flags of a mount that is there, as mount(8) asks for it. The options that
- * the serving process was started with cannot be changed this way; options that say the same again are taken, since
- * mount(8) repeats those of fstab and mountinfo.
+ * `mount -o remount,…`: changes the kernel's flags of an existing mount, as mount(8) asks for it. The options of the serving
+ * process cannot be changed. Options that only repeat them are accepted, since mount(8) repeats those of fstab and
+ * mountinfo.
  */
 
 import type { LogSink } from '../../base/log.js';
@@ -17,19 +17,19 @@ import {
   remountKernel,
   withWishes,
 } from '../../fuse/index.js';
-import { fuseFailure } from '../failure/mount-failure.js';
+import { fuseFailure } from '../failure/fuse-failure.js';
 import { optionsOf } from '../options/kernel-flags.js';
 import { IGNORED_OPTIONS } from '../options/mount-option-table.js';
 import { KERNELS_OWN, type MountRequest, parseMountRequest } from '../options/mount-options.js';
 import { askStats, reachMount } from './mount-control.js';
 import { notMounted } from './not-mounted.js';
 
-/** Options that say something to the command that mounts, and nothing to the mount. */
+/** Options for the command that mounts. They mean nothing to the mount. */
 const OF_THE_COMMAND = new Set(['remount', 'bg', 'fg', 'retry', 'sloppy']);
 
 /**
- * Not even where mount(8) does not name them: mount.fuse3 names dev and suid for it whether they were asked for or not, and
- * the kernel keeps the manner of access times if none is named (mount(2)).
+ * These flags stay even if mount(8) does not name them: mount.fuse3 adds dev and suid although nobody asked for them, and
+ * the kernel keeps its way of updating access times if none is named (mount(2)).
  */
 const STAYING: ReadonlySet<KernelFlag> = new Set([
   'nosuid',
@@ -41,10 +41,10 @@ const STAYING: ReadonlySet<KernelFlag> = new Set([
 ]);
 
 /**
- * Remounts what is mounted on `mountpoint`, an absolute path without symbolic links. Resolves with the exit status.
- * Becoming read-only, everything that was written is brought to the server first; 1 if some of it was lost.
- * `flagsLeftOut`: mount(8) hands over every flag that is to hold, so those that it does not name go.
- * @throws UserError if an option cannot be changed, the mount is another, or the kernel refuses.
+ * Remounts the file system on `mountpoint`, an absolute path without symbolic links. Resolves with the exit status 0.
+ * Before a mount becomes read-only, everything that was written is brought to the server. `flagsLeftOut`: whether flags that
+ * the request does not name stay or are cleared; mount(8) names every flag that shall hold. `tell` gets the request's notes.
+ * @throws UserError if an option cannot be changed, another export is mounted, data was lost, or the kernel refuses.
  */
 export async function remount(
   target: string,
@@ -67,7 +67,7 @@ export async function remount(
     request.fuse.flags,
   );
   const becomesReadOnly = after.includes('ro') && !before.includes('ro');
-  // The kernel waits for the server as well, but could not tell of losses.
+  // The kernel would also wait for the server, but could not report losses.
   const losses = becomesReadOnly ? [...(await writtenBack(entry))] : [];
   if (!mayMount() && !sameFlags(before, after))
     throw new UserError(`Remounting ${mountpoint} is not permitted.`, {
@@ -78,7 +78,7 @@ export async function remount(
   } catch (error) {
     throw fuseFailure(error);
   }
-  // Programs that have closed their files may have written between the two.
+  // Programs that have closed their files meanwhile may have written between the two steps.
   if (becomesReadOnly) losses.push(...(await writtenBack(entry)));
   if (losses.length === 0) return 0;
   throw new UserError([...new Set(losses)].join('\n          '), {
@@ -90,7 +90,7 @@ function sameFlags(one: readonly KernelFlag[], other: readonly KernelFlag[]): bo
   return one.length === other.length && one.every((flag) => other.includes(flag));
 }
 
-/** Lines about lost data, or about nobody who could say whether there is any. */
+/** Lines about lost data, or one line if nobody can tell whether there is any. */
 async function writtenBack(entry: MountEntry): Promise<readonly string[]> {
   const control = await reachMount(entry);
   try {
@@ -105,7 +105,7 @@ async function writtenBack(entry: MountEntry): Promise<readonly string[]> {
   }
 }
 
-/** @throws UserError that names every option that says something else than how the mount was made. */
+/** @throws UserError that names every option that differs from the options of the mount. */
 async function refuseWhatStays(target: string, request: MountRequest, entry: MountEntry): Promise<void> {
   const shown = new Set(`${entry.options},${entry.superOptions}`.split(','));
   const asked = optionsOf(request.options).filter((option) => !shown.has(option));
@@ -122,9 +122,9 @@ async function refuseWhatStays(target: string, request: MountRequest, entry: Mou
   const present = settings(target, live);
   const fixed = asked.filter((option) => KERNELS_OWN.has(nameOf(option)));
   fixed.push(...ours.filter((option) => settings(target, [...live, option]) !== present));
-  // Not among the flags that the kernel changes (MS_RMT_MASK): it would keep silent about it.
+  // The kernel ignores this flag silently: it is not in MS_RMT_MASK.
   if (request.fuse.flags.dirsync === true && !shown.has('dirsync')) fixed.push('dirsync');
-  // Writing synchronously can be added, by the kernel; but what the process does by itself, it goes on doing.
+  // The kernel can add synchronous writing. If the serving process itself writes synchronously, it cannot stop that.
   if (isAsync && parseMountRequest(target, live).client.sync) fixed.push('async');
   if (fixed.length === 0) return;
   throw new UserError(`${fixed.join(', ')} cannot be changed while ${place} is mounted.`, {
@@ -132,7 +132,7 @@ async function refuseWhatStays(target: string, request: MountRequest, entry: Mou
   });
 }
 
-/** Whether an option is for the serving process: neither the kernel's, nor without effect. */
+/** Whether an option concerns the serving process, and not only the kernel or nobody. */
 function isOurs(target: string, option: string): boolean {
   const name = nameOf(option);
   if (OF_THE_COMMAND.has(name) || IGNORED_OPTIONS.has(name) || KERNELS_OWN.has(name) || /^x-/i.test(name))
@@ -144,7 +144,7 @@ function nameOf(option: string): string {
   return option.split('=', 1)[0] ?? option;
 }
 
-/** The effect of options on the serving process, without their effect on the kernel. */
+/** The effect of options on the serving process, in a form to compare. */
 function settings(target: string, options: readonly string[]): string {
   const { client, fuse, addressFamily } = parseMountRequest(target, options);
   const { readOnly: _ro, retryMs: _retry, sync: _sync, ...others } = client;
@@ -152,7 +152,7 @@ function settings(target: string, options: readonly string[]): string {
   return JSON.stringify({ ...others, ...forFuse, addressFamily });
 }
 
-/** The options that the mount was made with. Undefined: its process cannot be asked. */
+/** The options of the mount. Undefined: its process cannot be asked. */
 async function liveOptions(entry: MountEntry): Promise<readonly string[] | undefined> {
   const stats = await askStats(entry).catch(() => undefined);
   if (typeof stats !== 'object' || stats === null || !('options' in stats)) return undefined;

@@ -1,7 +1,7 @@
 /**
- * The folder of a user's own in which mounts keep their journals and control sockets. Other users may write where it
- * lies (/tmp), so nothing in it is reached by its path: the folder is opened once, what was opened is checked, and from
- * then on its files are named below the descriptor.
+ * The user's own folder for the journals and control sockets of mounts. It may lie in a folder that other users can write to
+ * (/tmp), so its files are not reached by its path: the folder is opened once, the opened folder is checked, and its files
+ * are named below that descriptor.
  */
 import {
   accessSync,
@@ -17,9 +17,9 @@ import {
 import { isAbsolute, join } from 'node:path';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
-/** Folders that exist everywhere and that everybody may write to. */
+/** Folders that exist everywhere and that every user may write to. */
 const PUBLIC_FOLDERS = ['/tmp', '/dev/shm'];
-/** Of folders whose name had to be made up; more than one comes of an accident only. */
+/** At most so many folders with a random name are looked at. More than one exists only by accident. */
 const MAX_MADE_UP = 16;
 
 /** An open folder that belongs to one user, and that no other user may enter. */
@@ -31,7 +31,7 @@ export class RuntimeFolder {
   ) {}
 
   /**
-   * Opens a folder. Undefined: there is none, or it is a symbolic link, or another user's than `uid`'s, or others may
+   * Opens a folder. Undefined: it does not exist, is a symbolic link, does not belong to `uid`, or other users may
    * enter it.
    */
   static open(path: string, uid: number): RuntimeFolder | undefined {
@@ -47,7 +47,7 @@ export class RuntimeFolder {
     return undefined;
   }
 
-  /** The folder that process `pid` holds open as descriptor `number`, whoever owns it. Undefined: none, or not for us. */
+  /** The folder that process `pid` has open as descriptor `number`, whoever owns it. Undefined: we cannot open it. */
   static heldBy(pid: number, number: number): RuntimeFolder | undefined {
     const path = `/proc/${pid}/fd/${number}`;
     try {
@@ -58,7 +58,7 @@ export class RuntimeFolder {
   }
 
   /**
-   * A path of the file `name`, for this process and as long as the folder is open. Short enough for a unix socket
+   * A path of the file `name`, valid in this process while the folder is open. It is short enough for a unix socket
    * (unix(7): 107 bytes), however long the folder's own path is.
    */
   at(name: string): string {
@@ -79,14 +79,14 @@ export class RuntimeFolder {
   }
 }
 
-/** This user's folder for writing, made if there is none. Undefined: there is no place for one. */
+/** Opens this user's folder to write to, and makes it if there is none. Undefined: there is no place for one. */
 export function openRuntimeFolder(): RuntimeFolder | undefined {
   const uid = ownUid();
   for (const path of fixedPlaces(uid)) {
     try {
       mkdirSync(path, { mode: 0o700 });
     } catch {
-      // It is there, or cannot be made.
+      // It exists already, or cannot be made.
     }
     const folder = openToWrite(path, uid);
     if (folder !== undefined) return folder;
@@ -95,7 +95,7 @@ export function openRuntimeFolder(): RuntimeFolder | undefined {
     const folder = openToWrite(path, uid);
     if (folder !== undefined) return folder;
   }
-  // Another user has taken the names that can be guessed.
+  // Another user has taken the fixed names: make a random one.
   for (const parent of PUBLIC_FOLDERS) {
     try {
       return RuntimeFolder.open(mkdtempSync(join(parent, `${publicName(uid)}-`)), uid);
@@ -109,7 +109,7 @@ export function openRuntimeFolder(): RuntimeFolder | undefined {
 function openToWrite(path: string, uid: number): RuntimeFolder | undefined {
   const folder = RuntimeFolder.open(path, uid);
   try {
-    // Not on a file system that is mounted read-only.
+    // It may lie on a file system that is mounted read-only.
     if (folder !== undefined) accessSync(folder.at(''), constants.W_OK);
     return folder;
   } catch {
@@ -118,7 +118,7 @@ function openToWrite(path: string, uid: number): RuntimeFolder | undefined {
   }
 }
 
-/** The folders in which a user's mounts may have left something, the likeliest first. The caller closes each. */
+/** The folders in which a user's mounts may have left files, the likeliest first. The caller closes each folder. */
 export function* runtimeFoldersOf(uid: number): Generator<RuntimeFolder> {
   for (const places of [fixedPlaces, madeUpPlaces]) {
     for (const path of places(uid)) {
@@ -128,17 +128,17 @@ export function* runtimeFoldersOf(uid: number): Generator<RuntimeFolder> {
   }
 }
 
-/** Whether a folder may be one of these, by its name alone. */
+/** Whether the name of a folder is that of a runtime folder. */
 export function looksLikeRuntimeFolder(path: string): boolean {
   return /\/nfs-fuse(-\d+(-\w{6})?)?$/.test(path);
 }
 
-/** The effective uid, which owns what this process makes. */
+/** The effective uid, which owns the files that this process makes. */
 export function ownUid(): number {
   return process.geteuid?.() ?? 0;
 }
 
-/** The best one first. */
+/** Places with fixed names, the best one first. */
 function fixedPlaces(uid: number): string[] {
   const isOwn = uid === ownUid();
   const runtime = isOwn ? process.env.XDG_RUNTIME_DIR : undefined;
@@ -151,7 +151,7 @@ function fixedPlaces(uid: number): string[] {
   ];
 }
 
-/** Folders whose names another user could not guess, as far as there are any. */
+/** Existing folders with random names, which no other user could guess. */
 function madeUpPlaces(uid: number): string[] {
   const beginning = `${publicName(uid)}-`;
   return PUBLIC_FOLDERS.flatMap((parent) => {

@@ -12,7 +12,7 @@ import {
   readMountinfo,
   unmountEntry,
 } from '../../fuse/index.js';
-import { fuseFailure } from '../failure/mount-failure.js';
+import { fuseFailure } from '../failure/fuse-failure.js';
 import { describeUnwritten, type Unwritten } from '../failure/unwritten.js';
 import { unlessAborted } from '../waiting.js';
 import { lastWords } from './journal.js';

@@ -1,6 +1,6 @@
 /**
- * The ways to the kernel, made to look alike: our own FUSE protocol, over a mount of our own or over one that was
- * inherited, or libfuse by the package fuse-native.
+ * The ways to the kernel, behind one interface: our own FUSE protocol over a mount that we make, the same over an inherited
+ * mount, or libfuse through the package fuse-native.
  */
 
 import type { Logger } from '../../base/log.js';
@@ -28,7 +28,7 @@ export interface ServingOptions {
   readonly mountpoint: string;
   /** The mount point as it was when the command started; undefined for an inherited mount. Closed by mounting. */
   readonly pinned: PinnedDirectory | undefined;
-  /** The descriptor of a mount that is another's; then `mountpoint` is only its name. */
+  /** The descriptor of a mount that another process made; then `mountpoint` is only its name. */
   readonly inherited: number | undefined;
   readonly operations: FuseOperations;
   readonly log: Logger;
@@ -36,22 +36,22 @@ export interface ServingOptions {
   readonly dump: ((line: string) => void) | undefined;
 }
 
-/** A mount that is served, whichever way. */
+/** A mount that is served, whatever the way to the kernel. */
 export interface ServedMount {
   readonly mount: Pick<KernelMount, 'mountpoint' | 'major' | 'unmount' | 'abort' | 'setReadAhead'> & {
-    /** Undefined: the kernel does not tell it of an inherited descriptor. */
+    /** Undefined: an old kernel does not tell it for an inherited descriptor. */
     readonly minor: number | undefined;
   };
-  /** Resolves when the kernel has been told how this mount speaks. */
+  /** Resolves when the protocol is negotiated with the kernel. */
   readonly ready: Promise<unknown>;
-  /** Resolves when the kernel has let go of the mount: what was asked before may still be under way. Never rejects. */
+  /** Resolves when the kernel has let go of the mount. Earlier requests may still be in progress. Never rejects. */
   readonly over: Promise<unknown>;
-  /** Resolves when all of it is over. Never rejects. */
+  /** Resolves when the last request has been answered as well. Never rejects. */
   readonly closed: Promise<SessionEnd>;
   counters(): object;
 }
 
-/** @throws UserError for a transport that there is not. */
+/** The way to the kernel that `name` means; the default without a name. @throws UserError for an unknown name. */
 export function parseKernelTransport(name: string | undefined): KernelTransport {
   if (name === undefined) return KERNEL_TRANSPORTS[0];
   const transport = KERNEL_TRANSPORTS.find((known) => known === name);
@@ -62,7 +62,7 @@ export function parseKernelTransport(name: string | undefined): KernelTransport 
   });
 }
 
-/** @throws UserError for what the transport cannot do safely. */
+/** @throws UserError for options that this way to the kernel cannot support safely. */
 export function checkKernelTransport(transport: KernelTransport, fuse: FuseMountOptions): void {
   if (transport === 'fuse-native' && fuse.allowOther)
     throw new UserError(
@@ -72,7 +72,7 @@ export function checkKernelTransport(transport: KernelTransport, fuse: FuseMount
     );
 }
 
-/** Mounts, unless that was done already. @throws MountError */
+/** Mounts, unless the mount is inherited, and serves it. @throws MountError */
 export async function mountOver(transport: KernelTransport, options: ServingOptions): Promise<ServedMount> {
   const { inherited } = options;
   if (inherited !== undefined) return overInherited(inherited, options);
@@ -88,12 +88,12 @@ async function overKernel(options: ServingOptions): Promise<ServedMount> {
     source: request.source,
     readOnly: client.readOnly,
     noexec: fuse.noExec,
-    // Synchronous writing is done here, by WRITEs that are stable at once; the kernel would add an fsync to each.
+    // For `sync`, the client sends WRITEs that are stable at once. The kernel would add an fsync to each write(2).
     flags: { ...fuse.flags, sync: false },
     allowOther: fuse.allowOther,
-    // The kernel's dentry cache knows no users: without its own check a user whom the server would stop at a
-    // directory reaches what another has looked up below it.
-    // With uid= and gid= all the more: to the server, all callers are one user.
+    // The kernel's dentry cache does not distinguish users. Without its own check, a user whom the server keeps out of a
+    // directory could reach names below it that another user has looked up. With uid= and gid=, to the server all callers
+    // are one user, so this check is the only one.
     defaultPermissions: fuse.defaultPermissions || fuse.allowOther,
   });
   try {
@@ -107,7 +107,7 @@ async function overKernel(options: ServingOptions): Promise<ServedMount> {
   }
 }
 
-/** There is no path to look at: that INIT was answered must do. Nor can it be unmounted here, only ended. */
+/** An inherited mount has no path to look at, so it counts as ready after INIT. It cannot be unmounted here, only ended. */
 function overInherited(fd: number, options: ServingOptions): ServedMount {
   const { mountpoint, operations, log, dump } = options;
   const minor = connectionNumber(fd);
@@ -118,10 +118,10 @@ function overInherited(fd: number, options: ServingOptions): ServedMount {
     isOver = true;
   });
   let isGivenUp = false;
-  // What we have ended ourselves, in place of an unmount, has ended in good order.
+  // We abort the connection in place of an unmount, so this end is in good order.
   const closed = session.closed.then((end) => (end === 'aborted' && isGivenUp ? 'unmounted' : end));
   const abort = async () => {
-    // A copy of the descriptor that another process has kept would keep the connection, and who waits on it, alive.
+    // Another process may hold a copy of the descriptor, which would keep the connection and its waiting callers alive.
     if (!isOver && minor !== undefined) await abortConnection(minor);
     session.abort();
     return true;
@@ -151,7 +151,7 @@ function overInherited(fd: number, options: ServingOptions): ServedMount {
 async function overFuseNative(options: ServingOptions): Promise<ServedMount> {
   const { request, mountpoint, pinned, operations, log, dump } = options;
   const { client, fuse } = request;
-  // Only on demand: the package is optional.
+  // The package is optional, so it is loaded only on demand.
   const { mountFuseNative } = await import('../../fuse-native/index.js');
   const native = await mountFuseNative({
     mountpoint,

@@ -1,4 +1,4 @@
-/** What a mount tells of itself: sizes, caches, calls. The shape that `nfs-fuse stats --json` prints. */
+/** The sizes, caches and calls of a mount, in the shape that `nfs-fuse stats --json` prints. */
 import { type OddValues, oddValues } from '../../programs/nfs3/index.js';
 import type { ClientCounters, ProcedureCounters } from '../../rpc/index.js';
 import type { IdentityRules } from '../../vfs/caller/identity.js';
@@ -9,12 +9,13 @@ import type { ExportSession } from '../../vfs/remote/export-session.js';
 import { summarize, type Unwritten } from '../failure/unwritten.js';
 
 export interface MountStats {
+  /** The serving process. Its times and memory are shared by all mounts that it serves. */
   readonly pid: number;
   readonly uptimeSeconds: number;
   /** CPU time of the serving process, user and system, in seconds. */
   readonly cpuSeconds: number;
   readonly residentBytes: number;
-  /** What of it JavaScript's objects take, and what lies outside of their heap: buffers, above all. */
+  /** The parts of the memory: JavaScript's heap, and what lies outside of it, mostly buffers. */
   readonly memory: {
     readonly heapUsedBytes: number;
     readonly heapTotalBytes: number;
@@ -22,9 +23,9 @@ export interface MountStats {
     readonly arrayBuffersBytes: number;
   };
   readonly limits: TransferLimits;
-  /** The server's ids that stand for this machine's: uid=, gid= and the idmap ranges. */
+  /** How ids of this machine are translated into the server's: uid=, gid= and the idmap ranges. */
   readonly identity: IdentityRules;
-  /** How often the groups of a caller could not be read: of one in another PID namespace, or hidden by hidepid=. */
+  /** How often the groups of a caller could not be read, because of another PID namespace or hidepid=. */
   readonly unseenCallers: number;
   readonly inodes: number;
   readonly openFiles: number;
@@ -33,7 +34,7 @@ export interface MountStats {
   readonly bufferedBytes: { readonly read: number; readonly write: number };
   readonly unwritten: Unwritten;
   readonly caches: VfsCounters;
-  /** Values that the server should not have sent: each was mended or left out. */
+  /** Values that the server should not have sent. Each was corrected or left out. */
   readonly oddValues: Readonly<OddValues>;
   readonly rpc: Readonly<ClientCounters> & { readonly outstanding: number };
   readonly procedures: readonly Readonly<ProcedureCounters>[];

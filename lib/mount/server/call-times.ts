@@ -1,13 +1,13 @@
-/** The times of a call of the commands that only ask (check, exports): an answer is waited for, but not for ever. */
+/** Times of a call by a command that only asks (check, exports): the call ends when its time is over. */
 
-/** Of a mount over UDP. */
+/** The timeout of a mount over UDP. */
 const UDP_TIMEO_MS = 1_100;
-/** Two losses in a row are survived. */
+/** With two retransmissions a call survives two lost datagrams. */
 const LEAST_UDP_RETRANS = 2;
 
 /**
- * How long a call waits, and how often it is sent meanwhile. TCP repeats by itself; a datagram that was lost is sent
- * again, as a mount does it (nfs(5): timeo=11 for UDP), but within the limit. RetransmissionPolicy doubles each wait.
+ * How long a call waits, and how often it is sent, so that it takes at most `timeoutMs`. TCP itself repeats lost segments.
+ * Over UDP the call is sent again like that of a mount (nfs(5): timeo=11), and RetransmissionPolicy doubles each wait.
  */
 export function callTimes(
   proto: 'tcp' | 'udp',

@@ -1,19 +1,19 @@
-/** Which address of a server is used. */
+/** Chooses the address of a server. */
 import { lookup } from 'node:dns/promises';
 import { UserError } from '../../base/user-error.js';
 import type { ClientConfig } from '../../vfs/config.js';
 import type { MountRequest } from '../options/mount-options.js';
 
 /**
- * Where proto=tcp6 or udp6 asks for it, the host's name gives way to its address of that family.
- * @throws UserError where there is no such address.
+ * The client's configuration; for proto=tcp6 and udp6, with the host's IPv6 address in place of its name.
+ * @throws UserError if the host has no such address.
  */
 export async function withAddress(request: MountRequest): Promise<ClientConfig> {
   const { client, addressFamily } = request;
   if (addressFamily === undefined) return client;
   try {
     const { address, family } = await lookup(client.host, { family: addressFamily });
-    // An address is not looked up: it comes back as it is, whatever its family.
+    // If the host is an address already, lookup returns it whatever its family is.
     if (family !== addressFamily) throw new Error(`${address} is an address of IPv${family}`);
     return { ...client, host: address };
   } catch (error) {

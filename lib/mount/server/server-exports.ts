@@ -1,22 +1,22 @@
-/** Asks a server what it exports, and to whom: EXPORT of the MOUNT protocol, as showmount -e does. */
+/** Asks a server for its exports and their clients: EXPORT of the MOUNT protocol, like showmount -e. */
 
 import { MOUNT_PROGRAM, Mount3Client } from '../../programs/mount3/index.js';
 import { getPort } from '../../programs/portmap/index.js';
 import { AUTH_NONE, RpcClient } from '../../rpc/index.js';
 import type { ClientConfig } from '../../vfs/config.js';
-import type { ExportSummary } from '../failure/mount-failure.js';
+import type { ExportSummary } from '../failure/explainer.js';
 import { callTimes } from './call-times.js';
 
 const PATIENCE_MS = 10_000;
-/** A failed mount shows the list only if it can be had quickly. */
+/** A failed mount shows the list only if the server sends it within this time. */
 const EXPLANATION_PATIENCE_MS = 2_000;
 
-/** Throws PortmapError and RpcError. */
+/** The exports of a server. Throws PortmapError and RpcError. */
 export function fetchExports(config: ClientConfig): Promise<ExportSummary[]> {
   return ask(config, PATIENCE_MS);
 }
 
-/** The same to explain a failure: undefined if it cannot be had soon. */
+/** The exports of a server, to explain a failure. Undefined: the server does not send them soon. */
 export async function exportsForExplanation(config: ClientConfig): Promise<ExportSummary[] | undefined> {
   try {
     return await ask(config, EXPLANATION_PATIENCE_MS);
