@@ -1,4 +1,4 @@
-/** `nfs-fuse check`: whether the groups of callers can be read here. */
+/** `nfs-fuse check` tells whether the groups of callers can be read here. */
 import t from 'tap';
 import { type CallersView, callersHere, callersVerdict } from '../../lib/check/callers.js';
 
@@ -11,12 +11,12 @@ const MACHINE: CallersView = {
   isRoot: false,
 };
 
-t.test('on the machine itself every caller is seen', (t) => {
+t.test('check reports that on the machine itself the groups of every caller can be read', (t) => {
   t.match(callersVerdict(MACHINE), { result: 'ok', message: /every caller can be read/ });
   t.end();
 });
 
-t.test('a container is told of groups=, and one that has it is told that it counts', (t) => {
+t.test('check mentions groups= in a container, and says that it counts where it is given', (t) => {
   const container = { ...MACHINE, pidNamespace: 'pid:[4026532999]' };
   t.match(callersVerdict(container), { result: 'ok', message: /outside .*groups=GID:GID/ });
   t.match(callersVerdict({ ...container, unseenGroups: [5, 6] }), {
@@ -26,7 +26,7 @@ t.test('a container is told of groups=, and one that has it is told that it coun
   t.end();
 });
 
-t.test('a /proc that hides other users’ processes is a warning where other users may come in', (t) => {
+t.test('check warns of a /proc that hides other users’ processes if other users may use the mount', (t) => {
   for (const value of ['2', '1', 'invisible', 'ptraceable']) {
     const hidden = {
       ...MACHINE,
@@ -47,7 +47,7 @@ t.test('a /proc that hides other users’ processes is a warning where other use
   t.end();
 });
 
-t.test('callersHere looks at this machine', (t) => {
+t.test('callersHere examines this machine', (t) => {
   t.match(callersHere(true, [7]), { result: 'ok', message: /groups=7/ });
   t.match(callersHere(false, []).message, /can be read/);
   t.end();

@@ -1,4 +1,4 @@
-/** `nfs-fuse check` without a server: what this machine, this container, this user lack for mounting. */
+/** `nfs-fuse check` without a server: it finds what this machine, container and user lack for mounting. */
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -20,7 +20,7 @@ async function place(t: Test, name: PlaceName): Promise<Place> {
   return opened;
 }
 
-/** `argv` in a mount namespace of its own, which `prepare` has changed. */
+/** Runs `argv` in a mount namespace of its own, after `prepare` has changed it. */
 function inside(prepare: string, argv: readonly string[]): string[] {
   const script = `${prepare} && exec "$@"`;
   return ['unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh', ...argv];
@@ -36,7 +36,7 @@ async function helpers(): Promise<string[]> {
 }
 
 for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
-  t.test(`${name}: nothing is missing, and nothing is left behind`, async (t) => {
+  t.test(`${name}: check finds nothing missing, and leaves nothing behind`, async (t) => {
     const where = await place(t, name);
     const checked = await checkWith(where.command([...where.product, 'check']));
     allWell(t, checked);
@@ -53,7 +53,7 @@ for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
 /** The ways that work without the right to mount. */
 const WAY_OUT = /For one program there is "nfs-fuse exec"/;
 
-t.test('it reads well: aligned, without colours where nobody looks, the sum at the end', async (t) => {
+t.test('check aligns its lines, uses no colours outside of a terminal, and ends with the sum', async (t) => {
   const outcome = await nfsFuse(['check', '--timeout', '30']);
   t.equal(outcome.status, 0);
   t.equal(outcome.stderr, '');
@@ -64,7 +64,7 @@ t.test('it reads well: aligned, without colours where nobody looks, the sum at t
   t.notMatch(outcome.stdout, '\x1b');
 });
 
-t.test('without /dev/fuse, it says what to pass to podman, docker or Kubernetes', async (t) => {
+t.test('without /dev/fuse, check says what to pass to podman, docker or Kubernetes', async (t) => {
   const checked = await checkWith(inside(DEVICES, [...product, 'check']));
   failsAt(
     t,
@@ -87,12 +87,12 @@ t.test('without /dev/fuse, it says what to pass to podman, docker or Kubernetes'
   t.notMatch(text.stderr, STACK_TRACE);
 });
 
-t.test('with something else in place of /dev/fuse', async (t) => {
+t.test('check fails if /dev/fuse is another file', async (t) => {
   const checked = await checkWith(inside(`${DEVICES} && mkdir /dev/fuse`, [...product, 'check']));
   failsAt(t, checked, '/dev/fuse', /is there, but is not the FUSE device/, /--device \/dev\/fuse/);
 });
 
-t.test('with a /dev/fuse that may not be opened', async (t) => {
+t.test('check fails if this user may not open /dev/fuse', async (t) => {
   const where = await place(t, 'user');
   const closed = `${DEVICES} && mknod -m 600 /dev/fuse c 10 229`;
   const check = [...where.product, 'check'];
@@ -108,7 +108,7 @@ t.test('with a /dev/fuse that may not be opened', async (t) => {
   failsAt(t, byHelper, '/dev/fuse', /may not be opened/, /readable and writable for this user/);
 });
 
-t.test('root without the capability to mount', async (t) => {
+t.test('check fails for root without the capability to mount', async (t) => {
   const checked = await checkWith([...WITHOUT_CAPABILITY, ...product, 'check']);
   failsAt(
     t,
@@ -121,7 +121,7 @@ t.test('root without the capability to mount', async (t) => {
   t.match(checked.of('mount(2)'), { result: 'skipped' });
 });
 
-t.test('where no mount namespace can be had, the trial is left out', async (t) => {
+t.test('check leaves the trial of mount(2) out where it cannot make a mount namespace', async (t) => {
   const where = await place(t, 'userns');
   const script = 'echo 0 > /proc/sys/user/max_mnt_namespaces && exec "$@"';
   const own = ['unshare', '-Ur', 'sh', '-c', script, 'sh', ...where.product, 'check'];
@@ -132,7 +132,7 @@ t.test('where no mount namespace can be had, the trial is left out', async (t) =
   t.equal((await checkWith(where.command([...own, '--strict']))).status, 1, 'unless it is asked for');
 });
 
-t.test('a mount(2) that is refused in spite of the capability', async (t) => {
+t.test('check explains a mount(2) that is refused in spite of the capability', async (t) => {
   const rights = { ...readRights(), mayMount: true, filtered: true };
   const refused = mountVerdict({ outcome: 'refused', errno: 'EPERM' }, rights);
   t.match(refused, {
@@ -147,7 +147,7 @@ t.test('a mount(2) that is refused in spite of the capability', async (t) => {
   });
 });
 
-t.test('which security profile may be in the way', async (t) => {
+t.test('check names the security profile that may refuse the mount', async (t) => {
   const unfiltered = { filtered: false };
   t.match(
     securityHint(unfiltered, 'docker-default (enforce)'),
@@ -161,7 +161,7 @@ t.test('which security profile may be in the way', async (t) => {
     t.equal(securityHint(unfiltered, label), undefined, `"${label}" forbids nothing`);
 });
 
-t.test('a kernel, or a Node.js, that is too old', async (t) => {
+t.test('check fails for a kernel or a Node.js that is too old', async (t) => {
   const old = { outcome: 'mounted', protocol: '7.27', spoken: false, readAheadWritable: false } as const;
   t.match(protocolVerdict(old), {
     result: 'failure',
@@ -192,7 +192,7 @@ t.test('a kernel, or a Node.js, that is too old', async (t) => {
   );
 });
 
-t.test('a native part that does not load', async (t) => {
+t.test('check explains a native part that cannot be loaded', async (t) => {
   const scratch = publicFolder();
   t.teardown(() => scratch.remove());
   for (const part of ['dist', 'package.json'])
@@ -214,7 +214,7 @@ t.test('a native part that does not load', async (t) => {
   t.match(mount.stderr, /^nfs-fuse: The program cannot be loaded: .*\n {10}Install nfs-fuse again.*\n$/);
 });
 
-t.test('an ordinary user: without fusermount3, or with one that has no effect', async (t) => {
+t.test('check tells an ordinary user that fusermount3 is missing or has no effect', async (t) => {
   const where = await place(t, 'user');
   const check = [...where.product, 'check'];
   const paths = await helpers();
@@ -246,7 +246,7 @@ t.test('an ordinary user: without fusermount3, or with one that has no effect', 
     t.match(of('right to mount').remedy, WAY_OUT, 'and what works all the same');
 });
 
-t.test('where no user namespace can be made, nfs-fuse exec is no way out', async (t) => {
+t.test('check does not recommend nfs-fuse exec where no user namespace can be made', async (t) => {
   const where = await place(t, 'userns');
   const script =
     'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set -all --inh-caps -all "$@"';
@@ -261,7 +261,7 @@ t.test('where no user namespace can be made, nfs-fuse exec is no way out', async
   });
 });
 
-t.test('an ordinary user who wants allow_other', async (t) => {
+t.test('check tells an ordinary user what allow_other needs', async (t) => {
   const where = await place(t, 'user');
   const scratch = publicFolder();
   t.teardown(() => scratch.remove());
@@ -283,7 +283,7 @@ t.test('an ordinary user who wants allow_other', async (t) => {
   t.throws(() => forbidden.of('server name'), 'no server was asked for');
 });
 
-t.test('what it is told wrong', async (t) => {
+t.test('check refuses wrong arguments', async (t) => {
   for (const [args, message] of [
     [['--timeout', '0'], /--timeout=0 is not a number of seconds/],
     [['--mount', '/mnt', 'server:/export'], /mutually exclusive/],

@@ -1,4 +1,4 @@
-/** `nfs-fuse check --mount`: a mount that is well, and every way in which one is not. */
+/** `nfs-fuse check --mount`: mounts that work, and every way in which a mount can fail. */
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -26,19 +26,19 @@ async function ground(t: Test, name: PlaceName, options: readonly string[] = [])
   t.teardown(() => server.close());
   const mount = await Mount.start({ source: server, place, options });
   t.teardown(() => mount.close());
-  // Listed it is earlier; but what is done to the server then is done to the mounting.
+  // The mount is listed earlier, but a change of the server at that time would affect the mounting.
   await mount.served();
   return { place, server, mount };
 }
 
-/** Runs the check in the mount's place; patiently, unless it is to find that nothing answers. */
+/** Runs the check in the mount's place, with much time unless the test expects no answer. */
 async function checkMount({ place }: Ground, path: string, seconds = '30'): Promise<Said> {
   const argv = place.command([...place.product, 'check', '--mount', path, '--timeout', seconds]);
   const checking = start(argv, { cwd: '/' });
   return said(await checking.ended);
 }
 
-/** One line on standard output says what is wrong and what to do, and the exit status says it too. */
+/** Expects one line on standard output with the fault and the remedy, and a matching exit status. */
 function unwell(t: Test, outcome: Said, line: RegExp): void {
   t.equal(outcome.status, 1, 'exit status');
   t.match(outcome.stdout, line);
@@ -47,7 +47,7 @@ function unwell(t: Test, outcome: Said, line: RegExp): void {
 }
 
 for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
-  t.test(`${name}: a mount that is well`, async (t) => {
+  t.test(`${name}: check succeeds for a mount that works`, async (t) => {
     const where = await ground(t, name);
     const { path } = where.mount;
     t.same(await checkMount(where, path), {
@@ -59,31 +59,37 @@ for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
   });
 }
 
-t.test('a mount on a path with spaces and letters of all kinds, through a link, and as JSON', async (t) => {
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
-  const server = await Ganesha.start();
-  t.teardown(() => server.close());
-  const at = join(place.folder, 'a b\\040\tü\n#');
-  mkdirSync(at);
-  t.equal((await nfsFuse(['mount', '-o', server.mountOptions.join(','), '127.0.0.1:/export', at])).status, 0);
-  t.teardown(() => nfsFuse(['umount', at]));
-  const link = join(place.folder, 'link');
-  symlinkSync(at, link);
-  const text = await nfsFuse(['check', '--mount', at, '--timeout', '30']);
-  t.match(text.stdout, /a b\\040\\x09ü\\x0a# answers, and so does its server\n$/);
-  t.equal(text.stdout.split('\n').length, 2, 'one line whatever the name');
-  for (const path of [at, link]) {
-    const checked = await checkWith([...product, 'check', '--mount', path]);
-    t.equal(checked.status, 0);
-    t.match(checked.findings, [
-      { step: 'mounted', result: 'ok' },
-      { step: 'answers', result: 'ok' },
-    ]);
-  }
-});
+t.test(
+  'check finds a mount by a path with spaces and any letters, and through a link, and prints JSON',
+  async (t) => {
+    const place = await openPlace('root');
+    t.teardown(() => place.close());
+    const server = await Ganesha.start();
+    t.teardown(() => server.close());
+    const at = join(place.folder, 'a b\\040\tü\n#');
+    mkdirSync(at);
+    t.equal(
+      (await nfsFuse(['mount', '-o', server.mountOptions.join(','), '127.0.0.1:/export', at])).status,
+      0,
+    );
+    t.teardown(() => nfsFuse(['umount', at]));
+    const link = join(place.folder, 'link');
+    symlinkSync(at, link);
+    const text = await nfsFuse(['check', '--mount', at, '--timeout', '30']);
+    t.match(text.stdout, /a b\\040\\x09ü\\x0a# answers, and so does its server\n$/);
+    t.equal(text.stdout.split('\n').length, 2, 'one line whatever the name');
+    for (const path of [at, link]) {
+      const checked = await checkWith([...product, 'check', '--mount', path]);
+      t.equal(checked.status, 0);
+      t.match(checked.findings, [
+        { step: 'mounted', result: 'ok' },
+        { step: 'answers', result: 'ok' },
+      ]);
+    }
+  },
+);
 
-t.test('no mount at all, or another one', async (t) => {
+t.test('check fails where nothing is mounted, or another file system', async (t) => {
   const scratch = publicFolder();
   t.teardown(() => scratch.remove());
   unwell(t, await nfsFuse(['check', '--mount', scratch.path]), /^.* is not a mount point\. /);
@@ -98,10 +104,10 @@ t.test('no mount at all, or another one', async (t) => {
   t.match(checked.of('answers'), { result: 'skipped' });
 });
 
-t.test('a mount whose process was killed', async (t) => {
+t.test('check reports a mount whose process was killed as dead', async (t) => {
   const where = await ground(t, 'root');
   const { mount } = where;
-  // Nobody takes the dead mount away.
+  // The dead mount must stay, so its watcher ends first.
   endWatchers(mount.path);
   await mount.kill();
   unwell(
@@ -111,7 +117,7 @@ t.test('a mount whose process was killed', async (t) => {
   );
 });
 
-t.test('a mount whose process hangs', async (t) => {
+t.test('check reports that a mount whose process is stopped does not answer', async (t) => {
   const where = await ground(t, 'root');
   const { mount } = where;
   t.teardown(() => mount.signal('SIGCONT'));
@@ -122,7 +128,7 @@ t.test('a mount whose process hangs', async (t) => {
   t.equal((await checkMount(where, mount.path)).status, 0, 'and well again');
 });
 
-t.test('a mount whose server does not answer', async (t) => {
+t.test('check reports that a mount whose server is silent does not answer', async (t) => {
   const where = await ground(t, 'userns');
   const { mount, server } = where;
   t.teardown(() => server.freeze(false));
@@ -132,7 +138,7 @@ t.test('a mount whose server does not answer', async (t) => {
   t.equal((await checkMount(where, mount.path)).status, 0, 'and well again');
 });
 
-t.test('a request that cannot even be killed does not keep the check from ending', async (t) => {
+t.test('check ends although its request to the mount cannot be killed', async (t) => {
   const where = await ground(t, 'root');
   const { mount, server } = where;
   t.teardown(() => {
@@ -140,18 +146,18 @@ t.test('a request that cannot even be killed does not keep the check from ending
     mount.signal('SIGCONT');
   });
   server.freeze(true);
-  // A long time, so that it is still waiting when nfs-fuse has its question and stops.
+  // The time is long, so that the check still waits when nfs-fuse has its request and stops.
   const checking = checkMount(where, mount.path, '10');
   const [major = 0, minor = 0] = mount.entry?.device.split(':').map(Number) ?? [];
   const wanted = { major, minor, superOptions: mount.entry?.options ?? '' };
   const underWay = async () => ((await askStats(wanted)) as MountStats).rpc.outstanding > 0;
   await until('the question is under way', underWay, 60_000);
-  // From here on the kernel waits for an answer, whoever is killed.
+  // From here on the kernel waits for an answer, even if the caller is killed.
   mount.signal('SIGSTOP');
   unwell(t, await checking, /does not answer within 10 s/);
 });
 
-t.test('a soft mount whose server is gone', async (t) => {
+t.test('check reports the error of a soft mount whose server is gone', async (t) => {
   const where = await ground(t, 'root', ['soft', 'timeo=5', 'retrans=0']);
   await where.server.stop();
   unwell(
@@ -161,7 +167,7 @@ t.test('a soft mount whose server is gone', async (t) => {
   );
 });
 
-t.test('a mount of another user', async (t) => {
+t.test('check tells another user that the mount is not for that user', async (t) => {
   const where = await ground(t, 'user');
   unwell(
     t,

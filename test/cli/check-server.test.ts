@@ -1,4 +1,4 @@
-/** `nfs-fuse check server:/export`: what a server lacks, or refuses. */
+/** `nfs-fuse check server:/export`: it finds what a server lacks or refuses. */
 import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ async function ganesha(t: Test, options: GaneshaOptions = {}): Promise<Ganesha> 
   return server;
 }
 
-/** A folder to export. The server looks at it once and then remembers: it has to be right from the start. */
+/** A folder to export. The server looks at it once and remembers it, so it must have its mode from the start. */
 function folderOf(t: Test, uid: number, gid: number, mode: number): string {
   const scratch = exportFolder();
   t.teardown(() => scratch.remove());
@@ -45,7 +45,7 @@ function folderOf(t: Test, uid: number, gid: number, mode: number): string {
   return path;
 }
 
-/** The steps of the server alone, in this process, which is quicker than a process for each. */
+/** Runs the steps about the server in this process, which is quicker than one process for each test. */
 async function check(options: string, target = '127.0.0.1:/export', timeoutMs = 30_000): Promise<Checked> {
   const visit = new ServerVisit(parseMountRequest(target, options === '' ? [] : [options]), timeoutMs);
   const findings: Finding[] = [];
@@ -54,12 +54,12 @@ async function check(options: string, target = '127.0.0.1:/export', timeoutMs = 
   return checkedOf(findings, findings.some(({ result }) => result === 'failure') ? 1 : 0);
 }
 
-/** Every step that builds on `step` is skipped. */
+/** Expects that every step that needs `step` is skipped. */
 function skipped(t: Test, checked: Checked, ...steps: string[]): void {
   for (const step of steps) t.equal(checked.of(step).result, 'skipped', `${step} is skipped`);
 }
 
-/** A portmapper on an address that is this machine's and nobody else's; port 111 of it. */
+/** A portmapper on port 111 of an address that only this machine uses. */
 async function portmapper(t: Test, host: string, mappings: readonly Mapping[]): Promise<void> {
   const server = new RpcServer();
   const { GETPORT, DUMP } = portmapProcedures;
@@ -74,7 +74,7 @@ async function portmapper(t: Test, host: string, mappings: readonly Mapping[]): 
 }
 
 for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
-  t.test(`${name}: nfs-ganesha, and nothing is missing`, async (t) => {
+  t.test(`${name}: check finds nothing missing on nfs-ganesha`, async (t) => {
     const place = await openPlace(name);
     t.teardown(() => place.close());
     const { uid, gid } = name === 'user' ? place.owner : { uid: 0, gid: 0 };
@@ -91,7 +91,7 @@ for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
   });
 }
 
-t.test('--idmap-uid and --idmap-gid: who we are to the server', async (t) => {
+t.test('check asks the server with the ids of --idmap-uid and --idmap-gid', async (t) => {
   const server = await ganesha(t, { directory: folderOf(t, 5000, 6000, 0o770), squash: 'Root_Squash' });
   const argv = [...product, 'check', '-o', server.mountOptions.join(','), '127.0.0.1:/export'];
   const root = await checkWith(argv);
@@ -103,7 +103,7 @@ t.test('--idmap-uid and --idmap-gid: who we are to the server', async (t) => {
   t.match(conflict, { status: 1, stderr: /mount and idmap-gid are mutually exclusive/ });
 });
 
-t.test('a server that is found through its portmapper', async (t) => {
+t.test('check finds a server through its portmapper', async (t) => {
   const host = '127.0.97.1';
   const server = await mock(t, { ...mockRoot(), host });
   const of = (program: number, version: number, protocol = 6) => ({
@@ -124,9 +124,9 @@ t.test('a server that is found through its portmapper', async (t) => {
   t.equal(server.calls.at(-1), 'UMNT', 'the mark that MNT has left is taken back');
 });
 
-t.test('a name without an address', async (t) => {
+t.test('check fails for a name without an address', async (t) => {
   const checked = await check('', 'nosuch.invalid:/export');
-  // Without a name server in reach, the resolver cannot say that there is no such name.
+  // If no name server answers, the resolver cannot tell that the name does not exist.
   failsAt(
     t,
     checked,
@@ -137,12 +137,12 @@ t.test('a name without an address', async (t) => {
   skipped(t, checked, 'portmapper', 'MOUNT service', 'NFS service', 'MNT', 'export root', 'clock');
 });
 
-t.test('a name without an address of the family that is asked for', async (t) => {
+t.test('check fails for a name without an address of the wanted family', async (t) => {
   const checked = await check('proto=tcp6', '127.0.0.1:/export');
   failsAt(t, checked, 'server name', /127\.0\.0\.1 has no IPv6 address/, /Use proto=tcp/);
 });
 
-t.test('a machine without portmapper, and with one that does not know NFS', async (t) => {
+t.test('check fails if there is no portmapper, or if it does not know NFS', async (t) => {
   const without = await check('', '127.0.97.2:/export');
   failsAt(
     t,
@@ -159,7 +159,7 @@ t.test('a machine without portmapper, and with one that does not know NFS', asyn
   failsAt(t, empty, 'NFS service', /knows no port of NFS/, /NFSv3 switched on, or give port=/);
 });
 
-t.test('a port where nothing listens', async (t) => {
+t.test('check fails for a port where nothing listens', async (t) => {
   const server = await mock(t, mockRoot());
   const [port] = await freePorts(1);
   const checked = await check(`port=${port},mountport=${server.port}`);
@@ -174,7 +174,7 @@ t.test('a port where nothing listens', async (t) => {
   skipped(t, checked, 'export root', 'access', 'transfer sizes');
 });
 
-t.test('a server that speaks only NFSv4', async (t) => {
+t.test('check fails for a server that speaks only NFSv4', async (t) => {
   const server = await mock(t, {
     ...mockRoot(),
     programs: [{ program: { ...NFS_PROGRAM, version: 4 }, procedures: [] }],
@@ -188,7 +188,7 @@ t.test('a server that speaks only NFSv4', async (t) => {
   );
 });
 
-t.test('a server that takes connections and never answers', async (t) => {
+t.test('check fails for a server that accepts connections and never answers', async (t) => {
   const sockets = new Set<Socket>();
   const silent = createServer((socket) => {
     sockets.add(socket.on('error', () => undefined));
@@ -215,7 +215,7 @@ t.test('a server that takes connections and never answers', async (t) => {
   t.equal((await waiting.ended).signal, 'SIGINT', 'and Ctrl-C ends it');
 });
 
-t.test('an export that is not there', async (t) => {
+t.test('check fails for an export that does not exist', async (t) => {
   const server = await mock(t, {
     ...mockRoot(),
     exports: [exported('/other'), exported('/third', '10.0.0.0/8')],
@@ -227,7 +227,7 @@ t.test('an export that is not there', async (t) => {
   skipped(t, checked, 'auth flavours', 'export root', 'access');
 });
 
-t.test('a folder in an export, on a server that does not tell', async (t) => {
+t.test('check accepts a folder within an export, also on a server that lists no exports', async (t) => {
   const below = await mock(t, mockRoot());
   const inside = await check(below.options, '127.0.0.1:/export/below/it');
   allWell(t, inside);
@@ -241,7 +241,7 @@ t.test('a folder in an export, on a server that does not tell', async (t) => {
   t.equal(checked.status, 0);
 });
 
-t.test('an export whose clients this machine is not among', async (t) => {
+t.test('check warns if this machine is not among the clients of the export', async (t) => {
   const server = await mock(t, {
     ...mockRoot(),
     exports: [exported('/export', '10.0.0.0/8', '192.0.2.7')],
@@ -264,7 +264,7 @@ t.test('an export whose clients this machine is not among', async (t) => {
   );
 });
 
-t.test('which address a list of clients holds', async (t) => {
+t.test('membership tells which addresses a list of clients contains', async (t) => {
   for (const [clients, address, expected] of [
     [[], '192.0.2.1', 'yes'],
     [['*'], '192.0.2.1', 'yes'],
@@ -286,7 +286,7 @@ t.test('which address a list of clients holds', async (t) => {
     t.equal(membership(clients, address), expected, `${address} in "${clients.join(' ')}"`);
 });
 
-t.test('flavours of authentication', async (t) => {
+t.test('check fails if the server does not offer AUTH_SYS', async (t) => {
   const kerberos = await mock(t, mockRoot({ flavors: [390003, 390005] }));
   failsAt(
     t,
@@ -304,7 +304,7 @@ t.test('flavours of authentication', async (t) => {
   });
 });
 
-t.test('a server that demands a reserved port', async (t) => {
+t.test('check fails if the server demands a reserved port', async (t) => {
   const server = await ganesha(t, { privilegedPort: true });
   const options = server.mountOptions.join(',');
   const asRoot = await check(options);
@@ -328,7 +328,7 @@ t.test('a server that demands a reserved port', async (t) => {
   t.equal(rootless.status, 1);
 });
 
-t.test('root that is squashed', async (t) => {
+t.test('check warns if the server squashes root', async (t) => {
   const squash = 'Root_Squash';
   const shut = await ganesha(t, { squash, directory: folderOf(t, 0, 0, 0o700) });
   const refused = await check(shut.mountOptions.join(','));
@@ -347,7 +347,7 @@ t.test('root that is squashed', async (t) => {
   t.equal(reader.status, 0, 'a warning is no failure');
 });
 
-t.test('what ACCESS tells of root', async (t) => {
+t.test('check derives from ACCESS whether root is squashed', async (t) => {
   const reader = Access.READ | Access.LOOKUP | Access.EXECUTE;
   const readOnly = await mock(t, mockRoot({ attributes: { uid: 1000, gid: 1000 }, access: () => reader }));
   const checked = await check(readOnly.options);
@@ -364,7 +364,7 @@ t.test('what ACCESS tells of root', async (t) => {
   warnsAt(t, await check(blind.options), 'access', /does not let uid 0 list/, /no_root_squash/);
 });
 
-t.test('small transfers, and a clock that is ahead', async (t) => {
+t.test('check warns of small transfers, and of a clock that is ahead', async (t) => {
   const small = await ganesha(t, { maxIo: 16384 });
   warnsAt(
     t,
@@ -378,7 +378,7 @@ t.test('small transfers, and a clock that is ahead', async (t) => {
   warnsAt(t, await check(ahead.options), 'clock', /clock is at least 7\d\d\d s ahead/, /NTP/);
 });
 
-t.test('a name from the server cannot reach the terminal as it is', async (t) => {
+t.test('check escapes control characters in names from the server', async (t) => {
   const server = await mock(t, { ...mockRoot(), exports: [exported('/\x1b[31m')] });
   const outcome = said(await run([...product, 'check', '-o', server.options, '127.0.0.1:/export']));
   t.match(outcome.stdout, /The server exports: \/\\x1b\[31m/);

@@ -1,4 +1,4 @@
-/** `nfs-fuse check`, run as a user runs it, and its findings. */
+/** Runs `nfs-fuse check` like a user, and reads its findings. */
 import type { Test } from 'tap';
 import type { Finding } from '../../lib/check/step.js';
 import { run } from '../support/process.js';
@@ -7,14 +7,14 @@ import { type Said, said } from './product.js';
 export interface Checked {
   readonly status: number | null;
   readonly findings: readonly Finding[];
-  /** The finding of a step; fails where there is none. */
+  /** The finding of a step. Fails if there is none. */
   of(step: string): Finding;
 }
 
-/** On a machine that is busy with other tests, 5 s would be short. */
+/** The default of 5 s may be too short on a machine that runs other tests. */
 const TIMEOUT = ['--timeout', '30'];
 
-/** Runs a command that ends with `check --json` and the like, and reads what it prints. */
+/** Runs a command that ends with `check --json` and more arguments, and reads its JSON. */
 export async function checkWith(argv: readonly string[], env?: NodeJS.ProcessEnv): Promise<Checked> {
   const patient = argv.includes('--timeout') ? [] : TIMEOUT;
   const outcome = said(
@@ -40,7 +40,7 @@ export function checkedOf(findings: readonly Finding[], status: number | null): 
   };
 }
 
-/** The step has failed, with this message and this remedy, and so the whole. */
+/** Expects that the step has failed with this message and remedy, and that the whole check has failed. */
 export function failsAt(t: Test, checked: Checked, step: string, message: RegExp, remedy: RegExp): void {
   const finding = checked.of(step);
   t.equal(finding.result, 'failure', `${step} fails`);
@@ -49,7 +49,7 @@ export function failsAt(t: Test, checked: Checked, step: string, message: RegExp
   t.equal(checked.status, 1, 'exit status');
 }
 
-/** The step warns, which does not make the whole fail. */
+/** Expects that the step warns, and that the whole check has not failed because of it. */
 export function warnsAt(t: Test, checked: Checked, step: string, message: RegExp, remedy: RegExp): void {
   const finding = checked.of(step);
   t.equal(finding.result, 'warning', `${step} warns`);
@@ -57,7 +57,7 @@ export function warnsAt(t: Test, checked: Checked, step: string, message: RegExp
   t.match(finding.remedy, remedy);
 }
 
-/** Nothing fails, and nothing warns. */
+/** Expects that no step fails or warns. */
 export function allWell(t: Test, checked: Checked): void {
   t.same(
     checked.findings.filter(({ result }) => result !== 'ok'),

@@ -1,4 +1,4 @@
-/** The command line itself: help, versions, and what is said about arguments that make no sense. */
+/** The command line itself: help, versions, and messages about wrong arguments. */
 import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -26,12 +26,12 @@ t.test('--version is that of package.json', async (t) => {
   t.match(await nfsFuse(['--version']), { status: 0, stdout: `${version}\n` });
 });
 
-t.test('the program can be executed by itself, as npm links it', async (t) => {
+t.test('the program file is executable, as npm links it', async (t) => {
   const [, file = ''] = product;
   t.match(await run([file, '--version']), { status: 0 });
 });
 
-t.test('without arguments it shows the help, and fails', async (t) => {
+t.test('the program without arguments shows the help, and fails', async (t) => {
   const { status, stdout } = await nfsFuse([]);
   t.equal(status, 1);
   t.match(stdout, /Usage: nfs-fuse mount/);
@@ -43,7 +43,7 @@ t.test('a completion script names the program', async (t) => {
   t.match(stdout, /nfs-fuse/);
 });
 
-t.test('what is not UTF-8 is refused, and not taken for something else', async (t) => {
+t.test('the program refuses arguments that are not UTF-8', async (t) => {
   const scratch = publicFolder();
   t.teardown(() => scratch.remove());
   const folder = Buffer.concat([Buffer.from(`${scratch.path}/caf`), Buffer.of(0xe9)]);
@@ -53,7 +53,7 @@ t.test('what is not UTF-8 is refused, and not taken for something else', async (
   const port = 'port=1,mountport=1';
   const rename =
     /"[^"]*caf\ufffd(\/sub)?" is not valid UTF-8\.\n +Mount points, folders and log files .* rename it/;
-  // Only a shell can say it. $0 is the folder, "$@" is nfs-fuse.
+  // Only a shell can pass such bytes. $0 is the folder, "$@" is nfs-fuse.
   const cases: [script: string, status: number, message: RegExp][] = [
     ['"$@" check --mount "$0"', 1, rename],
     [`"$@" mount -o ${port} 127.0.0.1:/x "$0"`, 1, rename],
@@ -70,7 +70,7 @@ t.test('what is not UTF-8 is refused, and not taken for something else', async (
       125,
       /caf\ufffd" is not valid UTF-8\.\n +nfs-fuse exec cannot pass it on: put the command into a script/,
     ],
-    // U+FFFD itself is a letter like any other.
+    // U+FFFD itself is allowed like any other character.
     [`"$@" umount ${scratch.path}/\ufffd`, 1, /\/\ufffd is not a mount point/],
   ];
   for (const [script, status, message] of cases) {
@@ -82,7 +82,7 @@ t.test('what is not UTF-8 is refused, and not taken for something else', async (
   }
 });
 
-t.test('wrong arguments are answered with one message and the way out', async (t) => {
+t.test('the program answers wrong arguments with one message and a remedy', async (t) => {
   const cases: [args: string[], message: RegExp][] = [
     [['montu', 'a:/b', '/c'], /There is no command "montu"\.\n.*Did you mean "mount"\?/],
     [['frobnicate'], /There is no command "frobnicate"\.\n.*The commands are mount, umount/],
@@ -122,7 +122,7 @@ t.test('wrong arguments are answered with one message and the way out', async (t
   }
 });
 
-t.test('an option without its value is named, as wrong usage', async (t) => {
+t.test('the program names an option without its value', async (t) => {
   const cases: [args: string[], option: string][] = [
     [['mount', 'a:/b', '/c', '-o'], '-o'],
     [['a:/b', '/c', '-o'], '-o'],

@@ -18,9 +18,9 @@ const PATIENCE_MS = 60_000;
 interface Ground {
   readonly place: Place;
   readonly server: ServeCommand;
-  /** `nfs-fuse` with these arguments, in the place. */
+  /** The command line of `nfs-fuse` with these arguments, in the place. */
   nfsFuse(...args: string[]): Promise<ReturnType<typeof said>>;
-  /** The journals that are kept. */
+  /** The names of the journals. */
   journals(): string[];
 }
 
@@ -47,7 +47,7 @@ async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
   };
 }
 
-/** An ordinary, empty directory that nothing watches over. */
+/** Expects an ordinary, empty directory without a watcher. */
 async function isOrdinary(t: Test, place: Place, path: string): Promise<void> {
   const isListed = () => mountsOf(place.namespacePid).some((entry) => entry.path === path);
   await until('the dead mount is taken away', () => !isListed(), PATIENCE_MS);
@@ -65,7 +65,7 @@ const variants: [PlaceName, string[]][] = [
 
 for (const [name, args] of variants) {
   t.test(
-    `${[name, ...args].join(' ')}: a killed mount is taken away, and standard error says so`,
+    `${[name, ...args].join(' ')}: the watcher takes a killed mount away, and reports it on standard error`,
     async (t) => {
       const { place, server, journals } = await ground(t, name);
       const mount = await Mount.start({ source: server, place, args });
@@ -85,7 +85,7 @@ for (const [name, args] of variants) {
 
 for (const [name, args] of variants.filter(([, args]) => args.length === 0)) {
   t.test(
-    `${[name, ...args].join(' ')}: a mount that is killed while it is looked at first ends all the same`,
+    `${[name, ...args].join(' ')}: the watcher takes away a mount that is killed during its first look`,
     async (t) => {
       const made = await rig(t);
       const place = await openPlace(name);
@@ -104,7 +104,7 @@ for (const [name, args] of variants.filter(([, args]) => args.length === 0)) {
         exportPath: made.server.exportName,
         mountOptions: [`port=${made.server.port}`, `mountport=${made.server.port}`],
       };
-      // noac: or the first look would be answered with what MNT's root showed.
+      // Without noac, the first look would be answered with the attributes that came with the connection.
       const mount = await Mount.start({ source, place, at: path, options: ['noac'] });
       t.teardown(() => mount.close());
       await until('the root is looked at', () => held > 0, PATIENCE_MS);
@@ -115,7 +115,7 @@ for (const [name, args] of variants.filter(([, args]) => args.length === 0)) {
   );
 }
 
-t.test('a program that is in the mount does not hold the dead mount back', async (t) => {
+t.test('the watcher takes a dead mount away although a program is in it', async (t) => {
   const { place, server } = await ground(t);
   const mount = await Mount.start({ source: server, place });
   t.teardown(() => mount.close());
@@ -126,7 +126,7 @@ t.test('a program that is in the mount does not hold the dead mount back', async
   await isOrdinary(t, place, mount.path);
 });
 
-t.test('a mount point with blanks, quotes, newlines and a dash', async (t) => {
+t.test('the watcher takes away a mount on a path with blanks, quotes, newlines and a dash', async (t) => {
   const { place, server } = await ground(t);
   const path = join(place.folder, `-l "a'b\\ $(x)\t\u00e9\n`);
   mkdirSync(path);
@@ -136,7 +136,7 @@ t.test('a mount point with blanks, quotes, newlines and a dash', async (t) => {
   await isOrdinary(t, place, path);
 });
 
-/** A mount in the background; the process that serves it. */
+/** Mounts in the background; the result is the process that serves the mount. */
 async function background(t: Test, where: Ground, flags: readonly string[] = []) {
   const { place, server, nfsFuse } = where;
   const path = await newMountPoint(place);
@@ -151,7 +151,7 @@ async function background(t: Test, where: Ground, flags: readonly string[] = [])
   return { path, args, pid };
 }
 
-t.test('what is mounted there meanwhile is left alone', async (t) => {
+t.test('the watcher leaves alone what was mounted on the place meanwhile', async (t) => {
   const where = await ground(t);
   const { path, pid } = await background(t, where);
   const [watcher = 0] = watchersOf(path);
@@ -167,7 +167,7 @@ t.test('what is mounted there meanwhile is left alone', async (t) => {
   t.match(readFileSync(where.journals()[0] ?? '', 'utf8'), /died, and its mount was gone already/);
 });
 
-t.test('how a mount in the background died is told by stats, umount and the next mount', async (t) => {
+t.test('stats, umount and the next mount report how a mount in the background died', async (t) => {
   const where = await ground(t);
   const { place, nfsFuse, journals } = where;
   const { path, args, pid } = await background(t, where);
@@ -199,7 +199,7 @@ t.test('a log file gets the death of its mount', async (t) => {
   t.match(readFileSync(log, 'utf8'), new RegExp(`^[0-9TZ:-]+ error The process ${pid} .* died`, 'm'));
 });
 
-t.test('a folder for journals that somebody else could have laid out is not used', async (t) => {
+t.test('a mount does not use a folder for journals that another user may have made', async (t) => {
   const where = await ground(t);
   const trap = join(where.place.folder, 'trap');
   mkdirSync(trap);
@@ -224,7 +224,7 @@ for (const [name, end] of endings) {
     const mount = await Mount.start({ source: where.server, place: where.place });
     t.teardown(() => mount.close());
     t.equal(watchersOf(mount.path).length, 1);
-    // A signal before that interrupts the mounting.
+    // An earlier signal would interrupt the mounting.
     await mount.served();
     await end(where, mount);
     t.match(await mount.exit(PATIENCE_MS), { status: 0 });
@@ -242,7 +242,7 @@ t.test('a mount that does not come about leaves no watcher', async (t) => {
   t.same(watchersOf(path), []);
 });
 
-t.test('without a shell, it warns and mounts', async (t) => {
+t.test('without a shell, nfs-fuse warns and mounts', async (t) => {
   const { place, server } = await ground(t);
   const shell = (await mustRun(['readlink', '-f', '/bin/sh'])).trim();
   const path = await newMountPoint(place);
@@ -276,7 +276,7 @@ async function faulty(t: Test): Promise<{ where: Ground; mount: Mount }> {
 
 const complaint = ({ stderr }: Outcome) => stderr.toString();
 
-t.test('an error of our own in a request answers EIO, is logged, and the mount lives on', async (t) => {
+t.test('an exception in a request is answered with EIO and logged, and the mount lives on', async (t) => {
   const { mount } = await faulty(t);
   for (const kind of ['thrown', 'rejected']) {
     t.match(complaint(await mount.run(['cat', `fault-${kind}`])), /Input\/output error/);
@@ -287,7 +287,7 @@ t.test('an error of our own in a request answers EIO, is logged, and the mount l
   t.match(await mount.unmount(), { status: 0 });
 });
 
-t.test('a failure that nobody waits for is logged, and the mount lives on', async (t) => {
+t.test('an unhandled rejection is logged, and the mount lives on', async (t) => {
   const { mount } = await faulty(t);
   t.match(complaint(await mount.run(['cat', 'fault-forgotten'])), /No such file/);
   await until('it is logged', () => mount.log.includes('forgotten on purpose'));
@@ -296,17 +296,20 @@ t.test('a failure that nobody waits for is logged, and the mount lives on', asyn
   t.match(await mount.unmount(), { status: 0 });
 });
 
-t.test('an exception out of a callback ends the mount: written back, unmounted, status 1', async (t) => {
-  const { where, mount } = await faulty(t);
-  const agent = await mount.agent();
-  const fd = await agent.open('written', 0o102);
-  await agent.pwrite(fd, 'dirty', 0);
-  await mount.run(['cat', 'fault-later']);
-  t.match(await mount.exit(PATIENCE_MS), { status: 1, signal: null });
-  t.match(mount.log, /Internal error, the mount ends: TypeError: later on purpose/);
-  await mount.closeAgents();
-  await isOrdinary(t, where.place, mount.path);
-  t.equal(readFileSync(join(where.server.directory, 'written'), 'utf8'), 'dirty');
-  const [journal = ''] = where.journals();
-  t.match(readFileSync(journal, 'utf8'), /ended with an error: Internal error: later on purpose/);
-});
+t.test(
+  'an exception in a callback ends the mount: it is written back and unmounted, and the status is 1',
+  async (t) => {
+    const { where, mount } = await faulty(t);
+    const agent = await mount.agent();
+    const fd = await agent.open('written', 0o102);
+    await agent.pwrite(fd, 'dirty', 0);
+    await mount.run(['cat', 'fault-later']);
+    t.match(await mount.exit(PATIENCE_MS), { status: 1, signal: null });
+    t.match(mount.log, /Internal error, the mount ends: TypeError: later on purpose/);
+    await mount.closeAgents();
+    await isOrdinary(t, where.place, mount.path);
+    t.equal(readFileSync(join(where.server.directory, 'written'), 'utf8'), 'dirty');
+    const [journal = ''] = where.journals();
+    t.match(readFileSync(journal, 'utf8'), /ended with an error: Internal error: later on purpose/);
+  },
+);

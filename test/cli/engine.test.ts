@@ -11,15 +11,15 @@ async function prepared(argument: string) {
   return { status, stdout: stdout.toString(), stderr: stderr.toString() };
 }
 
-t.test('this engine takes every flag that it is given', async (t) => {
+t.test('this engine accepts every flag that it gets', async (t) => {
   t.same(await prepared(''), { status: 0, stdout: 'served\n', stderr: '' });
 });
 
-t.test('an engine that is not known is left alone', async (t) => {
+t.test('an unknown engine gets no flags', async (t) => {
   t.same(await prepared("'999.1.2'"), { status: 0, stdout: 'served\n', stderr: '' });
 });
 
-t.test('what is garbage is given back to the machine', async (t) => {
+t.test('collecting garbage returns memory to the machine', async (t) => {
   const script = `
     import { collectGarbage } from ${ENGINE};
     const resident = () => process.memoryUsage.rss();

@@ -1,4 +1,4 @@
-/** uid=, gid= and the idmap options: what they come to, what is refused and how, and what the command line offers. */
+/** uid=, gid= and the idmap options: their effect, the refused values, and the arguments of the command line. */
 import t from 'tap';
 import { UserError } from '../../lib/base/user-error.js';
 import { identityOptionTexts } from '../../lib/cli/identity-arguments.js';
@@ -22,7 +22,7 @@ function refusal(...options: string[]): UserError {
 
 const range = (local: number, server: number, count: number) => ({ local, server, count });
 
-t.test('uid= and gid= name the one user of all calls; the last one counts', async (t) => {
+t.test('uid= and gid= set the one user of all calls; the last option counts', async (t) => {
   t.strictSame(identity(), SAME_IDENTITY);
   t.match(identity('uid=1000'), { uid: { everybody: 1000 }, gid: { everybody: undefined } });
   t.match(identity('uid=1,gid=0,uid=4294967294'), {
@@ -31,7 +31,7 @@ t.test('uid= and gid= name the one user of all calls; the last one counts', asyn
   });
 });
 
-t.test('ranges add up: in one option, in several, and as arguments', async (t) => {
+t.test('all ranges count, whether in one option, in several, or in arguments', async (t) => {
   const three = [range(0, 1000, 1), range(1, 100_000, 65_535), range(70_000, 0, 1)];
   t.strictSame(identity('idmap-uid=0:1000:1/1:100000:65535/70000:0:1').uid.ranges, three);
   t.strictSame(
@@ -49,7 +49,7 @@ t.test('ranges add up: in one option, in several, and as arguments', async (t) =
 });
 
 t.test(
-  'groups of callers who cannot be seen add up: in one option, in several, and as arguments',
+  'all groups for unseen callers count, whether in one option, in several, or in arguments',
   async (t) => {
     t.equal(identity().unseenGroups, undefined);
     t.strictSame(identity('groups=1000:2000,groups=5', 'groups=5:6').unseenGroups, [1000, 2000, 5, 6]);
@@ -62,7 +62,7 @@ t.test(
   },
 );
 
-t.test('what cannot be meant is refused, in words and with a remedy', async (t) => {
+t.test('impossible values are refused with a message and a remedy', async (t) => {
   const cases: [string, RegExp][] = [
     ['uid=root', /^uid=root is not a number from 0 to 4294967294\.$/],
     ['gid=-1', /^gid=-1 is not a number/],
@@ -97,7 +97,7 @@ t.test('what cannot be meant is refused, in words and with a remedy', async (t) 
   }
 });
 
-t.test('an argument is one option, whatever is in it', async (t) => {
+t.test('an argument is one option, whatever characters it contains', async (t) => {
   const texts = identityOptionTexts({
     'idmap-uid': ['0:1:1,ro'],
     'idmap-gid': ['0:1:1"'],
@@ -107,12 +107,15 @@ t.test('an argument is one option, whatever is in it', async (t) => {
   t.match(refusal(texts[1] ?? '').message, /^idmap-gid=0:1:1" is not of the form/);
 });
 
-t.test('the command line offers them and refuses what is wrong before anything is asked', async (t) => {
-  const help = await nfsFuse(['mount', '--help']);
-  t.match(help.stdout, /--idmap-uid\s+Which users of this machine/);
-  t.match(help.stdout, /--idmap-gid/);
-  t.match(help.stdout, /uid=1000,gid=1000/);
-  const wrong = await nfsFuse(['mount', '--idmap-uid', '0:1', 'server.invalid:/x', '/mnt']);
-  t.equal(wrong.status, 1);
-  t.match(wrong.stderr, /^.*idmap-uid=0:1 is not of the form local:server:count\./);
-});
+t.test(
+  'the command line accepts the arguments, and refuses wrong ones before it asks a server',
+  async (t) => {
+    const help = await nfsFuse(['mount', '--help']);
+    t.match(help.stdout, /--idmap-uid\s+Which users of this machine/);
+    t.match(help.stdout, /--idmap-gid/);
+    t.match(help.stdout, /uid=1000,gid=1000/);
+    const wrong = await nfsFuse(['mount', '--idmap-uid', '0:1', 'server.invalid:/x', '/mnt']);
+    t.equal(wrong.status, 1);
+    t.match(wrong.stderr, /^.*idmap-uid=0:1 is not of the form local:server:count\./);
+  },
+);

@@ -1,5 +1,5 @@
 /**
- * A mount that somebody else has made: a helper opens /dev/fuse and mounts as root, nfs-fuse serves the descriptor as
+ * A mount that another process has made: a helper opens /dev/fuse and mounts as root, nfs-fuse serves the descriptor as
  * an ordinary user, and the helper unmounts.
  */
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -28,7 +28,7 @@ interface Ground {
   readonly mnt: string;
   /** The MOUNT procedures that the server was asked for: "MNT", "UMNT". */
   readonly calls: readonly string[];
-  /** Opens /dev/fuse as descriptor 3 and mounts it, in the words of the shell. */
+  /** A shell script that opens /dev/fuse as descriptor 3 and mounts it. */
   readonly mount: string;
   /** `nfs-fuse mount -f … /dev/fd/3` as an ordinary user without any privilege. */
   readonly serve: readonly string[];
@@ -38,7 +38,7 @@ const OPEN = 'exec 3<>/dev/fuse';
 
 const isMounted = (path: string) => mountsOf(process.pid).some((entry) => entry.path === path);
 
-/** A folder that the user may write to, served, and a mount point; nothing is mounted there afterwards. */
+/** Serves a folder that the user may write to, and makes a mount point. Nothing is mounted there afterwards. */
 async function ground(t: Test): Promise<Ground> {
   const scratch = publicFolder();
   const served = join(scratch.path, 'served');
@@ -71,7 +71,7 @@ function serve(port: number, more: readonly string[] = ['-f'], at = '/dev/fd/3')
   return user.command([...user.product, 'mount', ...more, ...options, '127.0.0.1:/export', at]);
 }
 
-/** A helper that prepares and becomes nfs-fuse, so that nobody else has the descriptor. */
+/** A helper that prepares and then becomes nfs-fuse, so that no other process has the descriptor. */
 const becoming = (prepare: string, argv: readonly string[]) => [
   'sh',
   '-c',
@@ -95,7 +95,7 @@ async function isServed(helper: Background): Promise<void> {
 }
 
 t.test(
-  'programs read and write, and when the helper unmounts, all is written and the status is 0',
+  'programs read and write, and when the helper unmounts, everything is written and the status is 0',
   async (t) => {
     const where = await ground(t);
     writeFileSync(join(where.served, 'old'), 'from the server');
@@ -138,7 +138,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
-t.test('nfs-fuse stats and umount find the mount by its number, where the kernel tells it', async (t) => {
+t.test('stats and umount find the mount by its number if the kernel tells it', async (t) => {
   const where = await ground(t);
   const serving = await startServing(t, where);
   const told = /^fuse_connection:/m.test(readFileSync(`/proc/${serving.pid}/fdinfo/3`, 'latin1'));
@@ -150,31 +150,35 @@ t.test('nfs-fuse stats and umount find the mount by its number, where the kernel
   t.match(await serving.ended, { status: 0 });
 });
 
-t.test('a descriptor is served once, and ends on SIGTERM also if the helper has kept a copy', async (t) => {
-  const where = await ground(t);
-  // In a mount namespace of its own, to mount what the connection is ended by. ls would wait for ever if it were not.
-  const script = `${WITHOUT_FUSE}; mount -t fusectl none /sys/fs/fuse/connections && ${where.mount} || exit 99
+t.test(
+  'a descriptor is served once, and the mount ends on SIGTERM although the helper keeps a copy',
+  async (t) => {
+    const where = await ground(t);
+    // In a mount namespace of its own, where a file system is mounted that can end the connection. Otherwise ls would wait for
+    // ever.
+    const script = `${WITHOUT_FUSE}; mount -t fusectl none /sys/fs/fuse/connections && ${where.mount} || exit 99
     "$@" & first=$!
     read -r line; "$@"; echo "second: $?"
     kill -TERM $first; wait $first; echo "first: $?"
     timeout -s KILL 60 ls ${where.mnt}; echo "ls: $?"
     umount ${where.mnt}`;
-  const alone = ['unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh'];
-  const helper = start([...alone, ...where.serve], { stdio: ['pipe', 'pipe', 'pipe'] });
-  t.teardown(() => helper.stop());
-  await isServed(helper);
-  helper.child.stdin?.end('\n');
-  const { stdout, stderr } = said(await helper.ended);
-  t.match(stderr, /Descriptor 3 is being served by another process, or was\.\n +Unmount, open/);
-  t.match(stderr, /Transport endpoint is not connected/);
-  t.equal(stdout, 'second: 1\nfirst: 0\nls: 2\n');
-});
+    const alone = ['unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh'];
+    const helper = start([...alone, ...where.serve], { stdio: ['pipe', 'pipe', 'pipe'] });
+    t.teardown(() => helper.stop());
+    await isServed(helper);
+    helper.child.stdin?.end('\n');
+    const { stdout, stderr } = said(await helper.ended);
+    t.match(stderr, /Descriptor 3 is being served by another process, or was\.\n +Unmount, open/);
+    t.match(stderr, /Transport endpoint is not connected/);
+    t.equal(stdout, 'second: 1\nfirst: 0\nls: 2\n');
+  },
+);
 
-t.test('a mount that is gone before it could be served', async (t) => {
+t.test('nfs-fuse reports a mount that is gone before it could be served', async (t) => {
   const where = await ground(t);
   const { rpc } = where.server;
   if (rpc === undefined) throw new Error('the server does not listen');
-  // Between the look at the descriptor and the first request.
+  // The unmount comes between the look at the descriptor and the first request.
   const before = async ({ name }: { readonly name: string }) => {
     if (name === 'MNT') await run(['umount', '-l', '-c', where.mnt]);
     return undefined;
@@ -186,7 +190,7 @@ t.test('a mount that is gone before it could be served', async (t) => {
   t.notMatch(outcome.stderr, STACK_TRACE);
 });
 
-t.test('descriptors that cannot be served, and what does not go with one', async (t) => {
+t.test('nfs-fuse refuses descriptors that it cannot serve, and arguments that do not fit one', async (t) => {
   const where = await ground(t);
   const { port } = where.server;
   const exec = user.command([...user.product, 'exec', '127.0.0.1:/export', '/dev/fd/3', '--', 'true']);
@@ -230,7 +234,7 @@ t.test('descriptors that cannot be served, and what does not go with one', async
   t.same(where.calls, [], 'the server was not even asked');
 });
 
-t.test('options that only the helper can give to the kernel are named', async (t) => {
+t.test('nfs-fuse names options that only the helper can pass to the kernel', async (t) => {
   const where = await ground(t);
   const argv = serve(where.server.port, ['-f', '-o', 'ro,noexec,allow_other,default_permissions']);
   const serving = await startServing(t, { ...where, serve: argv });

@@ -1,4 +1,4 @@
-/** --transport: which there are, and what is refused with them. */
+/** --transport: its values, and the options that do not fit them. */
 import t from 'tap';
 import { checkKernelTransport, parseKernelTransport } from '../../lib/mount/serve/kernel-transport.js';
 
@@ -10,7 +10,7 @@ t.test('the kernel transport is the default', async (t) => {
   t.equal(parseKernelTransport('fuse-native'), 'fuse-native');
 });
 
-t.test('another name is refused, with what was probably meant', async (t) => {
+t.test('an unknown transport is refused, with the name that was probably meant', async (t) => {
   t.throws(() => parseKernelTransport('fuse_native'), {
     message: '--transport=fuse_native is not one of kernel, fuse-native.',
     remedy: 'Did you mean --transport=fuse-native?',
@@ -21,7 +21,7 @@ t.test('another name is refused, with what was probably meant', async (t) => {
   });
 });
 
-t.test('allow_other goes with the kernel transport only', async (t) => {
+t.test('allow_other is accepted with the kernel transport only', async (t) => {
   checkKernelTransport('fuse-native', plain);
   checkKernelTransport('kernel', { ...plain, allowOther: true });
   t.throws(() => checkKernelTransport('fuse-native', { ...plain, allowOther: true }), {

@@ -1,4 +1,4 @@
-/** Commands that only ask a server repeat a datagram that was lost, as a mount over UDP does. */
+/** Commands that only ask a server repeat lost datagrams, like a mount over UDP. */
 import t, { type Test } from 'tap';
 import { callTimes } from '../../lib/mount/server/call-times.js';
 import { RetransmissionPolicy } from '../../lib/rpc/client/retransmission.js';
@@ -20,7 +20,7 @@ async function lossyServer(t: Test): Promise<{ readonly relay: LossyDatagrams; r
 
 const STEPS = ['MOUNT service', 'NFS service', 'export list', 'MNT'];
 
-t.test('check -o proto=udp finds a server well where the first datagram of each call is lost', async (t) => {
+t.test('check -o proto=udp succeeds if the first datagram of each call is lost', async (t) => {
   const { relay, options } = await lossyServer(t);
   const checked = await checkWith([...product, 'check', '-o', options, '127.0.0.1:/export']);
   for (const step of STEPS) t.equal(checked.of(step).result, 'ok', `${step}: ${checked.of(step).message}`);
@@ -38,7 +38,7 @@ t.test('a datagram is repeated within the time that --timeout allows', (t) => {
   t.end();
 });
 
-t.test('exports -o proto=udp lists the exports where the first datagram of each call is lost', async (t) => {
+t.test('exports -o proto=udp lists the exports if the first datagram of each call is lost', async (t) => {
   const { options } = await lossyServer(t);
   const outcome = await nfsFuse(['exports', '-o', options, '127.0.0.1']);
   t.equal(outcome.stderr, '');

@@ -1,4 +1,4 @@
-/** The NFS half of a mock server: an export's root with the attributes, rights and sizes that a test wants. */
+/** The NFS half of a mock server: the root of an export with the attributes, rights and sizes that a test sets. */
 import { MountStatus } from '../../lib/programs/mount3/index.js';
 import {
   ACCESS,

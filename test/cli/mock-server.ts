@@ -1,4 +1,4 @@
-/** A server that answers MOUNT as a test says, on a port of its own; NFS only if the test brings procedures. */
+/** A server on its own port that answers MOUNT as a test sets it. It answers NFS only if the test gives procedures. */
 import {
   type ExportEntry,
   MOUNT_PROGRAM,
@@ -30,7 +30,7 @@ export interface MockServer {
   readonly port: number;
   /** `port=…,mountport=…` */
   readonly options: string;
-  /** Names of the MOUNT procedures called, in order. */
+  /** The names of the MOUNT procedures called so far, in order. */
   readonly calls: readonly string[];
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** Mounts that cannot work: each says what is wrong and what to do, exits non-zero, and leaves nothing behind. */
+/** Mounts that cannot work: each prints the fault and a remedy, exits non-zero, and leaves nothing behind. */
 import { mkdirSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ function emptyFolder(t: Test): string {
   return path;
 }
 
-/** One message with its remedy, on stderr, and nothing mounted. */
+/** Expects one message with its remedy on standard error, and nothing mounted. */
 function failsWith(t: Test, outcome: Said, message: RegExp, remedy: RegExp): void {
   t.equal(outcome.status, 1, 'exit status');
   const [first = '', second = '', ...more] = outcome.stderr.trimEnd().split('\n');
@@ -71,9 +71,9 @@ for (const [how, flags] of [
   });
 }
 
-t.test('a host whose name has no address', async (t) => {
+t.test('mount explains a host whose name has no address', async (t) => {
   const outcome = await nfsFuse(['mount', 'nosuch.invalid:/export', emptyFolder(t)]);
-  // Without a name server in reach, the resolver cannot say that there is no such name.
+  // If no name server answers, the resolver cannot tell that the name does not exist.
   failsWith(
     t,
     outcome,
@@ -82,8 +82,8 @@ t.test('a host whose name has no address', async (t) => {
   );
 });
 
-t.test('a machine without portmapper', async (t) => {
-  // Port 111 of an address that is this machine's, and nobody else's.
+t.test('mount explains a machine without portmapper', async (t) => {
+  // Port 111 of an address that only this machine uses.
   failsWith(
     t,
     await nfsFuse(['mount', '127.0.98.1:/export', emptyFolder(t)]),
@@ -92,7 +92,7 @@ t.test('a machine without portmapper', async (t) => {
   );
 });
 
-t.test('a portmapper that does not know NFS', async (t) => {
+t.test('mount explains a portmapper that does not know NFS', async (t) => {
   const portmapper = new RpcServer();
   const { GETPORT } = portmapProcedures;
   portmapper.register(GETPORT.program, [handle(GETPORT, () => 0)]);
@@ -116,7 +116,7 @@ t.test('a portmapper that does not know NFS', async (t) => {
   );
 });
 
-t.test('a server that wants a reserved port', async (t) => {
+t.test('mount explains a server that wants a reserved port', async (t) => {
   const server = await mock(t, {
     exports: [exported('/export', '127.0.0.0/8')],
     mnt: (_, call) =>
@@ -137,7 +137,7 @@ t.test('a server that wants a reserved port', async (t) => {
   );
 });
 
-t.test('a server that refuses the credential for the port', async (t) => {
+t.test('mount explains a server that refuses the credential because of the port', async (t) => {
   const server = await mock(t, { hooks: { before: () => ({ kind: 'auth-error', authStat: 5 }) } });
   failsWith(
     t,
@@ -147,7 +147,7 @@ t.test('a server that refuses the credential for the port', async (t) => {
   );
 });
 
-t.test('a denied export on a server that does not list its exports', async (t) => {
+t.test('mount explains a denied export on a server that does not list its exports', async (t) => {
   const server = await mock(t, {
     hooks: { before: ({ name }) => (name === 'EXPORT' ? 'disconnect' : undefined) },
   });
@@ -159,7 +159,7 @@ t.test('a denied export on a server that does not list its exports', async (t) =
   );
 });
 
-t.test('an export that is not there, and one that is no directory', async (t) => {
+t.test('mount explains an export that does not exist, and one that is no directory', async (t) => {
   const server = await mock(t, {
     exports: [exported('/other\x1b[31m')],
     mnt: (path) => ({ status: path === '/file' ? MountStatus.NOTDIR : MountStatus.NOENT }),
@@ -178,7 +178,7 @@ t.test('an export that is not there, and one that is no directory', async (t) =>
   );
 });
 
-t.test('a port where something else listens', async (t) => {
+t.test('mount explains a port where another program listens', async (t) => {
   const mountOnly = await mock(t, {
     mnt: () => ({ status: MountStatus.OK, grant: { handle: HANDLE, flavors: [1] } }),
   });
@@ -200,7 +200,7 @@ t.test('a port where something else listens', async (t) => {
   );
 });
 
-t.test('retry goes on trying, says so once, and gives up when told to', async (t) => {
+t.test('retry goes on trying, reports that once, and gives up after its time', async (t) => {
   const mnt = emptyFolder(t);
   const [port] = await freePorts(1);
   const argv = [
@@ -221,7 +221,7 @@ t.test('retry goes on trying, says so once, and gives up when told to', async (t
   t.match(outcome.stderr, /Mounting was interrupted \(SIGINT\)/);
 });
 
-t.test('an interrupted command takes the process in the background with it', async (t) => {
+t.test('an interrupted command ends the process in the background', async (t) => {
   const sockets = new Set<Socket>();
   const silent = createServer((socket) => {
     socket.on('error', () => undefined);
@@ -255,7 +255,7 @@ t.test('an interrupted command takes the process in the background with it', asy
   t.equal(sockets.size, 0);
 });
 
-t.test('exports prints what showmount -e prints, and JSON', async (t) => {
+t.test('exports prints the same as showmount -e, and JSON', async (t) => {
   const server = await mock(t, { exports: [exported('/a', '10.0.0.0/8', 'host'), exported('/long/path')] });
   const plain = await nfsFuse(['exports', '-o', `mountport=${server.port}`, '127.0.0.1']);
   t.same(plain, {

@@ -1,4 +1,4 @@
-/** Mounts as the command line makes and ends them: in the background, told to end, killed, taken away. */
+/** The life of mounts from the command line: start, background, signals, unmount, dead mounts. */
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -16,13 +16,13 @@ interface Ground {
   readonly mnt: string;
   readonly folder: string;
   readonly server: EmbeddedServer;
-  /** How often the server was called so: "MNT", "UMNT". */
+  /** The number of calls of the server so far: "MNT", "UMNT". */
   readonly called: (name: string) => number;
   /** `port=…,mountport=…` */
   readonly options: string;
 }
 
-/** A served folder and a mount point; whatever is mounted and whoever serves it is gone afterwards. */
+/** A served folder and a mount point. Afterwards nothing is mounted, and no process serves it. */
 async function ground(t: Test): Promise<Ground> {
   const scratch = publicFolder();
   const served = join(scratch.path, 'served');
@@ -56,14 +56,14 @@ function endProcess(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
-    // It was faster.
+    // The process has ended already.
   }
 }
 
 const mountsAt = (path: string) => mountsOf(process.pid).filter((entry) => entry.path === path);
 const isMounted = (path: string) => mountsAt(path).length > 0;
 
-/** The processes whose command line names the mount point: the one that serves it. */
+/** The processes whose command line names the mount point: the serving process. */
 async function servingPids(mnt: string): Promise<number[]> {
   const outcome = await run(['pgrep', '-f', '--', `nfs-fuse\\.js .*${mnt}`]);
   return outcome.stdout.toString().split('\n').filter(Boolean).map(Number);
@@ -120,7 +120,7 @@ t.test('the command returns when the mount answers, and the mount lives on witho
   t.equal(where.called('UMNT'), 1);
 });
 
-t.test('mount(8) spelling: target and mount point first, options behind', async (t) => {
+t.test('nfs-fuse accepts target and mount point before the options, like mount(8)', async (t) => {
   const where = await ground(t);
   const short = ['127.0.0.1:/export', where.mnt, '-o', `rw,nosuid,nodev,_netdev,${where.options}`];
   t.match(await nfsFuse(short), { status: 0 });
@@ -128,7 +128,7 @@ t.test('mount(8) spelling: target and mount point first, options behind', async 
   t.match(await nfsFuse(['umount', where.mnt]), { status: 0 });
 });
 
-t.test('-o is taken glued and repeated, and ro and noexec reach the kernel', async (t) => {
+t.test('-o may be glued to its value and repeated, and ro and noexec reach the kernel', async (t) => {
   const where = await ground(t);
   const args = ['mount', '-oro', '-o', 'noexec', `-o${where.options}`, '127.0.0.1:/export', where.mnt];
   t.match(await nfsFuse(args), { status: 0 });
@@ -151,7 +151,7 @@ t.test('a second mount on the same place is refused, and the first goes on', asy
   t.match(await nfsFuse(['umount', where.mnt]), { status: 0 });
 });
 
-t.test('mount points that cannot be used', async (t) => {
+t.test('nfs-fuse refuses mount points that it cannot use', async (t) => {
   const where = await ground(t);
   const file = join(where.folder, 'file');
   writeFileSync(file, '');
@@ -206,7 +206,7 @@ t.test('SIGTERM detaches a mount that is in use, and a second one ends it at onc
   t.match(mounting.output, /Ended at once \(second SIGTERM\)/);
 });
 
-t.test('SIGTERM on a mount in use ends when the last user has gone, with status 0', async (t) => {
+t.test('SIGTERM ends a mount in use with status 0 when the last program has left it', async (t) => {
   const where = await ground(t);
   const mounting = await foreground(t, where);
   const sitting = start(['sh', '-c', 'cd "$0" && echo in && exec sleep 60', where.mnt]);
@@ -248,7 +248,7 @@ t.test('umount from outside ends the process with status 0', async (t) => {
   t.equal(where.called('UMNT'), 1);
 });
 
-t.test('a busy mount stays mounted, --lazy detaches it', async (t) => {
+t.test('umount leaves a busy mount mounted, and --lazy detaches it', async (t) => {
   const where = await ground(t);
   const mounting = await foreground(t, where);
   const sitting = start(['sh', '-c', 'cd "$0" && echo in && exec sleep 60', where.mnt]);
@@ -282,7 +282,7 @@ t.test('umount --force ends a mount whose server is silent', async (t) => {
   t.match(await mounting.ended, { status: 1 });
 });
 
-t.test('a dead mount without a watcher is replaced by the next, or taken away by umount', async (t) => {
+t.test('the next mount replaces a dead mount without a watcher, and umount takes it away', async (t) => {
   const where = await ground(t);
   for (const next of ['mount', 'umount'] as const) {
     const killed = await foreground(t, where);
@@ -321,7 +321,7 @@ t.test('bg returns at once, and mounts when the server comes', async (t) => {
   await until('it has ended', () => !isRunning(pid));
 });
 
-t.test('--debug shows requests and calls, --log-file keeps them', async (t) => {
+t.test('--debug prints requests and calls, and --log-file keeps them', async (t) => {
   const where = await ground(t);
   const shown = await foreground(t, where, ['--debug=fuse,rpc']);
   await mustRun(['ls', where.mnt]);
@@ -340,9 +340,9 @@ t.test('--debug shows requests and calls, --log-file keeps them', async (t) => {
   t.equal(statSync(log).mode & 0o777, 0o600);
 });
 
-t.test('serve: what it prints is how to mount it, and a signal ends it', async (t) => {
+t.test('serve prints how to mount its export, and a signal ends it', async (t) => {
   const where = await ground(t);
-  // It keeps the key of its handles there.
+  // The server keeps the key of its handles there.
   const env = { ...process.env, XDG_STATE_HOME: join(where.folder, 'state') };
   const serving = start([...product, 'serve', where.served, '--port', '0', '--export-name', '/x'], { env });
   t.teardown(() => serving.stop());

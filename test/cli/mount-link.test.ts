@@ -1,4 +1,4 @@
-/** The link between a mount's process and other commands: whose socket it is, and who hears the end. */
+/** The control socket of a mount: only the right process and user can use it, and every waiting command learns the end. */
 import { readdirSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
@@ -45,7 +45,7 @@ function socketPath(minor: number): string {
 }
 
 t.test(
-  "the name is the next mount's as soon as the mount is gone; a command that waits still hears the end",
+  'the next mount gets the name as soon as the mount is gone, and a waiting command still learns the end',
   async (t) => {
     const first = await MountLink.open(MAJOR, 1, answers('first'));
     const watch = await (await reached(t, 1)).watch();
@@ -61,7 +61,7 @@ t.test(
   },
 );
 
-t.test('a command that connects in the moment in which the mount goes is heard', async (t) => {
+t.test('a command that connects while the mount goes away gets an answer', async (t) => {
   const link = await MountLink.open(MAJOR, 2, answers('only'));
   const control = await reached(t, 2);
   const watching = control.watch();
@@ -71,7 +71,7 @@ t.test('a command that connects in the moment in which the mount goes is heard',
   t.match(await watch?.ended, { status: 0 });
 });
 
-t.test('lost data is told to the command that has it written back, and to the one that waits', async (t) => {
+t.test('the commands that order a write-back and that wait for the end learn of lost data', async (t) => {
   let ordered = (): void => {};
   const order = new Promise<void>((resolve) => {
     ordered = resolve;
@@ -88,14 +88,14 @@ t.test('lost data is told to the command that has it written back, and to the on
   t.equal(await control.writeBack(), undefined, 'nobody is there');
 });
 
-t.test('a mount that lives on elsewhere is written back, and tells so', async (t) => {
+t.test('a mount that lives on elsewhere writes back, and says that it lives on', async (t) => {
   const link = await MountLink.open(MAJOR, 4, answers('copy', { isStillMounted: async () => true }));
   const control = await reached(t, 4);
   t.same(await control.unmounted(), { stillMounted: true, losses: ['copy lost something'], untold: 2 });
   await link.close({ status: 0 });
 });
 
-t.test('the socket is in a folder that only its owner may enter', async (t) => {
+t.test('the socket lies in a folder that only its owner may enter', async (t) => {
   const link = await MountLink.open(MAJOR, 5, answers('private'));
   const path = socketPath(5);
   t.ok(statSync(path).isSocket());
@@ -105,7 +105,7 @@ t.test('the socket is in a folder that only its owner may enter', async (t) => {
   t.throws(() => statSync(path), /ENOENT/, 'the socket goes with the mount');
 });
 
-t.test('silent connections keep nobody out, and end no connection that waits', async (t) => {
+t.test('silent connections keep no caller out, and end no connection that waits', async (t) => {
   const link = await MountLink.open(MAJOR, 6, answers('crowded'));
   const watch = await (await reached(t, 6)).watch();
   const path = socketPath(6);
@@ -123,7 +123,7 @@ t.test('silent connections keep nobody out, and end no connection that waits', a
   t.match(await watch?.ended, { status: 0, message: 'end' });
 });
 
-t.test('a caller that asks on without taking its answers is cut off', async (t) => {
+t.test('a caller that asks and never reads the answers is disconnected', async (t) => {
   const big = { text: 'x'.repeat(100_000) };
   const link = await MountLink.open(MAJOR, 7, answers('flooded', { stats: () => big }));
   const socket: Socket = connect(socketPath(7));

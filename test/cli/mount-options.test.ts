@@ -1,4 +1,4 @@
-/** `-o` and `server:/export`: what is understood, and what is said about the rest. */
+/** `-o` and `server:/export`: the accepted forms, and the messages about all others. */
 import t from 'tap';
 import { UserError } from '../../lib/base/user-error.js';
 import { flagsOf, type KernelFlag, withWishes } from '../../lib/fuse/index.js';
@@ -22,7 +22,7 @@ function refusal(action: () => unknown): UserError {
   throw new Error('accepted');
 }
 
-t.test('without options a mount has the defaults of nfs(5), and does not insist', async (t) => {
+t.test('a mount without options has the defaults of nfs(5), and does not retry', async (t) => {
   const request = parse();
   t.strictSame(request.client, {
     ...DEFAULT_CONFIG,
@@ -115,7 +115,7 @@ t.test('each option sets what nfs(5) says', async (t) => {
   for (const [options, expected] of cases) t.match(parse(options).client, expected, options);
 });
 
-t.test('the FUSE side is told what concerns it', async (t) => {
+t.test('options of the FUSE mount reach the FUSE side', async (t) => {
   t.match(parse('allow_other,default_permissions,noexec,debug').fuse, {
     allowOther: true,
     defaultPermissions: true,
@@ -125,7 +125,7 @@ t.test('the FUSE side is told what concerns it', async (t) => {
   t.equal(parse('noexec,exec').fuse.noExec, false);
 });
 
-t.test('flags of the kernel change those that are there, the last word counts', async (t) => {
+t.test('options set and clear flags of the kernel, and the last one counts', async (t) => {
   const after = (present: readonly KernelFlag[], options: string) =>
     withWishes(present, parse(options).fuse.flags).join(',');
   t.equal(after(['nosuid', 'nodev'], 'ro,noexec,exec,noatime'), 'ro,nosuid,nodev,noatime');
@@ -141,7 +141,7 @@ t.test('flags of the kernel change those that are there, the last word counts', 
   ]);
 });
 
-t.test('options that mount.fuse3 adds to every mount are not taken for requests', async (t) => {
+t.test('options that mount.fuse3 adds to every mount do not count as requests', async (t) => {
   t.same(withoutHelpersDefaults(['rw,port=1,dev,suid']), ['rw,port=1']);
   t.same(withoutHelpersDefaults(['rw,dev,suid,dev,suid']), ['rw,dev,suid'], 'asked for, and added');
   t.same(withoutHelpersDefaults(['rw,nodev,suid']), ['rw,nodev']);
@@ -155,7 +155,7 @@ t.test('tcp6 and udp6 insist on an IPv6 address', async (t) => {
   t.equal(parse('proto=tcp6,tcp').addressFamily, undefined);
 });
 
-t.test('what mount(8), fstab and mount.fuse3 add is taken without a word', async (t) => {
+t.test('options that mount(8), fstab and mount.fuse3 add are accepted without a message', async (t) => {
   const handedOver =
     'rw,nosuid,nodev,dev,suid,noexec,exec,relatime,noatime,nodiratime,lazytime,_netdev,auto,noauto,user,' +
     'user=ann,users,nofail,x-systemd.automount,x-systemd.idle-timeout=1min,X-mount.mkdir=0755,comment=hello,' +
@@ -171,14 +171,14 @@ t.test('the last of several -o wins, in the order given', async (t) => {
   t.equal(parseMountRequest('nfs://server:3/export', ['port=4']).client.port, 4);
 });
 
-t.test('sloppy ignores what is unknown and says so, and no more', async (t) => {
+t.test('sloppy ignores unknown options with a note, and no other faults', async (t) => {
   t.strictSame(parse('sloppy,frobnicate=1').notes, [
     'The unknown mount option "frobnicate" is ignored (sloppy).',
   ]);
   t.match(refusal(() => parse('sloppy,port=x')).message, /port=x is not a number/);
 });
 
-t.test('what cannot be done is refused with the reason and the way out', async (t) => {
+t.test('impossible options are refused with a reason and a remedy', async (t) => {
   const cases: [options: string, message: RegExp, remedy: RegExp][] = [
     ['prot=tcp', /option "prot" is unknown/, /Did you mean "port"|Did you mean "proto"/],
     ['rszie=1', /option "rszie" is unknown/, /Did you mean "rsize"\?/],
@@ -247,7 +247,7 @@ t.test('commas in quotes and behind backslashes belong to the value', async (t) 
   t.strictSame(splitOptionList(''), []);
 });
 
-t.test('targets are read in every usual spelling', async (t) => {
+t.test('a target may have every usual spelling', async (t) => {
   const cases: [string, string, string, number | undefined, string][] = [
     ['server:/export', 'server', '/export', undefined, 'server:/export'],
     ['server:/', 'server', '/', undefined, 'server:/'],
@@ -268,7 +268,7 @@ t.test('targets are read in every usual spelling', async (t) => {
   t.notOk(looksLikeTarget('mount'));
 });
 
-t.test('a target that is none is refused with the reason and the spelling', async (t) => {
+t.test('a wrong target is refused with the reason and the right spelling', async (t) => {
   const cases: [string, RegExp][] = [
     ['server', /has no ":"/],
     ['/local/path', /has no ":"/],

@@ -11,7 +11,7 @@ import { type Said, STACK_TRACE, said } from './product.js';
 interface Ground {
   readonly place: Place;
   readonly mnt: string;
-  /** `nfs-fuse mount` with these flags, as it is to be run in the place. */
+  /** The command line of `nfs-fuse mount` with these flags, in the place. */
   mount(...flags: string[]): string[];
 }
 
@@ -31,7 +31,7 @@ async function ground(t: Test, name: PlaceName): Promise<Ground> {
   };
 }
 
-/** Runs `argv` in a mount namespace of its own, which `prepare` has changed. */
+/** Runs `argv` in a mount namespace of its own, after `prepare` has changed it. */
 async function inside(prepare: string, argv: readonly string[]): Promise<Said> {
   const script = `${prepare} && exec "$@"`;
   return said(await run(['unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh', ...argv]));
@@ -49,7 +49,7 @@ function failsWith(t: Test, outcome: Said, message: RegExp, remedy: RegExp): voi
 const DEVICES = 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3';
 
 for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
-  t.test(`${name}: mount in the background, umount`, async (t) => {
+  t.test(`${name}: mount works in the background, and umount ends it`, async (t) => {
     const { place, mnt, mount } = await ground(t, name);
     const isMounted = () => mountsOf(place.namespacePid).some(({ path }) => path === mnt);
     t.equal(await mustRun(place.command(mount()), { cwd: '/' }), '');
@@ -60,7 +60,7 @@ for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
   });
 }
 
-t.test('without /dev/fuse, it says what to pass to podman or docker', async (t) => {
+t.test('without /dev/fuse, mount says what to pass to podman or docker', async (t) => {
   const { mount } = await ground(t, 'root');
   for (const flags of [[], ['-f']]) {
     failsWith(
@@ -72,7 +72,7 @@ t.test('without /dev/fuse, it says what to pass to podman or docker', async (t) 
   }
 });
 
-t.test('with a /dev/fuse that may not be opened, it says what to pass', async (t) => {
+t.test('with a /dev/fuse that this user may not open, mount says what to pass', async (t) => {
   const { place, mount } = await ground(t, 'user');
   failsWith(
     t,
@@ -85,7 +85,7 @@ t.test('with a /dev/fuse that may not be opened, it says what to pass', async (t
   );
 });
 
-t.test('without the right to mount, it says which capability to add', async (t) => {
+t.test('without the right to mount, mount says which capability to add', async (t) => {
   const { mount } = await ground(t, 'root');
   const without = ['setpriv', '--bounding-set', '-sys_admin', '--inh-caps', '-sys_admin'];
   failsWith(

@@ -1,4 +1,4 @@
-/** Signals to the processes of a mount: which of them end it, and that none takes along what is not written back. */
+/** Signals to the processes of a mount: some end it, and none loses data that is not written back. */
 import { readdirSync, readFileSync, readlinkSync, renameSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
@@ -15,15 +15,15 @@ import { mustRun, start, until } from '../support/process.js';
 import { watchersOf } from '../support/watchers.js';
 import { product } from './product.js';
 
-// They wait more than they work.
+// These tests mostly wait.
 t.jobs = 2;
 
-/** Those that a process dies of by default, without the ones that say that it is broken (SIGSEGV …). */
+/** Signals that end a process by default, except those for a fault of the process (SIGSEGV …). */
 const NAMED: readonly NodeJS.Signals[] = [
   ...(['SIGHUP', 'SIGQUIT', 'SIGALRM', 'SIGUSR1', 'SIGUSR2', 'SIGVTALRM', 'SIGPROF', 'SIGIO'] as const),
   ...(['SIGXCPU', 'SIGXFSZ', 'SIGPWR', 'SIGSTKFLT', 'SIGPIPE'] as const),
 ];
-/** kill(1) knows real-time signals by number; those below are the C library's. */
+/** kill(1) knows real-time signals by number. The C library keeps the lower ones for itself. */
 const REAL_TIME = Array.from({ length: 30 }, (_, index) => 35 + index);
 const MEANINGLESS = [...NAMED.map((name) => constants.signals[name]), ...REAL_TIME];
 
@@ -38,7 +38,7 @@ async function ground(
 const sendAll = (pid: number) =>
   mustRun(['sh', '-c', `for signal in ${MEANINGLESS.join(' ')}; do kill -"$signal" ${pid} || exit 1; done`]);
 
-/** Whether a process listens on any port: Node's inspector does. */
+/** Whether a process listens on any port, as Node's inspector does. */
 function listens(pid: number): boolean {
   const table =
     readFileSync(`/proc/${pid}/net/tcp`, 'latin1') + readFileSync(`/proc/${pid}/net/tcp6`, 'latin1');
@@ -57,13 +57,13 @@ function listens(pid: number): boolean {
   });
 }
 
-/** Whether a process has a handler for a signal; the first thing that Node does is to make some. */
+/** Whether a process has a handler for a signal. Node first of all makes some. */
 function catches(pid: number, signal: number): boolean {
   const [, mask = '0'] = /^SigCgt:\s*(\w+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? [];
   return ((BigInt(`0x${mask}`) >> BigInt(signal - 1)) & 1n) === 1n;
 }
 
-/** Signals that have an effect only later have had it when the process has answered. */
+/** When the process has answered, earlier signals have had their effect, too. */
 async function isUnharmed(t: Test, mount: BackgroundMount): Promise<void> {
   await mount.stats();
   await mount.stats();
@@ -101,7 +101,7 @@ t.test('SIGUSR1 leaves no port open, at whatever moment of the start it comes', 
   t.match(await mounting.ended, { status: 0 });
 });
 
-t.test('SIGHUP has a mount in the background go on in a new log file, and its watcher too', async (t) => {
+t.test('after SIGHUP a mount in the background and its watcher go on in a new log file', async (t) => {
   const where = await heldServer(t);
   const log = join(where.place.folder, 'log');
   const mount = await backgroundMount(t, where, ['--log-file', log, '--debug=rpc']);
@@ -127,7 +127,7 @@ t.test('SIGHUP has a mount in the background go on in a new log file, and its wa
   t.notMatch(readFileSync(`${log}.1`, 'utf8'), /died/);
 });
 
-t.test('SIGHUP leaves a mount in its log file where the new one cannot be opened', async (t) => {
+t.test('after SIGHUP a mount goes on in its old log file if the new one cannot be opened', async (t) => {
   const where = await heldServer(t);
   const folder = join(where.place.folder, 'logs');
   await mustRun(['mkdir', folder]);
@@ -140,7 +140,7 @@ t.test('SIGHUP leaves a mount in its log file where the new one cannot be opened
   await isUnharmed(t, mount);
 });
 
-t.test('SIGTERM ends a mount in the background, with everything written back', async (t) => {
+t.test('SIGTERM ends a mount in the background after everything is written back', async (t) => {
   const where = await ground(t);
   const { mount, proxy } = where;
   await leaveUnwritten(t, where, mount, 'file');

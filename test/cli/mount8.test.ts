@@ -30,7 +30,7 @@ interface Ground {
   readonly port: number;
   /** An existing folder to mount on. */
   readonly mnt: string;
-  /** Writes an fstab; answers its path. */
+  /** Writes an fstab; the result is its path. */
   fstab(...lines: string[]): string;
   /** Runs a shell script in the namespaces; $MNT, $PORTS and $TARGET are set. */
   shell(script: string): Promise<Said>;
@@ -92,7 +92,7 @@ t.test('mount -t fuse.nfs-fuse mounts, umount unmounts', async (t) => {
   t.same(more, []);
 });
 
-t.test('options that mount(8) and fstab know are taken without a word', async (t) => {
+t.test('options for mount(8) and fstab are accepted without a message', async (t) => {
   const { shell } = await ground(t);
   const generic = 'rw,exec,async,auto,nouser,relatime,diratime,_netdev,nofail,comment=x';
   const forOthers = 'x-systemd.automount,x-systemd.mount-timeout=30,X-mount.mkdir,x-gvfs-hide';
@@ -121,7 +121,7 @@ t.test('ro means read only', async (t) => {
   t.match(outcome.stderr, /^touch: .*Read-only file system\n$/);
 });
 
-t.test('a line of fstab is mounted by its mount point, and by mount -a', async (t) => {
+t.test('mount mounts a line of fstab by its mount point, and with -a', async (t) => {
   const { folder, served, port, fstab, shell } = await ground(t);
   const ports = `port=${port},mountport=${port}`;
   for (const name of ['with space', 'by hand', 'sub']) mkdirSync(join(folder, name));
@@ -233,7 +233,7 @@ t.test('after remount,sync a write is on the server when it returns', async (t) 
 });
 
 t.test(
-  'remount names every option that cannot be changed, and takes those that say the same again',
+  'remount names every option that it cannot change, and accepts those that repeat the mount’s',
   async (t) => {
     const { mnt, fstab, port, shell } = await ground(t);
     const ports = `port=${port},mountport=${port}`;
@@ -261,7 +261,7 @@ t.test(
   },
 );
 
-t.test('root of the machine gets dev or suid when it asks; mount(8) and others do not', async (t) => {
+t.test('root of the machine gets dev or suid on request; mount(8) and other users do not', async (t) => {
   const { shell, served } = await ground(t);
   const outcome = await shell(`
     mknod ${served}/null c 1 3
@@ -285,7 +285,7 @@ t.test('root of the machine gets dev or suid when it asks; mount(8) and others d
   );
 });
 
-t.test('a user who may not have dev or suid is told so in one line', async (t) => {
+t.test('one line tells a user who may not have dev or suid', async (t) => {
   const { shell } = await ground(t);
   const outcome = await shell(`
     unshare -Urm sh -c 'nfs-fuse mount -o "$PORTS,dev,suid" "$TARGET" "$MNT" && grep " $MNT " /proc/self/mountinfo'`);

@@ -1,4 +1,4 @@
-/** Something between client and server that sends nonsense in place of answers: the user gets to know. */
+/** Something between client and server sends nonsense in place of answers: the user learns of it. */
 import { once } from 'node:events';
 import net from 'node:net';
 import t from 'tap';

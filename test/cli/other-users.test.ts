@@ -1,6 +1,6 @@
 /**
- * Other users of the machine: that they can neither order a mount about nor speak in its name, and that what they lay out
- * where everybody may write is not used.
+ * Other users of the machine: they can neither give orders to a mount nor answer in its name, and files that they prepare in
+ * public folders are not used.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -35,7 +35,7 @@ import { nfsFuse, product, said } from './product.js';
 
 t.teardown(() => removeStaged());
 
-/** "nobody", who owns nothing here. */
+/** The user "nobody", who owns nothing here. */
 const STRANGER = 65_534;
 const asStranger = [
   ...['env', '-u', 'NODE_OPTIONS', '-u', 'XDG_RUNTIME_DIR'],
@@ -59,7 +59,7 @@ function socketsOf({ place }: HeldServer): string[] {
     .map((name) => join(folder, name));
 }
 
-/** Orders whatever answers under one of the names to give up, and prints what it gets to hear. */
+/** Orders every process that answers under one of the names to give up, and prints the answers. */
 const ORDER = `
   for (const name of process.argv.slice(1)) {
     const socket = require('node:net').connect(name.replace('@', '\\0'));
@@ -84,7 +84,7 @@ t.test('another user can neither reach a mount nor order it to lose what is unwr
   t.ok(where.served('file').equals(DATA), 'nothing is lost');
 });
 
-t.test('another user who gets as far as the socket is not listened to', async (t) => {
+t.test('a mount does not answer another user who can reach its socket', async (t) => {
   const where = await heldServer(t);
   const mount = await heldMount(t, where);
   const [socket = ''] = socketsOf(where);
@@ -98,7 +98,7 @@ t.test('another user who gets as far as the socket is not listened to', async (t
   t.equal(mount.outcome, undefined, 'the mount lives');
 });
 
-/** Answers as a mount that has nothing unwritten and has ended well. */
+/** Answers like a mount that has nothing unwritten and has ended in good order. */
 const PRETEND = `
   const answer = (socket) => {
     socket.on('error', () => {});
@@ -113,12 +113,12 @@ const PRETEND = `
   };
   const names = process.argv.slice(1);
   let tried = 0;
-  // Names that somebody has already are not to be had.
+  // Another process may have some of the names already.
   const next = () => ++tried === names.length && console.log('listening');
   for (const name of names)
     require('node:net').createServer(answer).on('error', next).listen(name.replace('@', '\\0'), next);`;
 
-/** The numbers that the kernel is likely to give to the next file systems: the lowest that are free. */
+/** The numbers that the kernel will probably give to the next file systems: the lowest free ones. */
 async function nextMinors(t: Test): Promise<number[]> {
   const scratch = publicFolder();
   t.teardown(() => scratch.remove());
@@ -147,7 +147,7 @@ t.test('umount does not believe another user who took the name of the mount firs
   t.ok(where.served('file').equals(DATA), 'the data is there');
 });
 
-t.test("a socket of another user's that lies in the folder is not believed", async (t) => {
+t.test('umount does not believe a socket of another user in the folder', async (t) => {
   const where = await heldServer(t);
   const mount = await heldMount(t, where);
   const anywhere = join(where.place.folder, 'anywhere');
@@ -185,7 +185,7 @@ t.test("root unmounts a user's mount, and waits for its data", async (t) => {
   t.ok(where.served('file').equals(DATA), 'the data is there');
 });
 
-t.test('a mount without a place for its socket says so, and umount claims nothing', async (t) => {
+t.test('a mount without a place for its socket warns, and umount does not claim success', async (t) => {
   const where = await heldServer(t);
   const { place, source } = where;
   const path = join(place.folder, 'mnt');
@@ -214,8 +214,8 @@ t.test('a mount without a place for its socket says so, and umount claims nothin
   t.match(await mounting.ended, { status: 0 });
 });
 
-t.test('folders that another user has laid out under our name are passed over', async (t) => {
-  // No user has this number, and no other test.
+t.test('a mount skips folders that another user has made under our name', async (t) => {
+  // No user and no other test uses this number.
   const uid = 54_000 + (process.pid % 10_000);
   const [node = '', program = ''] = await productFor(uid);
   const parents = ['/tmp', '/dev/shm'];
@@ -252,27 +252,24 @@ t.test('folders that another user has laid out under our name are passed over', 
   t.equal(found, first, 'and commands find it');
 });
 
-t.test(
-  'the watcher writes into the folder that it was given, whatever lies at its path by then',
-  async (t) => {
-    const where = await heldServer(t);
-    const { place } = where;
-    const mount = await backgroundMount(t, where);
-    const folder = join(place.folder, 'nfs-fuse');
-    const victim = join(place.folder, 'victim');
-    const journal = `${createHash('sha256').update(mount.path).digest('hex').slice(0, 32)}.log`;
-    writeFileSync(victim, 'mine\n');
-    renameSync(folder, `${folder}.moved`);
-    mkdirSync(folder);
-    symlinkSync(victim, join(folder, journal));
-    process.kill(mount.pid, 'SIGKILL');
-    await until('the watcher has ended', () => watchersOf(mount.path).length === 0);
-    t.equal(readFileSync(victim, 'utf8'), 'mine\n');
-    t.match(readFileSync(join(`${folder}.moved`, journal), 'utf8'), /died/);
-  },
-);
+t.test('the watcher writes into the folder that it got, whatever lies at its path later', async (t) => {
+  const where = await heldServer(t);
+  const { place } = where;
+  const mount = await backgroundMount(t, where);
+  const folder = join(place.folder, 'nfs-fuse');
+  const victim = join(place.folder, 'victim');
+  const journal = `${createHash('sha256').update(mount.path).digest('hex').slice(0, 32)}.log`;
+  writeFileSync(victim, 'mine\n');
+  renameSync(folder, `${folder}.moved`);
+  mkdirSync(folder);
+  symlinkSync(victim, join(folder, journal));
+  process.kill(mount.pid, 'SIGKILL');
+  await until('the watcher has ended', () => watchersOf(mount.path).length === 0);
+  t.equal(readFileSync(victim, 'utf8'), 'mine\n');
+  t.match(readFileSync(join(`${folder}.moved`, journal), 'utf8'), /died/);
+});
 
-t.test("a log file that is another user's, or a link by one, is refused", async (t) => {
+t.test('a log file of another user, or a link made by one, is refused', async (t) => {
   const where = await heldServer(t);
   const { place, source } = where;
   const folder = join(place.folder, 'open-to-all');

@@ -24,7 +24,7 @@ interface Ground {
   /** A directory in `inn`. */
   readonly mnt: string;
   readonly inn: string;
-  /** Where nothing is to be mounted. */
+  /** Nothing may be mounted here. */
   readonly victim: string;
   /** The mounts in the place's folder. */
   mounted(): string[];
@@ -116,7 +116,7 @@ t.test('a mount that fusermount3 made through a link is taken away again', async
   const real = (await mustRun(['sh', '-c', 'command -v fusermount3'])).trim();
   const bin = join(place.folder, 'bin');
   mkdirSync(bin);
-  // The swap happens after nfs-fuse has looked, and before fusermount3 does.
+  // The swap happens after nfs-fuse has looked, and before fusermount3 looks.
   const script = `case $1 in -o) mv '${inn}' '${inn}.old'; ln -s '${victim}' '${inn}' ;; esac`;
   await mustRun(place.command(['mkdir', join(victim, 'mnt')]));
   writeFileSync(join(bin, 'fusermount3'), `#!/bin/sh\n${script}\nexec ${real} "$@"\n`);

@@ -1,4 +1,4 @@
-/** The built product, run as a user runs it, and what it said. */
+/** Runs the built product like a user, and checks its output. */
 import { join } from 'node:path';
 import { type Outcome, type RunOptions, run } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
@@ -15,11 +15,11 @@ export function said(outcome: Outcome): Said {
   return { status: outcome.status, stdout: outcome.stdout.toString(), stderr: outcome.stderr.toString() };
 }
 
-/** Runs `nfs-fuse` with these arguments to its end, without what the caller's environment may ask of it. */
+/** Runs `nfs-fuse` with these arguments to its end, without variables of the caller that change its behaviour. */
 export async function nfsFuse(args: readonly string[], options: RunOptions = {}): Promise<Said> {
   const { NFS_FUSE_DEBUG: _, ...env } = process.env;
   return said(await run([...product, ...args], { timeoutMs: 60_000, env, ...options }));
 }
 
-/** No line of a stack trace, and nothing of Node's own. */
+/** Matches a line of a stack trace or a message of Node itself. */
 export const STACK_TRACE = /^\s+at |node:internal|Error:/m;

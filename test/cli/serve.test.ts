@@ -1,4 +1,4 @@
-/** `nfs-fuse serve`: the callers that it believes, which it says at the start, and what it keeps over a restart. */
+/** `nfs-fuse serve`: the callers that it trusts and names at the start, and the handles that outlive it. */
 import { chmodSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -13,7 +13,7 @@ import { type Background, mustRun, type Outcome, run, start, until } from '../su
 
 interface Serving {
   readonly place: Place;
-  /** The folder that is served: everybody may write to it. */
+  /** The served folder. Everybody may write to it. */
   readonly folder: string;
   readonly port: number;
   readonly process: Background;
@@ -53,7 +53,7 @@ async function serving(
 
 let made = 0;
 
-/** The status of MNT, and of making a file that way. */
+/** The status of MNT, and of creating a file after it. */
 async function tries(
   t: Test,
   port: number,
@@ -71,7 +71,7 @@ async function tries(
   return { mnt: mounted.status, owner: result.attributes?.uid };
 }
 
-t.test('as root, it believes ports below 1024, and root of the callers is nobody', async (t) => {
+t.test('as root, serve trusts ports below 1024, and treats the callers’ root as nobody', async (t) => {
   const server = await serving(t, await ground(t));
   t.equal(
     server.trusted,
@@ -85,7 +85,7 @@ t.test('as root, it believes ports below 1024, and root of the callers is nobody
   t.match(await tries(t, server.port, ROOT, true), { owner: 65_534 });
 });
 
-t.test('another user of the machine is told why there is no mount', async (t) => {
+t.test('a mount by another user of the machine fails with the reason', async (t) => {
   const server = await serving(t, await ground(t));
   const place = await openPlace('user');
   t.teardown(() => place.close());
@@ -117,7 +117,7 @@ t.test('options set the trust of the server: --insecure, --no-root-squash, --all
   t.match(await tries(t, none.port, user(1001)), { owner: 65_534 });
 });
 
-t.test('without privilege, everybody acts as its user, and it says so', async (t) => {
+t.test('without privilege, serve carries out all calls as its own user, and says so', async (t) => {
   const server = await serving(t, await ground(t, 'user'));
   const { uid } = server.place.owner;
   t.equal(

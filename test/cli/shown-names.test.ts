@@ -1,4 +1,4 @@
-/** Names that a server sends are shown on one line, and a terminal finds nothing in them to obey. */
+/** Names from a server are shown on one line, without characters that control a terminal. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -9,13 +9,13 @@ import { publicFolder } from '../support/folders.js';
 import { exported, startMock } from './mock-server.js';
 import { nfsFuse } from './product.js';
 
-/** Clears the screen, forges a line, goes back in it, and turns the direction of what follows around. */
+/** Clears the screen, adds a forged line, overwrites it, and reverses the direction of the following text. */
 const NASTY = 'a\x1b[2Jb\nc\rd\te\x7ff\x9b1mg\u202eh\u2028i';
 const SHOWN = 'a\\x1b[2Jb\\x0ac\\x0dd\\x09e\\x7ff\\x9b1mg\\u202eh\\u2028i';
-/** Characters that must not reach a terminal. */
+/** Matches characters that must not reach a terminal. */
 const UNSAFE = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]/;
 
-t.test('characters that a terminal would obey are escaped, and other text stays as it is', (t) => {
+t.test('control characters for a terminal are escaped, and other text stays unchanged', (t) => {
   t.equal(shownName(NASTY), SHOWN);
   t.equal(shownName('/Übung/日本/emoji 👩‍🚀'), '/Übung/日本/emoji 👩‍🚀');
   const json = shownJson({ path: NASTY });
@@ -24,7 +24,7 @@ t.test('characters that a terminal would obey are escaped, and other text stays 
   t.end();
 });
 
-t.test('paths in messages of the mount are on one line', (t) => {
+t.test('a path in a message of the mount takes one line', (t) => {
   const root = { isRoot: true, name: '', parent: undefined };
   const latin1 = Buffer.from('two\nlines\x1b[1m').toString('latin1');
   const inode = { isRoot: false, name: latin1, parent: root } as unknown as Inode;

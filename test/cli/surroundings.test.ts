@@ -43,7 +43,7 @@ async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
     mnt,
     options: `port=${server.port},mountport=${server.port}`,
     bash: async (script, ...args) => {
-      // Code that the test runner loads into every Node process is no part of the product.
+      // The test runner's code in every Node process is no part of the product.
       const plain = ['env', '-u', 'NODE_OPTIONS'];
       const argv = [...plain, 'bash', '-c', script, 'bash', ...place.product, ...args];
       return said(await run(place.command(argv), { cwd: '/' }));
@@ -51,7 +51,7 @@ async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
   };
 }
 
-t.test('a lack of descriptors is reported as such, in two lines, whatever lacked one', async (t) => {
+t.test('a lack of descriptors is reported in two lines, whatever step it stops', async (t) => {
   const { mnt, options, bash } = await ground(t);
   let told = 0;
   for (const limit of [24, 40, 60, 76, 92, 256]) {
@@ -68,7 +68,7 @@ t.test('a lack of descriptors is reported as such, in two lines, whatever lacked
   t.ok(told > 0, `${told} limits were too low`);
 });
 
-t.test('a lack of descriptors is seen behind every error that it causes', (t) => {
+t.test('a lack of descriptors is recognized behind every error that it causes', (t) => {
   const missing = Object.assign(new Error('EMFILE: too many open files, open'), { code: 'EMFILE' });
   t.match(lackBehind(new Error('connecting failed', { cause: missing })), { message: /this process/ });
   t.match(lackBehind(Object.assign(new Error('spawn'), { code: 'ENFILE' })), { message: /this machine/ });
@@ -77,7 +77,7 @@ t.test('a lack of descriptors is seen behind every error that it causes', (t) =>
   t.end();
 });
 
-t.test('a removed working directory is reported as such, and needed for relative paths only', async (t) => {
+t.test('a removed working directory is reported, and only relative paths need it', async (t) => {
   const { folder, mnt, options, bash } = await ground(t);
   const gone = (...args: string[]) =>
     bash(`mkdir '${folder}/gone'; cd '${folder}/gone'; rmdir '${folder}/gone'; exec "$@"`, ...args);
@@ -117,7 +117,7 @@ function holders(file: string): string[] {
     });
 }
 
-t.test('a mount in the background holds none of the descriptors that its command was given', async (t) => {
+t.test('a mount in the background holds none of the descriptors of its command', async (t) => {
   const { folder, mnt, options, bash } = await ground(t);
   const file = join(folder, 'inherited');
   // 20 and 300 lie behind gaps.
@@ -131,7 +131,7 @@ t.test('a mount in the background holds none of the descriptors that its command
 });
 
 for (const name of ['root', 'user'] satisfies PlaceName[]) {
-  t.test(`${name}: the command of nfs-fuse exec gets the standard streams only`, async (t) => {
+  t.test(`${name}: the command of nfs-fuse exec gets only the standard streams`, async (t) => {
     const { folder, mnt, options, bash } = await ground(t, name);
     const file = join(folder, 'inherited');
     const script = `exec 20>'${file}' 300>'${file}'; exec "$@"`;

@@ -1,4 +1,4 @@
-/** Unmounting when the server does not answer: what is said, what is waited for, and what is lost. */
+/** Unmounting while the server does not answer: the messages, the waiting, and the losses. */
 
 import { constants } from 'node:fs';
 import t, { type Test } from 'tap';
@@ -14,7 +14,7 @@ import { type Background, start, until } from '../support/process.js';
 import { nfsFuse, product, STACK_TRACE } from './product.js';
 
 const { O_CREAT, O_RDWR } = constants;
-// They wait more than they work.
+// These tests mostly wait.
 t.jobs = 4;
 const PATIENCE_MS = 60_000;
 
@@ -47,7 +47,7 @@ const hasSaid = (program: Background, text: string) =>
   );
 
 t.test(
-  'umount says what it waits for, and ^C leaves the mount as it was',
+  'umount names the data that it waits for, and ^C leaves the mount as it was',
   { timeout: 180_000 },
   async (t) => {
     const where = await ground(t);
@@ -73,7 +73,7 @@ t.test(
   },
 );
 
-t.test('umount ends when the server takes the data at last', { timeout: 180_000 }, async (t) => {
+t.test('umount ends when the server accepts the data at last', { timeout: 180_000 }, async (t) => {
   const where = await ground(t);
   await leaveUnwritten(t, where, 'file');
   const program = unmounting(t, where.mount);
@@ -98,7 +98,7 @@ t.test('umount fails when the server refuses the data', { timeout: 180_000 }, as
 });
 
 t.test(
-  'umount --force gives up what the server does not take, and says so',
+  'umount --force gives up data that the server does not accept, and names it',
   { timeout: 180_000 },
   async (t) => {
     const where = await ground(t);
@@ -114,7 +114,7 @@ t.test(
   },
 );
 
-t.test('umount --force loses nothing that the server takes', { timeout: 180_000 }, async (t) => {
+t.test('umount --force loses nothing that the server accepts', { timeout: 180_000 }, async (t) => {
   const where = await ground(t);
   const { mount } = where;
   const agent = await mount.agent();
@@ -142,7 +142,7 @@ t.test('umount --lazy says what is still to be written back', { timeout: 180_000
 });
 
 t.test(
-  'SIGTERM waits for the server and says so, a second one says what is lost',
+  'SIGTERM waits for the server with a message, and a second SIGTERM names what is lost',
   { timeout: 180_000 },
   async (t) => {
     const where = await ground(t);

@@ -1,4 +1,4 @@
-/** `nfs-fuse umount` of a mount that is mounted somewhere else too: a copy in another mount namespace, or a bind mount. */
+/** `nfs-fuse umount` of a mount that has another place: a copy in another mount namespace, or a bind mount. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -24,10 +24,10 @@ async function otherNamespace(t: Test): Promise<Background> {
 const inside = (holder: Background, ...argv: string[]) =>
   mustRun(['nsenter', '-t', String(holder.pid), '-m', ...argv], { cwd: '/' });
 
-/** The process that serves a mount ends by itself once nobody has the mount any more. */
+/** Waits until the serving process has ended, which it does when the mount has no place any more. */
 const endsWith = (mount: BackgroundMount) => until('the process has ended', () => !mount.isRunning);
 
-t.test('umount returns when everything is written back, and says why the process goes on', async (t) => {
+t.test('umount returns when everything is written back, and tells why the process goes on', async (t) => {
   const where = await heldServer(t);
   const mount = await backgroundMount(t, where);
   const holder = await otherNamespace(t);
@@ -50,7 +50,7 @@ t.test('umount returns when everything is written back, and says why the process
   await holder.stop();
 });
 
-t.test('JSON names the other namespace, and umount there ends the process', async (t) => {
+t.test('umount --json names the other namespace, and umount there ends the process', async (t) => {
   const where = await heldServer(t);
   const mount = await backgroundMount(t, where);
   const holder = await otherNamespace(t);
@@ -69,7 +69,7 @@ t.test('JSON names the other namespace, and umount there ends the process', asyn
   t.ok(pids.includes(holder.pid), 'by the process in it');
 });
 
-t.test('a bind mount that keeps the mount is named', async (t) => {
+t.test('umount names a bind mount that keeps the mount', async (t) => {
   const where = await heldServer(t);
   const mount = await backgroundMount(t, where);
   const other = join(where.place.folder, 'other');
@@ -84,7 +84,7 @@ t.test('a bind mount that keeps the mount is named', async (t) => {
   t.match(await mount.nfsFuse('umount', other), { status: 0 });
 });
 
-t.test('data that the server refuses is told, though the mount lives on elsewhere', async (t) => {
+t.test('umount reports data that the server refuses although the mount lives on elsewhere', async (t) => {
   const where = await heldServer(t);
   const mount = await backgroundMount(t, where);
   await otherNamespace(t);
