@@ -163,15 +163,21 @@ export function circles(edges: readonly Import[]): string[][] {
 
 /**
  * The circles among the arrows of the tables, without the column "to go". A room leads to its sub-rooms, and from a
- * sub-room the arrows of the room around it lead on.
+ * sub-room the arrows of the room around it lead on. An arrow to a file leads to the room of the file, but for a file
+ * of the room around the importing one.
  */
 export function circlesOfRooms(rooms: readonly Room[]): string[][] {
+  const roomOf = (place: string): string => (place.endsWith('.ts') ? dirname(place) : place);
   return circles(
     rooms.flatMap(({ name, mayImport }) => {
       const inner = rooms.map((room) => room.name).filter((other) => other !== name && isWithin(other, name));
       return [
         ...inner.map((to) => ({ from: name, to })),
-        ...[name, ...inner].flatMap((from) => mayImport.map((to) => ({ from, to }))),
+        ...[name, ...inner].flatMap((from) =>
+          mayImport
+            .map((place) => ({ from, to: roomOf(place) }))
+            .filter(({ to }) => to !== name && !isWithin(name, to)),
+        ),
       ];
     }),
   );

@@ -133,6 +133,8 @@ t.test('circles are found, and only circles', async (t) => {
   t.same(circlesOfRooms([...SMALL.slice(1), room('lib/base', ['lib/top/right'])]), [
     ['lib/base', 'lib/top/right'],
   ]);
+  const twoWays = [room('lib/top/left', ['lib/top/right']), room('lib/top/right', ['lib/top/left/words.ts'])];
+  t.same(circlesOfRooms([room('lib/top'), ...twoWays]), [['lib/top/left', 'lib/top/right']]);
 });
 
 t.test('large files and full folders are found', async (t) => {
