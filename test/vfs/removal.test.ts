@@ -312,6 +312,40 @@ t.test(
   },
 );
 
+t.test('a rename that fails, and whose victim cannot get its name back, loses no data', async (t) => {
+  const { bench, server, inode, fh } = await openFile('old');
+  server.tree.file('g', 'new');
+  await bench.walk('g');
+  let renames = 0;
+  server.on('RENAME', (_args, execute) =>
+    ++renames === 1 ? execute() : server.failure('RENAME', Status.ACCES),
+  );
+  t.equal(await outcome(rename(bench, 'g', 'f')), Errno.EACCES);
+  await bench.files.release(fh);
+  await settled();
+  const [kept = ''] = sillyNames(bench);
+  t.equal(server.tree.at(kept).data.toString(), 'old', 'the last close does not remove it');
+  t.equal(server.tree.at('g').data.toString(), 'new');
+  t.equal(inode.silly, undefined);
+  t.match(bench.log, [new RegExp(`/${kept}: a rename failed`)]);
+});
+
+t.test('a rename that succeeds although its caller sees it fail is not undone', async (t) => {
+  const { bench, server, fh } = await openFile('old');
+  server.tree.file('g', 'new');
+  await bench.walk('g');
+  let renames = 0;
+  server.on('RENAME', async (_args, execute) => {
+    const result = await execute();
+    return ++renames === 2 ? server.failure('RENAME', Status.IO) : result;
+  });
+  t.equal(await outcome(rename(bench, 'g', 'f')), Errno.EIO);
+  t.equal(server.tree.at('f').data.toString(), 'new');
+  await bench.files.release(fh);
+  await settled();
+  t.same(sillyNames(bench), [], 'the file that was replaced goes with its last close');
+});
+
 t.test('rename of one name of an open file to another does nothing to either', async (t) => {
   const { bench, server, inode } = await openFile();
   await bench.making.link(inode, bench.root, bytes('g'), bench.caller());

@@ -5,6 +5,7 @@ import {
   type FileHandle,
   REMOVE,
   RENAME,
+  type RenameResult,
   RMDIR,
   Status,
   type WccResult,
@@ -34,6 +35,20 @@ export interface RemovalNeeds extends ClaimedRightsNeeds {
   readonly nfs: NfsClient;
   readonly open: OpenObjects;
   readonly redriver: Redriver;
+}
+
+/** A name in a directory, as bytes and as the key of caches: one character per byte. */
+interface Place {
+  readonly parent: Inode;
+  readonly name: Buffer;
+  readonly key: string;
+}
+
+/** `moved`: what the old name stands for, where that is known. */
+interface Renaming {
+  readonly from: Place;
+  readonly to: Place;
+  readonly moved: Inode | undefined;
 }
 
 export class Removal {
@@ -182,8 +197,13 @@ export class Removal {
       (await this.#silly.survives(replaced, newParent, newKey))
         ? undefined
         : replaced;
+    const renaming: Renaming = {
+      from: { parent, name, key },
+      to: { parent: newParent, name: newName, key: newKey },
+      moved,
+    };
     if (displaced === undefined) {
-      await this.#rename(parent, name, key, newParent, newName, newKey, moved, caller);
+      await this.#rename(renaming, caller);
       return;
     }
     // A last close meanwhile must not remove a file that gets its name back.
@@ -191,7 +211,7 @@ export class Removal {
     try {
       await this.#silly.takeAway(newParent, newName, displaced, caller);
       try {
-        await this.#rename(parent, name, key, newParent, newName, newKey, moved, caller);
+        await this.#rename(renaming, caller);
       } catch (error) {
         await this.#silly.giveBack(newParent, newName, displaced, caller);
         throw error;
@@ -201,63 +221,76 @@ export class Removal {
     }
   }
 
-  async #rename(
-    parent: Inode,
-    name: Buffer,
-    key: string,
-    newParent: Inode,
-    newName: Buffer,
-    newKey: string,
-    known: Inode | undefined,
-    caller: Caller,
-  ): Promise<void> {
-    const { attributes, exchange, redriver, nfs, dentries } = this.#vfs;
-    let moved = known;
-    const target = dentries.getUnverified(newParent, newKey)?.inode;
-    await this.#silly.settle(newParent, newKey);
+  async #rename({ from, to, moved: known }: Renaming, caller: Caller): Promise<void> {
+    const { attributes, redriver, dentries } = this.#vfs;
+    const target = dentries.getUnverified(to.parent, to.key)?.inode;
+    await this.#silly.settle(to.parent, to.key);
     // Where the directory has changed since, what the name stood for is no certainty, but it tells our own echo.
-    const source = moved ?? dentries.getUnverified(parent, key)?.inode;
-    const replay = new Replay(parent);
-    if (moved !== undefined) attributes.expectCtime(moved);
-    if (target !== undefined) attributes.expectCtime(target);
-    const changing = exchange.changeTwo(
-      { first: parent, second: newParent },
-      caller,
-      (from, to) => {
-        const args = { from: { directory: from, name }, to: { directory: to, name: newName } };
-        return nfs.call(RENAME, args, caller, replay.onRetransmit);
-      },
-      [
-        [parent, ({ fromWcc }) => fromWcc],
-        [newParent, ({ toWcc }) => toWcc],
-      ],
-    );
-    const { result } = await changing.finally(() => {
-      dentries.delete(parent, key);
-      dentries.delete(newParent, newKey);
-    });
+    const source = known ?? dentries.getUnverified(from.parent, from.key)?.inode;
+    const replay = new Replay(from.parent);
+    const touched = [known, target].filter((inode) => inode !== undefined);
+    for (const inode of touched) attributes.expectCtime(inode);
+    const result = await this.#sendRename(from, to, replay, caller);
+    let moved = known;
     if (result.status !== Status.OK) {
-      let echo = false;
-      if (result.status === Status.NOENT && replay.retransmitted) {
-        const found = await this.#names.find(newParent, newName, newKey, caller);
-        echo =
-          found !== undefined && (source ? found.inode === source : replay.mayHaveMade(found.attributes));
-        if (echo) moved = found?.inode;
+      const echo = await this.#echoOfRename(result.status, to, source, replay, caller);
+      if (echo === undefined) {
+        for (const inode of touched) attributes.expectNoCtime(inode);
+        throw redriver.reportFailure(result, [from.parent, to.parent], caller);
       }
-      if (!echo) {
-        if (moved !== undefined) attributes.expectNoCtime(moved);
-        if (target !== undefined) attributes.expectNoCtime(target);
-        throw redriver.reportFailure(result, [parent, newParent], caller);
-      }
+      moved = echo;
     }
-    if (moved !== target || moved === undefined) {
-      dentries.set(parent, key, undefined, parent.generation);
-      if (moved !== undefined) {
-        dentries.set(newParent, newKey, moved, newParent.generation);
-        // Its ctime moved, and by whom is plain.
-        attributes.expire(moved);
-      }
-      if (target !== undefined) this.#linkGone(target);
+    // Two names of one file: nothing was renamed.
+    if (moved === target && moved !== undefined) return;
+    dentries.set(from.parent, from.key, undefined, from.parent.generation);
+    if (moved !== undefined) {
+      dentries.set(to.parent, to.key, moved, to.parent.generation);
+      // Its ctime moved, and by whom is plain.
+      attributes.expire(moved);
     }
+    if (target !== undefined) this.#linkGone(target);
+  }
+
+  /** RENAME; whatever comes of it, what the two names stand for is not known any more. */
+  async #sendRename(
+    { parent, name, key }: Place,
+    to: Place,
+    replay: Replay,
+    caller: Caller,
+  ): Promise<RenameResult> {
+    const { exchange, nfs, dentries } = this.#vfs;
+    try {
+      const { result } = await exchange.changeTwo(
+        { first: parent, second: to.parent },
+        caller,
+        (directory, newDirectory) => {
+          const args = { from: { directory, name }, to: { directory: newDirectory, name: to.name } };
+          return nfs.call(RENAME, args, caller, replay.onRetransmit);
+        },
+        [
+          [parent, ({ fromWcc }) => fromWcc],
+          [to.parent, ({ toWcc }) => toWcc],
+        ],
+      );
+      return result;
+    } finally {
+      dentries.delete(parent, key);
+      dentries.delete(to.parent, to.key);
+    }
+  }
+
+  /** The inode that was moved, if the failure is only the echo of a RENAME of ours whose reply got lost. */
+  async #echoOfRename(
+    status: Status,
+    to: Place,
+    source: Inode | undefined,
+    replay: Replay,
+    caller: Caller,
+  ): Promise<Inode | undefined> {
+    if (status !== Status.NOENT || !replay.retransmitted) return undefined;
+    const found = await this.#names.find(to.parent, to.name, to.key, caller);
+    if (found === undefined) return undefined;
+    const isOurs = source ? found.inode === source : replay.mayHaveMade(found.attributes);
+    return isOurs ? found.inode : undefined;
   }
 }

@@ -118,7 +118,7 @@ export class SillyRenames {
     const result = await this.renameWithin(parent, name, Buffer.from(silly, 'latin1'), caller);
     const key = name.toString('latin1');
     // NFS3ERR_NOENT may be the echo of our own repeated call: then the file is under its new name.
-    if (result.status !== Status.OK && !(await this.#isNamed(parent, silly, inode, caller))) {
+    if (result.status !== Status.OK && !(await this.#leadsTo(parent, silly, inode, caller))) {
       vfs.attributes.expectNoCtime(inode);
       throw vfs.redriver.reportFailure(result, [parent], caller);
     }
@@ -132,23 +132,49 @@ export class SillyRenames {
     if (inode.opens === 0) void this.finish(inode);
   }
 
-  async #isNamed(parent: Inode, key: string, inode: Inode, caller: Caller): Promise<boolean> {
+  async #leadsTo(parent: Inode, key: string, inode: Inode, caller: Caller): Promise<boolean> {
     const where = { directory: parent.handle, name: Buffer.from(key, 'latin1') };
     const found = await this.#vfs.nfs.call(LOOKUP, where, caller);
     return found.status === Status.OK && found.object === inode.handle;
   }
 
-  /** Gives the name back, after the operation that needed it failed. */
+  /**
+   * Gives the name back, after the operation that needed it failed. Never rejects, and never takes the name from a file
+   * that has it by now: the operation may have succeeded although its caller saw it fail. A file that cannot get its
+   * name back keeps the silly one for good, and the log says so: its last close must not remove what rename(2) has not
+   * replaced.
+   */
   async giveBack(parent: Inode, name: Buffer, inode: Inode, caller: Caller): Promise<void> {
     const { silly } = inode;
     if (silly === undefined) return;
-    this.#vfs.attributes.expectCtime(inode);
-    const result = await this.renameWithin(parent, Buffer.from(silly.name, 'latin1'), name, caller);
-    if (result.status !== Status.OK) return;
+    const { attributes, dentries, log } = this.#vfs;
+    const patient = unattended(caller.credential);
+    let reason: string;
+    try {
+      const present = await this.#lookUp(parent, name, patient);
+      if (present.status === Status.OK) return;
+      attributes.expectCtime(inode);
+      const result = await this.renameWithin(parent, Buffer.from(silly.name, 'latin1'), name, patient);
+      if (result.status === Status.OK) {
+        this.#isNamed(inode);
+        dentries.delete(parent, silly.name);
+        dentries.set(parent, name.toString('latin1'), inode, parent.generation);
+        return;
+      }
+      attributes.expectNoCtime(inode);
+      reason = statusName(result.status);
+    } catch (error) {
+      reason = error instanceof Error ? error.message : String(error);
+    }
+    this.#isNamed(inode);
+    const kept = `${describePath(parent)}/${silly.name}`;
+    log.error(`${kept}: a rename failed, and the file that it was to replace keeps this name (${reason})`);
+  }
+
+  /** The file has a name of its own again. */
+  #isNamed(inode: Inode): void {
     inode.silly = undefined;
     this.#pending.delete(inode);
-    this.#vfs.dentries.delete(parent, silly.name);
-    this.#vfs.dentries.set(parent, name.toString('latin1'), inode, parent.generation);
   }
 
   /** Keeps the file open while it may have to get its name back: see {@link drop}. */
