@@ -89,7 +89,9 @@ export class KernelView {
     if (told === undefined || attributes === undefined) return false;
     const now = this.#clock.now();
     if (kernelTrustsUntil > 0) return now < kernelTrustsUntil;
-    return now - inode.attributesCame > JUST_CAME_MS || mayBeRefused(attributes, caller);
+    // Most listings come from memory, after which Linux's client would not ask either.
+    const isOld = !inode.isDirectory && now - inode.attributesCame > JUST_CAME_MS;
+    return isOld || mayBeRefused(attributes, caller);
   }
 
   /**
