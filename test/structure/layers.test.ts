@@ -1,4 +1,4 @@
-/** The house is built as docs/architecture.md says: rooms, and arrows between them. */
+/** The house is built as docs/architecture.md says: rooms, arrows between them, and sizes. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -17,6 +17,9 @@ import {
   tooLarge,
   unmatched,
 } from './house.js';
+
+const MAX_LINES = 400;
+const MAX_FILES = 15;
 
 function readSources(): Sources {
   const paths = ['bin', 'lib'].flatMap((folder) =>
@@ -47,6 +50,10 @@ t.test('every import follows an arrow', async (t) => {
 
 t.test('the rooms form no circle', async (t) => {
   t.same(circlesOfRooms(rooms), []);
+});
+
+t.test('files and folders stay small', async (t) => {
+  t.same(tooLarge(sources, MAX_LINES, MAX_FILES), []);
 });
 
 /** A small house: the rules are tried on it, so that it is known that they can be broken. */
