@@ -14,7 +14,7 @@ export interface Output {
 export interface Command<Arguments> {
   /** Its name and its positional arguments, as yargs writes them; several if it has other names. */
   readonly syntax: string | readonly string[];
-  /** What it does, for the list of commands. */
+  /** The purpose of the command, for the list of commands. */
   readonly describe: string;
   /** Declares its arguments. */
   arguments(args: Argv): Argv<Arguments>;

@@ -47,5 +47,5 @@ export function noteOnKernelOptions(mountpoint: string, { fuse }: MountRequest):
     ...(fuse.defaultPermissions ? ['default_permissions'] : []),
   ];
   if (without.length === 0) return undefined;
-  return `Without effect here: ${without.join(', ')}. Only who mounts ${mountpoint} can tell the kernel so.`;
+  return `Without effect here: ${without.join(', ')}. Only the program that mounts ${mountpoint} can tell the kernel so.`;
 }

@@ -240,7 +240,7 @@ t.test('nfs-fuse names options that only the helper can pass to the kernel', asy
   const serving = await startServing(t, { ...where, serve: argv });
   t.match(
     serving.output,
-    /Without effect here: ro, noexec, allow_other, default_permissions\. Only who mounts/,
+    /Without effect here: ro, noexec, allow_other, default_permissions\. Only the program that mounts/,
   );
   await mustRun(['umount', where.mnt]);
   t.match(await serving.ended, { status: 0 });

@@ -99,7 +99,7 @@ export const mountCommand: Command<MountArguments> = {
       )
       .example(
         '$0 mount --idmap-uid 0:1000:1 --idmap-gid 0:1000:1 server:/export /mnt',
-        'Root here is 1000 there, and nobody else is anybody',
+        'Root here is user 1000 there; no other user has a counterpart',
       )
       .example('$0 mount -f --debug=fuse server:/export /mnt', 'Watch what programs ask for'),
   // mount.fuse3 leaves the command's name out.

@@ -64,7 +64,7 @@ export const serveCommand: Command<ServeArguments> = {
       })
       .conflicts('no-root-squash', ['root-squash', 'all-squash'])
       .conflicts('insecure', 'secure')
-      .option('verbose', { alias: 'v', describe: 'Say who mounts', type: 'boolean' })
+      .option('verbose', { alias: 'v', describe: 'Print which clients mount', type: 'boolean' })
       .example('$0 serve . --port 0', 'Prints the port it got'),
   run: serve,
 };

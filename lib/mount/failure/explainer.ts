@@ -1,4 +1,4 @@
-/** What the explainers of all layers share: their form, and how sentences and errors are taken apart. */
+/** The form of the explainers of all layers, and the helpers that they share. */
 import type { UserError } from '../../base/user-error.js';
 import type { ClientConfig } from '../../vfs/config.js';
 
@@ -11,7 +11,7 @@ export interface ExportSummary {
   readonly clients: readonly string[];
 }
 
-/** What was to be mounted. */
+/** The mount that failed. */
 export interface FailureContext {
   readonly config: ClientConfig;
   readonly listExports: ListExports;

@@ -21,7 +21,7 @@ export type MountOption =
   | { readonly value: 'optional'; apply(draft: Draft, value: string | undefined): void }
   | {
       readonly value: 'required';
-      /** What goes behind the `=`, for messages: "seconds". */
+      /** Names the value behind the `=` in messages: "seconds". */
       readonly hint: string;
       apply(draft: Draft, value: string, name: string): void;
     };

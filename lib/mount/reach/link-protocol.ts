@@ -1,6 +1,6 @@
 /**
- * What a command and the process that serves a mount say to each other over the control socket. The command sends a
- * line; the serving process (serve/mount-link.ts) answers with a line of JSON, and mount-control.ts reads it.
+ * The protocol of the control socket, between a command and the process that serves a mount. The command sends a line
+ * (mount-control.ts); the serving process answers with a line of JSON (serve/mount-link.ts).
  *
  * The questions are:
  * - `stats`: the counters of the mount.

@@ -40,7 +40,7 @@ export interface MountToEnd {
 
 type ReachableMount = MountToEnd & { readonly control: MountControl };
 
-/** What has become of the data of a mount that is not there any more. */
+/** The fate of the data of a mount that is not there any more. */
 export interface Fate {
   /** Whether all that was written is on the server's stable storage. Undefined: nobody waited for that. */
   readonly writtenBack?: boolean;

@@ -21,7 +21,7 @@ export interface ConnectedFileSystem {
   writeBack(): Promise<readonly string[]>;
   /** The number of files that have lost data when no program could be told. The log names each of them. */
   losses(): number;
-  /** What would be lost if the process ended now. */
+  /** The data that would be lost if the process ended now. */
   unwritten(): Unwritten;
   stats(): MountStats;
 }

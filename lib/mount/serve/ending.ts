@@ -58,7 +58,7 @@ export async function takeAway(
 export async function leave({ mount, closed }: ServedMount, log: Logger): Promise<SessionEnd> {
   log.warn(
     `${mount.mountpoint} cannot be unmounted from here: its connection is closed, and programs get errors until ` +
-      'it is unmounted by whoever has mounted it.',
+      'the program that has mounted it unmounts it.',
   );
   await mount.unmount();
   return closed;

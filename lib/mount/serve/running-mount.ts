@@ -35,7 +35,7 @@ export interface MountParts {
   readonly log: ErrorKeeper;
 }
 
-/** What a mount tells of itself: the shape that `nfs-fuse stats --json` prints. */
+/** The statistics of a mount, in the shape that `nfs-fuse stats --json` prints. */
 export type MountStatistics = MountStats & {
   /** As the mount table shows it. */
   readonly source: string;
@@ -82,7 +82,10 @@ export class RunningMount {
   static async of(parts: MountParts): Promise<RunningMount> {
     const running = new RunningMount(parts);
     await running.#openLink();
-    void running.#finish();
+    running.#finish().catch((error: unknown) => {
+      const message = `Internal error: ${error instanceof Error ? error.message : String(error)}`;
+      running.#settle({ status: 1, message });
+    });
     void parts.served.closed.then((end) => running.#resolveEnd(end));
     return running;
   }
@@ -118,7 +121,7 @@ export class RunningMount {
     return this.#parts.fileSystem.writeBack();
   }
 
-  /** What would be lost if the process ended now. */
+  /** The data that would be lost if the process ended now. */
   unwritten(): Unwritten {
     return this.#parts.fileSystem.unwritten();
   }
@@ -175,6 +178,8 @@ export class RunningMount {
     const failure = failureOf(end);
     if (failure !== undefined) {
       this.#stopWaiting();
+      // Programs get errors at once, and not only after the last write-back.
+      if (!this.#forced) endByForce(served).catch(() => {});
       log.error(failure);
       await served.mount.unmount({ lazy: true }).catch(() => {});
     }

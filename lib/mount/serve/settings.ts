@@ -1,4 +1,4 @@
-/** What a front end tells a mount beside the request itself, and what the mount tells the front end while it starts. */
+/** The settings of a mount that come from its front end, beside the request itself. */
 import type { Logger } from '../../base/log.js';
 import type { MountJournal } from '../reach/journal.js';
 import type { KernelTransport } from './kernel-transport.js';

@@ -67,7 +67,7 @@ if find_mount; then
     if find_mount; then what="and $NFS_FUSE_WHERE is dead: nfs-fuse umount takes it away"; fi
   fi
 fi </dev/null >/dev/null 2>&1
-line="The process $NFS_FUSE_PID that served $NFS_FUSE_WHERE died, $what. What was not written back is lost."
+line="The process $NFS_FUSE_PID that served $NFS_FUSE_WHERE died, $what. Data that was not written back is lost."
 dated="$(date -u +%Y-%m-%dT%H:%M:%SZ 2>/dev/null) error $line"
 umask 077
 [ -z "$NFS_FUSE_JOURNAL" ] || printf '%s\\n' "$dated" >> "/proc/self/fd/4/$NFS_FUSE_JOURNAL"
