@@ -8,7 +8,7 @@ import net from 'node:net';
 import { type Clock, systemClock } from '../../base/clock.js';
 import { RpcCancelledError, RpcClosedError, type RpcError, RpcTooLargeError } from '../rpc-errors.js';
 import { messageLength } from '../transport/socket-writer.js';
-import { TcpTransport } from '../transport/tcp-transport.js';
+import { type ConnectionStep, TcpTransport } from '../transport/tcp-transport.js';
 import type { OpenTransport } from '../transport/transport.js';
 import { MAX_DATAGRAM, UdpTransport } from '../transport/udp-transport.js';
 import type { Procedure } from '../wire/procedure.js';
@@ -59,6 +59,8 @@ export interface RpcClientOptions {
   readonly clock?: Clock | undefined;
   /** 0 <= random() < 1: back-off jitter and the first XID. */
   readonly random?: (() => number) | undefined;
+  /** A step between each TCP connection and its first call; see ConnectionStep. */
+  readonly beforeReady?: ConnectionStep | undefined;
   readonly connectSocket?: ((options: net.TcpNetConnectOpts) => net.Socket) | undefined;
   readonly createDatagramSocket?: ((type: dgram.SocketType) => dgram.Socket) | undefined;
 }
@@ -156,6 +158,7 @@ export class RpcClient implements RpcCaller {
         records,
         connectSocket,
         keepAlive,
+        beforeReady: options.beforeReady,
       });
   }
 

@@ -222,7 +222,7 @@ export class RpcConnection {
   // ---- connecting
 
   readonly #listener: TransportListener = {
-    connected: () => this.#onConnected(),
+    ready: () => this.#onReady(),
     disconnected: (error) => this.#onDisconnected(error),
     message: (message) => this.#received(message),
     writable: () => this.#outbox.writable(),
@@ -261,7 +261,7 @@ export class RpcConnection {
     this.#transport = this.#options.open(this.#listener, this.#port, this.#localPort);
   }
 
-  #onConnected(): void {
+  #onReady(): void {
     this.#state = 'connected';
     this.#localPort = this.#transport?.localPort;
     this.#congestion?.limit(Math.min(this.#options.maxOutstanding, this.#transport?.replyRoom ?? 1));

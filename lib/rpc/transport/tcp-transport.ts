@@ -1,41 +1,40 @@
 /**
- * One TCP connection to a server: opening it (source port, time limit, socket options), record marking both
- * ways, and its end. Reconnecting is the business of RpcConnection, which opens the next one.
+ * One TCP connection to a server: opening it (source port, time limit, socket options, a step before the first call),
+ * record marking both ways, and its end. RpcConnection opens the next one when this one has ended.
  */
 import type net from 'node:net';
-import type { Clock, Timer } from '../../base/clock.js';
+import type { Timer } from '../../base/clock.js';
 import { RpcConnectError, type RpcError, RpcGarbageError } from '../rpc-errors.js';
 import { RecordAssembler } from '../wire/record-mark.js';
 import type { RecordPool } from '../wire/record-pool.js';
 import { resetSocket } from './reset-socket.js';
 import { writeMessages } from './socket-writer.js';
-import type { Message, Transport, TransportListener } from './transport.js';
+import { SourcePorts } from './source-ports.js';
+import type { Message, OpeningOptions, Transport, TransportListener } from './transport.js';
 
-/** Linux's range of reserved source ports (sunrpc min_resvport and max_resvport), tried from the top. */
-const FIRST_RESERVED_PORT = 1023;
-const LAST_RESERVED_PORT = 665;
 const NOTHING = new Uint8Array(0);
 
-export interface TcpTransportOptions {
-  /** Name or address. A name is looked up for every connection. */
-  readonly host: string;
-  readonly port: number;
-  readonly family: 4 | 6 | undefined;
-  /** Tried first: servers know a client that comes back by its address and port (duplicate request cache). */
-  readonly localPort: number | undefined;
-  /** Try ports 1023 down to 665, for servers that export `secure`; an ordinary port where none can be had. */
-  readonly resvport: boolean;
-  /** Milliseconds for all of lookup and handshake. */
-  readonly connectTimeout: number;
+/**
+ * A step between the TCP connection and the first call, where RPC-with-TLS (RFC 9289) probes the server and shakes
+ * hands. It has `socket` for itself: it may write, and gets what comes as 'data' events. It resolves with the socket
+ * that carries the calls, the same one or one around it; what comes on that from then on belongs to the transport. What
+ * it rejects with ends the attempt to connect, as a refused connection does. The time limit of connecting covers it.
+ */
+export type ConnectionStep = (
+  socket: net.Socket,
+  server: { host: string; port: number },
+) => Promise<net.Socket>;
+
+export interface TcpTransportOptions extends OpeningOptions {
   /** Milliseconds of silence before TCP probes the peer. */
   readonly keepAlive: number;
   /** A longer reply ends the connection. */
   readonly maxRecord: number;
   /** Where the memory of large replies comes from. */
   readonly records: RecordPool;
-  readonly clock: Clock;
   readonly connectSocket: (options: net.TcpNetConnectOpts) => net.Socket;
-  readonly log: (message: string) => void;
+  /** Taken after each connection is made. Undefined: the connection carries calls at once. */
+  readonly beforeReady?: ConnectionStep | undefined;
 }
 
 export class TcpTransport implements Transport {
@@ -43,12 +42,14 @@ export class TcpTransport implements Transport {
   readonly #options: TcpTransportOptions;
   /** TCP itself holds back what there is no room for. */
   readonly replyRoom = Number.POSITIVE_INFINITY;
-  /** Source ports still to be tried, the last first. Undefined: let the kernel choose. */
-  readonly #localPorts: (number | undefined)[];
+  readonly #sourcePorts: SourcePorts;
   readonly #assembler: RecordAssembler;
+  /** The TCP connection, and the socket that carries the calls: the same one, unless a step has made another. */
+  #connection: net.Socket | undefined;
   #socket: net.Socket | undefined;
   #connectTimer: Timer | undefined;
   #connected = false;
+  #ready = false;
   #ended = false;
 
   constructor(listener: TransportListener, options: TcpTransportOptions) {
@@ -56,20 +57,17 @@ export class TcpTransport implements Transport {
     this.#options = options;
     const deliver = (message: Buffer): void => listener.message(message);
     this.#assembler = new RecordAssembler(options.maxRecord, deliver, options.records);
-    this.#localPorts = [undefined];
-    if (options.resvport) {
-      for (let port = LAST_RESERVED_PORT; port <= FIRST_RESERVED_PORT; port++) this.#localPorts.push(port);
-    }
-    if (options.localPort !== undefined) this.#localPorts.push(options.localPort);
+    this.#sourcePorts = new SourcePorts(options);
     this.#connectTimer = options.clock.after(options.connectTimeout, () => {
       const seconds = options.connectTimeout / 1000;
-      this.#end(this.#connectError(`no connection within ${seconds} s`, 'ETIMEDOUT'), true);
+      const what = this.#connected ? 'the connection was not ready' : 'no connection';
+      this.#end(this.#connectError(`${what} within ${seconds} s`, 'ETIMEDOUT'), true);
     });
     this.#open();
   }
 
   get localPort(): number | undefined {
-    return this.#socket?.localPort;
+    return this.#connection?.localPort;
   }
 
   send(messages: readonly Message[]): boolean {
@@ -92,9 +90,9 @@ export class TcpTransport implements Transport {
   }
 
   #open(): void {
-    const { host, port, family, keepAlive, connectSocket } = this.#options;
-    const localPort = this.#localPorts.pop();
-    const socket = connectSocket({
+    const { host, port, family, keepAlive, connectSocket, beforeReady } = this.#options;
+    const localPort = this.#sourcePorts.next();
+    const socket: net.Socket = connectSocket({
       host,
       port,
       ...(family === undefined ? {} : { family }),
@@ -102,25 +100,27 @@ export class TcpTransport implements Transport {
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: keepAlive,
-      onread: {
-        buffer: () => this.#assembler.readBuffer(),
-        callback: (count) => {
-          this.#received(socket, count);
-          return true;
-        },
-      },
+      // A step reads by events. Only a socket of our own can be read straight into the memory of records.
+      ...(beforeReady === undefined ? { onread: this.#directRead(() => socket) } : {}),
     });
-    this.#socket = socket;
+    this.#connection = this.#socket = socket;
     socket.once('connect', () => {
       if (this.#socket !== socket || this.#ended) return;
-      this.#connectTimer?.cancel();
       this.#connected = true;
-      this.#listener.connected();
+      if (beforeReady === undefined) this.#nowReady();
+      else this.#takeStep(beforeReady, socket);
     });
+    this.#watch(socket, (error) => {
+      const openNext = !this.#connected && localPort !== undefined && this.#sourcePorts.mayTryNext(error);
+      if (openNext) this.#open();
+      return openNext;
+    });
+  }
+
+  /** The end of `socket` ends the transport, unless `recover` does something about its error. */
+  #watch(socket: net.Socket, recover: (error: NodeJS.ErrnoException) => boolean = () => false): void {
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (this.#socket !== socket) return;
-      if (!this.#connected && localPort !== undefined && this.#tryNextPort(error)) this.#open();
-      else this.#end(this.#socketError(error), false);
+      if (this.#socket === socket && !recover(error)) this.#end(this.#socketError(error), false);
     });
     socket.on('end', () => {
       if (this.#socket === socket)
@@ -132,26 +132,49 @@ export class TcpTransport implements Transport {
     });
   }
 
-  /** Whether another source port may do what `error` says this one cannot. */
-  #tryNextPort(error: NodeJS.ErrnoException): boolean {
-    if (error.code === 'EADDRINUSE' || error.code === 'EADDRNOTAVAIL') {
-      if (this.#localPorts.length === 1 && this.#options.resvport) {
-        this.#options.log('no reserved source port is free; connecting from an ordinary one');
-      }
-      return true;
-    }
-    if (error.code !== 'EACCES' && error.code !== 'EPERM') return false;
-    this.#options.log(
-      'no permission to use a reserved source port (resvport); connecting from an ordinary one',
-    );
-    this.#localPorts.length = 1;
-    return true;
+  #nowReady(): void {
+    this.#connectTimer?.cancel();
+    this.#ready = true;
+    this.#listener.ready();
   }
 
-  #received(socket: net.Socket, count: number): void {
+  #takeStep(step: ConnectionStep, connection: net.Socket): void {
+    const { host, port } = this.#options;
+    step(connection, { host, port }).then(
+      (socket) => this.#stepTaken(connection, socket),
+      (error: unknown) => {
+        this.#end(this.#socketError(error instanceof Error ? error : new Error(String(error))), false);
+      },
+    );
+  }
+
+  #stepTaken(connection: net.Socket, socket: net.Socket): void {
+    if (this.#ended) {
+      socket.destroy();
+      return;
+    }
+    this.#socket = socket;
+    if (socket !== connection) this.#watch(socket);
+    socket.on('data', (bytes: Buffer) => this.#receive(socket, () => this.#assembler.push(bytes)));
+    this.#nowReady();
+  }
+
+  /** Reads the socket into the memory of records, without a copy. */
+  #directRead(socket: () => net.Socket): net.OnReadOpts {
+    return {
+      buffer: () => this.#assembler.readBuffer(),
+      callback: (count) => {
+        this.#receive(socket(), () => this.#assembler.received(count));
+        return true;
+      },
+    };
+  }
+
+  /** Takes what has come on `socket`. @param assemble hands it to the assembler, which throws for nonsense. */
+  #receive(socket: net.Socket, assemble: () => void): void {
     if (this.#socket !== socket || this.#ended) return;
     try {
-      this.#assembler.received(count);
+      assemble();
     } catch (error) {
       const { host, port } = this.#options;
       const reason = error instanceof Error ? error.message : String(error);
@@ -168,7 +191,7 @@ export class TcpTransport implements Transport {
 
   #connectError(reason: string, code: string, cause?: Error): RpcError {
     const { host, port } = this.#options;
-    const what = this.#connected
+    const what = this.#ready
       ? `connection to ${host} port ${port} lost`
       : `cannot connect to ${host} port ${port}`;
     return new RpcConnectError(`${what}: ${reason}`, code, host, port, cause === undefined ? {} : { cause });
@@ -180,11 +203,12 @@ export class TcpTransport implements Transport {
     this.#ended = true;
     this.#connectTimer?.cancel();
     this.#assembler.stop();
-    const socket = this.#socket;
-    if (socket !== undefined) {
-      if (abrupt && this.#connected) resetSocket(socket);
-      else socket.destroy();
+    const connection = this.#connection;
+    if (connection !== undefined) {
+      if (abrupt && this.#connected) resetSocket(connection);
+      else connection.destroy();
     }
+    if (this.#socket !== connection) this.#socket?.destroy();
     this.#listener.disconnected(error);
   }
 }

@@ -1,10 +1,12 @@
 /** What a connection needs of the thing that moves its bytes: one TCP connection or one UDP socket. */
+import type { Clock } from '../../base/clock.js';
 import type { RpcError } from '../rpc-errors.js';
 
 /** Told what happens on a {@link Transport}; nothing after disconnected(). */
 export interface TransportListener {
-  connected(): void;
-  /** The transport is of no use any more: it never connected, or it broke, or destroy() was called. */
+  /** The transport is open, and takes calls from now on. */
+  ready(): void;
+  /** The transport is of no use any more: it never became ready, or it broke, or destroy() was called. */
   disconnected(error: RpcError): void;
   /** One message, record mark or datagram framing removed. Slices of it stay valid as long as they are held. */
   message(message: Buffer): void;
@@ -16,9 +18,9 @@ export interface TransportListener {
 export type Message = readonly Uint8Array[];
 
 export interface Transport {
-  /** The port that the server sees us at, once connected. */
+  /** The port that the server sees us at, once ready. */
   readonly localPort: number | undefined;
-  /** So many long replies can come at once, once connected, without one being lost. */
+  /** How many long replies can come at once, when ready, without one being lost. */
   readonly replyRoom: number;
   /**
    * Sends messages in order, without copying large pieces: these must stay unchanged until they have gone to the
@@ -30,6 +32,22 @@ export interface Transport {
    * server at once and leaves the source port free to be used again.
    */
   destroy(error: RpcError, abrupt: boolean): void;
+}
+
+/** What the opening of every transport needs. */
+export interface OpeningOptions {
+  /** Name or address. A name is looked up for every transport. */
+  readonly host: string;
+  readonly port: number;
+  readonly family: 4 | 6 | undefined;
+  /** Tried first: servers know a client that comes back by its address and port (duplicate request cache). */
+  readonly localPort: number | undefined;
+  /** Try ports 1023 down to 665, for servers that export `secure`; an ordinary port where none can be had. */
+  readonly resvport: boolean;
+  /** Milliseconds until the transport must be ready. */
+  readonly connectTimeout: number;
+  readonly clock: Clock;
+  readonly log: (message: string) => void;
 }
 
 /** Opens a transport to `port`, from `localPort` if that can be had. The listener hears nothing before it returns. */

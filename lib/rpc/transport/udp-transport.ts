@@ -5,12 +5,13 @@
 import type dgram from 'node:dgram';
 import dns from 'node:dns';
 import net from 'node:net';
-import type { Clock, Timer } from '../../base/clock.js';
+import type { Timer } from '../../base/clock.js';
 import { MOST_CALLS } from '../client/congestion-window.js';
 import { RpcConnectError, type RpcError } from '../rpc-errors.js';
 import { RECORD_MARK_BYTES } from '../wire/record-mark.js';
 import { messageLength } from './socket-writer.js';
-import type { Message, Transport, TransportListener } from './transport.js';
+import { SourcePorts } from './source-ports.js';
+import type { Message, OpeningOptions, Transport, TransportListener } from './transport.js';
 
 /** The largest UDP payload over IPv4, with the four bytes that are reserved for a record mark and not sent. */
 export const MAX_DATAGRAM = 65507 + RECORD_MARK_BYTES;
@@ -21,30 +22,14 @@ export const MAX_DATAGRAM = 65507 + RECORD_MARK_BYTES;
 const REPLY_MEMORY = 2 * 32 * 1024;
 /** The receive buffer asked for: what the congestion window can use at the most. Without privilege one gets less. */
 const RECEIVE_BUFFER = MOST_CALLS * REPLY_MEMORY;
-/** Linux's range of reserved source ports, tried from the top. */
-const FIRST_RESERVED_PORT = 1023;
-const LAST_RESERVED_PORT = 665;
-
-export interface UdpTransportOptions {
-  /** Name or address. */
-  readonly host: string;
-  readonly port: number;
-  readonly family: 4 | 6 | undefined;
-  /** Tried first. */
-  readonly localPort: number | undefined;
-  /** Try ports 1023 down to 665; an ordinary port where none can be had. */
-  readonly resvport: boolean;
-  /** Milliseconds for lookup and bind. */
-  readonly connectTimeout: number;
-  readonly clock: Clock;
+export interface UdpTransportOptions extends OpeningOptions {
   readonly createSocket: (type: dgram.SocketType) => dgram.Socket;
-  readonly log: (message: string) => void;
 }
 
 export class UdpTransport implements Transport {
   readonly #listener: TransportListener;
   readonly #options: UdpTransportOptions;
-  readonly #localPorts: number[] = [0];
+  readonly #sourcePorts: SourcePorts;
   #socket: dgram.Socket | undefined;
   #timer: Timer | undefined;
   #localPort: number | undefined;
@@ -55,10 +40,7 @@ export class UdpTransport implements Transport {
   constructor(listener: TransportListener, options: UdpTransportOptions) {
     this.#listener = listener;
     this.#options = options;
-    if (options.resvport) {
-      for (let port = LAST_RESERVED_PORT; port <= FIRST_RESERVED_PORT; port++) this.#localPorts.push(port);
-    }
-    if (options.localPort !== undefined) this.#localPorts.push(options.localPort);
+    this.#sourcePorts = new SourcePorts(options);
     this.#timer = options.clock.after(options.connectTimeout, () =>
       this.#fail('no answer to the name lookup', 'ETIMEDOUT'),
     );
@@ -98,12 +80,12 @@ export class UdpTransport implements Transport {
 
   #bind(address: string): void {
     const socket = this.#options.createSocket(net.isIPv6(address) ? 'udp6' : 'udp4');
-    const localPort = this.#localPorts.pop() ?? 0;
+    const localPort = this.#sourcePorts.next();
     this.#socket = socket;
     socket.on('error', (error: NodeJS.ErrnoException) => {
       // Once connected, an error is an ICMP message (nobody listens there just now): like a loss.
       if (this.#socket !== socket || this.#connected) return;
-      if (localPort === 0 || !this.#tryNextPort(error)) {
+      if (localPort === undefined || !this.#sourcePorts.mayTryNext(error)) {
         this.#fail(error.message, error.code ?? 'EIO', error);
         return;
       }
@@ -119,20 +101,12 @@ export class UdpTransport implements Transport {
       this.#connected = true;
       this.#localPort = socket.address().port;
       this.#replyRoom = Math.max(1, Math.floor(widen(socket) / REPLY_MEMORY));
-      this.#listener.connected();
+      this.#listener.ready();
     });
     socket.once('listening', () => {
       if (!this.#ended) socket.connect(this.#options.port, address);
     });
-    socket.bind(localPort);
-  }
-
-  #tryNextPort(error: NodeJS.ErrnoException): boolean {
-    if (error.code === 'EADDRINUSE') return true;
-    if (error.code !== 'EACCES' && error.code !== 'EPERM') return false;
-    this.#options.log('no permission to use a reserved source port (resvport); sending from an ordinary one');
-    this.#localPorts.length = 1;
-    return true;
+    socket.bind(localPort ?? 0);
   }
 
   #fail(reason: string, code: string, cause?: Error): void {
