@@ -8,6 +8,7 @@ export type { ClientCounters, ProcedureCounters } from './client/call-counters.j
 export { RpcClient, type RpcClientOptions } from './client/client.js';
 export type { Recovery } from './client/retransmission.js';
 export type { CallOptions, Cancellation, RpcCaller } from './client/rpc-caller.js';
+export { RpcService, type ServiceAddress, type ServiceOptions } from './client/service.js';
 export * from './rpc-errors.js';
 export { RpcServer, type RpcServerOptions, type ServerCounters } from './server/server.js';
 export {

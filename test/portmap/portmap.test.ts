@@ -25,6 +25,7 @@ import {
   formatUniversalAddress,
   parseUniversalAddress,
 } from '../../lib/programs/portmap/universal-address.js';
+import { programService } from '../../lib/programs/program-service.js';
 import { RpcClosedError, RpcProcedureUnavailableError } from '../../lib/rpc/rpc-errors.js';
 import { RpcServer } from '../../lib/rpc/server/server.js';
 import { handle, type ServerProcedure } from '../../lib/rpc/server/server-procedure.js';
@@ -185,6 +186,16 @@ t.test('over IPv6, version 4 is asked, and version 3 where there is no 4', async
   const three = await portmapper(t, '::1', { v3: '::.8.1' });
   t.equal(await getPort('::1', 100003, 3, 'udp', { port: three.port }), 2049);
   t.match(three.asked, [{ what: 'GETADDR 3', args: { netid: 'udp6' } }]);
+});
+
+t.test('a service asks the port mapper for its port, unless it is given', async (t) => {
+  const { port, asked } = await portmapper(t, '127.0.0.1', { v2: 635 });
+  const mountd = { number: 100005, version: 3, name: 'MOUNT' };
+  const address = { host: '127.0.0.1', portmap: { port } };
+  t.equal(await programService(mountd, { ...address, port: 20048 }).port(), 20048);
+  t.same(asked, []);
+  t.equal(await programService(mountd, { ...address, port: undefined, protocol: 'udp' }).port(), 635);
+  t.same(asked, [{ what: 'GETPORT 2', args: { program: 100005, version: 3, protocol: 17, port: 0 } }]);
 });
 
 t.test('what is not registered is an error of its own, naming the program', async (t) => {

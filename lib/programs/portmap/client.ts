@@ -4,8 +4,8 @@
  */
 import { lookup } from 'node:dns/promises';
 import { AUTH_NONE } from '../../rpc/auth/auth-none.js';
-import { RpcClient, type RpcClientOptions } from '../../rpc/client/client.js';
 import type { Cancellation, RpcCaller } from '../../rpc/client/rpc-caller.js';
+import { RpcService, type ServiceOptions } from '../../rpc/client/service.js';
 import {
   RpcCancelledError,
   RpcProcedureUnavailableError,
@@ -37,7 +37,7 @@ export interface PortmapOptions {
   readonly transport?: 'tcp' | 'udp' | undefined;
   readonly cancellation?: Cancellation | undefined;
   /** Further options of the connection, a clock say. */
-  readonly rpc?: Partial<RpcClientOptions> | undefined;
+  readonly rpc?: ServiceOptions | undefined;
 }
 
 /**
@@ -141,20 +141,13 @@ async function withPortmapper<Result>(
   options: PortmapOptions,
   ask: (caller: RpcCaller, address: string, family: number) => Promise<Result>,
 ): Promise<Result> {
-  let client: RpcClient | undefined;
   try {
     const { address, family } = await lookup(host, { family: options.family ?? 0 });
-    client = await RpcClient.connect({
-      timeo: TIMEO,
-      retrans: RETRANS,
-      connectTimeout: CONNECT_TIMEOUT,
-      recovery: 'soft',
-      ...options.rpc,
-      host: address,
-      port: options.port ?? PORTMAP_PORT,
-      protocol: options.transport ?? 'tcp',
-    });
-    return await ask(client, address, family);
+    const portmapper = new RpcService(
+      { host: address, port: options.port ?? PORTMAP_PORT, protocol: options.transport },
+      { timeo: TIMEO, retrans: RETRANS, connectTimeout: CONNECT_TIMEOUT, recovery: 'soft', ...options.rpc },
+    );
+    return await portmapper.ask((caller) => ask(caller, address, family));
   } catch (error) {
     if (error instanceof RpcCancelledError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
@@ -162,7 +155,5 @@ async function withPortmapper<Result>(
       `the port mapper of ${host} cannot be asked: ${reason}; with port= and mountport= it is not needed`,
       { cause: error },
     );
-  } finally {
-    client?.close();
   }
 }
