@@ -2,7 +2,7 @@
 
 import { RESERVED_PORT } from '../mount/failure/explainer.js';
 import { exportList } from '../mount/failure/mount3-failure.js';
-import { type ExportEntry, MountError, MountStatus } from '../programs/mount3/index.js';
+import { type ExportEntry, MountRefused, MountStatus } from '../programs/mount3/index.js';
 import { AuthFlavor, RpcAuthError, RpcError } from '../rpc/index.js';
 import { membership } from './client-list.js';
 import { ownAddress, type ServerVisit } from './server-visit.js';
@@ -97,7 +97,7 @@ async function mnt(visit: ServerVisit): Promise<Verdict> {
 function refusedForPort(error: unknown): boolean {
   if (error instanceof RpcAuthError) return true;
   return (
-    error instanceof MountError && (error.status === MountStatus.ACCES || error.status === MountStatus.PERM)
+    error instanceof MountRefused && (error.status === MountStatus.ACCES || error.status === MountStatus.PERM)
   );
 }
 

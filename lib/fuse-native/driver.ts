@@ -7,8 +7,8 @@ import type { SessionCounters } from '../fuse/session/session-counters.js';
 import type { NativeBinding, NativeHandler, NativeRequest, NativeSignal } from './binding.js';
 import { STAT_WORDS, STATFS_WORDS } from './encode.js';
 import type { FileOperations } from './file-operations.js';
-import type { Listing, PathOperations } from './path-operations.js';
-import { isPlausible, requestedTimes } from './request.js';
+import { isPlausible, requestedTimes } from './native-request.js';
+import type { NativeListing, PathOperations } from './path-operations.js';
 
 /** Length of the addon's two tables. */
 const TABLE_SIZE = 35;
@@ -144,7 +144,7 @@ function callbacks(paths: PathOperations, files: FileOperations): Record<string,
     }),
     readdir: {
       run: async (_request, [path]) => {
-        const { names, stats }: Listing = await paths.readdir(text(path));
+        const { names, stats }: NativeListing = await paths.readdir(text(path));
         return [0, names, stats];
       },
       failed: () => [[], []],

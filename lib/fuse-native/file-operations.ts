@@ -1,9 +1,9 @@
 /** What libfuse asks about open files, answered by the file system. */
 import type { RequestContext } from '../fuse/contract/operations.js';
 import type { NativeRequest } from './binding.js';
-import type { OpenFile } from './open-files.js';
+import type { LibfuseFile } from './libfuse-files.js';
+import { applyOpenFlags, isPageWrite, openFlags } from './native-request.js';
 import type { PathOperations, Serving } from './path-operations.js';
-import { applyOpenFlags, isPageWrite, openFlags } from './request.js';
 
 /** Whether the kernel fills pages, libfuse does not say; and it has no way to drop them. */
 const DIRECT = true;
@@ -124,7 +124,7 @@ export class FileOperations {
     }
   }
 
-  #file(number: number): OpenFile {
+  #file(number: number): LibfuseFile {
     return this.#serving.files.get(number);
   }
 }

@@ -14,7 +14,7 @@ import {
   type RequestContext,
   ROOT_NODEID,
 } from '../fuse/contract/operations.js';
-import type { OpenFiles } from './open-files.js';
+import type { LibfuseFiles } from './libfuse-files.js';
 import type { NameCodec } from './path-text.js';
 
 /** A node that a path leads to. */
@@ -35,14 +35,19 @@ const HIDDEN_NAME = /^\.fuse_hidden[0-9a-f]{8}([0-9a-f]{8})$/;
 export class Nodes {
   readonly #operations: FuseOperations;
   readonly #codec: NameCodec;
-  readonly #files: OpenFiles;
+  readonly #files: LibfuseFiles;
   readonly #warn: (line: string) => void;
   /** By the name that libfuse made up; a directory above may be renamed. They are open, which is what holds them. */
   readonly #hidden = new Map<string, NodeId>();
   readonly #replaced = new Set<string>();
   #lastHidden = 0;
 
-  constructor(operations: FuseOperations, codec: NameCodec, files: OpenFiles, warn: (line: string) => void) {
+  constructor(
+    operations: FuseOperations,
+    codec: NameCodec,
+    files: LibfuseFiles,
+    warn: (line: string) => void,
+  ) {
     this.#operations = operations;
     this.#codec = codec;
     this.#files = files;

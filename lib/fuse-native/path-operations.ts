@@ -12,8 +12,8 @@ import type {
 } from '../fuse/contract/operations.js';
 import { encodeEntry, encodeStat, encodeStatfs, milliseconds } from './encode.js';
 import type { InodeNumbers } from './inode-numbers.js';
+import type { LibfuseFiles } from './libfuse-files.js';
 import type { Nodes, Resolved } from './nodes.js';
-import type { OpenFiles } from './open-files.js';
 import type { NameCodec } from './path-text.js';
 
 /** What the operations of one mount share. */
@@ -22,13 +22,13 @@ export interface Serving {
   /** Whoever mounted: fuse-native does not say who asks. */
   readonly ctx: RequestContext;
   readonly nodes: Nodes;
-  readonly files: OpenFiles;
+  readonly files: LibfuseFiles;
   readonly codec: NameCodec;
   readonly inodeNumbers: InodeNumbers;
   readonly warn: (line: string) => void;
 }
 
-export interface Listing {
+export interface NativeListing {
   readonly names: string[];
   readonly stats: Uint32Array[];
 }
@@ -118,7 +118,7 @@ export class PathOperations {
   }
 
   /** All of a directory: libfuse 2.9 keeps it until the directory is closed. */
-  readdir(path: string): Promise<Listing> {
+  readdir(path: string): Promise<NativeListing> {
     const { operations, ctx } = this.#serving;
     return this.#with(path, async ({ nodeid }) => {
       const { fh } = await operations.opendir(ctx, nodeid, 0);
@@ -130,9 +130,9 @@ export class PathOperations {
     });
   }
 
-  async #list(nodeid: number, fh: number, path: string): Promise<Listing> {
+  async #list(nodeid: number, fh: number, path: string): Promise<NativeListing> {
     const { operations, ctx, codec, inodeNumbers, warn } = this.#serving;
-    const listing: Listing = { names: [], stats: [] };
+    const listing: NativeListing = { names: [], stats: [] };
     let position = 0n;
     const take = (bytes: Uint8Array, ino: bigint, type: number, offset: bigint): boolean => {
       position = offset;

@@ -12,6 +12,7 @@ export { RpcService, type ServiceAddress, type ServiceOptions } from './client/s
 export * from './rpc-errors.js';
 export { RpcServer, type RpcServerOptions, type ServerCounters } from './server/server.js';
 export {
+  type CallVerdict,
   type Handler,
   type Hook,
   handle,
@@ -19,7 +20,6 @@ export {
   type ServerCall,
   type ServerHooks,
   type ServerProcedure,
-  type Verdict,
 } from './server/server-procedure.js';
 export { AcceptStat, type ReplyFailure } from './wire/message.js';
 export { type Procedure, type Program, voidCodec } from './wire/procedure.js';

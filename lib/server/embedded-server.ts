@@ -8,8 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { MOUNT_PROGRAM } from '../programs/mount3/index.js';
 import { type ErrorStatus, type FileHandle, NFS_PROGRAM, Status } from '../programs/nfs3/index.js';
 import { RpcServer } from '../rpc/server/server.js';
-import type { ServerCall, Verdict } from '../rpc/server/server-procedure.js';
-import { type Caller, Callers } from './callers.js';
+import type { CallVerdict, ServerCall } from '../rpc/server/server-procedure.js';
 import { type Fault, Faults, omit } from './faults.js';
 import { MountService } from './mount-service.js';
 import {
@@ -17,10 +16,11 @@ import {
   type Operation,
   PROCEDURE_NAMES,
   type ProcedureName,
-} from './operations/operations.js';
+} from './operations/nfs-procedures.js';
 import { type EmbeddedServerOptions, type ResolvedOptions, resolveOptions } from './options.js';
+import { type ServedUser, ServedUsers } from './served-users.js';
 import { ObjectMovedError } from './status-error.js';
-import type { OpenFile } from './tree/open-files.js';
+import type { ServedFile } from './tree/served-files.js';
 import { ExportedTree } from './tree/tree.js';
 import { isReservedPort, requireSquashable } from './trust.js';
 
@@ -43,9 +43,9 @@ export class EmbeddedServer {
   /** Calls that arrived, by procedure. */
   readonly counters: Record<ProcedureName, number>;
   readonly faults = new Faults();
-  readonly #callers: Callers;
+  readonly #callers: ServedUsers;
   readonly #running = new Set<Promise<unknown>>();
-  readonly #verdicts = new WeakMap<ServerCall, Verdict>();
+  readonly #verdicts = new WeakMap<ServerCall, CallVerdict>();
   #options: ResolvedOptions;
   #tree: ExportedTree;
   #rpc: RpcServer | undefined;
@@ -67,7 +67,7 @@ export class EmbeddedServer {
   private constructor(options: ResolvedOptions) {
     this.counters = Object.fromEntries(PROCEDURE_NAMES.map((name) => [name, 0])) as typeof this.counters;
     this.#options = options;
-    this.#callers = new Callers(options);
+    this.#callers = new ServedUsers(options);
     this.#tree = this.#openTree();
   }
 
@@ -216,7 +216,7 @@ export class EmbeddedServer {
   }
 
   /** Looks for the file where it is not under a name that it was known by. */
-  async #findWritable(handle: FileHandle): Promise<OpenFile | undefined> {
+  async #findWritable(handle: FileHandle): Promise<ServedFile | undefined> {
     const { table, files, walk } = this.#tree;
     const acquire = () => files.acquire(table.get(handle), 'write', () => {});
     try {
@@ -289,7 +289,7 @@ export class EmbeddedServer {
   async #searchAndRepeat<Arguments, Result>(
     operation: Operation<Arguments, Result>,
     args: Arguments,
-    caller: Caller,
+    caller: ServedUser,
     thrown: unknown,
   ): Promise<Result> {
     let error = thrown;

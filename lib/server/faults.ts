@@ -3,7 +3,7 @@
  * dispatcher asks for those that apply to a call and carries them out.
  */
 import type { ErrorStatus, FileHandle } from '../programs/nfs3/index.js';
-import type { ProcedureName } from './operations/operations.js';
+import type { ProcedureName } from './operations/nfs-procedures.js';
 
 export interface Fault {
   /** All procedures when left out. */

@@ -1,7 +1,7 @@
 /** The embedded NFSv3 server. */
 export { EmbeddedServer, type RestartOptions } from './embedded-server.js';
 export type { ActiveFault, Fault, Faults } from './faults.js';
-export type { ProcedureName } from './operations/operations.js';
+export type { ProcedureName } from './operations/nfs-procedures.js';
 export { type EmbeddedServerOptions, isLoopback } from './options.js';
 export {
   CannotSquashError,

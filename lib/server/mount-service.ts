@@ -6,8 +6,8 @@ import { MNTPATHLEN, type MountResult, MountStatus } from '../programs/mount3/ty
 import { FileType, Status } from '../programs/nfs3/index.js';
 import { AuthFlavor } from '../rpc/auth/credential.js';
 import { handle, type ServerCall, type ServerProcedure } from '../rpc/server/server-procedure.js';
-import type { Caller } from './callers.js';
 import { parseName } from './checked-name.js';
+import type { ServedUser } from './served-users.js';
 import { NfsError, ObjectMovedError } from './status-error.js';
 import { statAt } from './tree/file-stat.js';
 import type { ExportedTree } from './tree/tree.js';
@@ -24,7 +24,7 @@ export interface MountServiceOptions {
   readonly tree: () => ExportedTree;
   readonly log: (line: string) => void;
   /** The identity to look for the directory with. Undefined: this call is refused. */
-  readonly callerOf: (call: ServerCall) => Caller | undefined;
+  readonly callerOf: (call: ServerCall) => ServedUser | undefined;
 }
 
 interface Mount {
@@ -79,7 +79,7 @@ export class MountService {
   }
 
   /** A directory is found only where the caller could have looked it up, name by name. */
-  #resolve(path: string, caller: Caller): MountResult {
+  #resolve(path: string, caller: ServedUser): MountResult {
     if (path.length > MNTPATHLEN) return { status: MountStatus.NAMETOOLONG };
     const names = this.#below(path);
     if (names === undefined) return { status: MountStatus.NOENT };

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { realpathSync, statSync } from 'node:fs';
 import { MAX_DATA } from '../programs/nfs3/index.js';
-import type { CallersOptions } from './callers.js';
+import type { ServedUsersOptions } from './served-users.js';
 import { SIPHASH_KEY_BYTES } from './tree/siphash.js';
 import type { TreeOptions } from './tree/tree.js';
 import { NOBODY } from './trust.js';
@@ -67,7 +67,7 @@ export interface EmbeddedServerOptions {
   readonly log?: ((line: string) => void) | undefined;
 }
 
-export interface ResolvedOptions extends Omit<TreeOptions, 'callers'>, CallersOptions {
+export interface ResolvedOptions extends Omit<TreeOptions, 'callers'>, ServedUsersOptions {
   readonly port: number;
   readonly host: string;
   readonly exportName: string;

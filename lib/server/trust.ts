@@ -3,7 +3,7 @@
  * is the machine's root, whether users can be told apart at all.
  */
 import { readFileSync } from 'node:fs';
-import { Callers } from './callers.js';
+import { ServedUsers } from './served-users.js';
 
 /** Ports below are for programs that root lets have them (ip(7), "privileged ports"). */
 const FIRST_FREE_PORT = 1024;
@@ -29,7 +29,7 @@ export function isUnprivilegedPortFree(): boolean {
 
 /** Whether this process may act as its callers, and does not do everything as its own user. */
 export function canActAsCallers(): boolean {
-  return new Callers({
+  return new ServedUsers({
     rootSquash: true,
     allSquash: false,
     anonymousUid: NOBODY,

@@ -1,12 +1,12 @@
 /** The messages about failures that a test machine cannot produce. */
 import t from 'tap';
 import { UserError } from '../../lib/base/user-error.js';
-import { Errno, FuseError, MountError as FuseMountError } from '../../lib/fuse/index.js';
+import { Errno, FuseError, MountError } from '../../lib/fuse/index.js';
 import type { ExportSummary } from '../../lib/mount/failure/explainer.js';
 import { fuseFailure } from '../../lib/mount/failure/fuse-failure.js';
 import { isTemporary, mountFailure } from '../../lib/mount/failure/mount-failure.js';
 import { parseMountRequest } from '../../lib/mount/options/mount-options.js';
-import { MountError, MountStatus } from '../../lib/programs/mount3/index.js';
+import { MountRefused, MountStatus } from '../../lib/programs/mount3/index.js';
 import { PortmapUnreachableError, ProgramNotRegisteredError } from '../../lib/programs/portmap/index.js';
 import { RpcConnectError, RpcGarbageError, RpcTimeoutError } from '../../lib/rpc/index.js';
 
@@ -112,7 +112,7 @@ t.test('each failure has a message and a remedy', async (t) => {
 });
 
 t.test('the message about a refusal names what the server exports', async (t) => {
-  const refused = new MountError('server', Buffer.from('/export'), MountStatus.ACCES);
+  const refused = new MountRefused('server', Buffer.from('/export'), MountStatus.ACCES);
   const mine = [{ path: '/export', clients: ['10.0.0.0/8'] }];
   t.match((await tell(refused, '', mine)).remedy, /exports \/export to 10\.0\.0\.0\/8\..*reserved port/);
   t.equal(
@@ -123,20 +123,20 @@ t.test('the message about a refusal names what the server exports', async (t) =>
   t.equal((await tell(refused, '', [{ path: '/other', clients: [] }])).remedy, 'The server exports: /other');
   t.equal((await tell(refused, '', [])).remedy, 'The server exports nothing.');
   t.match((await tell(refused)).remedy, /^Add this machine to the clients/);
-  const fault = new MountError('server', Buffer.from('/export'), MountStatus.SERVERFAULT);
+  const fault = new MountRefused('server', Buffer.from('/export'), MountStatus.SERVERFAULT);
   t.match((await tell(fault)).message, /the server failed internally \(MNT3ERR_SERVERFAULT\)\.$/);
 });
 
 t.test("the FUSE side's own advice is kept", async (t) => {
-  const cases: [FuseMountError, string, string | undefined][] = [
+  const cases: [MountError, string, string | undefined][] = [
     [
-      new FuseMountError('no-device', '/dev/fuse does not exist', 'pass --device /dev/fuse'),
+      new MountError('no-device', '/dev/fuse does not exist', 'pass --device /dev/fuse'),
       '/dev/fuse does not exist.',
       'Pass --device /dev/fuse.',
     ],
-    [new FuseMountError('failed', 'mounting failed: EIO'), 'Mounting failed: EIO.', undefined],
+    [new MountError('failed', 'mounting failed: EIO'), 'Mounting failed: EIO.', undefined],
     [
-      new FuseMountError('mountpoint-not-directory', 'the mount point /x is not a directory'),
+      new MountError('mountpoint-not-directory', 'the mount point /x is not a directory'),
       'The mount point /x is not a directory.',
       'Mount on an existing directory.',
     ],
@@ -146,7 +146,7 @@ t.test("the FUSE side's own advice is kept", async (t) => {
     t.equal(told.message, message);
     t.equal(told.remedy, remedy);
   }
-  const busy = fuseFailure(new FuseMountError('busy', '/mnt is in use', 'wait'), 'Add --lazy.');
+  const busy = fuseFailure(new MountError('busy', '/mnt is in use', 'wait'), 'Add --lazy.');
   t.match(busy, { message: '/mnt is in use.', remedy: 'Add --lazy.' });
 });
 
@@ -165,6 +165,6 @@ t.test('only failures that waiting may cure are temporary', async (t) => {
   t.ok(isTemporary(new ProgramNotRegisteredError('not yet', 100003, 3)));
   t.notOk(isTemporary(connectError('ENOTFOUND')));
   t.notOk(isTemporary(lookupError('ENOTFOUND')));
-  t.notOk(isTemporary(new MountError('server', Buffer.from('/x'), MountStatus.ACCES)));
+  t.notOk(isTemporary(new MountRefused('server', Buffer.from('/x'), MountStatus.ACCES)));
   t.notOk(isTemporary(new Error('bug')));
 });

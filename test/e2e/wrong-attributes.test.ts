@@ -5,7 +5,7 @@
  */
 import t from 'tap';
 import { type Fattr3, FileType } from '../../lib/programs/nfs3/index.js';
-import type { ProcedureName } from '../../lib/server/operations/operations.js';
+import type { ProcedureName } from '../../lib/server/operations/nfs-procedures.js';
 import { errnoOf } from '../support/agent.js';
 import { embeddedMount } from '../support/embedded-mount.js';
 

@@ -4,11 +4,11 @@ import type { NativeBinding, NativeRequest } from '../../lib/fuse-native/binding
 import { Driver } from '../../lib/fuse-native/driver.js';
 import { FileOperations } from '../../lib/fuse-native/file-operations.js';
 import { InodeNumbers } from '../../lib/fuse-native/inode-numbers.js';
+import { LibfuseFiles } from '../../lib/fuse-native/libfuse-files.js';
+import { REQUEST_BYTES } from '../../lib/fuse-native/native-request.js';
 import { Nodes } from '../../lib/fuse-native/nodes.js';
-import { OpenFiles } from '../../lib/fuse-native/open-files.js';
 import { PathOperations } from '../../lib/fuse-native/path-operations.js';
 import { EVERY_BYTE, type NameCodec } from '../../lib/fuse-native/path-text.js';
-import { REQUEST_BYTES } from '../../lib/fuse-native/request.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
 
 export interface CallOptions {
@@ -35,7 +35,7 @@ export function fileInfo(flags: number, writepage = 0): Buffer {
 export class FakeLibfuse {
   readonly fs: MemoryFileSystem;
   readonly log: string[] = [];
-  readonly files = new OpenFiles();
+  readonly files = new LibfuseFiles();
   readonly driver: Driver;
   initialized = 0;
   readonly #names: string[] = [];

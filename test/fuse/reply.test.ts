@@ -2,7 +2,6 @@ import t from 'tap';
 import { FuseError } from '../../lib/fuse/contract/errno.js';
 import type { FuseAttributes } from '../../lib/fuse/contract/operations.js';
 import { initFlagNames, opcodeName } from '../../lib/fuse/contract/protocol.js';
-import { RequestBuffer } from '../../lib/fuse/session/message.js';
 import {
   DirectoryReply,
   decodeDevice,
@@ -10,6 +9,7 @@ import {
   ListingBuffers,
   ReplyBuffer,
 } from '../../lib/fuse/session/reply.js';
+import { RequestBuffer } from '../../lib/fuse/session/request-buffer.js';
 
 const attributes: FuseAttributes = {
   ino: 0xffff_ffff_ffff_fffen,

@@ -1,7 +1,7 @@
 /** The header of a request, and the extensions at the end of one. */
 import t from 'tap';
-import { RequestBuffer } from '../../lib/fuse/session/message.js';
 import { FuseRequest } from '../../lib/fuse/session/request.js';
+import { RequestBuffer } from '../../lib/fuse/session/request-buffer.js';
 
 const words = (...values: number[]) => Buffer.from(new Uint32Array(values).buffer);
 /** struct fuse_supp_groups with one group. */

@@ -1,7 +1,7 @@
 /** MOUNT version 3: codecs of every procedure, bounds of the lists, and refusals in a user's words. */
 import t, { type Test } from 'tap';
-import { Mount3Client } from '../../lib/programs/mount3/client.js';
-import { MountError } from '../../lib/programs/mount3/mount-refused.js';
+import { MountRefused } from '../../lib/programs/mount3/mount-refused.js';
+import { Mount3Client } from '../../lib/programs/mount3/mount3-client.js';
 import {
   DUMP,
   EXPORT,
@@ -191,9 +191,9 @@ t.test('every refusal has its name and says what it is about', async (t) => {
     if (status === MountStatus.OK) continue;
     result = { status };
     const error = await client.mount(Buffer.from('/data')).catch((reason: unknown) => reason);
-    t.ok(error instanceof MountError);
+    t.ok(error instanceof MountRefused);
     t.match(error, { status, statusName: mountStatusName(status) });
-    const { message } = error as MountError;
+    const { message } = error as MountRefused;
     t.match(message, /^cannot mount server:\/data: .{10,}\(MNT3ERR_[A-Z]+\)$/);
     t.equal(message.includes('refused ('), false, 'a reason, not just "refused"');
   }

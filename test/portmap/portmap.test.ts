@@ -1,6 +1,6 @@
 /** The port mapper: universal addresses, codecs of every procedure, and which version is asked for what. */
 import t, { type Test } from 'tap';
-import { dumpPorts, getPort, pingPortmapper } from '../../lib/programs/portmap/client.js';
+import { dumpPorts, getPort, pingPortmapper } from '../../lib/programs/portmap/portmap-client.js';
 import {
   PortmapUnreachableError,
   ProgramNotRegisteredError,

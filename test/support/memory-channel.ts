@@ -2,8 +2,8 @@
 
 import { Opcode } from '../../lib/fuse/contract/protocol.js';
 import type { Channel, ChannelHandler, SessionEnd } from '../../lib/fuse/session/channel.js';
-import { RequestBuffer } from '../../lib/fuse/session/message.js';
 import type { ReplyBuffer } from '../../lib/fuse/session/reply.js';
+import { RequestBuffer } from '../../lib/fuse/session/request-buffer.js';
 
 /** One message that was written, taken apart. `error` is as on the wire: 0, -errno, or a notification code. */
 export interface WrittenMessage {

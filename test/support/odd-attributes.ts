@@ -4,7 +4,7 @@
  */
 import type { Fattr3, NfsTime, WccAttributes, WccData } from '../../lib/programs/nfs3/index.js';
 import type { EmbeddedServer } from '../../lib/server/index.js';
-import type { ProcedureName } from '../../lib/server/operations/operations.js';
+import type { ProcedureName } from '../../lib/server/operations/nfs-procedures.js';
 
 type Result = Readonly<Record<string, unknown>>;
 

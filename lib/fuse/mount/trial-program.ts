@@ -5,8 +5,8 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { errnoName } from '../contract/errno.js';
 import { PROTOCOL_MAJOR, PROTOCOL_MINOR_OLDEST } from '../contract/protocol.js';
-import { RequestBuffer } from '../session/message.js';
 import { parseInit } from '../session/negotiate.js';
+import { RequestBuffer } from '../session/request-buffer.js';
 import { mount, readInto, unshareMounts } from '../system-calls.js';
 import { setReadAhead } from './connection.js';
 import { bitsOf, SAFE_FLAGS } from './mount-flags.js';

@@ -2,8 +2,9 @@
  * What a session needs of the thing that carries FUSE messages: the device in production, memory in tests.
  * Owns the interfaces only.
  */
-import type { RequestBuffer } from './message.js';
+
 import type { ReplyBuffer } from './reply.js';
+import type { RequestBuffer } from './request-buffer.js';
 
 /** Why a connection is over: unmounted, aborted (by the administrator or by us), or failed. */
 export type SessionEnd = 'unmounted' | 'aborted' | Error;

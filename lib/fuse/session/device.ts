@@ -8,8 +8,8 @@ import koffi from 'koffi';
 import { Errno, errnoName, errnoOf } from '../contract/errno.js';
 import { duplicateOver, readInto, writeFrom } from '../system-calls.js';
 import type { Channel, ChannelHandler, ThreadLane } from './channel.js';
-import { RequestBuffer } from './message.js';
 import type { ReplyBuffer } from './reply.js';
+import { RequestBuffer } from './request-buffer.js';
 import { ThreadWriter } from './thread-writer.js';
 import { Wakefulness } from './wakefulness.js';
 

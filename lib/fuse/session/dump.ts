@@ -3,9 +3,9 @@
 import { errnoName } from '../contract/errno.js';
 import { initFlagNames, Opcode, opcodeName, SetattrValid, Size } from '../contract/protocol.js';
 import type { SessionEnd } from './channel.js';
-import type { RequestBuffer } from './message.js';
 import type { ReplyBuffer } from './reply.js';
 import type { FuseRequest } from './request.js';
+import type { RequestBuffer } from './request-buffer.js';
 
 const A = Size.IN_HEADER;
 

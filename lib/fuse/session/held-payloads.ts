@@ -4,9 +4,9 @@
  */
 import type { Channel } from './channel.js';
 import type { SessionTimers } from './interrupts.js';
-import type { RequestBuffer } from './message.js';
 import { DEFAULT_MAX_WRITE } from './negotiate.js';
 import type { FuseRequest } from './request.js';
+import type { RequestBuffer } from './request-buffer.js';
 
 /** Payloads up to this size are copied out; larger ones keep the buffer they were read into. */
 const COPY_LIMIT = 16 * 1024;

@@ -11,8 +11,8 @@ import {
   PROTOCOL_MINOR_OLDEST,
   Size,
 } from '../contract/protocol.js';
-import type { RequestBuffer } from './message.js';
 import type { ReplyBuffer } from './reply.js';
+import type { RequestBuffer } from './request-buffer.js';
 
 /** What may be chosen about a connection. */
 export interface ConnectionOptions {

@@ -2,7 +2,7 @@
 import { endianness } from 'node:os';
 import type { RequestContext } from '../contract/operations.js';
 import { EXT_GROUPS, Size } from '../contract/protocol.js';
-import type { RequestBuffer } from './message.js';
+import type { RequestBuffer } from './request-buffer.js';
 
 /** total_extlen counts these. */
 const EXTENSION_UNIT = 8;

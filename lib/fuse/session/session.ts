@@ -11,13 +11,13 @@ import { KernelChannel } from './device.js';
 import { FuseDump } from './dump.js';
 import { HeldPayloads } from './held-payloads.js';
 import { Interrupts, type SessionTimers, systemTimers } from './interrupts.js';
-import type { RequestBuffer } from './message.js';
 import { type ConnectionOptions, DEFAULT_MAX_WRITE, encodeInit, negotiate, parseInit } from './negotiate.js';
 import { KernelNotifier } from './notifier.js';
 import { dispatch } from './opcodes/dispatch.js';
 import type { Responder } from './opcodes/responder.js';
 import { ListingBuffers, ReplyBuffer } from './reply.js';
 import { FuseRequest } from './request.js';
+import type { RequestBuffer } from './request-buffer.js';
 import { type SessionCounters, SessionCounts } from './session-counters.js';
 
 export interface SessionOptions extends ConnectionOptions {

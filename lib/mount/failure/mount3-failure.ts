@@ -1,7 +1,7 @@
 /** Explains a refusal of the MOUNT protocol, and names what the server exports instead. */
 import { shownName } from '../../base/shown-name.js';
 import { UserError } from '../../base/user-error.js';
-import { MountError, MountStatus, mountStatusName } from '../../programs/mount3/index.js';
+import { MountRefused, MountStatus, mountStatusName } from '../../programs/mount3/index.js';
 import {
   type Explainer,
   type ExportSummary,
@@ -12,9 +12,12 @@ import {
 } from './explainer.js';
 
 export const explainMount3: Explainer = (error, context) =>
-  error instanceof MountError ? refusedExport(error, context) : undefined;
+  error instanceof MountRefused ? refusedExport(error, context) : undefined;
 
-async function refusedExport(error: MountError, { config, listExports }: FailureContext): Promise<UserError> {
+async function refusedExport(
+  error: MountRefused,
+  { config, listExports }: FailureContext,
+): Promise<UserError> {
   const path = config.exportPath.toString('utf8');
   const fail = (message: string, remedy: string) => new UserError(message, { remedy, cause: error });
   const status = mountStatusName(error.status);

@@ -17,7 +17,7 @@ const REASONS: Readonly<Record<number, string>> = {
 };
 
 /** MNT was answered with an error status. */
-export class MountError extends Error {
+export class MountRefused extends Error {
   readonly status: MountStatus;
 
   constructor(server: string, path: Uint8Array, status: MountStatus) {
@@ -25,7 +25,7 @@ export class MountError extends Error {
     super(
       `cannot mount ${server}:${directory}: ${REASONS[status] ?? 'refused'} (${mountStatusName(status)})`,
     );
-    this.name = 'MountError';
+    this.name = 'MountRefused';
     this.status = status;
   }
 

@@ -10,7 +10,7 @@ import {
   isMountStatus,
   MNTNAMLEN,
   MNTPATHLEN,
-  type MountEntry,
+  type MountListEntry,
   type MountResult,
   MountStatus,
 } from './types.js';
@@ -65,7 +65,7 @@ export const MNT: Procedure<Uint8Array, MountResult> = {
   },
 };
 
-export const DUMP: Procedure<undefined, readonly MountEntry[]> = {
+export const DUMP: Procedure<undefined, readonly MountListEntry[]> = {
   program: MOUNT_PROGRAM,
   number: 2,
   name: 'DUMP',
@@ -79,7 +79,7 @@ export const DUMP: Procedure<undefined, readonly MountEntry[]> = {
     writer.bool(false);
   },
   decodeResult(reader) {
-    const entries: MountEntry[] = [];
+    const entries: MountListEntry[] = [];
     const bound = new ListBound('mount list');
     while (bound.more(reader)) {
       const hostname = copy(reader.opaque(MNTNAMLEN, 'host name'));

@@ -44,7 +44,7 @@ export type MountResult =
   | { readonly status: Exclude<MountStatus, typeof MountStatus.OK> };
 
 /** One entry of DUMP: who has mounted what, as far as the server remembers. */
-export interface MountEntry {
+export interface MountListEntry {
   readonly hostname: Buffer;
   readonly directory: Buffer;
 }

@@ -1,5 +1,5 @@
 /** The port mapper (RFC 1833): portmap version 2, rpcbind 3 and 4. */
-export { dumpPorts, getPort, type PortmapOptions, pingPortmapper } from './client.js';
+export { dumpPorts, getPort, type PortmapOptions, pingPortmapper } from './portmap-client.js';
 export { PortmapError, PortmapUnreachableError, ProgramNotRegisteredError } from './portmap-error.js';
 export * as portmapProcedures from './procedures.js';
 export * from './types.js';

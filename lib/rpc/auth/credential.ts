@@ -4,7 +4,6 @@
  */
 import type { XdrReader } from '../../xdr/xdr-reader.js';
 import type { XdrWriter } from '../../xdr/xdr-writer.js';
-import type { Procedure } from '../wire/procedure.js';
 
 /** The numbers of the flavours (RFC 5531 8.2). */
 export const AuthFlavor = { NONE: 0, SYS: 1, SHORT: 2, DH: 3, RPCSEC_GSS: 6 } as const;
@@ -29,6 +28,11 @@ export interface AuthenticatedCall {
   readonly credential: Credential;
 }
 
+/** Of a procedure, what a flavour needs to write the arguments. */
+export interface ArgumentsEncoder<Arguments> {
+  encodeArguments(writer: XdrWriter, args: Arguments): void;
+}
+
 /**
  * What a flavour does for each call, in the order of these methods. All but {@link refresh} run for every call: they
  * are synchronous, and those of a flavour without protection allocate nothing.
@@ -45,7 +49,7 @@ export interface CredentialOperations {
   wrap<Arguments>(
     writer: XdrWriter,
     call: AuthenticatedCall,
-    procedure: Pick<Procedure<Arguments, never>, 'encodeArguments'>,
+    procedure: ArgumentsEncoder<Arguments>,
     args: Arguments,
   ): void;
   /**

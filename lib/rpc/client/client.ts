@@ -14,6 +14,7 @@ import { MAX_DATAGRAM, UdpTransport } from '../transport/udp-transport.js';
 import type { Procedure } from '../wire/procedure.js';
 import { RecordPool } from '../wire/record-pool.js';
 import { type ClientCounters, Counters, type ProcedureCounters } from './call-counters.js';
+import { MOST_CALLS } from './congestion-window.js';
 import { type PendingCall, type Settle, TypedCall } from './pending-call.js';
 import { type Recovery, RetransmissionPolicy } from './retransmission.js';
 import type { CallOptions, Cancellation, RpcCaller } from './rpc-caller.js';
@@ -143,7 +144,13 @@ export class RpcClient implements RpcCaller {
     if (options.protocol === 'udp') {
       const createSocket = options.createDatagramSocket ?? ((type) => dgram.createSocket(type));
       return (listener, port, localPort) =>
-        new UdpTransport(listener, { ...common, port, localPort, createSocket });
+        new UdpTransport(listener, {
+          ...common,
+          port,
+          localPort,
+          wantedReplyRoom: MOST_CALLS,
+          createSocket,
+        });
     }
     const maxRecord = options.maxRecord ?? DEFAULT_MAX_RECORD;
     const connectSocket = options.connectSocket ?? net.connect;

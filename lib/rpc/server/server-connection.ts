@@ -24,7 +24,7 @@ import {
 import { RECORD_MARK_BYTES, RecordAssembler } from '../wire/record-mark.js';
 import type { ConnectionState } from './connection-limits.js';
 import type { CachedCall, DuplicateRequestCache, ReplySink } from './duplicate-request-cache.js';
-import type { Hook, ObservedCall, ServerHooks, ServerProcedure, Verdict } from './server-procedure.js';
+import type { CallVerdict, Hook, ObservedCall, ServerHooks, ServerProcedure } from './server-procedure.js';
 
 /** Unsent replies of more bytes than this stop us reading calls from a client that does not read. */
 const MAX_UNSENT = 8 * 1024 * 1024;
@@ -288,7 +288,7 @@ export class ServerConnection implements ReplySink {
 
   /** Asks a hook, and does what it says; `proceed` when it says nothing. */
   #judge(hook: Hook, call: ObservedCall, sink: ServerConnection | undefined, proceed: () => void): void {
-    const act = (verdict: Verdict): void => {
+    const act = (verdict: CallVerdict): void => {
       if (verdict === undefined) {
         proceed();
         return;

@@ -60,8 +60,8 @@ export interface ObservedCall extends ServerCall {
  * What a hook wants: nothing (go on), no reply at all, the end of the connection, or a reply of its own. A hook
  * that returns a promise delays the call until it resolves.
  */
-export type Verdict = undefined | 'drop' | 'disconnect' | ReplyFailure;
-export type Hook = (call: ObservedCall) => Verdict | Promise<Verdict>;
+export type CallVerdict = undefined | 'drop' | 'disconnect' | ReplyFailure;
+export type Hook = (call: ObservedCall) => CallVerdict | Promise<CallVerdict>;
 
 /** For tests and fault injection. */
 export interface ServerHooks {

@@ -6,7 +6,6 @@ import type dgram from 'node:dgram';
 import dns from 'node:dns';
 import net from 'node:net';
 import type { Timer } from '../../base/clock.js';
-import { MOST_CALLS } from '../client/congestion-window.js';
 import { RpcConnectError, type RpcError } from '../rpc-errors.js';
 import { RECORD_MARK_BYTES } from '../wire/record-mark.js';
 import { messageLength } from './socket-writer.js';
@@ -20,9 +19,9 @@ export const MAX_DATAGRAM = 65507 + RECORD_MARK_BYTES;
  * UDP, and as much again for how the kernel keeps it.
  */
 const REPLY_MEMORY = 2 * 32 * 1024;
-/** The receive buffer asked for: what the congestion window can use at the most. Without privilege one gets less. */
-const RECEIVE_BUFFER = MOST_CALLS * REPLY_MEMORY;
 export interface UdpTransportOptions extends OpeningOptions {
+  /** Long replies that the socket should have room for. The kernel gives less to a process without privilege. */
+  readonly wantedReplyRoom: number;
   readonly createSocket: (type: dgram.SocketType) => dgram.Socket;
 }
 
@@ -100,7 +99,10 @@ export class UdpTransport implements Transport {
       this.#timer?.cancel();
       this.#connected = true;
       this.#localPort = socket.address().port;
-      this.#replyRoom = Math.max(1, Math.floor(widen(socket) / REPLY_MEMORY));
+      this.#replyRoom = Math.max(
+        1,
+        Math.floor(widen(socket, this.#options.wantedReplyRoom * REPLY_MEMORY) / REPLY_MEMORY),
+      );
       this.#listener.ready();
     });
     socket.once('listening', () => {
@@ -126,12 +128,12 @@ export class UdpTransport implements Transport {
   }
 }
 
-/** Makes the receive buffer as large as we may, and tells its size. */
-function widen(socket: dgram.Socket): number {
+/** Enlarges the receive buffer to `bytes`, or as far as the kernel lets us, and returns its size in bytes. */
+function widen(socket: dgram.Socket, bytes: number): number {
   try {
-    if (socket.getRecvBufferSize() < RECEIVE_BUFFER) socket.setRecvBufferSize(RECEIVE_BUFFER);
+    if (socket.getRecvBufferSize() < bytes) socket.setRecvBufferSize(bytes);
   } catch {
-    // Where it may not be changed, it is used as it is.
+    // The socket is used as it is.
   }
   try {
     return socket.getRecvBufferSize();

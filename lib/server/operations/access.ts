@@ -1,6 +1,6 @@
 /** Who may read, write and search what: the kernel's judgement, or the mode bits' where it cannot be asked. */
 import { constants } from 'node:os';
-import type { Caller } from '../callers.js';
+import type { ServedUser } from '../served-users.js';
 import { AT_EMPTY_PATH, accessAt, EMPTY_PATH } from '../system-calls-at.js';
 import type { FileStat } from '../tree/file-stat.js';
 import type { ExportedTree } from '../tree/tree.js';
@@ -10,7 +10,7 @@ export const MAY_WRITE = 2;
 export const MAY_EXECUTE = 1;
 
 /** POSIX.1 4.7, without access control lists: for kernels before 5.8. */
-function modeBitsAllow(caller: Caller, stat: FileStat, wanted: number): boolean {
+function modeBitsAllow(caller: ServedUser, stat: FileStat, wanted: number): boolean {
   if (caller.uid === 0) return (wanted & MAY_EXECUTE) === 0 || (stat.mode & 0o111) !== 0;
   let bits = stat.mode;
   if (caller.uid === stat.uid) bits >>= 6;
@@ -21,7 +21,7 @@ function modeBitsAllow(caller: Caller, stat: FileStat, wanted: number): boolean 
 /** Whether the caller has all of the wanted permissions on the object behind a descriptor (O_PATH will do). */
 export function isAllowed(
   tree: ExportedTree,
-  caller: Caller,
+  caller: ServedUser,
   stat: FileStat,
   descriptor: number,
   wanted: number,

@@ -15,7 +15,7 @@ import {
   sameTime,
   type WccResult,
 } from '../../programs/nfs3/index.js';
-import type { Caller } from '../callers.js';
+import type { ServedUser } from '../served-users.js';
 import { check, NfsError, statusOfError } from '../status-error.js';
 import {
   AT_EMPTY_PATH,
@@ -27,8 +27,8 @@ import {
   utimesAt,
 } from '../system-calls-at.js';
 import type { FileStat } from '../tree/file-stat.js';
-import type { Permit } from '../tree/open-files.js';
-import type { Inode } from '../tree/served-object.js';
+import type { Permit } from '../tree/served-files.js';
+import type { ServedObject } from '../tree/served-object.js';
 import type { ExportedTree } from '../tree/tree.js';
 import { isAllowed, MAY_EXECUTE, MAY_READ, MAY_WRITE } from './access.js';
 
@@ -44,8 +44,8 @@ export function getattr(tree: ExportedTree, { object }: GetattrArguments): Getat
   }
 }
 
-export function setattr(tree: ExportedTree, args: SetattrArguments, caller: Caller): WccResult {
-  let inode: Inode | undefined;
+export function setattr(tree: ExportedTree, args: SetattrArguments, caller: ServedUser): WccResult {
+  let inode: ServedObject | undefined;
   let before: FileStat | undefined;
   try {
     inode = tree.table.get(args.object);
@@ -80,10 +80,10 @@ export function sizeOf(size: bigint): number {
 /** Throws NFS3ERR_ISDIR or NFS3ERR_INVAL for what has no size, NFS3ERR_ACCES, and what the file system says. */
 export function truncate(
   tree: ExportedTree,
-  inode: Inode,
+  inode: ServedObject,
   stat: FileStat,
   size: bigint,
-  caller: Caller,
+  caller: ServedUser,
 ): void {
   if (stat.type === FileType.DIR) throw new NfsError(Status.ISDIR);
   if (stat.type !== FileType.REG) throw new NfsError(Status.INVAL);
@@ -106,7 +106,7 @@ export function truncate(
  */
 export function requireData(
   tree: ExportedTree,
-  caller: Caller,
+  caller: ServedUser,
   stat: FileStat,
   descriptor: number,
   wanted: number,
@@ -123,7 +123,7 @@ const SETUID_SETGID = 0o6000;
  * As the kernel does for a writer without privilege: to change a program must not lend out its owner's rights. Due
  * before the content changes, so that there is no moment in which the new program has them.
  */
-export function clearSetIds(tree: ExportedTree, caller: Caller, mode: number, descriptor: number): void {
+export function clearSetIds(tree: ExportedTree, caller: ServedUser, mode: number, descriptor: number): void {
   if ((mode & SETUID_SETGID) === 0 || caller.uid === 0) return;
   // A server without privilege is such a writer itself, and may not be the owner.
   if (!tree.callers.impersonating) return;
@@ -152,8 +152,8 @@ export function applyAttributes(descriptor: number, stat: FileStat, attributes: 
   else check(utimesAt(AT_FDCWD, cString(`/proc/self/fd/${descriptor}`), atime, mtime, 0));
 }
 
-export function access(tree: ExportedTree, args: AccessArguments, caller: Caller): AccessResult {
-  let inode: Inode | undefined;
+export function access(tree: ExportedTree, args: AccessArguments, caller: ServedUser): AccessResult {
+  let inode: ServedObject | undefined;
   try {
     inode = tree.table.get(args.object);
     const { descriptor, stat } = tree.table.pin(inode);
@@ -168,7 +168,7 @@ export function access(tree: ExportedTree, args: AccessArguments, caller: Caller
   }
 }
 
-function grantedBits(tree: ExportedTree, caller: Caller, stat: FileStat, descriptor: number): number {
+function grantedBits(tree: ExportedTree, caller: ServedUser, stat: FileStat, descriptor: number): number {
   const may = (wanted: number) => isAllowed(tree, caller, stat, descriptor, wanted);
   const isDirectory = stat.type === FileType.DIR;
   let granted = 0;
@@ -183,7 +183,7 @@ function grantedBits(tree: ExportedTree, caller: Caller, stat: FileStat, descrip
 }
 
 export function readlink(tree: ExportedTree, { symlink }: ReadlinkArguments): ReadlinkResult {
-  let inode: Inode | undefined;
+  let inode: ServedObject | undefined;
   try {
     inode = tree.table.get(symlink);
     if (inode.isDirectory) throw new NfsError(Status.INVAL);

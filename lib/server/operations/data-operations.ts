@@ -11,11 +11,11 @@ import {
   type WriteArguments,
   type WriteResult,
 } from '../../programs/nfs3/index.js';
-import type { Caller } from '../callers.js';
+import type { ServedUser } from '../served-users.js';
 import { NfsError, statusOfErrno, statusOfError } from '../status-error.js';
 import { type FileStat, statDescriptor } from '../tree/file-stat.js';
-import type { OpenFile, Permit } from '../tree/open-files.js';
-import type { Inode } from '../tree/served-object.js';
+import type { Permit, ServedFile } from '../tree/served-files.js';
+import type { ServedObject } from '../tree/served-object.js';
 import type { ExportedTree } from '../tree/tree.js';
 import { isAllowed, MAY_READ, MAY_WRITE } from './access.js';
 import { clearSetIds, requireData } from './attribute-operations.js';
@@ -27,7 +27,7 @@ const fdatasync = promisify(fs.fdatasync);
 const IN_POOL_FROM = 64 * 1024;
 
 /** Attributes by the descriptor. Throws NFS3ERR_STALE when the file was removed under it. */
-function statOpen(tree: ExportedTree, file: OpenFile): FileStat {
+function statOpen(tree: ExportedTree, file: ServedFile): FileStat {
   const stat = statDescriptor(file.descriptor);
   if (typeof stat === 'number') throw new NfsError(statusOfErrno(-stat));
   if (stat.nlink === 0) {
@@ -37,8 +37,8 @@ function statOpen(tree: ExportedTree, file: OpenFile): FileStat {
   return stat;
 }
 
-export async function read(tree: ExportedTree, args: ReadArguments, caller: Caller): Promise<ReadResult> {
-  let inode: Inode | undefined;
+export async function read(tree: ExportedTree, args: ReadArguments, caller: ServedUser): Promise<ReadResult> {
+  let inode: ServedObject | undefined;
   try {
     inode = tree.table.get(args.file);
     const permit: Permit = (stat, descriptor) => requireData(tree, caller, stat, descriptor, MAY_READ);
@@ -79,8 +79,12 @@ async function readFully(descriptor: number, data: Buffer, offset: number): Prom
   return done;
 }
 
-export async function write(tree: ExportedTree, args: WriteArguments, caller: Caller): Promise<WriteResult> {
-  let inode: Inode | undefined;
+export async function write(
+  tree: ExportedTree,
+  args: WriteArguments,
+  caller: ServedUser,
+): Promise<WriteResult> {
+  let inode: ServedObject | undefined;
   let before: FileStat | undefined;
   try {
     inode = tree.table.get(args.file);
@@ -140,7 +144,7 @@ async function writeFully(descriptor: number, data: Uint8Array, offset: number):
 }
 
 /** To have data written to the disk is for those who may read or write it. */
-function requireEither(tree: ExportedTree, caller: Caller, stat: FileStat, descriptor: number): void {
+function requireEither(tree: ExportedTree, caller: ServedUser, stat: FileStat, descriptor: number): void {
   if (isAllowed(tree, caller, stat, descriptor, MAY_WRITE)) return;
   requireData(tree, caller, stat, descriptor, MAY_READ);
 }
@@ -149,9 +153,9 @@ function requireEither(tree: ExportedTree, caller: Caller, stat: FileStat, descr
 export async function commit(
   tree: ExportedTree,
   args: CommitArguments,
-  caller: Caller,
+  caller: ServedUser,
 ): Promise<CommitResult> {
-  let inode: Inode | undefined;
+  let inode: ServedObject | undefined;
   let before: FileStat | undefined;
   try {
     inode = tree.table.get(args.file);

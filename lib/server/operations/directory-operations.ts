@@ -9,13 +9,13 @@ import {
   type ReaddirResult,
   Status,
 } from '../../programs/nfs3/index.js';
-import type { Caller } from '../callers.js';
+import type { ServedUser } from '../served-users.js';
 import { NfsError, statusOfError } from '../status-error.js';
 import { cString } from '../system-calls-at.js';
 import { type FileStat, statAt } from '../tree/file-stat.js';
 import { HANDLE_SIZE } from '../tree/handle.js';
-import { indexAfter, type ListedEntry, type Listing } from '../tree/listing.js';
-import type { Inode } from '../tree/served-object.js';
+import { indexAfter, type ListedEntry, type ServedListing } from '../tree/served-listing.js';
+import type { ServedObject } from '../tree/served-object.js';
 import type { ExportedTree } from '../tree/tree.js';
 import { isAllowed, MAY_EXECUTE, MAY_READ } from './access.js';
 import { enter, type Place } from './name-operations.js';
@@ -43,7 +43,7 @@ function verifierOf(tree: ExportedTree): Buffer {
 
 interface Position {
   readonly place: Place;
-  readonly listing: Listing;
+  readonly listing: ServedListing;
   readonly cookie: number;
   readonly verifier: Buffer;
 }
@@ -51,9 +51,9 @@ interface Position {
 /** Throws NFS3ERR_BAD_COOKIE for a cookie or verifier that is not ours, and as `enter` does. */
 function open(
   tree: ExportedTree,
-  directory: Inode,
+  directory: ServedObject,
   args: { readonly cookie: bigint; readonly cookieVerifier: Uint8Array },
-  caller: Caller,
+  caller: ServedUser,
 ): Position {
   const place = enter(tree, directory);
   const verifier = verifierOf(tree);
@@ -82,8 +82,8 @@ function* entriesFrom(tree: ExportedTree, { place, listing, cookie }: Position):
   }
 }
 
-export function readdir(tree: ExportedTree, args: ReaddirArguments, caller: Caller): ReaddirResult {
-  let directory: Inode | undefined;
+export function readdir(tree: ExportedTree, args: ReaddirArguments, caller: ServedUser): ReaddirResult {
+  let directory: ServedObject | undefined;
   try {
     directory = tree.table.get(args.directory);
     const position = open(tree, directory, args, caller);
@@ -125,9 +125,9 @@ function trueFileid(place: Place, entry: ListedEntry): bigint {
 export function readdirplus(
   tree: ExportedTree,
   args: ReaddirplusArguments,
-  caller: Caller,
+  caller: ServedUser,
 ): ReaddirplusResult {
-  let directory: Inode | undefined;
+  let directory: ServedObject | undefined;
   try {
     directory = tree.table.get(args.directory);
     const position = open(tree, directory, args, caller);
@@ -175,7 +175,7 @@ function see(
   tree: ExportedTree,
   place: Place,
   entry: ListedEntry,
-): { inode: Inode; stat: FileStat } | undefined {
+): { inode: ServedObject; stat: FileStat } | undefined {
   if (entry.cookie === 1) return { inode: place.inode, stat: place.before };
   if (entry.cookie === 2) {
     const parent = place.inode.links[0]?.directory ?? place.inode;

@@ -10,7 +10,7 @@ import {
 } from '../../programs/nfs3/index.js';
 import { statusOfError } from '../status-error.js';
 import type { FileStat } from '../tree/file-stat.js';
-import type { Inode } from '../tree/served-object.js';
+import type { ServedObject } from '../tree/served-object.js';
 import type { ExportedTree } from '../tree/tree.js';
 
 const NAME_MAX = 255;
@@ -22,11 +22,11 @@ const MAX_FILE_SIZE = BigInt(Number.MAX_SAFE_INTEGER);
 function answer<Body>(
   tree: ExportedTree,
   { object }: FilesystemArguments,
-  body: (inode: Inode) => Body,
+  body: (inode: ServedObject) => Body,
 ):
   | (Body & { status: typeof Status.OK; attributes: FileStat })
   | { status: ReturnType<typeof statusOfError>; attributes: FileStat | undefined } {
-  let inode: Inode | undefined;
+  let inode: ServedObject | undefined;
   try {
     inode = tree.table.get(object);
     const attributes = tree.stat(inode);

@@ -13,12 +13,12 @@ import {
   Status,
   type SymlinkArguments,
 } from '../../programs/nfs3/index.js';
-import type { Caller } from '../callers.js';
 import { type Name, parseName } from '../checked-name.js';
+import type { ServedUser } from '../served-users.js';
 import { check, NfsError, statusOfError } from '../status-error.js';
 import { AT_REMOVEDIR, mkdirAt, mknodAt, O_PATH, openAt, symlinkAt, unlinkAt } from '../system-calls-at.js';
 import { type FileStat, statAt, statDescriptor } from '../tree/file-stat.js';
-import type { Inode } from '../tree/served-object.js';
+import type { ServedObject } from '../tree/served-object.js';
 import type { ExportedTree } from '../tree/tree.js';
 import { applyAttributes, sizeOf, truncate } from './attribute-operations.js';
 import { enter, type Place, settle } from './name-operations.js';
@@ -32,7 +32,7 @@ const SETGID = 0o2000;
 const TIME_BITS = 0x7fffffff;
 
 interface Made {
-  readonly inode: Inode;
+  readonly inode: ServedObject;
   readonly stat: FileStat;
 }
 
@@ -42,7 +42,7 @@ function make(
   where: { readonly directory: FileHandle; readonly name: Uint8Array },
   action: (place: Place, name: Name) => Made,
 ): MakeResult {
-  let directory: Inode | undefined;
+  let directory: ServedObject | undefined;
   let before: FileStat | undefined;
   try {
     directory = tree.table.get(where.directory);
@@ -69,7 +69,7 @@ function remember(tree: ExportedTree, place: Place, name: Name): Made {
  * What of the attributes is still to be set on a new object: the umask may have taken bits of the mode, and only
  * root gives objects away (others' wishes are ignored, as servers do).
  */
-function outstanding(attributes: Sattr3, stat: FileStat, caller: Caller): Sattr3 {
+function outstanding(attributes: Sattr3, stat: FileStat, caller: ServedUser): Sattr3 {
   const isRoot = caller.uid === 0;
   return {
     uid: isRoot && attributes.uid !== stat.uid ? attributes.uid : undefined,
@@ -81,14 +81,14 @@ function outstanding(attributes: Sattr3, stat: FileStat, caller: Caller): Sattr3
   };
 }
 
-function finish(descriptor: number, attributes: Sattr3, caller: Caller): void {
+function finish(descriptor: number, attributes: Sattr3, caller: ServedUser): void {
   const stat = statDescriptor(descriptor);
   if (typeof stat === 'number') throw new NfsError(Status.IO);
   applyAttributes(descriptor, stat, outstanding(attributes, stat, caller));
 }
 
 /** As {@link finish}, for objects that creating does not open. What cannot be finished is removed again. */
-function finishByName(place: Place, name: Name, attributes: Sattr3, caller: Caller): void {
+function finishByName(place: Place, name: Name, attributes: Sattr3, caller: ServedUser): void {
   const descriptor = check(openAt(place.descriptor, name.cString, O_PATH | O_NOFOLLOW));
   try {
     finish(descriptor, attributes, caller);
@@ -100,7 +100,7 @@ function finishByName(place: Place, name: Name, attributes: Sattr3, caller: Call
   }
 }
 
-export function create(tree: ExportedTree, args: CreateArguments, caller: Caller): MakeResult {
+export function create(tree: ExportedTree, args: CreateArguments, caller: ServedUser): MakeResult {
   const { how } = args;
   return make(tree, args.where, (place, name) => {
     const attributes = how.mode === CreateMode.EXCLUSIVE ? markOf(how.verifier) : how.attributes;
@@ -129,7 +129,7 @@ function createFile(
   place: Place,
   name: Name,
   attributes: Sattr3,
-  caller: Caller,
+  caller: ServedUser,
 ): number {
   return tree.callers.as(caller, () => {
     const mode = (attributes.mode ?? FILE_MODE) & 0o7777;
@@ -175,7 +175,7 @@ function isReplay(tree: ExportedTree, { inode, stat }: Made, verifier: Uint8Arra
   return stat.size === 0n && isSame(atime, stat.atime) && isSame(mtime, stat.mtime);
 }
 
-export function mkdir(tree: ExportedTree, args: MkdirArguments, caller: Caller): MakeResult {
+export function mkdir(tree: ExportedTree, args: MkdirArguments, caller: ServedUser): MakeResult {
   return make(tree, args.where, (place, name) => {
     const mode = (args.attributes.mode ?? DIRECTORY_MODE) & 0o7777;
     tree.callers.as(caller, () => {
@@ -196,7 +196,7 @@ function finishDirectory(
   place: Place,
   name: Name,
   attributes: Sattr3,
-  caller: Caller,
+  caller: ServedUser,
 ): void {
   const { callers } = tree;
   const flags = O_PATH | O_NOFOLLOW | O_DIRECTORY;
@@ -216,7 +216,7 @@ function finishDirectory(
   }
 }
 
-export function symlink(tree: ExportedTree, args: SymlinkArguments, caller: Caller): MakeResult {
+export function symlink(tree: ExportedTree, args: SymlinkArguments, caller: ServedUser): MakeResult {
   return make(tree, args.where, (place, name) => {
     if (args.target.length === 0 || args.target.includes(0)) throw new NfsError(Status.INVAL);
     const target = Buffer.concat([args.target, Buffer.alloc(1)]);
@@ -236,7 +236,7 @@ const typeBits: Readonly<Partial<Record<FileType, number>>> = {
   [FileType.FIFO]: 0o010000,
 };
 
-export function mknod(tree: ExportedTree, args: MknodArguments, caller: Caller): MakeResult {
+export function mknod(tree: ExportedTree, args: MknodArguments, caller: ServedUser): MakeResult {
   const { what } = args;
   return make(tree, args.where, (place, name) => {
     const bits = typeBits[what.type];

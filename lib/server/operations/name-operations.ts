@@ -10,23 +10,23 @@ import {
   Status,
   type WccResult,
 } from '../../programs/nfs3/index.js';
-import type { Caller } from '../callers.js';
 import { type Name, parseName } from '../checked-name.js';
+import type { ServedUser } from '../served-users.js';
 import { check, NfsError, ObjectMovedError, statusOfErrno, statusOfError } from '../status-error.js';
 import { AT_REMOVEDIR, cString, linkDescriptor, openAt, renameAt, unlinkAt } from '../system-calls-at.js';
 import { type FileStat, statAt } from '../tree/file-stat.js';
-import type { Inode } from '../tree/served-object.js';
+import type { ServedObject } from '../tree/served-object.js';
 import type { ExportedTree } from '../tree/tree.js';
 
 /** A directory that an operation works in: found, open, and its attributes from before. */
 export interface Place {
-  readonly inode: Inode;
+  readonly inode: ServedObject;
   readonly descriptor: number;
   readonly before: FileStat;
 }
 
-/** Throws NFS3ERR_NOTDIR, or as InodeTable does. */
-export function enter(tree: ExportedTree, inode: Inode): Place {
+/** Throws NFS3ERR_NOTDIR, or as ObjectTable does. */
+export function enter(tree: ExportedTree, inode: ServedObject): Place {
   const descriptor = tree.table.openDirectory(inode);
   return { inode, descriptor, before: tree.table.stat(inode) };
 }
@@ -44,8 +44,8 @@ export function settle(tree: ExportedTree, ...places: readonly Place[]): void {
   }
 }
 
-export function lookup(tree: ExportedTree, where: DirectoryName, caller: Caller): LookupResult {
-  let directory: Inode | undefined;
+export function lookup(tree: ExportedTree, where: DirectoryName, caller: ServedUser): LookupResult {
+  let directory: ServedObject | undefined;
   try {
     directory = tree.table.get(where.directory);
     const { descriptor, before } = enter(tree, directory);
@@ -58,11 +58,11 @@ export function lookup(tree: ExportedTree, where: DirectoryName, caller: Caller)
 
 function resolve(
   tree: ExportedTree,
-  directory: Inode,
+  directory: ServedObject,
   descriptor: number,
   bytes: Uint8Array,
-  caller: Caller,
-): { object: Inode; attributes: FileStat } {
+  caller: ServedUser,
+): { object: ServedObject; attributes: FileStat } {
   const { table } = tree;
   if (bytes.length === 1 && bytes[0] === 0x2e)
     return { object: directory, attributes: table.stat(directory) };
@@ -79,7 +79,12 @@ function resolve(
 const UP = cString('..');
 
 /** The root is its own parent: nothing above it can be reached. */
-function parentOf(tree: ExportedTree, directory: Inode, descriptor: number, caller: Caller): Inode {
+function parentOf(
+  tree: ExportedTree,
+  directory: ServedObject,
+  descriptor: number,
+  caller: ServedUser,
+): ServedObject {
   const { table } = tree;
   if (directory === table.root) return directory;
   table.confine(directory, descriptor);
@@ -101,8 +106,8 @@ function known(
   tree: ExportedTree,
   place: Place,
   name: Name,
-  caller: Caller,
-): { inode: Inode; stat: FileStat } | number {
+  caller: ServedUser,
+): { inode: ServedObject; stat: FileStat } | number {
   const stat = tree.callers.as(caller, () => statAt(place.descriptor, name.cString));
   if (typeof stat === 'number') return stat;
   return { inode: tree.table.intern(stat, place.inode, place.descriptor, name.text, name.cString), stat };
@@ -111,7 +116,7 @@ function known(
 /** The name is gone, and with the last one the object. */
 function forget(
   tree: ExportedTree,
-  victim: { inode: Inode; stat: FileStat },
+  victim: { inode: ServedObject; stat: FileStat },
   place: Place,
   name: Name,
 ): void {
@@ -123,16 +128,16 @@ function forget(
   tree.table.unlinked(victim.inode, place.inode, name.text);
 }
 
-export function remove(tree: ExportedTree, where: DirectoryName, caller: Caller): WccResult {
+export function remove(tree: ExportedTree, where: DirectoryName, caller: ServedUser): WccResult {
   return unlink(tree, where, caller, 0);
 }
 
-export function rmdir(tree: ExportedTree, where: DirectoryName, caller: Caller): WccResult {
+export function rmdir(tree: ExportedTree, where: DirectoryName, caller: ServedUser): WccResult {
   return unlink(tree, where, caller, AT_REMOVEDIR);
 }
 
-function unlink(tree: ExportedTree, where: DirectoryName, caller: Caller, flags: number): WccResult {
-  let directory: Inode | undefined;
+function unlink(tree: ExportedTree, where: DirectoryName, caller: ServedUser, flags: number): WccResult {
+  let directory: ServedObject | undefined;
   let before: FileStat | undefined;
   try {
     directory = tree.table.get(where.directory);
@@ -152,9 +157,9 @@ function unlink(tree: ExportedTree, where: DirectoryName, caller: Caller, flags:
   }
 }
 
-export function rename(tree: ExportedTree, args: RenameArguments, caller: Caller): RenameResult {
-  let fromInode: Inode | undefined;
-  let toInode: Inode | undefined;
+export function rename(tree: ExportedTree, args: RenameArguments, caller: ServedUser): RenameResult {
+  let fromInode: ServedObject | undefined;
+  let toInode: ServedObject | undefined;
   let from: Place | undefined;
   let to: Place | undefined;
   const wcc = () => ({
@@ -190,9 +195,9 @@ export function rename(tree: ExportedTree, args: RenameArguments, caller: Caller
   }
 }
 
-export function link(tree: ExportedTree, args: LinkArguments, caller: Caller): LinkResult {
-  let inode: Inode | undefined;
-  let directory: Inode | undefined;
+export function link(tree: ExportedTree, args: LinkArguments, caller: ServedUser): LinkResult {
+  let inode: ServedObject | undefined;
+  let directory: ServedObject | undefined;
   let before: FileStat | undefined;
   const rest = () => ({ attributes: tree.tryStat(inode), directoryWcc: tree.wcc(directory, before) });
   try {

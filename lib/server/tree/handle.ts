@@ -8,7 +8,7 @@ import type { FileHandle } from '../../programs/nfs3/index.js';
 import { SipHash } from './siphash.js';
 
 /** What an object is known by. `birth` and `generation` are 0 where the file system has none. */
-export interface Identity {
+export interface ObjectIdentity {
   readonly fsid: bigint;
   readonly fileid: bigint;
   readonly birthSeconds: number;
@@ -34,7 +34,7 @@ export class HandleCodec {
   }
 
   /** `salt`: of the export, and of its generation of handles. */
-  encode(identity: Identity, salt: number): FileHandle {
+  encode(identity: ObjectIdentity, salt: number): FileHandle {
     view.setUint32(0, MAGIC);
     view.setUint32(4, salt);
     view.setBigUint64(8, identity.fsid);
@@ -52,7 +52,7 @@ export class HandleCodec {
    * undefined for bytes that no server of ours ever handed out; 'foreign' for a handle that was sealed with another
    * key, or that somebody has made up.
    */
-  decode(handle: FileHandle): (Identity & { readonly salt: number }) | 'foreign' | undefined {
+  decode(handle: FileHandle): (ObjectIdentity & { readonly salt: number }) | 'foreign' | undefined {
     if (handle.length !== HANDLE_SIZE) return undefined;
     scratch.write(handle, 'latin1');
     if (view.getUint32(0) !== MAGIC) return undefined;

@@ -20,15 +20,15 @@ import {
 } from '../system-calls-at.js';
 import { type FileStat, statAt, statDescriptor } from './file-stat.js';
 import { type FileSystemKind, fileSystemKind } from './file-system-kind.js';
-import { HandleCodec, type Identity } from './handle.js';
-import { Inode } from './served-object.js';
+import { HandleCodec, type ObjectIdentity } from './handle.js';
+import { ServedObject } from './served-object.js';
 
 const { ENAMETOOLONG, ENOENT, ENOTDIR, ELOOP } = constants.errno;
 const { O_DIRECTORY, O_NOFOLLOW } = fsConstants;
 /** Deeper than any path can be told. */
 const MAX_DEPTH = 4096;
 
-export interface InodeTableOptions {
+export interface ObjectTableOptions {
   /** The exported directory. */
   readonly path: string;
   /** Seals the handles: 16 bytes that nobody else knows. */
@@ -52,16 +52,16 @@ interface OpenDirectory {
   insideAt: number;
 }
 
-export class InodeTable {
-  readonly root: Inode;
+export class ObjectTable {
+  readonly root: ServedObject;
   /** O_PATH, as all of them. */
   readonly rootDescriptor: number;
   readonly salt: number;
   /** Inodes forgotten for want of room. */
   evictions = 0;
-  readonly #options: InodeTableOptions;
+  readonly #options: ObjectTableOptions;
   readonly #codec: HandleCodec;
-  readonly #inodes: LRUCache<FileHandle, Inode>;
+  readonly #inodes: LRUCache<FileHandle, ServedObject>;
   readonly #open: LRUCache<FileHandle, OpenDirectory>;
   #evicted: number[] = [];
   /** Of each file system met. */
@@ -69,7 +69,7 @@ export class InodeTable {
   #closed = false;
 
   /** Throws a system error when the directory cannot be opened, or is none. */
-  constructor(options: InodeTableOptions) {
+  constructor(options: ObjectTableOptions) {
     this.#options = options;
     this.#codec = new HandleCodec(options.handleKey);
     this.#inodes = new LRUCache({
@@ -88,7 +88,7 @@ export class InodeTable {
     const identity = this.#identify(stat, descriptor, EMPTY_PATH, AT_EMPTY_PATH);
     const unsalted = Buffer.from(this.#codec.encode(identity, options.handleGeneration), 'latin1');
     this.salt = hash32(unsalted, 0, unsalted.length);
-    this.root = new Inode(this.#codec.encode(identity, this.salt), identity, true);
+    this.root = new ServedObject(this.#codec.encode(identity, this.salt), identity, true);
     this.rootDescriptor = descriptor;
   }
 
@@ -116,7 +116,7 @@ export class InodeTable {
    * handle of another export or generation, or with a seal that is not ours, and ObjectMovedError where the object
    * has to be looked for.
    */
-  get(handle: FileHandle): Inode {
+  get(handle: FileHandle): ServedObject {
     const known = this.#inodes.get(handle);
     if (known !== undefined) return known;
     if (handle === this.root.handle) return this.root;
@@ -126,13 +126,13 @@ export class InodeTable {
   }
 
   /** The identity that a handle of this table carries; undefined for any other handle. */
-  identityOf(handle: FileHandle): Identity | undefined {
+  identityOf(handle: FileHandle): ObjectIdentity | undefined {
     const identity = this.#codec.decode(handle);
     return typeof identity === 'object' && identity.salt === this.salt ? identity : undefined;
   }
 
   /** As {@link get}, for those who ask without wanting an answer. */
-  peek(handle: FileHandle): Inode | undefined {
+  peek(handle: FileHandle): ServedObject | undefined {
     return handle === this.root.handle ? this.root : this.#inodes.peek(handle);
   }
 
@@ -140,13 +140,19 @@ export class InodeTable {
    * Remembers that the object with these attributes was seen under this name, in the directory that `descriptor`
    * stands for.
    */
-  intern(stat: FileStat, directory: Inode, descriptor: number, name: string, cName: Uint8Array): Inode {
+  intern(
+    stat: FileStat,
+    directory: ServedObject,
+    descriptor: number,
+    name: string,
+    cName: Uint8Array,
+  ): ServedObject {
     const identity = this.#identify(stat, descriptor, cName, 0);
     const handle = this.#codec.encode(identity, this.salt);
     if (handle === this.root.handle) return this.root;
     let inode = this.#inodes.get(handle);
     if (inode === undefined) {
-      inode = new Inode(handle, identity, stat.type === FileType.DIR);
+      inode = new ServedObject(handle, identity, stat.type === FileType.DIR);
       this.#inodes.set(handle, inode);
     }
     inode.addLink(directory, name, stat.nlink);
@@ -160,7 +166,7 @@ export class InodeTable {
   }
 
   /** After a removal: the name no longer leads to the inode. */
-  unlinked(inode: Inode, directory: Inode, name: string): void {
+  unlinked(inode: ServedObject, directory: ServedObject, name: string): void {
     inode.removeLink(directory, name);
     if (inode.links.length === 0) this.forget(inode.handle);
   }
@@ -169,7 +175,7 @@ export class InodeTable {
    * An O_PATH descriptor of the directory, valid until the caller returns to the event loop. Throws
    * NFS3ERR_NOTDIR, or as {@link get} does.
    */
-  openDirectory(remembered: Inode, depth = 0): number {
+  openDirectory(remembered: ServedObject, depth = 0): number {
     if (!remembered.isDirectory) throw new NfsError(Status.NOTDIR);
     if (remembered === this.root) return this.rootDescriptor;
     // A child may remember a directory that has been forgotten and found again since.
@@ -200,7 +206,7 @@ export class InodeTable {
   }
 
   /** Attributes of the object, checked to be the one meant. Throws as {@link openDirectory} and {@link get} do. */
-  stat(inode: Inode): FileStat {
+  stat(inode: ServedObject): FileStat {
     if (inode.isDirectory) {
       const stat = statDescriptor(this.openDirectory(inode));
       if (typeof stat === 'number') throw new NfsError(Status.IO);
@@ -215,7 +221,7 @@ export class InodeTable {
   }
 
   /** Where a non-directory is now: a directory's descriptor (valid as above), a name in it, and the attributes. */
-  locate(inode: Inode): { directory: number; name: Buffer; stat: FileStat } {
+  locate(inode: ServedObject): { directory: number; name: Buffer; stat: FileStat } {
     for (let i = inode.links.length - 1; i >= 0; i--) {
       const link = inode.links[i];
       if (link === undefined) continue;
@@ -230,7 +236,7 @@ export class InodeTable {
     throw new ObjectMovedError(inode.handle);
   }
 
-  #tryOpen(directory: Inode): number | undefined {
+  #tryOpen(directory: ServedObject): number | undefined {
     try {
       return this.openDirectory(directory);
     } catch (error) {
@@ -240,7 +246,7 @@ export class InodeTable {
   }
 
   /** A new O_PATH descriptor of the object, to be closed by the caller, and its attributes. */
-  pin(inode: Inode): { descriptor: number; stat: FileStat } {
+  pin(inode: ServedObject): { descriptor: number; stat: FileStat } {
     if (inode.isDirectory) {
       const stat = this.stat(inode);
       // Not by ".", which asks for x permission: the owner may chmod a directory that has none.
@@ -260,11 +266,11 @@ export class InodeTable {
   }
 
   /** Whether the attributes, found at this place, are those of the object that the identity means. */
-  matches(identity: Identity, stat: FileStat, directory: number, path: Uint8Array): boolean {
+  matches(identity: ObjectIdentity, stat: FileStat, directory: number, path: Uint8Array): boolean {
     return this.#is(identity, stat, directory, path, 0);
   }
 
-  #is(identity: Identity, stat: FileStat, directory: number, path: Uint8Array, flags: number): boolean {
+  #is(identity: ObjectIdentity, stat: FileStat, directory: number, path: Uint8Array, flags: number): boolean {
     if (identity.fileid !== stat.fileid || identity.fsid !== stat.fsid) return false;
     if (!this.#isSteady(stat.fsid, directory, path)) return true;
     return (
@@ -274,7 +280,7 @@ export class InodeTable {
     );
   }
 
-  #identify(stat: FileStat, directory: number, path: Uint8Array, flags: number): Identity {
+  #identify(stat: FileStat, directory: number, path: Uint8Array, flags: number): ObjectIdentity {
     const { fsid, fileid } = stat;
     if (!this.#isSteady(fsid, directory, path)) {
       return { fsid, fileid, birthSeconds: 0, birthNanoseconds: 0, generation: 0 };
@@ -303,7 +309,7 @@ export class InodeTable {
    * A descriptor goes with its directory, also when a local process moves it out of the export: then it must not
    * be used any more. Throws NFS3ERR_STALE.
    */
-  #checkInside(inode: Inode, opened: OpenDirectory): void {
+  #checkInside(inode: ServedObject, opened: OpenDirectory): void {
     const now = this.#options.now();
     if (now - opened.insideAt <= this.#options.insideFor) return;
     this.confine(inode, opened.descriptor);
@@ -311,7 +317,7 @@ export class InodeTable {
   }
 
   /** Throws NFS3ERR_STALE unless the directory, open by this descriptor, is below the root at this moment. */
-  confine(inode: Inode, descriptor: number): void {
+  confine(inode: ServedObject, descriptor: number): void {
     if (inode === this.root || this.#isInside(descriptor)) return;
     this.#open.delete(inode.handle);
     throw new NfsError(Status.STALE);

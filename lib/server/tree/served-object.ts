@@ -1,14 +1,14 @@
 /** An object of the export as the server remembers it: its identity, and the names it was last seen under. */
 import type { FileHandle } from '../../programs/nfs3/index.js';
-import type { Identity } from './handle.js';
+import type { ObjectIdentity } from './handle.js';
 
 /** A name (bytes, one character each) in a directory. */
 export interface Link {
-  readonly directory: Inode;
+  readonly directory: ServedObject;
   readonly name: string;
 }
 
-export class Inode {
+export class ServedObject {
   readonly handle: FileHandle;
   readonly fsid: bigint;
   readonly fileid: bigint;
@@ -19,7 +19,7 @@ export class Inode {
   /** Where it can be found, most recently seen last. Empty for the root. One for a directory. */
   links: readonly Link[] = [];
 
-  constructor(handle: FileHandle, identity: Identity, isDirectory: boolean) {
+  constructor(handle: FileHandle, identity: ObjectIdentity, isDirectory: boolean) {
     this.handle = handle;
     this.fsid = identity.fsid;
     this.fileid = identity.fileid;
@@ -30,7 +30,7 @@ export class Inode {
   }
 
   /** `nlink`: how many names it has. With one, what was known before is out of date. */
-  addLink(directory: Inode, name: string, nlink: number): void {
+  addLink(directory: ServedObject, name: string, nlink: number): void {
     const last = this.links[this.links.length - 1];
     if (last !== undefined && isSame(last, directory, name)) return;
     const link = { directory, name };
@@ -38,16 +38,16 @@ export class Inode {
     else this.links = [...this.#linksBut(directory, name), link];
   }
 
-  removeLink(directory: Inode, name: string): void {
+  removeLink(directory: ServedObject, name: string): void {
     this.links = this.#linksBut(directory, name);
   }
 
-  #linksBut(directory: Inode, name: string): Link[] {
+  #linksBut(directory: ServedObject, name: string): Link[] {
     return this.links.filter((link) => !isSame(link, directory, name));
   }
 }
 
-/** By handle: a directory may have been forgotten and found again, as another Inode. */
-function isSame(link: Link, directory: Inode, name: string): boolean {
+/** By handle: a directory may have been forgotten and found again, as another ServedObject. */
+function isSame(link: Link, directory: ServedObject, name: string): boolean {
   return link.name === name && link.directory.handle === directory.handle;
 }

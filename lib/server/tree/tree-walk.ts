@@ -10,9 +10,9 @@ import { NfsError, ObjectMovedError } from '../status-error.js';
 import { cString, openAt } from '../system-calls-at.js';
 import { eachEntry } from './directory-reader.js';
 import { statAt, statDescriptor } from './file-stat.js';
-import type { Identity } from './handle.js';
-import type { InodeTable } from './object-table.js';
-import type { Inode } from './served-object.js';
+import type { ObjectIdentity } from './handle.js';
+import type { ObjectTable } from './object-table.js';
+import type { ServedObject } from './served-object.js';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 
@@ -52,7 +52,7 @@ const FRESH_FACTOR = 20;
 const KEEP_INDEX = 30_000;
 
 export class TreeWalk {
-  readonly #table: InodeTable;
+  readonly #table: ObjectTable;
   readonly #options: TreeWalkOptions;
   #index = new Map<bigint, Sighting>();
   #walking: Promise<void> | undefined;
@@ -64,7 +64,7 @@ export class TreeWalk {
   #forget: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(table: InodeTable, options: TreeWalkOptions) {
+  constructor(table: ObjectTable, options: TreeWalkOptions) {
     this.#table = table;
     this.#options = options;
   }
@@ -113,7 +113,7 @@ export class TreeWalk {
   }
 
   /** Renamed within its directory: one directory to read instead of all. */
-  #findNearby(handle: FileHandle, identity: Identity): boolean {
+  #findNearby(handle: FileHandle, identity: ObjectIdentity): boolean {
     const inode = this.#table.peek(handle);
     if (inode === undefined) return false;
     for (const link of inode.links) {
@@ -138,7 +138,7 @@ export class TreeWalk {
   }
 
   /** Whether the name leads to the object; then it is in the table. */
-  #see(identity: Identity, directory: Inode, name: string): boolean {
+  #see(identity: ObjectIdentity, directory: ServedObject, name: string): boolean {
     const descriptor = this.#table.openDirectory(directory);
     const cName = cString(name);
     const stat = statAt(descriptor, cName);
@@ -147,7 +147,7 @@ export class TreeWalk {
     return true;
   }
 
-  #findInIndex(handle: FileHandle, identity: Identity): boolean {
+  #findInIndex(handle: FileHandle, identity: ObjectIdentity): boolean {
     for (let seen = this.#index.get(identity.fileid); seen !== undefined; seen = seen.next) {
       const directory = this.#internDirectory(seen.directory);
       try {
@@ -161,7 +161,7 @@ export class TreeWalk {
     return false;
   }
 
-  #internDirectory(walked: WalkedDirectory): Inode | undefined {
+  #internDirectory(walked: WalkedDirectory): ServedObject | undefined {
     if (walked.parent === undefined) return this.#table.root;
     const parent = this.#internDirectory(walked.parent);
     if (parent === undefined) return undefined;

@@ -2,18 +2,18 @@
 import { LRUCache } from 'lru-cache';
 import type { FileHandle, Fsinfo, WccData } from '../../programs/nfs3/index.js';
 import { Status } from '../../programs/nfs3/index.js';
-import type { Callers } from '../callers.js';
+import type { ServedUsers } from '../served-users.js';
 import { NfsError, ObjectMovedError } from '../status-error.js';
 import type { FileStat } from './file-stat.js';
-import { Listings } from './listing.js';
-import { InodeTable, type InodeTableOptions } from './object-table.js';
-import { OpenFiles } from './open-files.js';
-import type { Inode } from './served-object.js';
+import { ObjectTable, type ObjectTableOptions } from './object-table.js';
+import { ServedFiles } from './served-files.js';
+import { Listings } from './served-listing.js';
+import type { ServedObject } from './served-object.js';
 import { TreeWalk } from './tree-walk.js';
 import { UncommittedWrites } from './uncommitted-writes.js';
 
-export interface TreeOptions extends InodeTableOptions {
-  readonly callers: Callers;
+export interface TreeOptions extends ObjectTableOptions {
+  readonly callers: ServedUsers;
   readonly readOnly: boolean;
   readonly limits: Pick<Fsinfo, 'rtmax' | 'rtpref' | 'wtmax' | 'wtpref' | 'dtpref'>;
   readonly maxOpenFiles: number;
@@ -38,10 +38,10 @@ const EXCLUSIVE_CREATIONS = 4096;
 
 export class ExportedTree {
   readonly options: TreeOptions;
-  readonly callers: Callers;
-  readonly table: InodeTable;
+  readonly callers: ServedUsers;
+  readonly table: ObjectTable;
   readonly walk: TreeWalk;
-  readonly files: OpenFiles;
+  readonly files: ServedFiles;
   readonly listings: Listings;
   readonly uncommitted: UncommittedWrites;
   readonly faults: DataFaults;
@@ -56,9 +56,9 @@ export class ExportedTree {
     this.callers = options.callers;
     this.writeVerifier = writeVerifier;
     this.faults = faults;
-    this.table = new InodeTable(options);
+    this.table = new ObjectTable(options);
     this.walk = new TreeWalk(this.table, { ...options, maxEntries: options.maxWalkedEntries });
-    this.files = new OpenFiles(this.table, {
+    this.files = new ServedFiles(this.table, {
       ...options,
       max: options.maxOpenFiles,
       idleAfter: options.closeIdleAfter,
@@ -78,13 +78,13 @@ export class ExportedTree {
     if (this.options.readOnly) throw new NfsError(Status.ROFS);
   }
 
-  /** Attributes of an object; an open descriptor of it spares the way there. Throws as InodeTable.stat does. */
-  stat(inode: Inode): FileStat {
+  /** Attributes of an object; an open descriptor of it spares the way there. Throws as ObjectTable.stat does. */
+  stat(inode: ServedObject): FileStat {
     return this.files.stat(inode) ?? this.table.stat(inode);
   }
 
   /** As {@link stat}, where a reply may go without: undefined instead of an error. */
-  tryStat(inode: Inode | undefined): FileStat | undefined {
+  tryStat(inode: ServedObject | undefined): FileStat | undefined {
     if (inode === undefined) return undefined;
     try {
       return this.stat(inode);
@@ -95,7 +95,7 @@ export class ExportedTree {
   }
 
   /** What a reply says of an object that was changed, or was to be. */
-  wcc(inode: Inode | undefined, before: FileStat | undefined): WccData {
+  wcc(inode: ServedObject | undefined, before: FileStat | undefined): WccData {
     return { before, after: this.tryStat(inode) };
   }
 }

@@ -2,7 +2,7 @@
  * What UNSTABLE writes have overwritten and no COMMIT has made stable yet, so that tests can simulate a server that
  * crashes and loses them. Owns the before-images; switched off, it keeps nothing.
  *
- * Files go by their handles: a file with several names may be forgotten and found again, as another Inode.
+ * Files go by their handles: a file with several names may be forgotten and found again, as another ServedObject.
  */
 import { fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import type { FileHandle } from '../../programs/nfs3/index.js';

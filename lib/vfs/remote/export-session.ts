@@ -96,7 +96,7 @@ export class ExportSession implements RootFinder {
   }
 
   /**
-   * Mounts the export, in bounded time. Throws PortmapError, MountError (mountd refused), RpcError, or FuseError
+   * Mounts the export, in bounded time. Throws PortmapError, MountRefused, RpcError, or FuseError
    * when the root cannot be looked at.
    */
   static async connect(config: ClientConfig, dependencies: SessionDependencies): Promise<ExportSession> {

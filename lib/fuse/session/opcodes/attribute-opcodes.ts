@@ -1,7 +1,7 @@
 /** Opcodes that ask for or change what is known of one object, and of the file system: GETATTR, SETATTR, ACCESS and others. */
 import type { FuseTime, SetAttributes } from '../../contract/operations.js';
 import { GETATTR_FH, Opcode, SetattrValid, Size } from '../../contract/protocol.js';
-import type { RequestBuffer } from '../message.js';
+import type { RequestBuffer } from '../request-buffer.js';
 import { ARGUMENTS, type OpcodeTable, type Serve } from './opcode-handler.js';
 import { replyAttributes, replyEmpty, replyLink, replyStatfs } from './responder.js';
 

@@ -2,8 +2,8 @@
 import { Errno, FuseError } from '../../contract/errno.js';
 import type { FuseOperations } from '../../contract/operations.js';
 import { Opcode } from '../../contract/protocol.js';
-import type { RequestBuffer } from '../message.js';
 import type { FuseRequest } from '../request.js';
+import type { RequestBuffer } from '../request-buffer.js';
 import { attributeOpcodes } from './attribute-opcodes.js';
 import { directoryOpcodes } from './directory-opcodes.js';
 import { fileOpcodes } from './file-opcodes.js';

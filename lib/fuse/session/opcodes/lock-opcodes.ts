@@ -2,7 +2,7 @@
 import { Errno, FuseError } from '../../contract/errno.js';
 import type { LockRequest } from '../../contract/operations.js';
 import { LK_FLOCK, Opcode, Size } from '../../contract/protocol.js';
-import type { RequestBuffer } from '../message.js';
+import type { RequestBuffer } from '../request-buffer.js';
 import { ARGUMENTS, type OpcodeTable, type Serve } from './opcode-handler.js';
 import { replyEmpty, replyLock } from './responder.js';
 

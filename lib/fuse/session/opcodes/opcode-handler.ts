@@ -4,8 +4,8 @@
  */
 import type { FuseOperations } from '../../contract/operations.js';
 import { Size } from '../../contract/protocol.js';
-import type { RequestBuffer } from '../message.js';
 import type { FuseRequest } from '../request.js';
+import type { RequestBuffer } from '../request-buffer.js';
 import type { Responder } from './responder.js';
 
 /** Arguments begin here, in bytes from the start of a message. */

@@ -10,9 +10,9 @@ import type {
   OpenReply,
 } from '../../contract/operations.js';
 import { Size } from '../../contract/protocol.js';
-import type { RequestBuffer } from '../message.js';
 import type { ListingBuffers, ReplyBuffer } from '../reply.js';
 import type { FuseRequest } from '../request.js';
+import type { RequestBuffer } from '../request-buffer.js';
 
 const PAYLOAD = Size.OUT_HEADER;
 const PAYLOAD_WORD = PAYLOAD / 4;

@@ -10,13 +10,13 @@ import type { AuthSys } from '../rpc/auth/auth-sys.js';
 import { NfsError } from './status-error.js';
 import { canSetThreadGroups, setFsGid, setFsUid, setThreadGroups } from './system-calls-at.js';
 
-export interface Caller {
+export interface ServedUser {
   readonly uid: number;
   readonly gid: number;
   readonly groups: Uint32Array;
 }
 
-export interface CallersOptions {
+export interface ServedUsersOptions {
   /** Treat uid 0 as the anonymous user, and gid 0, also among the groups, as the anonymous group. */
   readonly rootSquash: boolean;
   /** Treat everybody as the anonymous user. */
@@ -61,19 +61,19 @@ function overflowUid(): number | undefined {
   }
 }
 
-export class Callers {
+export class ServedUsers {
   /** Whether callers' own identities count. If not, all act as the server's user. */
   readonly impersonating: boolean;
-  readonly #options: CallersOptions;
-  readonly #own: Caller;
-  readonly #anonymous: Caller;
+  readonly #options: ServedUsersOptions;
+  readonly #own: ServedUser;
+  readonly #anonymous: ServedUser;
   readonly #overflowUid = overflowUid();
   /** null: an identity that the kernel does not take. */
-  readonly #known = new WeakMap<AuthSys, Caller | null>();
+  readonly #known = new WeakMap<AuthSys, ServedUser | null>();
   /** Another identity than the server's own is in force. */
   #acting = false;
 
-  constructor(options: CallersOptions) {
+  constructor(options: ServedUsersOptions) {
     this.#options = options;
     this.#own = {
       uid: process.geteuid?.() ?? 0,
@@ -98,7 +98,7 @@ export class Callers {
    * `credential`: undefined for AUTH_NONE, which is nobody. Undefined where the kernel does not take the identity:
    * uid and gid 4294967295, and whatever a user namespace has no number for. Such a call must be refused.
    */
-  identify(credential: AuthSys | undefined): Caller | undefined {
+  identify(credential: AuthSys | undefined): ServedUser | undefined {
     if (!this.impersonating) return this.#own;
     if (credential === undefined || this.#options.allSquash) return this.#anonymous;
     let caller = this.#known.get(credential);
@@ -110,14 +110,14 @@ export class Callers {
     return caller ?? undefined;
   }
 
-  #squash({ uid, gid, groups }: AuthSys): Caller {
+  #squash({ uid, gid, groups }: AuthSys): ServedUser {
     if (!this.#options.rootSquash) return { uid, gid, groups: Uint32Array.from(groups) };
     if (uid === 0) return this.#anonymous;
     const group = (id: number): number => (id === 0 ? this.#anonymous.gid : id);
     return { uid, gid: group(gid), groups: Uint32Array.from(groups, group) };
   }
 
-  #canBe(caller: Caller): boolean {
+  #canBe(caller: ServedUser): boolean {
     const taken = this.#take(caller);
     this.#restore();
     return taken;
@@ -127,12 +127,12 @@ export class Callers {
    * Whether the caller owns an object of this owner. In a user namespace every owner without a number there shows
    * as one and the same, so that this one is nobody's own.
    */
-  owns(caller: Caller, owner: number): boolean {
+  owns(caller: ServedUser, owner: number): boolean {
     return caller.uid === owner && owner !== this.#overflowUid;
   }
 
   /** The caller as a member of the group. The server's own user stays as it is. */
-  within(caller: Caller, gid: number): Caller {
+  within(caller: ServedUser, gid: number): ServedUser {
     return caller === this.#own ? caller : { ...caller, gid };
   }
 
@@ -141,7 +141,7 @@ export class Callers {
    * that ran in between would have it too. Work done in Node's thread pool is the server's own. Throws NFS3ERR_ACCES
    * and runs nothing where the kernel does not take the identity.
    */
-  as<T>(caller: Caller, action: () => T): T {
+  as<T>(caller: ServedUser, action: () => T): T {
     const own = this.#own;
     if (caller === own || (caller.uid === own.uid && caller.gid === own.gid && caller.uid === 0)) {
       return action();
@@ -158,7 +158,7 @@ export class Callers {
   }
 
   /** False: not all of the identity is in force, only a part of it. {@link #restore} is due in any case. */
-  #take({ uid, gid, groups }: Caller): boolean {
+  #take({ uid, gid, groups }: ServedUser): boolean {
     if (setThreadGroups(groups) < 0) return false;
     // setfsgid(2) and setfsuid(2) tell nothing of success.
     setFsGid(gid);

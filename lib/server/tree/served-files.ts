@@ -11,12 +11,12 @@ import { type FileHandle, FileType, Status } from '../../programs/nfs3/index.js'
 import { check, NfsError } from '../status-error.js';
 import { AT_FDCWD, cString, openAt } from '../system-calls-at.js';
 import { type FileStat, statDescriptor } from './file-stat.js';
-import type { InodeTable } from './object-table.js';
-import type { Inode } from './served-object.js';
+import type { ObjectTable } from './object-table.js';
+import type { ServedObject } from './served-object.js';
 
 const { O_RDONLY, O_RDWR, O_WRONLY } = constants;
 
-export class OpenFile {
+export class ServedFile {
   /** Operations that hold the descriptor at this moment. */
   users = 0;
   /** Used since the last look for idle ones. */
@@ -29,7 +29,7 @@ export class OpenFile {
   #writing: Promise<void> | undefined;
 
   constructor(
-    readonly inode: Inode,
+    readonly inode: ServedObject,
     readonly descriptor: number,
     readonly readable: boolean,
     readonly writable: boolean,
@@ -68,7 +68,7 @@ export class OpenFile {
   }
 }
 
-export interface OpenFilesOptions {
+export interface ServedFilesOptions {
   readonly max: number;
   /** Milliseconds without use after which a file is closed; up to twice as many. */
   readonly idleAfter: number;
@@ -82,13 +82,13 @@ export interface OpenFilesOptions {
 /** Throws NfsError where the caller has no business with the file. */
 export type Permit = (stat: FileStat, descriptor: number) => void;
 
-export class OpenFiles {
-  readonly #table: InodeTable;
-  readonly #options: OpenFilesOptions;
-  readonly #files: LRUCache<FileHandle, OpenFile>;
+export class ServedFiles {
+  readonly #table: ObjectTable;
+  readonly #options: ServedFilesOptions;
+  readonly #files: LRUCache<FileHandle, ServedFile>;
   #sweeper: NodeJS.Timeout | undefined;
 
-  constructor(table: InodeTable, options: OpenFilesOptions) {
+  constructor(table: ObjectTable, options: ServedFilesOptions) {
     this.#table = table;
     this.#options = options;
     this.#files = new LRUCache({ max: options.max, dispose: (file) => file.evict() });
@@ -104,7 +104,7 @@ export class OpenFiles {
     this.#files.clear();
   }
 
-  #keep(file: OpenFile): void {
+  #keep(file: ServedFile): void {
     this.#files.set(file.inode.handle, file);
     this.#sweeper ??= setInterval(() => this.#sweep(), this.#options.idleAfter).unref();
   }
@@ -123,7 +123,7 @@ export class OpenFiles {
    * The file as it is open already. A descriptor goes with its file, also when a local process moves it out of the
    * export, or removes the last of its names there: then it must not be used any more. Throws ObjectMovedError.
    */
-  #known(inode: Inode): OpenFile | undefined {
+  #known(inode: ServedObject): ServedFile | undefined {
     const file = this.#files.get(inode.handle);
     if (file === undefined) return undefined;
     const now = this.#options.now();
@@ -142,7 +142,7 @@ export class OpenFiles {
    * Attributes by way of an open descriptor; undefined when there is none, or the file was removed. Throws
    * ObjectMovedError.
    */
-  stat(inode: Inode): FileStat | undefined {
+  stat(inode: ServedObject): FileStat | undefined {
     const file = this.#known(inode);
     if (file === undefined) return undefined;
     const stat = statDescriptor(file.descriptor);
@@ -153,9 +153,9 @@ export class OpenFiles {
    * The open file for reading or writing, to be given back with release(). Where it has to be opened, `permit` is
    * asked first, since opening is felt by others (a program that is open for writing cannot be run, a file of an
    * overlay is copied); of a file that is open already, nobody is asked. Throws NFS3ERR_ISDIR or NFS3ERR_INVAL for
-   * what is no regular file, and as `permit` and InodeTable.get do.
+   * what is no regular file, and as `permit` and ObjectTable.get do.
    */
-  acquire(inode: Inode, need: 'read' | 'write', permit: Permit): OpenFile {
+  acquire(inode: ServedObject, need: 'read' | 'write', permit: Permit): ServedFile {
     let file = this.#known(inode);
     if (file === undefined || !(need === 'read' ? file.readable : file.writable)) {
       file = this.#open(inode, need, permit);
@@ -167,16 +167,16 @@ export class OpenFiles {
   }
 
   /** Takes over the descriptor, open for reading and writing, of a file just created. */
-  adopt(inode: Inode, descriptor: number): void {
-    this.#keep(new OpenFile(inode, descriptor, true, true, this.#options.now()));
+  adopt(inode: ServedObject, descriptor: number): void {
+    this.#keep(new ServedFile(inode, descriptor, true, true, this.#options.now()));
   }
 
   /** The file is gone, or somebody must not find it open. */
-  drop(inode: Inode): void {
+  drop(inode: ServedObject): void {
     this.#files.delete(inode.handle);
   }
 
-  #open(inode: Inode, need: 'read' | 'write', permit: Permit): OpenFile {
+  #open(inode: ServedObject, need: 'read' | 'write', permit: Permit): ServedFile {
     const { descriptor: pin, stat } = this.#table.pin(inode);
     try {
       if (stat.type === FileType.DIR) throw new NfsError(Status.ISDIR);
@@ -186,7 +186,7 @@ export class OpenFiles {
       this.#table.requireData(stat.fsid);
       const { descriptor, flags } = this.#openBest(`/proc/self/fd/${pin}`, stat, need);
       const [readable, writable] = [flags !== O_WRONLY, flags !== O_RDONLY];
-      return new OpenFile(inode, descriptor, readable, writable, this.#options.now());
+      return new ServedFile(inode, descriptor, readable, writable, this.#options.now());
     } finally {
       closeSync(pin);
     }

@@ -6,7 +6,7 @@ import {
   type ServerProcedure,
 } from '../../rpc/server/server-procedure.js';
 import type { Procedure } from '../../rpc/wire/procedure.js';
-import type { Caller } from '../callers.js';
+import type { ServedUser } from '../served-users.js';
 import type { ExportedTree } from '../tree/tree.js';
 import { access, getattr, readlink, setattr } from './attribute-operations.js';
 import { commit, read, write } from './data-operations.js';
@@ -44,7 +44,7 @@ export type ProcedureName = (typeof PROCEDURE_NAMES)[number];
 export type Operation<Arguments, Result> = (
   tree: ExportedTree,
   args: Arguments,
-  caller: Caller,
+  caller: ServedUser,
 ) => Result | Promise<Result>;
 
 /** Carries an operation out: finds the caller and the tree, counts, and puts faults in. */

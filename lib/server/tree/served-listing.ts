@@ -10,7 +10,7 @@ import { check } from '../status-error.js';
 import { cString, openAt } from '../system-calls-at.js';
 import { eachEntry, type RawEntry } from './directory-reader.js';
 import type { FileStat } from './file-stat.js';
-import type { Inode } from './served-object.js';
+import type { ServedObject } from './served-object.js';
 
 /** "." and ".." have the cookies 1 and 2. */
 const FIRST_COOKIE = 3;
@@ -24,7 +24,7 @@ export interface ListedEntry {
   readonly type: FileType | undefined;
 }
 
-export interface Listing {
+export interface ServedListing {
   readonly entries: readonly ListedEntry[];
   readonly directory: FileStat;
   readonly builtAt: number;
@@ -56,7 +56,7 @@ function arrange(raw: readonly RawEntry[]): ListedEntry[] {
 }
 
 /** Index of the first entry behind the cookie. */
-export function indexAfter(listing: Listing, cookie: number): number {
+export function indexAfter(listing: ServedListing, cookie: number): number {
   let low = 0;
   let high = listing.entries.length;
   while (low < high) {
@@ -68,7 +68,7 @@ export function indexAfter(listing: Listing, cookie: number): number {
 }
 
 export class Listings {
-  readonly #cache: LRUCache<FileHandle, Listing>;
+  readonly #cache: LRUCache<FileHandle, ServedListing>;
   readonly #now: () => number;
 
   /** `maxEntries`: of all cached listings together. */
@@ -85,7 +85,7 @@ export class Listings {
    * The listing to answer from. A new one for cookie 0; else the one that was begun, unless the directory has
    * changed and it is getting old. `descriptor` and `stat` are the directory's. Throws NfsError.
    */
-  get(inode: Inode, descriptor: number, stat: FileStat, isStart: boolean): Listing {
+  get(inode: ServedObject, descriptor: number, stat: FileStat, isStart: boolean): ServedListing {
     const known = isStart ? undefined : this.#cache.get(inode.handle);
     if (known !== undefined) {
       const unchanged =

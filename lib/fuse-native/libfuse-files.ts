@@ -9,7 +9,7 @@ import type { Resolved } from './nodes.js';
 /** libfuse keeps our numbers in a signed 32-bit field, and takes 0 for "none". */
 const MAX_NUMBER = 2 ** 31 - 1;
 
-export interface OpenFile {
+export interface LibfuseFile {
   readonly number: number;
   readonly node: Resolved;
   /** The file system's own handle. */
@@ -19,9 +19,9 @@ export interface OpenFile {
   path: string;
 }
 
-export class OpenFiles {
-  readonly #byNumber = new Map<number, OpenFile>();
-  readonly #byPath = new Map<string, Set<OpenFile>>();
+export class LibfuseFiles {
+  readonly #byNumber = new Map<number, LibfuseFile>();
+  readonly #byPath = new Map<string, Set<LibfuseFile>>();
   #next = 1;
 
   get size(): number {
@@ -29,24 +29,24 @@ export class OpenFiles {
   }
 
   /** `node` is forgotten when the file is closed. */
-  add(path: string, node: Resolved, fh: number, flags: number): OpenFile {
+  add(path: string, node: Resolved, fh: number, flags: number): LibfuseFile {
     let number = this.#next;
     while (this.#byNumber.has(number)) number = number === MAX_NUMBER ? 1 : number + 1;
     this.#next = number === MAX_NUMBER ? 1 : number + 1;
-    const file: OpenFile = { number, node, fh, flags, path };
+    const file: LibfuseFile = { number, node, fh, flags, path };
     this.#byNumber.set(number, file);
     this.#list(file);
     return file;
   }
 
   /** @throws FuseError EBADF */
-  get(number: number): OpenFile {
+  get(number: number): LibfuseFile {
     const file = this.#byNumber.get(number);
     if (file === undefined) throw new FuseError(Errno.EBADF, `no open file ${number}`);
     return file;
   }
 
-  remove(file: OpenFile): void {
+  remove(file: LibfuseFile): void {
     this.#byNumber.delete(file.number);
     this.#unlist(file);
   }
@@ -68,13 +68,13 @@ export class OpenFiles {
     }
   }
 
-  #list(file: OpenFile): void {
+  #list(file: LibfuseFile): void {
     const files = this.#byPath.get(file.path);
     if (files === undefined) this.#byPath.set(file.path, new Set([file]));
     else files.add(file);
   }
 
-  #unlist(file: OpenFile): void {
+  #unlist(file: LibfuseFile): void {
     const files = this.#byPath.get(file.path);
     files?.delete(file);
     if (files?.size === 0) this.#byPath.delete(file.path);

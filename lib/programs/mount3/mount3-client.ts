@@ -3,9 +3,9 @@
 import type { Credential } from '../../rpc/auth/credential.js';
 import type { Cancellation, RpcCaller } from '../../rpc/client/rpc-caller.js';
 import type { Procedure } from '../../rpc/wire/procedure.js';
-import { MountError } from './mount-refused.js';
+import { MountRefused } from './mount-refused.js';
 import { DUMP, EXPORT, MNT, NULL, UMNT, UMNTALL } from './procedures.js';
-import { type ExportEntry, type MountEntry, type MountGrant, MountStatus } from './types.js';
+import { type ExportEntry, type MountGrant, type MountListEntry, MountStatus } from './types.js';
 
 /** Every method rejects with an RpcError when there is no proper answer. */
 export class Mount3Client {
@@ -25,10 +25,10 @@ export class Mount3Client {
     await this.#call(NULL, undefined, cancellation);
   }
 
-  /** Asks for the root handle of an exported directory. Throws MountError when the server refuses. */
+  /** Asks for the root handle of an exported directory. Throws MountRefused when the server refuses. */
   async mount(path: Uint8Array, cancellation?: Cancellation): Promise<MountGrant> {
     const result = await this.#call(MNT, path, cancellation);
-    if (result.status !== MountStatus.OK) throw new MountError(this.#server, path, result.status);
+    if (result.status !== MountStatus.OK) throw new MountRefused(this.#server, path, result.status);
     return result.grant;
   }
 
@@ -43,7 +43,7 @@ export class Mount3Client {
   }
 
   /** The server's list of who has mounted what. */
-  dump(cancellation?: Cancellation): Promise<readonly MountEntry[]> {
+  dump(cancellation?: Cancellation): Promise<readonly MountListEntry[]> {
     return this.#call(DUMP, undefined, cancellation);
   }
 

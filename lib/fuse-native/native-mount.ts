@@ -32,8 +32,8 @@ import { loadBinding, type NativeBinding } from './binding.js';
 import { Driver } from './driver.js';
 import { FileOperations } from './file-operations.js';
 import { InodeNumbers } from './inode-numbers.js';
+import { LibfuseFiles } from './libfuse-files.js';
 import { Nodes } from './nodes.js';
-import { OpenFiles } from './open-files.js';
 import { PathOperations } from './path-operations.js';
 import { chooseCodec, type NameCodec, UTF8_ONLY } from './path-text.js';
 
@@ -164,7 +164,7 @@ interface Serving {
 
 function serve(options: NativeMountOptions, binding: NativeBinding, codec: NameCodec): Serving {
   const { operations, log, debug } = options;
-  const files = new OpenFiles();
+  const files = new LibfuseFiles();
   const shared = {
     operations,
     ctx: mounter(),
