@@ -128,6 +128,20 @@ t.test('stat leads to what has the name now, where the server keeps what was rem
   }
 });
 
+t.test('chmod of a removed file that the server keeps is repeated for what has the name now', async (t) => {
+  const { fs, tree } = mounted();
+  const ctx = new TestContext(1000, 5);
+  const old = tree.file('f');
+  const { nodeid } = found(await fs.lookup(ctx, ROOT, bytes('f')));
+  tree.remove('f');
+  tree.assignHandle(old.handle, old);
+  tree.file('f');
+  const chmod = (id: number) => outcome(fs.setattr(ctx, id, { ...none, mode: 0o600 }));
+  t.equal(await chmod(nodeid), Errno.ESTALE, 'the kernel looks the path up again');
+  t.equal(await chmod(found(await fs.lookup(ctx, ROOT, bytes('f'))).nodeid), 'ok');
+  t.equal(tree.at('f').mode & 0o777, 0o600);
+});
+
 t.test('fstat of a removed file is answered while the server answers for it', async (t) => {
   const { fs, tree, clock } = mounted();
   const ctx = new TestContext(2000, 5);

@@ -46,6 +46,14 @@ function isAbsent(error: unknown): boolean {
   return error instanceof FuseError && error.errno === Errno.ENOENT;
 }
 
+/**
+ * Whether a path led to an object that has no name any more, and not because of a silly rename. A program must not be shown
+ * it, or refused it, or believe that it has changed what the path names.
+ */
+function isWithoutNames(inode: Inode, { nlink }: Fattr3, operand: Operand): boolean {
+  return operand === 'path' && nlink === 0 && inode.silly === undefined;
+}
+
 export class ObjectRequests {
   readonly #vfs: ObjectRequestsNeeds;
   readonly #files: Files;
@@ -63,16 +71,8 @@ export class ObjectRequests {
     const operand = vfs.kernel.operandOf(inode);
     try {
       const latest = await this.#latest(inode, caller, operand);
-      if (
-        operand === 'path' &&
-        latest.nlink === 0 &&
-        inode.silly === undefined &&
-        vfs.foreign.takeRemoval(inode)
-      ) {
-        // The kernel looks the path up again, before a program is shown or refused what is not there any more.
-        inode.markStale();
-        throw vfs.redriver.reportStale(inode, caller, operand);
-      }
+      if (isWithoutNames(inode, latest, operand) && vfs.foreign.takeRemoval(inode))
+        throw this.#lookAgain(inode, caller);
       return vfs.replies.attributes(inode, latest);
     } catch (error) {
       // fstat(2) of what another client deleted: a local file system would still answer.
@@ -80,6 +80,12 @@ export class ObjectRequests {
       const nlink = inode.gone ? 0 : inode.attributes.nlink;
       return { ...vfs.replies.attributes(inode, { ...inode.attributes, nlink }), attrValidMs: 0 };
     }
+  }
+
+  /** Makes the kernel look the path up again, which led to an object that another client has removed. */
+  #lookAgain(inode: Inode, caller: Caller): FuseError {
+    inode.markStale();
+    return this.#vfs.redriver.reportStale(inode, caller, 'path');
   }
 
   #latest(inode: Inode, caller: Caller, operand: Operand): Fattr3 | Promise<Fattr3> {
@@ -90,8 +96,14 @@ export class ObjectRequests {
 
   /** chmod(2), chown(2), truncate(2), utimensat(2) and their kin; `changes` are in the server's ids. */
   async setAttributes(inode: Inode, changes: SetAttributes, caller: Caller): Promise<AttributesReply> {
-    const { kernel } = this.#vfs;
+    const { foreign, kernel } = this.#vfs;
+    const operand = changes.fh === undefined ? kernel.operandOf(inode) : 'descriptor';
+    const before = inode.attributes;
     const attributes = await kernel.answer(inode, () => this.#files.setAttributes(inode, changes, caller));
+    if (isWithoutNames(inode, attributes, operand)) {
+      const removed = before !== undefined && before.nlink > 0;
+      if (foreign.takeRemoval(inode) || removed) throw this.#lookAgain(inode, caller);
+    }
     // The kernel looks a directory up again after its mode was changed (fuse_do_setattr).
     if (inode.isDirectory && inode.parent !== undefined) kernel.tellsName(inode.parent, inode.name, 0);
     return this.#vfs.replies.attributes(inode, attributes);
