@@ -4,7 +4,7 @@
 # Any image with Node 20.19 or newer can take the place of the base:  --build-arg BASE=registry/image:tag
 # Behind a registry of your own, hand npm its configuration; it stays out of the image:
 #   --secret id=npmrc,src=$HOME/.npmrc
-ARG BASE=node:20-bookworm-slim
+ARG BASE=node:26-slim
 
 FROM ${BASE} AS build
 WORKDIR /src

@@ -31,6 +31,7 @@ const LONG = [
   'test/e2e/fuse-native',
   'test/containers/',
   'test/bench/rows',
+  'test/runtimes/',
   '/unbuffered-',
   ...WHOLE_MATRIX,
   ...GUESTS,

@@ -14,11 +14,12 @@ const NURSERY = ['--semi-space-growth-factor=16'];
 /** Optimize a function after a third of the usual work. Later engines have another compiler for the time before. */
 const SOONER = ['--interrupt-budget=20000'];
 
-/** By V8's major version (Node 20, 22, 24). It is not known whether other versions accept the flags. */
+/** By V8's major version (Node 20, 22, 24, 26). It is not known whether other versions accept the flags. */
 const FLAGS: Readonly<Record<string, readonly string[]>> = {
   11: [...AT_ONCE, ...NURSERY, ...SOONER],
   12: [...AT_ONCE, ...NURSERY],
   13: [...AT_ONCE, ...NURSERY],
+  14: [...AT_ONCE, ...NURSERY],
 };
 
 /** Sets the flags. Call it before anything is served. It does nothing on an unknown engine. */
