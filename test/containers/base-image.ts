@@ -1,5 +1,5 @@
 /**
- * A stand-in for the base image node:20-bookworm-slim, made of what this machine has: Debian by debootstrap, and
+ * A stand-in for the base image node:26-slim, made of what this machine has: Debian by debootstrap, and
  * the Node and npm that run the tests. Nothing is pulled from a registry of images.
  */
 import {
