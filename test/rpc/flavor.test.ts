@@ -75,7 +75,7 @@ function hidden(bytes: Buffer): Buffer {
   return Buffer.from(bytes.map((byte) => byte ^ 0xa5));
 }
 
-/** What the server sees of a call of {@link ToyFlavor}. */
+/** The server's view of a call of {@link ToyFlavor}. */
 function parsed(call: WireCall): { sequence: number; verifier: number; wrapped: number; value: number } {
   const reader = new XdrReader(call.bytes, 24);
   reader.uint32();

@@ -89,8 +89,8 @@ async function runOnce(pair: Pair, pass: Pass): Promise<Outcomes> {
 
 /**
  * Linux's own server answers for a removed file, and for the removed directory that it was in, until the next tick of its
- * clock. So it is chance whether a client that holds one of them is answered at once. What Linux's client is refused later
- * counts as refused at once, too.
+ * clock. So it is chance whether a client that holds one of them is answered at once. A refusal of Linux's client later counts
+ * as a refusal at once, too.
  */
 function withForgotten(
   truth: Outcomes,
