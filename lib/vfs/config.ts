@@ -1,4 +1,4 @@
-/** What a mount was told to do: the options of nfs(5), validated and typed, as the client uses them. */
+/** The configuration of a mount: the options of nfs(5), validated and typed, as the client uses them. */
 
 import { type IdentityRules, SAME_IDENTITY } from './caller/identity.js';
 
@@ -32,9 +32,9 @@ export interface ClientConfig {
   /** Largest READ and WRITE; undefined: what the server prefers. */
   readonly rsize: number | undefined;
   readonly wsize: number | undefined;
-  /** What may be read ahead for all open files together; 0: nothing is. */
+  /** Bytes that may be read ahead for all open files together; 0: nothing is. */
   readonly readAhead: number;
-  /** What may be written behind for all files together; 0: write(2) waits until the server has taken the data. */
+  /** Bytes that may be written behind for all files together; 0: write(2) waits until the server has taken the data. */
   readonly writeBehind: number;
   /** Reads and writes go around the kernel's page cache: pieces as large as the program's, and none kept. */
   readonly directIo: boolean;

@@ -1,4 +1,4 @@
-/** What the caches and the recovery paths did, for tests and for users. Plain numbers, only ever counted up. */
+/** Counts of the work of caches and of recovery, for tests and for users. Plain numbers, only ever counted up. */
 
 export class CacheCounters {
   hits = 0;

@@ -136,14 +136,14 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   /**
-   * What was written so far goes to stable storage; the mount goes on. Resolves with a line for each file that lost
+   * All data written so far goes to stable storage; the mount goes on. Resolves with a line for each file that lost
    * data. Never rejects.
    */
   writeBack(): Promise<readonly string[]> {
     return this.#files.flushAll();
   }
 
-  /** What is in memory and not on the server's stable storage. */
+  /** The files with data in memory that is not on the server's stable storage. */
   unwritten(): readonly UnwrittenFile[] {
     return this.#files.unwritten();
   }
@@ -164,7 +164,7 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   /**
-   * Who asks for something of one, two or three objects, or of an object and a group that it is to have. Throws
+   * The caller who asks for something of one, two or three objects, or of an object and a group that it is to have. Throws
    * EOVERFLOW for somebody whom the server does not have.
    */
   #caller(ctx: RequestContext, inode: Inode, second?: Inode, third?: Inode, group?: number): Caller {

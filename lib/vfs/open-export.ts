@@ -13,7 +13,7 @@ import type { ExportSession } from './remote/export-session.js';
 import { NfsClient } from './remote/nfs-client.js';
 import { VfsState } from './vfs-state.js';
 
-/** What the client needs of a connected export. */
+/** The properties of a connected export that the client needs. */
 export type ConnectedExport = Pick<
   ExportSession,
   'machineName' | 'limits' | 'rootHandle' | 'rootAttributes' | 'generation' | 'findRoot' | 'close'

@@ -23,7 +23,7 @@ import { Exchange } from './remote/exchange.js';
 import type { NfsClient } from './remote/nfs-client.js';
 import { Redriver, type RootFinder } from './remote/redrive.js';
 
-/** What comes from outside: the options, the connection, and the surroundings. */
+/** The parts that come from outside: the options, the connection, and the surroundings. */
 export interface VfsParts {
   readonly config: ClientConfig;
   /** Undefined: the server's ids are this machine's. */

@@ -1,5 +1,5 @@
 /**
- * What the server lets whom do (ACCESS, RFC 1813 3.3.4), kept per inode and credential. The server decides:
+ * The rights that the server grants (ACCESS, RFC 1813 3.3.4), kept per inode and credential. The server decides:
  * mode bits are never asked, since root squash and ACLs show only here.
  */
 

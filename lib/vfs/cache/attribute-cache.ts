@@ -213,7 +213,7 @@ export class AttributeCache {
     const after = wcc?.after;
     if (after === undefined) {
       own.unknown = true;
-      // What is known is outdated, however long other changes of ours go on.
+      // The known attributes are outdated, however long other changes of ours go on.
       this.expire(inode);
     } else {
       this.#serverClock.saw(after.ctime, this.#now());
@@ -281,7 +281,7 @@ export class AttributeCache {
 /** Of attributes that came with a call that has ended before any that is under way was started. */
 const LONG_AGO: CallStart = { at: 0, number: 0 };
 
-/** A handle that answers for another fileid or type names another object. What is mounted is a directory. */
+/** A handle that answers for another fileid or type names another object. The root of a mount is a directory. */
 function isAnother({ attributes: known, isRoot }: Inode, now: Fattr3): boolean {
   if (known === undefined) return isRoot && now.type !== FileType.DIR;
   return known.fileid !== now.fileid || known.type !== now.type;

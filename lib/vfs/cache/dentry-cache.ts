@@ -95,7 +95,7 @@ export class DentryCache {
     return this.#present.size + this.#absent.size;
   }
 
-  /** What the name stood for while the directory was as it is now. */
+  /** The meaning of the name while the directory was as it is now. */
   get(parent: Inode, name: string): Dentry | undefined {
     const dentry = this.getUnverified(parent, name);
     if (dentry === undefined || dentry.generation !== parent.generation) return undefined;
@@ -105,7 +105,7 @@ export class DentryCache {
     return doubted ? undefined : dentry;
   }
 
-  /** What the name last stood for, even if the directory has changed since. */
+  /** The last known meaning of the name, even if the directory has changed since. */
   getUnverified(parent: Inode, name: string): Dentry | undefined {
     const key = keyOf(parent, name);
     return this.#present.get(key) ?? this.#absent.get(key);
@@ -117,7 +117,7 @@ export class DentryCache {
    */
   set(parent: Inode, name: string, inode: Inode | undefined, generation: number): void {
     if (inode !== undefined && inode !== parent && !inode.isRoot) {
-      // What is not known to be something else may be a directory.
+      // An object of unknown type may be a directory.
       const mayHoldNames = inode.attributes === undefined || inode.isDirectory;
       if (inode.parent !== parent && mayHoldNames) breakCircle(inode, parent);
       inode.parent = parent;
@@ -135,7 +135,7 @@ export class DentryCache {
     this.#enterIndex(parent.nodeid, name);
   }
 
-  /** What the name stands for is not known any more. */
+  /** The meaning of the name is not known any more. */
   delete(parent: Inode, name: string): void {
     const key = keyOf(parent, name);
     this.#present.delete(key);

@@ -1,5 +1,5 @@
 /**
- * What this mount knows of one object on the server. A tree of a million files is normal, so an inode holds
+ * The knowledge that this mount has of one object on the server. A tree of a million files is normal, so an inode holds
  * little; what only open files or recovery need hangs off it, undefined until it is.
  */
 
@@ -10,7 +10,7 @@ import { type Fattr3, type FileHandle, FileType } from '../../programs/nfs3/inde
 import type { UserCredential } from '../caller/caller.js';
 import type { OwnChanges } from './own-changes.js';
 
-/** What the server granted to one credential (access/access-cache.ts). */
+/** The rights that the server granted to one credential (access/access-cache.ts). */
 export interface Granted {
   readonly credential: number;
   readonly asked: number;
@@ -71,7 +71,7 @@ export class Inode {
   #generation = 0;
   /** Counts what may change permissions: others' changes, and our own of mode and owner. */
   #accessGeneration = 0;
-  /** What the server granted to whom. */
+  /** The rights that the server granted, by credential. */
   access: Granted[] | undefined = undefined;
   /** Counts changes of the content through this mount: what was read ahead before one is void. */
   #contentChanges = 0;

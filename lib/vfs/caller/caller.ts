@@ -129,7 +129,7 @@ export class Credentials {
     return credential;
   }
 
-  /** Who sent this request. Throws EOVERFLOW for somebody without a counterpart on the server. */
+  /** The sender of this request. Throws EOVERFLOW for somebody without a counterpart on the server. */
   caller(ctx: RequestContext): Caller {
     let thread = this.#threads.get(ctx.pid);
     // A thread id that was reused, or a thread that changed its ids, shows in the ids of the request.

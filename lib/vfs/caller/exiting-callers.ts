@@ -69,7 +69,7 @@ export class ExitingCallers {
     this.#isExiting = exiting;
   }
 
-  /** What `work` comes to, which is cancelled when its caller is interrupted, or has ended and waits in vain. */
+  /** Resolves or rejects as `work` does, which is cancelled when its caller is interrupted, or has ended and waits in vain. */
   async wait<T>(ctx: RequestContext, work: (cancellation: Cancellation) => Promise<T>): Promise<T> {
     const waiting = new Waiting(ctx);
     this.#waiting.add(waiting);

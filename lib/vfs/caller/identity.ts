@@ -21,7 +21,7 @@ export interface IdRange {
   readonly count: number;
 }
 
-/** What the options say of users, or of groups. */
+/** The rules that the options give for users, or for groups. */
 export interface IdRules {
   /** uid=, gid=: the server's id that all calls are made with. */
   readonly everybody: number | undefined;
@@ -47,7 +47,7 @@ const SAME_IDS: IdRules = { everybody: undefined, ranges: [] };
 /** Ids are the same on both sides. */
 export const SAME_IDENTITY: IdentityRules = { uid: SAME_IDS, gid: SAME_IDS };
 
-/** Who mounts, and which ids their user namespace has: no other can be shown to programs. */
+/** The user who mounts, and the ids of that user's namespace: no other can be shown to programs. */
 export interface Mounter {
   readonly uid: number;
   readonly gid: number;
@@ -248,7 +248,10 @@ export class Identity {
     throw new FuseError(Errno.EOVERFLOW, `uid ${local.uid} or gid ${local.gid} has no counterpart`);
   }
 
-  /** What chown(2) asks for, in the server's ids. Throws EINVAL where it has none, as in a user namespace. */
+  /**
+   * The owner and group that chown(2) asks for, in the server's ids. Throws EINVAL where it has none, as in a user
+   * namespace.
+   */
   ownersToServer(changes: SetAttributes): SetAttributes {
     if (changes.uid === undefined && changes.gid === undefined) return changes;
     return {

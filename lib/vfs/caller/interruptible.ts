@@ -2,7 +2,10 @@
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
 
-/** What `work` comes to, or EINTR once the caller stops waiting. The work is not stopped, and may fail unheard. */
+/**
+ * Resolves or rejects as `work` does, or with EINTR once the caller stops waiting. The work is not stopped, and may fail
+ * unheard.
+ */
 export function interruptible<T>(work: Promise<T>, cancellation: Cancellation | undefined): Promise<T> {
   if (cancellation === undefined) return work;
   return new Promise((resolve, reject) => {

@@ -19,7 +19,7 @@ function ownIds(): Ids {
   return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, groups: process.getgroups?.() ?? [] };
 }
 
-/** Who mounts, given what /proc/PID/uid_map and gid_map list. */
+/** The user who mounts, given the contents of /proc/PID/uid_map and gid_map. */
 export function mounterWith(uidMap: string, gidMap: string): Mounter {
   const { uid, gid } = ownIds();
   const complete = [uidMap, gidMap].every((map) => /^\s*0\s+0\s+4294967295\s*$/.test(map));
@@ -44,7 +44,7 @@ export function ownServerIds(identity: Identity | undefined): Ids {
   return identity.idsOf(own) ?? { uid: NOBODY, gid: NOBODY, groups: [] };
 }
 
-/** What mounting itself is done with; later calls carry their caller's credential. */
+/** The credential of mounting itself; later calls carry their caller's. */
 export function ownCredential(rules: IdentityRules): Credential {
   return authSysCredential({ machineName: hostname(), ...ownServerIds(identityFor(rules)) });
 }

@@ -32,7 +32,7 @@ export class Extent {
     return this.offset < end && offset < this.end;
   }
 
-  /** What is left of it when the bytes from `offset` to `end` no longer count: itself, a part, two parts, nothing. */
+  /** The rest of it when the bytes from `offset` to `end` no longer count: itself, a part, two parts, nothing. */
   without(offset: number, end: number): readonly Extent[] {
     if (!this.overlaps(offset, end)) return [this];
     const left: Extent[] = [];
@@ -57,7 +57,7 @@ export class Extent {
 }
 
 /**
- * What was read at `offset`, at most `size` bytes, with `extents` laid over it in their order. The file is at least
+ * The data that was read at `offset`, at most `size` bytes, with `extents` laid over it in their order. The file is at least
  * `fileEnd` long, whatever the server makes of it now: what neither it nor an extent has is a hole.
  */
 export function overlay(

@@ -101,7 +101,7 @@ export class Files {
 
   /** The revalidation that close-to-open wants, and the server's leave. */
   async #admit(inode: Inode, flags: number, caller: Caller): Promise<void> {
-    // What this mount has on its way is part of what the file is.
+    // Data of this mount that is on its way is part of the file.
     if (inode.writer?.dirty) await interruptible(inode.writer.drain(), caller.cancellation);
     const { namesGeneration } = inode;
     await this.#permission.admit(inode, caller, (granted) => allowsOpen(granted, flags));
@@ -161,7 +161,7 @@ export class Files {
     });
   }
 
-  /** Whoever has the descriptor now, what counts are the rights that it was opened with. */
+  /** The rights count that the descriptor was opened with, not those of the program that has it now. */
   async read(fh: number, offset: number, size: number, asker: Asker, direct = false): Promise<BorrowedData> {
     const file = this.get(fh);
     const { inode, credential } = file;
@@ -210,7 +210,7 @@ export class Files {
     if (writer.lastError !== undefined) throw writer.lastError;
   }
 
-  /** The last reference to `fh` is gone. What mmap wrote after the last close still goes to the server. */
+  /** The last reference to `fh` is gone. Data that mmap wrote after the last close still goes to the server. */
   async release(fh: number): Promise<void> {
     const file = this.get(fh);
     const { inode } = file;
@@ -288,7 +288,7 @@ export class Files {
     return losses;
   }
 
-  /** What is in memory and not on the server's stable storage. */
+  /** The files with data in memory that is not on the server's stable storage. */
   unwritten(): readonly UnwrittenFile[] {
     const files: UnwrittenFile[] = [];
     for (const writer of this.#vfs.memory.writers) {

@@ -1,5 +1,5 @@
 /**
- * What programs write in pieces, until it is worth a WRITE: one extent per file that grows at its end and is rewritten
+ * Data that programs write in pieces, until it is worth a WRITE: one extent per file that grows at its end and is rewritten
  * within, up to wsize. Owns that extent and the time that it waits for company; its bytes are in the mount's budget
  * already.
  */
@@ -20,7 +20,7 @@ export interface GatheringNeeds {
 const GATHER_MS = 1_000;
 /** A gathering buffer is at least this large. */
 const LEAST_BUFFER = 1024;
-/** Who writes so much at a time is likely to write as much again: there is room for it. */
+/** A program that writes this many bytes at a time is likely to write as many again: there is room for them. */
 const LARGE_WRITE = 32 * 1024;
 
 export class Gathering {
@@ -37,7 +37,7 @@ export class Gathering {
     this.#nextSequence = nextSequence;
   }
 
-  /** What has gathered so far. */
+  /** The data gathered so far. */
   get extent(): Extent | undefined {
     return this.#extent;
   }
@@ -56,7 +56,7 @@ export class Gathering {
     }
     const gathered = this.#extent;
     if (gathered === undefined) return;
-    // Whoever waits for memory waits for this too.
+    // A writer that waits for memory waits for this, too.
     if (gathered.length >= wsize || this.#vfs.memory.writeBudget.waiting > 0) this.#send();
     else this.#timer ??= this.#vfs.clock.after(GATHER_MS, this.#send);
   }

@@ -75,7 +75,7 @@ export class ReadAhead {
   readonly #credential: UserCredential;
   #segments: Segment[] = [];
   #window = 0;
-  /** What a sequential reader has gone through: from where, up to where, and how many bytes of that it read. */
+  /** The range that a sequential reader has gone through, and how many bytes of it were read. */
   #origin = 0;
   #expected = 0;
   #bytes = 0;
@@ -239,7 +239,7 @@ export class ReadAhead {
     const budget = this.#vfs.memory.readBudget;
     if (!budget.tryTake(length)) return false;
     const result = this.#fetch(offset, length, unattended(this.#credential));
-    // Whoever waits for it gets the error; if nobody does, it was not needed.
+    // A reader that waits for it gets the error; if none does, the data was not needed.
     result.catch(() => {});
     this.#segments.push({ offset, length, result, used: false, holders: 1 });
     this.#ahead = offset + length;

@@ -1,12 +1,12 @@
 /**
- * What of one file was written and is not on stable storage (RFC 1813 3.3.7, 3.3.21). Owns the comparison of verifiers:
+ * The data of one file that was written and is not on stable storage (RFC 1813 3.3.7, 3.3.21). Owns the comparison of verifiers:
  * a COMMIT vouches for the data whose WRITE got the verifier that the COMMIT answers with.
  */
 import type { Extent } from './extent.js';
 import { ExtentMap } from './extent-map.js';
 
 export class UnstableData {
-  /** What no COMMIT under way covers, and what one does. No two extents of one map overlap. */
+  /** Data that no COMMIT under way covers, and data that one does. No two extents of one map overlap. */
   #waiting = new ExtentMap();
   #covered = new ExtentMap();
   #restarted = false;

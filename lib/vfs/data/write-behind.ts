@@ -96,7 +96,7 @@ export class FileWriter implements PendingWrites {
   }
 
   /**
-   * The file's size, given what the server says and what has not reached it. What is not on stable storage counts
+   * The file's size, given what the server says and what has not reached it. Data that is not on stable storage counts
    * too: a server that has restarted may have lost it, and gets it again (as in Linux, where a file with writes
    * pending does not shrink).
    */
@@ -122,7 +122,7 @@ export class FileWriter implements PendingWrites {
     return end;
   }
 
-  /** What of this range was written and is not on stable storage, the latest last: a READ need not find it. */
+  /** The parts of this range that were written and are not on stable storage, the latest last: a READ may miss them. */
   unstableWithin(offset: number, end: number): readonly Extent[] {
     const found = this.#unstable.within(offset, end);
     for (const { extent } of this.#sending) if (extent.overlaps(offset, end)) found.push(extent);
@@ -238,7 +238,7 @@ export class FileWriter implements PendingWrites {
     if (extent.whole) this.#vfs.memory.writeBuffers.give(extent.data);
   }
 
-  /** What is overwritten or cut off must not come back with a rewrite. */
+  /** Data that is overwritten or cut off must not come back with a rewrite. */
   #forget(offset: number, end: number): void {
     const bytes = this.#unstable.cut(offset, end);
     if (bytes > 0) this.#vfs.memory.writeBudget.give(bytes);

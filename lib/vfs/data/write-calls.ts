@@ -31,7 +31,7 @@ export interface WriteCallsNeeds {
 /** Without attributes from before, as Linux has it for WRITE: it was this mount alone that changed the file. */
 const trusting = (): ChangeTerms => ({ trusting: true });
 
-/** What the server promised of data that it took. */
+/** The server's promise about data that it took. */
 export interface Written {
   /** The weakest promise of the WRITEs that it needed. */
   readonly committed: StableHow;

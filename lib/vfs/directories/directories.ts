@@ -106,7 +106,7 @@ export class Directories {
   }
 
   /**
-   * Whoever walks a tree reads what it opens: the first entries are asked for together with the right to read them.
+   * A program that walks a tree reads each directory that it opens: the first entries are asked for together with the right to read them.
    * They are used if they are of the directory as the opening finds it. Undefined: they are known, or nothing is
    * known that a change could be told by.
    */
@@ -115,7 +115,7 @@ export class Directories {
     if (inode.attributes === undefined) return undefined;
     if (known?.isWhole && known.isCurrent && this.#isUseful(known, true)) return undefined;
     const listing = new Listing(this.#vfs, inode);
-    // What fails is asked for again by the one who reads.
+    // A failed call is repeated by the program's own read.
     listing.load(0, this.#vfs.config.rdirplus !== 'none', unattended(caller.credential)).catch(() => {});
     return listing;
   }

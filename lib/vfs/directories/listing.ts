@@ -158,7 +158,7 @@ export class Listing {
 
   /** Asks for what follows, for a reader who has come to the end of what is there and is likely to go on. */
   loadAhead(plus: boolean, caller: Caller): void {
-    // What fails is asked for again by the one who reads on.
+    // A failed call is repeated by the program that reads on.
     if (!this.complete) this.load(this.#end, plus, caller).catch(() => {});
   }
 

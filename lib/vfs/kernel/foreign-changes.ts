@@ -1,4 +1,4 @@
-/** What follows from changes that this mount did not make: for the caches, and for what the kernel was told. */
+/** The consequences of changes that this mount did not make: for the caches, and for what the kernel was told. */
 import type { Fattr3 } from '../../programs/nfs3/index.js';
 import { FileType } from '../../programs/nfs3/index.js';
 import type { AttributeCache, AttributeEvents } from '../cache/attribute-cache.js';

@@ -21,7 +21,7 @@ export interface KernelRepliesParts {
   readonly identity: Identity | undefined;
   /** FUSE generation of every inode: node ids start again with each mount, and this tells the mounts apart. */
   readonly generation: number;
-  /** What stat(2) calls st_blksize, in bytes. */
+  /** st_blksize of stat(2), in bytes. */
   readonly blockSize: number;
 }
 

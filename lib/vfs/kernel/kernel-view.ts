@@ -167,7 +167,7 @@ export class KernelView {
   }
 
   /**
-   * What a request may be about that names no descriptor although one may be behind it (fstat, fchdir, fstatfs). While
+   * The operand of a request that names no descriptor although one may be behind it (fstat, fchdir, fstatfs). While
    * the kernel need not ask for the name of the inode, a path may have led to it: then the first failure makes the
    * kernel look the path up again. A descriptor sees that failure once, as it does with Linux's NFS client.
    */

@@ -6,7 +6,7 @@ import type { Inode } from '../cache/inode.js';
 import type { InodeTable } from '../cache/inode-table.js';
 import type { Redriver } from '../remote/redrive.js';
 
-/** What a reply says of a name. */
+/** A name as a reply describes it. */
 export interface NamedObject {
   readonly parent: Inode;
   /** One character per byte. */

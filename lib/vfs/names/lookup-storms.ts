@@ -65,7 +65,7 @@ export class LookupStorms {
         await listing.load(listing.length, true, caller);
       }
     } catch {
-      // Who may search a directory need not be allowed to list it: then each name is looked up, as before.
+      // A caller who may search a directory may be forbidden to list it: then each name is looked up, as before.
     }
   }
 }

@@ -41,7 +41,7 @@ export interface LookupNeeds extends ClaimedRightsNeeds, LookupStormsNeeds, Symb
   readonly replies: KernelReplies;
 }
 
-/** What a name means, and how long the kernel may believe it. */
+/** The meaning of a name, and how long the kernel may believe it. */
 export interface Found {
   readonly inode: Inode;
   readonly attributes: Fattr3;
@@ -151,7 +151,7 @@ export class Names {
     return { ...found, entryValidMs: 0 };
   }
 
-  /** What a link in `from` leads to, if that is within the mount, with no other link on the way. */
+  /** The object that a link in `from` leads to, if that is within the mount, with no other link on the way. */
   async #follow(from: Inode, link: Inode, caller: Caller): Promise<Inode | undefined> {
     const steps = stepsOf(await readTarget(this.#vfs, link, caller));
     let at: Inode | undefined = steps && from;
@@ -234,7 +234,7 @@ export class Names {
   }
 
   /**
-   * What LOOKUP or a call that made the name was answered, with its dentry set. Completes what the reply left out:
+   * The answer to LOOKUP or to a call that made the name, with its dentry set. Completes what the reply left out:
    * RFC 1813 lets servers omit the handle and the attributes.
    */
   async answered(

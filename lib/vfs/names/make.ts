@@ -91,7 +91,7 @@ export class Making {
     throw vfs.redriver.reportFailure(result, [parent], caller);
   }
 
-  /** open(2) with O_CREAT. What exists already keeps its content: CREATE has no guard against its own late copies. */
+  /** open(2) with O_CREAT. A file that exists already keeps its content: CREATE has no guard against its own late copies. */
   async create(
     parent: Inode,
     name: Buffer,
@@ -136,7 +136,7 @@ export class Making {
       return this.#create(parent, name, key, { mode: CreateMode.GUARDED, attributes: { mode } }, caller);
     }
     const changes: Sattr3 = { mode, atime: 'server', mtime: 'server' };
-    // Not to be repeated by the kernel: the file is there by now.
+    // The kernel must not repeat the call: the file is there by now.
     return { ...made, attributes: await setAttributes(this.#vfs, made.inode, changes, caller, 'object') };
   }
 

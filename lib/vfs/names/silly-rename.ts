@@ -301,7 +301,7 @@ export class SillyRenames {
 
   /**
    * Waits for the REMOVEs under way in `directory`, so that a listing does not show what a close(2) that has returned
-   * takes away. What is tried again after a failure is not waited for.
+   * takes away. Later attempts after a failure are not waited for.
    */
   async settleWithin(directory: Inode): Promise<void> {
     for (const [{ silly }, tried] of [...this.#trying]) if (silly?.directory === directory) await tried;

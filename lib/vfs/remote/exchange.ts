@@ -22,7 +22,7 @@ export interface Answer<Result> {
 /** Makes a call with the handle that the object has at that moment. May be called twice. */
 export type Call<Result> = (handle: FileHandle) => Promise<Result>;
 
-/** What a reply says of the directory that a name was to be changed in, or of the object itself. */
+/** Finds the wcc data in a reply: of the directory in which a name was to be changed, or of the object itself. */
 export type WccOf<Result> = (result: Result) => WccData;
 
 /** Attributes of the object itself, in the results of GETATTR, ACCESS, READLINK, READ and FSSTAT. */

@@ -26,7 +26,7 @@ import type { NfsClient } from './nfs-client.js';
 import { isStale, isStaleReply, type Reply, type Stale, statusError } from './status-errno.js';
 
 /**
- * What an operation was about, which decides what its caller sees when the handle stays stale: a `path`; an
+ * The operand of an operation, which decides what its caller sees when the handle stays stale: a `path`; an
  * `object` that may have been named by an open descriptor, which FUSE does not tell; the content of an open
  * file, by its `descriptor`; the entries of an open directory, for a `listing`.
  */

@@ -100,7 +100,7 @@ export function meansStale(procedure: string, status: Status): boolean {
 }
 
 /**
- * What the RPC layer threw, as an error for the application: EINTR when the caller was interrupted, ETIMEDOUT
+ * An error of the RPC layer as an error for the application: EINTR when the caller was interrupted, ETIMEDOUT
  * under softerr, EACCES when the server refuses to look at the call for who sends it (an export that is withdrawn, a
  * credential that it does not take; so does Linux, rpc_decode_header), else EIO. Anything that is no Error of ours is passed through: it is a bug, and logged as one.
  */
