@@ -14,7 +14,7 @@ export const SUPPORTED_VERSION = '2.2.6';
 
 /** A request of libfuse, as memory that the addon and we share (request.ts). */
 export type NativeRequest = Buffer;
-/** What the addon calls, on the main thread, for one operation. It must not throw. */
+/** The function that the addon calls, on the main thread, for one operation. It must not throw. */
 export type NativeHandler = (request: NativeRequest, operation: number, ...args: unknown[]) => void;
 /** Lets the thread of a request go on with a result: 0, a count, or a negative errno. */
 export type NativeSignal = (request: NativeRequest, result: number, ...values: unknown[]) => void;
@@ -31,7 +31,7 @@ export interface NativeBinding {
     handlers: readonly (NativeHandler | undefined)[],
     implemented: Uint32Array,
   ): void;
-  /** Unmounts nothing: it lets the event loop end. */
+  /** Does not unmount. It lets the event loop end. */
   fuse_native_unmount(mountpoint: string, thread: Buffer): void;
   /** Number of an operation by its name. */
   operation(name: string): number;
@@ -54,7 +54,7 @@ export function loadBinding(): NativeBinding {
     const ownRequire = createRequire(join(folder, 'index.js'));
     const nodeGypBuild = ownRequire('node-gyp-build') as NodeGypBuild;
     const addon = nodeGypBuild.path(folder);
-    // The addon asks for libfuse.so.2 without saying where it is; loaded before, it is found by that name.
+    // The addon needs libfuse.so.2 and has no path to it. Once loaded here, the library is found by that name.
     const library = join(dirname(addon), 'libfuse.so');
     if (existsSync(library)) koffi.load(library);
     return typed(ownRequire(addon) as Record<string, unknown>);

@@ -24,11 +24,11 @@ export interface DriverOptions {
   readonly debug: ((line: string) => void) | undefined;
 }
 
-/** One callback: what to do with its arguments, and what the addon wants to hear. */
+/** One callback: what is done with its arguments, and which values the addon expects. */
 interface Callback {
   /** Answers the values for {@link NativeSignal} behind the request: the result, and what belongs to it. */
   run(request: NativeRequest, args: readonly unknown[]): Promise<readonly unknown[]>;
-  /** What must follow a negative errno. */
+  /** The values that follow a negative errno. */
   failed(args: readonly unknown[]): readonly unknown[];
 }
 
@@ -124,7 +124,8 @@ function callbacks(paths: PathOperations, files: FileOperations): Record<string,
     utimens: {
       run: async (request, [path, low]) => {
         const { atimeMs, mtimeMs } = requestedTimes(request);
-        // The one that fuse-native hands out, to be sure that the other one is what it seems.
+        // Compare with the time that fuse-native hands out: it shows whether the other one was read from the right
+        // place.
         if (Number(BigInt.asUintN(32, BigInt(atimeMs))) !== low) throw new FuseError(Errno.EOPNOTSUPP);
         await paths.utimens(text(path), atimeMs, mtimeMs);
         return [0];

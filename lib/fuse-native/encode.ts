@@ -2,14 +2,14 @@
 import type { FuseAttributes, FuseStatfs, FuseTime } from '../fuse/contract/operations.js';
 import { encodeDevice } from '../fuse/session/reply.js';
 
-/** The addon reads exactly so many words, whatever it is given. */
+/** The addon always reads exactly this many words. */
 export const STAT_WORDS = 18;
 export const STATFS_WORDS = 11;
 
 const WORD = 2 ** 32;
 const S_IFMT_SHIFT = 12;
 
-/** Rounded down. A time before 1970 becomes 1970: the addon's arithmetic has no sign. */
+/** Whole milliseconds, rounded down. A time before 1970 becomes 1970: the addon uses unsigned numbers. */
 export function milliseconds(time: FuseTime): number {
   return Math.max(0, time.seconds * 1000 + Math.floor(time.nanoseconds / 1e6));
 }

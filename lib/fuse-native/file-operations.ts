@@ -1,14 +1,14 @@
-/** What libfuse asks about open files, answered by the file system. */
+/** The callbacks of libfuse that concern open files, answered by the file system. */
 import type { RequestContext } from '../fuse/contract/operations.js';
 import type { NativeRequest } from './binding.js';
 import type { LibfuseFile } from './libfuse-files.js';
 import { applyOpenFlags, isPageWrite, openFlags } from './native-request.js';
 import type { PathOperations, Serving } from './path-operations.js';
 
-/** Whether the kernel fills pages, libfuse does not say; and it has no way to drop them. */
+/** libfuse does not say whether the kernel fills its page cache, and cannot drop pages from it. */
 const DIRECT = true;
 
-/** Of open(2), but not for the file system: the kernel has seen to them. */
+/** Flags of open(2) that the kernel handles, so that the file system does not get them. */
 const O_CREAT = 0o100;
 const O_EXCL = 0o200;
 const O_NOCTTY = 0o400;

@@ -1,4 +1,4 @@
-/** Inode numbers of 64 bits as the 32 bits that fuse-native has, without two files ever looking like one. */
+/** Maps inode numbers of 64 bits to the 32 bits that fuse-native has. Two files never get the same number. */
 import { LRUCache } from 'lru-cache';
 
 const FIRST_SUBSTITUTE = 2 ** 31;

@@ -1,6 +1,6 @@
 /**
- * The files that libfuse has open: by the number it knows them by, and by their path, which libfuse takes for the
- * file itself.
+ * The files that libfuse has open: by the number that libfuse has for them, and by their path, since libfuse takes a
+ * path for the file itself.
  */
 import { Errno, FuseError } from '../fuse/contract/errno.js';
 import type { NodeId } from '../fuse/contract/operations.js';
@@ -57,7 +57,7 @@ export class LibfuseFiles {
     return file?.node.nodeid;
   }
 
-  /** What is open at or below `from` is at or below `to` now. */
+  /** Files that are open at or below `from` are at or below `to` from now on. */
   renamed(from: string, to: string): void {
     const below = `${from}/`;
     for (const file of this.#byNumber.values()) {

@@ -1,6 +1,6 @@
 /**
- * A mount through libfuse 2.9: makes it, and finds out when it is over, of which neither libfuse nor fuse-native
- * tells.
+ * A mount through libfuse 2.9: makes it, and finds out when it is over, which neither libfuse nor fuse-native
+ * reports.
  */
 import { closeSync, constants, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { access } from 'node:fs/promises';
@@ -43,7 +43,7 @@ export interface NativeMountOptions
     'mountpoint' | 'pinned' | 'source' | 'readOnly' | 'noexec' | 'defaultPermissions'
   > {
   readonly operations: FuseOperations;
-  /** Keep the kernel's page cache out of it: each read is a request, and no file can be mapped shared. */
+  /** Bypass the kernel's page cache: each read is a request, and no file can be mapped shared. */
   readonly directIo?: boolean | undefined;
   /** Receives one line per event that the operator should know of. */
   readonly log: (line: string) => void;
@@ -63,7 +63,7 @@ const MAX_ARGUMENT_BYTES = 1023;
 const END_POLL_MS = 100;
 const LIBFUSE_MAX_WRITE = 128 * 1024;
 
-/** What libfuse and its threads refer to for as long as the process lives, mounted or not. */
+/** Objects that libfuse and its threads use as long as the process lives, also after the unmount. */
 const nativeMemory: Buffer[] = [];
 
 /** libfuse could invalidate what the kernel caches, but fuse-native does not let us. */
@@ -89,7 +89,7 @@ export async function mountFuseNative(options: NativeMountOptions): Promise<Nati
   }
 }
 
-/** libfuse goes to the directory by its path; where it got to is looked at afterwards. */
+/** libfuse finds the directory by its path. A check afterwards shows where the mount has landed. */
 async function mountOn(
   pinned: PinnedDirectory,
   options: NativeMountOptions,
@@ -125,7 +125,7 @@ async function mountOn(
   const entry = await landedOn(pinned, before, { source, minor: connectionNumber(fd) });
   try {
     await serving.ready;
-    // Not through the mount: a thread of ours that waited there while this process is killed would keep it alive.
+    // Do not ask through the mount: a thread of ours that waits there would keep this process alive after a SIGKILL.
     await options.operations.getattr(serving.ctx, ROOT_NODEID, undefined);
   } catch (error) {
     await unmountEntry(entry, { lazy: true }).catch(() => {});
@@ -183,7 +183,7 @@ function serve(options: NativeMountOptions, binding: NativeBinding, codec: NameC
   return { ctx: shared.ctx, driver, thread: Buffer.alloc(binding.sizeof_fuse_thread_t), ready };
 }
 
-/** fuse-native does not say who asks: everybody whom the kernel lets in acts as the process that mounted. */
+/** fuse-native does not say who the caller is. All callers that the kernel lets in act as the process that mounted. */
 function mounter(): RequestContext {
   return {
     uid: process.geteuid?.() ?? 0,
@@ -195,7 +195,7 @@ function mounter(): RequestContext {
   };
 }
 
-/** What libfuse's own messages do not explain. It runs "fusermount", never "fusermount3". */
+/** Explains failures that libfuse's own messages do not explain. libfuse runs "fusermount", never "fusermount3". */
 async function checkAccess(): Promise<void> {
   if (process.geteuid?.() === 0) {
     try {
@@ -221,8 +221,9 @@ async function checkAccess(): Promise<void> {
 }
 
 /**
- * libfuse's options. Nothing that it caches by itself may outlive a request, or close-to-open would not hold. No
- * hard_remove: with it libfuse loses the path of a removed file, and fails every read and write of it with ENOENT.
+ * libfuse's options. Nothing that it caches by itself may outlive a request: that would break close-to-open.
+ * hard_remove is not among them: with it libfuse loses the path of a removed file, and fails every read and write of it
+ * with ENOENT.
  */
 function optionList(options: NativeMountOptions, codec: NameCodec): string {
   const list = [
@@ -266,7 +267,7 @@ async function startServing(
   } catch (error) {
     const left = fuseDescriptors().find((descriptor) => !before.has(descriptor));
     if (left !== undefined) {
-      // Mounted, and then libfuse did not like its options.
+      // libfuse has mounted, and then refused its options.
       closeSync(left);
       await find()
         .then((entry) => unmountEntry(entry, { lazy: true }))
@@ -297,8 +298,8 @@ function isFuseDevice(fd: number): boolean {
 }
 
 /**
- * libfuse closes its descriptor when the kernel has ended the connection and every callback is answered. What is
- * still mounted then was aborted.
+ * libfuse closes its descriptor when the kernel has ended the connection and every callback is answered. If the
+ * mount is still there then, the connection was aborted.
  */
 function ended(fd: number, id: number, { operations, log }: NativeMountOptions): Promise<SessionEnd> {
   return new Promise((resolve) => {

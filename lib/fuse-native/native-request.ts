@@ -1,7 +1,7 @@
 /**
- * What libfuse knows of a request and fuse-native does not tell: read from, and written to, the memory that the
- * addon shares with us while its thread waits for the answer (struct fuse_thread_locals_t of fuse-native 2.2.6,
- * struct fuse_file_info of libfuse 2.9, both on 64-bit little-endian machines).
+ * Facts about a request that libfuse has and fuse-native does not pass on. They are read from, and written to, the
+ * memory that the addon shares with us while its thread waits for the answer (struct fuse_thread_locals_t of
+ * fuse-native 2.2.6, struct fuse_file_info of libfuse 2.9, both on 64-bit little-endian machines).
  */
 import koffi from 'koffi';
 import { OpenFlag } from '../fuse/contract/protocol.js';

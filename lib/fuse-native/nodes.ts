@@ -2,8 +2,9 @@
  * From libfuse's paths to nodes: walks names, keeps the lookup counts in balance, and knows the files that libfuse
  * believes to have hidden under another name.
  *
- * libfuse 2.9 takes a path for the file. What it has open under a path stays, for the kernel, one inode with one
- * page cache even if another client puts another file there. So while that is so, the path is refused (ESTALE).
+ * libfuse 2.9 takes a path for the file itself. While it has a file open under a path, the kernel sees one inode with
+ * one page cache there, even if another client puts another file in its place. Until the file is closed, such a path is
+ * refused (ESTALE).
  */
 import { Errno, FuseError } from '../fuse/contract/errno.js';
 import {
@@ -20,7 +21,9 @@ import type { NameCodec } from './path-text.js';
 /** A node that a path leads to. */
 export interface Resolved {
   readonly nodeid: NodeId;
-  /** What looking it up told. Undefined for the root and for hidden files, which are not looked up, nor forgotten. */
+  /**
+   * The result of its lookup. Undefined for the root and for hidden files, which are neither looked up nor forgotten.
+   */
   readonly entry: EntryReply | undefined;
 }
 

@@ -1,4 +1,7 @@
-/** What libfuse asks about names and attributes, by path, answered by the file system. Files are in file-operations.ts. */
+/**
+ * The callbacks of libfuse that concern names and attributes, by path, answered by the file system. Files are in
+ * file-operations.ts.
+ */
 import { Errno, FuseError } from '../fuse/contract/errno.js';
 import type {
   AttributesReply,
@@ -16,10 +19,10 @@ import type { LibfuseFiles } from './libfuse-files.js';
 import type { Nodes, Resolved } from './nodes.js';
 import type { NameCodec } from './path-text.js';
 
-/** What the operations of one mount share. */
+/** The things that the operations of one mount share. */
 export interface Serving {
   readonly operations: FuseOperations;
-  /** Whoever mounted: fuse-native does not say who asks. */
+  /** The process that mounted: fuse-native does not say who the caller is. */
   readonly ctx: RequestContext;
   readonly nodes: Nodes;
   readonly files: LibfuseFiles;
@@ -35,7 +38,7 @@ export interface NativeListing {
 
 /** chown(2): leave it as it is. */
 const UNCHANGED_ID = 0xffff_ffff;
-/** libfuse's buffer for a link target holds PATH_MAX and one more, the last for NUL. */
+/** libfuse's buffer for a link target has PATH_MAX + 1 bytes, the last one for NUL. */
 const MAX_TARGET_BYTES = 4096;
 const R_OK = 4;
 const NOTHING: SetAttributes = {
@@ -91,8 +94,8 @@ export class PathOperations {
   }
 
   /**
-   * Sets both times, which libfuse passes on only together. A time that is, in whole milliseconds, the one that the
-   * file has is what a program got from stat(2): the file keeps it to the nanosecond.
+   * Sets both times, which libfuse passes on only together. If a time equals that of the file in whole milliseconds,
+   * the program has got it from stat(2): the file then keeps its time to the nanosecond.
    */
   utimens(path: string, atimeMs: number, mtimeMs: number): Promise<void> {
     const { operations, ctx } = this.#serving;
@@ -117,7 +120,7 @@ export class PathOperations {
     });
   }
 
-  /** All of a directory: libfuse 2.9 keeps it until the directory is closed. */
+  /** Reads the whole directory: libfuse 2.9 keeps it until the directory is closed. */
   readdir(path: string): Promise<NativeListing> {
     const { operations, ctx } = this.#serving;
     return this.#with(path, async ({ nodeid }) => {
@@ -148,7 +151,7 @@ export class PathOperations {
     };
     const sink: DirectorySink = {
       add: take,
-      // Attributes are worth having (the kernel asks for each entry next), references are not.
+      // The attributes are useful: the kernel asks for those of each entry next. References are not wanted.
       addPlus(bytes, ino, type, offset, entry: EntryReply | undefined) {
         if (entry !== undefined && entry.nodeid !== 0) operations.forget(entry.nodeid, 1);
         return take(bytes, ino, type, offset);
@@ -218,7 +221,7 @@ export class PathOperations {
     try {
       await this.unlink(path);
     } catch (error) {
-      // Another client was faster: libfuse may forget the name as well.
+      // Another client has removed it first. Report success, so that libfuse forgets the name.
       if (!(error instanceof FuseError) || error.errno !== Errno.ENOENT) throw error;
     }
   }

@@ -1,4 +1,4 @@
-/** Names on their way through fuse-native, which knows strings only: how every byte survives, or the name is refused. */
+/** Names on their way through fuse-native, which has strings only: every byte survives, or the name is refused. */
 import koffi from 'koffi';
 import { Errno, FuseError } from '../fuse/contract/errno.js';
 
@@ -7,13 +7,13 @@ export interface NameCodec {
   readonly options: readonly string[];
   /** The bytes of a name or link target that a program gave. @throws FuseError EILSEQ where they are not known. */
   bytes(text: string): Buffer;
-  /** What to hand over so that programs see exactly `bytes`; undefined: there is no such string. */
+  /** The string with which programs see exactly `bytes`. Undefined: there is none. */
   text(bytes: Uint8Array): string | undefined;
 }
 
 /**
- * libfuse itself translates: programs' bytes are called ISO-8859-1, and become UTF-8 for us. So each character of
- * our strings is one byte.
+ * libfuse translates: it takes the bytes of programs for ISO-8859-1, and turns them into UTF-8 for us. So each
+ * character of our strings is one byte.
  */
 export const EVERY_BYTE: NameCodec = {
   options: ['modules=iconv', 'from_code=UTF-8', 'to_code=ISO-8859-1'],
@@ -21,7 +21,7 @@ export const EVERY_BYTE: NameCodec = {
   text: (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'),
 };
 
-/** Without that translation: names that are valid UTF-8. U+FFFD is what anything else was turned into. */
+/** Without that translation, only names that are valid UTF-8 work. Other bytes arrive as U+FFFD. */
 export const UTF8_ONLY: NameCodec = {
   options: [],
   bytes(text) {

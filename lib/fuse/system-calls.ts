@@ -1,6 +1,6 @@
 /**
- * The system calls that Node has no API for, through koffi. Each answers the call's result, or the negative
- * errno: nothing here throws for a failed call.
+ * The system calls that Node has no API for, through koffi. Each returns the result of the call, or the negative errno:
+ * no function throws for a failed call.
  */
 import koffi from 'koffi';
 
@@ -60,13 +60,14 @@ export function mount(source: string, target: Buffer, type: string, flags: numbe
 }
 
 /**
- * umount2(2), in a thread: the kernel may write dirty pages back first, through the very session that runs in
- * this one.
+ * umount2(2), in a thread: the kernel may first write dirty pages back through the session that runs in this
+ * thread.
  */
 export function unmount(target: Buffer, flags: number): Promise<number> {
   const path = terminated(target);
   return new Promise((resolve, reject) => {
-    // errno is per thread, so it cannot be asked for here; the caller finds out why from what is mounted now.
+    // The errno belongs to the other thread and cannot be read here. The caller finds the reason in what is mounted
+    // now.
     cUmount2.async(path, flags, (error: Error | null, result: number) => {
       if (error !== null) reject(error);
       else resolve(result);
@@ -75,8 +76,8 @@ export function unmount(target: Buffer, flags: number): Promise<number> {
 }
 
 /**
- * Gives the calling thread a copy of its mount namespace, from which no mount reaches the original. Of no use in a
- * process that goes on: its other threads stay where they were.
+ * Gives the calling thread a copy of its mount namespace, from which no mount reaches the original. Only for a
+ * process that ends soon: its other threads stay in the original namespace.
  */
 export function unshareMounts(): number {
   const CLONE_NEWNS = 0x20000;

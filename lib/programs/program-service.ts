@@ -11,8 +11,8 @@ export interface ProgramAddress extends Omit<ServiceAddress, 'port'> {
 }
 
 /**
- * What is asked of `program` goes through clients of this service. They throw what {@link getPort} throws where the
- * port mapper has to be asked.
+ * The service whose clients call `program`. If the port mapper has to be asked, they also fail with the errors of
+ * {@link getPort}.
  */
 export function programService(
   program: Program,

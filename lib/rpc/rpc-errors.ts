@@ -1,6 +1,6 @@
 /**
- * What can become of a remote call besides its result. Owns the wording: one message each, naming the server
- * and the procedure where they are known.
+ * The ways in which a remote call can fail. Owns the wording: one message each, which names the server and the
+ * procedure where they are known.
  */
 
 /** The base of all; `cause` is the underlying error where there is one. */
@@ -11,7 +11,7 @@ export class RpcError extends Error {
   }
 }
 
-/** A `soft` or `softerr` call had no answer within its major timeout; `cause`: what came instead, if something did. */
+/** A `soft` or `softerr` call had no answer within its major timeout. `cause` is what arrived instead, if anything. */
 export class RpcTimeoutError extends RpcError {
   /** True with `softerr`: the caller reports ETIMEDOUT; false with `soft`: EIO (nfs(5)). */
   readonly softerr: boolean;
@@ -28,7 +28,7 @@ export class RpcCancelledError extends RpcError {}
 /** The client was closed, by close() or a forced unmount. */
 export class RpcClosedError extends RpcError {}
 
-/** No connection came about, or an established one ended. */
+/** A connection could not be made, or an established one ended. */
 export class RpcConnectError extends RpcError {
   /** The errno's name (ECONNREFUSED, ETIMEDOUT, ENOTFOUND ...). */
   readonly code: string;
@@ -43,7 +43,7 @@ export class RpcConnectError extends RpcError {
   }
 }
 
-/** What arrived cannot be decoded. */
+/** A message has arrived that cannot be decoded. */
 export class RpcGarbageError extends RpcError {}
 
 /** The call does not fit the transport (UDP). */

@@ -1,6 +1,6 @@
 /**
- * The embedded server: NFS version 3 and MOUNT version 3 on one TCP port, over a local directory. A convenience and
- * a test bed. Owns its life: starting, stopping, restarting with or without what a crash would lose.
+ * The embedded server: NFS version 3 and MOUNT version 3 on one TCP port, over a local directory. It is a convenience,
+ * and a server for tests. Owns its life: starting, stopping, restarting with or without the loss of a crash.
  */
 import { randomBytes } from 'node:crypto';
 import { realpathSync } from 'node:fs';
@@ -24,9 +24,9 @@ import type { ServedFile } from './tree/served-files.js';
 import { ExportedTree } from './tree/tree.js';
 import { isReservedPort, requireSquashable } from './trust.js';
 
-/** How often one operation looks for objects that are not where they were: RENAME has two directories. */
+/** One operation searches at most this often for objects that have moved: RENAME has two directories. */
 const MAX_SEARCHES = 4;
-/** A record holds a WRITE's data, and its header. */
+/** The longest record: the data of a WRITE and its header. */
 const RECORD_OVERHEAD = 64 * 1024;
 
 export interface RestartOptions {
@@ -36,7 +36,7 @@ export interface RestartOptions {
   readonly loseUncommitted?: boolean | undefined;
 }
 
-/** A call that a fault wants neither carried out nor answered. */
+/** A fault wants this call neither carried out nor answered. */
 class LostCallError extends Error {}
 
 export class EmbeddedServer {
@@ -85,7 +85,7 @@ export class EmbeddedServer {
     return this.#options.exportName;
   }
 
-  /** Whether the identities of callers count, as opposed to all acting as the server's user. */
+  /** Whether calls are carried out with the callers' own identities. Otherwise all act as the server's user. */
   get impersonating(): boolean {
     return this.#callers.impersonating;
   }
@@ -120,8 +120,8 @@ export class EmbeddedServer {
   }
 
   /**
-   * Stops as a crash does: connections are reset, what was not answered never will be. The port is refused until
-   * {@link resume}.
+   * Stops as a crash does: connections are reset, and calls without an answer never get one. The port refuses
+   * connections until {@link resume}.
    */
   async pause(options: RestartOptions = {}): Promise<void> {
     if (options.loseUncommitted === true && !this.#options.undoUnstable) {
@@ -166,7 +166,7 @@ export class EmbeddedServer {
     this.#rpc = rpc;
   }
 
-  /** Forgets what a server forgets when it is restarted: tables, verifier, replies; keeps the port. */
+  /** Forgets what a restarted server forgets (tables, verifier, replies), and keeps the port. */
   async restart(options: RestartOptions = {}): Promise<void> {
     await this.pause(options);
     await this.resume();
@@ -191,7 +191,7 @@ export class EmbeddedServer {
     old.close();
   }
 
-  /** The tree that MNT shows: if somebody put another directory in place of the exported one, that is it. */
+  /** The tree that MNT shows. If another directory now stands in place of the exported one, it is that directory. */
   #currentTree(): ExportedTree {
     if (!this.#tree.table.isCurrent()) {
       this.#options.log(`${this.#options.path} has been replaced: exporting it anew`);
@@ -208,14 +208,14 @@ export class EmbeddedServer {
     const { uncommitted } = this.#tree;
     for (const handle of uncommitted.files) {
       const file = await this.#findWritable(handle);
-      // Removed by a local process.
+      // A local process has removed it.
       if (file === undefined) continue;
       uncommitted.undo(handle, file.descriptor);
       file.release();
     }
   }
 
-  /** Looks for the file where it is not under a name that it was known by. */
+  /** Searches for the file if it no longer has a name that is known. */
   async #findWritable(handle: FileHandle): Promise<ServedFile | undefined> {
     const { table, files, walk } = this.#tree;
     const acquire = () => files.acquire(table.get(handle), 'write', () => {});
@@ -254,7 +254,7 @@ export class EmbeddedServer {
     return this.#serve(operation, args, call);
   }
 
-  /** With `reservedPortsOnly`, only programs that the root of their machine has let have such a port. */
+  /** With `reservedPortsOnly`: whether the call comes from a port that only root of a machine can give to a program. */
   #admits(call: ServerCall): boolean {
     return !this.#options.reservedPortsOnly || isReservedPort(call.remotePort);
   }
@@ -277,7 +277,7 @@ export class EmbeddedServer {
     }
   }
 
-  /** A crash waits for what is half done: it would otherwise be done after the restart. */
+  /** A crash waits for operations under way: they would otherwise be carried out after the restart. */
   #track<T>(promise: Promise<T>): Promise<T> {
     this.#running.add(promise);
     const done = () => this.#running.delete(promise);
@@ -285,7 +285,7 @@ export class EmbeddedServer {
     return promise;
   }
 
-  /** `thrown` is what ended the first attempt: mostly that an object is not where it was. */
+  /** `thrown` ended the first attempt: mostly because an object has moved. */
   async #searchAndRepeat<Arguments, Result>(
     operation: Operation<Arguments, Result>,
     args: Arguments,
@@ -332,7 +332,7 @@ export class EmbeddedServer {
 
 const NO_WCC = { before: undefined, after: undefined };
 
-/** A failure of any procedure: each one's encoder takes the fields that it knows. */
+/** A failure that fits every procedure: each encoder takes the fields that it knows. */
 function failure(status: ErrorStatus): Record<string, unknown> {
   return {
     status,

@@ -1,6 +1,6 @@
 /**
- * Faults on order: what a test wants the server to do wrong, to which calls, and how often. Owns the rules; the
- * dispatcher asks for those that apply to a call and carries them out.
+ * Faults on demand: a test says what the server does wrong, with which calls, and how often. Owns the rules. The
+ * dispatcher asks which of them apply to a call, and carries them out.
  */
 import type { ErrorStatus, FileHandle } from '../programs/nfs3/index.js';
 import type { ProcedureName } from './operations/nfs-procedures.js';
@@ -14,16 +14,16 @@ export interface Fault {
   readonly when?: ((args: unknown) => boolean) | undefined;
   /** How many calls it applies to; 1 by default. */
   readonly times?: number | undefined;
-  /** Waited for before anything else. */
+  /** The call waits for this before anything else happens. */
   readonly wait?: Promise<unknown> | (() => Promise<unknown>) | undefined;
   /** 'call': not carried out and not answered. 'reply': carried out, not answered. 'connection': carried out, reset. */
   readonly lose?: 'call' | 'reply' | 'connection' | undefined;
   /** Answered without carrying the call out. */
   readonly status?: ErrorStatus | undefined;
-  /** Leave out attributes (of before, too), or handles, wherever the protocol allows it. */
+  /** Leave out attributes (also those from before the operation), or handles, wherever the protocol allows it. */
   readonly omitAttributes?: boolean | undefined;
   readonly omitHandles?: boolean | undefined;
-  /** Makes another result of the one that would be sent. */
+  /** Replaces the result that would be sent. */
   readonly alter?: ((result: Readonly<Record<string, unknown>>) => Record<string, unknown>) | undefined;
 }
 
@@ -41,7 +41,7 @@ interface Rule extends ActiveFault {
 }
 
 export class Faults {
-  /** Bytes that one WRITE or READ moves at most: short writes and short reads. */
+  /** The most bytes that one WRITE or READ moves, for short writes and short reads. */
   maxWrite: number | undefined;
   maxRead: number | undefined;
   #rules: Rule[] = [];
@@ -59,7 +59,7 @@ export class Faults {
     return rule;
   }
 
-  /** Behaves well from now on. */
+  /** Removes all faults. */
   clear(): void {
     this.#rules = [];
     this.maxWrite = undefined;
@@ -97,7 +97,7 @@ type Body = Record<string, unknown>;
 const ATTRIBUTE_FIELDS = ['attributes', 'directoryAttributes'];
 const WCC_FIELDS = ['wcc', 'directoryWcc', 'fromWcc', 'toWcc'];
 
-/** The result without what a server need not send. GETATTR's attributes and LOOKUP's handle are not optional. */
+/** The result without its optional parts. The attributes of GETATTR and the handle of LOOKUP are not optional. */
 export function omit(procedure: ProcedureName, result: Body, fault: Fault): Body {
   const reply = { ...result };
   if (fault.omitAttributes === true && procedure !== 'GETATTR') {

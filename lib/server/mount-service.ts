@@ -1,4 +1,4 @@
-/** The MOUNT side: which paths may be mounted, and the list of who has. */
+/** The MOUNT program: which paths may be mounted, and the list of clients that have mounted them. */
 
 import { constants } from 'node:os';
 import { mountProcedures } from '../programs/mount3/index.js';
@@ -12,7 +12,7 @@ import { NfsError, ObjectMovedError } from './status-error.js';
 import { statAt } from './tree/file-stat.js';
 import type { ExportedTree } from './tree/tree.js';
 
-/** The list is for people to look at; a client that forgets to unmount must not make it grow. */
+/** The most entries in the list. It is for information only, and clients that never unmount must not let it grow. */
 const MAX_MOUNTS = 1024;
 
 export interface MountServiceOptions {
@@ -20,10 +20,10 @@ export interface MountServiceOptions {
   readonly exportName: string;
   /** The exported directory's path on this machine. */
   readonly path: string;
-  /** The tree in service; opens it anew when the directory has been replaced. */
+  /** The tree that is exported. Opens it again if the directory was replaced. */
   readonly tree: () => ExportedTree;
   readonly log: (line: string) => void;
-  /** The identity to look for the directory with. Undefined: this call is refused. */
+  /** The identity that the directory is looked up with. Undefined: the call is refused. */
   readonly callerOf: (call: ServerCall) => ServedUser | undefined;
 }
 
@@ -78,7 +78,7 @@ export class MountService {
     return result;
   }
 
-  /** A directory is found only where the caller could have looked it up, name by name. */
+  /** Finds a directory only if the caller may look it up, name by name. */
   #resolve(path: string, caller: ServedUser): MountResult {
     if (path.length > MNTPATHLEN) return { status: MountStatus.NAMETOOLONG };
     const names = this.#below(path);
@@ -91,7 +91,7 @@ export class MountService {
         const descriptor = table.openDirectory(inode);
         const stat = callers.as(caller, () => statAt(descriptor, name.cString));
         if (typeof stat === 'number') return { status: mountStatusOf(-stat) };
-        // Links are the client's to follow, not ours: they could lead anywhere.
+        // The client follows links, not the server: they could lead anywhere.
         if (stat.type !== FileType.DIR) return { status: MountStatus.NOTDIR };
         inode = table.intern(stat, inode, descriptor, name.text, name.cString);
       }

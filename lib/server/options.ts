@@ -1,4 +1,4 @@
-/** What the embedded server can be told, and what it does when it is not. */
+/** The options of the embedded server, and their defaults. */
 import { randomBytes } from 'node:crypto';
 import { realpathSync, statSync } from 'node:fs';
 import { MAX_DATA } from '../programs/nfs3/index.js';
@@ -19,43 +19,43 @@ export interface EmbeddedServerOptions {
   readonly readOnly?: boolean | undefined;
   /**
    * Treat root of the clients as the anonymous user. By default only when listening beyond the loopback interface,
-   * where not every caller's root is this machine's. Refused where the server cannot act as other users.
+   * where root of a client need not be root of this machine. Refused if the server cannot act as other users.
    */
   readonly rootSquash?: boolean | undefined;
-  /** Treat everybody as the anonymous user. Refused where the server cannot act as other users. */
+  /** Treat everybody as the anonymous user. Refused if the server cannot act as other users. */
   readonly allSquash?: boolean | undefined;
   /**
-   * Carry out only calls that come from a port below 1024, which the root of a machine lets its programs have; false
-   * by default. AUTH_SYS believes what the calling program says of its user: without this, every program that can
-   * connect may claim to be anybody.
+   * Carry out only calls that come from a port below 1024, which only root of a machine can give to a program; false by
+   * default. AUTH_SYS believes what the calling program says about its user. Without this option, every program that
+   * can connect can claim to be any user.
    */
   readonly reservedPortsOnly?: boolean | undefined;
   readonly anonymousUid?: number | undefined;
   readonly anonymousGid?: number | undefined;
-  /** What FSINFO tells clients, in bytes. */
+  /** The sizes that FSINFO tells clients, in bytes. */
   readonly limits?: Partial<TreeOptions['limits']> | undefined;
-  /** fsync the directory after every change in it. Off by default: then only files are crash-safe. */
+  /** Call fsync(2) for a directory after every change in it. Off by default: only files are then safe in a crash. */
   readonly syncDirectories?: boolean | undefined;
   /** Objects and descriptors kept in memory. */
   readonly maxInodes?: number | undefined;
   readonly maxDirectories?: number | undefined;
   readonly maxOpenFiles?: number | undefined;
-  /** Milliseconds after which a file that nobody reads or writes is closed; up to twice as many. */
+  /** A file that nobody reads or writes is closed after this many milliseconds, or up to twice as many. */
   readonly closeIdleAfter?: number | undefined;
-  /** Names cached of directories that are being listed. */
+  /** The most names in cached listings. */
   readonly maxListedEntries?: number | undefined;
-  /** Names looked at in search of an object that a local process has moved. */
+  /** The most names that a search for a moved object looks at. */
   readonly maxWalkedEntries?: number | undefined;
   /**
-   * 16 bytes that nobody else knows: handles are sealed with them, and outlive the server with the same ones. By
-   * default random ones, which stay until the server is closed.
+   * 16 secret bytes that seal the handles. Handles stay valid for a later server with the same bytes. By default they
+   * are random, and stay the same until the server is closed.
    */
   readonly handleKey?: Uint8Array | undefined;
-  /** Another number makes other handles of the same objects. */
+  /** With another number, the same objects have other handles. */
   readonly handleGeneration?: number | undefined;
   /**
-   * Answer a call that comes twice from memory instead of carrying it out again; true by default. Without it, a
-   * client sees the echo of its own success: EXIST, NOENT.
+   * Answer a call that comes twice from memory instead of carrying it out again; true by default. Without this, the
+   * second answer to a successful call is an error (EXIST, NOENT).
    */
   readonly replayCache?: boolean | undefined;
   /** Keep what UNSTABLE writes overwrite, so that restart({ loseUncommitted: true }) can lose them. */

@@ -26,17 +26,17 @@ export interface ServedUsersOptions {
 }
 
 const NO_GROUPS = new Uint32Array(0);
-/** setfsuid(2) and setfsgid(2) with an id that cannot be set only tell the present one. */
+/** With this id, which cannot be set, setfsuid(2) and setfsgid(2) only return the present one. */
 const ASK = 0xffffffff;
 /**
  * The capabilities that setfsuid(2) takes away from everybody but root (capabilities(7)): CHOWN, DAC_OVERRIDE,
  * DAC_READ_SEARCH, FOWNER, FSETID, LINUX_IMMUTABLE, MKNOD, MAC_OVERRIDE.
  */
 const FILE_CAPABILITIES = [0, 1, 2, 3, 4, 9, 27, 32].reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n);
-/** A user namespace shows this for an owner that it has no number for, unless the machine says otherwise. */
+/** The default uid that a user namespace shows for an owner that has no number there. */
 const OVERFLOW_UID = 65534;
 
-/** Whether this thread may still pass over file permissions. Also where /proc does not tell. */
+/** Whether this thread may still override file permissions. True if /proc cannot be read. */
 function overridesPermissions(): boolean {
   try {
     const [, mask] =
@@ -47,7 +47,7 @@ function overridesPermissions(): boolean {
   }
 }
 
-/** The uid that stands for all that have no number here; undefined where each one has. */
+/** The uid that stands for all users without a number here. Undefined: all users have one. */
 function overflowUid(): number | undefined {
   try {
     const [first = 1, , count = 0] = readFileSync('/proc/self/uid_map', 'latin1')
@@ -62,15 +62,15 @@ function overflowUid(): number | undefined {
 }
 
 export class ServedUsers {
-  /** Whether callers' own identities count. If not, all act as the server's user. */
+  /** Whether calls are carried out with the callers' own identities. If not, all act as the server's user. */
   readonly impersonating: boolean;
   readonly #options: ServedUsersOptions;
   readonly #own: ServedUser;
   readonly #anonymous: ServedUser;
   readonly #overflowUid = overflowUid();
-  /** null: an identity that the kernel does not take. */
+  /** null: the kernel does not accept the identity. */
   readonly #known = new WeakMap<AuthSys, ServedUser | null>();
-  /** Another identity than the server's own is in force. */
+  /** This thread now has an identity other than the server's own. */
   #acting = false;
 
   constructor(options: ServedUsersOptions) {
@@ -84,11 +84,11 @@ export class ServedUsers {
     this.impersonating = this.#canImpersonate();
   }
 
-  /** Whether the kernel lets this process take another user's place: not so in most user namespaces. */
+  /** Whether the kernel lets this process act as another user. In most user namespaces it does not. */
   #canImpersonate(): boolean {
     const { uid, groups } = this.#own;
     if (uid !== 0 || !canSetThreadGroups || setThreadGroups(groups) < 0) return false;
-    // "Secure bits" can keep capabilities over a change of the uid.
+    // With "secure bits", capabilities can survive a change of the uid. Permissions would then not be checked.
     const taken = this.#take(this.#anonymous) && !overridesPermissions();
     this.#restore();
     return taken;
@@ -124,14 +124,14 @@ export class ServedUsers {
   }
 
   /**
-   * Whether the caller owns an object of this owner. In a user namespace every owner without a number there shows
-   * as one and the same, so that this one is nobody's own.
+   * Whether the caller is `owner`. In a user namespace all owners without a number there show as the same uid, and no
+   * caller counts as that owner.
    */
   owns(caller: ServedUser, owner: number): boolean {
     return caller.uid === owner && owner !== this.#overflowUid;
   }
 
-  /** The caller as a member of the group. The server's own user stays as it is. */
+  /** The caller with `gid` as its group. The server's own user stays as it is. */
   within(caller: ServedUser, gid: number): ServedUser {
     return caller === this.#own ? caller : { ...caller, gid };
   }
@@ -157,18 +157,18 @@ export class ServedUsers {
     }
   }
 
-  /** False: not all of the identity is in force, only a part of it. {@link #restore} is due in any case. */
+  /** Takes the identity. False: only a part of it could be taken. Call {@link #restore} afterwards in any case. */
   #take({ uid, gid, groups }: ServedUser): boolean {
     if (setThreadGroups(groups) < 0) return false;
-    // setfsgid(2) and setfsuid(2) tell nothing of success.
+    // setfsgid(2) and setfsuid(2) do not report whether they have succeeded.
     setFsGid(gid);
     if (setFsGid(ASK) !== gid) return false;
-    // Last, since it takes away the privilege to set the others.
+    // The uid comes last, since setting it takes away the privilege to set the others.
     setFsUid(uid);
     return setFsUid(ASK) === uid;
   }
 
-  /** A server that cannot get back to its own identity ends: it would carry out everything as somebody else. */
+  /** Ends a server that cannot take its own identity back: it would carry out later calls as the wrong user. */
   #restore(): void {
     const { uid, gid, groups } = this.#own;
     setFsUid(uid);

@@ -1,4 +1,6 @@
-/** How operations of the server fail: an NFS status, found from the errno at the place where it is understood. */
+/**
+ * The errors of the server's operations: an NFS status, which each place derives from the errno that it understands.
+ */
 import { constants } from 'node:os';
 import {
   type ErrorStatus,
@@ -20,8 +22,8 @@ export class NfsError extends Error {
 }
 
 /**
- * The object of this handle is not where it was last seen: somebody renamed it behind our back, or the server has
- * been restarted. The dispatcher looks for it and runs the operation again; thrown before anything was changed.
+ * The object of this handle is not where it was last seen: a local process has renamed it, or the server was restarted.
+ * The dispatcher searches for it and runs the operation again, so this is thrown only before anything has changed.
  */
 export class ObjectMovedError extends Error {
   constructor(readonly handle: FileHandle) {
@@ -52,12 +54,12 @@ const statusOf = new Map<number, ErrorStatus>([
   [E.ENOTEMPTY, Status.NOTEMPTY],
   [E.EDQUOT, Status.DQUOT],
   [E.ESTALE, Status.STALE],
-  // The whole process is out of descriptors or memory for a moment: the client should come again.
+  // The process has no descriptors or no memory left for the moment: the client should try again later.
   [E.EMFILE, Status.JUKEBOX],
   [E.ENFILE, Status.JUKEBOX],
   [E.ENOMEM, Status.JUKEBOX],
   [E.EAGAIN, Status.JUKEBOX],
-  // Busy for good: a running program that is written to, or a mount point that is removed.
+  // Waiting does not help: a write to a running program, or the removal of a mount point.
   [E.ETXTBSY, Status.ACCES],
   [E.EBUSY, Status.ACCES],
   [E.ELOOP, Status.INVAL],
@@ -65,12 +67,12 @@ const statusOf = new Map<number, ErrorStatus>([
   [E.ENOSYS, Status.NOTSUPP],
 ]);
 
-/** The status for an errno (positive); NFS3ERR_IO for those that NFS has no name for. */
+/** The status for a positive errno. NFS3ERR_IO for those that have no status in NFS. */
 export function statusOfErrno(errno: number): ErrorStatus {
   return statusOf.get(errno) ?? Status.IO;
 }
 
-/** Passes a result of system-calls-at.ts on, or throws the NfsError for its errno. */
+/** Returns a result of system-calls-at.ts, or throws the NfsError for its errno. */
 export function check(result: number): number {
   if (result < 0) throw new NfsError(statusOfErrno(-result));
   return result;

@@ -1,7 +1,7 @@
 /**
  * The system calls that Node's fs cannot make: relative to a directory descriptor and without following links,
- * so that nothing done to the tree meanwhile leads a path out of it. Owns the foreign boundary: results are
- * checked numbers here, and every function returns a value of 0 or more, or the negated errno, as the kernel does.
+ * so that changes to the tree by others cannot lead a path out of it. Owns the boundary to native code: it checks the
+ * results, and every function returns a value of 0 or more, or the negated errno, as the kernel does.
  *
  * All calls are synchronous. On a local file system they take about a microsecond, a tenth of the way to the
  * thread pool and back, and what runs between two of them cannot be interleaved with another request.
@@ -65,7 +65,7 @@ function checked(result: number): number {
 }
 
 const littleEndian = endianness() === 'LE';
-/** "This very descriptor": to be used with AT_EMPTY_PATH. */
+/** With AT_EMPTY_PATH this path names the descriptor itself. */
 export const EMPTY_PATH = Buffer.from([0]);
 
 /** A name or path for the kernel: bytes (one character each) and the terminating zero. */

@@ -1,11 +1,11 @@
 /**
- * The server's trust in the machine that it runs on: whether a low port proves anything, whether root here
- * is the machine's root, whether users can be told apart at all.
+ * How far the server can trust the machine that it runs on: whether a low port proves anything, whether root here is
+ * root of the machine, and whether the server can act as different users.
  */
 import { readFileSync } from 'node:fs';
 import { ServedUsers } from './served-users.js';
 
-/** Ports below are for programs that root lets have them (ip(7), "privileged ports"). */
+/** Only root can give a program a port below this (ip(7), "privileged ports"). */
 const FIRST_FREE_PORT = 1024;
 /** Squashed callers, unless the options say otherwise. */
 export const NOBODY = 65534;
@@ -37,7 +37,7 @@ export function canActAsCallers(): boolean {
   }).impersonating;
 }
 
-/** Whether this process is root, and not only so by the name that a user namespace gives to an ordinary user. */
+/** Whether this process is root of the machine, and not an ordinary user that is root in a user namespace. */
 export function isRootOutside(): boolean {
   if (process.geteuid?.() !== 0) return false;
   try {
@@ -48,12 +48,12 @@ export function isRootOutside(): boolean {
   }
 }
 
-/** Squashing was asked for, and the server cannot act as anybody but itself. */
+/** Squashing was asked for, but the server cannot act as any other user. */
 export class CannotSquashError extends Error {
   override readonly name = 'CannotSquashError';
 }
 
-/** Throws CannotSquashError. `options`: what was asked for in so many words, as opposed to defaults. */
+/** Throws CannotSquashError. `options` are those that were given explicitly, without the defaults. */
 export function requireSquashable(
   options: {
     readonly rootSquash?: boolean | undefined;

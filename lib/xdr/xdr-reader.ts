@@ -109,7 +109,7 @@ export class XdrReader {
     return this.#buffer.toString('latin1', start, start + length);
   }
 
-  /** The tail that no field took, which a well-formed message does not have. */
+  /** Throws XdrError if bytes are left that no field has taken. */
   expectEnd(): void {
     if (this.#position !== this.#end) throw new XdrError(`${this.remaining} bytes too many`);
   }

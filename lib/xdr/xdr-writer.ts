@@ -7,7 +7,7 @@ import { padding } from './xdr-reader.js';
 
 const TWO_32 = 0x1_0000_0000;
 const ZEROS = Buffer.alloc(4);
-/** Below this a copy costs less than one more element of a gather list. */
+/** A copy of fewer bytes costs less than one more element of a gather list. */
 const REFERENCE_FROM = 4096;
 
 export class XdrWriter {
@@ -30,14 +30,14 @@ export class XdrWriter {
     return this.#piecesLength + this.#position - this.#flushed;
   }
 
-  /** May replace #buffer: to be called before that is looked at. */
+  /** Makes room for `length` bytes and returns their offset. May replace #buffer: call it before reading that field. */
   #room(length: number): number {
     const start = this.#position;
     const needed = start + length;
     if (needed > this.#buffer.length) {
       const grown = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2));
       this.#buffer.copy(grown, 0, 0, start);
-      // Pieces cut from the old buffer keep it alive and stay right: bytes before #flushed never change.
+      // Pieces of the old buffer keep it alive and stay valid: bytes before #flushed never change.
       this.#buffer = grown;
     }
     this.#position = needed;
@@ -99,7 +99,7 @@ export class XdrWriter {
 
   /**
    * Variable opaque data by reference when it is large: `bytes` must stay unchanged until the message has been
-   * sent, and, for a call that may be retransmitted, until it was answered.
+   * sent, and in a call, which may be sent again, until it is answered.
    */
   opaqueByReference(bytes: Uint8Array): void {
     if (bytes.length < REFERENCE_FROM) {
@@ -127,7 +127,7 @@ export class XdrWriter {
     target.writeUInt32BE(value, position);
   }
 
-  /** The message, in one or more pieces; the writer is not to be used afterwards. */
+  /** The message, in one or more pieces. Do not use the writer afterwards. */
   finish(): Uint8Array[] {
     const tail = this.#buffer.subarray(this.#flushed, this.#position);
     if (this.#pieces === undefined) return [tail];

@@ -1,6 +1,6 @@
 /**
- * What a file system states about itself, beyond the operations that every one has. The session offers the kernel at
- * INIT what follows from it (session/negotiate.ts). Owns no behaviour.
+ * Statements of a file system about itself, beyond the operations that every one has. At INIT, the session asks the
+ * kernel for the flags that follow from them (session/negotiate.ts). Owns no behaviour.
  */
 
 /** The capabilities of a file system. They do not change while it is mounted. */

@@ -18,9 +18,9 @@ export function errnoName(errno: number): string {
 }
 
 /**
- * An operation failed in a way that the application is to see. `errno` is a positive Linux errno below 512
- * (anything above is internal to the kernel and never leaves a FUSE server). Expected traffic (ENOENT, EACCES,
- * …), so it records no stack trace: that would cost more than the operation.
+ * An operation failed, and the application sees the errno. `errno` is a positive Linux errno below 512 (larger ones are
+ * internal to the kernel, and no FUSE server sends them). These errors are everyday traffic (ENOENT, EACCES, …), so
+ * they record no stack trace: that would cost more than the operation.
  */
 export class FuseError extends Error {
   readonly errno: number;
@@ -35,7 +35,7 @@ export class FuseError extends Error {
   }
 }
 
-/** Of what a function of node:fs failed with. */
+/** The errno of an error that a function of node:fs has thrown. */
 export function errnoOf(error: unknown): number {
   const errno = (error as NodeJS.ErrnoException).errno;
   return errno === undefined ? Errno.EIO : -errno;

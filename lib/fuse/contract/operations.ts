@@ -18,15 +18,17 @@ export type NodeId = number;
 /** FUSE_ROOT_ID of the kernel's fuse.h. */
 export const ROOT_NODEID: NodeId = 1;
 
-/** Who asks, as translated by the kernel into the mounter's user namespace, and whether they still wait. */
+/**
+ * The caller of a request, as the kernel translates it into the mounter's user namespace, and whether it still waits.
+ */
 export interface RequestContext {
   readonly uid: number;
   readonly gid: number;
   /** 0 where the kernel itself asks, or where the caller's process is not visible from here. */
   readonly pid: number;
   /**
-   * Where a name is made: the directory's group, which the kernel tells if it is a supplementary one of the caller
-   * (FUSE_CREATE_SUPP_GROUP, Linux 6.3). Undefined: it is not, or the kernel does not tell.
+   * In a request that makes a name: the directory's group, if it is a supplementary group of the caller
+   * (FUSE_CREATE_SUPP_GROUP, Linux 6.3). Undefined: it is not, or the kernel does not say.
    */
   readonly directoryGroup?: number | undefined;
   /** True once the caller was interrupted (FUSE_INTERRUPT) and waited long enough for an answer. */
@@ -85,7 +87,7 @@ export interface OpenReply {
   readonly openFlags: number;
 }
 
-/** What SETATTR is to change; what is undefined stays. */
+/** The changes of a SETATTR. A field that is undefined stays as it is. */
 export interface SetAttributes {
   readonly mode: number | undefined;
   readonly uid: number | undefined;
@@ -126,7 +128,7 @@ export interface LockRequest {
   readonly flock: boolean;
 }
 
-/** What the kernel and the session agreed on in INIT. */
+/** The agreement of kernel and session in INIT. */
 export interface ConnectionInfo {
   readonly protocolMinor: number;
   readonly maxWrite: number;
@@ -155,15 +157,15 @@ export interface DirectorySink {
   ): boolean;
 }
 
-/** What a READ is answered with, in memory that is to be used again. */
+/** The data of a READ, in memory that its owner uses again afterwards. */
 export interface BorrowedData {
   readonly pieces: readonly Uint8Array[];
-  /** Nobody looks at the pieces any more. To be called once, or not at all: the memory is then not used again. */
+  /** The pieces are no longer needed. Called at most once. If it is never called, the memory is not used again. */
   release(): void;
 }
 
 export interface FuseOperations {
-  /** What the kernel is offered at INIT follows from these. */
+  /** The flags that INIT asks the kernel for follow from these. */
   readonly capabilities: FuseCapabilities;
 
   /** After INIT was answered; no request is delivered before it returns. */
@@ -179,7 +181,9 @@ export interface FuseOperations {
   setattr(ctx: RequestContext, nodeid: NodeId, changes: SetAttributes): MaybePromise<AttributesReply>;
   readlink(ctx: RequestContext, nodeid: NodeId): MaybePromise<Uint8Array>;
   symlink(ctx: RequestContext, parent: NodeId, name: Buffer, target: Buffer): MaybePromise<EntryReply>;
-  /** `mode` holds the type bits and already respects the caller's umask; `rdev` is the kernel's 32-bit new_encode_dev. */
+  /**
+   * `mode` holds the type bits and already respects the caller's umask; `rdev` is the kernel's 32-bit new_encode_dev.
+   */
   mknod(
     ctx: RequestContext,
     parent: NodeId,
@@ -212,7 +216,7 @@ export interface FuseOperations {
   ): MaybePromise<{ entry: EntryReply; open: OpenReply }>;
   /**
    * Fewer bytes than `size` mean end of file, and only that. Several pieces are written to the kernel as they are.
-   * `direct`: what is read goes to the program, and not into the kernel's pages.
+   * `direct`: the data goes to the program, and not into the kernel's page cache.
    */
   read(
     ctx: RequestContext,
@@ -226,7 +230,7 @@ export interface FuseOperations {
   /**
    * `data` belongs to the session and is valid only until the answer: copy what must live longer.
    * `fromPageCache`: FUSE_WRITE_CACHE, written back by the kernel (mmap), `ctx` then names nobody.
-   * `direct`: it did not go through the kernel's pages, which may hold what was there before.
+   * `direct`: the data did not go through the kernel's page cache, which may still hold the old data.
    */
   write(
     ctx: RequestContext,
@@ -238,7 +242,7 @@ export interface FuseOperations {
     fromPageCache: boolean,
     direct: boolean,
   ): MaybePromise<number>;
-  /** Once per close(2) of a descriptor: the only place where close can report an error. */
+  /** Called for each close(2) of a descriptor: only here can close report an error. */
   flush(ctx: RequestContext, nodeid: NodeId, fh: number, lockOwner: bigint): MaybePromise<void>;
   /** The last reference to `fh` is gone. `flockOwner` is set if flock locks are to go too. */
   release(
@@ -274,11 +278,13 @@ export interface FuseOperations {
 
   /** With {@link FuseCapabilities.posixLocks}. */
   getlk?(ctx: RequestContext, nodeid: NodeId, request: LockRequest): MaybePromise<FuseLock>;
-  /** With either capability of locks. `wait`: SETLKW, may take for ever; ends with EINTR when the caller is cancelled. */
+  /**
+   * With either capability of locks. `wait`: SETLKW, may take for ever; ends with EINTR when the caller is cancelled.
+   */
   setlk?(ctx: RequestContext, nodeid: NodeId, request: LockRequest, wait: boolean): MaybePromise<void>;
 }
 
-/** Tells the kernel to forget what it cached. None of these throws: what the kernel does not know needs no notice. */
+/** Tells the kernel to forget what it has cached. No method throws, also where the kernel has nothing cached. */
 export interface FuseNotifier {
   /**
    * Drops cached attributes. Takes no page lock: written at once, before any reply sent after the call. False: the
@@ -293,18 +299,18 @@ export interface FuseNotifier {
   /** Drops a dentry; from a thread of its own, because it takes the directory's lock. Resolves when done. */
   invalidateEntry(parent: NodeId, name: Uint8Array): Promise<void>;
   /**
-   * The kernel asks again what these names in `parent` mean before it uses what it knows of them; programs that hold
-   * what they named go on undisturbed. From a thread of its own, because it takes the directory's lock. Resolves when
-   * done. Without {@link expiresEntries}, only what is known of names that do not exist goes.
+   * Makes the kernel look these names in `parent` up again before it uses its dentries. Programs that hold the objects
+   * open are not disturbed. Written from a thread of its own, because it takes the directory's lock; resolves when
+   * done. Without {@link expiresEntries}, only dentries of names that do not exist are dropped.
    */
   expireEntries(parent: NodeId, entries: Iterable<KnownEntry>): Promise<void>;
-  /** False before Linux 6.2, where a dentry can only be unhashed, and what is mounted on it with it. */
+  /** False before Linux 6.2: a dentry can only be unhashed there, which also takes away whatever is mounted on it. */
   readonly expiresEntries: boolean;
 }
 
 /** A name that the kernel may have a dentry of. */
 export interface KnownEntry {
   readonly name: Uint8Array;
-  /** There is something of that name. */
+  /** An object of that name exists. */
   readonly exists: boolean;
 }

@@ -223,7 +223,7 @@ export const Size = {
   INTERRUPT_IN: 8,
 } as const;
 
-/** The page size that max_pages counts in; larger pages only make requests larger than asked. */
+/** The page size that max_pages counts in. On a kernel with larger pages, requests only get larger than asked for. */
 export const PAGE_BYTES = 4096;
 /** FUSE_MAX_MAX_PAGES: the most that a kernel lets a request have unless its administrator raised it. */
 export const MAX_PAGES = 256;

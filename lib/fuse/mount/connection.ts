@@ -1,9 +1,9 @@
-/** The kernel's knobs of one FUSE connection in /sys: aborting it, and how far the page cache reads ahead. */
+/** The controls of one FUSE connection in /sys: abort it, and set its read-ahead. */
 import { constants, readdirSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 
 /**
- * Ends connection `minor` for good: every waiting caller gets an error, a hung mount comes loose.
+ * Ends connection `minor` for good: every waiting caller gets an error, and a mount that hangs can be unmounted.
  * False: not permitted, or /sys/fs/fuse/connections is not mounted, or there is no such connection.
  */
 export async function abortConnection(minor: number): Promise<boolean> {
@@ -11,8 +11,8 @@ export async function abortConnection(minor: number): Promise<boolean> {
 }
 
 /**
- * Sets how far the kernel reads ahead on the mount with device number `major`:`minor`. False: it is not ours to
- * set (in a user namespace), and the kernel's own value, usually 128 KiB, holds.
+ * Sets how far the kernel reads ahead on the mount with device number `major`:`minor`. False: this process may not set
+ * it (in a user namespace), and the kernel's own value, usually 128 KiB, stays.
  */
 export async function setReadAhead(major: number, minor: number, kibibytes: number): Promise<boolean> {
   const path = `/sys/class/bdi/${major}:${minor}/read_ahead_kb`;

@@ -15,7 +15,7 @@ interface Helper {
   readonly setuid: boolean;
 }
 
-/** fusermount3, or fusermount where that is all there is; undefined: neither is installed. */
+/** The path of fusermount3, or of fusermount if only that is installed. Undefined: neither is. */
 export async function findFusermount(path = process.env.PATH ?? ''): Promise<Helper | undefined> {
   const folders = new Set([...path.split(delimiter), '/usr/local/bin', '/usr/bin', '/bin']);
   for (const name of ['fusermount3', 'fusermount'])
@@ -66,7 +66,7 @@ export async function fusermountMount(mountpoint: string, options: readonly stri
 }
 
 /**
- * Unmounts what this user mounted on `mountpoint`; `lazy`: now for new callers, for good once nobody uses it.
+ * Unmounts what this user mounted on `mountpoint`. `lazy`: hides it now, and unmounts it once nothing uses it.
  * @throws MountError when the helper is missing or fails.
  */
 export async function fusermountUnmount(mountpoint: string, lazy: boolean): Promise<void> {

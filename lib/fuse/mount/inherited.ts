@@ -1,7 +1,7 @@
 /**
- * A mount that somebody else has made: the descriptor of /dev/fuse that belongs to it is inherited, and stands in the
- * place of the mount point as /dev/fd/N, which is libfuse's convention. Owns that spelling, and what can be known of
- * such a descriptor without taking a request from it.
+ * A mount that another process has made. This process inherits its descriptor of /dev/fuse, and the user names it as
+ * /dev/fd/N instead of a mount point, as libfuse does. Owns that spelling, and what can be found out about such a
+ * descriptor without reading a request from it.
  */
 import { fstatSync, readFileSync } from 'node:fs';
 import { decodeDevice } from '../session/reply.js';
@@ -26,7 +26,7 @@ export function checkInherited(fd: number): void {
   if (kind !== 'fuse')
     throw new MountError(
       'bad-descriptor',
-      // Node itself opens some, with the lowest numbers that are free.
+      // Node itself opens descriptors, with the lowest free numbers.
       kind === 'closed'
         ? `descriptor ${fd} is not open`
         : `descriptor ${fd} is not /dev/fuse, or was not handed over`,
@@ -39,7 +39,7 @@ export function checkInherited(fd: number): void {
       `descriptor ${fd} is /dev/fuse, but not mounted, or not any more`,
       `mount it first: mount -i -t fuse.nfs-fuse -o fd=${fd},rootmode=40000,user_id=…,group_id=… server:/export /mnt`,
     );
-  // The kernel's first request, INIT, waits from the moment of mounting on.
+  // The kernel's first request, INIT, waits to be read from the moment of mounting on.
   if ((state & PollFlag.IN) === 0)
     throw new MountError(
       'bad-descriptor',

@@ -19,7 +19,7 @@ export type MountErrorCode =
   | 'mountpoint-not-directory'
   | 'mountpoint-refused'
   | 'mountpoint-dead'
-  /** It is not the directory any more that it was at the start. */
+  /** Another directory is now where the mount point was at the start. */
   | 'mountpoint-replaced'
   | 'already-mounted'
   | 'not-mounted'
@@ -104,7 +104,7 @@ export function mountCallError(errno: string, mountpoint: string): MountError {
   }
 }
 
-/** An ordinary user has nothing to mount with. */
+/** An ordinary user has no program to mount with. */
 export function noFusermountError(): MountError {
   return new MountError(
     'no-fusermount',
@@ -121,7 +121,7 @@ export function notSetuidError(path: string): MountError {
   );
 }
 
-/** A setuid program that is none here: no_new_privs (prctl(2), PR_SET_NO_NEW_PRIVS). */
+/** The setuid bit of fusermount3 has no effect here: no_new_privs (prctl(2), PR_SET_NO_NEW_PRIVS). */
 export function noNewPrivilegesError(path: string): MountError {
   return new MountError(
     'refused',

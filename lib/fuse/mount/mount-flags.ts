@@ -1,6 +1,6 @@
 /**
- * The flags of a mount that the kernel itself obeys, by their names in mount(8) and mountinfo: their bits for mount(2), and
- * how wishes change the ones that are set.
+ * The flags of a mount that the kernel itself obeys, by their names in mount(8) and mountinfo: their bits for mount(2),
+ * and how the user's wishes change the flags that are set.
  */
 
 /** Bits of mount(2). */

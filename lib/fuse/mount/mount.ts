@@ -20,13 +20,13 @@ export interface MountOptions {
   readonly mountpoint: string;
   /** The mount point, if it is held already ({@link pinMountpoint}); closed by mounting. */
   readonly pinned?: PinnedDirectory | undefined;
-  /** What df and /proc/mounts show, "server:/export". */
+  /** The source that df and /proc/mounts show, "server:/export". */
   readonly source: string;
   readonly readOnly?: boolean | undefined;
   readonly noexec?: boolean | undefined;
-  /** Other flags of the kernel; without a word about them it is `nosuid,nodev`. */
+  /** Other flags of the kernel. By default `nosuid,nodev`. */
   readonly flags?: FlagWishes | undefined;
-  /** Let other users in than the one who mounts. */
+  /** Let users other than the mounter in. */
   readonly allowOther?: boolean | undefined;
   /** Have the kernel check permission bits. */
   readonly defaultPermissions?: boolean | undefined;
@@ -50,8 +50,8 @@ export interface KernelMount {
   /** @throws MountError when it is busy (not if lazy) or not permitted. Resolves as well if nothing is mounted. */
   unmount(options?: UnmountOptions): Promise<void>;
   /**
-   * Ends the connection at once, whoever serves it; the mount point stays, dead. False: neither /sys nor
-   * umount2(2) with MNT_FORCE let us. The session that serves it can always do it, by its own abort().
+   * Ends the connection at once, also if another process serves it. The mount point stays, dead. False: neither /sys
+   * nor umount2(2) with MNT_FORCE is permitted. The session that serves it can always end it by its own abort().
    */
   abort(): Promise<boolean>;
   /** See {@link setReadAhead}. */
@@ -150,7 +150,10 @@ const KNOWN_TO_HELPER: readonly KernelFlag[] = [
   'noatime',
   'nodiratime',
 ];
-/** Access times are the server's in any case; this one would be missed. */
+/**
+ * Mounting fails with these: fusermount3 does not know them. It does not know some flags of access times either, but
+ * those are left out without a word: access times are the server's.
+ */
 const UNKNOWN_TO_HELPER: readonly KernelFlag[] = ['nosymfollow'];
 
 function flagsFor({ readOnly, noexec, flags = {} }: MountOptions): KernelFlag[] {
@@ -161,7 +164,7 @@ function flagsFor({ readOnly, noexec, flags = {} }: MountOptions): KernelFlag[] 
   });
 }
 
-/** The helper goes to the directory by its path; where it got to is looked at afterwards. */
+/** The helper finds the directory by its path. The caller checks afterwards where the mount has landed. */
 function mountByHelper({ path }: PinnedDirectory, options: MountOptions): Promise<number> {
   const flags = flagsFor(options);
   const impossible = flags.filter((flag) => UNKNOWN_TO_HELPER.includes(flag));

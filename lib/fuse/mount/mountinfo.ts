@@ -1,5 +1,5 @@
 /**
- * What is mounted where: /proc/self/mountinfo, parsed in bytes (proc_pid_mountinfo(5)). Owns the parser and the
+ * The table of mounts: /proc/self/mountinfo, parsed in bytes (proc_pid_mountinfo(5)). Owns the parser and the
  * questions that mounting asks of it.
  */
 import { readFile } from 'node:fs/promises';

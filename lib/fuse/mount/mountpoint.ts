@@ -1,6 +1,6 @@
 /**
- * The mount point: found, cleared of a dead mount of ours, checked, and held by a descriptor from then on, so that the
- * mount lands on the directory that was there when the command started and on no other.
+ * The mount point: this finds it, clears a dead mount of ours away, checks the directory, and then holds it by a
+ * descriptor. The mount so lands on the directory that was there when the command started, and on no other.
  */
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -10,14 +10,14 @@ import { PinnedDirectory } from './pinned-directory.js';
 import { probe } from './probe.js';
 import { resolvePlace, unmountEntry } from './unmount.js';
 
-/** How many dead mounts of ours on top of each other are cleared away. */
+/** At most this many dead mounts of ours, one on top of the other, are cleared away. */
 const MAX_DEAD_LAYERS = 16;
-/** How often a path is looked up again that changes while it is looked up. */
+/** At most this often a path that changes during the lookup is looked up again. */
 const MAX_LOOKUPS = 3;
 
 /**
- * Finds `path`, clears away a dead mount of ours, and holds the directory: all that is done with it later is done with
- * this directory, even if another user has put a symbolic link in its place.
+ * Finds `path`, clears a dead mount of ours away, and holds the directory. All later steps use this directory, even if
+ * another user puts a symbolic link in its place.
  * @throws MountError with what is wrong and what to do.
  */
 export async function pinMountpoint(path: string, source: string): Promise<PinnedDirectory> {
@@ -38,8 +38,8 @@ export async function pinMountpoint(path: string, source: string): Promise<Pinne
 }
 
 /**
- * Whether `pinned` can be mounted on now: it is still in its place, and what was mounted on it meanwhile is not the same
- * export, nor dead.
+ * Whether `pinned` can be mounted on now: it is still in its place, and what was mounted on it meanwhile is not the
+ * same export, nor dead.
  * @throws MountError with what is wrong and what to do.
  */
 export async function checkPinned(pinned: PinnedDirectory, source: string): Promise<void> {
@@ -77,7 +77,7 @@ export async function landedOn(
   );
   const entry = mountAt(made, pinned.path);
   if (entry !== undefined && pinned.isInPlace()) return entry;
-  // Without a number it may be another's, mounted at the same time.
+  // Without a number it may be another process's mount, made at the same time.
   if (minor !== undefined || made.length === 1)
     for (const stray of made) await unmountEntry(stray, { lazy: true }).catch(() => {});
   throw replacedError(pinned.path);

@@ -1,6 +1,6 @@
 /**
- * A directory that is held by a descriptor (O_PATH, open(2)): whatever other users rename, remove or replace later, it
- * stays the one that was named. Owns how such a directory is opened, and how a system call is pointed at it.
+ * A directory that is held by a descriptor (O_PATH, open(2)): it stays the one that was named, also when other users
+ * rename, remove or replace it. Owns how such a directory is opened, and how a system call gets to it.
  */
 import { closeSync, constants, openSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
@@ -31,7 +31,7 @@ export class PinnedDirectory {
     return undefined;
   }
 
-  /** The directory for a system call, whatever its name is by now; `name`: what is in it. */
+  /** A path that leads a system call to the directory, or to `name` in it, also after the directory was renamed. */
   target(name = ''): string {
     const self = `/proc/self/fd/${this.fd}`;
     return name === '' ? self : join(self, name);

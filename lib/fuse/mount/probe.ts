@@ -1,6 +1,6 @@
 /**
- * Whether anybody serves a mount. Asked by a process of its own: whoever asks a mount that hangs hangs with it,
- * and a thread that hangs would keep this process from ending.
+ * Whether a mount is served. A process of its own asks: a process that asks a mount that hangs will hang as well, and a
+ * thread that hangs would keep this process from ending.
  */
 import { spawn } from 'node:child_process';
 
@@ -13,8 +13,8 @@ export interface MountAnswer {
   readonly errno?: string | undefined;
 }
 
-// statfs(2), because the kernel never answers it from a cache (stat(2) does, for as long as attributes hold); and
-// stat(2), because who may not look into the mount gets an empty answer to statfs(2), but no error.
+// statfs(2), because the kernel never answers it from a cache (it answers stat(2) so while attributes are valid). And
+// stat(2), because a caller that may not enter the mount gets an empty answer from statfs(2), but no error.
 const PROGRAM =
   `const fs = require('node:fs'); try { fs.statfsSync(process.argv[1]); fs.statSync(process.argv[1]) } ` +
   `catch (error) { process.stdout.write(String(error.code)) }`;
@@ -42,13 +42,16 @@ export async function realpathWithin(path: string, timeoutMs: number): Promise<s
   return (await evaluate(program, path, timeoutMs)) || undefined;
 }
 
-/** What a JavaScript program says of its argument; undefined: it did not end in time. Killed, it may not even die. */
+/**
+ * The output of a JavaScript program for its argument. Undefined: it did not end in time, and perhaps not even when
+ * killed.
+ */
 function evaluate(program: string, argument: string, timeoutMs: number): Promise<string | undefined> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, ['-e', program, '--', argument], {
       stdio: ['ignore', 'pipe', 'ignore'],
       env: { ...process.env, NODE_OPTIONS: '' },
-      // Not in a directory of the mount, perhaps.
+      // The present directory may be in the mount that hangs.
       cwd: '/',
     });
     let said = '';

@@ -7,14 +7,14 @@ import { FILE_SYSTEM_TYPE, type MountEntry } from './mountinfo.js';
 import { PinnedDirectory } from './pinned-directory.js';
 
 /**
- * Gives exactly these flags to the mount and to its file system, as far as each has them. Becoming read-only, the kernel
- * hands over its dirty pages first, and refuses if a file is open for writing. Blocks until the mount has answered that,
- * so the process that serves it must not call this.
+ * Gives exactly these flags to the mount and to its file system, as far as each has them. Becoming read-only, the
+ * kernel hands over its dirty pages first, and refuses if a file is open for writing. Blocks until the mount has
+ * answered that, so the process that serves it must not call this.
  * @throws MountError 'busy', 'refused', or 'failed' if the mount is not where it was.
  */
 export function remountKernel({ id, mountpoint }: MountEntry, flags: readonly KernelFlag[]): void {
   const place = mountpoint.toString();
-  // Held while it is remounted: its path may lead elsewhere by then.
+  // Held during the remount: the path may lead elsewhere by then.
   let root: PinnedDirectory | undefined;
   try {
     root = PinnedDirectory.open(place);

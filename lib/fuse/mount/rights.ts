@@ -1,4 +1,4 @@
-/** What this process may do about mounts, as /proc/self/status tells it. Owns the reading of that file. */
+/** The rights of this process to mount, as /proc/self/status shows them. Owns the reading of that file. */
 import { readFileSync } from 'node:fs';
 
 const CAP_SYS_ADMIN = 21n;
@@ -16,7 +16,7 @@ export interface Rights {
   readonly initialUserNamespace: boolean;
 }
 
-/** Without /proc, the user id has to answer for all. */
+/** Without /proc, the user id decides all of these. */
 export function readRights(): Rights {
   const status = read('/proc/self/status');
   const root = process.geteuid?.() === 0;

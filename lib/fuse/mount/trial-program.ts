@@ -1,6 +1,6 @@
 /**
- * The program behind trialMount(): mounts in a mount namespace of its own, which ends with it and takes the mount
- * along, however it ends. Prints what it has learned as JSON.
+ * The program behind trialMount(). It mounts in a mount namespace of its own, which ends with the program and takes the
+ * mount with it, also after a crash. Prints what it has learned as JSON.
  */
 import { closeSync, constants, openSync } from 'node:fs';
 import { errnoName } from '../contract/errno.js';
@@ -13,11 +13,11 @@ import { bitsOf, SAFE_FLAGS } from './mount-flags.js';
 import { mountAt, readMountinfo } from './mountinfo.js';
 import type { TrialMount } from './trial.js';
 
-/** The kernel refuses to tell anything to a smaller buffer. */
+/** The kernel refuses reads into a smaller buffer. */
 const INIT_BUFFER_BYTES = 64 * 1024;
 /** Any value but the usual 128, to see whether it is taken. */
 const READ_AHEAD_KIB = 1024;
-/** Always there, and looked up by nobody in this process after the mount. */
+/** It always exists, and nothing in this process looks it up after the mount. */
 const TARGET = Buffer.from('/');
 
 async function attempt(): Promise<TrialMount> {

@@ -1,4 +1,4 @@
-/** A mount that nobody sees: whether the kernel lets this user mount, and what it offers then. */
+/** A mount that no other process sees. It shows whether the kernel lets this user mount, and what it then offers. */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
@@ -7,18 +7,18 @@ export type TrialMount =
       readonly outcome: 'mounted';
       /** The kernel's FUSE protocol, "7.41". */
       readonly protocol: string;
-      /** It is one that we speak. */
+      /** Whether we speak that protocol. */
       readonly spoken: boolean;
-      /** How far the kernel reads ahead may be set. */
+      /** Whether the read-ahead of the kernel can be set. */
       readonly readAheadWritable: boolean;
     }
   /** mount(2) failed. */
   | { readonly outcome: 'refused'; readonly errno: string }
-  /** There is no way to try it unseen: no mount namespace to be had, or no /dev/fuse. */
+  /** It cannot be tried without being seen: there is no mount namespace, or no /dev/fuse. */
   | { readonly outcome: 'untried'; readonly errno: string };
 
 export interface TrialOptions {
-  /** In a user namespace of its own, made by unshare(1): for who may not mount as it is. */
+  /** Try in a user namespace that unshare(1) makes, for users that may not mount without one. */
   readonly inUserNamespace: boolean;
   readonly timeoutMs: number;
 }

@@ -22,14 +22,14 @@ export interface UnmountOptions {
   readonly force?: boolean | undefined;
 }
 
-/** Root without the capability takes the direct way too: the setuid helper could do no more for it. */
+/** Root without the capability also uses umount2(2): the setuid helper could do no more for it. */
 export function chooseMethod(wanted: MountMethod | undefined): 'direct' | 'fusermount' {
   if (wanted !== undefined && wanted !== 'auto') return wanted;
   return mayMount() || process.geteuid?.() === 0 ? 'direct' : 'fusermount';
 }
 
 /**
- * Unmounts the FUSE mount at `path`, whoever serves it. Resolves as well if nothing is mounted there.
+ * Unmounts the FUSE mount at `path`, also if another process serves it. Resolves as well if nothing is mounted there.
  * @throws MountError 'busy', 'refused' or what fusermount3 complains of.
  */
 export async function unmountKernel(
@@ -97,7 +97,7 @@ export async function abortMount(
 ): Promise<boolean> {
   if (await abortConnection(entry.minor)) return true;
   if (method !== 'direct') return false;
-  // Aborts first and unmounts then, which may fail because the mount is in use: that is no matter here.
+  // MNT_FORCE aborts first and then unmounts. The unmount may fail because the mount is in use, which does not matter.
   try {
     await unmountEntry(entry, { force: true, method });
     return true;
@@ -111,9 +111,9 @@ async function mountWithId(id: number): Promise<MountEntry | undefined> {
 }
 
 /**
- * The directory that holds the mount point. While something is mounted on a name in it, the kernel lets nobody rename
- * or remove that name (EBUSY), so directory and name together are as good as a descriptor of the mount, which would keep
- * it in use. Undefined: the path leads to another mount, or nowhere.
+ * The directory that holds the mount point. While something is mounted on a name in it, the kernel refuses to rename or
+ * remove that name (EBUSY), so that directory and name identify the mount as surely as a descriptor of it, which would
+ * keep it in use. Undefined: the path leads to another mount, or nowhere.
  */
 async function folderOf({ id, mountpoint }: MountEntry): Promise<PinnedDirectory | undefined> {
   const place = mountpoint.toString();
@@ -124,7 +124,7 @@ async function folderOf({ id, mountpoint }: MountEntry): Promise<PinnedDirectory
     const found = name === '' ? folder?.mountId : folder && mountIdOf(folder.target(name));
     if (found === id) return folder;
   } catch {
-    // As if it were not there.
+    // The mount counts as gone.
   }
   folder?.close();
   return undefined;

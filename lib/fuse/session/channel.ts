@@ -1,5 +1,5 @@
 /**
- * What a session needs of the thing that carries FUSE messages: the device in production, memory in tests.
+ * The interface between a session and the carrier of its messages: the device in production, memory in tests.
  * Owns the interfaces only.
  */
 
@@ -47,10 +47,10 @@ export interface Channel {
   /** Writes one message from another thread, because the kernel may block it. 0, or the errno. */
   writeFromThread(message: Uint8Array, lane: ThreadLane): Promise<number>;
   /**
-   * Drops what {@link writeFromThread} has not begun to write. Undefined: no thread is writing; otherwise resolves
-   * when all have come back, for which requests may have to be answered.
+   * Drops what {@link writeFromThread} has not begun to write. Undefined: no thread is writing. Otherwise resolves when
+   * all threads have come back; some may wait until requests are answered.
    */
   stopThreads(): Promise<void> | undefined;
-  /** Ends delivery and gives the descriptor up, which ends the connection if nobody else has it. */
+  /** Ends delivery and closes the descriptor. That ends the connection if no other process has it. */
   close(): void;
 }

@@ -54,7 +54,7 @@ export class KernelChannel implements Channel {
   pause(): void {
     if (this.#closed) return;
     this.#paused = true;
-    // Unmount and abort are reported whatever is asked for.
+    // Unmount and abort are reported in any case.
     this.#poll?.start({ disconnect: true }, this.#readable);
   }
 
@@ -119,7 +119,7 @@ export class KernelChannel implements Channel {
     this.#dropThreadWrites();
     if (!this.#threadsBusy) closeSync(this.#fd);
     else {
-      // A thread may not have begun its write: the number must not come to mean another file before.
+      // A thread may still be about to write: its descriptor number must not be given to another file before.
       const nothing = openSync('/dev/null', 'r+');
       duplicateOver(nothing, this.#fd);
       closeSync(nothing);
@@ -150,7 +150,7 @@ export class KernelChannel implements Channel {
         break;
       }
     }
-    // A call from native code does not run the promise jobs that it caused; a turn of the event loop does.
+    // Promise jobs that a call from native code has caused do not run after it, but in the next turn of the event loop.
     setImmediate(nothing);
     this.#wakefulness.touch();
   }

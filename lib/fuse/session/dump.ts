@@ -1,4 +1,4 @@
-/** The readable dump of a session's traffic: one line per message. Exists only while somebody wants it. */
+/** The readable dump of a session's traffic: one line for each message. It exists only if it was asked for. */
 
 import { errnoName } from '../contract/errno.js';
 import { initFlagNames, Opcode, opcodeName, SetattrValid, Size } from '../contract/protocol.js';

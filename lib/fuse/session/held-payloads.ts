@@ -1,6 +1,6 @@
 /**
- * The data of requests that wait for their operation: WRITE's, above all. Where too much of it is held, the channel
- * reads no further, or in steps only, so that a server that takes no data costs a bounded amount of memory.
+ * The data of requests whose operation is under way, mostly of WRITEs. When too much of it is held, the channel stops
+ * reading, or reads in steps, so that a server that takes no data costs a bounded amount of memory.
  */
 import type { Channel } from './channel.js';
 import type { SessionTimers } from './interrupts.js';
@@ -12,11 +12,11 @@ import type { RequestBuffer } from './request-buffer.js';
 const COPY_LIMIT = 16 * 1024;
 /** Bytes held above which requests are read in steps only. */
 const BUDGET = 64 * DEFAULT_MAX_WRITE;
-/** Above this not even so: writers that many are waited for without a word from anybody else. */
+/** Above this many bytes, nothing is read until data is given back: other requests then wait as well. */
 const LIMIT = 4 * BUDGET;
 /**
- * Between two steps. Writes that wait for a dead server must not keep interrupts and other callers' requests from
- * being seen.
+ * Milliseconds between two steps. While writes wait for a dead server, interrupts and the requests of other callers
+ * must still be read.
  */
 const STEP_MS = 50;
 
@@ -33,7 +33,7 @@ export class HeldPayloads {
     this.#timers = timers;
   }
 
-  /** Part of a message, to be used until {@link giveBack}; pauses the channel when that makes too much. */
+  /** Holds a part of a message until {@link giveBack}. Pauses the channel if too much is then held. */
   hold(request: FuseRequest, message: RequestBuffer, offset: number, length: number): Uint8Array {
     const data = message.bytes.subarray(offset, offset + length);
     const held = length <= COPY_LIMIT ? length : message.bytes.length;
@@ -49,13 +49,13 @@ export class HeldPayloads {
     return data;
   }
 
-  /** To be called once for a request with data. `kept`: it was answered after its delivery, not during it. */
+  /** Called once for each request with data. `kept`: it was answered after its delivery, not during it. */
   giveBack(request: FuseRequest, kept: boolean): void {
     this.#bytes -= request.payloadBytes;
     request.payloadBytes = 0;
     const { payload } = request;
     request.payload = undefined;
-    // A request answered while it was being delivered never gave its buffer away.
+    // The channel still has the buffer of a request that was answered during its delivery.
     if (payload !== undefined && kept) this.#channel.release(payload);
     if (this.#paused && this.#bytes <= BUDGET && !this.#closed) {
       this.#paused = false;
@@ -63,12 +63,12 @@ export class HeldPayloads {
     }
   }
 
-  /** Has the channel read on for now, whatever is held. */
+  /** Lets the channel read on for now, without regard to what is held. */
   resume(): void {
     if (this.#paused) this.#channel.resume();
   }
 
-  /** The connection is over: the channel is left alone, but for buffers that come back. */
+  /** The connection is over: the channel only gets its buffers back from now on. */
   close(): void {
     this.#closed = true;
   }

@@ -1,7 +1,7 @@
 /**
- * FUSE_INTERRUPT: which operations are told that their caller wants to go, and when. The kernel reports every
- * signal, and an EINTR of ours reaches the application for good, where the kernel's own NFS client would only
- * have reacted to a fatal signal. So an interrupted operation first gets some time to answer normally.
+ * FUSE_INTERRUPT: which operations learn that their caller wants to stop waiting, and when. The kernel reports every
+ * signal. If we answer EINTR, the application sees it, while the kernel's own NFS client reacts to fatal signals only.
+ * So an interrupted operation first gets some time to answer normally.
  */
 import type { FuseRequest } from './request.js';
 
@@ -16,7 +16,7 @@ export const systemTimers: SessionTimers = {
   clear: (timer) => clearTimeout(timer as NodeJS.Timeout),
 };
 
-/** Interrupts kept for requests that have not been seen. */
+/** At most this many interrupts are kept for requests that have not been read yet. */
 const MAX_EARLY = 64;
 
 export class Interrupts {
@@ -38,7 +38,8 @@ export class Interrupts {
       this.#startGrace(request);
       return;
     }
-    // Answered already, most of the time; but requests may be read out of order. Numbers are never reused.
+    // Mostly the request is answered already. But requests may be read out of order, so keep it: numbers are never
+    // reused.
     const early = this.#early;
     early.add(unique);
     if (early.size > MAX_EARLY) for (const oldest of early) if (early.delete(oldest)) break;

@@ -14,7 +14,7 @@ import {
 import type { ReplyBuffer } from './reply.js';
 import type { RequestBuffer } from './request-buffer.js';
 
-/** What may be chosen about a connection. */
+/** Properties of a connection that can be chosen. */
 export interface ConnectionOptions {
   /** Largest WRITE in bytes, a multiple of 4096, at most and by default 1 MiB. */
   readonly maxWrite?: number | undefined;
@@ -27,7 +27,7 @@ export interface ConnectionOptions {
 export const DEFAULT_MAX_WRITE = MAX_PAGES * PAGE_BYTES;
 const DEFAULT_MAX_BACKGROUND = 128;
 
-/** What struct fuse_init_in says. */
+/** The content of struct fuse_init_in. */
 export interface InitOffer {
   readonly major: number;
   readonly minor: number;
@@ -87,7 +87,7 @@ function wantedFlags(capabilities: FuseCapabilities): bigint {
 }
 
 /**
- * What the kernel offers, reduced to what the file system is capable of and what we want.
+ * The offer of the kernel, reduced to the capabilities of the file system and to what we want.
  * @throws Error when the kernel's protocol is older than 7.31 (Linux 5.4).
  */
 export function negotiate(

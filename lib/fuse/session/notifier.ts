@@ -1,6 +1,6 @@
 /**
- * Notifications to the kernel. Owns the rule of which may be written by the serving thread: only what takes no
- * page lock and no directory lock, because a request that waits for us may hold those.
+ * Notifications to the kernel. Owns the rule for the thread that serves requests: it writes only notifications that
+ * take no page lock and no directory lock, because a request that waits for us may hold these locks.
  */
 
 import { Errno, errnoName } from '../contract/errno.js';
@@ -58,8 +58,8 @@ export class KernelNotifier implements FuseNotifier {
     return this.#invalEntry(parent, name, 0);
   }
 
-  // FUSE_NOTIFY_INC_EPOCH would do for all names at once, and without a lock. But what it voids, the next look
-  // unhashes: what is mounted on such a directory is taken away, also in other mount namespaces (seen with Linux 6.18).
+  // FUSE_NOTIFY_INC_EPOCH would expire all names at once, and without a lock. But the next lookup of such a dentry
+  // unhashes it, which unmounts whatever is mounted on it, also in other mount namespaces (seen with Linux 6.18).
   async expireEntries(parent: NodeId, entries: Iterable<KnownEntry>): Promise<void> {
     const flags = this.#expiresEntries ? EXPIRE_ONLY : 0;
     const written: Promise<void>[] = [];

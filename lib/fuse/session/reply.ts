@@ -187,7 +187,7 @@ export class DirectoryReply implements DirectorySink {
     offset: bigint,
     entry: EntryReply | undefined,
   ): boolean {
-    // The kernel counts no lookups for READDIR: taking the entry would leave the two sides counting differently.
+    // For READDIR the kernel counts no lookups. If we took the entry, the counts of the two sides would differ.
     if (!this.#plus) throw new TypeError('addPlus() called while answering READDIR');
     const end = this.#end + ((Size.DIRENTPLUS + name.length + 7) & ~7);
     if (end > this.#limit) return false;
@@ -212,23 +212,23 @@ export class DirectoryReply implements DirectorySink {
   }
 }
 
-/** Kept for the next listings: who walks a tree reads one directory at a time. */
+/** How many buffers are kept: a program that walks a tree reads one directory at a time. */
 const KEPT_LISTINGS = 4;
-/** Programs ask with buffers of many sizes: those that are kept serve most of them. */
+/** Each buffer has at least this size, so that the buffers that are kept serve requests of most sizes. */
 const LEAST_LISTING = 32 * 1024;
 
-/** Memory of listings, used again: as much of it, made anew each time, would keep the garbage collector busy. */
+/** Memory of listings, which is used again: new memory for each listing would keep the garbage collector busy. */
 export class ListingBuffers {
   readonly #free: ReplyBuffer[] = [];
 
-  /** A buffer of at least `bytes`, with whatever was in it before. */
+  /** A buffer of at least `bytes`, which still has its former content. */
   take(bytes: number): ReplyBuffer {
     const last = this.#free.pop();
     if (last !== undefined && last.bytes.length >= bytes) return last;
     return new ReplyBuffer((Math.max(bytes, LEAST_LISTING) + 7) & ~7);
   }
 
-  /** Nobody uses the buffer any more. One that is not given back is lost to the pool, and to nobody else. */
+  /** Takes back a buffer that is no longer used. The garbage collector takes those that are not given back. */
   give(buffer: ReplyBuffer): void {
     if (this.#free.length < KEPT_LISTINGS) this.#free.push(buffer);
   }

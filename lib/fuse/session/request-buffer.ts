@@ -9,7 +9,7 @@ const TWO_32 = 0x1_0000_0000;
 /** Words at or above this, as the upper half of a 64-bit field, make it 2^53 or more. */
 const UNSAFE_HIGH = 0x20_0000;
 
-/** What one read(2) of the device fills; reused for request after request. */
+/** The memory that one read(2) of the device fills. It is used again for later requests. */
 export class RequestBuffer {
   readonly bytes: Buffer;
   readonly u32: Uint32Array;

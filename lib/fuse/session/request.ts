@@ -1,10 +1,10 @@
-/** One request between its arrival and its answer: who asks, what for, and whether they still wait. */
+/** One request between its arrival and its answer: the caller, the operation, and whether the caller still waits. */
 import { endianness } from 'node:os';
 import type { RequestContext } from '../contract/operations.js';
 import { EXT_GROUPS, Size } from '../contract/protocol.js';
 import type { RequestBuffer } from './request-buffer.js';
 
-/** total_extlen counts these. */
+/** The unit of total_extlen in bytes. */
 const EXTENSION_UNIT = 8;
 const EXTENSION_HEADER = 8;
 const LITTLE_ENDIAN = endianness() === 'LE';
@@ -64,8 +64,8 @@ export class FuseRequest implements RequestContext {
 }
 
 /**
- * The group that struct fuse_supp_groups names. Extensions (struct fuse_ext_header: size and type) are the end of a message,
- * behind names of any length: their fields are not aligned. Undefined: there is none, as in nearly all requests.
+ * The group that struct fuse_supp_groups names. Undefined: there is none, as in nearly all requests. Extensions (struct
+ * fuse_ext_header: size and type) end a message. They follow names of any length, so that their fields are not aligned.
  */
 function groupOfExtensions(message: RequestBuffer): number | undefined {
   const units = message.word(36) & 0xffff;
@@ -78,7 +78,7 @@ function groupOfExtensions(message: RequestBuffer): number | undefined {
     const size = word(at);
     const count = word(at + 8);
     if (word(at + 4) === EXT_GROUPS && size >= 16 && count > 0) return word(at + 12);
-    // A size that is none would have the same place read for ever.
+    // Stop at an invalid size: the loop would read the same place for ever.
     if (size < EXTENSION_HEADER) return undefined;
     at += size;
   }

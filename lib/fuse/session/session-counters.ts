@@ -1,8 +1,8 @@
-/** What a session counts: requests by opcode, error answers by errno, and faults of the file system. */
+/** The counters of a session: requests by opcode, error answers by errno, and faults of the file system. */
 import { errnoName } from '../contract/errno.js';
 import { MAX_ERRNO, opcodeName } from '../contract/protocol.js';
 
-/** What a session counted since it began. */
+/** The counts of a session since it began. */
 export interface SessionCounters {
   /** Requests by opcode name, FORGET and INTERRUPT included. */
   readonly requests: Readonly<Record<string, number>>;

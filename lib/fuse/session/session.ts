@@ -96,7 +96,7 @@ export class FuseSession implements ChannelHandler, Responder {
       this.#resolveReady = resolve;
       this.#rejectReady = reject;
     });
-    this.ready.catch(() => {}); // Nobody needs to listen: `closed` tells the same.
+    this.ready.catch(() => {}); // A rejection needs no listener: `closed` reports the same.
     this.over = new Promise((resolve) => {
       this.#resolveOver = resolve;
     });
@@ -106,7 +106,7 @@ export class FuseSession implements ChannelHandler, Responder {
     this.#channel.start(this, (options.maxWrite ?? DEFAULT_MAX_WRITE) + REQUEST_HEADROOM);
   }
 
-  /** What INIT agreed on; undefined before. */
+  /** The agreement of INIT; undefined before. */
   get connection(): ConnectionInfo | undefined {
     return this.#connection;
   }
@@ -134,8 +134,8 @@ export class FuseSession implements ChannelHandler, Responder {
       this.ended('aborted');
       return;
     }
-    // A notification waits in the kernel for a page or a directory that some request holds, and while it does
-    // the descriptor cannot be closed. So everybody gets an answer, late-comers too, until it has come through.
+    // A notification waits in the kernel for a page or a directory that some request holds. The descriptor cannot be
+    // closed before it has come through. So all requests are answered until then, also those that still arrive.
     this.#payloads.resume();
     for (const request of this.#inFlight.values()) this.sendError(request, Errno.ECONNABORTED);
     threads.then(
@@ -192,7 +192,7 @@ export class FuseSession implements ChannelHandler, Responder {
     this.#notifier.close();
     this.#payloads.close();
     this.#channel.close();
-    // Nobody waits for these any more. What moves data is not told so: it should still reach its end.
+    // Nobody waits for these any more. Cancel them, except those that move data: they should still finish.
     for (const request of this.#inFlight.values()) if (!movesData(request.opcode)) this.#cancel(request);
     if (this.#inFlight.size === 0) this.#destroy();
     else this.#drainTimer = this.#timers.set(() => this.#destroy(), this.#options.drainMs ?? 5000);
@@ -275,7 +275,8 @@ export class FuseSession implements ChannelHandler, Responder {
   }
 
   #written(request: FuseRequest, errno: number): void {
-    // ENOENT: the kernel has given the request up (aborted). ENODEV and the like: unmounted; read(2) tells too.
+    // ENOENT: the kernel has given the request up (aborted). ENODEV and the like: unmounted, as read(2) reports as
+    // well.
     if (errno === 0 || errno === Errno.ENOENT || errno === Errno.ENODEV || errno === Errno.ECONNABORTED)
       return;
     if (errno === Errno.EPERM || errno === Errno.EBADF) return;

@@ -1,6 +1,6 @@
 /**
- * Writes to the kernel that it may block, one after the other, from a thread of libuv's pool. Owns the queue of one
- * kind of them: what waits for a page must not stand behind what waits for a directory.
+ * Writes to the kernel that may block, one after the other, from a thread of libuv's pool. Owns the queue for one kind
+ * of writes: those that wait for a page must not queue behind those that wait for a directory.
  */
 import { write } from 'node:fs';
 import { Errno, errnoOf } from '../contract/errno.js';
@@ -35,12 +35,12 @@ export class ThreadWriter {
     });
   }
 
-  /** Gives up what has not begun, which answers ENODEV. */
+  /** Gives up writes that have not begun: they resolve with ENODEV. */
   drop(): void {
     for (const { done } of this.#waiting.splice(0)) done(Errno.ENODEV);
   }
 
-  /** One at a time, so that blocked ones can never take up all of libuv's threads. */
+  /** Writes one at a time, so that blocked writes can never occupy all of libuv's threads. */
   #next(): void {
     if (this.#busy) return;
     const next = this.#waiting.shift();

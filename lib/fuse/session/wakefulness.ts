@@ -1,8 +1,8 @@
 /**
- * Keeps the event loop from falling asleep for a moment after work was done. Waking a core that idles costs 50 to
- * 100 µs on a small virtual machine, more than most requests: a program that makes one call after the other would
- * pay it with each. The moment is short and counts from the last work, so that an idle mount burns nothing. Where
- * other programs want the core, they get it: then nobody idles, and waking up costs little.
+ * Keeps the event loop awake for a moment after work. Waking an idle core costs 50 to 100 µs on a small virtual
+ * machine, more than most requests, and a program that makes one call after the other would pay that for each. The
+ * moment is short and counts from the last work, so that an idle mount uses no processor time. If other programs want
+ * the core, they get it: the core is then not idle, and waking up costs little.
  */
 
 export interface WakefulnessOptions {
@@ -14,9 +14,9 @@ export interface WakefulnessOptions {
 
 /** Milliseconds after the last work: enough for a program's next call and for the reply of a server nearby. */
 export const AWAKE_MS = 0.1;
-/** A turn without work takes some microseconds. One that took so long was not ours: another program ran. */
+/** A turn without work takes some microseconds. If it took longer than this, another program has run meanwhile. */
 export const INTERRUPTED_MS = 0.05;
-/** After that the core is left to others for so long. */
+/** Milliseconds for which the core is then left to other programs. */
 export const REST_MS = 20;
 
 export class Wakefulness {
@@ -33,7 +33,7 @@ export class Wakefulness {
     this.#nextTurn = options.nextTurn ?? ((turn) => void setImmediate(turn));
   }
 
-  /** Something was done that more work is likely to follow. */
+  /** Work was done that is likely to be followed by more. */
   touch(): void {
     const now = this.#now();
     this.#worked = now;

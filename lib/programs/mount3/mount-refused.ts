@@ -1,4 +1,4 @@
-/** What mountd refuses, in words a user can act on. */
+/** The refusals of mountd, in words that a user can act on. */
 import { MountStatus, mountStatusName } from './types.js';
 
 const REASONS: Readonly<Record<number, string>> = {

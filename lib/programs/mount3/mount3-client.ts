@@ -13,7 +13,7 @@ export class Mount3Client {
   readonly #credential: Credential;
   readonly #server: string;
 
-  /** `server` is for messages. The caller stays its owner's: it is not closed here. */
+  /** `server` is for messages. The client does not close `caller`. */
   constructor(caller: RpcCaller, credential: Credential, server: string) {
     this.#caller = caller;
     this.#credential = credential;
@@ -47,7 +47,7 @@ export class Mount3Client {
     return this.#call(DUMP, undefined, cancellation);
   }
 
-  /** What the server exports, and to whom. */
+  /** The exports of the server, and the clients that may mount them. */
   exports(cancellation?: Cancellation): Promise<readonly ExportEntry[]> {
     return this.#call(EXPORT, undefined, cancellation);
   }

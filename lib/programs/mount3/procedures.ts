@@ -17,9 +17,9 @@ import {
 
 export const MOUNT_PROGRAM: Program = { number: 100005, version: 3, name: 'MOUNT' };
 
-/** Flavors in one grant; real servers offer a handful. */
+/** The most flavors in one grant. Real servers offer a few. */
 const MAX_FLAVORS = 256;
-/** Entries of one list, the groups of all exports counted together. */
+/** The most entries in one list, counted together with the groups of all exports. */
 const MAX_ENTRIES = 65536;
 
 const noArguments = { encodeArguments: voidCodec.encode, decodeArguments: voidCodec.decode };
@@ -135,7 +135,7 @@ export const EXPORT: Procedure<undefined, readonly ExportEntry[]> = {
   },
 };
 
-/** Lists are chains of "one more follows" booleans, so that only counting bounds them. */
+/** Bounds a list. It is a chain in which a boolean says whether another entry follows, so only a count can bound it. */
 class ListBound {
   #entries = 0;
   readonly #name: string;
@@ -152,7 +152,7 @@ class ListBound {
   }
 }
 
-/** Lists are kept, and a slice would keep the whole reply alive. */
+/** A copy of the bytes, since lists are kept: a slice would keep the whole reply in memory. */
 function copy(bytes: Buffer): Buffer {
   return Buffer.from(bytes);
 }

@@ -67,8 +67,8 @@ export function compareTime(a: NfsTime, b: NfsTime): number {
 const LAST_NANOSECOND = 999_999_999;
 
 /**
- * A time that a server shows. Some servers keep garbage in the nanoseconds; such a time is still good for its second,
- * and comes out the same each time.
+ * A time in a reply. Some servers have garbage in the nanoseconds. Such a time still has a valid second, and is decoded
+ * in the same way each time.
  */
 function readTime(buffer: Buffer, at: number): NfsTime {
   let nanoseconds = buffer.readUInt32BE(at + 4);
@@ -83,7 +83,7 @@ function decodeShownTime(reader: XdrReader): NfsTime {
   return readTime(reader.buffer, reader.claim(8));
 }
 
-/** A time among the arguments of a call, which a server carries out only if it makes sense. */
+/** A time in the arguments of a call. Throws XdrError for a second or more of nanoseconds. */
 function decodeTime(reader: XdrReader): NfsTime {
   const seconds = reader.uint32();
   const nanoseconds = reader.uint32();
@@ -96,7 +96,7 @@ function encodeTime(writer: XdrWriter, time: NfsTime): void {
   writer.uint32(time.nanoseconds);
 }
 
-/** Undefined: the server names a file type that does not exist, and nothing can be made of such an object. */
+/** Undefined: the server names a file type that does not exist, so that the object cannot be used. */
 export function decodeFattr3(reader: XdrReader): Fattr3 | undefined {
   const at = reader.claim(FATTR3_SIZE);
   const buffer = reader.buffer;
@@ -107,7 +107,7 @@ export function decodeFattr3(reader: XdrReader): Fattr3 | undefined {
   }
   return {
     type: type as FileType,
-    // Some servers send the S_IFMT bits along; they are no part of mode3.
+    // Some servers also send the S_IFMT bits, which are not part of mode3.
     mode: buffer.readUInt32BE(at + 4) & 0o7777,
     nlink: buffer.readUInt32BE(at + 8),
     uid: buffer.readUInt32BE(at + 12),

@@ -9,10 +9,10 @@ export const MAX_FILE_HANDLE = 64;
 export const COOKIE_VERIFIER_SIZE = 8;
 export const CREATE_VERIFIER_SIZE = 8;
 export const WRITE_VERIFIER_SIZE = 8;
-/** RFC 1813 sets no limit to names and link texts; these bound what a hostile peer can make us take. */
+/** RFC 1813 sets no limit to names and link texts. These limits bound what a hostile peer can make us allocate. */
 export const MAX_NAME = 1024;
 export const MAX_PATH = 4096;
-/** Nothing on this wire carries more data than this in one message. */
+/** No message of this program carries more data than this. */
 export const MAX_DATA = 4 * 1024 * 1024;
 
 /** nfsstat3 (RFC 1813 2.6). */

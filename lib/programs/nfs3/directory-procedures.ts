@@ -55,7 +55,7 @@ export interface ReaddirplusArguments extends Omit<ReaddirArguments, 'count'> {
 
 export type ReaddirplusResult = Result<DirectoryOk<DirectoryEntryPlus>, DirectoryFail>;
 
-/** A longer name than a program can use is one name less, not a directory that cannot be read. */
+/** A name that is too long for programs is left out. The rest of the directory stays readable. */
 const MAX_LISTED_NAME = 64 * 1024;
 
 function decodeResult<Entry>(
@@ -67,7 +67,7 @@ function decodeResult<Entry>(
   if (status !== Status.OK) return { status, directoryAttributes };
   const cookieVerifier = Buffer.from(reader.opaqueFixed(COOKIE_VERIFIER_SIZE));
   const entries: Entry[] = [];
-  // Each entry takes bytes of a record that is bounded, and so bounds their number.
+  // The bound on the size of a record also bounds the number of entries.
   while (reader.bool()) entries.push(decodeEntry(reader));
   return { status, directoryAttributes, cookieVerifier, entries, eof: reader.bool() };
 }

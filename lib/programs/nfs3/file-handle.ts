@@ -42,10 +42,10 @@ export function decodePostOpHandle(reader: XdrReader): FileHandle | undefined {
   return reader.bool() ? decodeFileHandle(reader) : undefined;
 }
 
-/** Bytes of a wrong handle that are passed over; what claims to be longer is no handle but a broken message. */
+/** A wrong handle of up to this many bytes is skipped. A longer one means that the message is broken. */
 const MAX_WRONG_HANDLE = 1024;
 
-/** post_op_fh3 of a directory entry. One that is longer than a handle can be counts as not sent. */
+/** post_op_fh3 of a directory entry. One that is too long for a handle counts as not sent. */
 export function decodeEntryHandle(reader: XdrReader): FileHandle | undefined {
   if (!reader.bool()) return undefined;
   const handle = reader.opaqueAsLatin1(MAX_WRONG_HANDLE, 'file handle');

@@ -52,7 +52,7 @@ export const GETATTR: Procedure<GetattrArguments, GetattrResult> = {
     const status = decodeStatus(reader);
     if (status !== Status.OK) return { status };
     const attributes = decodeFattr3(reader);
-    // An error of this object, not of the connection or of the directory that it is in.
+    // Only this object is in error, not the connection nor the directory that it is in.
     return attributes === undefined ? { status: Status.IO } : { status, attributes };
   },
 };
@@ -158,7 +158,9 @@ export interface ReadArguments {
 export type ReadResult = Result<
   AttributesOnly & {
     readonly eof: boolean;
-    /** As many bytes as the reply announces and carries. Shares the memory of the record that it came in. */
+    /**
+     * The smaller one of what the reply announces and what it carries. Shares the memory of the record that it came in.
+     */
     readonly data: Uint8Array;
   },
   AttributesOnly
@@ -193,8 +195,8 @@ export const READ: Procedure<ReadArguments, ReadResult> = {
     const count = reader.uint32();
     const eof = reader.bool();
     const data = reader.opaque(MAX_DATA, 'READ data');
-    // Servers are seen to send more than the file has (nfs-ganesha 6 at its end), of which only `count` is meant.
-    // Where less came than was meant to, that is not the end.
+    // Some servers send more bytes than `count` says (nfs-ganesha 6 at the end of a file): only `count` are data. If
+    // fewer bytes came than `count` says, this is not the end of the file.
     if (data.length < count) return { status, attributes, eof: false, data };
     return { status, attributes, eof, data: data.length > count ? data.subarray(0, count) : data };
   },
@@ -204,7 +206,7 @@ export interface WriteArguments {
   readonly file: FileHandle;
   readonly offset: number;
   readonly stable: StableHow;
-  /** Sent without a copy: must stay unchanged until the call was answered. */
+  /** Sent without a copy: must stay unchanged until the call is answered. */
   readonly data: Uint8Array;
 }
 

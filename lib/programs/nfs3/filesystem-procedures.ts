@@ -15,7 +15,7 @@ interface AttributesOnly {
   readonly attributes: Fattr3 | undefined;
 }
 
-/** The three differ in what follows the attributes of a success. */
+/** The codec that the three procedures share. They differ in what follows the attributes of a success. */
 function procedure<Body extends object>(
   number: number,
   name: string,

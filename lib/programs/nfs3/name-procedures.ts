@@ -80,7 +80,7 @@ export const LOOKUP: Procedure<DirectoryName, LookupResult> = {
   },
 };
 
-/** What CREATE, MKDIR, SYMLINK and MKNOD answer; handle and attributes may be missing all the same. */
+/** The result of CREATE, MKDIR, SYMLINK and MKNOD. Handle and attributes may be missing even after a success. */
 export type MakeResult = Result<
   {
     readonly object: FileHandle | undefined;
@@ -107,7 +107,7 @@ function decodeMakeResult(reader: XdrReader): MakeResult {
   return { status, object, attributes, directoryWcc: decodeWccData(reader) };
 }
 
-/** createhow3. EXCLUSIVE carries no attributes: they are set by a SETATTR afterwards. */
+/** createhow3. EXCLUSIVE carries no attributes: a SETATTR sets them afterwards. */
 export type CreateHow =
   | { readonly mode: typeof CreateMode.UNCHECKED | typeof CreateMode.GUARDED; readonly attributes: Sattr3 }
   | { readonly mode: typeof CreateMode.EXCLUSIVE; readonly verifier: Uint8Array };
@@ -186,7 +186,7 @@ export const SYMLINK: Procedure<SymlinkArguments, MakeResult> = {
   decodeResult: decodeMakeResult,
 };
 
-/** mknoddata3. The types REG, DIR and LNK carry nothing and are answered NFS3ERR_BADTYPE by servers. */
+/** mknoddata3. The types REG, DIR and LNK carry nothing, and servers answer them with NFS3ERR_BADTYPE. */
 export type MknodWhat =
   | {
       readonly type: typeof FileType.CHR | typeof FileType.BLK;
@@ -235,7 +235,7 @@ export const MKNOD: Procedure<MknodArguments, MakeResult> = {
   decodeResult: decodeMakeResult,
 };
 
-/** What REMOVE and RMDIR answer: `wcc` is the directory's. */
+/** The result of REMOVE and RMDIR. `wcc` is that of the directory. */
 function removal(number: number, name: string): Procedure<DirectoryName, WccResult> {
   return {
     program: NFS_PROGRAM,

@@ -1,6 +1,6 @@
 /**
- * Values in replies that no server should send, and that are mended or left out instead of making a whole directory
- * unreadable. Owns their count: of all servers that this process talks to, which for a mount is one.
+ * Values in replies that no server should send. They are mended or left out, so that the rest of a directory stays
+ * readable. Owns their count over all servers that this process talks to; for a mount, that is one server.
  */
 
 export interface OddValues {
@@ -10,9 +10,9 @@ export interface OddValues {
   fileTypes: number;
   /** Handles of directory entries longer than the protocol allows: they count as not sent. */
   handles: number;
-  /** Names in directories that no program could use: empty, too long, with "/" or NUL. They are left out. */
+  /** Names in directories that programs cannot use: empty, too long, with "/" or NUL. They are left out. */
   names: number;
 }
 
-/** Only ever counted up. */
+/** These counts only grow. */
 export const oddValues: OddValues = { nanoseconds: 0, fileTypes: 0, handles: 0, names: 0 };

@@ -1,6 +1,6 @@
 /**
  * Asks a server's port mapper where a program listens. As in Linux (net/sunrpc/rpcb_clnt.c), portmap version 2 is
- * spoken over IPv4; over IPv6, which it cannot express, rpcbind 4 and then 3.
+ * spoken over IPv4. It cannot express IPv6 addresses: over IPv6, rpcbind 4 and then 3 are spoken.
  */
 import { lookup } from 'node:dns/promises';
 import { AUTH_NONE } from '../../rpc/auth/auth-none.js';
@@ -17,7 +17,7 @@ import { DUMP, GETADDR_V3, GETADDR_V4, GETPORT, NULL } from './procedures.js';
 import { IpProtocol, type Mapping, PORTMAP_PORT } from './types.js';
 import { formatUniversalAddress, parseUniversalAddress } from './universal-address.js';
 
-/** The port mapper answers at once or not at all: 5 s, twice. */
+/** Wait 5 s for the port mapper, twice: it answers at once or not at all. */
 const TIMEO = 50;
 const RETRANS = 1;
 const CONNECT_TIMEOUT = 10_000;
@@ -36,7 +36,7 @@ export interface PortmapOptions {
   /** How to talk to the port mapper itself; TCP by default. */
   readonly transport?: 'tcp' | 'udp' | undefined;
   readonly cancellation?: Cancellation | undefined;
-  /** Further options of the connection, a clock say. */
+  /** Further options of the connection, for example a clock. */
   readonly rpc?: ServiceOptions | undefined;
 }
 
@@ -66,13 +66,13 @@ export async function getPort(
   );
 }
 
-/** All registrations, as portmap version 2 tells them. Throws PortmapUnreachableError, RpcCancelledError. */
+/** All registrations that portmap version 2 lists. Throws PortmapUnreachableError, RpcCancelledError. */
 export function dumpPorts(host: string, options: PortmapOptions = {}): Promise<readonly Mapping[]> {
   const call = { credential: AUTH_NONE, cancellation: options.cancellation };
   return withPortmapper(host, options, (caller) => caller.call(DUMP, undefined, call));
 }
 
-/** Whether there is a port mapper at all: throws PortmapUnreachableError if not. */
+/** Checks that a port mapper answers. Throws PortmapUnreachableError if not. */
 export async function pingPortmapper(host: string, options: PortmapOptions = {}): Promise<void> {
   const call = { credential: AUTH_NONE, cancellation: options.cancellation };
   await withPortmapper(host, options, (caller) => caller.call(NULL, undefined, call));
@@ -104,7 +104,7 @@ async function getPortV4(
   protocol: 'tcp' | 'udp',
   options: PortmapOptions,
 ): Promise<number> {
-  // The address asks for the interface that we reach the server at; its port means nothing.
+  // The address selects the interface at which we reach the server. Its port has no meaning.
   const entry = {
     program,
     version,
@@ -123,7 +123,7 @@ async function getPortV4(
   return answer === '' ? 0 : parseUniversalAddress(answer).port;
 }
 
-/** A link-local address names our own interface behind a %, which means nothing to the server. */
+/** `address` without the interface that a link-local address names behind a %: it means nothing to the server. */
 function withoutScope(address: string): string {
   return address.split('%', 1)[0] ?? address;
 }

@@ -5,9 +5,9 @@ import type { XdrReader } from '../../xdr/xdr-reader.js';
 import type { XdrWriter } from '../../xdr/xdr-writer.js';
 import { type Mapping, PORTMAP_V2, RPCBIND_V3, RPCBIND_V4, type RpcbEntry } from './types.js';
 
-/** Registrations in one DUMP. */
+/** The most registrations in one DUMP. */
 const MAX_MAPPINGS = 4096;
-/** Bytes of a netid, an owner, a universal address. */
+/** The most bytes of a netid, an owner or a universal address. */
 const MAX_TEXT = 255;
 
 const noArguments = { encodeArguments: voidCodec.encode, decodeArguments: voidCodec.decode };
@@ -26,7 +26,7 @@ export const NULL: Procedure<undefined, undefined> = {
   ...noResult,
 };
 
-/** Registers a mapping; false when there is another already. */
+/** Registers a mapping. False: there is another one already. */
 export const SET: Procedure<Mapping, boolean> = {
   program: PORTMAP_V2,
   number: 1,

@@ -7,7 +7,7 @@ export interface HostPort {
   readonly port: number;
 }
 
-/** The two last numbers are the port's bytes; before them stands the address in its usual spelling. */
+/** The address in its usual spelling, followed by the two bytes of the port as numbers. */
 export function formatUniversalAddress({ host, port }: HostPort): string {
   if (net.isIP(host) === 0) throw new RangeError(`${host} is not an IP address`);
   if (!Number.isInteger(port) || port < 0 || port > 65535) throw new RangeError(`${port} is not a port`);

@@ -1,6 +1,6 @@
 /**
- * What a flavour of authentication is to the client: the operations that each call goes through, like struct
- * rpc_credops of Linux. Each flavour has a file of its own. Owns no behaviour.
+ * The operations of a flavour of authentication that each call of a client goes through, like struct rpc_credops of
+ * Linux. Each flavour has a file of its own. Owns no behaviour.
  */
 import type { XdrReader } from '../../xdr/xdr-reader.js';
 import type { XdrWriter } from '../../xdr/xdr-writer.js';
@@ -34,7 +34,7 @@ export interface ArgumentsEncoder<Arguments> {
 }
 
 /**
- * What a flavour does for each call, in the order of these methods. All but {@link refresh} run for every call: they
+ * The work of a flavour for each call, in the order of these methods. All but {@link refresh} run for every call: they
  * are synchronous, and those of a flavour without protection allocate nothing.
  */
 export interface CredentialOperations {
@@ -45,7 +45,7 @@ export interface CredentialOperations {
   refresh(credential: Credential): Promise<void> | undefined;
   /** Writes credential and verifier, which end the header of a call. */
   marshal(writer: XdrWriter, call: AuthenticatedCall): void;
-  /** Writes the arguments, protected as the flavour has it. What `encodeArguments` throws comes out as it is. */
+  /** Writes the arguments, protected as the flavour has it. Errors of `encodeArguments` come out as they are. */
   wrap<Arguments>(
     writer: XdrWriter,
     call: AuthenticatedCall,

@@ -1,4 +1,4 @@
-/** What the RPC client counts, per procedure and per client. Numbers only go up. */
+/** The counters of the RPC client, per procedure and per client. Numbers only go up. */
 import type { Procedure } from '../wire/procedure.js';
 
 export interface ProcedureCounters {
@@ -24,7 +24,7 @@ export interface ClientCounters {
   badXids: number;
   /** Replies that came after the caller had given up. */
   lateReplies: number;
-  /** Times that what arrived was no RPC reply, or one with a result that cannot be decoded. */
+  /** Messages that were not an RPC reply, and replies with a result that cannot be decoded. */
   garbage: number;
   /** Connections established after the first. */
   reconnects: number;

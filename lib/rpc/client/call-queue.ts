@@ -1,15 +1,15 @@
 /**
- * Calls that wait for room on the wire, first in first out. Calls that are given up meanwhile are let go of: of what
- * is kept no more than half is of no use, whoever is stuck in front. Nothing here takes longer for a longer queue,
- * but for a clean-up now and then.
+ * Calls that wait for room on the wire, first in, first out. The queue lets go of calls that are given up meanwhile: at
+ * most half of what it keeps is such calls, even while the call in front waits. No operation takes longer for a longer
+ * queue, except for an occasional clean-up.
  */
 import type { PendingCall } from './pending-call.js';
 
 export class CallQueue implements Iterable<PendingCall> {
   #calls: PendingCall[] = [];
-  /** Where the queue begins: what is before has been taken. */
+  /** Index of the first call in the queue. Those before it have been taken. */
   #first = 0;
-  /** Of those behind it, calls that were settled. */
+  /** How many of the calls from there on are settled. */
   #settled = 0;
 
   /** Calls that still wait. */
@@ -36,7 +36,7 @@ export class CallQueue implements Iterable<PendingCall> {
     return undefined;
   }
 
-  /** To be told of each call here that was settled. */
+  /** The owner of the queue calls this for each queued call that is settled. */
   drop(): void {
     this.#settled += 1;
     this.#tidy();

@@ -39,7 +39,7 @@ export interface RpcClientOptions {
   readonly timeo?: number | undefined;
   /** nfs(5). */
   readonly retrans?: number | undefined;
-  /** What becomes of a call after the major timeout; `hard` by default. */
+  /** The treatment of a call after its major timeout; `hard` by default. */
   readonly recovery?: Recovery | undefined;
   /** TCP connections, 1 to 16; calls take turns. */
   readonly nconnect?: number | undefined;
@@ -51,7 +51,7 @@ export interface RpcClientOptions {
   readonly maxOutstanding?: number | undefined;
   /** Bytes of the longest reply accepted. */
   readonly maxRecord?: number | undefined;
-  /** Asked before every attempt to connect but the first: the server may have moved to another port. */
+  /** Called before each attempt to connect except the first: the server may have moved to another port. */
   readonly resolvePort?: (() => Promise<number>) | undefined;
   /** One line for the user, at most a few per outage. */
   readonly log?: ((message: string) => void) | undefined;
@@ -119,7 +119,7 @@ export class RpcClient implements RpcCaller {
     }
   }
 
-  /** A client with one connection made: throws RpcConnectError where that fails, rather than try for ever. */
+  /** A client with one connection made. Throws RpcConnectError if that fails, and does not try again. */
   static async connect(options: RpcClientOptions): Promise<RpcClient> {
     const client = new RpcClient(options);
     try {
@@ -291,7 +291,7 @@ export class RpcClient implements RpcCaller {
     let chosen = connections[this.#next] as RpcConnection;
     if (count === 1) return chosen;
     this.#next = (this.#next + 1) % count;
-    // A connection that is down is passed over while there is one that is not.
+    // Skip a connection that is down, as long as another one is up.
     for (let tried = 1; tried < count && !chosen.usable; tried++) {
       const other = connections[(this.#next + tried - 1) % count] as RpcConnection;
       if (other.usable) chosen = other;

@@ -1,6 +1,6 @@
 /**
- * What is to be written to the transport of a connection: calls of one tick together, and none while the kernel does not
- * take more. Owns which calls' bytes the kernel has.
+ * The calls that wait to be written to the transport of a connection. Calls of one tick are written together, and none
+ * while the kernel takes no more. Owns the knowledge of which calls' bytes the kernel has.
  */
 import type { Clock } from '../../base/clock.js';
 import { messageLength } from '../transport/socket-writer.js';
@@ -17,7 +17,7 @@ export class Outbox {
   #transport: Transport | undefined;
   #calls = new Set<PendingCall>();
   #flushScheduled = false;
-  /** Counts sends; what was sent up to #batchWritten is in the kernel's hands. */
+  /** Counts sends. The kernel has the bytes of all sends up to #batchWritten. */
   #batch = 0;
   #batchWritten = 0;
 
@@ -26,7 +26,9 @@ export class Outbox {
     this.#clock = clock;
   }
 
-  /** A transport takes calls from now on; undefined: none does, and what was to be written is forgotten. */
+  /**
+   * From now on calls go to this transport. Undefined: there is none, and calls that were not written are forgotten.
+   */
   attach(transport: Transport | undefined): void {
     this.#transport = transport;
     this.#calls.clear();
@@ -39,7 +41,7 @@ export class Outbox {
     this.flush();
   }
 
-  /** Calls of one tick share a system call: it comes when the code that makes calls has had its turn. */
+  /** Queues the call to be written at the end of the tick, so that calls of one tick share a system call. */
   add(call: PendingCall): void {
     this.#calls.add(call);
     if (this.#flushScheduled) {
@@ -50,7 +52,7 @@ export class Outbox {
     process.nextTick(this.#flushNow);
   }
 
-  /** The call need not go out any more, if it has not yet. */
+  /** The call need not be written any more, if it has not been. */
   delete(call: PendingCall): void {
     this.#calls.delete(call);
   }
@@ -65,11 +67,11 @@ export class Outbox {
     this.flush();
   };
 
-  /** Writes what there is, without waiting for the end of the tick. */
+  /** Writes all queued calls now, without waiting for the end of the tick. */
   flush(): void {
     const transport = this.#transport;
     if (transport === undefined || this.#calls.size === 0) return;
-    // What the kernel does not take now must wait here, where it can still be cancelled.
+    // While the kernel takes no more, calls wait here, where they can still be cancelled.
     if (this.#batchWritten !== this.#batch) return;
     const calls = this.#calls;
     this.#calls = new Set();

@@ -1,7 +1,7 @@
 /**
- * The calls of one connection without an answer: which of them a reply may come for, and which are to be sent as soon
- * as the window lets them. Owns that order: on a new transport everything in the order made; what is lost on it goes by
- * turns with what queues.
+ * The calls of one connection that have no answer: those that a reply may come for, and those that are sent as soon as
+ * the window has room. Owns the order of sending: a new transport first gets all calls in the order in which they were
+ * made; calls that are lost on it take turns with calls that queue.
  */
 import { CallQueue } from './call-queue.js';
 import type { PendingCall } from './pending-call.js';
@@ -12,13 +12,13 @@ const MAX_ABANDONED = 1024;
 /** How many calls may be on the wire at a time. */
 export interface SendWindow {
   readonly size: number;
-  /** A reply came while so many calls were on the wire. */
+  /** A reply came while `onWire` calls were on the wire. */
   answered(onWire: number): void;
   /** Calls were not answered in time. */
   lost(): void;
 }
 
-/** For transports that look after congestion themselves. */
+/** For transports that control congestion themselves. */
 export function fixedWindow(size: number): SendWindow {
   return { size, answered: () => {}, lost: () => {} };
 }
@@ -27,11 +27,11 @@ export class OutstandingCalls {
   readonly #window: SendWindow;
   /** Calls that were handed out to be sent, in the order made. */
   readonly #expected = new Map<number, PendingCall>();
-  /** Those of them that are to be handed out once more. They take no room. */
+  /** Calls of these that must be handed out once more. They take no room in the window. */
   readonly #again = new Set<PendingCall>();
-  /** Whether calls that queue have their turn between those. */
+  /** Whether queued calls take turns with the calls in {@link #again}. */
   #byTurns = false;
-  /** What was handed out last was one of those. */
+  /** The call that was handed out last came from {@link #again}. */
   #wasAgain = false;
   readonly #queue = new CallQueue();
   readonly #abandoned = new Set<number>();
@@ -45,7 +45,7 @@ export class OutstandingCalls {
     return this.#expected.size + this.#queue.length;
   }
 
-  /** Those that were sent, or are just being sent, and not given up for lost. */
+  /** Calls that were sent or are just being sent, without those that are believed lost. */
   get onWire(): number {
     return this.#expected.size - this.#again.size;
   }
@@ -72,30 +72,30 @@ export class OutstandingCalls {
   }
 
   /**
-   * These, which were handed out, seem to be lost and have to go out again, behind what already has to, by turns with
-   * what queues.
+   * These calls were handed out and seem to be lost. They are sent again, after those that already have to be, and take
+   * turns with queued calls.
    */
   lost(calls: readonly PendingCall[]): void {
     if (calls.length === 0) return;
     this.#window.lost();
-    // In a window of one, a call that is lost each time would let nobody else get through.
+    // Without turns, a call that is lost each time would block all others where the window is 1.
     this.#byTurns = true;
     for (const call of calls) this.#again.add(call);
   }
 
-  /** All that was handed out has to go out again, in the order made and before what queues. */
+  /** All calls that were handed out are sent again, in the order in which they were made, before those that queue. */
   sendAllAgain(): void {
     this.#byTurns = false;
     this.#again.clear();
     for (const call of this.#expected.values()) this.#again.add(call);
   }
 
-  /** Whether it was sent, and waits for room to be sent again. */
+  /** Whether the call was sent and waits for room to be sent again. */
   waits(call: PendingCall): boolean {
     return this.#again.has(call);
   }
 
-  /** Who waits for a reply with this XID. */
+  /** The call that waits for a reply with this XID. */
   of(xid: number): PendingCall | undefined {
     return this.#expected.get(xid);
   }
@@ -123,7 +123,7 @@ export class OutstandingCalls {
     this.#abandoned.add(call.xid);
   }
 
-  /** Whether this XID was that of a call given up. True only once. */
+  /** Whether this XID belongs to a call that was given up. True only once for each. */
   isLate(xid: number): boolean {
     return this.#abandoned.delete(xid);
   }

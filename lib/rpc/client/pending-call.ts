@@ -21,11 +21,11 @@ const CALL_BYTES = 384;
 /** A reply that cannot be decoded. */
 export interface Nonsense {
   readonly error: RpcGarbageError;
-  /** Its header cannot be: the sender is not to be trusted with anything. */
+  /** The header itself cannot be decoded, so that nothing from this sender can be trusted. */
   readonly inHeader: boolean;
 }
 
-/** What the connection needs to know of a call, whatever its types. */
+/** A call without its types, as the connection sees it. */
 export interface PendingCall extends CallTimes {
   readonly xid: number;
   /** The encoded call, as it was sent last or will be sent first. */
@@ -34,9 +34,9 @@ export interface PendingCall extends CallTimes {
   readonly onRetransmit: (() => void) | undefined;
   /** How often it was handed to a transport. */
   transmissions: number;
-  /** When it was first sent; the round trip counts from here. */
+  /** When it was first sent. The round-trip time counts from here. */
   sentAt: number;
-  /** The number of the send that carried it last, to know whether the kernel has its bytes. */
+  /** The number of the last send that carried it. It shows whether the kernel has its bytes. */
   batch: number;
   /** True once the caller has an answer or an error. */
   settled: boolean;

@@ -11,7 +11,7 @@
 /** Linux: NFS_MAX_TCP_TIMEOUT and NFS_MAX_UDP_TIMEOUT, in milliseconds. */
 const MAX_TCP_TIMEOUT = 600_000;
 const MAX_UDP_TIMEOUT = 60_000;
-/** Deadlines are looked at so many times per timeo, within these bounds (milliseconds). */
+/** How often deadlines are checked in each timeo, within the bounds below (milliseconds). */
 const TICKS_PER_TIMEO = 10;
 const LEAST_TICK = 10;
 const MOST_TICK = 1000;
@@ -65,20 +65,20 @@ export class RetransmissionPolicy {
     call.interval = this.timeo;
   }
 
-  /** The call goes out. A hard call has its full time from here; a soft one ends in time, however often it is sent. */
+  /** The call is sent. The full time of a hard call starts again here; that of a soft one does not, so that it ends. */
   sent(call: CallTimes, now: number): void {
     call.lastSentAt = now;
     call.resendAt = now + call.interval;
     if (!this.soft) call.majorAt = now + this.majorTimeout;
   }
 
-  /** The interval is over without an answer, and the call goes out once more. */
+  /** The interval is over without an answer, and the call is sent once more. */
   backOff(call: CallTimes, now: number): void {
     if (this.#exponential) call.interval = Math.min(call.interval * 2, MAX_UDP_TIMEOUT);
     call.resendAt = now + call.interval;
   }
 
-  /** The major timeout of a hard call is over: everything from the start. */
+  /** The major timeout of a hard call is over: its times start again. */
   restart(call: CallTimes, now: number): void {
     call.majorAt = now + this.majorTimeout;
     call.interval = this.timeo;
@@ -86,7 +86,7 @@ export class RetransmissionPolicy {
 
   /**
    * Milliseconds to wait before the next attempt to connect, `failures` having failed in a row. Jittered by
-   * `random` (0 to 1), so that the clients of a rebooted server do not come back all in one moment.
+   * `random` (0 to 1), so that the clients of a rebooted server do not all return at the same moment.
    */
   reconnectDelay(failures: number, random: number): number {
     if (failures === 0) return 0;

@@ -1,8 +1,8 @@
-/** What the typed clients (NFS, MOUNT, portmap, NLM) need of an RPC connection. */
+/** The interface through which the typed clients (NFS, MOUNT, portmap, NLM) make their calls. */
 import type { Credential } from '../auth/credential.js';
 import type { Procedure } from '../wire/procedure.js';
 
-/** Somebody who may stop waiting. A FUSE request is one; so is a test's own. */
+/** Lets a caller stop waiting. A FUSE request is one. */
 export interface Cancellation {
   readonly cancelled: boolean;
   /** Calls `listener` once, when {@link cancelled} becomes true; at once if it is already. */
@@ -14,7 +14,7 @@ export interface CallOptions {
   /** When it fires, the call fails with RpcCancelledError; the reply, if it still comes, is ignored. */
   readonly cancellation?: Cancellation | undefined;
   /**
-   * Told whether the request went out more than once: the answer may then be the echo of an earlier success
+   * Called each time that the request is sent again. The answer may then be the echo of an earlier success
    * (RFC 1813 4.4 on replays).
    */
   readonly onRetransmit?: (() => void) | undefined;
@@ -28,11 +28,12 @@ export interface RpcCaller {
     options: CallOptions,
   ): Promise<Result>;
   /**
-   * Takes back the memory of the reply that `data` is a slice of, for later ones. Nobody may hold any part of that
-   * reply any more. Who does not know leaves it to the garbage collector.
+   * Takes back the memory of the reply that `data` is a slice of, and uses it for later replies. No part of that reply
+   * may be in use any more. A caller that cannot be sure does not call this, and the garbage collector takes the
+   * memory.
    */
   recycle?(data: Uint8Array): void;
-  /** "not responding" was said of the server, and "OK" not yet. Who does not know leaves it out. */
+  /** The user was told "not responding", and not yet "OK". Undefined: not known. */
   readonly unresponsive?: boolean;
   /** Fails outstanding calls with RpcClosedError and ends the connection. */
   close(): void;

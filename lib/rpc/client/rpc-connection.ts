@@ -1,9 +1,9 @@
 /**
- * One connection with a server, through all the transports that it has in its life: when there is a new one, what is
- * sent again when, and what comes of replies and of silence. Who waits for which XID, and what goes out next, is the
- * business of OutstandingCalls; how it gets to the transport, that of Outbox.
+ * One connection with a server, which has one transport after another: when it opens a new one, which calls it sends
+ * again and when, and what it does about replies and about silence. OutstandingCalls owns which call waits for which
+ * XID and which one is sent next; Outbox owns the writing to the transport.
  *
- * Ordering: calls go out in the order made, and after a reconnection again in that order.
+ * Ordering: calls are sent in the order in which they were made, and after a reconnection again in that order.
  */
 import type { Clock, Timer } from '../../base/clock.js';
 import {
@@ -32,10 +32,10 @@ export interface RpcConnectionOptions {
   readonly server: string;
   readonly host: string;
   readonly port: number;
-  /** False for UDP: messages get lost, and garbage is no reason to give the socket up. */
+  /** False for UDP: messages get lost, and garbage does not end the socket. */
   readonly reliable: boolean;
   readonly policy: RetransmissionPolicy;
-  /** Calls on the wire at a time; over UDP a congestion window says how many. */
+  /** Calls on the wire at a time. Over UDP a congestion window allows fewer. */
   readonly maxOutstanding: number;
   readonly open: OpenTransport;
   readonly resolvePort: (() => Promise<number>) | undefined;
@@ -55,16 +55,16 @@ export class RpcConnection {
   #port: number;
   #localPort: number | undefined;
   #everConnected = false;
-  /** Ends of transports since the last reply; the exponent of the back-off. */
+  /** How many transports have ended since the last reply: the exponent of the back-off. */
   #failures = 0;
   /** When the last good reply came. */
   #heardAt = Number.NEGATIVE_INFINITY;
-  /** The last thing that came and was no answer. */
+  /** The last thing that arrived and was not a reply. */
   #lastGarbage: RpcGarbageError | undefined;
   #garbageAt = Number.NEGATIVE_INFINITY;
   #backOff: Timer | undefined;
   readonly #calls: OutstandingCalls;
-  /** Of a transport that is not reliable. */
+  /** Undefined for a reliable transport. */
   readonly #congestion: CongestionWindow | undefined;
   readonly #outbox: Outbox;
   #tick: Timer | undefined;
@@ -105,7 +105,7 @@ export class RpcConnection {
     });
   }
 
-  /** Takes a call over: it will be settled, sooner or later. */
+  /** Takes a call over, and settles it sooner or later. */
   submit(call: PendingCall): void {
     if (this.#state === 'closed') {
       call.fail(this.#closedError());
@@ -118,7 +118,7 @@ export class RpcConnection {
     if (this.#state === 'idle') this.#reconnect(this.#failures);
   }
 
-  /** The caller waits no longer. */
+  /** The caller stops waiting. */
   cancel(call: PendingCall): void {
     if (call.settled) return;
     call.fail(new RpcCancelledError('the call was interrupted'));
@@ -197,7 +197,7 @@ export class RpcConnection {
     else this.#noteGarbage(error);
   }
 
-  /** Counts and tells what came that is no answer, and remembers it for calls that wait in vain. */
+  /** Counts and reports something that is not a reply, and remembers it for the error of calls that time out. */
   #noteGarbage(error: RpcGarbageError): void {
     this.#options.counters.garbage += 1;
     this.#options.log.nonsense(error.message);
@@ -213,7 +213,8 @@ export class RpcConnection {
     this.#outbox.delete(call);
     const halfSent = this.#outbox.holds(call) && call.message.length > 1;
     this.#fillWire();
-    // The caller is free to reuse the data now, and the socket still refers to it: it must not send other bytes.
+    // The caller may now reuse the data, to which the socket still refers. End the connection before it sends other
+    // bytes.
     if (halfSent && this.#options.reliable) {
       this.#transport?.destroy(new RpcCancelledError('a call was interrupted while it was being sent'), true);
     }
@@ -235,7 +236,7 @@ export class RpcConnection {
       this.#openTransport();
       return;
     }
-    // The server may have come back on another port. Where nobody tells, the one we know is the best guess.
+    // The server may have come back on another port. If that cannot be found out, try the port that we know.
     resolvePort()
       .then(
         (port) => {
@@ -282,10 +283,11 @@ export class RpcConnection {
     const wasConnected = this.#state === 'connected';
     this.#state = 'idle';
     this.#settleOpenWaiters(error);
-    // Servers end idle connections: that is no failure, and the next call connects without delay.
+    // Servers end idle connections. That is not a failure, and the next call connects without delay.
     if (wasConnected && this.#failures === 0 && this.outstanding === 0) return;
-    // A connection that worked is made anew at once, but only once: the next attempt counts this one. A socket for
-    // datagrams has lasted for a major timeout, which is pause enough; without one nobody would hear the server.
+    // A connection that worked is made again at once, but only once: the next attempt counts this end as a failure. A
+    // UDP socket is replaced at once every time: it has lasted for a major timeout, and without a socket no reply can
+    // come.
     const again = this.#options.reliable ? this.#failures : 0;
     const failures = wasConnected ? again : this.#failures + 1;
     this.#failures += 1;
@@ -325,7 +327,9 @@ export class RpcConnection {
     });
   }
 
-  /** One pass over the outstanding calls: dearer than a heap per pass, cheaper per call. */
+  /**
+   * Checks all outstanding calls. A pass costs more than with a heap; a call, of which there are many more, costs less.
+   */
   #checkDeadlines(now: number): void {
     const { policy, reliable, counters, host, log } = this.#options;
     const lost: PendingCall[] = [];
@@ -333,7 +337,7 @@ export class RpcConnection {
     for (const call of this.#calls.due(now)) {
       if (now >= call.majorAt) {
         counters.majorTimeouts += 1;
-        // Over UDP one call may be lost while others are answered: then the port is the right one.
+        // Over UDP one call may be lost while others are answered. The server is then still at this port.
         const deaf = reliable || this.#heardAt <= call.lastSentAt;
         const sent = call.transmissions > 0;
         if (sent && now - call.lastSentAt >= policy.timeo && deaf) broken = true;
@@ -342,7 +346,7 @@ export class RpcConnection {
           continue;
         }
         policy.restart(call, now);
-        // What only waits for its turn, to be sent for the first time or again, says nothing against the server.
+        // A call that only waits for its turn to be sent does not show that the server is silent.
         const asked = sent && (deaf || !this.#calls.waits(call));
         if (this.#state !== 'connected' || asked) log.notResponding();
       }
@@ -353,7 +357,7 @@ export class RpcConnection {
       }
     }
     this.#calls.lost(lost);
-    // UDP too: no error tells of a server that came back on another port, and only #connect asks where it is.
+    // Also over UDP: no error shows that a server came back on another port, and only #connect asks for the port.
     if (broken && this.#state === 'connected') {
       this.#transport?.destroy(
         new RpcConnectError(`${this.#options.server} does not answer`, 'ETIMEDOUT', host, this.#port),
@@ -368,7 +372,7 @@ export class RpcConnection {
   #timeOut(call: PendingCall): void {
     const { policy, server } = this.#options;
     const seconds = Math.round((this.#options.clock.now() - call.madeAt) / 100) / 10;
-    // Who was answered with nonsense all the time is not to look for a firewall.
+    // If only nonsense came since the call, say so: the user would otherwise search for a firewall.
     const instead = this.#garbageAt >= Math.max(call.madeAt, this.#heardAt);
     const cause = instead ? this.#lastGarbage : undefined;
     const why = cause === undefined ? '' : `: ${cause.message}`;

@@ -1,10 +1,10 @@
 /**
- * What a user is told of a server: that it is silent, that it talks nonsense, that it answers again. Owns how often: once
- * per outage, however many calls and connections see it.
+ * Reports to the user about a server: that it is silent, that it talks nonsense, that it answers again. Owns how often:
+ * once for each outage, also when many calls and connections notice it.
  */
 import type { Clock } from '../../base/clock.js';
 
-/** Between two reports of nonsense, milliseconds: good replies in between do not make it worth a line each time. */
+/** Milliseconds between two reports of nonsense, even if good replies come between them. */
 const NONSENSE_PAUSE = 60_000;
 
 export class UserLog {
@@ -22,12 +22,12 @@ export class UserLog {
     this.#write = write;
   }
 
-  /** Said to be silent, and nothing else since. */
+  /** "Not responding" was reported, and the server has not answered since. */
   get silent(): boolean {
     return this.#notResponding;
   }
 
-  /** What is as true of the next connection as of this one. */
+  /** Reports something that holds for every connection, once. */
   once(message: string): void {
     if (this.#said.has(message)) return;
     this.#said.add(message);
@@ -41,7 +41,7 @@ export class UserLog {
     this.#write(`server ${this.#server} not responding, still trying`);
   }
 
-  /** Something came that is no answer; `what` names the server, too. Told once until a good reply has come. */
+  /** Something arrived that is not a reply. `what` also names the server. Reported once until a good reply comes. */
   nonsense(what: string): void {
     const now = this.#clock.now();
     const told = this.#nonsense || now - this.#nonsenseAt < NONSENSE_PAUSE;

@@ -1,18 +1,20 @@
 /**
- * Limits of a connection that brings no calls: how long it may stand idle, leave a record unfinished
- * or leave replies unread, and which connection has to go when there are too many. Owns the numbers and the judgement; the
- * connection tells what it is doing, the server acts.
+ * Limits of a connection that brings no calls: how long it may stand idle, leave a record unfinished or leave replies
+ * unread, and which connection is ended when there are too many. Owns the numbers and the decision: the connection
+ * reports its activity, and the server acts.
  */
 
 /** All in milliseconds. */
 export interface ConnectionLimits {
-  /** Without a call, after there was one. Linux's server ends connections after 6 minutes, and clients are used to it. */
+  /**
+   * Without a call, after there was one. Linux's server ends connections after 6 minutes, and clients are used to it.
+   */
   readonly idle: number;
   /** Without any call since it was made. */
   readonly firstCall: number;
   /** From the first byte of a call to its last one, while we read. */
   readonly record: number;
-  /** Replies that wait for the client to read, none of which goes out. */
+  /** While replies wait for the client to read them, and none goes out. */
   readonly unread: number;
 }
 
@@ -30,13 +32,13 @@ export interface ConnectionState {
   readonly everCalled: boolean;
   /** When the last whole call came, or the connection. */
   readonly heardAt: number;
-  /** When the record began that has not come to its end; undefined: there is none, or we do not read. */
+  /** When the unfinished record began. Undefined: there is none, or reading is paused. */
   readonly recordSince: number | undefined;
-  /** Since when replies wait and none has gone out; undefined: none waits. */
+  /** The time since which replies wait and none has gone out. Undefined: none waits. */
   readonly unreadSince: number | undefined;
 }
 
-/** Whether the connection has cost enough. */
+/** Whether the connection has exceeded a limit and has to end. */
 export function isOverdue(state: ConnectionState, limits: ConnectionLimits, now: number): boolean {
   const { busy, everCalled, heardAt, recordSince, unreadSince } = state;
   if (unreadSince !== undefined) return now - unreadSince > limits.unread;
@@ -46,8 +48,8 @@ export function isOverdue(state: ConnectionState, limits: ConnectionLimits, now:
 }
 
 /**
- * The one to end in favour of a new connection: of those without a call in hand one that never had any, else the one
- * that was silent for longest. Undefined: all are at work.
+ * The connection to end in favour of a new one: first one that never brought a call, otherwise the one that was silent
+ * for longest. Connections with a call under way are never chosen. Undefined: all have one.
  */
 export function mostDispensable<Connection extends { readonly state: ConnectionState }>(
   connections: Iterable<Connection>,

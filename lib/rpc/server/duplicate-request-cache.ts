@@ -1,14 +1,14 @@
 /**
- * The duplicate request cache: replies to calls that must not be carried out twice, kept for the client that
- * sends one again because the reply got lost.
+ * The duplicate request cache. It keeps the replies to calls that must not be carried out twice, for a client that
+ * sends such a call again because the reply was lost.
  *
  * A call is known by the client's address and port, its XID, its procedure, its length and a checksum of its first
- * bytes (as in Linux's nfsd), so that a client that starts its XIDs anew gets no stranger's reply.
+ * bytes (as in Linux's nfsd), so that a client that starts with new XIDs does not get the reply to another call.
  */
 import type { Message } from '../transport/transport.js';
 
 const DEFAULT_ENTRIES = 4096;
-/** Replies of non-idempotent procedures are small; anything longer would be a way to fill our memory. */
+/** Longer replies are not kept: those of non-idempotent procedures are small, and long ones could fill our memory. */
 const MAX_REPLY = 16 * 1024;
 const CHECKSUM_BYTES = 256;
 
@@ -22,9 +22,9 @@ interface Entry<Sink extends ReplySink> {
   sink: Sink;
 }
 
-/** A call that is the first of its kind; `finish` or `abandon` is due exactly once. */
+/** A call that came for the first time. Exactly one of `finish` and `abandon` is called, once. */
 export interface CachedCall<Sink extends ReplySink> {
-  /** Records the reply and returns where to send it: to the connection that asked last. */
+  /** Keeps the reply, and returns the connection to send it to: the last one that has sent the call. */
   finish(reply: Message): Sink;
   /** The call ended without a reply worth keeping. */
   abandon(): Sink;
@@ -57,7 +57,7 @@ export class DuplicateRequestCache<Sink extends ReplySink> {
     if (known !== undefined) {
       this.hits += 1;
       if (known.reply !== undefined) return { kind: 'answered', reply: known.reply };
-      // The client came back over a new connection while its call is being carried out: it waits there.
+      // The client has sent the call again over a new connection while it is carried out: the reply goes there.
       if (known.sink.closed) known.sink = sink;
       return { kind: 'in-progress' };
     }

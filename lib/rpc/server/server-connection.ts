@@ -1,6 +1,6 @@
 /**
- * One client's TCP connection to our server: its calls are taken off the stream, judged (version, credential,
- * program, procedure), carried out and answered, a bounded number at a time.
+ * One client's TCP connection to our server. It takes calls off the stream, checks them (version, credential, program,
+ * procedure), carries them out and answers them, a bounded number at a time.
  */
 import type { Socket } from 'node:net';
 import { XdrError } from '../../xdr/xdr-error.js';
@@ -26,11 +26,11 @@ import type { ConnectionState } from './connection-limits.js';
 import type { CachedCall, DuplicateRequestCache, ReplySink } from './duplicate-request-cache.js';
 import type { CallVerdict, Hook, ObservedCall, ServerHooks, ServerProcedure } from './server-procedure.js';
 
-/** Unsent replies of more bytes than this stop us reading calls from a client that does not read. */
+/** With more bytes of unsent replies than this, no calls are read: the client does not read its replies. */
 const MAX_UNSENT = 8 * 1024 * 1024;
 const REPLY_BYTES = 256;
 
-/** What the connection needs of its server. */
+/** The parts of the server that a connection needs. */
 export interface ServerContext {
   readonly maxRecord: number;
   readonly maxOutstanding: number;
@@ -55,7 +55,7 @@ export class ServerConnection implements ReplySink {
   readonly #peer: string;
   #closed = false;
   #draining = false;
-  /** Calls being carried out, and those that arrived in one piece with them when there were enough. */
+  /** Calls that are carried out. #backlog has calls that arrived with them in one piece and exceed the limit. */
   #running = 0;
   #backlog: Buffer[] = [];
   #servingBacklog = false;
@@ -81,7 +81,7 @@ export class ServerConnection implements ReplySink {
     this.#assembler = new RecordAssembler(context.maxRecord, (message) => this.#accept(message));
     socket.on('data', (bytes: Buffer) => this.#received(bytes));
     socket.on('drain', () => this.#regulate());
-    // Nothing to do about an error but what 'close' does.
+    // 'close' follows each error and does all that has to be done.
     socket.on('error', () => {});
     socket.on('close', () => this.#onClose());
   }
@@ -93,7 +93,7 @@ export class ServerConnection implements ReplySink {
   /** The activity of the connection at this moment. */
   get state(): ConnectionState {
     const unsent = this.#socket.writableLength;
-    // Less than before: some went out.
+    // Fewer bytes than before: the client has taken some.
     if (unsent < this.#unsent || this.#unsent === 0) this.#unsentSince = this.#context.now();
     this.#unsent = unsent;
     return {
@@ -153,7 +153,7 @@ export class ServerConnection implements ReplySink {
     if (crowded !== this.#socket.isPaused()) {
       if (crowded) this.#socket.pause();
       else {
-        // The client is not at fault for bytes that did not come meanwhile.
+        // While reading was paused, the client could not send: start its time again.
         this.#recordSince = this.#context.now();
         this.#socket.resume();
       }
@@ -204,7 +204,7 @@ export class ServerConnection implements ReplySink {
   #authenticate(call: CallBody): AuthSys | undefined | ReplyFailure {
     if (call.flavor === AuthFlavor.NONE) return undefined;
     if (call.flavor !== AuthFlavor.SYS) {
-      // We never hand out AUTH_SHORT, so one that comes is somebody else's.
+      // This server never hands out AUTH_SHORT credentials, so this one is not valid here.
       const authStat = call.flavor === AuthFlavor.SHORT ? AuthStat.REJECTEDCRED : AuthStat.TOOWEAK;
       return { kind: 'auth-error', authStat };
     }
@@ -272,7 +272,7 @@ export class ServerConnection implements ReplySink {
     this.#reply(call, reply, cached?.finish(reply) ?? this);
   }
 
-  /** `ran`: the arguments were fine, so that the fault is ours whatever the error's class. */
+  /** `ran`: the arguments were decoded, so that any error is the server's own fault, also an XdrError. */
   #failed(
     call: ObservedCall,
     error: unknown,
@@ -324,7 +324,7 @@ export class ServerConnection implements ReplySink {
     else this.#judge(after, call, sink, send);
   }
 
-  /** Answers a call that was not even begun. */
+  /** Answers a call that is refused before its procedure runs. */
   #fail(xid: number, failure: ReplyFailure): void {
     this.#write(failureMessage(xid, failure));
   }
@@ -353,7 +353,7 @@ export class ServerConnection implements ReplySink {
     this.#endIfDrained();
   }
 
-  /** In a loop and not from each call's end: thousands of calls that end at once would overflow the stack. */
+  /** Runs in one loop, not from the end of each call: thousands of calls that end at once would overflow the stack. */
   #serveBacklog(): void {
     if (this.#servingBacklog || this.#backlog.length === 0) return;
     this.#servingBacklog = true;

@@ -1,11 +1,11 @@
-/** What a server registers: a procedure's codecs with the function that carries it out, and how it may be observed. */
+/** The procedures that a server registers: codecs with the function that carries them out, and hooks around it. */
 import type { XdrReader } from '../../xdr/xdr-reader.js';
 import type { XdrWriter } from '../../xdr/xdr-writer.js';
 import type { AuthSys } from '../auth/auth-sys.js';
 import type { ReplyFailure } from '../wire/message.js';
 import type { Procedure, Program } from '../wire/procedure.js';
 
-/** Who calls, for handlers and hooks. */
+/** The caller, for handlers and hooks. */
 export interface ServerCall {
   readonly xid: number;
   /** Undefined with AUTH_NONE. */
@@ -16,7 +16,7 @@ export interface ServerCall {
 
 export type Handler<Arguments, Result> = (args: Arguments, call: ServerCall) => Result | Promise<Result>;
 
-/** A procedure with its handler, types forgotten: made by {@link handle} only, which saw that they fit. */
+/** A procedure with its handler, without their types. Only {@link handle} makes one, and checks that they fit. */
 export interface ServerProcedure {
   readonly program: Program;
   readonly number: number;
@@ -57,7 +57,7 @@ export interface ObservedCall extends ServerCall {
 }
 
 /**
- * What a hook wants: nothing (go on), no reply at all, the end of the connection, or a reply of its own. A hook
+ * The decision of a hook: nothing (go on), no reply at all, the end of the connection, or a reply of its own. A hook
  * that returns a promise delays the call until it resolves.
  */
 export type CallVerdict = undefined | 'drop' | 'disconnect' | ReplyFailure;

@@ -24,15 +24,17 @@ export interface RpcServerOptions {
   readonly maxRecord?: number | undefined;
   /** Calls carried out at a time per connection; then we stop reading from it. */
   readonly maxOutstanding?: number | undefined;
-  /** One more takes the place of the one that is missed least; with none to spare it is refused. */
+  /**
+   * When one more comes, the connection that matters least is ended for it. If all are busy, the new one is refused.
+   */
   readonly maxConnections?: number | undefined;
-  /** How long a connection may cost something without bringing calls. */
+  /** How long a connection may use resources without bringing calls. */
   readonly limits?: Partial<ConnectionLimits> | undefined;
   readonly clock?: Clock | undefined;
   /** Replies kept for calls that must not be carried out twice. */
   readonly duplicateRequests?: number | undefined;
   readonly hooks?: ServerHooks | undefined;
-  /** Told of handlers that throw, each of which is answered SYSTEM_ERR. */
+  /** Called for each handler that throws. The call is answered with SYSTEM_ERR. */
   readonly onHandlerError?: ((call: ObservedCall, error: unknown) => void) | undefined;
 }
 
@@ -119,7 +121,7 @@ export class RpcServer {
       listener.once('error', reject);
       listener.listen(address.port, address.host, () => {
         listener.off('error', reject);
-        // Later errors are of single accepts (out of descriptors, say): the client tries again.
+        // Later errors concern a single accept (for lack of descriptors, for example): that client tries again.
         listener.on('error', () => {});
         this.#listeners.push(listener);
         resolve(listener.address() as AddressInfo);
@@ -142,7 +144,7 @@ export class RpcServer {
     this.#sweep ??= this.#startSweep();
   }
 
-  /** Ends connections that are overdue: late by a tenth of the shortest limit. */
+  /** Ends connections that have exceeded a limit. It runs every tenth of the shortest limit, so some end a bit late. */
   #startSweep(): Timer {
     const interval = Math.min(...Object.values(this.#limits)) / 10;
     return this.#clock.after(interval, () => {

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { LAST_FRAGMENT, RECORD_MARK_BYTES } from '../wire/record-mark.js';
 import type { Message } from './transport.js';
 
-/** Small pieces up to this much altogether are copied into one buffer: cheaper than a gather list. */
+/** Messages of up to this many bytes together are copied into one buffer, which is cheaper than a gather list. */
 const GATHER_BYTES = 32 * 1024;
 
 /** Bytes in all pieces. */
@@ -13,7 +13,7 @@ export function messageLength(message: Message): number {
   return length;
 }
 
-/** Fills in the record mark of a message that was written with four bytes reserved. One last fragment. */
+/** Fills in the record mark of a message that was written with four bytes reserved: the message is one fragment. */
 export function sealRecord(message: Message): void {
   const first = message[0];
   if (first === undefined) return;

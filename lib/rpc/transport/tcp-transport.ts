@@ -17,8 +17,9 @@ const NOTHING = new Uint8Array(0);
 /**
  * A step between the TCP connection and the first call, where RPC-with-TLS (RFC 9289) probes the server and shakes
  * hands. It has `socket` for itself: it may write, and gets what comes as 'data' events. It resolves with the socket
- * that carries the calls, the same one or one around it; what comes on that from then on belongs to the transport. What
- * it rejects with ends the attempt to connect, as a refused connection does. The time limit of connecting covers it.
+ * that carries the calls, the same one or one around it; data that arrives on that socket from then on belongs to the
+ * transport. If it rejects, the attempt to connect has failed, as with a refused connection. The time limit of
+ * connecting covers it.
  */
 export type ConnectionStep = (
   socket: net.Socket,
@@ -40,7 +41,7 @@ export interface TcpTransportOptions extends OpeningOptions {
 export class TcpTransport implements Transport {
   readonly #listener: TransportListener;
   readonly #options: TcpTransportOptions;
-  /** TCP itself holds back what there is no room for. */
+  /** No limit: TCP itself holds back data that there is no room for. */
   readonly replyRoom = Number.POSITIVE_INFINITY;
   readonly #sourcePorts: SourcePorts;
   readonly #assembler: RecordAssembler;
@@ -72,7 +73,7 @@ export class TcpTransport implements Transport {
 
   send(messages: readonly Message[]): boolean {
     const socket = this.#socket;
-    // Without a socket disconnected() was said; the calls are sent again on the next connection.
+    // Without a socket, the listener was told disconnected(). The calls are sent again on the next connection.
     if (socket === undefined) return true;
     writeMessages(socket, messages);
     if (socket.writableLength === 0) return true;

@@ -1,4 +1,4 @@
-/** What a connection needs of the thing that moves its bytes: one TCP connection or one UDP socket. */
+/** The interface between an RPC connection and its present socket: one TCP connection or one UDP socket. */
 import type { Clock } from '../../base/clock.js';
 import type { RpcError } from '../rpc-errors.js';
 
@@ -34,7 +34,7 @@ export interface Transport {
   destroy(error: RpcError, abrupt: boolean): void;
 }
 
-/** What the opening of every transport needs. */
+/** The options that every transport needs to open. */
 export interface OpeningOptions {
   /** Name or address. A name is looked up for every transport. */
   readonly host: string;

@@ -1,6 +1,6 @@
 /**
- * One UDP socket towards a server. Owns who is listened to: the socket is connected, so that only datagrams from
- * the server's address and port come in, as with Linux.
+ * One UDP socket towards a server. Owns the choice of sender: the socket is connected, so that the kernel passes on
+ * only datagrams from the server's address and port, as Linux's client does it.
  */
 import type dgram from 'node:dgram';
 import dns from 'node:dns';
@@ -15,8 +15,8 @@ import type { Message, OpeningOptions, Transport, TransportListener } from './tr
 /** The largest UDP payload over IPv4, with the four bytes that are reserved for a record mark and not sent. */
 export const MAX_DATAGRAM = 65507 + RECORD_MARK_BYTES;
 /**
- * What a long reply may take of the socket's receive buffer: 32 KiB, the most that is read or written in one call over
- * UDP, and as much again for how the kernel keeps it.
+ * Bytes of the socket's receive buffer that a long reply may take: 32 KiB, the most that is read or written in one call
+ * over UDP, and as much again for how the kernel keeps it.
  */
 const REPLY_MEMORY = 2 * 32 * 1024;
 export interface UdpTransportOptions extends OpeningOptions {
@@ -67,7 +67,7 @@ export class UdpTransport implements Transport {
         datagram.set(piece, position);
         position += piece.length;
       }
-      // An error here is a datagram lost: it will be sent again.
+      // An error here means that the datagram is lost. The call will be sent again.
       this.#socket?.send(datagram, RECORD_MARK_BYTES, datagram.length - RECORD_MARK_BYTES, () => {});
     }
     return true;
@@ -82,7 +82,7 @@ export class UdpTransport implements Transport {
     const localPort = this.#sourcePorts.next();
     this.#socket = socket;
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      // Once connected, an error is an ICMP message (nobody listens there just now): like a loss.
+      // On a connected socket an error is an ICMP message: nothing listens at that port now. It counts as a loss.
       if (this.#socket !== socket || this.#connected) return;
       if (localPort === undefined || !this.#sourcePorts.mayTryNext(error)) {
         this.#fail(error.message, error.code ?? 'EIO', error);

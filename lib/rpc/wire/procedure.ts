@@ -1,4 +1,4 @@
-/** What a remote procedure is to the RPC layer: numbers and codecs, written once for client and server. */
+/** A remote procedure as the RPC layer sees it: numbers and codecs, written once for client and server. */
 import type { XdrReader } from '../../xdr/xdr-reader.js';
 import type { XdrWriter } from '../../xdr/xdr-writer.js';
 

@@ -14,19 +14,21 @@ export const LAST_FRAGMENT = 0x8000_0000;
 export const RECORD_MARK_BYTES = 4;
 
 const CHUNK_BYTES = 64 * 1024;
-/** A chunk with less room than this is given up: reads into a narrow rest would cost a system call each. */
+/** A chunk with less room than this is replaced: each read into so little room would cost a system call. */
 const LEAST_ROOM = 4 * 1024;
-/** After a large message the next one is likely large: read little of it into the chunk, for it has to be copied. */
+/**
+ * After a large message the next one is likely large. Read only this much of it into the chunk: it has to be copied.
+ */
 const NARROW_WINDOW = 4 * 1024;
 const LARGE = 32 * 1024;
-/** Of a record that comes in by push(), this much is allocated for what its sender has only announced. */
+/** Bytes allocated for a record of push() on the word of its sender, before the bytes have come. */
 const ON_CREDIT = 16 * 1024;
-/** A record that outgrows its memory gets this many times as much: few copies, and no more room than was earned. */
+/** A record that outgrows its memory gets this many times what has come: few copies, and a bound on the memory. */
 const GROWTH = 16;
-/** No sender has a reason for more; a stream of empty fragments would otherwise never end a message. */
+/** More fragments end the connection: a stream of empty fragments would otherwise never end a message. */
 const MAX_FRAGMENTS = 4096;
 
-/** What the stream claims cannot be a record. The connection is to be ended. */
+/** The stream announces what cannot be a record. The receiver ends the connection. */
 export class RecordMarkError extends Error {
   override readonly name = 'RecordMarkError';
 }
@@ -62,12 +64,12 @@ export class RecordAssembler {
     this.#chunk = Buffer.alloc(0);
   }
 
-  /** A message has begun and not come to its end. */
+  /** A message has begun and has not ended. */
   get isWithin(): boolean {
     return this.#record !== undefined || this.#end > this.#start;
   }
 
-  /** No message is delivered any more, not even from bytes that are already here. */
+  /** Delivers no further message, not even from bytes that have already arrived. */
   stop(): void {
     this.#stopped = true;
     this.#chunk = Buffer.alloc(0);
@@ -75,7 +77,7 @@ export class RecordAssembler {
     this.#record = undefined;
   }
 
-  /** Where the next bytes from the socket are to be put; {@link received} tells how many there were. */
+  /** The memory for the next bytes from the socket. {@link received} then says how many came. */
   readBuffer(): Buffer {
     const record = this.#record;
     if (record !== undefined && this.#fragmentLeft > 0) {
@@ -112,7 +114,7 @@ export class RecordAssembler {
 
   #newChunk(): void {
     const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
-    // At most part of a fragment's header is left: whatever follows a header has gone to a message.
+    // At most a part of a fragment's header is left: all that follows a header has gone to a message.
     this.#end = this.#chunk.copy(chunk, 0, this.#start, this.#end);
     this.#start = 0;
     this.#chunk = chunk;
@@ -158,7 +160,7 @@ export class RecordAssembler {
       this.#record =
         this.#pool === undefined || size <= LARGE ? Buffer.allocUnsafeSlow(size) : this.#pool.take(size);
     } else if (!this.#pushed && this.#record.length < needed) {
-      // Doubling keeps a record in thousands of small fragments from being copied thousands of times.
+      // Doubled, so that a record in thousands of small fragments is not copied thousands of times.
       this.#grow(Math.max(needed, this.#record.length * 2));
     }
     this.#fragmentLeft = length;

@@ -1,23 +1,24 @@
 /**
- * Memory of large records, used again once nobody holds any part of it. A stream read in megabytes would otherwise
- * spend a third of its time in the garbage collector, and a good part of the rest on pages that the kernel has to
- * clear. What is never given back is the garbage collector's, as ever: to forget is safe, to give too early is not.
+ * Memory of large records, which is used again once no part of it is in use. Otherwise a program that streams megabytes
+ * spends a third of its time in the garbage collector, and much of the rest while the kernel clears pages. Memory that
+ * is never given back goes to the garbage collector: forgetting to give it back is safe, giving it back too early is
+ * not.
  */
 
-/** Room for a reply's header beside the data, of which servers like to send a power of two. */
+/** Room for a reply's header. The data beside it is often a power of two. */
 const HEADROOM = 4 * 1024;
 const LEAST_CLASS = 64 * 1024;
-/** Bytes kept for the next stream. */
+/** At most this many bytes are kept for later records. */
 const MOST_KEPT = 12 * 1024 * 1024;
 
 export class RecordPool {
-  /** By their size, which is a power of two and {@link HEADROOM}. */
+  /** Free buffers by size. Each size is a power of two plus {@link HEADROOM}. */
   readonly #free = new Map<number, Buffer[]>();
   #kept = 0;
-  /** What was handed out, by the memory itself: any slice of a record leads back to it. */
+  /** Buffers that are in use, by their ArrayBuffer, which every slice of a record shares. */
   readonly #lent = new WeakMap<ArrayBufferLike, Buffer>();
 
-  /** At least `bytes`, of arbitrary content. */
+  /** A buffer of at least `bytes`, with arbitrary content. */
   take(bytes: number): Buffer {
     let size = LEAST_CLASS + HEADROOM;
     while (size < bytes) size = (size - HEADROOM) * 2 + HEADROOM;
@@ -28,7 +29,7 @@ export class RecordPool {
     return buffer;
   }
 
-  /** Takes back the record that `part` is a slice of, if it is one of ours. Nobody may hold any part of it. */
+  /** Takes back the record that `part` is a slice of, if it came from this pool. No part of it may still be in use. */
   give(part: Uint8Array): void {
     const buffer = this.#lent.get(part.buffer);
     if (buffer === undefined) return;

@@ -1,4 +1,4 @@
-/** Who may read, write and search what: the kernel's judgement, or the mode bits' where it cannot be asked. */
+/** Permission to read, write and search: the kernel decides, or the mode bits where the kernel cannot be asked. */
 import { constants } from 'node:os';
 import type { ServedUser } from '../served-users.js';
 import { AT_EMPTY_PATH, accessAt, EMPTY_PATH } from '../system-calls-at.js';

@@ -1,4 +1,4 @@
-/** GETATTR, SETATTR, ACCESS, READLINK, and what sets attributes for those that create objects. */
+/** GETATTR, SETATTR, ACCESS, READLINK, and the setting of attributes on new objects. */
 import { chmodSync, closeSync, fchmodSync, ftruncateSync } from 'node:fs';
 import {
   Access,
@@ -32,7 +32,7 @@ import type { ServedObject } from '../tree/served-object.js';
 import type { ExportedTree } from '../tree/tree.js';
 import { isAllowed, MAY_EXECUTE, MAY_READ, MAY_WRITE } from './access.js';
 
-/** Node's fs passes offsets on exactly up to here; no file system has longer files. */
+/** Node's fs passes offsets on exactly up to this limit. No file system has longer files. */
 const MAX_SIZE = BigInt(Number.MAX_SAFE_INTEGER);
 const UNCHANGED = 0xffffffff;
 
@@ -102,7 +102,7 @@ export function truncate(
 
 /**
  * Throws NFS3ERR_ACCES unless the caller may read or write the open file. The owner always may: an application that
- * has it open does not lose it by a chmod, and NFS has no open (RFC 1813 4.4). What may be executed may be read.
+ * has it open does not lose it by a chmod, and NFS has no open (RFC 1813 4.4). A file that may be executed may be read.
  */
 export function requireData(
   tree: ExportedTree,
@@ -120,12 +120,13 @@ export function requireData(
 const SETUID_SETGID = 0o6000;
 
 /**
- * As the kernel does for a writer without privilege: to change a program must not lend out its owner's rights. Due
- * before the content changes, so that there is no moment in which the new program has them.
+ * Takes set-user-id and set-group-id bits away, as the kernel does for a writer without privilege: a changed program
+ * must not run with the rights of its owner. Called before the content changes, so that the new content never has the
+ * bits.
  */
 export function clearSetIds(tree: ExportedTree, caller: ServedUser, mode: number, descriptor: number): void {
   if ((mode & SETUID_SETGID) === 0 || caller.uid === 0) return;
-  // A server without privilege is such a writer itself, and may not be the owner.
+  // A server without privilege is such a writer itself: the kernel takes the bits away. It may also not be the owner.
   if (!tree.callers.impersonating) return;
   const isGroupExecutable = (mode & 0o010) !== 0;
   fchmodSync(descriptor, mode & (isGroupExecutable ? ~SETUID_SETGID : ~0o4000) & 0o7777);
@@ -138,11 +139,11 @@ export function clearSetIds(tree: ExportedTree, caller: ServedUser, mode: number
 export function applyAttributes(descriptor: number, stat: FileStat, attributes: Sattr3): void {
   const { mode, uid, gid, atime, mtime } = attributes;
   if (uid !== undefined || gid !== undefined) {
-    // chown(2) would take it for "leave it as it is", and the client would be told of a success.
+    // chown(2) would understand this id as "leave it as it is", and the client would see a success.
     if (uid === UNCHANGED || gid === UNCHANGED) throw new NfsError(Status.INVAL);
     check(chownAt(descriptor, EMPTY_PATH, uid ?? UNCHANGED, gid ?? UNCHANGED, AT_EMPTY_PATH));
   }
-  // After the owner, whose change takes away setuid and setgid.
+  // After the owner: a change of the owner takes setuid and setgid away.
   if (mode !== undefined) {
     if (stat.type === FileType.LNK) throw new NfsError(Status.NOTSUPP);
     chmodSync(`/proc/self/fd/${descriptor}`, mode & 0o7777);
@@ -175,7 +176,7 @@ function grantedBits(tree: ExportedTree, caller: ServedUser, stat: FileStat, des
   if (may(MAY_READ)) granted |= Access.READ;
   if (may(MAY_EXECUTE)) granted |= isDirectory ? Access.LOOKUP : Access.EXECUTE;
   if (tree.options.readOnly) return granted;
-  // Names in a directory cannot be changed without searching it.
+  // Changing names in a directory needs search permission as well.
   if (may(isDirectory ? MAY_WRITE | MAY_EXECUTE : MAY_WRITE)) {
     granted |= Access.MODIFY | Access.EXTEND | (isDirectory ? Access.DELETE : 0);
   }

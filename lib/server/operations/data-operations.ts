@@ -23,10 +23,10 @@ import { clearSetIds, requireData } from './attribute-operations.js';
 const fsync = promisify(fs.fsync);
 const fdatasync = promisify(fs.fdatasync);
 
-/** Below this a copy to or from the page cache takes less than the way to the thread pool and back. */
+/** Moving fewer bytes to or from the page cache takes less time than the way to the thread pool and back. */
 const IN_POOL_FROM = 64 * 1024;
 
-/** Attributes by the descriptor. Throws NFS3ERR_STALE when the file was removed under it. */
+/** The attributes of an open file. Throws NFS3ERR_STALE if the file was removed. */
 function statOpen(tree: ExportedTree, file: ServedFile): FileStat {
   const stat = statDescriptor(file.descriptor);
   if (typeof stat === 'number') throw new NfsError(statusOfErrno(-stat));
@@ -51,7 +51,7 @@ export async function read(tree: ExportedTree, args: ReadArguments, caller: Serv
       const wanted = Math.max(0, Math.min(limit, size - args.offset));
       const data = Buffer.allocUnsafeSlow(wanted);
       const count = await readFully(file.descriptor, data, args.offset);
-      // The size of after the read: a file that has grown meanwhile has not been read to its end.
+      // Compare with the size after the read: a file that has grown meanwhile was not read to its end.
       const attributes = statOpen(tree, file);
       const eof = BigInt(args.offset + count) >= attributes.size;
       return { status: Status.OK, attributes, eof, data: data.subarray(0, count) };
@@ -125,7 +125,7 @@ const writeInPool = promisify(fs.write) as (
   offset: number,
 ) => Promise<{ bytesWritten: number }>;
 
-/** Bytes written: fewer than wanted when the space ran out on the way. */
+/** Returns the bytes written: fewer than wanted if the space has run out. */
 async function writeFully(descriptor: number, data: Uint8Array, offset: number): Promise<number> {
   let done = 0;
   while (done < data.length) {
@@ -143,13 +143,13 @@ async function writeFully(descriptor: number, data: Uint8Array, offset: number):
   return done;
 }
 
-/** To have data written to the disk is for those who may read or write it. */
+/** COMMIT is allowed to callers that may read or write the file. */
 function requireEither(tree: ExportedTree, caller: ServedUser, stat: FileStat, descriptor: number): void {
   if (isAllowed(tree, caller, stat, descriptor, MAY_WRITE)) return;
   requireData(tree, caller, stat, descriptor, MAY_READ);
 }
 
-/** Makes the whole file stable, whatever range was asked for, as servers do. */
+/** Makes the whole file stable, not only the range that was asked for, as other servers do. */
 export async function commit(
   tree: ExportedTree,
   args: CommitArguments,

@@ -27,14 +27,14 @@ const ENTRY_BYTES = 4 + 8 + 4 + 8;
 const ATTRIBUTES_BYTES = 4 + 84;
 const HANDLE_BYTES = 4 + 4 + HANDLE_SIZE;
 const ABSENT = 4;
-/** Whatever the client has room for: more would hold up the others. */
+/** The most bytes of one reply, also for a client with more room: other clients would have to wait. */
 const MOST = 1024 * 1024;
 
 function nameBytes(name: string): number {
   return (name.length + 3) & ~3;
 }
 
-/** Ours for all directories: cookies mean the same in every listing. */
+/** The same for all directories: cookies have the same meaning in every listing. */
 function verifierOf(tree: ExportedTree): Buffer {
   const verifier = Buffer.from('nfsfdir\0', 'latin1');
   verifier.writeUInt32BE(tree.table.salt, 4);
@@ -65,7 +65,7 @@ function open(
   return { place, listing, cookie, verifier };
 }
 
-/** "." and "..", which are no part of a listing, and then those of the listing. */
+/** First "." and "..", which are not in a listing, and then the entries of the listing. */
 function* entriesFrom(tree: ExportedTree, { place, listing, cookie }: Position): Generator<ListedEntry> {
   const own = place.before.fileid;
   if (cookie < 1) yield { cookie: 1, name: '.', fileid: own, type: FileType.DIR };
@@ -139,7 +139,8 @@ export function readdirplus(
     let eof = true;
     for (const entry of entriesFrom(tree, position)) {
       const bytes = ENTRY_BYTES + nameBytes(entry.name);
-      // Without looking at the object: it has attributes and a handle, or it is gone.
+      // READDIR needs no look at the object. READDIRPLUS gives it attributes and a handle, or leaves it out if it is
+      // gone.
       const most = bytes + (isSearchable ? ATTRIBUTES_BYTES + HANDLE_BYTES : 2 * ABSENT);
       if (room < most || nameRoom < bytes) {
         eof = false;
@@ -170,7 +171,7 @@ export function readdirplus(
   }
 }
 
-/** undefined: removed since the listing was made. */
+/** Undefined: the object was removed since the listing was made. */
 function see(
   tree: ExportedTree,
   place: Place,
@@ -180,7 +181,7 @@ function see(
   if (entry.cookie === 2) {
     const parent = place.inode.links[0]?.directory ?? place.inode;
     const stat = tree.tryStat(parent);
-    // Moved by a local process: the fileid is enough, and whoever wants more can look it up.
+    // A local process has moved it. The fileid is enough: a client that wants more can look the name up.
     return stat === undefined || stat.fileid !== entry.fileid ? undefined : { inode: parent, stat };
   }
   const cName = cString(entry.name);

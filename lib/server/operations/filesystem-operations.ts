@@ -14,7 +14,7 @@ import type { ServedObject } from '../tree/served-object.js';
 import type { ExportedTree } from '../tree/tree.js';
 
 const NAME_MAX = 255;
-/** The least of the common file systems': ext4's. */
+/** That of ext4, the smallest one of the common file systems. */
 const LINK_MAX = 65000;
 /** Offsets are exact up to here in Node's fs. */
 const MAX_FILE_SIZE = BigInt(Number.MAX_SAFE_INTEGER);
@@ -38,7 +38,7 @@ function answer<Body>(
 
 export function fsstat(tree: ExportedTree, args: FilesystemArguments): FsstatResult {
   return answer(tree, args, (inode) => {
-    // A mounted file system is told by any directory in it.
+    // Any directory identifies the file system that it is in.
     const directory = inode.isDirectory ? inode : (inode.links[0]?.directory ?? tree.table.root);
     const descriptor = tree.table.openDirectory(directory);
     const s = statfsSync(`/proc/self/fd/${descriptor}`, { bigint: true });

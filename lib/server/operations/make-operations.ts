@@ -24,11 +24,11 @@ import { applyAttributes, sizeOf, truncate } from './attribute-operations.js';
 import { enter, type Place, settle } from './name-operations.js';
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDWR } = constants;
-/** Modes where the client leaves them to us. */
+/** The modes of new objects for which the client gives none. */
 const FILE_MODE = 0o644;
 const DIRECTORY_MODE = 0o755;
 const SETGID = 0o2000;
-/** The sign bit of a stored time stays clear: not all file systems know the years after 2038 or before 1970. */
+/** Keeps the sign bit of a stored time clear: some file systems have no years after 2038 or before 1970. */
 const TIME_BITS = 0x7fffffff;
 
 interface Made {
@@ -36,7 +36,7 @@ interface Made {
   readonly stat: FileStat;
 }
 
-/** What all four have in common: the directory, the name, the reply. */
+/** The common part of all four: the directory, the name, the reply. */
 function make(
   tree: ExportedTree,
   where: { readonly directory: FileHandle; readonly name: Uint8Array },
@@ -60,14 +60,14 @@ function make(
 
 function remember(tree: ExportedTree, place: Place, name: Name): Made {
   const stat = statAt(place.descriptor, name.cString);
-  // Removed again by a local process.
+  // A local process has removed it again.
   if (typeof stat === 'number') throw new NfsError(Status.STALE);
   return { inode: tree.table.intern(stat, place.inode, place.descriptor, name.text, name.cString), stat };
 }
 
 /**
- * What of the attributes is still to be set on a new object: the umask may have taken bits of the mode, and only
- * root gives objects away (others' wishes are ignored, as servers do).
+ * The attributes that still have to be set on a new object: the umask may have cleared bits of the mode, and only root
+ * may give an object another owner (for other callers the owner is ignored, as servers do).
  */
 function outstanding(attributes: Sattr3, stat: FileStat, caller: ServedUser): Sattr3 {
   const isRoot = caller.uid === 0;
@@ -87,7 +87,7 @@ function finish(descriptor: number, attributes: Sattr3, caller: ServedUser): voi
   applyAttributes(descriptor, stat, outstanding(attributes, stat, caller));
 }
 
-/** As {@link finish}, for objects that creating does not open. What cannot be finished is removed again. */
+/** Like {@link finish}, for objects that are not opened when they are made. Removes the object if this fails. */
 function finishByName(place: Place, name: Name, attributes: Sattr3, caller: ServedUser): void {
   const descriptor = check(openAt(place.descriptor, name.cString, O_PATH | O_NOFOLLOW));
   try {
@@ -116,7 +116,7 @@ export function create(tree: ExportedTree, args: CreateArguments, caller: Served
     if (how.mode !== CreateMode.UNCHECKED || existing.stat.type !== FileType.REG) {
       throw new NfsError(Status.EXIST);
     }
-    // Of an existing file only the size is taken: an open with O_TRUNC.
+    // For an existing file, only the size is set: this is an open with O_TRUNC.
     if (how.attributes.size === undefined) return existing;
     truncate(tree, existing.inode, existing.stat, how.attributes.size, caller);
     return remember(tree, place, name);
@@ -187,9 +187,9 @@ export function mkdir(tree: ExportedTree, args: MkdirArguments, caller: ServedUs
 }
 
 /**
- * A directory inherits setgid and the group from its parent, and keeps both whatever mode was asked for, as mkdir(2)
- * does. The kernel takes the bit from whoever sets a mode without being in the group: so the mode is set with the
- * directory's group as the caller's. To have it on a directory gives nobody the group.
+ * A directory inherits setgid and the group from its parent, and keeps both for any mode that was asked for, as
+ * mkdir(2) does. The kernel clears the bit if the caller that sets the mode is not in the group. So the mode is set
+ * with the directory's group as the group of the caller. On a directory the bit gives nobody the rights of the group.
  */
 function finishDirectory(
   tree: ExportedTree,
@@ -222,7 +222,7 @@ export function symlink(tree: ExportedTree, args: SymlinkArguments, caller: Serv
     const target = Buffer.concat([args.target, Buffer.alloc(1)]);
     tree.callers.as(caller, () => {
       check(symlinkAt(target, place.descriptor, name.cString));
-      // The mode of a link means nothing, and cannot be set.
+      // The mode of a link has no meaning, and cannot be set.
       finishByName(place, name, { ...args.attributes, mode: undefined }, caller);
     });
     return remember(tree, place, name);

@@ -78,7 +78,7 @@ function resolve(
 
 const UP = cString('..');
 
-/** The root is its own parent: nothing above it can be reached. */
+/** The parent of a directory. The root is its own parent, so that nothing above it can be reached. */
 function parentOf(
   tree: ExportedTree,
   directory: ServedObject,
@@ -91,7 +91,7 @@ function parentOf(
   const stat = tree.callers.as(caller, () => statAt(descriptor, UP));
   if (typeof stat === 'number') throw new NfsError(statusOfErrno(-stat));
   const parent = directory.links[0]?.directory;
-  // Moved by a local process: where it is now has to be found out first.
+  // A local process has moved it. Its place has to be found first.
   if (parent === undefined || !table.matches(parent, stat, descriptor, UP)) {
     throw new ObjectMovedError(directory.handle);
   }
@@ -99,8 +99,8 @@ function parentOf(
 }
 
 /**
- * The object behind a name, remembered; or -errno, where there is none or the caller may not ask. The system call that
- * changes the name comes later, and does not trust what was found here.
+ * Remembers the object behind a name and returns it; or -errno, if there is none or the caller may not look it up. The
+ * system call that later changes the name does not rely on this result.
  */
 function known(
   tree: ExportedTree,
@@ -113,7 +113,7 @@ function known(
   return { inode: tree.table.intern(stat, place.inode, place.descriptor, name.text, name.cString), stat };
 }
 
-/** The name is gone, and with the last one the object. */
+/** Forgets a name that was removed, and the object with its last name. */
 function forget(
   tree: ExportedTree,
   victim: { inode: ServedObject; stat: FileStat },
@@ -181,7 +181,7 @@ export function rename(tree: ExportedTree, args: RenameArguments, caller: Served
     tree.callers.as(caller, () => {
       check(renameAt(places[0].descriptor, oldName.cString, places[1].descriptor, newName.cString));
     });
-    // Two names of one file: rename(2) leaves both.
+    // Both are names of the same file: rename(2) then keeps both.
     const overwritten = typeof replaced === 'number' ? undefined : replaced;
     if (overwritten?.inode !== moved.inode) {
       if (overwritten !== undefined) forget(tree, overwritten, to, newName);

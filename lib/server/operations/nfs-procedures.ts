@@ -47,7 +47,7 @@ export type Operation<Arguments, Result> = (
   caller: ServedUser,
 ) => Result | Promise<Result>;
 
-/** Carries an operation out: finds the caller and the tree, counts, and puts faults in. */
+/** Carries an operation out: finds the caller and the tree, counts the call, and adds faults. */
 export type Dispatch = <Arguments, Result>(
   name: ProcedureName,
   operation: Operation<Arguments, Result>,

@@ -7,9 +7,9 @@ import { getDents, nativeLittleEndian as LE } from '../system-calls-at.js';
 export interface RawEntry {
   /** One character per byte. */
   readonly name: string;
-  /** Of a mount point, that of the directory underneath. */
+  /** For a mount point, this is the inode number of the directory below the mount. */
   readonly fileid: bigint;
-  /** undefined where the file system does not say. */
+  /** Undefined if the file system does not say. */
   readonly type: FileType | undefined;
 }
 
@@ -32,11 +32,11 @@ const NAME_AT = 19;
 const chunk = Buffer.alloc(256 * 1024);
 const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
 
-/** Calls `visit` for every entry but "." and "..", from where the descriptor stands. Throws NfsError. */
+/** Calls `visit` for every entry except "." and "..", from the position of the descriptor on. Throws NfsError. */
 export function eachEntry(descriptor: number, visit: (entry: RawEntry) => void): void {
   for (;;) {
     const length = getDents(descriptor, chunk);
-    // A directory removed while it is read simply ends.
+    // A directory that is removed during the reading ends here.
     if (length === 0 || length === -constants.errno.ENOENT) return;
     if (length < 0) throw new NfsError(statusOfErrno(-length));
     for (let at = 0; at < length; ) {

@@ -1,4 +1,4 @@
-/** What the server knows of an object at one moment: NFS attributes straight from statx(2). */
+/** The attributes of an object at one moment: NFS attributes straight from statx(2). */
 import { type Fattr3, FileType } from '../../programs/nfs3/index.js';
 import {
   AT_EMPTY_PATH,
@@ -29,7 +29,7 @@ let lastMajor = -1;
 let lastMinor = -1;
 let lastFsid = 0n;
 
-/** Nearly always the one of last time, so that no BigInt is computed. */
+/** The last device number and its fsid: the device is nearly always the same, and no BigInt has to be computed. */
 function fsidOf(major: number, minor: number): bigint {
   if (major !== lastMajor || minor !== lastMinor) {
     lastMajor = major;
@@ -39,7 +39,7 @@ function fsidOf(major: number, minor: number): bigint {
   return lastFsid;
 }
 
-/** Seconds are unsigned 32-bit on the wire: what lies before 1970 wraps around, as with other servers. */
+/** Seconds are unsigned 32-bit on the wire: times before 1970 wrap around, as with other servers. */
 function time(view: DataView, at: number) {
   return { seconds: view.getUint32(at + (LE ? 0 : 4), LE), nanoseconds: view.getUint32(at + 8, LE) };
 }

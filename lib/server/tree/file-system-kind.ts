@@ -4,15 +4,15 @@ export interface FileSystemKind {
   /** Birth times and generations stay the same as long as the object does. */
   readonly isSteady: boolean;
   /**
-   * Its files are the kernel's switches: what they let be read and written depends on the rights of the opener, which
-   * is the server. By /proc/PID/uid_map, a user could become root.
+   * Its files are the kernel's controls. Their content depends on the rights of the process that
+   * opens the file, which is the server: through /proc/PID/uid_map a user could become root.
    */
   readonly isSwitches: boolean;
 }
 
 /**
- * Gives an object the birth time and the handle of the layer it is in, and both change when it is copied up for its
- * first write: there, the inode number alone is its identity.
+ * overlayfs shows the birth time and the handle of the layer that an object is in. Both change when the object is
+ * copied up for its first write, so that the inode number alone is its identity there.
  */
 const OVERLAYFS = 0x794c7630n;
 

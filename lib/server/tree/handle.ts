@@ -1,13 +1,13 @@
 /**
- * The server's file handles: 44 bytes that name an object by what stays the same while it is renamed, and differs
- * when its inode number is given to another object. They hold no path, so they outlive the server's memory: an
- * object that is not in the table is found again by its inode number. They are sealed with a key, since a handle
- * opens what is behind it without any look at the directories above: a caller must have been given it.
+ * The server's file handles: 44 bytes that name an object by properties that stay the same when it is renamed, and that
+ * differ when its inode number is given to another object. They hold no path, and outlive the server's memory: an
+ * object that is not in the table is found again by its inode number. A key seals them, since a handle opens its object
+ * without a check of the directories above: nobody may use a handle that the server has not handed out.
  */
 import type { FileHandle } from '../../programs/nfs3/index.js';
 import { SipHash } from './siphash.js';
 
-/** What an object is known by. `birth` and `generation` are 0 where the file system has none. */
+/** The properties that identify an object. `birth` and `generation` are 0 where the file system has none. */
 export interface ObjectIdentity {
   readonly fsid: bigint;
   readonly fileid: bigint;
@@ -17,7 +17,7 @@ export interface ObjectIdentity {
 }
 
 export const HANDLE_SIZE = 44;
-/** Behind what is sealed: the seal. */
+/** Offset of the seal, which follows the sealed bytes. */
 const SEALED = HANDLE_SIZE - 8;
 /** "nfsF", and the version of this layout. */
 const MAGIC = 0x6e667302;
@@ -49,8 +49,8 @@ export class HandleCodec {
   }
 
   /**
-   * undefined for bytes that no server of ours ever handed out; 'foreign' for a handle that was sealed with another
-   * key, or that somebody has made up.
+   * Undefined for bytes that are not a handle of this kind of server; 'foreign' for a handle that was sealed with
+   * another key, or that is forged.
    */
   decode(handle: FileHandle): (ObjectIdentity & { readonly salt: number }) | 'foreign' | undefined {
     if (handle.length !== HANDLE_SIZE) return undefined;
@@ -58,7 +58,7 @@ export class HandleCodec {
     if (view.getUint32(0) !== MAGIC) return undefined;
     this.#hash.update(view, SEALED);
     const { high, low } = this.#hash;
-    // Both halves in any case: the time that it takes must not tell how much was right.
+    // Compare both halves in any case: the time that this takes must not show how much of a forged seal is right.
     if (((view.getUint32(SEALED) ^ high) | (view.getUint32(SEALED + 4) ^ low)) !== 0) return 'foreign';
     return {
       salt: view.getUint32(4),

@@ -25,7 +25,7 @@ import { ServedObject } from './served-object.js';
 
 const { ENAMETOOLONG, ENOENT, ENOTDIR, ELOOP } = constants.errno;
 const { O_DIRECTORY, O_NOFOLLOW } = fsConstants;
-/** Deeper than any path can be told. */
+/** No path can be deeper than this. */
 const MAX_DEPTH = 4096;
 
 export interface ObjectTableOptions {
@@ -33,7 +33,7 @@ export interface ObjectTableOptions {
   readonly path: string;
   /** Seals the handles: 16 bytes that nobody else knows. */
   readonly handleKey: Uint8Array;
-  /** Other handles for the same objects: another number for each generation. */
+  /** With another number, the same objects have other handles. */
   readonly handleGeneration: number;
   /** Inodes kept in memory; the others are found again by walking the export. */
   readonly maxInodes: number;
@@ -46,7 +46,7 @@ export interface ObjectTableOptions {
 }
 
 interface OpenDirectory {
-  /** O_PATH: stays right while the directory is renamed. */
+  /** O_PATH: it stays valid when the directory is renamed. */
   readonly descriptor: number;
   /** When it was last seen to be inside the export: milliseconds, monotonic. */
   insideAt: number;
@@ -92,7 +92,7 @@ export class ObjectTable {
     this.rootDescriptor = descriptor;
   }
 
-  /** Descriptors and all; handles of this table are not to be used any more. */
+  /** Closes all descriptors. Handles of this table must not be used afterwards. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -131,7 +131,7 @@ export class ObjectTable {
     return typeof identity === 'object' && identity.salt === this.salt ? identity : undefined;
   }
 
-  /** As {@link get}, for those who ask without wanting an answer. */
+  /** Like {@link get}, but returns undefined instead of an error, and does not count as a use. */
   peek(handle: FileHandle): ServedObject | undefined {
     return handle === this.root.handle ? this.root : this.#inodes.peek(handle);
   }
@@ -178,7 +178,7 @@ export class ObjectTable {
   openDirectory(remembered: ServedObject, depth = 0): number {
     if (!remembered.isDirectory) throw new NfsError(Status.NOTDIR);
     if (remembered === this.root) return this.rootDescriptor;
-    // A child may remember a directory that has been forgotten and found again since.
+    // A child may refer to a directory that was forgotten and found again since.
     const inode = this.#inodes.get(remembered.handle) ?? remembered;
     const known = this.#open.get(inode.handle);
     if (known !== undefined) {
@@ -186,7 +186,7 @@ export class ObjectTable {
       return known.descriptor;
     }
     const link = inode.links[0];
-    // Directories that changed places behind our back may each be remembered below the other.
+    // After two directories have changed places without our knowledge, each may be remembered below the other.
     if (link === undefined || depth > MAX_DEPTH) throw new ObjectMovedError(inode.handle);
     const parent = this.openDirectory(link.directory, depth + 1);
     const result = openAt(parent, cString(link.name), O_PATH | O_DIRECTORY | O_NOFOLLOW);
@@ -210,7 +210,7 @@ export class ObjectTable {
     if (inode.isDirectory) {
       const stat = statDescriptor(this.openDirectory(inode));
       if (typeof stat === 'number') throw new NfsError(Status.IO);
-      // A removed directory lives on as long as a descriptor does.
+      // A removed directory exists as long as a descriptor of it is open.
       if (stat.nlink === 0) {
         this.forget(inode.handle);
         throw new NfsError(Status.STALE);
@@ -249,7 +249,7 @@ export class ObjectTable {
   pin(inode: ServedObject): { descriptor: number; stat: FileStat } {
     if (inode.isDirectory) {
       const stat = this.stat(inode);
-      // Not by ".", which asks for x permission: the owner may chmod a directory that has none.
+      // Not by ".", which needs x permission: the owner may chmod a directory without it.
       const self = cString(`/proc/self/fd/${this.openDirectory(inode)}`);
       return { descriptor: check(openAt(AT_FDCWD, self, O_PATH)), stat };
     }
@@ -290,7 +290,7 @@ export class ObjectTable {
     return { fsid, fileid, birthSeconds, birthNanoseconds, generation };
   }
 
-  /** Throws NFS3ERR_ACCES where the content of objects is not for callers to read or write: see FileSystemKind. */
+  /** Throws NFS3ERR_ACCES where callers may not read or write the content of objects: see FileSystemKind. */
   requireData(fsid: bigint): void {
     if (this.#kinds.get(fsid)?.isSwitches === true) throw new NfsError(Status.ACCES);
   }
@@ -306,8 +306,8 @@ export class ObjectTable {
   }
 
   /**
-   * A descriptor goes with its directory, also when a local process moves it out of the export: then it must not
-   * be used any more. Throws NFS3ERR_STALE.
+   * A descriptor still leads to its directory when a local process has moved that out of the export. It must not be
+   * used then. Throws NFS3ERR_STALE.
    */
   #checkInside(inode: ServedObject, opened: OpenDirectory): void {
     const now = this.#options.now();
@@ -330,7 +330,7 @@ export class ObjectTable {
     return root.length === 1 || (path.startsWith(root) && path[root.length] === '/');
   }
 
-  /** For paths that are too long to be told: goes up until the root of the export, or of the machine. */
+  /** For paths that are too long for the kernel to show: goes up to the root of the export, or of the machine. */
   #climbsToRoot(start: number): boolean {
     const up = cString('..');
     let descriptor = check(openAt(start, cString('.'), O_PATH));
@@ -354,7 +354,7 @@ export class ObjectTable {
   }
 
   #retire(descriptor: number): void {
-    // Whoever was handed the number a moment ago may still use it: close it when the event loop comes around.
+    // An operation that just got the descriptor may still use it. Close it in the next turn of the event loop.
     if (this.#evicted.push(descriptor) === 1) setImmediate(() => this.#closeEvicted());
   }
 
@@ -365,7 +365,7 @@ export class ObjectTable {
   }
 }
 
-/** The kernel's own idea of where an open file is, one character per byte; undefined when it is too long. */
+/** The path of an open file as the kernel shows it, one character per byte. Undefined: it is too long. */
 function pathOf(descriptor: number): string | undefined {
   try {
     return readlinkSync(`/proc/self/fd/${descriptor}`, 'latin1');

@@ -1,8 +1,8 @@
 /**
  * Open descriptors of regular files, kept from one READ or WRITE to the next. Owns them: none is closed while an
- * operation uses it, and none stays open for long without being used, since a local process cannot run a program
- * that is open for writing. They are opened with the server's own privileges, once the caller was found to have the
- * permission; who may use them is checked per call.
+ * operation uses it, and none stays open for long without use, since a local process cannot run a program that is open
+ * for writing. The server opens them with its own privileges, after it has checked that the caller has the permission.
+ * Each later call is checked as well.
  */
 import { chmodSync, closeSync, constants } from 'node:fs';
 import { constants as osConstants } from 'node:os';
@@ -19,11 +19,11 @@ const { O_RDONLY, O_RDWR, O_WRONLY } = constants;
 export class ServedFile {
   /** Operations that hold the descriptor at this moment. */
   users = 0;
-  /** Used since the last look for idle ones. */
+  /** It was used since the last search for idle files. */
   isRecent = true;
   /** When it was last seen under a name in the export: milliseconds, monotonic. */
   seenAt: number;
-  /** Not in the cache any more: closed by the last user. */
+  /** No longer in the cache: the last operation that uses it closes it. */
   evicted = false;
   /** Settles when the write that is under way has ended. */
   #writing: Promise<void> | undefined;
@@ -39,7 +39,7 @@ export class ServedFile {
   }
 
   /**
-   * Runs one write at a time, so that its attributes of before and after have nothing between them but itself.
+   * Runs one write at a time, so that nothing else changes between the attributes before it and those after it.
    */
   async exclusively<T>(write: () => Promise<T>): Promise<T> {
     while (this.#writing !== undefined) await this.#writing;
@@ -55,7 +55,7 @@ export class ServedFile {
     }
   }
 
-  /** Pairs with the acquisition. */
+  /** Called once for each acquisition. */
   release(): void {
     this.users -= 1;
     if (this.evicted && this.users === 0) closeSync(this.descriptor);
@@ -70,7 +70,7 @@ export class ServedFile {
 
 export interface ServedFilesOptions {
   readonly max: number;
-  /** Milliseconds without use after which a file is closed; up to twice as many. */
+  /** A file without use is closed after this many milliseconds, or up to twice as many. */
   readonly idleAfter: number;
   readonly readOnly: boolean;
   /** Milliseconds for which a file seen inside the export is trusted to be there. */
@@ -79,7 +79,7 @@ export interface ServedFilesOptions {
   readonly now: () => number;
 }
 
-/** Throws NfsError where the caller has no business with the file. */
+/** Throws NfsError if the caller has no permission for the file. */
 export type Permit = (stat: FileStat, descriptor: number) => void;
 
 export class ServedFiles {
@@ -120,8 +120,8 @@ export class ServedFiles {
   }
 
   /**
-   * The file as it is open already. A descriptor goes with its file, also when a local process moves it out of the
-   * export, or removes the last of its names there: then it must not be used any more. Throws ObjectMovedError.
+   * The file, if it is open already. A descriptor still leads to its file when a local process has moved that out of
+   * the export, or has removed its last name there. It must not be used then. Throws ObjectMovedError.
    */
   #known(inode: ServedObject): ServedFile | undefined {
     const file = this.#files.get(inode.handle);
@@ -150,10 +150,10 @@ export class ServedFiles {
   }
 
   /**
-   * The open file for reading or writing, to be given back with release(). Where it has to be opened, `permit` is
-   * asked first, since opening is felt by others (a program that is open for writing cannot be run, a file of an
-   * overlay is copied); of a file that is open already, nobody is asked. Throws NFS3ERR_ISDIR or NFS3ERR_INVAL for
-   * what is no regular file, and as `permit` and ObjectTable.get do.
+   * The open file for reading or writing, to be given back with release(). Where it has to be opened, `permit` is asked
+   * first, since opening has effects on others (a program that is open for writing cannot be run, a file of an overlay
+   * is copied). For a file that is open already, `permit` is not asked. Throws NFS3ERR_ISDIR or NFS3ERR_INVAL for what
+   * is no regular file, and as `permit` and ObjectTable.get do.
    */
   acquire(inode: ServedObject, need: 'read' | 'write', permit: Permit): ServedFile {
     let file = this.#known(inode);
@@ -171,7 +171,7 @@ export class ServedFiles {
     this.#keep(new ServedFile(inode, descriptor, true, true, this.#options.now()));
   }
 
-  /** The file is gone, or somebody must not find it open. */
+  /** Closes the file, because it is gone or because it must not be open for what comes next. */
   drop(inode: ServedObject): void {
     this.#files.delete(inode.handle);
   }
@@ -199,7 +199,7 @@ export class ServedFiles {
    */
   #openBest(path: string, stat: FileStat, need: 'read' | 'write'): { descriptor: number; flags: number } {
     const cPath = cString(path);
-    // For reading only as long as nothing is written: opening a file of an overlay for writing copies all of it.
+    // Open for reading only until a write comes: opening a file of an overlay for writing copies the whole file.
     const wishes = need === 'read' ? [O_RDONLY] : [O_RDWR, O_WRONLY];
     let result = -osConstants.errno.EACCES;
     for (const flags of wishes) {

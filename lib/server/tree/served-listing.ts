@@ -1,7 +1,7 @@
 /**
  * Directories as READDIR sees them: in the order of a hash of the name, which is also the cookie. A cookie therefore
- * means the same place whatever is added or removed meanwhile, in whatever listing of the directory, and even after
- * the server was restarted; the cached listing only saves reading the directory again for every reply.
+ * means the same place after entries were added or removed, in every listing of the directory, and even after a restart
+ * of the server. The cached listing only saves the reading of the directory for every reply.
  */
 import { closeSync, constants } from 'node:fs';
 import { LRUCache } from 'lru-cache';
@@ -14,7 +14,7 @@ import type { ServedObject } from './served-object.js';
 
 /** "." and ".." have the cookies 1 and 2. */
 const FIRST_COOKIE = 3;
-/** A listing of a directory that has changed since is continued for this long, in milliseconds. */
+/** Milliseconds for which a listing goes on to be used after its directory has changed. */
 const CONTINUE_FOR = 2000;
 
 export interface ListedEntry {
@@ -76,7 +76,7 @@ export class Listings {
     this.#now = now;
     this.#cache = new LRUCache({
       maxSize: maxEntries,
-      // One listing is kept however long it is: reading it again for every reply would take for ever.
+      // Keep one listing of any length: reading a long one again for every reply would take too long.
       sizeCalculation: (listing) => Math.min(listing.entries.length + 1, maxEntries),
     });
   }

@@ -16,7 +16,7 @@ export class ServedObject {
   readonly birthNanoseconds: number;
   readonly generation: number;
   readonly isDirectory: boolean;
-  /** Where it can be found, most recently seen last. Empty for the root. One for a directory. */
+  /** The names that it was seen under, the latest one last. None for the root, one for a directory. */
   links: readonly Link[] = [];
 
   constructor(handle: FileHandle, identity: ObjectIdentity, isDirectory: boolean) {
@@ -29,7 +29,7 @@ export class ServedObject {
     this.isDirectory = isDirectory;
   }
 
-  /** `nlink`: how many names it has. With one, what was known before is out of date. */
+  /** `nlink` is the number of names that it has. If that is 1, all names known before are out of date. */
   addLink(directory: ServedObject, name: string, nlink: number): void {
     const last = this.links[this.links.length - 1];
     if (last !== undefined && isSame(last, directory, name)) return;
@@ -47,7 +47,7 @@ export class ServedObject {
   }
 }
 
-/** By handle: a directory may have been forgotten and found again, as another ServedObject. */
+/** Compares handles: a directory may have been forgotten and found again as another ServedObject. */
 function isSame(link: Link, directory: ServedObject, name: string): boolean {
   return link.name === name && link.directory.handle === directory.handle;
 }

@@ -1,7 +1,7 @@
 /**
  * SipHash-2-4 (Aumasson and Bernstein, 2012): a keyed hash of 64 bits for short messages. Without the key nobody can
- * find the value of a message, however many values of others are known. Node's HMAC would take ten times as long, for
- * every entry of a directory that is listed.
+ * compute the value of a message, even if many values of other messages are known. It runs for every entry of a
+ * directory that is listed, and Node's HMAC would take ten times as long.
  */
 
 /** Bytes of a key. */

@@ -1,7 +1,7 @@
 /**
  * Finds objects that are not where they were last seen: renamed by a local process, or known to a client from before
  * the server was restarted. Walks the export in slices, keeps what it saw as an index by inode number for a while,
- * and limits itself to a small part of the time however many lost handles are asked for.
+ * and uses only a small part of the time, also when clients ask for many lost handles.
  */
 import { closeSync, constants } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -17,14 +17,14 @@ import type { ServedObject } from './served-object.js';
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 
 export interface TreeWalkOptions {
-  /** Entries looked at before a walk gives up. */
+  /** A walk gives up after this many entries. */
   readonly maxEntries: number;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
   readonly log: (line: string) => void;
 }
 
-/** A directory passed on the walk: no inode yet, so that the walk does not crowd out the table. */
+/** A directory on the way of the walk. It is not in the table, so that a walk does not displace other objects there. */
 interface WalkedDirectory {
   readonly parent: WalkedDirectory | undefined;
   readonly name: string;
@@ -45,10 +45,10 @@ interface Frame {
 
 /** How long one slice may hold up the event loop, in milliseconds. */
 const SLICE = 4;
-/** A walk that took longer than this (milliseconds), and found nothing, is believed for 20 times its duration. */
+/** After a walk of more milliseconds that found nothing, its result stands for 20 times its duration. */
 const CHEAP = 5;
 const FRESH_FACTOR = 20;
-/** The index is given up after this many milliseconds without a question. */
+/** The index is dropped after this many milliseconds without a search. */
 const KEEP_INDEX = 30_000;
 
 export class TreeWalk {
@@ -59,7 +59,7 @@ export class TreeWalk {
   /** Settles at the end of the slice that is under way. */
   #slice: Promise<void> = Promise.resolve();
   #freshUntil = Number.NEGATIVE_INFINITY;
-  /** Of the table, when the last walk began: what it forgot since may be anywhere. */
+  /** The evictions of the table when the last walk began. Objects that it has forgotten since may be anywhere. */
   #evictions = 0;
   #forget: NodeJS.Timeout | undefined;
   #closed = false;
@@ -95,7 +95,7 @@ export class TreeWalk {
         walked ||= this.#walking === undefined;
         continue;
       }
-      // What was seen, and moved since, is worth a walk of its own.
+      // An object that the last walk saw has moved since: walk again.
       const isFresh = this.#options.now() < this.#freshUntil && this.#evictions === this.#table.evictions;
       if (walked || (isFresh && !sightings && !isKnown)) {
         this.#table.forget(handle);
@@ -112,7 +112,7 @@ export class TreeWalk {
     return false;
   }
 
-  /** Renamed within its directory: one directory to read instead of all. */
+  /** Searches only its last directory: the object may have been renamed within it. */
   #findNearby(handle: FileHandle, identity: ObjectIdentity): boolean {
     const inode = this.#table.peek(handle);
     if (inode === undefined) return false;
@@ -193,7 +193,7 @@ export class TreeWalk {
       const note = (fileid: bigint, where: WalkedDirectory, name: string): void => {
         index.set(fileid, { directory: where, name, next: index.get(fileid) });
       };
-      // A mount point's entry shows the inode underneath; the directory itself tells its own.
+      // The entry of a mount point has the inode number of the directory below the mount. Ask the directory itself.
       const own = statDescriptor(descriptor);
       if (typeof own !== 'number' && directory.parent !== undefined && !index.has(own.fileid)) {
         note(own.fileid, directory.parent, directory.name);

@@ -27,9 +27,9 @@ export interface TreeOptions extends ObjectTableOptions {
   readonly log: (line: string) => void;
 }
 
-/** Knobs that tests turn while the server runs. */
+/** Settings that tests change while the server runs. */
 export interface DataFaults {
-  /** Bytes that one WRITE or READ moves at most, whatever was asked. */
+  /** The most bytes that one WRITE or READ moves. */
   maxWrite: number | undefined;
   maxRead: number | undefined;
 }
@@ -78,12 +78,12 @@ export class ExportedTree {
     if (this.options.readOnly) throw new NfsError(Status.ROFS);
   }
 
-  /** Attributes of an object; an open descriptor of it spares the way there. Throws as ObjectTable.stat does. */
+  /** Attributes of an object, by its open descriptor if there is one. Throws as ObjectTable.stat does. */
   stat(inode: ServedObject): FileStat {
     return this.files.stat(inode) ?? this.table.stat(inode);
   }
 
-  /** As {@link stat}, where a reply may go without: undefined instead of an error. */
+  /** Like {@link stat}, for replies that need no attributes: returns undefined instead of an error. */
   tryStat(inode: ServedObject | undefined): FileStat | undefined {
     if (inode === undefined) return undefined;
     try {
@@ -94,7 +94,7 @@ export class ExportedTree {
     }
   }
 
-  /** What a reply says of an object that was changed, or was to be. */
+  /** The attributes before and after in the reply to a change, also to one that failed. */
   wcc(inode: ServedObject | undefined, before: FileStat | undefined): WccData {
     return { before, after: this.tryStat(inode) };
   }

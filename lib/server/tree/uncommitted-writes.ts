@@ -1,8 +1,8 @@
 /**
- * What UNSTABLE writes have overwritten and no COMMIT has made stable yet, so that tests can simulate a server that
- * crashes and loses them. Owns the before-images; switched off, it keeps nothing.
+ * The data that UNSTABLE writes have overwritten, until a COMMIT makes these writes stable. Tests so simulate a server
+ * that crashes and loses them. Owns the copies of the overwritten data. Keeps nothing when it is switched off.
  *
- * Files go by their handles: a file with several names may be forgotten and found again, as another ServedObject.
+ * Files are known by their handles: a file with several names may be forgotten and found again as another ServedObject.
  */
 import { fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import type { FileHandle } from '../../programs/nfs3/index.js';
@@ -37,7 +37,7 @@ export class UncommittedWrites {
     this.#images.set(file, images);
   }
 
-  /** What was written to the file so far is stable. */
+  /** All data written to the file so far is stable. */
   committed(file: FileHandle): void {
     this.#images.delete(file);
   }

@@ -1,4 +1,7 @@
-/** From a request to the handler of its opcode. The handlers stand beside this file, in a table for each kind. Owns no state. */
+/**
+ * From a request to the handler of its opcode. The handlers stand beside this file, in a table for each kind. Owns no
+ * state.
+ */
 import { Errno, FuseError } from '../../contract/errno.js';
 import type { FuseOperations } from '../../contract/operations.js';
 import { Opcode } from '../../contract/protocol.js';
@@ -41,7 +44,7 @@ export function dispatch(
   if (Number.isNaN(request.nodeid)) throw new FuseError(Errno.ESTALE);
   const handler = HANDLERS[request.opcode];
   // ENOSYS makes the kernel emulate the call or refuse it by itself, and not ask again. That is right for
-  // all that NFSv3 has no counterpart of: extended attributes, fallocate, copy_file_range, lseek for holes,
+  // everything that NFSv3 cannot express: extended attributes, fallocate, copy_file_range, lseek for holes,
   // ioctl, poll, bmap, tmpfile, statx, syncfs.
   if (handler === undefined) throw new FuseError(Errno.ENOSYS);
   if (length < ARGUMENTS + handler.argumentBytes) throw new FuseError(Errno.EINVAL);
