@@ -5,35 +5,10 @@
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { PROCEDURE_NAMES } from '../lib/programs/nfs3/index.js';
 import type { CallCounts } from './model.js';
 
 const NFS_PROGRAM = 100003;
-
-/** RFC 1813, section 3.3: procedure numbers are indices. */
-const PROCEDURES = [
-  'NULL',
-  'GETATTR',
-  'SETATTR',
-  'LOOKUP',
-  'ACCESS',
-  'READLINK',
-  'READ',
-  'WRITE',
-  'CREATE',
-  'MKDIR',
-  'SYMLINK',
-  'MKNOD',
-  'REMOVE',
-  'RMDIR',
-  'RENAME',
-  'LINK',
-  'READDIR',
-  'READDIRPLUS',
-  'FSSTAT',
-  'FSINFO',
-  'PATHCONF',
-  'COMMIT',
-];
 
 /** xid, message type, RPC version, program, version, procedure. */
 const HEAD = 24;
@@ -133,7 +108,7 @@ export class Relay {
       socket.on('close', () => this.#sockets.delete(socket));
     }
     const counter = new CallCounter((program, procedure) => {
-      const name = program === NFS_PROGRAM ? PROCEDURES[procedure] : undefined;
+      const name = program === NFS_PROGRAM ? PROCEDURE_NAMES[procedure] : undefined;
       const key = name ?? `${program}/${procedure}`;
       this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
     });

@@ -6,17 +6,19 @@ import { randomBytes } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { MOUNT_PROGRAM } from '../programs/mount3/index.js';
-import { type ErrorStatus, type FileHandle, NFS_PROGRAM, Status } from '../programs/nfs3/index.js';
+import {
+  type ErrorStatus,
+  type FileHandle,
+  NFS_PROGRAM,
+  PROCEDURE_NAMES,
+  type ProcedureName,
+  Status,
+} from '../programs/nfs3/index.js';
 import { RpcServer } from '../rpc/server/server.js';
 import type { CallVerdict, ServerCall } from '../rpc/server/server-procedure.js';
 import { type Fault, Faults, omit } from './faults.js';
 import { MountService } from './mount-service.js';
-import {
-  nfsProcedures,
-  type Operation,
-  PROCEDURE_NAMES,
-  type ProcedureName,
-} from './operations/nfs-procedures.js';
+import { nfsProcedures, type Operation } from './operations/nfs-procedures.js';
 import { type EmbeddedServerOptions, type ResolvedOptions, resolveOptions } from './options.js';
 import { type ServedUser, ServedUsers } from './served-users.js';
 import { ObjectMovedError } from './status-error.js';

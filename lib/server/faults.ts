@@ -2,8 +2,7 @@
  * Faults on demand: a test says what the server does wrong, with which calls, and how often. Owns the rules. The
  * dispatcher asks which of them apply to a call, and carries them out.
  */
-import type { ErrorStatus, FileHandle } from '../programs/nfs3/index.js';
-import type { ProcedureName } from './operations/nfs-procedures.js';
+import type { ErrorStatus, FileHandle, ProcedureName } from '../programs/nfs3/index.js';
 
 export interface Fault {
   /** All procedures when left out. */

@@ -1,7 +1,8 @@
 /** The embedded NFSv3 server. */
+
+export type { ProcedureName } from '../programs/nfs3/index.js';
 export { EmbeddedServer, type RestartOptions } from './embedded-server.js';
 export type { ActiveFault, Fault, Faults } from './faults.js';
-export type { ProcedureName } from './operations/nfs-procedures.js';
 export { type EmbeddedServerOptions, isLoopback } from './options.js';
 export {
   CannotSquashError,

@@ -4,8 +4,8 @@
  * other nonsense of servers.
  */
 import t from 'tap';
+import type { ProcedureName } from '../../lib/programs/nfs3/index.js';
 import { type Fattr3, FileType } from '../../lib/programs/nfs3/index.js';
-import type { ProcedureName } from '../../lib/server/operations/nfs-procedures.js';
 import { errnoOf } from '../support/agent.js';
 import { embeddedMount } from '../support/embedded-mount.js';
 

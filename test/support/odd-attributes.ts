@@ -2,9 +2,14 @@
  * Habits of servers that make it hard to tell which of two replies is the later one. Each is a fault of the embedded
  * server that lasts until it is removed.
  */
-import type { Fattr3, NfsTime, WccAttributes, WccData } from '../../lib/programs/nfs3/index.js';
+import type {
+  Fattr3,
+  NfsTime,
+  ProcedureName,
+  WccAttributes,
+  WccData,
+} from '../../lib/programs/nfs3/index.js';
 import type { EmbeddedServer } from '../../lib/server/index.js';
-import type { ProcedureName } from '../../lib/server/operations/nfs-procedures.js';
 
 type Result = Readonly<Record<string, unknown>>;
 

@@ -12,23 +12,10 @@ import type {
   OpenReply,
 } from '../contract/operations.js';
 import { Size } from '../contract/protocol.js';
-
-const TWO_32 = 0x1_0000_0000;
+import { MessageBuffer, TWO_32 } from './message-buffer.js';
 
 /** A reply under construction: 16 bytes of header, which the session fills in, and the payload after them. */
-export class ReplyBuffer {
-  readonly bytes: Buffer;
-  readonly u32: Uint32Array;
-  readonly u64: BigUint64Array;
-
-  /** `size` in bytes, header included, a multiple of 8. */
-  constructor(size: number) {
-    const memory = new ArrayBuffer(size);
-    this.bytes = Buffer.from(memory);
-    this.u32 = new Uint32Array(memory);
-    this.u64 = new BigUint64Array(memory);
-  }
-
+export class ReplyBuffer extends MessageBuffer {
   /** Stores a whole number, possibly negative, as 64 bits in two's complement. `at` counts 4-byte words. */
   wide(at: number, value: number): void {
     this.u32[at] = value >>> 0;

@@ -4,25 +4,13 @@
  * is aligned to 8 bytes from the start of the message.
  */
 import { Errno, FuseError } from '../contract/errno.js';
+import { MessageBuffer, TWO_32 } from './message-buffer.js';
 
-const TWO_32 = 0x1_0000_0000;
 /** Words at or above this, as the upper half of a 64-bit field, make it 2^53 or more. */
 const UNSAFE_HIGH = 0x20_0000;
 
 /** The memory that one read(2) of the device fills. It is used again for later requests. */
-export class RequestBuffer {
-  readonly bytes: Buffer;
-  readonly u32: Uint32Array;
-  readonly u64: BigUint64Array;
-
-  /** `size` in bytes, a multiple of 8. */
-  constructor(size: number) {
-    const memory = new ArrayBuffer(size);
-    this.bytes = Buffer.from(memory);
-    this.u32 = new Uint32Array(memory);
-    this.u64 = new BigUint64Array(memory);
-  }
-
+export class RequestBuffer extends MessageBuffer {
   /** The 32-bit field at byte `offset`, a multiple of 4 inside the buffer. */
   word(offset: number): number {
     return this.u32[offset >>> 2] ?? 0;

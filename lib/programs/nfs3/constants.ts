@@ -89,3 +89,30 @@ export const TimeHow = { DONT_CHANGE: 0, SET_TO_SERVER_TIME: 1, SET_TO_CLIENT_TI
 
 /** FSINFO properties (RFC 1813 3.3.19). */
 export const FsProperty = { LINK: 0x01, SYMLINK: 0x02, HOMOGENEOUS: 0x08, CANSETTIME: 0x10 } as const;
+
+/** The names of the procedures. Their numbers are the indices (RFC 1813 3.3). */
+export const PROCEDURE_NAMES = [
+  'NULL',
+  'GETATTR',
+  'SETATTR',
+  'LOOKUP',
+  'ACCESS',
+  'READLINK',
+  'READ',
+  'WRITE',
+  'CREATE',
+  'MKDIR',
+  'SYMLINK',
+  'MKNOD',
+  'REMOVE',
+  'RMDIR',
+  'RENAME',
+  'LINK',
+  'READDIR',
+  'READDIRPLUS',
+  'FSSTAT',
+  'FSINFO',
+  'PATHCONF',
+  'COMMIT',
+] as const;
+export type ProcedureName = (typeof PROCEDURE_NAMES)[number];

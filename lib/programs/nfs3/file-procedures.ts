@@ -2,6 +2,7 @@
 import { type Procedure, voidCodec } from '../../rpc/wire/procedure.js';
 import { XdrError } from '../../xdr/xdr-error.js';
 import type { XdrReader } from '../../xdr/xdr-reader.js';
+import type { XdrWriter } from '../../xdr/xdr-writer.js';
 import {
   decodeFattr3,
   decodeGuard,
@@ -149,6 +150,23 @@ export const READLINK: Procedure<ReadlinkArguments, ReadlinkResult> = {
   },
 };
 
+/** A range of bytes of a file: the arguments of READ and of COMMIT. */
+interface FileRange {
+  readonly file: FileHandle;
+  readonly offset: number;
+  readonly count: number;
+}
+
+function encodeRange(writer: XdrWriter, { file, offset, count }: FileRange): void {
+  encodeFileHandle(writer, file);
+  writer.uint64FromNumber(offset);
+  writer.uint32(count);
+}
+
+function decodeRange(reader: XdrReader): FileRange {
+  return { file: decodeFileHandle(reader), offset: reader.uint64AsNumber(), count: reader.uint32() };
+}
+
 export interface ReadArguments {
   readonly file: FileHandle;
   readonly offset: number;
@@ -170,16 +188,8 @@ export const READ: Procedure<ReadArguments, ReadResult> = {
   program: NFS_PROGRAM,
   number: 6,
   name: 'READ',
-  encodeArguments(writer, args) {
-    encodeFileHandle(writer, args.file);
-    writer.uint64FromNumber(args.offset);
-    writer.uint32(args.count);
-  },
-  decodeArguments: (reader) => ({
-    file: decodeFileHandle(reader),
-    offset: reader.uint64AsNumber(),
-    count: reader.uint32(),
-  }),
+  encodeArguments: encodeRange,
+  decodeArguments: decodeRange,
   encodeResult(writer, result) {
     writer.uint32(result.status);
     encodePostOpAttributes(writer, result.attributes);
@@ -275,16 +285,8 @@ export const COMMIT: Procedure<CommitArguments, CommitResult> = {
   program: NFS_PROGRAM,
   number: 21,
   name: 'COMMIT',
-  encodeArguments(writer, args) {
-    encodeFileHandle(writer, args.file);
-    writer.uint64FromNumber(args.offset);
-    writer.uint32(args.count);
-  },
-  decodeArguments: (reader) => ({
-    file: decodeFileHandle(reader),
-    offset: reader.uint64AsNumber(),
-    count: reader.uint32(),
-  }),
+  encodeArguments: encodeRange,
+  decodeArguments: decodeRange,
   encodeResult(writer, result) {
     writer.uint32(result.status);
     encodeWccData(writer, result.wcc);

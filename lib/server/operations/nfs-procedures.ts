@@ -15,32 +15,6 @@ import { fsinfo, fsstat, pathconf } from './filesystem-operations.js';
 import { create, mkdir, mknod, symlink } from './make-operations.js';
 import { link, lookup, remove, rename, rmdir } from './name-operations.js';
 
-export const PROCEDURE_NAMES = [
-  'NULL',
-  'GETATTR',
-  'SETATTR',
-  'LOOKUP',
-  'ACCESS',
-  'READLINK',
-  'READ',
-  'WRITE',
-  'CREATE',
-  'MKDIR',
-  'SYMLINK',
-  'MKNOD',
-  'REMOVE',
-  'RMDIR',
-  'RENAME',
-  'LINK',
-  'READDIR',
-  'READDIRPLUS',
-  'FSSTAT',
-  'FSINFO',
-  'PATHCONF',
-  'COMMIT',
-] as const;
-export type ProcedureName = (typeof PROCEDURE_NAMES)[number];
-
 export type Operation<Arguments, Result> = (
   tree: ExportedTree,
   args: Arguments,
@@ -49,7 +23,7 @@ export type Operation<Arguments, Result> = (
 
 /** Carries an operation out: finds the caller and the tree, counts the call, and adds faults. */
 export type Dispatch = <Arguments, Result>(
-  name: ProcedureName,
+  name: nfs3.ProcedureName,
   operation: Operation<Arguments, Result>,
   args: Arguments,
   call: ServerCall,
@@ -62,7 +36,7 @@ export function nfsProcedures(dispatch: Dispatch, replayCache: boolean): ServerP
     operation: Operation<Arguments, Result>,
     idempotent = true,
   ): ServerProcedure => {
-    const name = procedure.name as ProcedureName;
+    const name = procedure.name as nfs3.ProcedureName;
     return rpcHandle(procedure, (args, call) => dispatch(name, operation, args, call), {
       idempotent: idempotent || !replayCache,
     });
