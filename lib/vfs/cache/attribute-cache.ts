@@ -263,7 +263,6 @@ export class AttributeCache {
     inode.attributes = attributes;
     inode.attributesExpire = start.number > inode.doubtedCall ? start.at + inode.attributesTimeout : 0;
     inode.attributesCall = seen;
-    inode.attributesCame = this.#now();
     if (moved && !told) this.#events.ownershipChanged(inode);
   }
 

@@ -54,8 +54,6 @@ export class Inode {
   attributesTimeout = 0;
   /** When that window began. */
   windowStart = 0;
-  /** When the attributes last came, in the clock's milliseconds. */
-  attributesCame = 0;
   /** The newest call that had been started when the attributes last came: replies to calls before it may be older. */
   attributesCall = 0;
   /** The newest call that had been started when the attributes were last doubted: only later ones settle it. */

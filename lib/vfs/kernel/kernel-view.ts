@@ -25,12 +25,6 @@ const SILENT: FuseNotifier = {
   expiresEntries: true,
 };
 
-/**
- * Attributes that came this recently answer a program that asks for the server's word: what a program does next after
- * its read or write (fstat(2) at the end of tar's read, say) costs no call. The change of another client that this may
- * hide is younger than the time that its program needs to tell anybody.
- */
-const JUST_CAME_MS = 2;
 /** How long a kernel may trust a name that cannot be taken back: then it asks again, and is answered from memory. */
 const UNEXPIRED_MS = 1_000;
 /** The time in which a notification gets to the lock that it waits for: then it is next when a lookup lets go of it. */
@@ -81,17 +75,15 @@ export class KernelView {
    * Whether the kernel asks for attributes that it could have answered for itself (its trust never ends before ours: it
    * rounds times up to ticks, and counts from the reply's arrival): it is about to refuse the caller
    * (fuse_permission), or a program wants the server's word (AT_STATX_FORCE_SYNC). After a read or write it also has a
-   * reason of its own to ask, and does not say which it is: the server is asked then unless its attributes have
-   * only just come, as Linux's NFS client asks for the time of access after a read (nfs_getattr).
+   * reason of its own to ask, and does not say which it is: the server is asked then, as Linux's NFS client asks for the
+   * time of access after a read (nfs_getattr).
    */
   insists(inode: Inode, caller: Caller): boolean {
     const { told, attributes, kernelTrustsUntil } = inode;
     if (told === undefined || attributes === undefined) return false;
-    const now = this.#clock.now();
-    if (kernelTrustsUntil > 0) return now < kernelTrustsUntil;
+    if (kernelTrustsUntil > 0) return this.#clock.now() < kernelTrustsUntil;
     // Most listings come from memory, after which Linux's client would not ask either.
-    const isOld = !inode.isDirectory && now - inode.attributesCame > JUST_CAME_MS;
-    return isOld || mayBeRefused(attributes, caller);
+    return !inode.isDirectory || mayBeRefused(attributes, caller);
   }
 
   /**
