@@ -8,8 +8,9 @@ import type { MountRequest } from '../mount/options/mount-options.js';
 import { callTimes } from '../mount/server/call-times.js';
 import type { ExportEntry, Mount3Client, MountGrant } from '../programs/mount3/index.js';
 import { type Fattr3, NFS_PROGRAM } from '../programs/nfs3/index.js';
-import { getPort, type Mapping, type PortmapOptions } from '../programs/portmap/index.js';
-import { RpcClient, type RpcClientOptions } from '../rpc/index.js';
+import type { Mapping, PortmapOptions } from '../programs/portmap/index.js';
+import { programService } from '../programs/program-service.js';
+import type { RpcClient, RpcService, ServiceOptions } from '../rpc/index.js';
 import type { ClientConfig } from '../vfs/config.js';
 import { askMountd } from '../vfs/remote/export-session.js';
 import { failureOf, type Verdict } from './step.js';
@@ -32,7 +33,7 @@ export class ServerVisit {
   /** The server's address. */
   address: string | undefined;
   #triedReservedPort = false;
-  readonly #times: Partial<RpcClientOptions>;
+  readonly #times: ServiceOptions;
 
   /** No call takes longer than `timeoutMs`. */
   constructor(request: MountRequest, timeoutMs: number) {
@@ -56,21 +57,18 @@ export class ServerVisit {
 
   /** Asks the NFS server, over a connection of its own. */
   async nfs<Answer>(ask: (rpc: RpcClient) => Promise<Answer>): Promise<Answer> {
-    const { host, proto, resvport } = this.config;
-    const port = await this.nfsPort();
-    const rpc = await RpcClient.connect({ ...this.#times, host, port, protocol: proto, resvport });
-    try {
-      return await ask(rpc);
-    } finally {
-      rpc.close();
-    }
+    return this.#nfsService().ask(ask);
   }
 
   /** The port from the options, or else from the portmapper. */
   async nfsPort(): Promise<number> {
-    const { host, port, proto } = this.config;
-    const { number, version } = NFS_PROGRAM;
-    return port ?? getPort(host, number, version, proto, this.portmapOptions);
+    return this.#nfsService().port();
+  }
+
+  #nfsService(): RpcService {
+    const { host, port, proto, resvport } = this.config;
+    const address = { host, port, protocol: proto, resvport, portmap: this.portmapOptions };
+    return programService(NFS_PROGRAM, address, this.#times);
   }
 
   /**

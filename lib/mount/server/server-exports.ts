@@ -1,8 +1,8 @@
 /** Asks a server for its exports and their clients: EXPORT of the MOUNT protocol, like showmount -e. */
 
 import { MOUNT_PROGRAM, Mount3Client } from '../../programs/mount3/index.js';
-import { getPort } from '../../programs/portmap/index.js';
-import { AUTH_NONE, RpcClient } from '../../rpc/index.js';
+import { programService } from '../../programs/program-service.js';
+import { AUTH_NONE } from '../../rpc/index.js';
 import type { ClientConfig } from '../../vfs/config.js';
 import type { ExportSummary } from '../failure/explainer.js';
 import { callTimes } from './call-times.js';
@@ -30,16 +30,11 @@ async function ask(config: ClientConfig, patienceMs: number): Promise<ExportSumm
   const host = config.mountHost ?? config.host;
   const { proto: protocol, resvport } = config;
   const rpc = { connectTimeout: patienceMs, ...callTimes(protocol, patienceMs) };
-  const { number, version } = MOUNT_PROGRAM;
-  const port = config.mountPort ?? (await getPort(host, number, version, protocol, { rpc }));
-  const client = await RpcClient.connect({ ...rpc, host, port, protocol, resvport, recovery: 'soft' });
-  try {
-    const exports = await new Mount3Client(client, AUTH_NONE, host).exports();
-    return exports.map((entry) => ({
-      path: entry.directory.toString('utf8'),
-      clients: entry.groups.map((group) => group.toString('utf8')),
-    }));
-  } finally {
-    client.close();
-  }
+  const address = { host, port: config.mountPort, protocol, resvport, portmap: { rpc } };
+  const mountd = programService(MOUNT_PROGRAM, address, { ...rpc, recovery: 'soft' });
+  const exports = await mountd.ask((client) => new Mount3Client(client, AUTH_NONE, host).exports());
+  return exports.map((entry) => ({
+    path: entry.directory.toString('utf8'),
+    clients: entry.groups.map((group) => group.toString('utf8')),
+  }));
 }

@@ -17,12 +17,12 @@ import {
   PATHCONF,
   Status,
 } from '../../programs/nfs3/index.js';
-import { getPort } from '../../programs/portmap/index.js';
+import { programService } from '../../programs/program-service.js';
 import {
   type Clock,
   type Credential,
-  RpcClient,
-  type RpcClientOptions,
+  type RpcClient,
+  type ServiceOptions,
   systemClock,
 } from '../../rpc/index.js';
 import { ownCredential } from '../caller/own-identity.js';
@@ -48,7 +48,7 @@ export interface SessionDependencies {
   readonly log: Logger;
   readonly clock?: Clock | undefined;
   /** Further options of every RPC connection. */
-  readonly rpc?: Partial<RpcClientOptions> | undefined;
+  readonly rpc?: ServiceOptions | undefined;
 }
 
 /**
@@ -102,39 +102,24 @@ export class ExportSession implements RootFinder {
   static async connect(config: ClientConfig, dependencies: SessionDependencies): Promise<ExportSession> {
     const credential = ownCredential(config.identity);
     const handle = await askMountd(config, dependencies, (mountd) => mountd.mount(config.exportPath));
-    const port =
-      config.port ?? (await getPort(config.host, NFS_PROGRAM.number, NFS_PROGRAM.version, config.proto));
-    const probe = await RpcClient.connect({
+    const { host, port, proto, recovery, retrans, nconnect, resvport } = config;
+    const address = { host, port, protocol: proto, resvport };
+    const found = await programService(NFS_PROGRAM, address).port();
+    const probe = programService(
+      NFS_PROGRAM,
+      { ...address, port: found },
+      { ...dependencies.rpc, ...MOUNT_RPC },
+    );
+    const root = await probe.ask((rpc) => learn(config, rpc, handle.handle, credential));
+    const service = programService(NFS_PROGRAM, address, {
       ...dependencies.rpc,
-      host: config.host,
-      port,
-      protocol: config.proto,
-      resvport: config.resvport,
-      ...MOUNT_RPC,
-    });
-    let root: { handle: FileHandle; attributes: Fattr3; limits: TransferLimits };
-    try {
-      root = await learn(config, probe, handle.handle, credential);
-    } finally {
-      probe.close();
-    }
-    const { host, proto, recovery, retrans, nconnect, resvport } = config;
-    const rpc = new RpcClient({
-      ...dependencies.rpc,
-      host,
-      port,
-      protocol: proto,
       recovery,
       retrans,
       nconnect,
-      resvport,
       timeo: Math.max(1, Math.round(config.timeoMs / 100)),
       log: (message) => dependencies.log.warn(message),
-      resolvePort:
-        config.port === undefined
-          ? () => getPort(host, NFS_PROGRAM.number, NFS_PROGRAM.version, proto)
-          : undefined,
     });
+    const rpc = service.open(found);
     return new ExportSession(config, dependencies, rpc, root);
   }
 
@@ -184,26 +169,13 @@ export async function askMountd<Answer>(
   config: ClientConfig,
   dependencies: SessionDependencies,
   ask: (mountd: Mount3Client) => Promise<Answer>,
-  times?: Partial<RpcClientOptions>,
+  times?: ServiceOptions,
 ): Promise<Answer> {
   const host = config.mountHost ?? config.host;
-  const port =
-    config.mountPort ??
-    (await getPort(host, MOUNT_PROGRAM.number, MOUNT_PROGRAM.version, config.proto, { rpc: times }));
-  const rpc = await RpcClient.connect({
-    ...dependencies.rpc,
-    host,
-    port,
-    protocol: config.proto,
-    resvport: config.resvport,
-    ...MOUNT_RPC,
-    ...times,
-  });
-  try {
-    return await ask(new Mount3Client(rpc, ownCredential(config.identity), host));
-  } finally {
-    rpc.close();
-  }
+  const { mountPort: port, proto: protocol, resvport } = config;
+  const address = { host, port, protocol, resvport, portmap: { rpc: times } };
+  const service = programService(MOUNT_PROGRAM, address, { ...dependencies.rpc, ...MOUNT_RPC, ...times });
+  return service.ask((rpc) => ask(new Mount3Client(rpc, ownCredential(config.identity), host)));
 }
 
 async function learn(
