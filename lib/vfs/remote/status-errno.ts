@@ -1,6 +1,6 @@
 /** From what went wrong on the wire to what an application sees. Owns the table of statuses and errnos. */
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
-import { type ErrorStatus, Status, statusName } from '../../programs/nfs3/index.js';
+import { type ErrorStatus, PROCEDURE_NAMES, Status, statusName } from '../../programs/nfs3/index.js';
 import { RpcAuthError, RpcCancelledError, RpcTimeoutError } from '../../rpc/rpc-errors.js';
 
 /**
@@ -66,34 +66,17 @@ export function isStaleReply({ status }: Reply): boolean {
   return isStale(status);
 }
 
-/**
- * Procedures that name what they are about by handles, or a name only for what is to be made: there is nothing else
- * that could be missing. RFC 1813 lists NFS3ERR_NOENT for none of them.
- */
-const NOTHING_BUT_HANDLES = new Set([
-  'GETATTR',
-  'SETATTR',
-  'ACCESS',
-  'READLINK',
-  'READ',
-  'WRITE',
-  'CREATE',
-  'MKDIR',
-  'SYMLINK',
-  'MKNOD',
-  'LINK',
-  'READDIR',
-  'READDIRPLUS',
-  'FSSTAT',
-  'FSINFO',
-  'PATHCONF',
-  'COMMIT',
-]);
+/** Procedures with a name that may be missing; all others name their objects by handles alone, or what they are to make. */
+const WITH_NAME: ReadonlySet<string> = new Set(['LOOKUP', 'REMOVE', 'RMDIR', 'RENAME']);
+/** There is nothing but the object of the handle that could be missing. RFC 1813 lists NFS3ERR_NOENT for none of them. */
+const NOTHING_BUT_HANDLES: ReadonlySet<string> = new Set(
+  PROCEDURE_NAMES.filter((name) => !WITH_NAME.has(name)),
+);
 
 /**
  * Whether the server means NFS3ERR_STALE. Some, nfs-ganesha over GlusterFS among them, answer a handle whose object is
  * gone with NFS3ERR_NOENT; Linux's server so answers LINK of a file without names, and what is made in a directory
- * that is being removed. LOOKUP, REMOVE, RMDIR and RENAME have a name that may be missing.
+ * that is being removed.
  */
 export function meansStale(procedure: string, status: Status): boolean {
   return status === Status.NOENT && NOTHING_BUT_HANDLES.has(procedure);
