@@ -25,6 +25,12 @@ export type Call<Result> = (handle: FileHandle) => Promise<Result>;
 /** Finds the wcc data in a reply: of the directory in which a name was to be changed, or of the object itself. */
 export type WccOf<Result> = (result: Result) => WccData;
 
+/** An object that a call changes, and how its wcc data is found in the reply. */
+type Changed<Result> = readonly [Inode, WccOf<Result>];
+
+/** Runs a call, which it passes through `timed`, as often as the redriver wants it. */
+type Run<Result> = (timed: (call: Call<Result>) => Call<Result>) => Promise<Result>;
+
 /** Attributes of the object itself, in the results of GETATTR, ACCESS, READLINK, READ and FSSTAT. */
 export function ofObject(result: {
   readonly status: number;
@@ -74,56 +80,54 @@ export class Exchange {
   }
 
   /** As {@link ask}, of a call that changes the object, or a name in it if it is a directory. */
-  async change<Result extends Reply>(
+  change<Result extends Reply>(
     inode: Inode,
     caller: Caller,
     call: Call<Result>,
     wcc: WccOf<Result>,
-    terms: (result: Result | undefined) => ChangeTerms = noTerms,
+    terms?: (result: Result | undefined) => ChangeTerms,
   ): Promise<Answer<Result>> {
-    const attributes = this.#attributes;
-    attributes.beginChange(inode);
-    let answer: Answer<Result> | undefined;
-    try {
-      answer = await this.#timed<Result>((timed) => this.#redriver.run(inode, caller, timed(call)));
-      return answer;
-    } finally {
-      const result = answer?.result;
-      const start = answer?.start ?? attributes.start();
-      attributes.endChange(inode, result && wcc(result), start, terms(result));
-    }
+    return this.#accounted([[inode, wcc]], (timed) => this.#redriver.run(inode, caller, timed(call)), terms);
   }
 
   /**
    * As {@link change}, of a call that names two objects. `wcc` says which of them it changes, each with what the reply
    * says of it; both may be one directory, which is accounted for once.
    */
-  async changeTwo<Result extends Reply>(
+  changeTwo<Result extends Reply>(
     { first, second }: TwoObjects,
     caller: Caller,
     call: (first: FileHandle, second: FileHandle) => Promise<Result>,
-    changed: readonly (readonly [Inode, WccOf<Result>])[],
+    changed: readonly Changed<Result>[],
+  ): Promise<Answer<Result>> {
+    const each = changed.filter(([inode], at) => changed.findIndex(([other]) => other === inode) === at);
+    return this.#accounted(each, (timed) =>
+      this.#redriver.runTwo(first, second, caller, (one, two) => timed(() => call(one, two))(one)),
+    );
+  }
+
+  /** Runs the call of a change, and tells the attribute cache when it begins and what its reply says of each object. */
+  async #accounted<Result>(
+    changed: readonly Changed<Result>[],
+    run: Run<Result>,
+    terms: (result: Result | undefined) => ChangeTerms = noTerms,
   ): Promise<Answer<Result>> {
     const attributes = this.#attributes;
-    const each = changed.filter(([inode], at) => changed.findIndex(([other]) => other === inode) === at);
-    for (const [inode] of each) attributes.beginChange(inode);
+    for (const [inode] of changed) attributes.beginChange(inode);
     let answer: Answer<Result> | undefined;
     try {
-      answer = await this.#timed<Result>((timed) =>
-        this.#redriver.runTwo(first, second, caller, (one, two) => timed(() => call(one, two))(one)),
-      );
+      answer = await this.#timed(run);
       return answer;
     } finally {
       const result = answer?.result;
       const start = answer?.start ?? attributes.start();
-      for (const [inode, wcc] of each) attributes.endChange(inode, result && wcc(result), start);
+      for (const [inode, wcc] of changed)
+        attributes.endChange(inode, result && wcc(result), start, terms(result));
     }
   }
 
   /** Notes the time of each call that `run` makes: the last one is what its result answers. */
-  async #timed<Result>(
-    run: (timed: (call: Call<Result>) => Call<Result>) => Promise<Result>,
-  ): Promise<Answer<Result>> {
+  async #timed<Result>(run: Run<Result>): Promise<Answer<Result>> {
     let start: CallStart | undefined;
     const result = await run((call) => (handle) => {
       start = this.#attributes.start();
