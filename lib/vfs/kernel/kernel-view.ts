@@ -9,7 +9,7 @@
 
 import type { Clock } from '../../base/clock.js';
 import type { FuseNotifier, KnownEntry } from '../../fuse/contract/operations.js';
-import { type Fattr3, FileType, sameTime } from '../../programs/nfs3/index.js';
+import { type Fattr3, sameTime } from '../../programs/nfs3/index.js';
 import type { Dentry, DentryCache } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
 import { samePicture } from '../cache/picture.js';
@@ -229,19 +229,12 @@ export class KernelView {
   }
 }
 
-/**
- * Whether the mode bits leave the caller something that the kernel would refuse him. His own file is not run by root
- * or its owner before it was made a program, so that their right to execute does not count.
- */
-function mayBeRefused(
-  { type, mode, uid: owner, gid: group }: Fattr3,
-  { credential, claim }: Caller,
-): boolean {
+/** Whether the mode bits of a directory leave the caller something that the kernel would refuse. */
+function mayBeRefused({ mode, uid: owner, gid: group }: Fattr3, { credential, claim }: Caller): boolean {
   // The server takes the caller for another than the kernel does.
   if (claim !== undefined) return true;
   const { uid, gid, groups } = credential;
   if (uid === 0) return false;
   const bits = uid === owner ? mode >> 6 : gid === group || groups.includes(group) ? mode >> 3 : mode;
-  const needed = type !== FileType.DIR && uid === owner ? 0o6 : 0o7;
-  return (bits & needed) !== needed;
+  return (bits & 0o7) !== 0o7;
 }

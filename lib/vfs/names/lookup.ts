@@ -155,12 +155,11 @@ export class Names {
   async #follow(from: Inode, link: Inode, caller: Caller): Promise<Inode | undefined> {
     const steps = stepsOf(await readTarget(this.#vfs, link, caller));
     let at: Inode | undefined = steps && from;
-    for (const step of steps ?? []) {
+    for (const key of steps ?? []) {
       if (at === undefined || !at.isDirectory) return undefined;
-      const key = step.toString('latin1');
       if (key === '.') continue;
       if (key === '..') at = at.parent;
-      else at = (await this.find(at, step, key, caller))?.inode;
+      else at = (await this.find(at, Buffer.from(key, 'latin1'), key, caller))?.inode;
     }
     return at?.attributes?.type === FileType.LNK ? undefined : at;
   }

@@ -156,7 +156,7 @@ export class SillyRenames {
       attributes.expectCtime(inode);
       const result = await this.renameWithin(parent, Buffer.from(silly.name, 'latin1'), name, patient);
       if (result.status === Status.OK) {
-        this.#isNamed(inode);
+        this.#dropSilly(inode);
         dentries.delete(parent, silly.name);
         dentries.set(parent, name.toString('latin1'), inode, parent.generation);
         return;
@@ -166,13 +166,13 @@ export class SillyRenames {
     } catch (error) {
       reason = error instanceof Error ? error.message : String(error);
     }
-    this.#isNamed(inode);
+    this.#dropSilly(inode);
     const kept = `${describePath(parent)}/${silly.name}`;
     log.error(`${kept}: a rename failed, and the file that it was to replace keeps this name (${reason})`);
   }
 
-  /** The file has a name of its own again. */
-  #isNamed(inode: Inode): void {
+  /** The file has no silly name any more. */
+  #dropSilly(inode: Inode): void {
     inode.silly = undefined;
     this.#pending.delete(inode);
   }
@@ -242,8 +242,7 @@ export class SillyRenames {
       await this.#remove(inode, silly, wasTried);
     } finally {
       inode.removing = undefined;
-      inode.silly = undefined;
-      this.#pending.delete(inode);
+      this.#dropSilly(inode);
       wasTried();
     }
   }

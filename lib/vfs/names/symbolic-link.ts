@@ -17,7 +17,6 @@ export interface SymbolicLinkNeeds {
 
 /** PATH_MAX of Linux without the NUL: no longer target can be followed, or comes through readlink(2). */
 const LONGEST_TARGET = 4095;
-const SLASH = 0x2f;
 
 /** READLINK. Throws ENAMETOOLONG for a target that no program could follow, and what the server says. */
 export async function readTarget(vfs: SymbolicLinkNeeds, inode: Inode, caller: Caller): Promise<Buffer> {
@@ -31,17 +30,10 @@ export async function readTarget(vfs: SymbolicLinkNeeds, inode: Inode, caller: C
 }
 
 /**
- * The names on the way from the link's directory to what it leads to. Undefined: only the kernel can follow it, from
+ * The names, of one character per byte, on the way from the link's directory to what it leads to. Undefined: only the kernel can follow it, from
  * the root of the caller's own namespace.
  */
-export function stepsOf(target: Buffer): readonly Buffer[] | undefined {
-  if (target[0] === SLASH) return undefined;
-  const steps: Buffer[] = [];
-  for (let from = 0; from <= target.length; ) {
-    const slash = target.indexOf(SLASH, from);
-    const end = slash < 0 ? target.length : slash;
-    if (end > from) steps.push(target.subarray(from, end));
-    from = end + 1;
-  }
-  return steps;
+export function stepsOf(target: Buffer): readonly string[] | undefined {
+  const path = target.toString('latin1');
+  return path.startsWith('/') ? undefined : path.split('/').filter((name) => name !== '');
 }
