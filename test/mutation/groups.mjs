@@ -11,6 +11,7 @@ export const GROUPS = {
   caches: {
     sources: ['lib/vfs/cache/'],
     tests: vfs(
+      'own-changes',
       'attribute-cache',
       'inode-table',
       'names',

@@ -33,7 +33,7 @@ function options({ name, mutate, tests }) {
     timeoutMS: 10_000,
     tempDirName: `${FOLDER}/work`,
     cleanTempDir: 'always',
-    reporters: ['clear-text', 'html', 'json'],
+    reporters: ['progress', 'clear-text', 'html', 'json'],
     clearTextReporter: { allowColor: false, logTests: false, reportTests: false },
     htmlReporter: { fileName: `${FOLDER}/${fileName(name)}.html` },
     jsonReporter: { fileName: `${FOLDER}/${fileName(name)}.json` },

@@ -61,26 +61,25 @@ export class OwnChanges {
     renamed: boolean,
     ordered: boolean,
   ): News {
-    const known = this.#frontier?.attributes;
+    const frontier = this.#frontier;
     if (before === undefined) {
       if (trusting) return this.#addTrusted(after, ordered);
       this.#unmatched.push({ before, after });
       return 'held';
     }
-    if (known === undefined || sameState(before, known)) {
-      this.#frontier = after;
-    } else if (renamed && onlyCtimeMoved(known, before)) {
-      this.renamed = true;
-      this.#frontier = after;
-    } else if (sameState(before, after.attributes) && this.#isOlder(after, ordered)) {
-      // A call that failed and changed nothing, overtaken by the reply to a later one: no news.
-      return 'held';
-    } else {
-      this.#unmatched.push({ before, after });
-      return 'held';
+    if (frontier === undefined || sameState(before, frontier.attributes)) {
+      this.#advance(after);
+      return 'moved';
     }
-    this.#advance();
-    return 'moved';
+    if (renamed && onlyCtimeMoved(frontier.attributes, before)) {
+      this.renamed = true;
+      this.#advance(after);
+      return 'moved';
+    }
+    // A call that failed and changed nothing, overtaken by the reply to a later one, is no news.
+    const overtaken = sameState(before, after.attributes) && orderOf(after, frontier, ordered) === 'older';
+    if (!overtaken) this.#unmatched.push({ before, after });
+    return 'held';
   }
 
   /**
@@ -89,33 +88,28 @@ export class OwnChanges {
    */
   #addTrusted(after: Picture, ordered: boolean): News {
     const frontier = this.#frontier;
-    const order = frontier === undefined ? 'newer' : orderOf(after, frontier, ordered);
-    if (frontier !== undefined && order !== 'newer' && samePicture(after.attributes, frontier.attributes))
-      return 'held';
-    // The later ctime is the likelier one. To trust it would be to show a file without what was just written to it.
-    if (order === 'older') return 'doubtful';
-    this.#frontier = after;
-    this.#advance();
-    return order === 'unclear' ? 'doubtful' : 'moved';
-  }
-
-  #isOlder(after: Picture, ordered: boolean): boolean {
-    return this.#frontier !== undefined && orderOf(after, this.#frontier, ordered) === 'older';
-  }
-
-  #advance(): void {
-    for (;;) {
-      const { length } = this.#unmatched;
-      if (length === 0) return;
-      const frontier = this.#frontier;
-      this.#unmatched = this.#unmatched.filter(({ before, after }) => {
-        if (before === undefined || frontier === undefined || this.#frontier !== frontier) return true;
-        if (!sameState(before, frontier.attributes)) return true;
-        this.#frontier = after;
-        return false;
-      });
-      if (this.#unmatched.length === length) return;
+    let news: News = 'moved';
+    if (frontier !== undefined) {
+      const order = orderOf(after, frontier, ordered);
+      if (order !== 'newer') {
+        if (samePicture(after.attributes, frontier.attributes)) return 'held';
+        news = 'doubtful';
+      }
+      // The later ctime is the likelier one. To trust it would be to show a file without what was just written to it.
+      if (order === 'older') return news;
     }
+    this.#advance(after);
+    return news;
+  }
+
+  /** `newest` is wholly our doing, and so are the links that follow on it. */
+  #advance(newest: Picture): void {
+    this.#frontier = newest;
+    const next = this.#unmatched.findIndex(
+      ({ before }) => before !== undefined && sameState(before, newest.attributes),
+    );
+    const [link] = next < 0 ? [] : this.#unmatched.splice(next, 1);
+    if (link !== undefined) this.#advance(link.after);
   }
 
   /** The chain begins anew, with nothing known: the object was found again under another handle. */
@@ -138,10 +132,11 @@ export class OwnChanges {
     let state = this.#frontier;
     let doubtful = false;
     for (const candidate of candidates) {
-      const order = state === undefined ? 'newer' : orderOf(candidate, state, ordered);
-      if (order === 'older') continue;
-      if (order === 'unclear' && state !== undefined)
-        doubtful ||= !samePicture(candidate.attributes, state.attributes);
+      if (state !== undefined) {
+        const order = orderOf(candidate, state, ordered);
+        if (order === 'older') continue;
+        if (order === 'unclear') doubtful ||= !samePicture(candidate.attributes, state.attributes);
+      }
       state = candidate;
     }
     this.#frontier = state;
