@@ -1,5 +1,6 @@
 import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
+import { ObjectRequests } from '../../lib/vfs/attributes/object-requests.js';
 import type { Inode } from '../../lib/vfs/cache/inode.js';
 import { Bench, O_RDONLY, O_RDWR, outcome } from './support/bench.js';
 
@@ -112,6 +113,28 @@ t.test("another client's change of a directory voids the names that the kernel k
     [],
     'a change of our own does not',
   );
+});
+
+t.test('a path walk through a link goes on once the kernel has taken the changed names', async (t) => {
+  const bench = new Bench();
+  bench.server.tree.symlink('link', 'missing');
+  await bench.vfs.current.fetch(bench.root, bench.caller());
+  await bench.names.lookup(bench.root, bytes('missing'), bench.caller());
+  await bench.pass(10);
+  bench.server.tree.file('missing');
+  let taken = () => {};
+  const taking = new Promise<void>((resolve) => {
+    taken = resolve;
+  });
+  bench.vfs.kernel.notifier = { ...bench.vfs.kernel.notifier, expireEntries: () => taking };
+  const walk = bench.walk('link');
+  // The lookup may hold the lock that the notification waits for.
+  await bench.pass(10);
+  const objects = new ObjectRequests(bench.vfs, bench.files);
+  const target = objects.target(await walk, bench.caller());
+  t.equal(await outcome(target), 'pending', 'the notification has not come through');
+  taken();
+  t.equal(Buffer.from(await target).toString(), 'missing');
 });
 
 for (const [by, ask] of Object.entries({

@@ -109,10 +109,18 @@ export class ObjectRequests {
     return this.#vfs.replies.attributes(inode, attributes);
   }
 
-  /** readlink(2). Throws ENAMETOOLONG for a target that no program could follow. */
+  /**
+   * readlink(2), and a path walk through the link. Throws ENAMETOOLONG for a target that no program could follow.
+   *
+   * The lookup of the link may have shown that another client changed its directory. The walk goes on with the target,
+   * which may be in that directory: so the kernel first takes what it was told of the names there.
+   */
   async target(inode: Inode, caller: Caller): Promise<Uint8Array> {
-    this.#vfs.kernel.doubts(inode);
-    return readTarget(this.#vfs, inode, caller);
+    const { kernel } = this.#vfs;
+    kernel.doubts(inode);
+    const target = await readTarget(this.#vfs, inode, caller);
+    await kernel.expired();
+    return target;
   }
 
   /** statfs(2) of the file system that the object is in. */

@@ -209,8 +209,8 @@ export class KernelView {
 
   /**
    * Resolves once the kernel has taken what it was told of changed names, or after so many milliseconds. Undefined: it
-   * has. Requests that hold no lock of a directory in the kernel wait for it: open(2), opendir(3) and access(2). A
-   * lookup may hold the very lock that the notification waits for, and gives it no more than {@link HEAD_START_MS}.
+   * has. Requests that hold no lock of a directory in the kernel wait for it: open(2), opendir(3), access(2) and
+   * readlink(2). A lookup may hold the very lock that the notification waits for, and gives it no more than {@link HEAD_START_MS}.
    */
   expired(milliseconds = EXPIRY_MS): Promise<void> | undefined {
     if (this.#expiring === undefined) return undefined;

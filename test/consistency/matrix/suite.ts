@@ -81,12 +81,11 @@ export function matrixOn(
     };
     for (const pass of passes) {
       const ours = await outcomes(pass);
-      const verdict = judge(truth, ours, record.passes[pass], pass);
+      const verdict = judge(truth, ours, record.passes[pass]);
       t.comment(
         `${server}, ${pass}: ${verdict.combinations} combinations; differ from a local directory: ` +
           `${verdict.different} here, ${verdict.linuxDifferent} with Linux's client, of which ${verdict.better} are right here`,
       );
-      for (const line of verdict.races) t.comment(`a race: ${line}`);
       for (const line of familyTable(truth, ours, record.passes[pass])) t.comment(line);
       t.equal(verdict.staler.length, 0, `${pass}: no combination in which only Linux's client is right`);
       t.same(verdict.staler.slice(0, MAX_LINES), [], `${pass}: these combinations`);

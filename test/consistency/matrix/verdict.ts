@@ -1,7 +1,6 @@
 /** Where a mount shows something older than Linux's own client, in words that a reader can act on. */
-import { isRace, MOST_RACES } from './known.js';
 import type { PassRecord } from './linux-record.js';
-import type { Outcomes, Pass } from './program.js';
+import type { Outcomes } from './program.js';
 
 export interface Verdict {
   readonly combinations: number;
@@ -13,8 +12,6 @@ export interface Verdict {
   readonly better: number;
   /** In which only the mount does, `prepare/change/act: what is right, what the mount shows`, sorted by changes. */
   readonly staler: readonly string[];
-  /** The same for the race that known.ts explains. */
-  readonly races: readonly string[];
 }
 
 /** Sorts the change before the preparation: what fails for one reason stands together. */
@@ -23,7 +20,7 @@ function family(name: string): string {
   return [change, act, prepare].join('/');
 }
 
-export function judge(truth: Outcomes, ours: Outcomes, { late }: PassRecord, pass: Pass): Verdict {
+export function judge(truth: Outcomes, ours: Outcomes, { late }: PassRecord): Verdict {
   const names = [...truth.keys()];
   const different = new Set(names.filter((name) => ours.get(name) !== truth.get(name)));
   const line = (name: string) =>
@@ -32,14 +29,11 @@ export function judge(truth: Outcomes, ours: Outcomes, { late }: PassRecord, pas
   const staler = [...different]
     .filter((name) => !late.has(name))
     .sort((one, other) => (family(one) < family(other) ? -1 : 1));
-  const races = staler.filter((name) => isRace(pass, name, ours.get(name) ?? ''));
-  const excused = new Set(races.length > MOST_RACES ? [] : races);
   return {
     combinations: names.length,
     different: different.size,
     linuxDifferent: linuxLate.length,
     better: linuxLate.filter((name) => !different.has(name)).length,
-    staler: staler.filter((name) => !excused.has(name)).map(line),
-    races: [...excused].map(line),
+    staler: staler.map(line),
   };
 }
