@@ -261,12 +261,16 @@ t.test('without a shell, nfs-fuse warns and mounts', async (t) => {
 });
 
 /** A mount whose file system has the faults of test/support/faulty.mjs. */
-async function faulty(t: Test): Promise<{ where: Ground; mount: Mount }> {
+async function faulty(
+  t: Test,
+  more: Readonly<Record<string, string>> = {},
+): Promise<{ where: Ground; mount: Mount }> {
   const where = await ground(t);
   const url = (path: string) => pathToFileURL(join(projectRoot, path)).href;
   const env = {
     NODE_OPTIONS: `--import=${url('test/support/faulty.mjs')}`,
     FAULTY_FILESYSTEM: url('dist/lib/vfs/filesystem.js'),
+    ...more,
   };
   writeFileSync(join(where.server.directory, 'file'), 'content');
   const mount = await Mount.start({ source: where.server, place: where.place, env });
@@ -292,6 +296,14 @@ t.test('an unhandled rejection is logged, and the mount lives on', async (t) => 
   t.match(complaint(await mount.run(['cat', 'fault-forgotten'])), /No such file/);
   await until('it is logged', () => mount.log.includes('forgotten on purpose'));
   t.match(mount.log, /Internal error, the mount goes on: TypeError: forgotten on purpose/);
+  t.equal(await mount.mustRun(['cat', 'file']), 'content');
+  t.match(await mount.unmount(), { status: 0 });
+});
+
+t.test('an unhandled rejection before the mount answers is logged, and the mount comes about', async (t) => {
+  const { mount } = await faulty(t, { FAULTY_START: 'yes' });
+  await mount.served();
+  await until('it is logged', () => mount.log.includes('at the start, on purpose'));
   t.equal(await mount.mustRun(['cat', 'file']), 'content');
   t.match(await mount.unmount(), { status: 0 });
 });

@@ -1,12 +1,19 @@
 /**
  * Loaded into the product by NODE_OPTIONS=--import: names that begin with "fault-" meet an error of our own in the
- * middle of a request. FAULTY_FILESYSTEM is the URL of the compiled lib/vfs/filesystem.js.
+ * middle of a request. FAULTY_FILESYSTEM is the URL of the compiled lib/vfs/filesystem.js. With FAULTY_START the first
+ * request for attributes, by which a mount is found to answer, meets one too.
  */
-const { FAULTY_FILESYSTEM } = process.env;
+const { FAULTY_FILESYSTEM, FAULTY_START } = process.env;
 
 if (FAULTY_FILESYSTEM !== undefined) {
   const { NfsFileSystem } = await import(FAULTY_FILESYSTEM);
-  const { lookup } = NfsFileSystem.prototype;
+  const { getattr, lookup } = NfsFileSystem.prototype;
+  let starting = FAULTY_START !== undefined;
+  NfsFileSystem.prototype.getattr = function (...request) {
+    if (starting) void Promise.reject(new TypeError('at the start, on purpose'));
+    starting = false;
+    return getattr.apply(this, request);
+  };
   NfsFileSystem.prototype.lookup = function (context, parent, name) {
     switch (name.toString()) {
       case 'fault-thrown':

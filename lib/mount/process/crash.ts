@@ -8,20 +8,20 @@ import type { Logger } from '../../base/log.js';
 export class CrashGuard {
   /** Resolves with an exception after which the mount must end with an error: write back first, then unmount. */
   readonly fatal: Promise<Error>;
-  readonly #log: Logger;
+  readonly #log: () => Logger;
   readonly #known: () => string;
   #resolveFatal: (error: Error) => void = () => {};
 
   readonly #onRejection = (reason: unknown) =>
-    this.#log.error(`Internal error, the mount goes on: ${detail(reason)} (${this.#known()})`);
+    this.#log().error(`Internal error, the mount goes on: ${detail(reason)} (${this.#known()})`);
 
   readonly #onException = (error: unknown) => {
-    this.#log.error(`Internal error, the mount ends: ${detail(error)} (${this.#known()})`);
+    this.#log().error(`Internal error, the mount ends: ${detail(error)} (${this.#known()})`);
     this.#resolveFatal(error instanceof Error ? error : new Error(String(error)));
   };
 
-  /** Listens from now on. `known` describes what the mount was doing, for the log. */
-  constructor(log: Logger, known: () => string) {
+  /** Listens from now on. `log` gets the errors; `known` describes what the mount was doing, for the log. */
+  constructor(log: () => Logger, known: () => string) {
     this.#log = log;
     this.#known = known;
     this.fatal = new Promise((resolve) => {

@@ -4,6 +4,7 @@
  */
 import { UserError } from '../../base/user-error.js';
 import type { MountRequest } from '../options/mount-options.js';
+import type { RunningMount } from '../serve/running-mount.js';
 import type { MountSettings } from '../serve/settings.js';
 import { startMount } from '../serve/start.js';
 import { CrashGuard } from './crash.js';
@@ -30,25 +31,35 @@ export async function serveMount(
   void stop.first.then((signal) =>
     interruption.abort(new UserError(`Mounting was interrupted (${signal}).`, { exitStatus: 130 })),
   );
-  const mount = await startMount(request, mountpoint, {
-    ...settings,
-    signal: interruption.signal,
-    collectGarbage,
-    hints: {
-      endAtOnce: 'a second signal ends it at once',
-      waiting: () =>
-        `${stop.requested ? 'Another SIGTERM ends it' : 'SIGTERM, sent twice, ends it'} and loses what is left.`,
-      withoutSocket: 'SIGTERM writes back and unmounts.',
-    },
-  });
-  const crash = new CrashGuard(mount.log, () => JSON.stringify(mount.requestCounters()));
-  mounted(mount.mountpoint);
-  void stop.first.then(() => mount.unmount());
-  void stop.second.then((signal) => mount.endAtOnce(`second ${signal}`));
-  void crash.fatal.then((error) =>
-    mount.fail(new Error(`Internal error: ${error.message}`, { cause: error })),
+  let mount: RunningMount | undefined;
+  // The kernel may send requests before the mount counts as started.
+  const crash = new CrashGuard(
+    () => mount?.log ?? settings.log,
+    () => (mount === undefined ? 'while mounting' : JSON.stringify(mount.requestCounters())),
   );
-  const { status } = await mount.ended;
-  crash.dispose();
-  return status;
+  void crash.fatal.then((cause) => {
+    const error = new Error(`Internal error: ${cause.message}`, { cause });
+    interruption.abort(error);
+    void mount?.fail(error);
+  });
+  try {
+    mount = await startMount(request, mountpoint, {
+      ...settings,
+      signal: interruption.signal,
+      collectGarbage,
+      hints: {
+        endAtOnce: 'a second signal ends it at once',
+        waiting: () =>
+          `${stop.requested ? 'Another SIGTERM ends it' : 'SIGTERM, sent twice, ends it'} and loses what is left.`,
+        withoutSocket: 'SIGTERM writes back and unmounts.',
+      },
+    });
+    const running = mount;
+    mounted(running.mountpoint);
+    void stop.first.then(() => running.unmount());
+    void stop.second.then((signal) => running.endAtOnce(`second ${signal}`));
+    return (await running.ended).status;
+  } finally {
+    crash.dispose();
+  }
 }
