@@ -53,7 +53,7 @@ t.test("nothing older than Linux's own client shows on Linux 6.1", { timeout: TI
     return parse(said);
   };
   for (const pass of PASSES) {
-    const { staler, different } = judge(truth, await outcomes(pass), record.passes[pass], pass);
+    const { staler, different } = judge(truth, await outcomes(pass), record.passes[pass]);
     t.comment(`${pass}: ${truth.size} combinations, ${different} differ from a local directory`);
     t.same(staler, [], `${pass}: no combination in which only Linux's client is right`);
   }
