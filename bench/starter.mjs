@@ -49,11 +49,9 @@ const ALONE = ['--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
 
 /** Resolves with the exit status. A signal is the program's to answer: this process ends after it. */
 function runProgram(file, args, { privateMounts, privateNetwork }) {
-  // The loader that tap runs the tests with.
-  const loader = ['--import', '@tapjs/typescript/import'];
+  const loader = ['--import', 'tsx'];
   const env = {
     ...process.env,
-    TS_NODE_TRANSPILE_ONLY: '1',
     INIT_CWD: process.env.INIT_CWD ?? process.cwd(),
   };
   const argv = [process.execPath, ...loader, join(root, file), ...args];

@@ -50,8 +50,8 @@ t.test('without room for it, a folder does, and the reason is told', async (t) =
 });
 
 t.test('an interrupted benchmark leaves no mount and no image behind', async (t) => {
-  const argv = ['--import', '@tapjs/typescript/import', join(projectRoot, 'test/bench/hold-disk.ts'), load];
-  const env = { ...process.env, TS_NODE_TRANSPILE_ONLY: '1', NODE_OPTIONS: '' };
+  const argv = ['--import', 'tsx', join(projectRoot, 'test/bench/hold-disk.ts'), load];
+  const env = { ...process.env, NODE_OPTIONS: '' };
   const holder = start([process.execPath, ...argv], { cwd: projectRoot, env });
   t.teardown(() => holder.stop());
   await until(

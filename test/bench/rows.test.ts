@@ -9,7 +9,7 @@ import { REFERENCE } from '../../bench/reference.js';
 import { run } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
 
-const LOADER = ['--import', '@tapjs/typescript/import'];
+const LOADER = ['--import', 'tsx'];
 const OPTIONS = ['--quick', '--peers', 'local,rootless', '--disk', 'folder', '--json'];
 
 t.test('npm run bench -- --quick measures every row', { timeout: 900_000 }, async (t) => {
@@ -17,7 +17,6 @@ t.test('npm run bench -- --quick measures every row', { timeout: 900_000 }, asyn
   const { status, stdout, stderr } = await run([process.execPath, ...bench], {
     cwd: projectRoot,
     timeoutMs: 800_000,
-    env: { ...process.env, TS_NODE_TRANSPILE_ONLY: '1' },
   });
   t.equal(status, 0, stderr.toString());
   const { rows } = JSON.parse(stdout.toString()) as Report;

@@ -1,7 +1,7 @@
 /**
  * The fault proxy from a command line, to try a client against a bad network by hand:
  *
- *   node --import=@tapjs/typescript/import test/support/fault-proxy-main.ts SERVERPORT [LISTENPORT] [SEED] [RATES]
+ *   node --import=tsx test/support/fault-proxy-main.ts SERVERPORT [LISTENPORT] [SEED] [RATES]
  *
  * SERVERPORT and LISTENPORT are ports of 127.0.0.1. RATES say how many of 1000 records meet a fault
  * ("drop=5,delay=50"); without them it is rough throughout. Faults go to standard error; SIGINT or SIGTERM ends it

@@ -25,11 +25,10 @@ try {
   buildProduct();
   buildHelpers();
   const main = fileURLToPath(new URL('record-main.ts', import.meta.url));
-  const { status } = spawnSync(
-    process.execPath,
-    ['--import', '@tapjs/typescript/import', main, ...process.argv.slice(2)],
-    { cwd: root, stdio: 'inherit', env: { ...process.env, TS_NODE_TRANSPILE_ONLY: '1' } },
-  );
+  const { status } = spawnSync(process.execPath, ['--import', 'tsx', main, ...process.argv.slice(2)], {
+    cwd: root,
+    stdio: 'inherit',
+  });
   process.exitCode = status ?? 1;
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;
