@@ -14,6 +14,9 @@ export const GROUPS = {
       'own-changes',
       'attribute-cache',
       'inode-table',
+      'dentry-cache',
+      'open-objects',
+      'server-clock',
       'names',
       'late-attributes',
       'setattr-guard',
@@ -26,7 +29,7 @@ export const GROUPS = {
   },
   redrive: {
     sources: ['lib/vfs/remote/redrive.ts', 'lib/vfs/remote/exchange.ts', 'lib/vfs/remote/replay.ts'],
-    tests: vfs('redrive', 'no-headway', 'making', 'removal', 'names', 'open'),
+    tests: vfs('redrive-rules', 'redrive', 'replay', 'no-headway', 'making', 'removal'),
   },
   'write-path': {
     sources: [

@@ -13,6 +13,8 @@ import { select } from './select.mjs';
 
 /** Ignored by git. */
 const FOLDER = '.mutation';
+/** Of this run alone: another may go on beside it. */
+const WORK = `${FOLDER}/work-${process.pid}`;
 
 /** The options of Stryker for one group. */
 function options({ name, mutate, tests }) {
@@ -31,7 +33,7 @@ function options({ name, mutate, tests }) {
     coverageAnalysis: 'perTest',
     concurrency: Number(process.env.NFS_FUSE_MUTATION_JOBS ?? 2),
     timeoutMS: 10_000,
-    tempDirName: `${FOLDER}/work`,
+    tempDirName: WORK,
     cleanTempDir: 'always',
     reporters: ['progress', 'clear-text', 'html', 'json'],
     clearTextReporter: { allowColor: false, logTests: false, reportTests: false },
@@ -68,7 +70,7 @@ async function main(words) {
     const results = await new Stryker(options(selection)).runMutationTest();
     lines.push(summary(selection.name, results, startedAt));
   }
-  rmSync(join(FOLDER, 'work'), { recursive: true, force: true });
+  rmSync(WORK, { recursive: true, force: true });
   console.log(`${lines.join('\n')}\nThe changes are shown in ${FOLDER}.`);
   return 0;
 }

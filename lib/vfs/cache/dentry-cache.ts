@@ -52,9 +52,7 @@ export class DentryCache {
   readonly #byDirectory = new Map<NodeId, Set<string>>();
 
   constructor({ present, absent }: DentryLimits = DEFAULT_LIMITS) {
-    const dispose = (_dentry: Dentry, key: string, reason: string): void => {
-      if (reason !== 'set') this.#leaveIndex(key);
-    };
+    const dispose = (_dentry: Dentry, key: string): void => this.#leaveIndex(key);
     this.#present = new LRUCache({ max: present, dispose });
     this.#absent = new LRUCache({ max: absent, dispose });
   }

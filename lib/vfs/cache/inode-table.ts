@@ -28,6 +28,7 @@ export class InodeTable {
   constructor(rootHandle: FileHandle, maxIdle = DEFAULT_MAX_IDLE) {
     this.#maxIdle = maxIdle;
     this.root = new Inode(ROOT_NODEID, rootHandle);
+    // The kernel never forgets the root, so that it is neither idle nor dropped.
     this.root.nlookup = 1;
     this.#byNodeid.set(ROOT_NODEID, this.root);
     this.#byHandle.set(rootHandle, this.root);
@@ -70,7 +71,8 @@ export class InodeTable {
 
   /** The kernel was told of the inode once more. */
   hold(inode: Inode): void {
-    if (inode.nlookup++ === 0 && inode.opens === 0) this.#idle.delete(inode);
+    inode.nlookup++;
+    this.#idle.delete(inode);
   }
 
   forget(nodeid: NodeId, nlookup: number): void {
@@ -82,7 +84,7 @@ export class InodeTable {
 
   /** To be called when `opens` went down: nothing but caches may hold the inode now. */
   release(inode: Inode): void {
-    if (inode.nlookup > 0 || inode.opens > 0 || inode.isRoot || inode.evicted) return;
+    if (inode.nlookup > 0 || inode.opens > 0 || inode.evicted) return;
     if (inode.stale || inode.attributes?.nlink === 0) this.#drop(inode);
     else this.#rest(inode);
   }
@@ -114,7 +116,7 @@ export class InodeTable {
     if (other === inode) return;
     if (this.#byHandle.get(inode.handle) === inode) this.#byHandle.delete(inode.handle);
     inode.handle = handle;
-    if (other !== undefined && !other.isRoot && other.nlookup === 0 && other.opens === 0) this.#drop(other);
+    if (other !== undefined && other.nlookup === 0 && other.opens === 0) this.#drop(other);
     if (inode.isRoot || !this.#byHandle.has(handle)) this.#byHandle.set(handle, inode);
   }
 

@@ -110,7 +110,7 @@ export class Exchange {
   async #accounted<Result>(
     changed: readonly Changed<Result>[],
     run: Run<Result>,
-    terms: (result: Result | undefined) => ChangeTerms = noTerms,
+    terms?: (result: Result | undefined) => ChangeTerms,
   ): Promise<Answer<Result>> {
     const attributes = this.#attributes;
     for (const [inode] of changed) attributes.beginChange(inode);
@@ -122,7 +122,7 @@ export class Exchange {
       const result = answer?.result;
       const start = answer?.start ?? attributes.start();
       for (const [inode, wcc] of changed)
-        attributes.endChange(inode, result && wcc(result), start, terms(result));
+        attributes.endChange(inode, result && wcc(result), start, terms?.(result));
     }
   }
 
@@ -135,8 +135,4 @@ export class Exchange {
     });
     return { result, start: start ?? this.#attributes.start() };
   }
-}
-
-function noTerms(): ChangeTerms {
-  return {};
 }

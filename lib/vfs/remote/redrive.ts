@@ -192,7 +192,7 @@ export class Redriver {
   async #findByPath(inode: Inode, caller: Caller, visited: Set<Inode>): Promise<Verdict> {
     const { nfs, inodes, attributes } = this.#parts;
     const { parent, name } = inode;
-    if (parent === undefined || name === '') return 'unknown';
+    if (parent === undefined) return 'unknown';
     const args = { directory: parent.handle, name: Buffer.from(name, 'latin1') };
     let start = attributes.start();
     let result = await nfs.call(LOOKUP, args, caller);

@@ -1,0 +1,430 @@
+/** The redrive of a stale handle step by step: what is asked, what is taken for the same object, and what a thread is told. */
+import t from 'tap';
+import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
+import { FileType, Status } from '../../lib/programs/nfs3/index.js';
+import { Bench, outcome, settled } from './support/bench.js';
+import { makeHandle } from './support/fake-tree.js';
+
+async function deep(name = 'f') {
+  const bench = new Bench();
+  const { tree } = bench.server;
+  tree.directory('a');
+  tree.directory('a/b');
+  tree.directory('c');
+  tree.file(`a/b/${name}`, 'content');
+  const inode = await bench.walk(`a/b/${name}`);
+  const [a, b, c] = [await bench.walk('a'), await bench.walk('a/b'), await bench.walk('c')];
+  bench.server.forgetCalls();
+  const { redriver, current } = bench.vfs;
+  /** The answer to stat(2) of the file by a thread. */
+  const stat = (tid = 7) => outcome(current.fetch(inode, bench.caller(1000, tid)));
+  const rename = (from = b, to = c) =>
+    bench.removal.rename(from, Buffer.from(name), to, Buffer.from('g'), 0, bench.caller());
+  return { bench, server: bench.server, tree, inode, a, b, c, redriver, stat, rename };
+}
+
+t.test('a call with two directories asks which of them is stale, and redrives that one', async (t) => {
+  const { server, tree, bench, rename } = await deep();
+  tree.rehandle(tree.at('c'));
+  await rename();
+  t.equal(server.names().replace(/^LOOKUP /, ''), 'RENAME GETATTR GETATTR LOOKUP RENAME');
+  t.equal(bench.counters.redrives, 1);
+  t.ok(tree.has('c/g'));
+});
+
+t.test('a call within one directory has nothing to ask: that one is stale', async (t) => {
+  const { server, tree, bench, b, rename } = await deep();
+  tree.rehandle(tree.at('a/b'));
+  await rename(b, b);
+  t.equal(server.count('GETATTR'), 0);
+  t.equal(server.count('RENAME'), 2);
+  t.equal(bench.counters.redrives, 1);
+});
+
+t.test('a rename within one directory is one change of it, and nobody else’s', async (t) => {
+  const { b, rename } = await deep();
+  const { generation } = b;
+  await rename(b, b);
+  t.equal(b.generation, generation);
+});
+
+t.test('a call is not repeated when one of its directories is gone', async (t) => {
+  const { server, tree, c, rename } = await deep();
+  tree.remove('c');
+  t.equal(await outcome(rename()), Errno.ESTALE);
+  t.equal(server.count('RENAME'), 1);
+  t.equal(c.gone, true);
+});
+
+t.test('a directory that was found again meanwhile is not asked about', async (t) => {
+  const { server, tree, bench, c, rename } = await deep();
+  tree.rehandle(tree.at('c'));
+  server.once('RENAME', (_args, execute) => {
+    const result = execute();
+    bench.vfs.inodes.rekey(c, tree.at('c').handle);
+    return result;
+  });
+  await rename();
+  t.equal(server.count('GETATTR'), 1, 'the other is');
+  t.equal(bench.counters.redrives, 0);
+  t.ok(tree.has('c/g'));
+});
+
+t.test(
+  'both of two directories are as they were when the repeated call works, and not when it does not',
+  async (t) => {
+    for (const works of [true, false]) {
+      const { server, bench, b, c, rename } = await deep();
+      let calls = 0;
+      server.on('RENAME', (_args, execute) => {
+        if (++calls === 2 && works) return execute();
+        for (const inode of [b, c]) {
+          bench.vfs.inodes.rekey(inode, inode.handle);
+          if (calls === 2) inode.markStale();
+        }
+        return server.failure('RENAME', Status.STALE);
+      });
+      server.fail('GETATTR', Status.STALE);
+      t.equal(await outcome(rename()), works ? 'ok' : Errno.ESTALE);
+      t.same([b.stale, c.stale], [!works, !works]);
+    }
+  },
+);
+
+t.test('a handle that another call has found works for this one, too, or does not', async (t) => {
+  for (const works of [true, false]) {
+    const { server, tree, bench, inode } = await deep();
+    const old = inode.handle;
+    server.on('GETATTR', (args, execute) =>
+      args.object === old || !works ? server.failure('GETATTR', Status.STALE) : execute(),
+    );
+    const gate = server.gate('GETATTR', 'reply');
+    const answer = bench.vfs.current.fetch(inode, bench.caller());
+    await settled();
+    tree.rehandle(tree.at('a/b/f'));
+    bench.vfs.inodes.rekey(inode, tree.at('a/b/f').handle);
+    inode.markStale();
+    gate.open();
+    t.equal(await outcome(answer), works ? 'ok' : Errno.ESTALE);
+    t.equal(inode.stale, !works);
+    t.equal(bench.counters.redrives, 0);
+  }
+});
+
+t.test('a redrive that ended while a call was on its way was for that call as well', async (t) => {
+  for (const found of [true, false]) {
+    const { server, tree, inode, bench } = await deep();
+    let early = 2;
+    server.on('GETATTR', (_args, execute) =>
+      early-- > 0 ? server.failure('GETATTR', Status.STALE) : execute(),
+    );
+    const gate = server.gate('GETATTR', 'reply');
+    if (!found) tree.remove('a/b/f');
+    const calls = [7, 8].map((tid) =>
+      bench.vfs.current.fetch(inode, bench.caller(1000, tid)).then(
+        () => 'ok',
+        ({ errno }: FuseError) => errno,
+      ),
+    );
+    await settled();
+    gate.release();
+    await settled();
+    gate.open();
+    t.same(await Promise.all(calls), found ? ['ok', 'ok'] : [Errno.ESTALE, Errno.ESTALE]);
+    t.equal(bench.counters.redrives, 1);
+    t.equal(server.count('GETATTR'), found ? 4 : 2);
+    t.equal(inode.stale, !found);
+  }
+});
+
+t.test('ways up that go in a circle end', async (t) => {
+  const { server, bench, a, b, stat } = await deep();
+  a.parent = b;
+  for (const name of ['GETATTR', 'LOOKUP']) server.fail(name, Status.STALE);
+  t.equal(await stat(), Errno.ESTALE);
+  t.equal(server.count('LOOKUP'), 3);
+  t.equal(bench.counters.redrives, 3);
+  t.equal(bench.counters.redrivesFailed, 3);
+});
+
+t.test('a server that cannot be asked for the path leaves open whether the object is gone', async (t) => {
+  const { server, tree, inode, stat } = await deep();
+  tree.rehandle(tree.at('a/b/f'));
+  const end = server.on('LOOKUP', () => Promise.reject(new FuseError(Errno.ETIMEDOUT)));
+  t.equal(await stat(), Errno.ESTALE);
+  t.same([inode.stale, inode.gone], [true, false]);
+  end();
+  t.equal(await stat(), 'ok');
+  t.equal(inode.stale, false);
+});
+
+t.test('a bug of ours while a path is looked up is not taken for an answer', async (t) => {
+  const { bench, tree, inode } = await deep();
+  tree.reexport();
+  bench.findRoot = () => Promise.reject(new TypeError('a bug'));
+  t.equal(await outcome(bench.vfs.current.fetch(inode, bench.caller())), 'TypeError: a bug');
+});
+
+t.test('the answer to a name says whether the object is gone, or only that it was not found', async (t) => {
+  for (const [status, gone] of [
+    [Status.NOENT, true],
+    [Status.NOTDIR, true],
+    [Status.ACCES, false],
+    [Status.IO, false],
+  ] as const) {
+    const { server, inode, stat } = await deep();
+    server.fail('GETATTR', Status.STALE);
+    server.fail('LOOKUP', status);
+    t.equal(await stat(), Errno.ESTALE);
+    t.same([inode.stale, inode.gone], [true, gone]);
+  }
+});
+
+t.test('what lies below a directory that is gone is gone', async (t) => {
+  const { server, tree, inode, b, stat } = await deep();
+  tree.remove('a/b/f');
+  tree.remove('a/b');
+  t.equal(await stat(), Errno.ESTALE);
+  t.same([b.gone, inode.gone], [true, true]);
+  t.equal(server.count('LOOKUP'), 2, 'nothing is looked up in it any more');
+});
+
+t.test('what lies below a directory that cannot be looked up may be there', async (t) => {
+  const { server, tree, inode, b, stat } = await deep();
+  tree.rehandle(tree.at('a/b'));
+  tree.rehandle(tree.at('a/b/f'));
+  server.on('LOOKUP', ({ name }, execute) =>
+    `${Buffer.from(name)}` === 'b' ? server.failure('LOOKUP', Status.ACCES) : execute(),
+  );
+  t.equal(await stat(), Errno.ESTALE);
+  t.same([b.gone, inode.gone], [false, false]);
+});
+
+t.test('a directory that was found again while a name in it was looked up is not redriven', async (t) => {
+  const { server, tree, bench, b, stat } = await deep();
+  tree.rehandle(tree.at('a/b'));
+  tree.rehandle(tree.at('a/b/f'));
+  server.once('LOOKUP', (_args, execute) => {
+    const result = execute();
+    bench.vfs.inodes.rekey(b, tree.at('a/b').handle);
+    return result;
+  });
+  t.equal(await stat(), 'ok');
+  t.equal(bench.counters.redrives, 1);
+});
+
+t.test('an object whose name is not known is not looked for', async (t) => {
+  const { server, bench } = await deep();
+  const inode = bench.vfs.inodes.intern(makeHandle('nowhere'));
+  t.equal(await outcome(bench.vfs.current.fetch(inode, bench.caller())), Errno.ESTALE);
+  t.equal(server.names(), 'GETATTR');
+  t.same([inode.stale, inode.gone], [true, false]);
+});
+
+t.test('names are looked up byte for byte', async (t) => {
+  const { tree, stat } = await deep('\xe4');
+  tree.rehandle(tree.at('a/b/\xe4'));
+  t.equal(await stat(), 'ok');
+});
+
+t.test('a LOOKUP without attributes is followed by a GETATTR', async (t) => {
+  for (const works of [true, false]) {
+    const { server, tree, inode, stat } = await deep();
+    tree.rehandle(tree.at('a/b/f'));
+    server.on('LOOKUP', (_args, execute) => ({ ...execute(), attributes: undefined }));
+    if (!works)
+      server.on('GETATTR', ({ object }, execute) =>
+        object === inode.handle ? execute() : server.failure('GETATTR', Status.IO),
+      );
+    t.equal(await stat(), works ? 'ok' : Errno.ESTALE);
+    t.equal(server.count('GETATTR'), works ? 3 : 2);
+    t.equal(inode.gone, false);
+  }
+});
+
+t.test('mountd that answers with the old handle has mounted nothing anew', async (t) => {
+  const { bench, server } = await deep();
+  server.once('GETATTR', () => server.failure('GETATTR', Status.STALE));
+  await bench.vfs.current.fetch(bench.root, bench.caller());
+  t.equal(bench.counters.redrives, 1);
+  t.equal(bench.counters.rootRemounts, 0);
+  t.same(bench.log, []);
+});
+
+t.test('mountd that refuses leaves the root its handle, and open whether it is gone', async (t) => {
+  const { bench, tree } = await deep();
+  const { handle } = bench.root;
+  bench.findRoot = () => Promise.resolve(undefined);
+  tree.reexport();
+  await outcome(bench.vfs.current.fetch(bench.root, bench.caller()));
+  t.same([bench.root.handle, bench.root.stale, bench.root.gone], [handle, true, false]);
+});
+
+t.test(
+  'an object that is found under the same handle is what it was; under another, it is counted',
+  async (t) => {
+    const { server, tree, inode, b, stat } = await deep();
+    server.once('GETATTR', () => server.failure('GETATTR', Status.STALE));
+    inode.staleReported = new Set([9]);
+    t.equal(await stat(), 'ok');
+    t.equal(inode.epoch, 0);
+    t.ok(inode.staleReported);
+    tree.rehandle(tree.at('a/b/f'));
+    b.epoch = 5;
+    t.equal(await stat(), 'ok');
+    t.same([inode.epoch, inode.parentEpoch, inode.staleReported], [1, 5, undefined]);
+  },
+);
+
+t.test(
+  'the same object: number and type agree, and handle, ctime or a new epoch of the file system does',
+  async (t) => {
+    const { tree, redriver, inode, b } = await deep();
+    const same = tree.attributes(tree.at('a/b/f'));
+    const changed = { ...same, ctime: { seconds: 1, nanoseconds: 1 } };
+    const other = makeHandle('other');
+    const is = (handle = other, found = changed) => redriver.isSameObject(inode, b, handle, found);
+    t.equal(is(), false);
+    t.equal(is(other, same), true);
+    t.equal(is(inode.handle), true);
+    t.equal(is(inode.handle, { ...changed, fileid: 99n }), false);
+    t.equal(is(inode.handle, { ...changed, type: FileType.DIR }), false);
+    b.epoch++;
+    t.equal(is(), true);
+    t.equal(is(other, { ...changed, fsid: 99n }), false);
+    inode.attributes = undefined;
+    t.equal(is(), false);
+    t.equal(is(inode.handle), true);
+  },
+);
+
+t.test('the failure of two operands is about the one that is stale', async (t) => {
+  const { redriver, b, c, bench } = await deep();
+  const caller = bench.caller(1000, 7);
+  const fail = () => redriver.reportFailure({ status: Status.STALE }, [b, c], caller).errno;
+  c.markStale();
+  t.equal(fail(), Errno.ESTALE);
+  t.same([b.staleReported, c.staleReported?.has(7)], [undefined, true]);
+  c.revive();
+  t.equal(fail(), Errno.ESTALE);
+  t.equal(b.staleReported?.has(7), true, 'or about the first');
+  t.equal(redriver.reportFailure({ status: Status.ACCES }, [b, c], caller).errno, Errno.EACCES);
+  t.throws(() => redriver.reportFailure({ status: Status.OK }, [b], caller), /not a failure/);
+});
+
+t.test(
+  'what is asked for by a descriptor is not asked for again, so that it never gets ESTALE',
+  async (t) => {
+    const { redriver, inode, bench } = await deep();
+    const tell = (operand: Parameters<typeof redriver.reportStale>[2]) =>
+      redriver.reportStale(inode, bench.caller(1000, 7), operand).errno;
+    inode.markStale();
+    t.same([tell('descriptor'), tell('listing'), tell('object')], [Errno.EIO, Errno.EIO, Errno.ENOENT]);
+    t.match(bench.log, [/^\/a\/b\/f: the server calls its file handle stale;/]);
+    inode.markStale(true);
+    t.same([tell('descriptor'), tell('listing')], [Errno.EIO, Errno.ENOENT]);
+  },
+);
+
+t.test('the log says that a file is gone where that is known', async (t) => {
+  const { redriver, inode, bench } = await deep();
+  inode.markStale(true);
+  redriver.reportStale(inode, bench.caller(1000, 7), 'descriptor');
+  t.match(bench.log, [/^\/a\/b\/f: no longer on the server;/]);
+});
+
+t.test(
+  'threads that cannot be told apart get ESTALE for a file that is gone, and ENOENT for the rest',
+  async (t) => {
+    const { redriver, inode, b, bench } = await deep();
+    const tell = (of = inode) => redriver.reportStale(of, bench.caller(1000, 0), 'path').errno;
+    inode.markStale();
+    t.same([tell(), tell()], [Errno.ENOENT, Errno.ENOENT]);
+    inode.markStale(true);
+    t.same([tell(), tell()], [Errno.ESTALE, Errno.ESTALE]);
+    b.markStale(true);
+    t.same([tell(b), tell(b)], [Errno.ENOENT, Errno.ENOENT]);
+  },
+);
+
+t.test('so many threads are remembered as having been told, and that a line was logged stays', async (t) => {
+  const { redriver, inode, bench } = await deep();
+  const tell = (tid: number) => redriver.reportStale(inode, bench.caller(1000, tid), 'path').errno;
+  inode.markStale();
+  redriver.reportStale(inode, bench.caller(1000, 1), 'descriptor');
+  for (let tid = 1; tid <= 255; tid++) t.equal(tell(tid), Errno.ESTALE);
+  t.equal(inode.staleReported?.size, 256);
+  t.equal(tell(256), Errno.ESTALE);
+  t.same([...(inode.staleReported ?? [])].sort(), [0, 256]);
+  redriver.reportStale(inode, bench.caller(1000, 1), 'descriptor');
+  t.equal(bench.log.length, 1);
+});
+
+t.test('a thread that meets a directory that is gone above what it was told of works in it', async (t) => {
+  const { redriver, inode, a, b, c, bench } = await deep();
+  const tell = (of: typeof inode, tid = 7) => redriver.reportStale(of, bench.caller(1000, tid), 'path').errno;
+  for (const one of [inode, a, b, c]) one.markStale(true);
+  t.equal(tell(inode), Errno.ESTALE);
+  t.equal(tell(c), Errno.ESTALE, 'not above it');
+  t.equal(tell(inode, 8), Errno.ESTALE);
+  t.equal(tell(a, 8), Errno.ENOENT);
+  t.equal(tell(a, 9), Errno.ESTALE, 'another thread');
+  t.equal(tell(inode, 10), Errno.ESTALE);
+  b.markStale(false);
+  t.equal(tell(b, 10), Errno.ESTALE, 'it is not known to be gone');
+});
+
+t.test('a file is not a directory in which somebody works', async (t) => {
+  const { redriver, inode, bench } = await deep();
+  const below = bench.vfs.inodes.intern(makeHandle('below'));
+  below.parent = inode;
+  for (const one of [inode, below]) one.markStale(true);
+  const tell = (of: typeof inode) => redriver.reportStale(of, bench.caller(1000, 7), 'path').errno;
+  t.same([tell(below), tell(inode)], [Errno.ESTALE, Errno.ESTALE]);
+});
+
+t.test('a way up that goes in a circle ends there, too', async (t) => {
+  const { redriver, inode, a, b, c, bench } = await deep();
+  a.parent = b;
+  const tell = (of: typeof inode) => redriver.reportStale(of, bench.caller(1000, 7), 'path').errno;
+  for (const one of [inode, c]) one.markStale(true);
+  t.same([tell(inode), tell(c)], [Errno.ESTALE, Errno.ESTALE]);
+});
+
+t.test(
+  'a thread whose look ended elsewhere is told again; what was logged is not logged again',
+  async (t) => {
+    const { redriver, inode, bench } = await deep();
+    const caller = bench.caller(1000, 7);
+    inode.markStale();
+    redriver.retryEnded(inode, caller);
+    redriver.reportStale(inode, caller, 'descriptor');
+    t.equal(redriver.reportStale(inode, caller, 'path').errno, Errno.ESTALE);
+    redriver.retryEnded(inode, caller);
+    redriver.retryEnded(inode, bench.caller(1000, 0));
+    t.equal(redriver.reportStale(inode, caller, 'path').errno, Errno.ESTALE);
+    t.equal(redriver.reportStale(inode, caller, 'path').errno, Errno.ENOENT);
+    redriver.reportStale(inode, caller, 'descriptor');
+    t.equal(bench.log.length, 1);
+  },
+);
+
+t.test('where the export is gone, no file has a line of its own', async (t) => {
+  const { redriver, inode, bench } = await deep();
+  inode.markStale();
+  bench.root.markStale();
+  redriver.reportStale(inode, bench.caller(), 'descriptor');
+  t.same(bench.log, []);
+});
+
+t.test('attributes are as old as the call that brought them', async (t) => {
+  const { bench, server, inode } = await deep();
+  bench.vfs.attributes.expire(inode);
+  const gate = server.gate('GETATTR', 'reply');
+  const fetched = bench.vfs.current.fetch(inode, bench.caller());
+  await settled();
+  await bench.pass(1000);
+  gate.open();
+  await fetched;
+  t.equal(bench.vfs.attributes.remaining(inode), 2000);
+});
