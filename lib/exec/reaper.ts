@@ -8,7 +8,7 @@ import { endedChild, reap } from './child-calls.js';
 const AGAIN_MS = 20;
 
 export class Reaper {
-  readonly #own = new Set<number>();
+  readonly #adopted = new Set<number>();
   #timer: NodeJS.Timeout | undefined;
   readonly #onChild = () => this.#reapAll();
 
@@ -17,8 +17,8 @@ export class Reaper {
   }
 
   /** Leaves child `pid` to Node. Call it in the same turn of the event loop in which the child was started. */
-  own(pid: number | undefined): void {
-    if (pid !== undefined) this.#own.add(pid);
+  adopt(pid: number | undefined): void {
+    if (pid !== undefined) this.#adopted.add(pid);
   }
 
   dispose(): void {
@@ -28,7 +28,7 @@ export class Reaper {
 
   #reapAll(): void {
     for (let pid = endedChild(); pid !== undefined; pid = endedChild()) {
-      if (this.#own.has(pid)) {
+      if (this.#adopted.has(pid)) {
         clearTimeout(this.#timer);
         this.#timer = setTimeout(this.#onChild, AGAIN_MS);
         return;

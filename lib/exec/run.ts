@@ -41,7 +41,7 @@ export async function runExec(options: ExecOptions): Promise<ExecOutcome> {
   const signals = new ExecSignals();
   const reaper = process.pid === 1 ? new Reaper() : undefined;
   const copy = startServingCopy({ args: [...mountArguments, place], logDescriptor, role: 'attached', tell });
-  reaper?.own(copy.pid);
+  reaper?.adopt(copy.pid);
   try {
     await unlessInterrupted(copy.answers, signals);
     if (isInOwnNamespace() && process.geteuid?.() !== 0) {
@@ -49,7 +49,7 @@ export async function runExec(options: ExecOptions): Promise<ExecOutcome> {
       if (errno !== 0) throw new UserError(`The command would have capabilities (error ${errno} of capset).`);
     }
     const child = await startCommand(command, place, commandEnvironment(), (started) => {
-      reaper?.own(started.pid);
+      reaper?.adopt(started.pid);
       signals.passTo(started);
     });
     const ended = new Promise<ExecOutcome>((resolve) => {

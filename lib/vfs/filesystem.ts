@@ -24,7 +24,7 @@ import { decodeDevice } from '../fuse/session/reply.js';
 import { Permission } from './access/permission.js';
 import { ObjectRequests } from './attributes/object-requests.js';
 import type { Inode } from './cache/inode.js';
-import { type Caller, Credentials, concerning } from './caller/caller.js';
+import { type Caller, Credentials, withGroups } from './caller/caller.js';
 import { CallerGroups } from './caller/caller-groups.js';
 import { ExitingCallers } from './caller/exiting-callers.js';
 import type { IdentityRules } from './caller/identity.js';
@@ -33,10 +33,10 @@ import type { VfsCounters } from './counters.js';
 import { Creation } from './data/creation.js';
 import { Files, type UnwrittenFile } from './data/files.js';
 import { Directories } from './directories/directories.js';
-import { type Found, Names } from './names/lookup.js';
-import { Making, mknodWhat } from './names/make.js';
+import { type Found, Lookup } from './names/lookup.js';
+import { MakeRequests, mknodWhat } from './names/make.js';
 import { checkNameLength } from './names/name-limit.js';
-import { Removal } from './names/remove.js';
+import { RemoveRequests } from './names/remove.js';
 import { SillyRenames } from './names/silly-rename.js';
 import { type ConnectedExport, type ExportDependencies, openExport } from './open-export.js';
 import type { VfsState } from './vfs-state.js';
@@ -63,10 +63,10 @@ export class NfsFileSystem implements FuseOperations {
   readonly #vfs: VfsState;
   readonly #callerGroups: CallerGroups;
   readonly #credentials: Credentials;
-  readonly #names: Names;
-  readonly #making: Making;
+  readonly #lookup: Lookup;
+  readonly #make: MakeRequests;
   readonly #creation: Creation;
-  readonly #removal: Removal;
+  readonly #remove: RemoveRequests;
   readonly #files: Files;
   readonly #directories: Directories;
   readonly #permission: Permission;
@@ -93,14 +93,14 @@ export class NfsFileSystem implements FuseOperations {
     this.counters = this.#vfs.counters;
     this.#exiting = new ExitingCallers(clock, () => session.rpc.unresponsive === true);
     this.#permission = new Permission(this.#vfs);
-    this.#names = new Names(this.#vfs);
-    this.#making = new Making(this.#vfs, this.#names);
+    this.#lookup = new Lookup(this.#vfs);
+    this.#make = new MakeRequests(this.#vfs, this.#lookup);
     this.#silly = new SillyRenames(this.#vfs);
-    this.#removal = new Removal(this.#vfs, this.#names, this.#silly);
-    this.#files = new Files(this.#vfs, this.#permission, this.#names, this.#silly);
-    this.#creation = new Creation(this.#making, this.#files);
+    this.#remove = new RemoveRequests(this.#vfs, this.#lookup, this.#silly);
+    this.#files = new Files(this.#vfs, this.#permission, this.#lookup, this.#silly);
+    this.#creation = new Creation(this.#make, this.#files);
     this.#objects = new ObjectRequests(this.#vfs, this.#files);
-    this.#directories = new Directories(this.#vfs, this.#permission, this.#names, this.#silly);
+    this.#directories = new Directories(this.#vfs, this.#permission, this.#lookup, this.#silly);
   }
 
   get openFileCount(): number {
@@ -171,7 +171,7 @@ export class NfsFileSystem implements FuseOperations {
     const caller = this.#credentials.caller(ctx);
     if (caller.manyGroups === undefined) return caller;
     const gidOf = (of: Inode | undefined): number | undefined => of?.attributes?.gid;
-    return concerning(caller, gidOf(inode), gidOf(second), gidOf(third), group);
+    return withGroups(caller, gidOf(inode), gidOf(second), gidOf(third), group);
   }
 
   /** The directory that a call names something in. Throws ENAMETOOLONG for a name that it cannot hold. */
@@ -183,7 +183,7 @@ export class NfsFileSystem implements FuseOperations {
 
   lookup(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<EntryReply | NegativeEntryReply> {
     const directory = this.#directory(parent, name);
-    return this.#names.lookup(directory, name, this.#caller(ctx, directory));
+    return this.#lookup.entry(directory, name, this.#caller(ctx, directory));
   }
 
   forget(nodeid: NodeId, nlookup: number): void {
@@ -213,7 +213,7 @@ export class NfsFileSystem implements FuseOperations {
     return this.#entry(
       directory,
       name,
-      await this.#making.symlink(directory, name, target, this.#caller(ctx, directory)),
+      await this.#make.symlink(directory, name, target, this.#caller(ctx, directory)),
     );
   }
 
@@ -232,8 +232,8 @@ export class NfsFileSystem implements FuseOperations {
       directory,
       name,
       what === undefined
-        ? await this.#making.create(directory, name, mode & 0o7777, true, caller)
-        : await this.#making.mknod(directory, name, what, caller),
+        ? await this.#make.create(directory, name, mode & 0o7777, true, caller)
+        : await this.#make.mknod(directory, name, what, caller),
     );
   }
 
@@ -242,18 +242,18 @@ export class NfsFileSystem implements FuseOperations {
     return this.#entry(
       directory,
       name,
-      await this.#making.mkdir(directory, name, mode & 0o7777, this.#caller(ctx, directory)),
+      await this.#make.mkdir(directory, name, mode & 0o7777, this.#caller(ctx, directory)),
     );
   }
 
   unlink(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<void> {
     const directory = this.#directory(parent, name);
-    return this.#removal.unlink(directory, name, this.#caller(ctx, directory));
+    return this.#remove.unlink(directory, name, this.#caller(ctx, directory));
   }
 
   rmdir(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<void> {
     const directory = this.#directory(parent, name);
-    return this.#removal.rmdir(directory, name, this.#caller(ctx, directory));
+    return this.#remove.rmdir(directory, name, this.#caller(ctx, directory));
   }
 
   rename(
@@ -269,7 +269,7 @@ export class NfsFileSystem implements FuseOperations {
     const to = this.#directory(newParent, newName);
     // A directory that moves to another has its ".." changed: a right to write is needed in it, too.
     const moved = from === to ? undefined : dentries.getUnverified(from, name.toString('latin1'))?.inode;
-    return this.#removal.rename(from, name, to, newName, flags, this.#caller(ctx, from, to, moved));
+    return this.#remove.rename(from, name, to, newName, flags, this.#caller(ctx, from, to, moved));
   }
 
   async link(ctx: RequestContext, nodeid: NodeId, newParent: NodeId, newName: Buffer): Promise<EntryReply> {
@@ -277,7 +277,7 @@ export class NfsFileSystem implements FuseOperations {
     const inode = inodes.get(nodeid);
     const directory = this.#directory(newParent, newName);
     const caller = this.#caller(ctx, directory, inode);
-    return this.#entry(directory, newName, await this.#making.link(inode, directory, newName, caller));
+    return this.#entry(directory, newName, await this.#make.link(inode, directory, newName, caller));
   }
 
   open(ctx: RequestContext, nodeid: NodeId, flags: number): Promise<OpenReply> {
@@ -385,7 +385,7 @@ export class NfsFileSystem implements FuseOperations {
     const { namesGeneration } = inode;
     await this.#permission.check(inode, mask, caller);
     if (inode.namesGeneration !== namesGeneration && inode.opens === 0)
-      await this.#names.confirm(inode, caller);
+      await this.#lookup.confirm(inode, caller);
     await this.#vfs.kernel.expired();
   }
 }

@@ -141,8 +141,8 @@ t.test('numbers of ours that are too large are refused rather than rounded', asy
   message.u64[0] = 2n ** 53n - 1n;
   message.u64[1] = 2n ** 53n;
   message.u64[2] = 0xffff_ffff_ffff_ffffn;
-  t.equal(message.own(0), 2 ** 53 - 1);
-  t.throws(() => message.own(8), FuseError);
+  t.equal(message.ownHandle(0), 2 ** 53 - 1);
+  t.throws(() => message.ownHandle(8), FuseError);
   t.equal(message.signed(16), -1);
   t.equal(message.big(16), 0xffff_ffff_ffff_ffffn);
 });

@@ -9,7 +9,7 @@ import {
   type CallerGroupsOptions,
   type ThreadIds,
 } from '../../lib/vfs/caller/caller-groups.js';
-import { TestContext } from './support/bench.js';
+import { TestContext } from './support/rig.js';
 
 const TID = 77;
 const GROUPS = [51, 52];

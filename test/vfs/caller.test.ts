@@ -6,9 +6,9 @@ import { RpcCancelledError, RpcClosedError, RpcTimeoutError } from '../../lib/rp
 import {
   type Caller,
   Credentials,
-  concerning,
   type UserCredential,
   unattended,
+  withGroups,
 } from '../../lib/vfs/caller/caller.js';
 import { VfsCounters } from '../../lib/vfs/counters.js';
 import { direntType, inodeNumber, toFuseAttributes } from '../../lib/vfs/kernel/fuse-attributes.js';
@@ -16,9 +16,9 @@ import { transferSize } from '../../lib/vfs/remote/export-session.js';
 import { NfsClient } from '../../lib/vfs/remote/nfs-client.js';
 import { errnoOfStatus, isStale, rpcFailure } from '../../lib/vfs/remote/status-errno.js';
 import { ManualClock } from '../rpc/support/manual-clock.js';
-import { outcome, settled, TestContext } from './support/bench.js';
 import { FakeServer } from './support/fake-server.js';
 import { FakeTree } from './support/fake-tree.js';
+import { outcome, settled, TestContext } from './support/rig.js';
 
 const auth = (credential: UserCredential) => decodeAuthSys(Buffer.from(credential.body));
 
@@ -36,16 +36,16 @@ t.test('of more groups than 16, those of the object that is asked for go along',
   const caller = credentials.caller(new TestContext(7, 77));
   const sent = (of: Caller) => auth(of.credential).groups;
   t.same(sent(caller), groups.slice(0, 16));
-  t.equal(concerning(caller, 105), caller, 'one that is sent anyway');
-  t.equal(concerning(caller, 9999), caller, 'one that is not the caller’s');
-  t.equal(concerning(caller, undefined, 7), caller, 'none, and the primary one');
-  const eighteenth = concerning(caller, 117);
+  t.equal(withGroups(caller, 105), caller, 'one that is sent anyway');
+  t.equal(withGroups(caller, 9999), caller, 'one that is not the caller’s');
+  t.equal(withGroups(caller, undefined, 7), caller, 'none, and the primary one');
+  const eighteenth = withGroups(caller, 117);
   t.same(sent(eighteenth), [117, ...groups.slice(0, 15)]);
-  t.equal(concerning(eighteenth, 117), eighteenth);
-  t.equal(concerning(caller, 117).credential, eighteenth.credential, 'the same credential each time');
-  t.same(sent(concerning(caller, 139, 117, undefined, 3)), [117, 139, ...groups.slice(0, 14)]);
-  t.equal(concerning(caller, 139, 117).credential, concerning(caller, 117, 139).credential);
-  t.equal(concerning(eighteenth, 139).credential.groups[0], 139, 'another object, other groups');
+  t.equal(withGroups(eighteenth, 117), eighteenth);
+  t.equal(withGroups(caller, 117).credential, eighteenth.credential, 'the same credential each time');
+  t.same(sent(withGroups(caller, 139, 117, undefined, 3)), [117, 139, ...groups.slice(0, 14)]);
+  t.equal(withGroups(caller, 139, 117).credential, withGroups(caller, 117, 139).credential);
+  t.equal(withGroups(eighteenth, 139).credential.groups[0], 139, 'another object, other groups');
   t.end();
 });
 
@@ -54,7 +54,7 @@ t.test('sixteen groups and the primary one among them are all sent, whatever is 
   const credentials = new Credentials({ machineName: 'm', now: () => 0, groupsOf: () => groups });
   const caller = credentials.caller(new TestContext(7, 77));
   t.same(auth(caller.credential).groups, groups.slice(1, 17));
-  t.equal(concerning(caller, 115), caller);
+  t.equal(withGroups(caller, 115), caller);
   t.end();
 });
 

@@ -5,8 +5,8 @@ import { Status } from '../../lib/programs/nfs3/index.js';
 import { DEFAULT_CONFIG } from '../../lib/vfs/config.js';
 import { NfsFileSystem } from '../../lib/vfs/filesystem.js';
 import { ManualClock } from '../rpc/support/manual-clock.js';
-import { O_RDONLY, O_RDWR, outcome, settled, TestContext } from './support/bench.js';
 import { FakeServer } from './support/fake-server.js';
+import { O_RDONLY, O_RDWR, outcome, settled, TestContext } from './support/rig.js';
 
 const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;

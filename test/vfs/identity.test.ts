@@ -15,8 +15,8 @@ import {
 } from '../../lib/vfs/caller/identity.js';
 import { identityFor, mounterWith, ownCredential } from '../../lib/vfs/caller/own-identity.js';
 import { toFuseAttributes } from '../../lib/vfs/kernel/fuse-attributes.js';
-import { TestContext } from './support/bench.js';
 import { FakeTree } from './support/fake-tree.js';
+import { TestContext } from './support/rig.js';
 
 const range = (local: number, server: number, count: number): IdRange => ({ local, server, count });
 const ROOT: Mounter = { uid: 0, gid: 0, complete: true, hasUid: () => true, hasGid: () => true };

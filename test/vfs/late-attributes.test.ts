@@ -1,85 +1,85 @@
 /** Replies that come late: what they show of an object must not hide what later calls have brought or done. */
 import t from 'tap';
-import { Bench, O_RDWR, settled } from './support/bench.js';
+import { O_RDWR, Rig, settled } from './support/rig.js';
 
 const STABLE = 1000;
 const WHOLE = 3000;
 
 /** A file whose end the server has lost in a crash, while it is in memory here. */
 async function fileWithLostEnd() {
-  const bench = new Bench();
-  const { server } = bench;
+  const rig = new Rig();
+  const { server } = rig;
   server.tree.file('f', 'x'.repeat(STABLE));
-  const { inode, fh } = await bench.open('f', O_RDWR);
-  await bench.write(fh, 2000, 'y'.repeat(WHOLE - 2000));
-  await bench.pass(1000);
+  const { inode, fh } = await rig.open('f', O_RDWR);
+  await rig.write(fh, 2000, 'y'.repeat(WHOLE - 2000));
+  await rig.pass(1000);
   server.restart();
-  return { bench, server, inode, fh };
+  return { rig, server, inode, fh };
 }
 
 t.test('GETATTR from before lost data was written again does not cut the file off', async (t) => {
-  const { bench, server, inode, fh } = await fileWithLostEnd();
+  const { rig, server, inode, fh } = await fileWithLostEnd();
   const gate = server.gate('GETATTR', 'reply');
-  const asked = bench.vfs.current.fetch(inode, bench.caller());
+  const asked = rig.vfs.current.fetch(inode, rig.caller());
   await settled();
   t.equal(gate.waiting, 1);
-  await bench.files.flush(fh);
+  await rig.files.flush(fh);
   t.equal(server.tree.at('f').stable.length, WHOLE);
   gate.open();
   const attributes = await asked;
-  t.equal(bench.vfs.replies.attributes(inode, attributes).attributes.size, BigInt(WHOLE));
+  t.equal(rig.vfs.replies.attributes(inode, attributes).attributes.size, BigInt(WHOLE));
 });
 
 t.test('nor does LOOKUP', async (t) => {
-  const { bench, server, inode, fh } = await fileWithLostEnd();
-  bench.vfs.attributes.expire(inode);
+  const { rig, server, inode, fh } = await fileWithLostEnd();
+  rig.vfs.attributes.expire(inode);
   const gate = server.gate('LOOKUP', 'reply');
-  const asked = bench.names.lookup(bench.root, Buffer.from('f'), bench.caller());
+  const asked = rig.lookup.entry(rig.root, Buffer.from('f'), rig.caller());
   await settled();
   t.equal(gate.waiting, 1);
-  await bench.files.flush(fh);
+  await rig.files.flush(fh);
   gate.open();
   t.match(await asked, { attributes: { size: BigInt(WHOLE) } });
 });
 
 t.test('nor does SETATTR of something else', async (t) => {
-  const { bench, server, inode, fh } = await fileWithLostEnd();
+  const { rig, server, inode, fh } = await fileWithLostEnd();
   const gate = server.gate('SETATTR', 'reply');
   const none = { mode: undefined, uid: undefined, gid: undefined, size: undefined };
   const times = { atime: undefined, mtime: undefined, fh: undefined };
-  const asked = bench.files.setAttributes(inode, { ...none, ...times, mode: 0o600 }, bench.caller());
+  const asked = rig.files.setAttributes(inode, { ...none, ...times, mode: 0o600 }, rig.caller());
   await settled();
   t.equal(gate.waiting, 1);
-  await bench.files.flush(fh);
+  await rig.files.flush(fh);
   gate.open();
   const attributes = await asked;
-  t.equal(bench.vfs.replies.attributes(inode, attributes).attributes.size, BigInt(WHOLE));
+  t.equal(rig.vfs.replies.attributes(inode, attributes).attributes.size, BigInt(WHOLE));
 });
 
 t.test('an append whose GETATTR came late lands behind the lost data, not in it', async (t) => {
-  const { bench, server, inode, fh } = await fileWithLostEnd();
-  const appending = await bench.files.open(inode, O_RDWR | 0o2000, bench.caller());
+  const { rig, server, inode, fh } = await fileWithLostEnd();
+  const appending = await rig.files.open(inode, O_RDWR | 0o2000, rig.caller());
   const gate = server.gate('GETATTR', 'reply');
-  const appended = bench.write(appending.fh, 0, 'z');
+  const appended = rig.write(appending.fh, 0, 'z');
   await settled();
   t.equal(gate.waiting, 1);
-  await bench.files.flush(fh);
+  await rig.files.flush(fh);
   gate.open();
   await appended;
-  await bench.files.flush(fh);
+  await rig.files.flush(fh);
   const { stable } = server.tree.at('f');
   t.equal(stable.length, WHOLE + 1);
   t.equal(stable.subarray(2000).toString(), `${'y'.repeat(WHOLE - 2000)}z`);
 });
 
 t.test('two pictures of one moment that differ: the server is asked again', async (t) => {
-  const { bench, server, inode, fh } = await fileWithLostEnd();
+  const { rig, server, inode, fh } = await fileWithLostEnd();
   // A clock so coarse that all of it falls into one tick.
   server.tree.tick = 0;
   const gate = server.gate('GETATTR', 'reply');
-  const asked = bench.vfs.current.fetch(inode, bench.caller());
+  const asked = rig.vfs.current.fetch(inode, rig.caller());
   await settled();
-  await bench.files.flush(fh);
+  await rig.files.flush(fh);
   server.forgetCalls();
   gate.open();
   t.equal((await asked).size, BigInt(WHOLE));

@@ -1,7 +1,7 @@
 /** The guard of SETATTR (RFC 1813 3.3.2): a truncation that comes late must not cut off what was written after it. */
 import t from 'tap';
 import { type SetattrArguments, Status } from '../../lib/programs/nfs3/index.js';
-import { Bench, O_RDWR } from './support/bench.js';
+import { O_RDWR, Rig } from './support/rig.js';
 
 const none = {
   mode: undefined,
@@ -14,44 +14,44 @@ const none = {
 };
 
 async function opened() {
-  const bench = new Bench();
-  const { server } = bench;
+  const rig = new Rig();
+  const { server } = rig;
   server.tree.file('f', 'content');
-  const { inode, fh } = await bench.open('f', O_RDWR);
+  const { inode, fh } = await rig.open('f', O_RDWR);
   server.forgetCalls();
-  const truncate = (size: bigint) => bench.files.setAttributes(inode, { ...none, size, fh }, bench.caller());
+  const truncate = (size: bigint) => rig.files.setAttributes(inode, { ...none, size, fh }, rig.caller());
   const guards = () => server.named('SETATTR').map(({ args }) => (args as SetattrArguments).guard);
-  return { bench, server, file: server.tree.at('f'), inode, fh, truncate, guards };
+  return { rig, server, file: server.tree.at('f'), inode, fh, truncate, guards };
 }
 
 t.test('a change of the size is guarded by the ctime that is known, after writes too', async (t) => {
-  const { bench, server, file, fh, truncate, guards } = await opened();
+  const { rig, server, file, fh, truncate, guards } = await opened();
   const { ctime } = file;
   await truncate(3n);
   t.same(guards(), [ctime]);
-  await bench.write(fh, 3, Buffer.from('more'));
+  await rig.write(fh, 3, Buffer.from('more'));
   await truncate(5n);
   t.equal(file.data.toString(), 'conmo');
   t.equal(server.count('SETATTR'), 2, 'none was refused');
 });
 
 t.test('other attributes are not: what another client has done meanwhile is no matter', async (t) => {
-  const { bench, server, inode, guards } = await opened();
+  const { rig, server, inode, guards } = await opened();
   server.tree.modified(server.tree.at('f'));
-  await bench.files.setAttributes(inode, { ...none, mode: 0o600 }, bench.caller());
+  await rig.files.setAttributes(inode, { ...none, mode: 0o600 }, rig.caller());
   t.same(guards(), [undefined]);
 });
 
 t.test('a copy of the call that comes late changes nothing', async (t) => {
-  const { bench, server, file, fh, truncate } = await opened();
+  const { rig, server, file, fh, truncate } = await opened();
   let late = (): unknown => undefined;
   server.once('SETATTR', (_args, execute) => {
     late = execute;
     return execute();
   });
   await truncate(0n);
-  await bench.write(fh, 0, Buffer.from('written after'));
-  await bench.files.flush(fh);
+  await rig.write(fh, 0, Buffer.from('written after'));
+  await rig.files.flush(fh);
   t.match(late(), { status: Status.NOT_SYNC });
   t.equal(file.data.toString(), 'written after');
 });

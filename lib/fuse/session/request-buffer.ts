@@ -32,7 +32,7 @@ export class RequestBuffer extends MessageBuffer {
   }
 
   /** A 64-bit field that can only hold a number of ours. @throws FuseError EINVAL when it is 2^53 or more. */
-  own(offset: number): number {
+  ownHandle(offset: number): number {
     if (!this.isSafe(offset)) throw new FuseError(Errno.EINVAL);
     return this.wide(offset);
   }

@@ -11,7 +11,7 @@ import {
 import type { CurrentAttributes } from '../attributes/current-attributes.js';
 import type { AttributeCache } from '../cache/attribute-cache.js';
 import type { Inode } from '../cache/inode.js';
-import { type Caller, concerning } from '../caller/caller.js';
+import { type Caller, withGroups } from '../caller/caller.js';
 import type { ClientConfig } from '../config.js';
 import type { VfsCounters } from '../counters.js';
 import { opensForExecution, opensForReading, opensForWriting } from '../data/open-file.js';
@@ -19,7 +19,7 @@ import type { KernelView } from '../kernel/kernel-view.js';
 import type { Exchange } from '../remote/exchange.js';
 import { ofObject } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
-import type { Operand, Redriver } from '../remote/redrive.js';
+import type { ReachedBy, Redriver } from '../remote/redrive.js';
 import { knownAccess, rememberAccess } from './access-cache.js';
 
 /** The parts of the mount that this needs. */
@@ -82,7 +82,7 @@ export class Permission {
   async #require(
     inode: Inode,
     caller: Caller,
-    operand: Operand,
+    reachedBy: ReachedBy,
     remembered: number | undefined,
     suffices: (granted: number) => boolean,
   ): Promise<void> {
@@ -90,7 +90,7 @@ export class Permission {
       this.#vfs.counters.access.hits++;
       return;
     }
-    const { granted } = await this.#ask(inode, allBits(inode), caller, operand);
+    const { granted } = await this.#ask(inode, allBits(inode), caller, reachedBy);
     if (!suffices(entitled(inode, caller, granted))) throw new FuseError(Errno.EACCES);
   }
 
@@ -98,7 +98,7 @@ export class Permission {
     inode: Inode,
     wanted: number,
     caller: Caller,
-    operand: Operand = 'path',
+    reachedBy: ReachedBy = 'path',
     asked = 1,
   ): Promise<{ granted: number; attributes: Fattr3 | undefined }> {
     const { exchange, redriver, nfs, counters } = this.#vfs;
@@ -113,25 +113,25 @@ export class Permission {
       return answer;
     };
     const { result } = await exchange.ask(inode, caller, call, ofObject);
-    if (result.status !== Status.OK) throw redriver.reportFailure(result, [inode], caller, operand);
+    if (result.status !== Status.OK) throw redriver.reportFailure(result, [inode], caller, reachedBy);
     if (timely) ({ accessGeneration } = inode);
-    if (result.attributes === undefined) await this.#vfs.current.fetch(inode, caller, operand);
+    if (result.attributes === undefined) await this.#vfs.current.fetch(inode, caller, reachedBy);
     rememberAccess(inode, caller.credential, wanted, result.access, accessGeneration);
     // The object turns out to be of another group than was known, and the server was not told that the caller is in it.
-    const member = concerning(caller, inode.attributes?.gid);
-    if (member !== caller && asked < MAX_ASKED) return this.#ask(inode, wanted, member, operand, asked + 1);
+    const member = withGroups(caller, inode.attributes?.gid);
+    if (member !== caller && asked < MAX_ASKED) return this.#ask(inode, wanted, member, reachedBy, asked + 1);
     return { granted: result.access, attributes: result.attributes };
   }
 
   /** access(2), chdir(2) and fchdir(2). Throws EACCES. */
   async check(inode: Inode, mask: number, caller: Caller): Promise<void> {
-    const operand = this.#vfs.kernel.operandOf(inode);
+    const reachedBy = this.#vfs.kernel.reachedBy(inode);
     if ((mask & (R_OK | W_OK | X_OK)) === 0) {
-      await this.#vfs.current.fresh(inode, caller, operand);
+      await this.#vfs.current.fresh(inode, caller, reachedBy);
       return;
     }
     const remembered = this.#vfs.attributes.isFresh(inode) ? this.#remembered(inode, caller) : undefined;
-    await this.#require(inode, caller, operand, remembered, (granted) => allows(inode, mask, granted));
+    await this.#require(inode, caller, reachedBy, remembered, (granted) => allows(inode, mask, granted));
   }
 }
 

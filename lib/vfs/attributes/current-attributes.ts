@@ -6,7 +6,7 @@ import type { Caller } from '../caller/caller.js';
 import type { VfsCounters } from '../counters.js';
 import { type Exchange, ofObject } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
-import type { Operand, Redriver } from '../remote/redrive.js';
+import type { ReachedBy, Redriver } from '../remote/redrive.js';
 
 /** How often attributes are asked for when the replies to two calls contradict each other. */
 const MAX_ASKED = 3;
@@ -30,9 +30,9 @@ export class CurrentAttributes {
 
   /**
    * Attributes straight from the server, and no older than those that other calls have brought meanwhile.
-   * @throws FuseError for the application, by the {@link Operand} that its request was about.
+   * @throws FuseError for the application, by the {@link ReachedBy} that its request was about.
    */
-  async fetch(inode: Inode, caller: Caller, operand: Operand = 'path'): Promise<Fattr3> {
+  async fetch(inode: Inode, caller: Caller, reachedBy: ReachedBy = 'path'): Promise<Fattr3> {
     const { nfs, attributes, redriver, exchange, sawRoot } = this.#parts;
     for (let asked = 1; ; asked++) {
       const { result, start } = await exchange.ask(
@@ -41,9 +41,9 @@ export class CurrentAttributes {
         (object) => nfs.call(GETATTR, { object }, caller),
         ofObject,
       );
-      if (result.status !== Status.OK) throw redriver.reportFailure(result, [inode], caller, operand);
+      if (result.status !== Status.OK) throw redriver.reportFailure(result, [inode], caller, reachedBy);
       // The handle answers for another object now.
-      if (inode.stale) throw redriver.reportStale(inode, caller, operand);
+      if (inode.stale) throw redriver.reportStale(inode, caller, reachedBy);
       if (inode.isRoot) sawRoot(result.attributes);
       const latest = attributes.latest(inode, result.attributes, start);
       if (latest !== undefined) return latest;
@@ -63,7 +63,7 @@ export class CurrentAttributes {
   }
 
   /** Attributes from the cache while they are trusted, else from the server, as {@link fetch} has them. */
-  async fresh(inode: Inode, caller: Caller, operand: Operand = 'path'): Promise<Fattr3> {
-    return this.trusted(inode) ?? this.fetch(inode, caller, operand);
+  async fresh(inode: Inode, caller: Caller, reachedBy: ReachedBy = 'path'): Promise<Fattr3> {
+    return this.trusted(inode) ?? this.fetch(inode, caller, reachedBy);
   }
 }

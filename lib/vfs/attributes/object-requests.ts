@@ -22,7 +22,7 @@ import { readTarget } from '../names/symbolic-link.js';
 import type { Exchange } from '../remote/exchange.js';
 import { ofObject } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
-import type { Operand, Redriver } from '../remote/redrive.js';
+import type { ReachedBy, Redriver } from '../remote/redrive.js';
 import { isStale } from '../remote/status-errno.js';
 import type { CurrentAttributes } from './current-attributes.js';
 
@@ -50,8 +50,8 @@ function isAbsent(error: unknown): boolean {
  * Whether a path led to an object that has no name any more, and not because of a silly rename. A program must not be shown
  * it, or refused it, or believe that it has changed what the path names.
  */
-function isWithoutNames(inode: Inode, { nlink }: Fattr3, operand: Operand): boolean {
-  return operand === 'path' && nlink === 0 && inode.silly === undefined;
+function isWithoutNames(inode: Inode, { nlink }: Fattr3, reachedBy: ReachedBy): boolean {
+  return reachedBy === 'path' && nlink === 0 && inode.silly === undefined;
 }
 
 export class ObjectRequests {
@@ -68,10 +68,10 @@ export class ObjectRequests {
     const vfs = this.#vfs;
     // Size and times are the server's to say, once it has the data.
     if (inode.writer?.dirty) await interruptible(inode.writer.drain(), caller.cancellation);
-    const operand = vfs.kernel.operandOf(inode);
+    const reachedBy = vfs.kernel.reachedBy(inode);
     try {
-      const latest = await this.#latest(inode, caller, operand);
-      if (isWithoutNames(inode, latest, operand) && vfs.foreign.takeRemoval(inode))
+      const latest = await this.#latest(inode, caller, reachedBy);
+      if (isWithoutNames(inode, latest, reachedBy) && vfs.foreign.takeRemoval(inode))
         throw this.#lookAgain(inode, caller);
       return vfs.replies.attributes(inode, latest);
     } catch (error) {
@@ -88,19 +88,19 @@ export class ObjectRequests {
     return this.#vfs.redriver.reportStale(inode, caller, 'path');
   }
 
-  #latest(inode: Inode, caller: Caller, operand: Operand): Fattr3 | Promise<Fattr3> {
+  #latest(inode: Inode, caller: Caller, reachedBy: ReachedBy): Fattr3 | Promise<Fattr3> {
     const vfs = this.#vfs;
     const known = vfs.kernel.insists(inode, caller) ? undefined : vfs.current.trusted(inode);
-    return known ?? vfs.kernel.answer(inode, () => vfs.current.fetch(inode, caller, operand));
+    return known ?? vfs.kernel.answer(inode, () => vfs.current.fetch(inode, caller, reachedBy));
   }
 
   /** chmod(2), chown(2), truncate(2), utimensat(2) and their kin; `changes` are in the server's ids. */
   async setAttributes(inode: Inode, changes: SetAttributes, caller: Caller): Promise<AttributesReply> {
     const { foreign, kernel } = this.#vfs;
-    const operand = changes.fh === undefined ? kernel.operandOf(inode) : 'descriptor';
+    const reachedBy = changes.fh === undefined ? kernel.reachedBy(inode) : 'descriptor';
     const before = inode.attributes;
     const attributes = await kernel.answer(inode, () => this.#files.setAttributes(inode, changes, caller));
-    if (isWithoutNames(inode, attributes, operand)) {
+    if (isWithoutNames(inode, attributes, reachedBy)) {
       const removed = before !== undefined && before.nlink > 0;
       if (foreign.takeRemoval(inode) || removed) throw this.#lookAgain(inode, caller);
     }
@@ -134,7 +134,7 @@ export class ObjectRequests {
     // The file system outlives what is in it.
     if (isStale(result.status) && !inode.isRoot) result = await ask(inodes.root);
     if (result.status !== Status.OK)
-      throw redriver.reportFailure(result, [inodes.root], caller, kernel.operandOf(inodes.root));
+      throw redriver.reportFailure(result, [inodes.root], caller, kernel.reachedBy(inodes.root));
     return {
       blocks: result.totalBytes / BLOCK_SIZE,
       bfree: result.freeBytes / BLOCK_SIZE,

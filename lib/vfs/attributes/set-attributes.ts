@@ -13,7 +13,7 @@ import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
 import type { Exchange } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
-import type { Operand, Redriver } from '../remote/redrive.js';
+import type { ReachedBy, Redriver } from '../remote/redrive.js';
 import type { CurrentAttributes } from './current-attributes.js';
 
 /** The parts of the mount that this needs. */
@@ -45,7 +45,7 @@ export async function setAttributes(
   inode: Inode,
   changes: Sattr3,
   caller: Caller,
-  operand: Operand = 'path',
+  reachedBy: ReachedBy = 'path',
 ): Promise<Fattr3> {
   let guard = changes.size === undefined ? undefined : inode.attributes?.ctime;
   for (let refused = 0; ; ) {
@@ -53,14 +53,14 @@ export async function setAttributes(
       vfs.nfs.call(SETATTR, { object, attributes: changes, guard }, caller);
     const { result, start } = await vfs.exchange.change(inode, caller, set, wccOf, told);
     // The handle answers for another object now.
-    if (result.status === Status.OK && inode.stale) throw vfs.redriver.reportStale(inode, caller, operand);
+    if (result.status === Status.OK && inode.stale) throw vfs.redriver.reportStale(inode, caller, reachedBy);
     const shown = result.wcc.after;
     const after = shown && vfs.attributes.latest(inode, shown, start);
-    if (result.status === Status.OK) return after ?? vfs.current.fetch(inode, caller, operand);
+    if (result.status === Status.OK) return after ?? vfs.current.fetch(inode, caller, reachedBy);
     if (result.status !== Status.NOT_SYNC || guard === undefined)
-      throw vfs.redriver.reportFailure(result, [inode], caller, operand);
+      throw vfs.redriver.reportFailure(result, [inode], caller, reachedBy);
     // Changed by another client, or by the first copy of this very call: what is wanted stays the same.
-    const now = after ?? (await vfs.current.fetch(inode, caller, operand));
+    const now = after ?? (await vfs.current.fetch(inode, caller, reachedBy));
     refused += 1;
     guard = refused < MAX_GUARDED ? now.ctime : undefined;
   }

@@ -69,7 +69,7 @@ export class ManyGroups {
  * the groups of the objects that an operation is about, of which a caller with more than 16 groups would else not
  * be known to be a member.
  */
-export function concerning(caller: Caller, ...groups: readonly (number | undefined)[]): Caller {
+export function withGroups(caller: Caller, ...groups: readonly (number | undefined)[]): Caller {
   const { manyGroups } = caller;
   if (manyGroups === undefined) return caller;
   const credential = manyGroups.credentialFor(caller.credential, groups);

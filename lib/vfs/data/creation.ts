@@ -4,7 +4,7 @@ import type { OpenReply, SetAttributes } from '../../fuse/contract/operations.js
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
 import type { Found } from '../names/lookup.js';
-import type { Making } from '../names/make.js';
+import type { MakeRequests } from '../names/make.js';
 import type { Files } from './files.js';
 
 const O_EXCL = 0o200;
@@ -22,11 +22,11 @@ const EMPTY: SetAttributes = {
 };
 
 export class Creation {
-  readonly #making: Making;
+  readonly #make: MakeRequests;
   readonly #files: Files;
 
-  constructor(making: Making, files: Files) {
-    this.#making = making;
+  constructor(make: MakeRequests, files: Files) {
+    this.#make = make;
     this.#files = files;
   }
 
@@ -44,7 +44,7 @@ export class Creation {
     // The server would open an existing file as the user for whom it takes the caller, unchecked. It must be certain that
     // the file is new; the kernel looks the name up otherwise, and opens the file that it finds.
     const certain = exclusive || caller.claim !== undefined;
-    const made = await this.#making
+    const made = await this.#make
       .create(directory, name, mode & 0o7777, certain, caller)
       .catch((error: unknown) => {
         const exists = error instanceof FuseError && error.errno === Errno.EEXIST;

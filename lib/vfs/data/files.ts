@@ -15,12 +15,12 @@ import { setAttributes } from '../attributes/set-attributes.js';
 import { describePath, type Inode } from '../cache/inode.js';
 import type { InodeTable } from '../cache/inode-table.js';
 import type { OpenObjects } from '../cache/open-objects.js';
-import { type Caller, concerning } from '../caller/caller.js';
+import { type Caller, withGroups } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
 import type { ClientConfig } from '../config.js';
 import type { VfsCounters } from '../counters.js';
 import type { KernelView } from '../kernel/kernel-view.js';
-import type { Names } from '../names/lookup.js';
+import type { Lookup } from '../names/lookup.js';
 import type { SillyRenames } from '../names/silly-rename.js';
 import type { Redriver } from '../remote/redrive.js';
 import { overlay } from './extent.js';
@@ -60,16 +60,16 @@ export type Asker = Pick<Caller, 'cancellation' | 'tid'>;
 export class Files {
   readonly #vfs: FilesNeeds;
   readonly #permission: Permission;
-  readonly #names: Names;
+  readonly #lookup: Lookup;
   readonly #silly: SillyRenames;
   readonly #writing: Writing;
   readonly #open = new Map<number, OpenFile>();
   #nextFh = 1;
 
-  constructor(vfs: FilesNeeds, permission: Permission, names: Names, silly: SillyRenames) {
+  constructor(vfs: FilesNeeds, permission: Permission, lookup: Lookup, silly: SillyRenames) {
     this.#vfs = vfs;
     this.#permission = permission;
-    this.#names = names;
+    this.#lookup = lookup;
     this.#silly = silly;
     this.#writing = new Writing(vfs);
   }
@@ -90,7 +90,7 @@ export class Files {
         if (inode.stale) throw this.#vfs.redriver.reportStale(inode, caller, 'path');
       }
       await this.#admit(inode, flags, caller);
-      return this.#opened(inode, flags, concerning(caller, inode.attributes?.gid));
+      return this.#opened(inode, flags, withGroups(caller, inode.attributes?.gid));
     } catch (error) {
       this.#unpin(inode);
       throw error;
@@ -110,7 +110,7 @@ export class Files {
       inode.markStale();
       throw this.#vfs.redriver.reportStale(inode, caller, 'path');
     }
-    if (inode.namesGeneration !== namesGeneration) await this.#names.confirm(inode, caller);
+    if (inode.namesGeneration !== namesGeneration) await this.#lookup.confirm(inode, caller);
     await this.#vfs.kernel.expired();
   }
 
@@ -257,8 +257,8 @@ export class Files {
     };
     // Of all that change attributes, only ftruncate(2) says that it has a descriptor. Where truncate(2), chmod(2) and
     // the like name a file that another client has replaced, the kernel's second look finds the new one.
-    const operand = changes.fh === undefined ? 'path' : 'descriptor';
-    const change = (): Promise<Fattr3> => setAttributes(this.#vfs, inode, sattr, asWhom, operand);
+    const reachedBy = changes.fh === undefined ? 'path' : 'descriptor';
+    const change = (): Promise<Fattr3> => setAttributes(this.#vfs, inode, sattr, asWhom, reachedBy);
     if (changes.size === undefined || writer === undefined) return change();
     return interruptible(writer.resize(Number(changes.size), change), caller.cancellation);
   }

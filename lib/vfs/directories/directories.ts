@@ -18,7 +18,7 @@ import type { VfsCounters } from '../counters.js';
 import { direntType, inodeNumber } from '../kernel/fuse-attributes.js';
 import type { KernelReplies } from '../kernel/kernel-replies.js';
 import type { KernelView } from '../kernel/kernel-view.js';
-import type { Names } from '../names/lookup.js';
+import type { Lookup } from '../names/lookup.js';
 import type { SillyRenames } from '../names/silly-rename.js';
 import type { ListingNeeds } from './listing.js';
 import { Listing } from './listing.js';
@@ -62,7 +62,7 @@ class OpenDirectory {
 export class Directories {
   readonly #vfs: DirectoriesNeeds;
   readonly #permission: Permission;
-  readonly #names: Names;
+  readonly #lookup: Lookup;
   readonly #silly: SillyRenames;
   readonly #open = new Map<number, OpenDirectory>();
   readonly #listings = new LRUCache<number, Listing>({
@@ -73,10 +73,10 @@ export class Directories {
   /** How many directories were read since one was opened and not read. */
   #walked = 0;
 
-  constructor(vfs: DirectoriesNeeds, permission: Permission, names: Names, silly: SillyRenames) {
+  constructor(vfs: DirectoriesNeeds, permission: Permission, lookup: Lookup, silly: SillyRenames) {
     this.#vfs = vfs;
     this.#permission = permission;
-    this.#names = names;
+    this.#lookup = lookup;
     this.#silly = silly;
     vfs.inodes.onDropped((inode) => this.#listings.delete(inode.nodeid));
   }
@@ -94,7 +94,7 @@ export class Directories {
       if (this.#walked >= WALK) early = this.#listEarly(inode, caller);
       const { namesGeneration } = inode;
       await this.#permission.admit(inode, caller, (granted) => (granted & Access.READ) !== 0);
-      if (inode.namesGeneration !== namesGeneration) await this.#names.confirm(inode, caller);
+      if (inode.namesGeneration !== namesGeneration) await this.#lookup.confirm(inode, caller);
       await this.#vfs.kernel.expired();
     } catch (error) {
       this.#vfs.open.close(inode);

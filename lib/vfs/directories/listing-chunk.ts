@@ -23,7 +23,7 @@ export class ListingChunk {
   /** Memory that it takes, roughly. */
   readonly bytes: number;
   /** A copy: slices would keep the whole reply alive. */
-  readonly #names: Buffer;
+  readonly #lookup: Buffer;
   readonly #ends: Uint32Array;
   readonly #fileids: BigUint64Array;
   /** 0: not known. */
@@ -33,26 +33,26 @@ export class ListingChunk {
   constructor(first: number, entries: readonly DirectoryEntryPlus[]) {
     this.first = first;
     this.count = entries.length;
-    this.#names = Buffer.allocUnsafeSlow(entries.reduce((bytes, { name }) => bytes + name.length, 0));
+    this.#lookup = Buffer.allocUnsafeSlow(entries.reduce((bytes, { name }) => bytes + name.length, 0));
     this.#ends = new Uint32Array(entries.length);
     this.#fileids = new BigUint64Array(entries.length);
     this.#types = new Uint8Array(entries.length);
     let end = 0;
     let handles = 0;
     for (const [at, { name, fileid, attributes, handle }] of entries.entries()) {
-      end += name.copy(this.#names, end);
+      end += name.copy(this.#lookup, end);
       this.#ends[at] = end;
       this.#fileids[at] = fileid;
       this.#types[at] = attributes?.type ?? 0;
       if (handle !== undefined) handles += HANDLE_OVERHEAD + handle.length;
     }
     this.#handles = handles === 0 ? undefined : entries.map(({ handle }) => handle);
-    this.bytes = CHUNK_OVERHEAD + this.#names.length + this.count * ENTRY_BYTES + handles;
+    this.bytes = CHUNK_OVERHEAD + this.#lookup.length + this.count * ENTRY_BYTES + handles;
   }
 
   /** `at` counts from the chunk's first entry. */
   name(at: number): Buffer {
-    return this.#names.subarray(at === 0 ? 0 : this.#ends[at - 1], this.#ends[at]);
+    return this.#lookup.subarray(at === 0 ? 0 : this.#ends[at - 1], this.#ends[at]);
   }
 
   entry(at: number): ListingEntry {

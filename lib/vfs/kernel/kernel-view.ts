@@ -14,7 +14,7 @@ import type { Dentry, DentryCache } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
 import { samePicture } from '../cache/picture.js';
 import type { Caller } from '../caller/caller.js';
-import type { Operand } from '../remote/redrive.js';
+import type { ReachedBy } from '../remote/redrive.js';
 
 /** The connection is not up yet: there is nobody to tell. */
 const SILENT: FuseNotifier = {
@@ -159,11 +159,11 @@ export class KernelView {
   }
 
   /**
-   * The operand of a request that names no descriptor although one may be behind it (fstat, fchdir, fstatfs). While
+   * How a request that names no descriptor came to its object, although one may be behind it (fstat, fchdir, fstatfs). While
    * the kernel need not ask for the name of the inode, a path may have led to it: then the first failure makes the
    * kernel look the path up again. A descriptor sees that failure once, as it does with Linux's NFS client.
    */
-  operandOf(inode: Inode): Operand {
+  reachedBy(inode: Inode): ReachedBy {
     if (inode.opens === 0) return 'path';
     const { parent, name } = inode;
     const dentry = parent && this.#dentries.getUnverified(parent, name);

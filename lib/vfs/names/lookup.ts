@@ -50,7 +50,7 @@ export interface Found {
 
 const MAX_SENT_BACK = 256;
 
-export class Names {
+export class Lookup {
   readonly #vfs: LookupNeeds;
   readonly #storms: LookupStorms;
   /** Threads whose call the kernel was made to repeat by {@link confirm}. */
@@ -61,7 +61,8 @@ export class Names {
     this.#storms = new LookupStorms(vfs);
   }
 
-  async lookup(parent: Inode, name: Buffer, caller: Caller): Promise<EntryReply | NegativeEntryReply> {
+  /** The answer to the kernel that asks for a name. @throws FuseError */
+  async entry(parent: Inode, name: Buffer, caller: Caller): Promise<EntryReply | NegativeEntryReply> {
     const vfs = this.#vfs;
     const key = name.toString('latin1');
     if (key === '.' || key === '..') return this.#lookupDots(parent, key, caller);

@@ -30,10 +30,10 @@ import type { Answer, Exchange } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
 import type { Redriver } from '../remote/redrive.js';
 import { Replay } from '../remote/replay.js';
-import type { Found, Names } from './lookup.js';
+import type { Found, Lookup } from './lookup.js';
 
 /** The parts of the mount that this needs. */
-export interface MakingNeeds extends ClaimedRightsNeeds, SetAttributesNeeds {
+export interface MakeNeeds extends ClaimedRightsNeeds, SetAttributesNeeds {
   readonly attributes: AttributeCache;
   readonly dentries: DentryCache;
   readonly exchange: Exchange;
@@ -41,13 +41,13 @@ export interface MakingNeeds extends ClaimedRightsNeeds, SetAttributesNeeds {
   readonly redriver: Redriver;
 }
 
-export class Making {
-  readonly #vfs: MakingNeeds;
-  readonly #names: Names;
+export class MakeRequests {
+  readonly #vfs: MakeNeeds;
+  readonly #lookup: Lookup;
 
-  constructor(vfs: MakingNeeds, names: Names) {
+  constructor(vfs: MakeNeeds, lookup: Lookup) {
     this.#vfs = vfs;
-    this.#names = names;
+    this.#lookup = lookup;
   }
 
   /**
@@ -80,12 +80,12 @@ export class Making {
     }
     const { result, start } = answer;
     if (result.status === Status.OK) {
-      return this.#names.answered(parent, key, result.object, result.attributes, start, generation, caller);
+      return this.#lookup.answered(parent, key, result.object, result.attributes, start, generation, caller);
     }
     // A failed call may have succeeded before its reply was lost: no negative dentry.
     vfs.dentries.delete(parent, key);
     if (result.status === Status.EXIST && replay.retransmitted) {
-      const found = await this.#names.find(parent, Buffer.from(key, 'latin1'), key, caller);
+      const found = await this.#lookup.find(parent, Buffer.from(key, 'latin1'), key, caller);
       if (found !== undefined && replay.mayHaveMade(found.attributes) && (await isOurs(found))) return found;
     }
     throw vfs.redriver.reportFailure(result, [parent], caller);
@@ -197,12 +197,12 @@ export class Making {
     if (result.status !== Status.OK) {
       this.#vfs.dentries.delete(newParent, key);
       if (result.status === Status.EXIST && replay.retransmitted) {
-        const found = await this.#names.find(newParent, newName, key, caller);
+        const found = await this.#lookup.find(newParent, newName, key, caller);
         if (found?.inode === inode) return found;
       }
       throw redriver.reportFailure(result, [newParent, inode], caller);
     }
-    return this.#names.answered(newParent, key, inode.handle, result.attributes, start, generation, caller);
+    return this.#lookup.answered(newParent, key, inode.handle, result.attributes, start, generation, caller);
   }
 }
 

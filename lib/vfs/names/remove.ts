@@ -23,11 +23,11 @@ import type { Exchange } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
 import type { Redriver } from '../remote/redrive.js';
 import { Replay } from '../remote/replay.js';
-import type { Names } from './lookup.js';
+import type { Lookup } from './lookup.js';
 import type { SillyRenames } from './silly-rename.js';
 
 /** The parts of the mount that this needs. */
-export interface RemovalNeeds extends ClaimedRightsNeeds {
+export interface RemoveNeeds extends ClaimedRightsNeeds {
   readonly attributes: AttributeCache;
   readonly dentries: DentryCache;
   readonly exchange: Exchange;
@@ -51,14 +51,14 @@ interface Renaming {
   readonly moved: Inode | undefined;
 }
 
-export class Removal {
-  readonly #vfs: RemovalNeeds;
-  readonly #names: Names;
+export class RemoveRequests {
+  readonly #vfs: RemoveNeeds;
+  readonly #lookup: Lookup;
   readonly #silly: SillyRenames;
 
-  constructor(vfs: RemovalNeeds, names: Names, silly: SillyRenames) {
+  constructor(vfs: RemoveNeeds, lookup: Lookup, silly: SillyRenames) {
     this.#vfs = vfs;
-    this.#names = names;
+    this.#lookup = lookup;
     this.#silly = silly;
   }
 
@@ -123,7 +123,7 @@ export class Removal {
   }
 
   async #find(parent: Inode, name: Buffer, caller: Caller): Promise<Inode | undefined> {
-    return (await this.#names.find(parent, name, name.toString('latin1'), caller))?.inode;
+    return (await this.#lookup.find(parent, name, name.toString('latin1'), caller))?.inode;
   }
 
   /** One of the names of a file went: its link count and ctime moved by our own doing. */
@@ -166,7 +166,7 @@ export class Removal {
     let inode = known?.inode;
     const certain = known !== undefined && attributes.isFresh(parent);
     if (!certain && (inode === undefined || inode.opens > 0) && this.#vfs.open.files > 0) {
-      inode = (await this.#names.find(parent, name, key, caller))?.inode;
+      inode = (await this.#lookup.find(parent, name, key, caller))?.inode;
     }
     return inode !== undefined && inode.opens > 0 && !inode.isDirectory ? inode : undefined;
   }
@@ -189,7 +189,7 @@ export class Removal {
     if (moved?.silly !== undefined && !(await this.#silly.survives(moved, parent, key)))
       throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
     const replaced = await this.#openFileNamed(newParent, newName, newKey, caller);
-    if (replaced !== undefined) moved ??= (await this.#names.find(parent, name, key, caller))?.inode;
+    if (replaced !== undefined) moved ??= (await this.#lookup.find(parent, name, key, caller))?.inode;
     // Two names of one file: rename(2) does nothing.
     const displaced =
       replaced === undefined ||
@@ -288,7 +288,7 @@ export class Removal {
     caller: Caller,
   ): Promise<Inode | undefined> {
     if (status !== Status.NOENT || !replay.retransmitted) return undefined;
-    const found = await this.#names.find(to.parent, to.name, to.key, caller);
+    const found = await this.#lookup.find(to.parent, to.name, to.key, caller);
     if (found === undefined) return undefined;
     const isOurs = source ? found.inode === source : replay.mayHaveMade(found.attributes);
     return isOurs ? found.inode : undefined;

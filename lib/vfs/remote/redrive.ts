@@ -26,11 +26,11 @@ import type { NfsClient } from './nfs-client.js';
 import { isStale, isStaleReply, type Reply, type Stale, statusError } from './status-errno.js';
 
 /**
- * The operand of an operation, which decides what its caller sees when the handle stays stale: a `path`; an
- * `object` that may have been named by an open descriptor, which FUSE does not tell; the content of an open
- * file, by its `descriptor`; the entries of an open directory, for a `listing`.
+ * How an operation came to its object, which decides what its caller sees when the handle stays stale: by a `path`; by the
+ * `object` itself, which an open descriptor may stand for (FUSE does not say); by the `descriptor` of an open file,
+ * for its content; by that of an open directory, for a `listing` of its entries.
  */
-export type Operand = 'path' | 'object' | 'descriptor' | 'listing';
+export type ReachedBy = 'path' | 'object' | 'descriptor' | 'listing';
 
 export interface RootFinder {
   /** Asks mountd for the root's handle again. Undefined when it refuses; the reason is logged. */
@@ -248,21 +248,21 @@ export class Redriver {
     result: { readonly status: Status },
     operands: readonly [Inode, ...Inode[]],
     caller: Caller,
-    operand: Operand = 'path',
+    reachedBy: ReachedBy = 'path',
   ): FuseError {
     const [first] = operands;
     const { status } = result;
     if (status === Status.OK) throw new Error('not a failure');
     if (!isStale(status)) return statusError(status);
-    return this.reportStale(operands.find((inode) => inode.stale) ?? first, caller, operand);
+    return this.reportStale(operands.find((inode) => inode.stale) ?? first, caller, reachedBy);
   }
 
-  reportStale(inode: Inode, caller: Caller, operand: Operand): FuseError {
-    if (operand === 'descriptor' || (operand === 'listing' && !inode.gone)) {
+  reportStale(inode: Inode, caller: Caller, reachedBy: ReachedBy): FuseError {
+    if (reachedBy === 'descriptor' || (reachedBy === 'listing' && !inode.gone)) {
       this.#logOnce(inode);
       return new FuseError(Errno.EIO, 'stale file handle');
     }
-    if (operand !== 'path') return new FuseError(Errno.ENOENT, 'stale file handle');
+    if (reachedBy !== 'path') return new FuseError(Errno.ENOENT, 'stale file handle');
     const again = new FuseError(Errno.ESTALE, 'stale file handle');
     // Threads that cannot be told apart: a file's names lead elsewhere by now, and so will the kernel's next look. A
     // directory may also be reached without a name, as somebody's working directory.

@@ -6,7 +6,7 @@ import { ARGUMENTS, type OpcodeTable, type Serve } from './opcode-handler.js';
 import { replyAttributes, replyEmpty, replyLink, replyStatfs } from './responder.js';
 
 const getattr: Serve = (operations, responder, request, message) => {
-  const fh = (message.word(ARGUMENTS) & GETATTR_FH) !== 0 ? message.own(ARGUMENTS + 8) : undefined;
+  const fh = (message.word(ARGUMENTS) & GETATTR_FH) !== 0 ? message.ownHandle(ARGUMENTS + 8) : undefined;
   responder.settle(request, operations.getattr(request, request.nodeid, fh), replyAttributes);
 };
 
@@ -45,7 +45,7 @@ function setAttributes(message: RequestBuffer): SetAttributes {
     nanoseconds: message.word(ARGUMENTS + nanoseconds),
   });
   return {
-    fh: has(SetattrValid.FH) ? message.own(ARGUMENTS + 8) : undefined,
+    fh: has(SetattrValid.FH) ? message.ownHandle(ARGUMENTS + 8) : undefined,
     size: has(SetattrValid.SIZE) ? message.big(ARGUMENTS + 16) : undefined,
     atime: has(SetattrValid.ATIME_NOW) ? 'now' : has(SetattrValid.ATIME) ? time(32, 56) : undefined,
     mtime: has(SetattrValid.MTIME_NOW) ? 'now' : has(SetattrValid.MTIME) ? time(40, 60) : undefined,

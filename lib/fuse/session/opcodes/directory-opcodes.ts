@@ -15,7 +15,7 @@ const opendir: Serve = (operations, responder, request, message) => {
 function readdirWith(plus: boolean): Serve {
   return (operations, responder, request, message) => {
     const { nodeid } = request;
-    const fh = message.own(ARGUMENTS);
+    const fh = message.ownHandle(ARGUMENTS);
     const offset = message.big(ARGUMENTS + 8);
     const size = Math.min(message.word(ARGUMENTS + 16), MAX_LISTING_BYTES);
     const { listings } = responder;
@@ -31,13 +31,13 @@ function readdirWith(plus: boolean): Serve {
 }
 
 const fsyncdir: Serve = (operations, responder, request, message) => {
-  const fh = message.own(ARGUMENTS);
+  const fh = message.ownHandle(ARGUMENTS);
   const datasync = (message.word(ARGUMENTS + 8) & FSYNC_FDATASYNC) !== 0;
   responder.settle(request, operations.fsyncdir(request, request.nodeid, fh, datasync), replyEmpty);
 };
 
 const releasedir: Serve = (operations, responder, request, message) => {
-  const fh = message.own(ARGUMENTS);
+  const fh = message.ownHandle(ARGUMENTS);
   responder.settle(request, operations.releasedir(request, request.nodeid, fh), replyEmpty);
 };
 

@@ -22,7 +22,7 @@ const open: Serve = (operations, responder, request, message) => {
 
 const read: Serve = (operations, responder, request, message) => {
   const { nodeid } = request;
-  const fh = message.own(ARGUMENTS);
+  const fh = message.ownHandle(ARGUMENTS);
   const size = message.word(ARGUMENTS + 16);
   const reply = (to: Responder, of: FuseRequest, data: ReadData): void => replyData(to, of, data, size);
   if (!message.isSafe(ARGUMENTS + 8)) {
@@ -95,7 +95,7 @@ const write: Serve = (operations, responder, request, message, length) => {
   const start = ARGUMENTS + Size.WRITE_IN;
   if (size > length - start) throw new FuseError(Errno.EINVAL);
   if (!message.isSafe(ARGUMENTS + 8)) throw new FuseError(Errno.EFBIG);
-  const fh = message.own(ARGUMENTS);
+  const fh = message.ownHandle(ARGUMENTS);
   const offset = message.wide(ARGUMENTS + 8);
   const flags = message.word(ARGUMENTS + 32);
   const kind = message.word(ARGUMENTS + 20);
@@ -107,19 +107,19 @@ const write: Serve = (operations, responder, request, message, length) => {
 };
 
 const flush: Serve = (operations, responder, request, message) => {
-  const fh = message.own(ARGUMENTS);
+  const fh = message.ownHandle(ARGUMENTS);
   const owner = message.big(ARGUMENTS + 16);
   responder.settle(request, operations.flush(request, request.nodeid, fh, owner), replyEmpty);
 };
 
 const fsync: Serve = (operations, responder, request, message) => {
-  const fh = message.own(ARGUMENTS);
+  const fh = message.ownHandle(ARGUMENTS);
   const datasync = (message.word(ARGUMENTS + 8) & FSYNC_FDATASYNC) !== 0;
   responder.settle(request, operations.fsync(request, request.nodeid, fh, datasync), replyEmpty);
 };
 
 const release: Serve = (operations, responder, request, message) => {
-  const fh = message.own(ARGUMENTS);
+  const fh = message.ownHandle(ARGUMENTS);
   const unlock = (message.word(ARGUMENTS + 12) & RELEASE_FLOCK_UNLOCK) !== 0;
   const owner = unlock ? message.big(ARGUMENTS + 16) : undefined;
   responder.settle(request, operations.release(request, request.nodeid, fh, owner), replyEmpty);

@@ -29,7 +29,7 @@ export const lockOpcodes: OpcodeTable = {
 /** Reads struct fuse_lk_in. */
 function lockRequest(message: RequestBuffer): LockRequest {
   return {
-    fh: message.own(ARGUMENTS),
+    fh: message.ownHandle(ARGUMENTS),
     owner: message.big(ARGUMENTS + 8),
     lock: {
       start: message.big(ARGUMENTS + 16),

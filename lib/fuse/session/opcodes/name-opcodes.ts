@@ -35,7 +35,7 @@ const symlink: Serve = (operations, responder, request, message, length) => {
 };
 
 const link: Serve = (operations, responder, request, message, length) => {
-  const existing = message.own(ARGUMENTS);
+  const existing = message.ownHandle(ARGUMENTS);
   const name = nameAt(request, message, ARGUMENTS + Size.LINK_IN, length);
   responder.settle(request, operations.link(request, existing, request.nodeid, name), replyEntry);
 };
@@ -56,7 +56,7 @@ function renameWith(argumentBytes: number): Serve {
   const hasFlags = argumentBytes === Size.RENAME2_IN;
   return (operations, responder, request, message, length) => {
     const flags = hasFlags ? message.word(ARGUMENTS + 8) : 0;
-    const newParent = message.own(ARGUMENTS);
+    const newParent = message.ownHandle(ARGUMENTS);
     const name = nameAt(request, message, names, length);
     const newName = message.name(names + name.length + 1, length);
     const result = operations.rename(request, request.nodeid, name, newParent, newName, flags);

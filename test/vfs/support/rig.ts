@@ -14,9 +14,9 @@ import { VfsCounters } from '../../../lib/vfs/counters.js';
 import { ByteBudget } from '../../../lib/vfs/data/byte-budget.js';
 import { Files } from '../../../lib/vfs/data/files.js';
 import { Directories } from '../../../lib/vfs/directories/directories.js';
-import { Names } from '../../../lib/vfs/names/lookup.js';
-import { Making } from '../../../lib/vfs/names/make.js';
-import { Removal } from '../../../lib/vfs/names/remove.js';
+import { Lookup } from '../../../lib/vfs/names/lookup.js';
+import { MakeRequests } from '../../../lib/vfs/names/make.js';
+import { RemoveRequests } from '../../../lib/vfs/names/remove.js';
 import { SillyRenames } from '../../../lib/vfs/names/silly-rename.js';
 import { NfsClient } from '../../../lib/vfs/remote/nfs-client.js';
 import type { RootFinder } from '../../../lib/vfs/remote/redrive.js';
@@ -30,7 +30,7 @@ export const O_RDWR = 2;
 export const O_APPEND = 0o2000;
 export const O_DSYNC = 0o10000;
 
-export interface BenchOptions {
+export interface RigOptions {
   readonly config?: Partial<ClientConfig>;
   readonly limits?: Partial<TransferLimits>;
   readonly readBudget?: number;
@@ -83,7 +83,7 @@ export async function outcome(promise: Promise<unknown>): Promise<string | numbe
   return state;
 }
 
-export class Bench {
+export class Rig {
   readonly server = new FakeServer();
   readonly clock = new ManualClock();
   readonly log: string[] = [];
@@ -92,10 +92,10 @@ export class Bench {
   readonly counters = new VfsCounters();
   readonly vfs: VfsState;
   readonly permission: Permission;
-  readonly names: Names;
-  readonly making: Making;
+  readonly lookup: Lookup;
+  readonly make: MakeRequests;
   readonly silly: SillyRenames;
-  readonly removal: Removal;
+  readonly remove: RemoveRequests;
   readonly files: Files;
   readonly directories: Directories;
   readonly credentials: Credentials;
@@ -103,10 +103,10 @@ export class Bench {
   findRoot: RootFinder['findRoot'] = () => Promise.resolve(this.server.root.handle);
   #tid = 1;
 
-  constructor(options: BenchOptions = {}) {
+  constructor(options: RigOptions = {}) {
     const note = (message: string): void => void this.log.push(message);
     this.credentials = new Credentials({
-      machineName: 'bench',
+      machineName: 'rig',
       now: () => this.clock.now(),
       groupsOf: () => [],
     });
@@ -126,12 +126,12 @@ export class Bench {
     this.vfs.kernel.notifier = this.#notifier();
     this.vfs.adoptRoot(this.server.tree.attributes(this.server.root), this.vfs.attributes.start());
     this.permission = new Permission(this.vfs);
-    this.names = new Names(this.vfs);
-    this.making = new Making(this.vfs, this.names);
+    this.lookup = new Lookup(this.vfs);
+    this.make = new MakeRequests(this.vfs, this.lookup);
     this.silly = new SillyRenames(this.vfs);
-    this.removal = new Removal(this.vfs, this.names, this.silly);
-    this.files = new Files(this.vfs, this.permission, this.names, this.silly);
-    this.directories = new Directories(this.vfs, this.permission, this.names, this.silly);
+    this.remove = new RemoveRequests(this.vfs, this.lookup, this.silly);
+    this.files = new Files(this.vfs, this.permission, this.lookup, this.silly);
+    this.directories = new Directories(this.vfs, this.permission, this.lookup, this.silly);
   }
 
   #notifier(): FuseNotifier {
@@ -186,7 +186,7 @@ export class Bench {
     let inode = this.root;
     for (const name of path.split('/').filter((part) => part !== '')) {
       this.vfs.kernel.tellsName(inode, name, 0);
-      const reply = await this.names.lookup(inode, Buffer.from(name, 'latin1'), caller);
+      const reply = await this.lookup.entry(inode, Buffer.from(name, 'latin1'), caller);
       if (reply.nodeid === 0) throw Object.assign(new Error(`no ${path}`), { errno: 2 });
       inode = this.vfs.inodes.get(reply.nodeid);
     }
@@ -206,7 +206,7 @@ export class Bench {
 
   /** creat(2) of a path in the root. */
   async create(name: string, flags = O_RDWR, caller = this.caller()): Promise<{ inode: Inode; fh: number }> {
-    const made = await this.making.create(this.root, Buffer.from(name), 0o644, false, caller);
+    const made = await this.make.create(this.root, Buffer.from(name), 0o644, false, caller);
     this.vfs.replies.handOver(this.root, name, made.inode, made.attributes, made.entryValidMs);
     return { inode: made.inode, fh: this.files.created(made.inode, flags, caller).fh };
   }
