@@ -1,8 +1,8 @@
 import t from 'tap';
 import { InodeTable } from '../../lib/vfs/cache/inode-table.js';
 import { OpenObjects } from '../../lib/vfs/cache/open-objects.js';
-import { settled } from './support/bench.js';
 import { makeHandle } from './support/fake-tree.js';
+import { settled } from './support/rig.js';
 
 function setup() {
   const table = new InodeTable(makeHandle('root'));

@@ -2,43 +2,43 @@
 import t from 'tap';
 import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
 import { FileType, Status } from '../../lib/programs/nfs3/index.js';
-import { Bench, outcome, settled } from './support/bench.js';
 import { makeHandle } from './support/fake-tree.js';
+import { outcome, Rig, settled } from './support/rig.js';
 
 async function deep(name = 'f') {
-  const bench = new Bench();
-  const { tree } = bench.server;
+  const rig = new Rig();
+  const { tree } = rig.server;
   tree.directory('a');
   tree.directory('a/b');
   tree.directory('c');
   tree.file(`a/b/${name}`, 'content');
-  const inode = await bench.walk(`a/b/${name}`);
-  const [a, b, c] = [await bench.walk('a'), await bench.walk('a/b'), await bench.walk('c')];
-  bench.server.forgetCalls();
-  const { redriver, current } = bench.vfs;
+  const inode = await rig.walk(`a/b/${name}`);
+  const [a, b, c] = [await rig.walk('a'), await rig.walk('a/b'), await rig.walk('c')];
+  rig.server.forgetCalls();
+  const { redriver, current } = rig.vfs;
   /** The answer to stat(2) of the file by a thread. */
-  const stat = (tid = 7) => outcome(current.fetch(inode, bench.caller(1000, tid)));
+  const stat = (tid = 7) => outcome(current.fetch(inode, rig.caller(1000, tid)));
   const rename = (from = b, to = c) =>
-    bench.removal.rename(from, Buffer.from(name), to, Buffer.from('g'), 0, bench.caller());
-  return { bench, server: bench.server, tree, inode, a, b, c, redriver, stat, rename };
+    rig.remove.rename(from, Buffer.from(name), to, Buffer.from('g'), 0, rig.caller());
+  return { rig, server: rig.server, tree, inode, a, b, c, redriver, stat, rename };
 }
 
 t.test('a call with two directories asks which of them is stale, and redrives that one', async (t) => {
-  const { server, tree, bench, rename } = await deep();
+  const { server, tree, rig, rename } = await deep();
   tree.rehandle(tree.at('c'));
   await rename();
   t.equal(server.names().replace(/^LOOKUP /, ''), 'RENAME GETATTR GETATTR LOOKUP RENAME');
-  t.equal(bench.counters.redrives, 1);
+  t.equal(rig.counters.redrives, 1);
   t.ok(tree.has('c/g'));
 });
 
 t.test('a call within one directory has nothing to ask: that one is stale', async (t) => {
-  const { server, tree, bench, b, rename } = await deep();
+  const { server, tree, rig, b, rename } = await deep();
   tree.rehandle(tree.at('a/b'));
   await rename(b, b);
   t.equal(server.count('GETATTR'), 0);
   t.equal(server.count('RENAME'), 2);
-  t.equal(bench.counters.redrives, 1);
+  t.equal(rig.counters.redrives, 1);
 });
 
 t.test('a rename within one directory is one change of it, and nobody else’s', async (t) => {
@@ -57,16 +57,16 @@ t.test('a call is not repeated when one of its directories is gone', async (t) =
 });
 
 t.test('a directory that was found again meanwhile is not asked about', async (t) => {
-  const { server, tree, bench, c, rename } = await deep();
+  const { server, tree, rig, c, rename } = await deep();
   tree.rehandle(tree.at('c'));
   server.once('RENAME', (_args, execute) => {
     const result = execute();
-    bench.vfs.inodes.rekey(c, tree.at('c').handle);
+    rig.vfs.inodes.rekey(c, tree.at('c').handle);
     return result;
   });
   await rename();
   t.equal(server.count('GETATTR'), 1, 'the other is');
-  t.equal(bench.counters.redrives, 0);
+  t.equal(rig.counters.redrives, 0);
   t.ok(tree.has('c/g'));
 });
 
@@ -74,12 +74,12 @@ t.test(
   'both of two directories are as they were when the repeated call works, and not when it does not',
   async (t) => {
     for (const works of [true, false]) {
-      const { server, bench, b, c, rename } = await deep();
+      const { server, rig, b, c, rename } = await deep();
       let calls = 0;
       server.on('RENAME', (_args, execute) => {
         if (++calls === 2 && works) return execute();
         for (const inode of [b, c]) {
-          bench.vfs.inodes.rekey(inode, inode.handle);
+          rig.vfs.inodes.rekey(inode, inode.handle);
           if (calls === 2) inode.markStale();
         }
         return server.failure('RENAME', Status.STALE);
@@ -93,27 +93,27 @@ t.test(
 
 t.test('a handle that another call has found works for this one, too, or does not', async (t) => {
   for (const works of [true, false]) {
-    const { server, tree, bench, inode } = await deep();
+    const { server, tree, rig, inode } = await deep();
     const old = inode.handle;
     server.on('GETATTR', (args, execute) =>
       args.object === old || !works ? server.failure('GETATTR', Status.STALE) : execute(),
     );
     const gate = server.gate('GETATTR', 'reply');
-    const answer = bench.vfs.current.fetch(inode, bench.caller());
+    const answer = rig.vfs.current.fetch(inode, rig.caller());
     await settled();
     tree.rehandle(tree.at('a/b/f'));
-    bench.vfs.inodes.rekey(inode, tree.at('a/b/f').handle);
+    rig.vfs.inodes.rekey(inode, tree.at('a/b/f').handle);
     inode.markStale();
     gate.open();
     t.equal(await outcome(answer), works ? 'ok' : Errno.ESTALE);
     t.equal(inode.stale, !works);
-    t.equal(bench.counters.redrives, 0);
+    t.equal(rig.counters.redrives, 0);
   }
 });
 
 t.test('a redrive that ended while a call was on its way was for that call as well', async (t) => {
   for (const found of [true, false]) {
-    const { server, tree, inode, bench } = await deep();
+    const { server, tree, inode, rig } = await deep();
     let early = 2;
     server.on('GETATTR', (_args, execute) =>
       early-- > 0 ? server.failure('GETATTR', Status.STALE) : execute(),
@@ -121,7 +121,7 @@ t.test('a redrive that ended while a call was on its way was for that call as we
     const gate = server.gate('GETATTR', 'reply');
     if (!found) tree.remove('a/b/f');
     const calls = [7, 8].map((tid) =>
-      bench.vfs.current.fetch(inode, bench.caller(1000, tid)).then(
+      rig.vfs.current.fetch(inode, rig.caller(1000, tid)).then(
         () => 'ok',
         ({ errno }: FuseError) => errno,
       ),
@@ -131,20 +131,20 @@ t.test('a redrive that ended while a call was on its way was for that call as we
     await settled();
     gate.open();
     t.same(await Promise.all(calls), found ? ['ok', 'ok'] : [Errno.ESTALE, Errno.ESTALE]);
-    t.equal(bench.counters.redrives, 1);
+    t.equal(rig.counters.redrives, 1);
     t.equal(server.count('GETATTR'), found ? 4 : 2);
     t.equal(inode.stale, !found);
   }
 });
 
 t.test('ways up that go in a circle end', async (t) => {
-  const { server, bench, a, b, stat } = await deep();
+  const { server, rig, a, b, stat } = await deep();
   a.parent = b;
   for (const name of ['GETATTR', 'LOOKUP']) server.fail(name, Status.STALE);
   t.equal(await stat(), Errno.ESTALE);
   t.equal(server.count('LOOKUP'), 3);
-  t.equal(bench.counters.redrives, 3);
-  t.equal(bench.counters.redrivesFailed, 3);
+  t.equal(rig.counters.redrives, 3);
+  t.equal(rig.counters.redrivesFailed, 3);
 });
 
 t.test('a server that cannot be asked for the path leaves open whether the object is gone', async (t) => {
@@ -159,10 +159,10 @@ t.test('a server that cannot be asked for the path leaves open whether the objec
 });
 
 t.test('a bug of ours while a path is looked up is not taken for an answer', async (t) => {
-  const { bench, tree, inode } = await deep();
+  const { rig, tree, inode } = await deep();
   tree.reexport();
-  bench.findRoot = () => Promise.reject(new TypeError('a bug'));
-  t.equal(await outcome(bench.vfs.current.fetch(inode, bench.caller())), 'TypeError: a bug');
+  rig.findRoot = () => Promise.reject(new TypeError('a bug'));
+  t.equal(await outcome(rig.vfs.current.fetch(inode, rig.caller())), 'TypeError: a bug');
 });
 
 t.test('the answer to a name says whether the object is gone, or only that it was not found', async (t) => {
@@ -201,22 +201,22 @@ t.test('what lies below a directory that cannot be looked up may be there', asyn
 });
 
 t.test('a directory that was found again while a name in it was looked up is not redriven', async (t) => {
-  const { server, tree, bench, b, stat } = await deep();
+  const { server, tree, rig, b, stat } = await deep();
   tree.rehandle(tree.at('a/b'));
   tree.rehandle(tree.at('a/b/f'));
   server.once('LOOKUP', (_args, execute) => {
     const result = execute();
-    bench.vfs.inodes.rekey(b, tree.at('a/b').handle);
+    rig.vfs.inodes.rekey(b, tree.at('a/b').handle);
     return result;
   });
   t.equal(await stat(), 'ok');
-  t.equal(bench.counters.redrives, 1);
+  t.equal(rig.counters.redrives, 1);
 });
 
 t.test('an object whose name is not known is not looked for', async (t) => {
-  const { server, bench } = await deep();
-  const inode = bench.vfs.inodes.intern(makeHandle('nowhere'));
-  t.equal(await outcome(bench.vfs.current.fetch(inode, bench.caller())), Errno.ESTALE);
+  const { server, rig } = await deep();
+  const inode = rig.vfs.inodes.intern(makeHandle('nowhere'));
+  t.equal(await outcome(rig.vfs.current.fetch(inode, rig.caller())), Errno.ESTALE);
   t.equal(server.names(), 'GETATTR');
   t.same([inode.stale, inode.gone], [true, false]);
 });
@@ -243,21 +243,21 @@ t.test('a LOOKUP without attributes is followed by a GETATTR', async (t) => {
 });
 
 t.test('mountd that answers with the old handle has mounted nothing anew', async (t) => {
-  const { bench, server } = await deep();
+  const { rig, server } = await deep();
   server.once('GETATTR', () => server.failure('GETATTR', Status.STALE));
-  await bench.vfs.current.fetch(bench.root, bench.caller());
-  t.equal(bench.counters.redrives, 1);
-  t.equal(bench.counters.rootRemounts, 0);
-  t.same(bench.log, []);
+  await rig.vfs.current.fetch(rig.root, rig.caller());
+  t.equal(rig.counters.redrives, 1);
+  t.equal(rig.counters.rootRemounts, 0);
+  t.same(rig.log, []);
 });
 
 t.test('mountd that refuses leaves the root its handle, and open whether it is gone', async (t) => {
-  const { bench, tree } = await deep();
-  const { handle } = bench.root;
-  bench.findRoot = () => Promise.resolve(undefined);
+  const { rig, tree } = await deep();
+  const { handle } = rig.root;
+  rig.findRoot = () => Promise.resolve(undefined);
   tree.reexport();
-  await outcome(bench.vfs.current.fetch(bench.root, bench.caller()));
-  t.same([bench.root.handle, bench.root.stale, bench.root.gone], [handle, true, false]);
+  await outcome(rig.vfs.current.fetch(rig.root, rig.caller()));
+  t.same([rig.root.handle, rig.root.stale, rig.root.gone], [handle, true, false]);
 });
 
 t.test(
@@ -299,8 +299,8 @@ t.test(
 );
 
 t.test('the failure of two operands is about the one that is stale', async (t) => {
-  const { redriver, b, c, bench } = await deep();
-  const caller = bench.caller(1000, 7);
+  const { redriver, b, c, rig } = await deep();
+  const caller = rig.caller(1000, 7);
   const fail = () => redriver.reportFailure({ status: Status.STALE }, [b, c], caller).errno;
   c.markStale();
   t.equal(fail(), Errno.ESTALE);
@@ -315,29 +315,29 @@ t.test('the failure of two operands is about the one that is stale', async (t) =
 t.test(
   'what is asked for by a descriptor is not asked for again, so that it never gets ESTALE',
   async (t) => {
-    const { redriver, inode, bench } = await deep();
+    const { redriver, inode, rig } = await deep();
     const tell = (operand: Parameters<typeof redriver.reportStale>[2]) =>
-      redriver.reportStale(inode, bench.caller(1000, 7), operand).errno;
+      redriver.reportStale(inode, rig.caller(1000, 7), operand).errno;
     inode.markStale();
     t.same([tell('descriptor'), tell('listing'), tell('object')], [Errno.EIO, Errno.EIO, Errno.ENOENT]);
-    t.match(bench.log, [/^\/a\/b\/f: the server calls its file handle stale;/]);
+    t.match(rig.log, [/^\/a\/b\/f: the server calls its file handle stale;/]);
     inode.markStale(true);
     t.same([tell('descriptor'), tell('listing')], [Errno.EIO, Errno.ENOENT]);
   },
 );
 
 t.test('the log says that a file is gone where that is known', async (t) => {
-  const { redriver, inode, bench } = await deep();
+  const { redriver, inode, rig } = await deep();
   inode.markStale(true);
-  redriver.reportStale(inode, bench.caller(1000, 7), 'descriptor');
-  t.match(bench.log, [/^\/a\/b\/f: no longer on the server;/]);
+  redriver.reportStale(inode, rig.caller(1000, 7), 'descriptor');
+  t.match(rig.log, [/^\/a\/b\/f: no longer on the server;/]);
 });
 
 t.test(
   'threads that cannot be told apart get ESTALE for a file that is gone, and ENOENT for the rest',
   async (t) => {
-    const { redriver, inode, b, bench } = await deep();
-    const tell = (of = inode) => redriver.reportStale(of, bench.caller(1000, 0), 'path').errno;
+    const { redriver, inode, b, rig } = await deep();
+    const tell = (of = inode) => redriver.reportStale(of, rig.caller(1000, 0), 'path').errno;
     inode.markStale();
     t.same([tell(), tell()], [Errno.ENOENT, Errno.ENOENT]);
     inode.markStale(true);
@@ -348,21 +348,21 @@ t.test(
 );
 
 t.test('so many threads are remembered as having been told, and that a line was logged stays', async (t) => {
-  const { redriver, inode, bench } = await deep();
-  const tell = (tid: number) => redriver.reportStale(inode, bench.caller(1000, tid), 'path').errno;
+  const { redriver, inode, rig } = await deep();
+  const tell = (tid: number) => redriver.reportStale(inode, rig.caller(1000, tid), 'path').errno;
   inode.markStale();
-  redriver.reportStale(inode, bench.caller(1000, 1), 'descriptor');
+  redriver.reportStale(inode, rig.caller(1000, 1), 'descriptor');
   for (let tid = 1; tid <= 255; tid++) t.equal(tell(tid), Errno.ESTALE);
   t.equal(inode.staleReported?.size, 256);
   t.equal(tell(256), Errno.ESTALE);
   t.same([...(inode.staleReported ?? [])].sort(), [0, 256]);
-  redriver.reportStale(inode, bench.caller(1000, 1), 'descriptor');
-  t.equal(bench.log.length, 1);
+  redriver.reportStale(inode, rig.caller(1000, 1), 'descriptor');
+  t.equal(rig.log.length, 1);
 });
 
 t.test('a thread that meets a directory that is gone above what it was told of works in it', async (t) => {
-  const { redriver, inode, a, b, c, bench } = await deep();
-  const tell = (of: typeof inode, tid = 7) => redriver.reportStale(of, bench.caller(1000, tid), 'path').errno;
+  const { redriver, inode, a, b, c, rig } = await deep();
+  const tell = (of: typeof inode, tid = 7) => redriver.reportStale(of, rig.caller(1000, tid), 'path').errno;
   for (const one of [inode, a, b, c]) one.markStale(true);
   t.equal(tell(inode), Errno.ESTALE);
   t.equal(tell(c), Errno.ESTALE, 'not above it');
@@ -375,18 +375,18 @@ t.test('a thread that meets a directory that is gone above what it was told of w
 });
 
 t.test('a file is not a directory in which somebody works', async (t) => {
-  const { redriver, inode, bench } = await deep();
-  const below = bench.vfs.inodes.intern(makeHandle('below'));
+  const { redriver, inode, rig } = await deep();
+  const below = rig.vfs.inodes.intern(makeHandle('below'));
   below.parent = inode;
   for (const one of [inode, below]) one.markStale(true);
-  const tell = (of: typeof inode) => redriver.reportStale(of, bench.caller(1000, 7), 'path').errno;
+  const tell = (of: typeof inode) => redriver.reportStale(of, rig.caller(1000, 7), 'path').errno;
   t.same([tell(below), tell(inode)], [Errno.ESTALE, Errno.ESTALE]);
 });
 
 t.test('a way up that goes in a circle ends there, too', async (t) => {
-  const { redriver, inode, a, b, c, bench } = await deep();
+  const { redriver, inode, a, b, c, rig } = await deep();
   a.parent = b;
-  const tell = (of: typeof inode) => redriver.reportStale(of, bench.caller(1000, 7), 'path').errno;
+  const tell = (of: typeof inode) => redriver.reportStale(of, rig.caller(1000, 7), 'path').errno;
   for (const one of [inode, c]) one.markStale(true);
   t.same([tell(inode), tell(c)], [Errno.ESTALE, Errno.ESTALE]);
 });
@@ -394,37 +394,37 @@ t.test('a way up that goes in a circle ends there, too', async (t) => {
 t.test(
   'a thread whose look ended elsewhere is told again; what was logged is not logged again',
   async (t) => {
-    const { redriver, inode, bench } = await deep();
-    const caller = bench.caller(1000, 7);
+    const { redriver, inode, rig } = await deep();
+    const caller = rig.caller(1000, 7);
     inode.markStale();
     redriver.retryEnded(inode, caller);
     redriver.reportStale(inode, caller, 'descriptor');
     t.equal(redriver.reportStale(inode, caller, 'path').errno, Errno.ESTALE);
     redriver.retryEnded(inode, caller);
-    redriver.retryEnded(inode, bench.caller(1000, 0));
+    redriver.retryEnded(inode, rig.caller(1000, 0));
     t.equal(redriver.reportStale(inode, caller, 'path').errno, Errno.ESTALE);
     t.equal(redriver.reportStale(inode, caller, 'path').errno, Errno.ENOENT);
     redriver.reportStale(inode, caller, 'descriptor');
-    t.equal(bench.log.length, 1);
+    t.equal(rig.log.length, 1);
   },
 );
 
 t.test('where the export is gone, no file has a line of its own', async (t) => {
-  const { redriver, inode, bench } = await deep();
+  const { redriver, inode, rig } = await deep();
   inode.markStale();
-  bench.root.markStale();
-  redriver.reportStale(inode, bench.caller(), 'descriptor');
-  t.same(bench.log, []);
+  rig.root.markStale();
+  redriver.reportStale(inode, rig.caller(), 'descriptor');
+  t.same(rig.log, []);
 });
 
 t.test('attributes are as old as the call that brought them', async (t) => {
-  const { bench, server, inode } = await deep();
-  bench.vfs.attributes.expire(inode);
+  const { rig, server, inode } = await deep();
+  rig.vfs.attributes.expire(inode);
   const gate = server.gate('GETATTR', 'reply');
-  const fetched = bench.vfs.current.fetch(inode, bench.caller());
+  const fetched = rig.vfs.current.fetch(inode, rig.caller());
   await settled();
-  await bench.pass(1000);
+  await rig.pass(1000);
   gate.open();
   await fetched;
-  t.equal(bench.vfs.attributes.remaining(inode), 2000);
+  t.equal(rig.vfs.attributes.remaining(inode), 2000);
 });
