@@ -43,7 +43,17 @@ export const GROUPS = {
       'lib/vfs/data/write-calls.ts',
       'lib/vfs/data/writing.ts',
     ],
-    tests: vfs('extent-map', 'write-behind', 'direct-writes', 'open', 'setattr-guard'),
+    tests: vfs(
+      'extent',
+      'extent-map',
+      'unstable-data',
+      'gathering',
+      'creation',
+      'write-behind',
+      'direct-writes',
+      'no-headway',
+      'setattr-guard',
+    ),
   },
   'read-path': {
     sources: [
