@@ -3,26 +3,26 @@ import t from 'tap';
 import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
 import { Claim } from '../../lib/vfs/caller/claim.js';
 import { Creation } from '../../lib/vfs/data/creation.js';
-import { Bench, O_RDWR, outcome } from './support/bench.js';
+import { O_RDWR, outcome, Rig } from './support/rig.js';
 
 const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
 
 function setup() {
-  const bench = new Bench();
-  const creation = new Creation(bench.making, bench.files);
-  const open = (flags: number, caller = bench.caller(), mode = 0o640) =>
-    creation.open(bench.root, Buffer.from('f'), { mode, flags: O_RDWR | flags }, caller);
-  return { bench, server: bench.server, tree: bench.server.tree, open };
+  const rig = new Rig();
+  const creation = new Creation(rig.make, rig.files);
+  const open = (flags: number, caller = rig.caller(), mode = 0o640) =>
+    creation.open(rig.root, Buffer.from('f'), { mode, flags: O_RDWR | flags }, caller);
+  return { rig, server: rig.server, tree: rig.server.tree, open };
 }
 
 t.test('a file is made and opened, with the mode bits that a file can have', async (t) => {
-  const { bench, tree, open } = setup();
-  const { found, open: opened } = await open(0, bench.caller(), 0o107_640);
+  const { rig, tree, open } = setup();
+  const { found, open: opened } = await open(0, rig.caller(), 0o107_640);
   t.equal(tree.at('f').mode, 0o7640);
   t.equal(found.inode.opens, 1);
-  await bench.write(opened.fh, 0, 'content');
-  await bench.files.flush(opened.fh);
+  await rig.write(opened.fh, 0, 'content');
+  await rig.files.flush(opened.fh);
   t.equal(tree.at('f').data.toString(), 'content');
 });
 
@@ -50,20 +50,20 @@ t.test('an empty file is not cut once more', async (t) => {
 });
 
 t.test('a file whose data has not reached the server is cut, though it is empty there', async (t) => {
-  const { bench, server, tree, open } = setup();
+  const { rig, server, tree, open } = setup();
   const { open: first } = await open(0);
-  await bench.write(first.fh, 0, 'behind');
+  await rig.write(first.fh, 0, 'behind');
   server.forgetCalls();
   await open(O_TRUNC);
   t.equal(server.count('SETATTR'), 1);
-  await bench.files.flush(first.fh);
+  await rig.files.flush(first.fh);
   t.equal(tree.at('f').data.toString(), '');
 });
 
 t.test('a file whose data is on stable storage and cut needs nothing', async (t) => {
-  const { bench, server, open } = setup();
+  const { rig, server, open } = setup();
   const { open: first } = await open(0);
-  await bench.files.flush(first.fh);
+  await rig.files.flush(first.fh);
   await open(O_TRUNC);
   t.equal(server.count('SETATTR'), 0);
 });
@@ -77,9 +77,9 @@ t.test('O_EXCL: an existing file is an error', async (t) => {
 t.test(
   'a caller whose rights are claimed never opens an existing file unchecked: the kernel looks again',
   async (t) => {
-    const { bench, tree, open } = setup();
+    const { rig, tree, open } = setup();
     const claim = new Claim({ isUser: () => true, isMember: () => true });
-    const claimed = { ...bench.caller(), claim };
+    const claimed = { ...rig.caller(), claim };
     tree.file('f', 'theirs');
     await t.rejects(open(0, claimed), new FuseError(Errno.ESTALE, 'made meanwhile'));
     t.equal(await outcome(open(O_EXCL, claimed)), Errno.EEXIST);

@@ -3,7 +3,7 @@ import type { UserCredential } from '../../lib/vfs/caller/caller.js';
 import { Extent } from '../../lib/vfs/data/extent.js';
 import { Slots } from '../../lib/vfs/data/slots.js';
 import { UnstableData } from '../../lib/vfs/data/unstable-data.js';
-import { settled } from './support/bench.js';
+import { settled } from './support/rig.js';
 
 function extentOf(offset: number, length: number, sequence = 1, verifier = 'v'): Extent {
   const extent = new Extent(offset, {} as UserCredential, Buffer.alloc(length), length, sequence);
