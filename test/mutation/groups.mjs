@@ -17,19 +17,19 @@ export const GROUPS = {
       'dentry-cache',
       'open-objects',
       'server-clock',
-      'names',
+      'lookup',
       'late-attributes',
       'setattr-guard',
       'lookup-storms',
-      'making',
-      'removal',
+      'make',
+      'remove',
       'kernel-view',
       'open',
     ),
   },
   redrive: {
     sources: ['lib/vfs/remote/redrive.ts', 'lib/vfs/remote/exchange.ts', 'lib/vfs/remote/replay.ts'],
-    tests: vfs('redrive-rules', 'redrive', 'replay', 'no-headway', 'making', 'removal'),
+    tests: vfs('redrive-rules', 'redrive', 'replay', 'no-headway', 'make', 'remove'),
   },
   'write-path': {
     sources: [
@@ -72,11 +72,11 @@ export const GROUPS = {
   },
   kernel: {
     sources: ['lib/vfs/kernel/'],
-    tests: vfs('kernel-view', 'memory-return', 'late-attributes', 'caller', 'identity', 'names', 'open'),
+    tests: vfs('kernel-view', 'memory-return', 'late-attributes', 'caller', 'identity', 'lookup', 'open'),
   },
   names: {
     sources: ['lib/vfs/names/'],
-    tests: vfs('names', 'name-limit', 'lookup-storms', 'making', 'removal', 'redrive'),
+    tests: vfs('lookup', 'name-limit', 'lookup-storms', 'make', 'remove', 'redrive'),
   },
   directories: {
     sources: ['lib/vfs/directories/'],
@@ -96,7 +96,7 @@ export const GROUPS = {
       'lib/vfs/open-export.ts',
       'lib/vfs/vfs-state.ts',
     ],
-    tests: vfs('filesystem', 'caller', 'no-headway', 'late-attributes', 'setattr-guard', 'open', 'making'),
+    tests: vfs('filesystem', 'caller', 'no-headway', 'late-attributes', 'setattr-guard', 'open', 'make'),
   },
   'rpc-messages': {
     sources: ['lib/rpc/auth/', 'lib/rpc/wire/', 'lib/rpc/index.ts', 'lib/rpc/rpc-errors.ts'],
