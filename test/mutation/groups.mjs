@@ -13,6 +13,8 @@ export const GROUPS = {
     tests: vfs(
       'own-changes',
       'attribute-cache',
+      'attribute-doubts',
+      'inode',
       'inode-table',
       'dentry-cache',
       'open-objects',

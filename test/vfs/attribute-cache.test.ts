@@ -1,57 +1,10 @@
 import t from 'tap';
-import { type Fattr3, type FileHandle, FileType, type WccAttributes } from '../../lib/programs/nfs3/index.js';
-import { AttributeCache } from '../../lib/vfs/cache/attribute-cache.js';
+import { type FileHandle, FileType } from '../../lib/programs/nfs3/index.js';
 import { Inode } from '../../lib/vfs/cache/inode.js';
-import { type ClientConfig, DEFAULT_CONFIG } from '../../lib/vfs/config.js';
-import { CacheCounters } from '../../lib/vfs/counters.js';
-import { ManualClock } from '../rpc/support/manual-clock.js';
-
-function setup(config: Partial<ClientConfig> = {}) {
-  const clock = new ManualClock();
-  const events: string[] = [];
-  const counters = new CacheCounters();
-  const cache = new AttributeCache(
-    { ...DEFAULT_CONFIG, host: 'h', exportPath: Buffer.from('/'), ...config },
-    () => clock.now(),
-    counters,
-    {
-      changedByOther: () => void events.push('foreign'),
-      changedHere: () => {},
-      identityChanged: () => void events.push('identity'),
-      ownershipChanged: () => void events.push('ownership'),
-    },
-  );
-  const inode = new Inode(2, 'handle' as FileHandle);
-  const observe = (attributes: Fattr3 | undefined) => cache.observe(inode, attributes, cache.start());
-  return { clock, events, counters, cache, inode, observe };
-}
-
-/** A file as after `state` changes: each moves size, mtime and ctime. */
-function file(state: number, more: Partial<Fattr3> = {}): Fattr3 {
-  const time = { seconds: 1000, nanoseconds: state + 1 };
-  return {
-    type: FileType.REG,
-    mode: 0o644,
-    nlink: 1,
-    uid: 1,
-    gid: 1,
-    size: BigInt(state),
-    used: 0n,
-    rdevMajor: 0,
-    rdevMinor: 0,
-    fsid: 1n,
-    fileid: 5n,
-    atime: time,
-    mtime: time,
-    ctime: time,
-    ...more,
-  };
-}
-
-const before = (state: number): WccAttributes => file(state);
+import { attributeCache, before, earlier, file, later, rounded } from './support/attributes.js';
 
 t.test('the window doubles when it elapsed without a change, up to acregmax, and a change resets it', (t) => {
-  const { clock, cache, inode, observe } = setup();
+  const { clock, cache, inode, observe } = attributeCache();
   observe(file(0));
   const windows = [cache.remaining(inode)];
   for (let i = 0; i < 6; i++) {
@@ -67,7 +20,7 @@ t.test('the window doubles when it elapsed without a change, up to acregmax, and
 });
 
 t.test('a file that is opened every second has its window doubled all the same', (t) => {
-  const { clock, cache, inode, observe } = setup();
+  const { clock, cache, inode, observe } = attributeCache();
   observe(file(0));
   for (let i = 0; i < 3; i++) {
     clock.advance(1000);
@@ -78,7 +31,7 @@ t.test('a file that is opened every second has its window doubled all the same',
 });
 
 t.test('attributes that were merely doubted are no reason to double the window', (t) => {
-  const { clock, cache, inode, observe } = setup();
+  const { clock, cache, inode, observe } = attributeCache();
   observe(file(0));
   clock.advance(100);
   cache.expire(inode);
@@ -89,7 +42,7 @@ t.test('attributes that were merely doubted are no reason to double the window',
 });
 
 t.test('directories have windows of their own', (t) => {
-  const { clock, cache, inode, observe } = setup();
+  const { clock, cache, inode, observe } = attributeCache();
   observe(file(0, { type: FileType.DIR }));
   t.equal(cache.remaining(inode), 30_000);
   clock.advance(30_000);
@@ -100,7 +53,7 @@ t.test('directories have windows of their own', (t) => {
 
 t.test('actimeo makes one constant of all four', (t) => {
   const seven = { acRegMinMs: 7000, acRegMaxMs: 7000, acDirMinMs: 7000, acDirMaxMs: 7000 };
-  const { clock, cache, inode, observe } = setup(seven);
+  const { clock, cache, inode, observe } = attributeCache(seven);
   observe(file(0));
   clock.advance(7000);
   observe(file(0));
@@ -109,7 +62,7 @@ t.test('actimeo makes one constant of all four', (t) => {
 });
 
 t.test('noac: attributes are never trusted', (t) => {
-  const { cache, inode, observe } = setup({ attributeCache: false });
+  const { cache, inode, observe } = attributeCache({ attributeCache: false });
   observe(file(0));
   t.equal(cache.isFresh(inode), false);
   t.equal(cache.remaining(inode), 0);
@@ -117,7 +70,7 @@ t.test('noac: attributes are never trusted', (t) => {
 });
 
 t.test('age counts from the start of the call', (t) => {
-  const { clock, cache, inode } = setup();
+  const { clock, cache, inode } = attributeCache();
   const start = cache.start();
   clock.advance(1000);
   cache.observe(inode, file(0), start);
@@ -126,7 +79,7 @@ t.test('age counts from the start of the call', (t) => {
 });
 
 t.test('a reply to a call that was started before newer attributes came does not roll them back', (t) => {
-  const { cache, inode, observe, events } = setup();
+  const { cache, inode, observe, events } = attributeCache();
   observe(file(0));
   const slow = cache.start();
   const ours = cache.start();
@@ -139,7 +92,7 @@ t.test('a reply to a call that was started before newer attributes came does not
 });
 
 t.test('the last call started before newer attributes came may be overtaken as well', (t) => {
-  const { cache, inode, observe, events } = setup();
+  const { cache, inode, observe, events } = attributeCache();
   observe(file(0));
   const ours = cache.start();
   cache.beginChange(inode);
@@ -153,7 +106,7 @@ t.test('the last call started before newer attributes came may be overtaken as w
 });
 
 t.test('an overtaken reply with a later ctime is news', (t) => {
-  const { cache, inode, observe, events } = setup();
+  const { cache, inode, observe, events } = attributeCache();
   observe(file(0));
   const slow = cache.start();
   observe(file(0));
@@ -164,7 +117,7 @@ t.test('an overtaken reply with a later ctime is news', (t) => {
 });
 
 t.test('an overtaken reply of the same ctime but another state leaves only doubt', (t) => {
-  const { cache, inode, observe, events } = setup();
+  const { cache, inode, observe, events } = attributeCache();
   observe(file(1));
   const slow = cache.start();
   observe(file(1));
@@ -179,7 +132,7 @@ t.test('an overtaken reply of the same ctime but another state leaves only doubt
 });
 
 t.test('a foreign change moves both generations; a chmod of ours only that of permissions', (t) => {
-  const { cache, inode, observe } = setup();
+  const { cache, inode, observe } = attributeCache();
   observe(file(0));
   observe(file(1));
   t.same([inode.generation, inode.accessGeneration], [1, 1]);
@@ -192,14 +145,14 @@ t.test('a foreign change moves both generations; a chmod of ours only that of pe
 
 t.test('another fileid or type under the same handle is another object', (t) => {
   for (const more of [{ fileid: 6n }, { type: FileType.DIR }]) {
-    const { inode, observe, events } = setup();
+    const { inode, observe, events } = attributeCache();
     observe(file(0));
     observe(file(0, more));
     t.same(events, ['identity']);
     t.equal(inode.attributes?.fileid, 5n);
     t.equal(inode.attributes?.type, FileType.REG);
   }
-  const { cache, inode, observe, events } = setup();
+  const { cache, inode, observe, events } = attributeCache();
   observe(file(0));
   cache.beginChange(inode);
   cache.endChange(inode, { before: before(0), after: file(1, { fileid: 6n }) }, cache.start());
@@ -215,7 +168,7 @@ t.test('own changes, whose replies come in any order, are no foreign change', (t
     [1, 2, 0],
     [2, 0, 1],
   ]) {
-    const { cache, inode, observe, events } = setup();
+    const { cache, inode, observe, events } = attributeCache();
     observe(file(0));
     const starts = order.map(() => {
       cache.beginChange(inode);
@@ -236,7 +189,7 @@ t.test('own changes, whose replies come in any order, are no foreign change', (t
 });
 
 t.test("somebody else's change between two of ours is seen when the last reply has come", (t) => {
-  const { cache, inode, observe, events } = setup();
+  const { cache, inode, observe, events } = attributeCache();
   observe(file(0));
   cache.beginChange(inode);
   cache.beginChange(inode);
@@ -249,7 +202,7 @@ t.test("somebody else's change between two of ours is seen when the last reply h
 });
 
 t.test('changes that overlap for ever do not hide a foreign one for ever', (t) => {
-  const { cache, inode, observe } = setup();
+  const { cache, inode, observe } = attributeCache();
   observe(file(0));
   cache.beginChange(inode);
   for (let i = 10; i < 100; i++) {
@@ -262,7 +215,7 @@ t.test('changes that overlap for ever do not hide a foreign one for ever', (t) =
 });
 
 t.test('a reply without attributes makes them doubtful at once, and until they are asked for', (t) => {
-  const { cache, inode, observe } = setup();
+  const { cache, inode, observe } = attributeCache();
   observe(file(0));
   cache.beginChange(inode);
   cache.beginChange(inode);
@@ -276,7 +229,7 @@ t.test('a reply without attributes makes them doubtful at once, and until they a
 });
 
 t.test('no reply at all is as a reply without attributes', (t) => {
-  const { cache, inode, observe } = setup();
+  const { cache, inode, observe } = attributeCache();
   observe(file(0));
   cache.beginChange(inode);
   cache.endChange(inode, undefined, cache.start());
@@ -287,7 +240,7 @@ t.test('no reply at all is as a reply without attributes', (t) => {
 
 t.test('without pre-operation attributes a change counts as ours only where that is asked for', (t) => {
   for (const trusting of [true, false]) {
-    const { cache, inode, observe } = setup();
+    const { cache, inode, observe } = attributeCache();
     observe(file(0));
     cache.beginChange(inode);
     cache.endChange(inode, { before: undefined, after: file(1) }, cache.start(), { trusting });
@@ -298,7 +251,7 @@ t.test('without pre-operation attributes a change counts as ours only where that
 });
 
 t.test('a failed call that changed nothing is no foreign change, not even when overtaken', (t) => {
-  const { cache, inode, observe } = setup();
+  const { cache, inode, observe } = attributeCache();
   observe(file(0));
   cache.beginChange(inode);
   cache.beginChange(inode);
@@ -311,7 +264,7 @@ t.test('a failed call that changed nothing is no foreign change, not even when o
 });
 
 t.test('a picture taken while a change of ours is under way proves nothing', (t) => {
-  const { cache, inode, observe } = setup();
+  const { cache, inode, observe } = attributeCache();
   observe(file(0));
   cache.beginChange(inode);
   const start = cache.start();
@@ -323,10 +276,8 @@ t.test('a picture taken while a change of ours is under way proves nothing', (t)
   t.end();
 });
 
-const later = { seconds: 1002, nanoseconds: 7 };
-
 t.test('a ctime that our own change of a name moved is not a foreign change, once', (t) => {
-  const { cache, inode, observe, events } = setup();
+  const { cache, inode, observe, events } = attributeCache();
   observe(file(0));
   cache.expectCtime(inode);
   observe(file(0, { ctime: later }));
@@ -340,13 +291,13 @@ t.test('a ctime that our own change of a name moved is not a foreign change, onc
 
 t.test('a change of content together with our change of a name is a foreign change', (t) => {
   for (const more of [{ size: 9n }, { mtime: later }]) {
-    const { cache, inode, observe } = setup();
+    const { cache, inode, observe } = attributeCache();
     observe(file(0));
     cache.expectCtime(inode);
     observe(file(0, { ctime: later, ...more }));
     t.equal(inode.generation, 1);
   }
-  const { cache, inode, observe } = setup();
+  const { cache, inode, observe } = attributeCache();
   observe(file(0));
   cache.expectCtime(inode);
   cache.expectNoCtime(inode);
@@ -356,7 +307,7 @@ t.test('a change of content together with our change of a name is a foreign chan
 });
 
 t.test('writes that go on while a name changes remain ours', (t) => {
-  const { cache, inode, observe } = setup();
+  const { cache, inode, observe } = attributeCache();
   observe(file(0));
   cache.expectCtime(inode);
   cache.beginChange(inode);
@@ -371,7 +322,7 @@ t.test('writes that go on while a name changes remain ours', (t) => {
 });
 
 t.test('content is racy while the clock of the server may not have left the ctime', (t) => {
-  const { clock, cache, observe } = setup();
+  const { clock, cache, observe } = attributeCache();
   const { ctime } = file(0);
   observe(file(0));
   t.equal(cache.isRacy(ctime, cache.start()), true);
@@ -383,7 +334,7 @@ t.test('content is racy while the clock of the server may not have left the ctim
 });
 
 t.test('a ctime far behind the newest that the server ever sent is not racy', (t) => {
-  const { cache, inode } = setup();
+  const { cache, inode } = attributeCache();
   const other = new Inode(3, 'other' as FileHandle);
   cache.observe(other, file(0, { fileid: 6n, ctime: { seconds: 2000, nanoseconds: 5 } }), cache.start());
   cache.observe(inode, file(0), cache.start());
@@ -393,7 +344,7 @@ t.test('a ctime far behind the newest that the server ever sent is not racy', (t
 });
 
 t.test('a file system with whole seconds needs more than a second', (t) => {
-  const { clock, cache, observe } = setup();
+  const { clock, cache, observe } = attributeCache();
   const ctime = { seconds: 1000, nanoseconds: 0 };
   observe(file(0, { ctime }));
   clock.advance(1000);
@@ -403,13 +354,10 @@ t.test('a file system with whole seconds needs more than a second', (t) => {
   t.end();
 });
 
-const rounded = { seconds: 1000, nanoseconds: 0 };
-const earlier = { seconds: 900, nanoseconds: 5 };
-
 t.test('a change that was called after what is known came is newer, whatever its ctime says', (t) => {
   for (const ctime of [rounded, earlier]) {
     for (const state of [undefined, before(0)]) {
-      const { cache, inode, observe, events } = setup();
+      const { cache, inode, observe, events } = attributeCache();
       observe(file(0));
       cache.beginChange(inode);
       const after = file(9, { ctime });
@@ -424,7 +372,7 @@ t.test('a change that was called after what is known came is newer, whatever its
 });
 
 t.test("the newest of somebody else's changes is newer, too, whatever its ctime says", (t) => {
-  const { cache, inode, observe } = setup();
+  const { cache, inode, observe } = attributeCache();
   observe(file(0));
   cache.beginChange(inode);
   cache.beginChange(inode);
@@ -443,7 +391,7 @@ t.test(
       [1, 2, true],
       [2, 1, false],
     ] as const) {
-      const { cache, inode, observe } = setup();
+      const { cache, inode, observe } = attributeCache();
       observe(file(0));
       const starts = [0, 1].map(() => {
         cache.beginChange(inode);
@@ -463,7 +411,7 @@ t.test(
 );
 
 t.test('overlapping changes with the same ctime in whole seconds leave a doubt', (t) => {
-  const { cache, inode, observe } = setup();
+  const { cache, inode, observe } = attributeCache();
   observe(file(0, { ctime: rounded }));
   cache.beginChange(inode);
   cache.beginChange(inode);
@@ -476,7 +424,7 @@ t.test('overlapping changes with the same ctime in whole seconds leave a doubt',
 });
 
 t.test('a reply that was overtaken by a change with a ctime rounded down does not hide the change', (t) => {
-  const { cache, inode, observe, events } = setup();
+  const { cache, inode, observe, events } = attributeCache();
   observe(file(0));
   const slow = cache.start();
   cache.beginChange(inode);
@@ -491,7 +439,7 @@ t.test('a reply that was overtaken by a change with a ctime rounded down does no
 });
 
 t.test('ctimes put nothing in order once the clock was seen to go back', (t) => {
-  const { cache, inode, observe, events } = setup();
+  const { cache, inode, observe, events } = attributeCache();
   observe(file(0));
   observe(file(3, { ctime: earlier }));
   t.equal(inode.attributes?.size, 3n);
@@ -506,7 +454,7 @@ t.test('ctimes put nothing in order once the clock was seen to go back', (t) => 
 });
 
 t.test('a ctime that is merely rounded down does not count as a clock that goes back', (t) => {
-  const { cache, inode, observe } = setup();
+  const { cache, inode, observe } = attributeCache();
   observe(file(0));
   observe(file(1, { ctime: rounded }));
   const slow = cache.start();
@@ -518,7 +466,7 @@ t.test('a ctime that is merely rounded down does not count as a clock that goes 
 });
 
 t.test('a call from before a doubt does not settle it', (t) => {
-  const { cache, inode, observe } = setup();
+  const { cache, inode, observe } = attributeCache();
   observe(file(0));
   const slow = cache.start();
   // A change of ours whose reply says nothing.
@@ -539,7 +487,7 @@ t.test('a call from before a doubt does not settle it', (t) => {
 
 t.test('mode, owner, group and links that changed behind the back of the kernel are an event', (t) => {
   for (const more of [{ mode: 0o755 }, { uid: 7 }, { gid: 7 }, { nlink: 2 }]) {
-    const { cache, inode, observe, events } = setup();
+    const { cache, inode, observe, events } = attributeCache();
     observe(file(0));
     const after = file(1, more);
     cache.beginChange(inode);
@@ -557,7 +505,7 @@ t.test('mode, owner, group and links that changed behind the back of the kernel 
 });
 
 t.test('size and times that our own writes move are no such event', (t) => {
-  const { cache, inode, observe, events } = setup();
+  const { cache, inode, observe, events } = attributeCache();
   observe(file(0));
   for (let state = 0; state < 10; state++) {
     cache.beginChange(inode);

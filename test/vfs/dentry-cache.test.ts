@@ -77,12 +77,12 @@ t.test(
 
 t.test('a name that is set again is still one of its directory', async (t) => {
   const { dentries, root, inode, take } = setup();
-  for (const name of ['one', 'two', 'one']) {
+  for (const name of ['one', 'two', 'three', 'one']) {
     dentries.set(root, name, inode(name), 0);
     dentries.told(root, name, 100);
   }
   dentries.delete(root, 'two');
-  t.same(take(root, 50), ['one']);
+  t.same(take(root, 50).sort(), ['one', 'three']);
 });
 
 t.test('an inode that goes takes its name along, unless the name leads elsewhere by now', async (t) => {

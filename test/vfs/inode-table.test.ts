@@ -127,6 +127,108 @@ t.test('a disowned handle is another object when it comes again', (t) => {
   t.end();
 });
 
+t.test('the root is not among the idle, however often it is forgotten', (t) => {
+  const table = new InodeTable(handle('root'), 1);
+  table.forget(1, 1000);
+  for (const name of ['a', 'b', 'c']) table.intern(handle(name));
+  t.equal(table.get(1), table.root);
+  t.end();
+});
+
+t.test('a node id that is not known any more is forgotten without more ado', (t) => {
+  const table = new InodeTable(handle('root'));
+  t.doesNotThrow(() => table.forget(99, 1));
+  t.end();
+});
+
+t.test('whoever keeps something of an inode is told when it goes', (t) => {
+  const table = new InodeTable(handle('root'), 1);
+  const told: unknown[] = [];
+  table.onDropped((inode) => told.push(inode));
+  const a = table.intern(handle('a'));
+  t.same(told, []);
+  table.intern(handle('b'));
+  t.equal(told.length, 1);
+  t.equal(told[0], a);
+  t.end();
+});
+
+t.test('an inode without links goes as soon as nothing holds it', (t) => {
+  const table = new InodeTable(handle('root'));
+  const a = table.intern(handle('a'));
+  table.hold(a);
+  a.attributes = { ...directory, nlink: 0 };
+  table.forget(a.nodeid, 5);
+  t.equal(a.evicted, true);
+  t.end();
+});
+
+t.test('an inode that is released when it has gone already does not come back', (t) => {
+  const table = new InodeTable(handle('root'), 1);
+  const a = table.intern(handle('a'));
+  table.intern(handle('b'));
+  t.equal(a.evicted, true);
+  table.release(a);
+  t.equal(table.size, 2);
+  t.ok(table.findByHandle(handle('b')));
+  t.end();
+});
+
+t.test('rekey to the handle that it has changes nothing', (t) => {
+  const table = new InodeTable(handle('root'));
+  const a = table.intern(handle('a'));
+  table.rekey(a, handle('a'));
+  t.equal(a.evicted, false);
+  t.equal(table.findByHandle(handle('a')), a);
+  t.end();
+});
+
+t.test('an inode that shares a handle leaves it to the one that is found by it', (t) => {
+  const shared = () => {
+    const table = new InodeTable(handle('root'));
+    const [owner, sharer] = [table.intern(handle('new')), table.intern(handle('old'))];
+    table.hold(owner);
+    table.hold(sharer);
+    table.rekey(sharer, handle('new'));
+    return { table, sharer, isOwned: () => table.findByHandle(handle('new')) === owner };
+  };
+  for (const act of [
+    ({ table, sharer }) => table.rekey(sharer, handle('newer')),
+    ({ table, sharer }) => table.disown(sharer),
+    ({ table, sharer }) => {
+      sharer.markStale();
+      table.forget(sharer.nodeid, 1);
+    },
+  ] satisfies ((parts: ReturnType<typeof shared>) => void)[]) {
+    const parts = shared();
+    act(parts);
+    t.equal(parts.isOwned(), true);
+  }
+  t.end();
+});
+
+t.test('rekey: an inode that is open stays, though the kernel does not hold it', (t) => {
+  const table = new InodeTable(handle('root'));
+  const [a, open] = [table.intern(handle('old')), table.intern(handle('new'))];
+  table.hold(a);
+  open.opens++;
+  table.pin(open);
+  table.rekey(a, handle('new'));
+  t.equal(open.evicted, false);
+  t.end();
+});
+
+t.test('the root is always found by its handle', (t) => {
+  const table = new InodeTable(handle('root'));
+  const held = table.intern(handle('new'));
+  table.hold(held);
+  table.rekey(table.root, handle('new'));
+  t.equal(table.findByHandle(handle('new')), table.root);
+  table.disown(table.root);
+  t.equal(table.findByHandle(handle('new')), table.root);
+  t.end();
+});
+
 t.test('a dentry is good while the directory is as it was before the LOOKUP', (t) => {
   const table = new InodeTable(handle('root'));
   const dentries = new DentryCache();

@@ -33,6 +33,8 @@ t.test('before the reply came the clock was as much earlier', async (t) => {
   clock.saw(at(5_000_500), 100);
   t.equal(clock.hasLeft(at(5_000_430), 50), true);
   t.equal(clock.hasLeft(at(5_000_431), 50), false);
+  clock.saw(at(6_000_500), 100_100);
+  t.equal(clock.hasLeft(at(5_900_481), 100), false, 'and not less');
 });
 
 t.test('a time that tells nothing new changes nothing', async (t) => {

@@ -272,7 +272,6 @@ export class AttributeCache {
   }
 
   #maximum(attributes: Fattr3): number {
-    if (!this.#config.attributeCache) return 0;
     return attributes.type === FileType.DIR ? this.#config.acDirMaxMs : this.#config.acRegMaxMs;
   }
 }

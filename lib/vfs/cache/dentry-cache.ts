@@ -115,9 +115,7 @@ export class DentryCache {
    */
   set(parent: Inode, name: string, inode: Inode | undefined, generation: number): void {
     if (inode !== undefined && inode !== parent && !inode.isRoot) {
-      // An object of unknown type may be a directory.
-      const mayHoldNames = inode.attributes === undefined || inode.isDirectory;
-      if (inode.parent !== parent && mayHoldNames) breakCircle(inode, parent);
+      breakCircle(inode, parent);
       inode.parent = parent;
       inode.name = name;
       inode.parentEpoch = parent.epoch;
