@@ -6,6 +6,7 @@ import type { ExportSummary } from '../mount/failure/explainer.js';
 import { mountFailure } from '../mount/failure/mount-failure.js';
 import type { MountRequest } from '../mount/options/mount-options.js';
 import { callTimes } from '../mount/server/call-times.js';
+import { summaries } from '../mount/server/server-exports.js';
 import type { ExportEntry, Mount3Client, MountGrant } from '../programs/mount3/index.js';
 import { type Fattr3, NFS_PROGRAM } from '../programs/nfs3/index.js';
 import type { Mapping, PortmapOptions } from '../programs/portmap/index.js';
@@ -109,10 +110,7 @@ export class ServerVisit {
   }
 
   exportSummaries(): ExportSummary[] | undefined {
-    return this.exports?.map((entry) => ({
-      path: entry.directory.toString('utf8'),
-      clients: entry.groups.map((group) => group.toString('utf8')),
-    }));
+    return this.exports === undefined ? undefined : summaries(this.exports);
   }
 
   /** Removes the entry that MNT has made in mountd's list of clients. The list is for information only. */

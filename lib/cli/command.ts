@@ -25,6 +25,15 @@ export interface Command<Arguments> {
   run(args: ArgumentsCamelCase<Arguments>, output: Output): Promise<number>;
 }
 
+/** Declares the place of a mount that is there already. */
+export function withMountpoint(args: Argv): Argv<{ mountpoint: string }> {
+  return args.positional('mountpoint', {
+    describe: 'Where an export is mounted',
+    type: 'string',
+    demandOption: true,
+  });
+}
+
 /** The command as yargs takes it. `exit` gets the exit status. */
 export function forYargs<Arguments>(
   command: Command<Arguments>,

@@ -2,14 +2,10 @@
  * The ways in which a remote call can fail. Owns the wording: one message each, which names the server and the
  * procedure where they are known.
  */
+import { NamedError } from '../base/named-error.js';
 
 /** The base of all; `cause` is the underlying error where there is one. */
-export class RpcError extends Error {
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = new.target.name;
-  }
-}
+export class RpcError extends NamedError {}
 
 /** A `soft` or `softerr` call had no answer within its major timeout. `cause` is what arrived instead, if anything. */
 export class RpcTimeoutError extends RpcError {

@@ -89,3 +89,9 @@ export function statusOfError(error: unknown): ErrorStatus {
   }
   throw error;
 }
+
+/** For an object that may be gone or elsewhere, which is no failure here. Any other error is thrown on. */
+export function undefinedIfGone(error: unknown): undefined {
+  if (error instanceof NfsError || error instanceof ObjectMovedError) return undefined;
+  throw error;
+}

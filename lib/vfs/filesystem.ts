@@ -9,7 +9,6 @@ import type {
   AttributesReply,
   BorrowedData,
   ConnectionInfo,
-  DirectorySink,
   EntryReply,
   FuseNotifier,
   FuseOperations,
@@ -55,6 +54,8 @@ const CAPABILITIES: FuseCapabilities = {
 export interface CacheSizes {
   readonly dentries: number;
 }
+
+type ListingRequest = Parameters<FuseOperations['readdir']>;
 
 export class NfsFileSystem implements FuseOperations {
   readonly capabilities = CAPABILITIES;
@@ -345,26 +346,17 @@ export class NfsFileSystem implements FuseOperations {
     return this.#directories.open(inode, this.#caller(ctx, inode));
   }
 
-  readdir(
-    ctx: RequestContext,
-    nodeid: NodeId,
-    fh: number,
-    offset: bigint,
-    sink: DirectorySink,
-  ): Promise<void> {
-    const caller = this.#caller(ctx, this.#vfs.inodes.get(nodeid));
-    return this.#directories.read(fh, offset, sink, false, caller);
+  readdir(...request: ListingRequest): Promise<void> {
+    return this.#list(request, false);
   }
 
-  readdirplus(
-    ctx: RequestContext,
-    nodeid: NodeId,
-    fh: number,
-    offset: bigint,
-    sink: DirectorySink,
-  ): Promise<void> {
+  readdirplus(...request: ListingRequest): Promise<void> {
+    return this.#list(request, true);
+  }
+
+  #list([ctx, nodeid, fh, offset, sink]: ListingRequest, isPlus: boolean): Promise<void> {
     const caller = this.#caller(ctx, this.#vfs.inodes.get(nodeid));
-    return this.#directories.read(fh, offset, sink, true, caller);
+    return this.#directories.read(fh, offset, sink, isPlus, caller);
   }
 
   releasedir(_ctx: RequestContext, _nodeid: NodeId, fh: number): void {

@@ -8,7 +8,7 @@ import { lastWords } from '../../mount/reach/journal.js';
 import { askStats } from '../../mount/reach/mount-control.js';
 import { locate } from '../../mount/reach/mount-place.js';
 import type { MountStats } from '../../mount/serve/mount-stats.js';
-import type { Command } from '../command.js';
+import { type Command, withMountpoint } from '../command.js';
 
 interface StatsArguments {
   readonly mountpoint: string;
@@ -24,14 +24,7 @@ type ToldStats = MountStats & {
 export const statsCommand: Command<StatsArguments> = {
   syntax: 'stats <mountpoint>',
   describe: 'Show what a mount has done: remote calls, caches, recoveries',
-  arguments: (args) =>
-    args
-      .positional('mountpoint', {
-        describe: 'Where an export is mounted',
-        type: 'string',
-        demandOption: true,
-      })
-      .option('json', { describe: 'Print JSON', type: 'boolean' }),
+  arguments: (args) => withMountpoint(args).option('json', { describe: 'Print JSON', type: 'boolean' }),
   run: async (args, output) => {
     const stats = await statsOf(args.mountpoint);
     output.print(args.json === true ? `${shownJson(stats, 2)}\n` : text(stats));

@@ -16,7 +16,7 @@ import {
   unmountByForce,
   writeBackFirst,
 } from '../../mount/reach/unmount.js';
-import type { Command, Output } from '../command.js';
+import { type Command, type Output, withMountpoint } from '../command.js';
 
 /** A write-back that takes longer than this is announced. */
 const PATIENCE_MS = 2_000;
@@ -40,12 +40,7 @@ export const umountCommand: Command<UmountArguments> = {
   syntax: ['umount <mountpoint>', 'unmount'],
   describe: 'Unmount; returns when everything is written back',
   arguments: (args) =>
-    args
-      .positional('mountpoint', {
-        describe: 'Where an export is mounted',
-        type: 'string',
-        demandOption: true,
-      })
+    withMountpoint(args)
       .option('lazy', {
         alias: ['l', 'z'],
         describe: 'Detach now, end when the last program has closed its files; does not wait',

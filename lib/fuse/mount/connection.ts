@@ -1,6 +1,7 @@
 /** The controls of one FUSE connection in /sys: abort it, and set its read-ahead. */
-import { constants, readdirSync, readFileSync } from 'node:fs';
+import { constants, readdirSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
+import { textOrNothing } from '../../base/text-file.js';
 
 /**
  * Ends connection `minor` for good: every waiting caller gets an error, and a mount that hangs can be unmounted.
@@ -28,18 +29,9 @@ export function isServedBy(pid: number, minor: number): boolean {
   const line = new RegExp(`^fuse_connection:\\s*${minor}$`, 'm');
   const folder = `/proc/${pid}/fdinfo`;
   try {
-    return readdirSync(folder).some((fd) => line.test(fileOrNothing(`${folder}/${fd}`)));
+    return readdirSync(folder).some((fd) => line.test(textOrNothing(`${folder}/${fd}`)));
   } catch {
     return false;
-  }
-}
-
-function fileOrNothing(path: string): string {
-  try {
-    return readFileSync(path, 'latin1');
-  } catch {
-    // It has just been closed.
-    return '';
   }
 }
 

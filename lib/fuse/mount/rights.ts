@@ -1,5 +1,5 @@
 /** The rights of this process to mount, as /proc/self/status shows them. Owns the reading of that file. */
-import { readFileSync } from 'node:fs';
+import { textOrNothing } from '../../base/text-file.js';
 
 const CAP_SYS_ADMIN = 21n;
 
@@ -18,7 +18,7 @@ export interface Rights {
 
 /** Without /proc, the user id decides all of these. */
 export function readRights(): Rights {
-  const status = read('/proc/self/status');
+  const status = textOrNothing('/proc/self/status');
   const root = process.geteuid?.() === 0;
   const hasSysAdmin = (set: string): boolean | undefined => {
     const bits = new RegExp(`^${set}:\\s*([0-9a-f]+)`, 'm').exec(status)?.[1];
@@ -30,19 +30,13 @@ export function readRights(): Rights {
     noNewPrivileges: /^NoNewPrivs:\s*1$/m.test(status),
     filtered: /^Seccomp:\s*2$/m.test(status),
     // The machine's own maps all ids to themselves.
-    initialUserNamespace: /^\s*0\s+0\s+4294967295\s*$/.test(read('/proc/self/uid_map') || '0 0 4294967295'),
+    initialUserNamespace: /^\s*0\s+0\s+4294967295\s*$/.test(
+      textOrNothing('/proc/self/uid_map') || '0 0 4294967295',
+    ),
   };
 }
 
 /** Whether this process has CAP_SYS_ADMIN in its user namespace. */
 export function mayMount(): boolean {
   return readRights().mayMount;
-}
-
-function read(path: string): string {
-  try {
-    return readFileSync(path, 'latin1');
-  } catch {
-    return '';
-  }
 }

@@ -101,10 +101,15 @@ async function overKernel(options: ServingOptions): Promise<ServedMount> {
     const { ready, over, closed } = session;
     return { mount, ready, over, closed, counters: () => session.counters };
   } catch (error) {
-    await mount.unmount({ lazy: true }).catch(() => {});
-    await mount.abort();
+    await abandon(mount);
     throw error;
   }
+}
+
+/** Takes away a mount that cannot be served after all. */
+export async function abandon(mount: Pick<KernelMount, 'unmount' | 'abort'>): Promise<void> {
+  await mount.unmount({ lazy: true }).catch(() => {});
+  await mount.abort();
 }
 
 /** An inherited mount has no path to look at, so it counts as ready after INIT. It cannot be unmounted here, only ended. */

@@ -9,7 +9,13 @@ import { exportsForExplanation } from '../server/server-exports.js';
 import { sleep, unlessAborted } from '../waiting.js';
 import { type ConnectedFileSystem, connectFileSystem } from './connect.js';
 import { ErrorKeeper } from './error-keeper.js';
-import { checkKernelTransport, KERNEL_TRANSPORTS, mountOver, type ServedMount } from './kernel-transport.js';
+import {
+  abandon,
+  checkKernelTransport,
+  KERNEL_TRANSPORTS,
+  mountOver,
+  type ServedMount,
+} from './kernel-transport.js';
 import { RunningMount } from './running-mount.js';
 import type { MountSettings } from './settings.js';
 import { Watcher } from './watcher.js';
@@ -158,8 +164,7 @@ async function mountAndAnswer(parts: Parts): Promise<ServedMount> {
       await look(mount.mountpoint, signal);
     return served;
   } catch (error) {
-    await mount.unmount({ lazy: true }).catch(() => {});
-    await mount.abort();
+    await abandon(mount);
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 /** Asks a server for its exports and their clients: EXPORT of the MOUNT protocol, like showmount -e. */
 
-import { MOUNT_PROGRAM, Mount3Client } from '../../programs/mount3/index.js';
+import { type ExportEntry, MOUNT_PROGRAM, Mount3Client } from '../../programs/mount3/index.js';
 import { programService } from '../../programs/program-service.js';
 import { AUTH_NONE } from '../../rpc/index.js';
 import type { ClientConfig } from '../../vfs/config.js';
@@ -32,7 +32,11 @@ async function ask(config: ClientConfig, patienceMs: number): Promise<ExportSumm
   const rpc = { connectTimeout: patienceMs, ...callTimes(protocol, patienceMs) };
   const address = { host, port: config.mountPort, protocol, resvport, portmap: { rpc } };
   const mountd = programService(MOUNT_PROGRAM, address, { ...rpc, recovery: 'soft' });
-  const exports = await mountd.ask((client) => new Mount3Client(client, AUTH_NONE, host).exports());
+  return summaries(await mountd.ask((client) => new Mount3Client(client, AUTH_NONE, host).exports()));
+}
+
+/** The server's list in the form in which messages show it. */
+export function summaries(exports: readonly ExportEntry[]): ExportSummary[] {
   return exports.map((entry) => ({
     path: entry.directory.toString('utf8'),
     clients: entry.groups.map((group) => group.toString('utf8')),

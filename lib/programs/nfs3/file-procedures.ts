@@ -1,5 +1,5 @@
 /** Procedures on one object: NULL, GETATTR, SETATTR, ACCESS, READLINK, READ, WRITE, COMMIT (RFC 1813 3.3). */
-import { type Procedure, voidCodec } from '../../rpc/wire/procedure.js';
+import { nullProcedure, type Procedure } from '../../rpc/wire/procedure.js';
 import { XdrError } from '../../xdr/xdr-error.js';
 import type { XdrReader } from '../../xdr/xdr-reader.js';
 import type { XdrWriter } from '../../xdr/xdr-writer.js';
@@ -23,15 +23,7 @@ import { MAX_DATA, NFS_PROGRAM, StableHow, Status, WRITE_VERIFIER_SIZE } from '.
 import { decodeFileHandle, encodeFileHandle, type FileHandle } from './file-handle.js';
 import { decodeStatus, type Result, type UniformResult } from './status.js';
 
-export const NULL: Procedure<undefined, undefined> = {
-  program: NFS_PROGRAM,
-  number: 0,
-  name: 'NULL',
-  encodeArguments: voidCodec.encode,
-  decodeArguments: voidCodec.decode,
-  encodeResult: voidCodec.encode,
-  decodeResult: voidCodec.decode,
-};
+export const NULL = nullProcedure(NFS_PROGRAM);
 
 export interface GetattrArguments {
   readonly object: FileHandle;
@@ -71,6 +63,15 @@ export interface WccOnly {
 
 export type WccResult = UniformResult<WccOnly>;
 
+/** The codec of a result that has a status and wcc_data, and nothing else. */
+export const wccResult: Pick<Procedure<unknown, WccResult>, 'encodeResult' | 'decodeResult'> = {
+  encodeResult(writer, result) {
+    writer.uint32(result.status);
+    encodeWccData(writer, result.wcc);
+  },
+  decodeResult: (reader) => ({ status: decodeStatus(reader), wcc: decodeWccData(reader) }),
+};
+
 export const SETATTR: Procedure<SetattrArguments, WccResult> = {
   program: NFS_PROGRAM,
   number: 2,
@@ -85,11 +86,7 @@ export const SETATTR: Procedure<SetattrArguments, WccResult> = {
     attributes: decodeSattr3(reader),
     guard: decodeGuard(reader),
   }),
-  encodeResult(writer, result) {
-    writer.uint32(result.status);
-    encodeWccData(writer, result.wcc);
-  },
-  decodeResult: (reader) => ({ status: decodeStatus(reader), wcc: decodeWccData(reader) }),
+  ...wccResult,
 };
 
 export interface AccessArguments {

@@ -30,7 +30,7 @@ import {
   encodePostOpHandle,
   type FileHandle,
 } from './file-handle.js';
-import type { WccResult } from './file-procedures.js';
+import { type WccResult, wccResult } from './file-procedures.js';
 import { decodeStatus, type Result, type UniformResult } from './status.js';
 
 /** diropargs3: a name, as bytes, in a directory. */
@@ -243,11 +243,7 @@ function removal(number: number, name: string): Procedure<DirectoryName, WccResu
     name,
     encodeArguments: encodeDirectoryName,
     decodeArguments: decodeDirectoryName,
-    encodeResult(writer, result) {
-      writer.uint32(result.status);
-      encodeWccData(writer, result.wcc);
-    },
-    decodeResult: (reader) => ({ status: decodeStatus(reader), wcc: decodeWccData(reader) }),
+    ...wccResult,
   };
 }
 

@@ -1,11 +1,7 @@
 /** Why there is no port, in words a user can act on. */
+import { NamedError } from '../../base/named-error.js';
 
-export class PortmapError extends Error {
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = new.target.name;
-  }
-}
+export class PortmapError extends NamedError {}
 
 /** The port mapper gave no answer, or none that makes sense; `cause` says why. */
 export class PortmapUnreachableError extends PortmapError {}

@@ -6,7 +6,7 @@ import net, { type AddressInfo } from 'node:net';
 import { type Clock, systemClock, type Timer } from '../../base/clock.js';
 import { resetSocket } from '../transport/reset-socket.js';
 import { AcceptStat, type CallBody, type ReplyFailure } from '../wire/message.js';
-import { type Procedure, type Program, voidCodec } from '../wire/procedure.js';
+import { nullProcedure, type Program } from '../wire/procedure.js';
 import { type ConnectionLimits, DEFAULT_LIMITS, isOverdue, mostDispensable } from './connection-limits.js';
 import { DuplicateRequestCache } from './duplicate-request-cache.js';
 import { ServerConnection, type ServerContext } from './server-connection.js';
@@ -208,16 +208,4 @@ export class RpcServer {
 
 function unaccepted(stat: AcceptStat): ReplyFailure & { kind: 'unaccepted' } {
   return { kind: 'unaccepted', stat, low: 0, high: 0 };
-}
-
-function nullProcedure(program: Program): Procedure<undefined, undefined> {
-  return {
-    program,
-    number: 0,
-    name: 'NULL',
-    encodeArguments: voidCodec.encode,
-    decodeArguments: voidCodec.decode,
-    encodeResult: voidCodec.encode,
-    decodeResult: voidCodec.decode,
-  };
 }

@@ -29,3 +29,16 @@ export const voidCodec = {
     return undefined;
   },
 } as const;
+
+/** Procedure 0 of every program: it takes nothing, does nothing and returns nothing (RFC 5531 section 12.1). */
+export function nullProcedure(program: Program): Procedure<undefined, undefined> {
+  return {
+    program,
+    number: 0,
+    name: 'NULL',
+    encodeArguments: voidCodec.encode,
+    decodeArguments: voidCodec.decode,
+    encodeResult: voidCodec.encode,
+    decodeResult: voidCodec.decode,
+  };
+}

@@ -37,13 +37,28 @@ function statOpen(tree: ExportedTree, file: ServedFile): FileStat {
   return stat;
 }
 
+/** Opens the file for `use`, and gives it back afterwards. Throws what opening and `use` throw. */
+async function withOpen<T>(
+  tree: ExportedTree,
+  inode: ServedObject,
+  mode: 'read' | 'write',
+  permit: Permit,
+  use: (file: ServedFile) => Promise<T>,
+): Promise<T> {
+  const file = tree.files.acquire(inode, mode, permit);
+  try {
+    return await use(file);
+  } finally {
+    file.release();
+  }
+}
+
 export async function read(tree: ExportedTree, args: ReadArguments, caller: ServedUser): Promise<ReadResult> {
   let inode: ServedObject | undefined;
   try {
     inode = tree.table.get(args.file);
     const permit: Permit = (stat, descriptor) => requireData(tree, caller, stat, descriptor, MAY_READ);
-    const file = tree.files.acquire(inode, 'read', permit);
-    try {
+    return await withOpen(tree, inode, 'read', permit, async (file) => {
       const stat = statOpen(tree, file);
       permit(stat, file.descriptor);
       const size = Number(stat.size);
@@ -55,9 +70,7 @@ export async function read(tree: ExportedTree, args: ReadArguments, caller: Serv
       const attributes = statOpen(tree, file);
       const eof = BigInt(args.offset + count) >= attributes.size;
       return { status: Status.OK, attributes, eof, data: data.subarray(0, count) };
-    } finally {
-      file.release();
-    }
+    });
   } catch (error) {
     return { status: statusOfError(error), attributes: tree.tryStat(inode) };
   }
@@ -90,8 +103,7 @@ export async function write(
     inode = tree.table.get(args.file);
     tree.requireWritable();
     const permit: Permit = (stat, descriptor) => requireData(tree, caller, stat, descriptor, MAY_WRITE);
-    const file = tree.files.acquire(inode, 'write', permit);
-    try {
+    return await withOpen(tree, inode, 'write', permit, async (file) => {
       const { wtmax } = tree.options.limits;
       const data = args.data.subarray(0, Math.min(wtmax, tree.faults.maxWrite ?? wtmax));
       const isUnstable = args.stable === StableHow.UNSTABLE;
@@ -106,12 +118,10 @@ export async function write(
       });
       if (!isUnstable) {
         await (args.stable === StableHow.DATA_SYNC ? fdatasync : fsync)(file.descriptor);
-        tree.uncommitted.committed(inode.handle);
+        tree.uncommitted.committed(file.inode.handle);
       }
       return { status: Status.OK, ...written, committed: args.stable, verifier: tree.writeVerifier };
-    } finally {
-      file.release();
-    }
+    });
   } catch (error) {
     return { status: statusOfError(error), wcc: tree.wcc(inode, before) };
   }
@@ -161,16 +171,13 @@ export async function commit(
     inode = tree.table.get(args.file);
     const verifier = tree.writeVerifier;
     const permit: Permit = (stat, descriptor) => requireEither(tree, caller, stat, descriptor);
-    const file = tree.files.acquire(inode, 'read', permit);
-    try {
+    return await withOpen(tree, inode, 'read', permit, async (file) => {
       before = statOpen(tree, file);
       permit(before, file.descriptor);
       await fsync(file.descriptor);
-      tree.uncommitted.committed(inode.handle);
+      tree.uncommitted.committed(file.inode.handle);
       return { status: Status.OK, wcc: { before, after: statOpen(tree, file) }, verifier };
-    } finally {
-      file.release();
-    }
+    });
   } catch (error) {
     return { status: statusOfError(error), wcc: tree.wcc(inode, before) };
   }

@@ -2,6 +2,7 @@
 import {
   type DirectoryEntry,
   type DirectoryEntryPlus,
+  type FileHandle,
   FileType,
   type ReaddirArguments,
   type ReaddirplusArguments,
@@ -82,26 +83,22 @@ function* entriesFrom(tree: ExportedTree, { place, listing, cookie }: Position):
   }
 }
 
-export function readdir(tree: ExportedTree, args: ReaddirArguments, caller: ServedUser): ReaddirResult {
+/**
+ * The reply of both: `fill` puts entries into the page while there is room, and returns whether those were all.
+ * NFS3ERR_TOOSMALL when there are more and not one had room.
+ */
+function list<Entry>(
+  tree: ExportedTree,
+  args: { readonly directory: FileHandle; readonly cookie: bigint; readonly cookieVerifier: Uint8Array },
+  caller: ServedUser,
+  fill: (position: Position, page: Entry[]) => boolean,
+) {
   let directory: ServedObject | undefined;
   try {
     directory = tree.table.get(args.directory);
     const position = open(tree, directory, args, caller);
-    const entries: DirectoryEntry[] = [];
-    let room = Math.min(args.count, MOST) - FRAME_BYTES;
-    let eof = true;
-    for (const entry of entriesFrom(tree, position)) {
-      room -= ENTRY_BYTES + nameBytes(entry.name);
-      if (room < 0) {
-        eof = false;
-        break;
-      }
-      entries.push({
-        fileid: trueFileid(position.place, entry),
-        name: Buffer.from(entry.name, 'latin1'),
-        cookie: BigInt(entry.cookie),
-      });
-    }
+    const entries: Entry[] = [];
+    const eof = fill(position, entries);
     if (!eof && entries.length === 0) throw new NfsError(Status.TOOSMALL);
     return {
       status: Status.OK,
@@ -113,6 +110,22 @@ export function readdir(tree: ExportedTree, args: ReaddirArguments, caller: Serv
   } catch (error) {
     return { status: statusOfError(error), directoryAttributes: tree.tryStat(directory) };
   }
+}
+
+export function readdir(tree: ExportedTree, args: ReaddirArguments, caller: ServedUser): ReaddirResult {
+  return list<DirectoryEntry>(tree, args, caller, (position, page) => {
+    let room = Math.min(args.count, MOST) - FRAME_BYTES;
+    for (const entry of entriesFrom(tree, position)) {
+      room -= ENTRY_BYTES + nameBytes(entry.name);
+      if (room < 0) return false;
+      page.push({
+        fileid: trueFileid(position.place, entry),
+        name: Buffer.from(entry.name, 'latin1'),
+        cookie: BigInt(entry.cookie),
+      });
+    }
+    return true;
+  });
 }
 
 /** The entry of a mount point shows the inode underneath. */
@@ -127,30 +140,22 @@ export function readdirplus(
   args: ReaddirplusArguments,
   caller: ServedUser,
 ): ReaddirplusResult {
-  let directory: ServedObject | undefined;
-  try {
-    directory = tree.table.get(args.directory);
-    const position = open(tree, directory, args, caller);
+  return list<DirectoryEntryPlus>(tree, args, caller, (position, page) => {
     const { place } = position;
     const isSearchable = isAllowed(tree, caller, place.before, place.descriptor, MAY_EXECUTE);
-    const entries: DirectoryEntryPlus[] = [];
     let room = Math.min(args.maxcount, MOST) - FRAME_BYTES;
     let nameRoom = Math.min(args.dircount, MOST);
-    let eof = true;
     for (const entry of entriesFrom(tree, position)) {
       const bytes = ENTRY_BYTES + nameBytes(entry.name);
       // READDIR needs no look at the object. READDIRPLUS gives it attributes and a handle, or leaves it out if it is
       // gone.
       const most = bytes + (isSearchable ? ATTRIBUTES_BYTES + HANDLE_BYTES : 2 * ABSENT);
-      if (room < most || nameRoom < bytes) {
-        eof = false;
-        break;
-      }
+      if (room < most || nameRoom < bytes) return false;
       const seen = isSearchable ? see(tree, place, entry) : undefined;
       if (isSearchable && seen === undefined) continue;
       room -= most;
       nameRoom -= bytes;
-      entries.push({
+      page.push({
         fileid: seen?.stat.fileid ?? entry.fileid,
         name: Buffer.from(entry.name, 'latin1'),
         cookie: BigInt(entry.cookie),
@@ -158,17 +163,8 @@ export function readdirplus(
         handle: seen?.inode.handle,
       });
     }
-    if (!eof && entries.length === 0) throw new NfsError(Status.TOOSMALL);
-    return {
-      status: Status.OK,
-      directoryAttributes: place.before,
-      cookieVerifier: position.verifier,
-      entries,
-      eof,
-    };
-  } catch (error) {
-    return { status: statusOfError(error), directoryAttributes: tree.tryStat(directory) };
-  }
+    return true;
+  });
 }
 
 /** Undefined: the object was removed since the listing was made. */

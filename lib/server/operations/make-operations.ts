@@ -15,13 +15,12 @@ import {
 } from '../../programs/nfs3/index.js';
 import { type Name, parseName } from '../checked-name.js';
 import type { ServedUser } from '../served-users.js';
-import { check, NfsError, statusOfError } from '../status-error.js';
+import { check, NfsError } from '../status-error.js';
 import { AT_REMOVEDIR, mkdirAt, mknodAt, O_PATH, openAt, symlinkAt, unlinkAt } from '../system-calls-at.js';
 import { type FileStat, statAt, statDescriptor } from '../tree/file-stat.js';
-import type { ServedObject } from '../tree/served-object.js';
 import type { ExportedTree } from '../tree/tree.js';
 import { applyAttributes, sizeOf, truncate } from './attribute-operations.js';
-import { enter, type Place, settle } from './name-operations.js';
+import { changeDirectory, type Known, type Place, remember } from './name-operations.js';
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDWR } = constants;
 /** The modes of new objects for which the client gives none. */
@@ -31,38 +30,26 @@ const SETGID = 0o2000;
 /** Keeps the sign bit of a stored time clear: some file systems have no years after 2038 or before 1970. */
 const TIME_BITS = 0x7fffffff;
 
-interface Made {
-  readonly inode: ServedObject;
-  readonly stat: FileStat;
-}
-
 /** The common part of all four: the directory, the name, the reply. */
 function make(
   tree: ExportedTree,
   where: { readonly directory: FileHandle; readonly name: Uint8Array },
-  action: (place: Place, name: Name) => Made,
+  action: (place: Place, name: Name) => Known,
 ): MakeResult {
-  let directory: ServedObject | undefined;
-  let before: FileStat | undefined;
-  try {
-    directory = tree.table.get(where.directory);
-    const place = enter(tree, directory);
-    before = place.before;
-    tree.requireWritable();
-    const { inode, stat } = action(place, parseName(where.name, Status.EXIST));
-    settle(tree, place);
-    const directoryWcc = tree.wcc(directory, before);
-    return { status: Status.OK, object: inode.handle, attributes: stat, directoryWcc };
-  } catch (error) {
-    return { status: statusOfError(error), directoryWcc: tree.wcc(directory, before) };
-  }
+  const result = changeDirectory(tree, where.directory, (place) =>
+    action(place, parseName(where.name, Status.EXIST)),
+  );
+  const directoryWcc = result.wcc;
+  if (result.status !== Status.OK) return { status: result.status, directoryWcc };
+  const { inode, stat } = result.outcome;
+  return { status: Status.OK, object: inode.handle, attributes: stat, directoryWcc };
 }
 
-function remember(tree: ExportedTree, place: Place, name: Name): Made {
+function rememberMade(tree: ExportedTree, place: Place, name: Name): Known {
   const stat = statAt(place.descriptor, name.cString);
   // A local process has removed it again.
   if (typeof stat === 'number') throw new NfsError(Status.STALE);
-  return { inode: tree.table.intern(stat, place.inode, place.descriptor, name.text, name.cString), stat };
+  return remember(tree, place, name, stat);
 }
 
 /**
@@ -106,12 +93,12 @@ export function create(tree: ExportedTree, args: CreateArguments, caller: Served
     const attributes = how.mode === CreateMode.EXCLUSIVE ? markOf(how.verifier) : how.attributes;
     const descriptor = createFile(tree, place, name, attributes, caller);
     if (descriptor >= 0) {
-      const made = remember(tree, place, name);
+      const made = rememberMade(tree, place, name);
       tree.files.adopt(made.inode, descriptor);
       if (how.mode === CreateMode.EXCLUSIVE) tree.creations.set(made.inode.handle, textOf(how.verifier));
       return made;
     }
-    const existing = remember(tree, place, name);
+    const existing = rememberMade(tree, place, name);
     if (how.mode === CreateMode.EXCLUSIVE && isReplay(tree, existing, how.verifier)) return existing;
     if (how.mode !== CreateMode.UNCHECKED || existing.stat.type !== FileType.REG) {
       throw new NfsError(Status.EXIST);
@@ -119,7 +106,7 @@ export function create(tree: ExportedTree, args: CreateArguments, caller: Served
     // For an existing file, only the size is set: this is an open with O_TRUNC.
     if (how.attributes.size === undefined) return existing;
     truncate(tree, existing.inode, existing.stat, how.attributes.size, caller);
-    return remember(tree, place, name);
+    return rememberMade(tree, place, name);
   });
 }
 
@@ -165,7 +152,7 @@ function markOf(verifier: Uint8Array): Sattr3 {
   };
 }
 
-function isReplay(tree: ExportedTree, { inode, stat }: Made, verifier: Uint8Array): boolean {
+function isReplay(tree: ExportedTree, { inode, stat }: Known, verifier: Uint8Array): boolean {
   if (stat.type !== FileType.REG) return false;
   const kept = tree.creations.get(inode.handle);
   if (kept !== undefined) return kept === textOf(verifier);
@@ -182,7 +169,7 @@ export function mkdir(tree: ExportedTree, args: MkdirArguments, caller: ServedUs
       check(mkdirAt(place.descriptor, name.cString, mode));
     });
     finishDirectory(tree, place, name, { ...args.attributes, mode }, caller);
-    return remember(tree, place, name);
+    return rememberMade(tree, place, name);
   });
 }
 
@@ -225,7 +212,7 @@ export function symlink(tree: ExportedTree, args: SymlinkArguments, caller: Serv
       // The mode of a link has no meaning, and cannot be set.
       finishByName(place, name, { ...args.attributes, mode: undefined }, caller);
     });
-    return remember(tree, place, name);
+    return rememberMade(tree, place, name);
   });
 }
 
@@ -247,7 +234,7 @@ export function mknod(tree: ExportedTree, args: MknodArguments, caller: ServedUs
       check(mknodAt(place.descriptor, name.cString, bits | mode, device));
       finishByName(place, name, { ...what.attributes, mode }, caller);
     });
-    return remember(tree, place, name);
+    return rememberMade(tree, place, name);
   });
 }
 

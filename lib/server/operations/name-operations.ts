@@ -2,12 +2,15 @@
 import { closeSync, constants, fsyncSync } from 'node:fs';
 import {
   type DirectoryName,
+  type ErrorStatus,
+  type FileHandle,
   type LinkArguments,
   type LinkResult,
   type LookupResult,
   type RenameArguments,
   type RenameResult,
   Status,
+  type WccData,
   type WccResult,
 } from '../../programs/nfs3/index.js';
 import { type Name, parseName } from '../checked-name.js';
@@ -23,6 +26,12 @@ export interface Place {
   readonly inode: ServedObject;
   readonly descriptor: number;
   readonly before: FileStat;
+}
+
+/** An object under a name, as it is now. */
+export interface Known {
+  readonly inode: ServedObject;
+  readonly stat: FileStat;
 }
 
 /** Throws NFS3ERR_NOTDIR, or as ObjectTable does. */
@@ -41,6 +50,33 @@ export function settle(tree: ExportedTree, ...places: readonly Place[]): void {
     } finally {
       closeSync(readable);
     }
+  }
+}
+
+/** How a change of one directory ended, with the attributes of the directory before and after. */
+export type Changed<T> = { readonly wcc: WccData } & (
+  | { readonly status: typeof Status.OK; readonly outcome: T }
+  | { readonly status: ErrorStatus }
+);
+
+/** Runs `change` in the directory of this handle, if the export may be written to, and settles it. */
+export function changeDirectory<T>(
+  tree: ExportedTree,
+  handle: FileHandle,
+  change: (place: Place) => T,
+): Changed<T> {
+  let directory: ServedObject | undefined;
+  let before: FileStat | undefined;
+  try {
+    directory = tree.table.get(handle);
+    const place = enter(tree, directory);
+    before = place.before;
+    tree.requireWritable();
+    const outcome = change(place);
+    settle(tree, place);
+    return { status: Status.OK, outcome, wcc: tree.wcc(directory, before) };
+  } catch (error) {
+    return { status: statusOfError(error), wcc: tree.wcc(directory, before) };
   }
 }
 
@@ -102,24 +138,20 @@ function parentOf(
  * Remembers the object behind a name and returns it; or -errno, if there is none or the caller may not look it up. The
  * system call that later changes the name does not rely on this result.
  */
-function known(
-  tree: ExportedTree,
-  place: Place,
-  name: Name,
-  caller: ServedUser,
-): { inode: ServedObject; stat: FileStat } | number {
+function known(tree: ExportedTree, place: Place, name: Name, caller: ServedUser): Known | number {
   const stat = tree.callers.as(caller, () => statAt(place.descriptor, name.cString));
   if (typeof stat === 'number') return stat;
-  return { inode: tree.table.intern(stat, place.inode, place.descriptor, name.text, name.cString), stat };
+  return remember(tree, place, name, stat);
+}
+
+/** Puts the object under a name into the table. */
+export function remember(tree: ExportedTree, place: Place, name: Name, stat: FileStat): Known {
+  const inode = tree.table.intern(stat, place.inode, place.descriptor, name.text, name.cString);
+  return { inode, stat };
 }
 
 /** Forgets a name that was removed, and the object with its last name. */
-function forget(
-  tree: ExportedTree,
-  victim: { inode: ServedObject; stat: FileStat },
-  place: Place,
-  name: Name,
-): void {
+function forget(tree: ExportedTree, victim: Known, place: Place, name: Name): void {
   if (victim.inode.isDirectory || victim.stat.nlink <= 1) {
     tree.files.drop(victim.inode);
     tree.uncommitted.committed(victim.inode.handle);
@@ -137,24 +169,15 @@ export function rmdir(tree: ExportedTree, where: DirectoryName, caller: ServedUs
 }
 
 function unlink(tree: ExportedTree, where: DirectoryName, caller: ServedUser, flags: number): WccResult {
-  let directory: ServedObject | undefined;
-  let before: FileStat | undefined;
-  try {
-    directory = tree.table.get(where.directory);
-    const place = enter(tree, directory);
-    before = place.before;
-    tree.requireWritable();
+  const { status, wcc } = changeDirectory(tree, where.directory, (place) => {
     // RFC 1813 3.3.13: "." is NFS3ERR_INVAL, ".." is NFS3ERR_EXIST.
     const isParent = where.name.length === 2;
     const name = parseName(where.name, isParent && flags === AT_REMOVEDIR ? Status.EXIST : Status.INVAL);
     const victim = known(tree, place, name, caller);
     tree.callers.as(caller, () => check(unlinkAt(place.descriptor, name.cString, flags)));
     if (typeof victim !== 'number') forget(tree, victim, place, name);
-    settle(tree, place);
-    return { status: Status.OK, wcc: tree.wcc(directory, before) };
-  } catch (error) {
-    return { status: statusOfError(error), wcc: tree.wcc(directory, before) };
-  }
+  });
+  return { status, wcc };
 }
 
 export function rename(tree: ExportedTree, args: RenameArguments, caller: ServedUser): RenameResult {

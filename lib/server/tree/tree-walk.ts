@@ -6,7 +6,7 @@
 import { closeSync, constants } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type FileHandle, FileType } from '../../programs/nfs3/index.js';
-import { NfsError, ObjectMovedError } from '../status-error.js';
+import { NfsError, undefinedIfGone } from '../status-error.js';
 import { cString, openAt } from '../system-calls-at.js';
 import { eachEntry } from './directory-reader.js';
 import { statAt, statDescriptor } from './file-stat.js';
@@ -131,7 +131,7 @@ export class TreeWalk {
         }
         for (const name of names) if (this.#see(identity, link.directory, name)) return true;
       } catch (error) {
-        if (!(error instanceof NfsError || error instanceof ObjectMovedError)) throw error;
+        undefinedIfGone(error);
       }
     }
     return false;
@@ -155,7 +155,7 @@ export class TreeWalk {
           return this.#table.peek(handle) !== undefined;
         }
       } catch (error) {
-        if (!(error instanceof NfsError || error instanceof ObjectMovedError)) throw error;
+        undefinedIfGone(error);
       }
     }
     return false;
@@ -172,8 +172,7 @@ export class TreeWalk {
       if (typeof stat === 'number' || stat.type !== FileType.DIR) return undefined;
       return this.#table.intern(stat, parent, descriptor, walked.name, cName);
     } catch (error) {
-      if (error instanceof NfsError || error instanceof ObjectMovedError) return undefined;
-      throw error;
+      return undefinedIfGone(error);
     }
   }
 

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { FileHandle, Fsinfo, WccData } from '../../programs/nfs3/index.js';
 import { Status } from '../../programs/nfs3/index.js';
 import type { ServedUsers } from '../served-users.js';
-import { NfsError, ObjectMovedError } from '../status-error.js';
+import { NfsError, undefinedIfGone } from '../status-error.js';
 import type { FileStat } from './file-stat.js';
 import { ObjectTable, type ObjectTableOptions } from './object-table.js';
 import { ServedFiles } from './served-files.js';
@@ -89,8 +89,7 @@ export class ExportedTree {
     try {
       return this.stat(inode);
     } catch (error) {
-      if (error instanceof NfsError || error instanceof ObjectMovedError) return undefined;
-      throw error;
+      return undefinedIfGone(error);
     }
   }
 
