@@ -1,4 +1,4 @@
-/** What the kernel was told of names, and the names of one directory among many; more is in inode-table.test.ts. */
+/** The kernel's knowledge of names, and the names of one directory among many; more is in inode-table.test.ts. */
 import t from 'tap';
 import { FileType } from '../../lib/programs/nfs3/index.js';
 import { DentryCache } from '../../lib/vfs/cache/dentry-cache.js';

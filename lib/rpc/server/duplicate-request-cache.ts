@@ -30,7 +30,7 @@ export interface CachedCall<Sink extends ReplySink> {
   abandon(): Sink;
 }
 
-export type Lookup<Sink extends ReplySink> =
+export type CachedReply<Sink extends ReplySink> =
   | { readonly kind: 'new'; readonly call: CachedCall<Sink> }
   | { readonly kind: 'in-progress' }
   | { readonly kind: 'answered'; readonly reply: Message };
@@ -51,7 +51,7 @@ export class DuplicateRequestCache<Sink extends ReplySink> {
   }
 
   /** Looks a call up and, when it is new, enters it. `peer` is the client's address and port. */
-  lookup(peer: string, xid: number, procedure: string, message: Buffer, sink: Sink): Lookup<Sink> {
+  lookup(peer: string, xid: number, procedure: string, message: Buffer, sink: Sink): CachedReply<Sink> {
     const key = `${peer} ${xid} ${procedure} ${message.length} ${checksum(message)}`;
     const known = this.#entries.get(key);
     if (known !== undefined) {
