@@ -102,18 +102,38 @@ export const GROUPS = {
   },
   'rpc-messages': {
     sources: ['lib/rpc/auth/', 'lib/rpc/wire/', 'lib/rpc/index.ts', 'lib/rpc/rpc-errors.ts'],
-    tests: rpc('message', 'record-mark', 'record-pool', 'fuzz-codecs', 'flavor', 'client'),
+    tests: rpc('message', 'record-mark', 'record-pool', 'fuzz-codecs', 'flavor', 'client', 'replies'),
   },
   'rpc-transport': {
     sources: ['lib/rpc/transport/'],
-    tests: rpc('client', 'udp', 'reset-socket', 'resvport', 'reconnect', 'nonsense'),
+    tests: rpc(
+      'client',
+      'replies',
+      'cancellation',
+      'udp',
+      'reset-socket',
+      'resvport',
+      'reconnect',
+      'nonsense',
+    ),
   },
   'rpc-client': {
     sources: ['lib/rpc/client/'],
-    tests: rpc('call-queue', 'client', 'before-ready', 'service', 'udp', 'flavor', 'reconnect', 'nonsense'),
+    tests: rpc(
+      'call-queue',
+      'client',
+      'replies',
+      'cancellation',
+      'before-ready',
+      'service',
+      'udp',
+      'flavor',
+      'reconnect',
+      'nonsense',
+    ),
   },
   'rpc-server': {
     sources: ['lib/rpc/server/'],
-    tests: rpc('server', 'connection-limits', 'flavor'),
+    tests: rpc('server', 'duplicate-requests', 'server-garbage', 'connection-limits', 'flavor'),
   },
 };
