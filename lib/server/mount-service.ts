@@ -3,7 +3,7 @@
 import { constants } from 'node:os';
 import { mountProcedures } from '../programs/mount3/index.js';
 import { MNTPATHLEN, type MountResult, MountStatus } from '../programs/mount3/types.js';
-import { FileType, Status } from '../programs/nfs3/index.js';
+import { FileType, fileNameFromBytes, Status } from '../programs/nfs3/index.js';
 import { AuthFlavor } from '../rpc/auth/credential.js';
 import { handle, type ServerCall, type ServerProcedure } from '../rpc/server/server-procedure.js';
 import { parseName } from './checked-name.js';
@@ -87,7 +87,7 @@ export class MountService {
       const { table, callers } = this.#options.tree();
       let inode = table.root;
       for (const component of names) {
-        const name = parseName(Buffer.from(component, 'latin1'), Status.ACCES);
+        const name = parseName(fileNameFromBytes(Buffer.from(component, 'latin1')), Status.ACCES);
         const descriptor = table.openDirectory(inode);
         const stat = callers.as(caller, () => statAt(descriptor, name.cString));
         if (typeof stat === 'number') return { status: mountStatusOf(-stat) };

@@ -20,6 +20,7 @@ import type {
   SetAttributes,
 } from '../fuse/contract/operations.js';
 import { decodeDevice } from '../fuse/session/reply.js';
+import { fileNameFromBytes } from '../programs/nfs3/index.js';
 import { Permission } from './access/permission.js';
 import { ObjectRequests } from './attributes/object-requests.js';
 import type { Inode } from './cache/inode.js';
@@ -35,7 +36,7 @@ import { Directories } from './directories/directories.js';
 import { type Found, Lookup } from './names/lookup.js';
 import { MakeRequests, mknodWhat } from './names/make.js';
 import { checkNameLength } from './names/name-limit.js';
-import { RemoveRequests } from './names/remove.js';
+import { type Place, RemoveRequests } from './names/remove.js';
 import { SillyRenames } from './names/silly-rename.js';
 import { type ConnectedExport, type ExportDependencies, openExport } from './open-export.js';
 import type { VfsState } from './vfs-state.js';
@@ -175,16 +176,17 @@ export class NfsFileSystem implements FuseOperations {
     return withGroups(caller, gidOf(inode), gidOf(second), gidOf(third), group);
   }
 
-  /** The directory that a call names something in. Throws ENAMETOOLONG for a name that it cannot hold. */
-  #directory(parent: NodeId, name: Uint8Array): Inode {
-    const directory = this.#vfs.inodes.get(parent);
-    checkNameLength(this.#vfs, directory, name);
-    return directory;
+  /** What a call names, and where. Throws ENAMETOOLONG for a name that the directory cannot hold. */
+  #place(nodeid: NodeId, bytes: Uint8Array): Place {
+    const parent = this.#vfs.inodes.get(nodeid);
+    const name = fileNameFromBytes(bytes);
+    checkNameLength(this.#vfs, parent, name);
+    return { parent, name };
   }
 
-  lookup(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<EntryReply | NegativeEntryReply> {
-    const directory = this.#directory(parent, name);
-    return this.#lookup.entry(directory, name, this.#caller(ctx, directory));
+  lookup(ctx: RequestContext, nodeid: NodeId, bytes: Buffer): Promise<EntryReply | NegativeEntryReply> {
+    const { parent, name } = this.#place(nodeid, bytes);
+    return this.#lookup.entry(parent, name, this.#caller(ctx, parent));
   }
 
   forget(nodeid: NodeId, nlookup: number): void {
@@ -209,76 +211,70 @@ export class NfsFileSystem implements FuseOperations {
     return this.#objects.target(inode, this.#caller(ctx, inode));
   }
 
-  async symlink(ctx: RequestContext, parent: NodeId, name: Buffer, target: Buffer): Promise<EntryReply> {
-    const directory = this.#directory(parent, name);
-    return this.#entry(
-      directory,
-      name,
-      await this.#make.symlink(directory, name, target, this.#caller(ctx, directory)),
-    );
+  async symlink(ctx: RequestContext, nodeid: NodeId, bytes: Buffer, target: Buffer): Promise<EntryReply> {
+    const place = this.#place(nodeid, bytes);
+    const { parent, name } = place;
+    return this.#entry(place, await this.#make.symlink(parent, name, target, this.#caller(ctx, parent)));
   }
 
   async mknod(
     ctx: RequestContext,
-    parent: NodeId,
-    name: Buffer,
+    nodeid: NodeId,
+    bytes: Buffer,
     mode: number,
     rdev: number,
   ): Promise<EntryReply> {
-    const directory = this.#directory(parent, name);
+    const place = this.#place(nodeid, bytes);
+    const { parent, name } = place;
     const device = decodeDevice(rdev);
     const what = mknodWhat(mode, device.major, device.minor);
-    const caller = this.#caller(ctx, directory);
+    const caller = this.#caller(ctx, parent);
     return this.#entry(
-      directory,
-      name,
+      place,
       what === undefined
-        ? await this.#make.create(directory, name, mode & 0o7777, true, caller)
-        : await this.#make.mknod(directory, name, what, caller),
+        ? await this.#make.create(parent, name, mode & 0o7777, true, caller)
+        : await this.#make.mknod(parent, name, what, caller),
     );
   }
 
-  async mkdir(ctx: RequestContext, parent: NodeId, name: Buffer, mode: number): Promise<EntryReply> {
-    const directory = this.#directory(parent, name);
-    return this.#entry(
-      directory,
-      name,
-      await this.#make.mkdir(directory, name, mode & 0o7777, this.#caller(ctx, directory)),
-    );
+  async mkdir(ctx: RequestContext, nodeid: NodeId, bytes: Buffer, mode: number): Promise<EntryReply> {
+    const place = this.#place(nodeid, bytes);
+    const { parent, name } = place;
+    return this.#entry(place, await this.#make.mkdir(parent, name, mode & 0o7777, this.#caller(ctx, parent)));
   }
 
-  unlink(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<void> {
-    const directory = this.#directory(parent, name);
-    return this.#remove.unlink(directory, name, this.#caller(ctx, directory));
+  unlink(ctx: RequestContext, nodeid: NodeId, bytes: Buffer): Promise<void> {
+    const { parent, name } = this.#place(nodeid, bytes);
+    return this.#remove.unlink(parent, name, this.#caller(ctx, parent));
   }
 
-  rmdir(ctx: RequestContext, parent: NodeId, name: Buffer): Promise<void> {
-    const directory = this.#directory(parent, name);
-    return this.#remove.rmdir(directory, name, this.#caller(ctx, directory));
+  rmdir(ctx: RequestContext, nodeid: NodeId, bytes: Buffer): Promise<void> {
+    const { parent, name } = this.#place(nodeid, bytes);
+    return this.#remove.rmdir(parent, name, this.#caller(ctx, parent));
   }
 
   rename(
     ctx: RequestContext,
-    parent: NodeId,
-    name: Buffer,
-    newParent: NodeId,
-    newName: Buffer,
+    nodeid: NodeId,
+    bytes: Buffer,
+    newNodeid: NodeId,
+    newBytes: Buffer,
     flags: number,
   ): Promise<void> {
-    const { dentries } = this.#vfs;
-    const from = this.#directory(parent, name);
-    const to = this.#directory(newParent, newName);
+    const from = this.#place(nodeid, bytes);
+    const to = this.#place(newNodeid, newBytes);
     // A directory that moves to another has its ".." changed: a right to write is needed in it, too.
-    const moved = from === to ? undefined : dentries.getUnverified(from, name.toString('latin1'))?.inode;
-    return this.#remove.rename(from, name, to, newName, flags, this.#caller(ctx, from, to, moved));
+    const moved =
+      from.parent === to.parent ? undefined : this.#vfs.dentries.getUnverified(from.parent, from.name)?.inode;
+    return this.#remove.rename(from, to, flags, this.#caller(ctx, from.parent, to.parent, moved));
   }
 
   async link(ctx: RequestContext, nodeid: NodeId, newParent: NodeId, newName: Buffer): Promise<EntryReply> {
-    const { inodes } = this.#vfs;
-    const inode = inodes.get(nodeid);
-    const directory = this.#directory(newParent, newName);
-    const caller = this.#caller(ctx, directory, inode);
-    return this.#entry(directory, newName, await this.#make.link(inode, directory, newName, caller));
+    const inode = this.#vfs.inodes.get(nodeid);
+    const place = this.#place(newParent, newName);
+    const { parent, name } = place;
+    const caller = this.#caller(ctx, parent, inode);
+    return this.#entry(place, await this.#make.link(inode, parent, name, caller));
   }
 
   open(ctx: RequestContext, nodeid: NodeId, flags: number): Promise<OpenReply> {
@@ -288,19 +284,24 @@ export class NfsFileSystem implements FuseOperations {
 
   async create(
     ctx: RequestContext,
-    parent: NodeId,
-    name: Buffer,
+    nodeid: NodeId,
+    bytes: Buffer,
     mode: number,
     flags: number,
   ): Promise<{ entry: EntryReply; open: OpenReply }> {
-    const directory = this.#directory(parent, name);
-    const caller = this.#caller(ctx, directory);
-    const { found, open } = await this.#creation.open(directory, name, { mode, flags }, caller);
-    return { entry: this.#entry(directory, name, found), open };
+    const place = this.#place(nodeid, bytes);
+    const { parent, name } = place;
+    const { found, open } = await this.#creation.open(
+      parent,
+      name,
+      { mode, flags },
+      this.#caller(ctx, parent),
+    );
+    return { entry: this.#entry(place, found), open };
   }
 
-  #entry(parent: Inode, name: Buffer, { inode, attributes, entryValidMs }: Found): EntryReply {
-    return this.#vfs.replies.handOver(parent, name.toString('latin1'), inode, attributes, entryValidMs);
+  #entry({ parent, name }: Place, { inode, attributes, entryValidMs }: Found): EntryReply {
+    return this.#vfs.replies.handOver(parent, name, inode, attributes, entryValidMs);
   }
 
   read(

@@ -64,7 +64,7 @@ async function tries(
   t.teardown(() => client.close());
   const mounted = await client.call(MNT, Buffer.from('/export'), { credential });
   if (mounted.status !== MountStatus.OK) return { mnt: mounted.status };
-  const where = { directory: mounted.grant.handle, name: Buffer.from(`made-${++made}`) };
+  const where = { directory: mounted.grant.handle, name: nfs.fileNameFromText(`made-${++made}`) };
   const how = { mode: nfs.CreateMode.UNCHECKED, attributes: {} } as const;
   const result = await client.call(nfs.CREATE, { where, how }, { credential });
   if (result.status !== nfs.Status.OK) return { mnt: mounted.status, status: nfs.statusName(result.status) };
@@ -172,7 +172,7 @@ t.test('handles outlive the server, by a key that only its user can read', async
     }
     const mounted = await client.call(MNT, Buffer.from('/export'), { credential: ROOT });
     if (mounted.status !== MountStatus.OK) throw new Error(`MNT is refused: ${mounted.status}`);
-    const name = { directory: mounted.grant.handle, name: Buffer.from('f') };
+    const name = { directory: mounted.grant.handle, name: nfs.fileNameFromText('f') };
     return ok(await client.call(nfs.LOOKUP, name, { credential: ROOT })).object;
   };
   const first = await serving(t, where, ['--insecure']);

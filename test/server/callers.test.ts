@@ -1,10 +1,12 @@
 /** Identities that the kernel does not take, and root's, which is squashed in all its forms. */
+
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { MNT } from '../../lib/programs/mount3/procedures.js';
 import { MountStatus } from '../../lib/programs/mount3/types.js';
 import * as nfs from '../../lib/programs/nfs3/index.js';
+import { fileNameFromText as named } from '../../lib/programs/nfs3/index.js';
 import type { Credential } from '../../lib/rpc/auth/credential.js';
 import { RpcClient } from '../../lib/rpc/client/client.js';
 import { ServeCommand } from '../support/embedded.js';
@@ -84,7 +86,7 @@ t.test('in a user namespace, ids that it has no number for are refused', async (
   const directory = mounted.grant.handle;
   const create = (name: string, credential: Credential) => {
     const how = { mode: nfs.CreateMode.GUARDED, attributes: { mode: 0o644 } } as const;
-    return client.call(nfs.CREATE, { where: { directory, name: Buffer.from(name) }, how }, { credential });
+    return client.call(nfs.CREATE, { where: { directory, name: named(name) }, how }, { credential });
   };
   t.match(ok(await create('mapped', user(1001))).attributes, { uid: 1001, gid: 1001 });
   t.equal(await statusOf(create('uid', user(70_000, 1001))), 'NFS3ERR_ACCES');
@@ -93,7 +95,7 @@ t.test('in a user namespace, ids that it has no number for are refused', async (
   t.same(readdirSync(server.directory).sort(), ['mapped', 'unmapped']);
   // Everybody without a number shows as 65534: that does not make 65534 their owner.
   const nobody = user(65_534);
-  const where = { directory, name: Buffer.from('unmapped') };
+  const where = { directory, name: nfs.fileNameFromText('unmapped') };
   const { object, attributes } = ok(await client.call(nfs.LOOKUP, where, { credential: nobody }));
   t.equal(attributes?.uid, 65_534);
   const read = client.call(nfs.READ, { file: object, offset: 0, count: 10 }, { credential: nobody });

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import { Status } from '../../lib/programs/nfs3/index.js';
+import { named } from './support/named.js';
 import { type Listed, outcome, Rig, type RigOptions, settled } from './support/rig.js';
 
 async function directory(entries: number, options: RigOptions = {}) {
@@ -24,8 +25,8 @@ t.test('ls -l is one pass: READDIRPLUS, and nothing per entry', async (t) => {
   t.equal(server.count(), 3);
   t.equal(server.count('READDIRPLUS'), 3);
   for (const { name, entry } of listed.slice(2)) {
-    rig.vfs.kernel.tellsName(inode, name, 0);
-    const found = await rig.lookup.entry(inode, Buffer.from(name), rig.caller());
+    rig.vfs.kernel.tellsName(inode, named(name), 0);
+    const found = await rig.lookup.entry(inode, named(name), rig.caller());
     if (found.nodeid === 0 || found.nodeid !== entry?.nodeid) t.fail(`${name} is another inode`);
   }
   t.equal(server.count(), 3);
@@ -158,7 +159,7 @@ t.test('entries without handle or attributes are names, and nothing is made up f
   t.equal(bare?.ino, server.tree.at('d/f1').fileid);
   t.equal(bare?.type, 0);
   server.forgetCalls();
-  await rig.lookup.entry(inode, Buffer.from('f1'), rig.caller());
+  await rig.lookup.entry(inode, named('f1'), rig.caller());
   t.equal(server.names(), 'LOOKUP');
 });
 
@@ -196,7 +197,7 @@ t.test("a change, ours or another client's, voids the listing", async (t) => {
   const second = await rig.directories.open(inode, rig.caller());
   t.same(plainNames(await rig.list(second.fh)), [...expected(3), 'other']);
   rig.directories.release(second.fh);
-  await rig.make.mkdir(inode, Buffer.from('ours'), 0o755, rig.caller());
+  await rig.make.mkdir(inode, named('ours'), 0o755, rig.caller());
   const third = await rig.directories.open(inode, rig.caller());
   t.same(plainNames(await rig.list(third.fh)), [...expected(3), 'other', 'ours']);
 });
@@ -345,7 +346,7 @@ t.test('a directory that is removed takes its listing along', async (t) => {
   rig.directories.release(fh);
   t.equal(rig.directories.cachedListings, 1);
   for (let index = 0; index < 20; index++) server.tree.remove(`d/f${index}`);
-  await rig.remove.rmdir(rig.root, Buffer.from('d'), rig.caller());
+  await rig.remove.rmdir(rig.root, named('d'), rig.caller());
   rig.vfs.inodes.forget(inode.nodeid, inode.nlookup);
   t.equal(rig.directories.cachedListings, 0);
 });

@@ -6,6 +6,7 @@ import { describePath } from '../../lib/vfs/cache/inode.js';
 import { InodeTable } from '../../lib/vfs/cache/inode-table.js';
 import { ByteBudget } from '../../lib/vfs/data/byte-budget.js';
 import { FakeTree, makeHandle } from './support/fake-tree.js';
+import { named } from './support/named.js';
 
 const tree = new FakeTree();
 const directory = tree.attributes(tree.root);
@@ -234,17 +235,17 @@ t.test('a dentry is good while the directory is as it was before the LOOKUP', (t
   const dentries = new DentryCache();
   const a = table.intern(handle('a'));
   const { generation } = table.root;
-  dentries.set(table.root, 'a', a, generation);
-  dentries.set(table.root, 'none', undefined, generation);
-  t.equal(dentries.get(table.root, 'a')?.inode, a);
-  t.match(dentries.get(table.root, 'none'), { inode: undefined, generation });
+  dentries.set(table.root, named('a'), a, generation);
+  dentries.set(table.root, named('none'), undefined, generation);
+  t.equal(dentries.get(table.root, named('a'))?.inode, a);
+  t.match(dentries.get(table.root, named('none')), { inode: undefined, generation });
   table.root.advanceGeneration();
-  t.equal(dentries.get(table.root, 'a'), undefined);
-  t.equal(dentries.get(table.root, 'none'), undefined);
-  t.equal(dentries.getUnverified(table.root, 'a')?.inode, a, 'it is still a hint');
-  dentries.set(table.root, 'a', a, generation);
+  t.equal(dentries.get(table.root, named('a')), undefined);
+  t.equal(dentries.get(table.root, named('none')), undefined);
+  t.equal(dentries.getUnverified(table.root, named('a'))?.inode, a, 'it is still a hint');
+  dentries.set(table.root, named('a'), a, generation);
   t.equal(
-    dentries.get(table.root, 'a'),
+    dentries.get(table.root, named('a')),
     undefined,
     'a reply to a call from before the change says nothing now',
   );
@@ -255,15 +256,15 @@ t.test('names that do not exist are forgotten before they push out names that do
   const table = new InodeTable(handle('root'));
   const dentries = new DentryCache({ present: 2, absent: 2 });
   const a = table.intern(handle('a'));
-  dentries.set(table.root, 'a', a, 0);
-  for (const name of ['x', 'y', 'z']) dentries.set(table.root, name, undefined, 0);
+  dentries.set(table.root, named('a'), a, 0);
+  for (const name of ['x', 'y', 'z']) dentries.set(table.root, named(name), undefined, 0);
   t.equal(dentries.size, 3);
-  t.equal(dentries.get(table.root, 'a')?.inode, a);
-  t.equal(dentries.get(table.root, 'x'), undefined);
-  dentries.set(table.root, 'z', a, 0);
-  t.equal(dentries.get(table.root, 'z')?.inode, a, 'a name that exists again');
-  dentries.set(table.root, 'z', undefined, 0);
-  t.match(dentries.get(table.root, 'z'), { inode: undefined, generation: 0 }, 'and is gone again');
+  t.equal(dentries.get(table.root, named('a'))?.inode, a);
+  t.equal(dentries.get(table.root, named('x')), undefined);
+  dentries.set(table.root, named('z'), a, 0);
+  t.equal(dentries.get(table.root, named('z'))?.inode, a, 'a name that exists again');
+  dentries.set(table.root, named('z'), undefined, 0);
+  t.match(dentries.get(table.root, named('z')), { inode: undefined, generation: 0 }, 'and is gone again');
   t.end();
 });
 
@@ -272,10 +273,10 @@ t.test('a dentry of an inode that is gone is void', (t) => {
   const dentries = new DentryCache();
   for (const flag of ['stale', 'evicted'] as const) {
     const inode = table.intern(handle(flag));
-    dentries.set(table.root, flag, inode, 0);
+    dentries.set(table.root, named(flag), inode, 0);
     if (flag === 'stale') inode.markStale();
     else inode[flag] = true;
-    t.equal(dentries.get(table.root, flag), undefined);
+    t.equal(dentries.get(table.root, named(flag)), undefined);
   }
   t.end();
 });
@@ -287,15 +288,15 @@ t.test('ways up never form a circle, whatever the server says', (t) => {
   if (a === undefined || b === undefined || c === undefined) throw new Error('no inodes');
   a.attributes = directory;
   b.attributes = directory;
-  dentries.set(table.root, 'a', a, 0);
-  dentries.set(a, 'b', b, 0);
-  dentries.set(b, 'c', c, 0);
+  dentries.set(table.root, named('a'), a, 0);
+  dentries.set(a, named('b'), b, 0);
+  dentries.set(b, named('c'), c, 0);
   t.equal(describePath(c), '/a/b/c');
-  dentries.set(c, 'a', a, 0);
+  dentries.set(c, named('a'), a, 0);
   t.equal(describePath(a), '/b/c/a', 'b, which was below a, lost its way up');
-  dentries.set(b, 'a', a, 0);
-  dentries.set(a, 'a', a, 0);
-  dentries.set(a, 'b', b, 0);
+  dentries.set(b, named('a'), a, 0);
+  dentries.set(a, named('a'), a, 0);
+  dentries.set(a, named('b'), b, 0);
   for (const inode of [a, b, c]) {
     let steps = 0;
     for (let at = inode.parent; at !== undefined && steps < 100; at = at.parent) steps++;
@@ -304,7 +305,7 @@ t.test('ways up never form a circle, whatever the server says', (t) => {
   // A way up that does not end would hang this one.
   const d = table.intern(handle('d'));
   d.attributes = { ...directory, type: FileType.DIR };
-  dentries.set(a, 'd', d, 0);
+  dentries.set(a, named('d'), d, 0);
   t.equal(d.parent, a);
   t.end();
 });

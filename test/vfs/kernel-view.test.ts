@@ -2,9 +2,8 @@ import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import { ObjectRequests } from '../../lib/vfs/attributes/object-requests.js';
 import type { Inode } from '../../lib/vfs/cache/inode.js';
+import { named } from './support/named.js';
 import { O_RDONLY, O_RDWR, outcome, Rig } from './support/rig.js';
-
-const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');
 
 /** Looks a file up, so that the kernel knows it: its attributes come with the reply. */
 async function known(rig: Rig, name: string) {
@@ -97,7 +96,7 @@ t.test("another client's change of a directory voids the names that the kernel k
   await rig.vfs.current.fetch(rig.root, rig.caller());
   await known(rig, 'a');
   await known(rig, 'b');
-  await rig.lookup.entry(rig.root, bytes('missing'), rig.caller());
+  await rig.lookup.entry(rig.root, named('missing'), rig.caller());
   await rig.pass(10);
   rig.server.tree.file('c');
   rig.notices.length = 0;
@@ -107,7 +106,7 @@ t.test("another client's change of a directory voids the names that the kernel k
     ['expire 1 a,b,missing'],
   );
   rig.notices.length = 0;
-  await rig.make.create(rig.root, bytes('ours'), 0o644, false, rig.caller());
+  await rig.make.create(rig.root, named('ours'), 0o644, false, rig.caller());
   t.same(
     rig.notices.filter((notice) => notice.startsWith('expire')),
     [],
@@ -119,7 +118,7 @@ t.test('a path walk through a link goes on once the kernel has taken the changed
   const rig = new Rig();
   rig.server.tree.symlink('link', 'missing');
   await rig.vfs.current.fetch(rig.root, rig.caller());
-  await rig.lookup.entry(rig.root, bytes('missing'), rig.caller());
+  await rig.lookup.entry(rig.root, named('missing'), rig.caller());
   await rig.pass(10);
   rig.server.tree.file('missing');
   let taken = () => {};
@@ -140,7 +139,7 @@ t.test('a path walk through a link goes on once the kernel has taken the changed
 for (const [by, ask] of Object.entries({
   GETATTR: (rig: Rig, inode: Inode) =>
     rig.vfs.kernel.answer(inode, () => rig.vfs.current.fetch(inode, rig.caller())),
-  LOOKUP: (rig: Rig) => rig.lookup.entry(rig.root, bytes('f'), rig.caller()),
+  LOOKUP: (rig: Rig) => rig.lookup.entry(rig.root, named('f'), rig.caller()),
 })) {
   t.test(`no notification overtakes the attributes that the kernel is waiting for: ${by}`, async (t) => {
     const rig = new Rig();
@@ -171,7 +170,7 @@ t.test('a name that the kernel need not ask for is asked of the server', async (
   await known(rig, 'f');
   rig.server.forgetCalls();
   // O_EXCL and mkdir(2): the kernel would answer EEXIST by itself.
-  await rig.lookup.entry(rig.root, bytes('f'), rig.caller());
+  await rig.lookup.entry(rig.root, named('f'), rig.caller());
   t.equal(rig.server.names(), 'LOOKUP');
   rig.server.forgetCalls();
   await rig.walk('f');

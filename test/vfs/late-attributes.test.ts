@@ -1,5 +1,7 @@
 /** Replies that come late: what they show of an object must not hide what later calls have brought or done. */
+
 import t from 'tap';
+import { named } from './support/named.js';
 import { O_RDWR, Rig, settled } from './support/rig.js';
 
 const STABLE = 1000;
@@ -34,7 +36,7 @@ t.test('nor does LOOKUP', async (t) => {
   const { rig, server, inode, fh } = await fileWithLostEnd();
   rig.vfs.attributes.expire(inode);
   const gate = server.gate('LOOKUP', 'reply');
-  const asked = rig.lookup.entry(rig.root, Buffer.from('f'), rig.caller());
+  const asked = rig.lookup.entry(rig.root, named('f'), rig.caller());
   await settled();
   t.equal(gate.waiting, 1);
   await rig.files.flush(fh);

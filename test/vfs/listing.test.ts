@@ -1,4 +1,5 @@
 /** One pass over a directory: the entries that it keeps and gives out, and its behaviour where the server is odd. */
+
 import t, { type Test } from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import { Status } from '../../lib/programs/nfs3/index.js';
@@ -10,6 +11,7 @@ import {
   RpcTimeoutError,
 } from '../../lib/rpc/rpc-errors.js';
 import { Listing } from '../../lib/vfs/directories/listing.js';
+import { named } from './support/named.js';
 import { outcome, Rig } from './support/rig.js';
 
 const MiB = 1024 * 1024;
@@ -87,7 +89,7 @@ t.test('names are unlinked as they are read, from a server that begins anew by i
     const part = await readOn(rig, fh, position, 7);
     if (part.names.length === 0) break;
     for (const name of part.names) {
-      await rig.remove.unlink(inode, Buffer.from(name), rig.caller());
+      await rig.remove.unlink(inode, named(name), rig.caller());
       removed.push(name);
     }
     position = part.position;
@@ -143,7 +145,7 @@ t.test('BAD_COOKIE after every change: names are unlinked as they are read', asy
   let removed = 0;
   for (let position = 0n; ; ) {
     const part = await readOn(rig, fh, position, 7);
-    for (const name of part.names) await rig.remove.unlink(inode, Buffer.from(name), rig.caller());
+    for (const name of part.names) await rig.remove.unlink(inode, named(name), rig.caller());
     removed += part.names.length;
     if (part.names.length === 0) break;
     position = part.position;
@@ -158,7 +160,7 @@ function synthetic(rig: Rig, count: number, present: (index: number) => boolean 
     let index = Number(asked.cookie);
     for (; index < count && entries.length < 500; index++) {
       if (!present(index)) continue;
-      const name = Buffer.from(String(index).padStart(200, '0'));
+      const name = named(String(index).padStart(200, '0'));
       entries.push({ name, fileid: BigInt(index + 1000), cookie: BigInt(index + 1), attributes: undefined });
     }
     const directoryAttributes = rig.server.tree.attributes(rig.server.tree.at('d'));
@@ -269,7 +271,7 @@ t.test('a program that opens a directory anew for each part goes on where the la
   let { position } = part;
   for (let opened = 0; opened < 20; opened++) {
     for (const name of names.slice(-5)) {
-      if (server.tree.has(`d/${name}`)) await rig.remove.unlink(inode, Buffer.from(name), rig.caller());
+      if (server.tree.has(`d/${name}`)) await rig.remove.unlink(inode, named(name), rig.caller());
     }
     const again = await rig.directories.open(inode, rig.caller());
     const next = await readOn(rig, again.fh, position, 10);
@@ -371,7 +373,7 @@ t.test(
     const { rig, server, inode } = await directory(40);
     server.fail('READDIRPLUS', Status.SERVERFAULT);
     for (let i = 0; i < 40; i++) {
-      const found = await rig.lookup.entry(inode, Buffer.from(`f${i}`), rig.caller());
+      const found = await rig.lookup.entry(inode, named(`f${i}`), rig.caller());
       if (found.nodeid === 0) t.fail(`f${i} is there`);
     }
   },

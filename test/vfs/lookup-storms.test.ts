@@ -1,16 +1,15 @@
 import t from 'tap';
 import type { Inode } from '../../lib/vfs/cache/inode.js';
+import { named } from './support/named.js';
 import { Rig } from './support/rig.js';
 
-const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');
-
 async function exists(rig: Rig, directory: Inode, name: string): Promise<boolean> {
-  return (await rig.lookup.entry(directory, bytes(name), rig.caller())).nodeid !== 0;
+  return (await rig.lookup.entry(directory, named(name), rig.caller())).nodeid !== 0;
 }
 
 t.test('a name that another client makes in a directory of ours is found at once', async (t) => {
   const rig = new Rig();
-  const { inode } = await rig.make.mkdir(rig.root, bytes('d'), 0o755, rig.caller());
+  const { inode } = await rig.make.mkdir(rig.root, named('d'), 0o755, rig.caller());
   rig.server.tree.file('d/theirs');
   t.equal(await exists(rig, inode, 'theirs'), true);
 });

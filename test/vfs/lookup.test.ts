@@ -1,13 +1,12 @@
 import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
+import { named } from './support/named.js';
 import { outcome, Rig, settled } from './support/rig.js';
-
-const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');
 
 /** Looks the name up as a kernel does whose own trust in it has run out. */
 async function stat(rig: Rig, name: string): Promise<number> {
-  rig.vfs.kernel.tellsName(rig.root, name, 0);
-  const { nodeid } = await rig.lookup.entry(rig.root, bytes(name), rig.caller());
+  rig.vfs.kernel.tellsName(rig.root, named(name), 0);
+  const { nodeid } = await rig.lookup.entry(rig.root, named(name), rig.caller());
   return nodeid;
 }
 
@@ -28,7 +27,7 @@ t.test('a name that does not exist is remembered until the directory changes', a
   const rig = new Rig();
   t.equal(await stat(rig, 'none'), 0);
   rig.server.forgetCalls();
-  const reply = await rig.lookup.entry(rig.root, bytes('none'), rig.caller());
+  const reply = await rig.lookup.entry(rig.root, named('none'), rig.caller());
   t.equal(reply.nodeid, 0);
   t.ok(reply.entryValidMs > 0 && reply.entryValidMs <= 30_000);
   t.equal(rig.server.names(), '');
@@ -49,12 +48,12 @@ t.test('lookupcache=pos remembers what exists, none nothing; the kernel is told 
     await stat(rig, 'f');
     await stat(rig, 'none');
     rig.server.forgetCalls();
-    rig.vfs.kernel.tellsName(rig.root, 'f', 0);
-    const found = await rig.lookup.entry(rig.root, bytes('f'), rig.caller());
+    rig.vfs.kernel.tellsName(rig.root, named('f'), 0);
+    const found = await rig.lookup.entry(rig.root, named('f'), rig.caller());
     t.equal(rig.server.count('LOOKUP'), positive, lookupCache);
     t.equal(found.entryValidMs > 0, positive === 0);
     rig.server.forgetCalls();
-    const missing = await rig.lookup.entry(rig.root, bytes('none'), rig.caller());
+    const missing = await rig.lookup.entry(rig.root, named('none'), rig.caller());
     t.equal(rig.server.count('LOOKUP'), negative, lookupCache);
     t.equal(missing.entryValidMs > 0, negative === 0);
   }
@@ -89,7 +88,7 @@ t.test('an answer that a change of ours has overtaken is not believed', async (t
   const held = rig.server.gate('LOOKUP', 'reply');
   const again = stat(rig, 'f');
   await settled();
-  await rig.remove.unlink(rig.root, bytes('f'), rig.caller());
+  await rig.remove.unlink(rig.root, named('f'), rig.caller());
   held.open();
   const result = await outcome(again);
   t.equal(result, 'ok');
@@ -101,8 +100,8 @@ t.test('"." and ".." never reach the server', async (t) => {
   rig.server.tree.directory('d');
   const inode = await rig.walk('d');
   rig.server.forgetCalls();
-  const self = await rig.lookup.entry(inode, bytes('.'), rig.caller());
-  const above = await rig.lookup.entry(inode, bytes('..'), rig.caller());
+  const self = await rig.lookup.entry(inode, named('.'), rig.caller());
+  const above = await rig.lookup.entry(inode, named('..'), rig.caller());
   t.same([self.nodeid, above.nodeid], [inode.nodeid, rig.root.nodeid]);
   t.equal(rig.server.count('LOOKUP'), 0);
 });
@@ -113,7 +112,7 @@ t.test("the kernel may trust a name no longer than its directory's attributes", 
   await rig.vfs.current.fetch(rig.root, rig.caller());
   await rig.pass(1000);
   await stat(rig, 'f');
-  const reply = await rig.lookup.entry(rig.root, bytes('f'), rig.caller());
+  const reply = await rig.lookup.entry(rig.root, named('f'), rig.caller());
   if (reply.nodeid === 0) throw new Error('f exists');
   t.ok(reply.entryValidMs <= 30_000);
   t.equal('attrValidMs' in reply && reply.attrValidMs, 3000);
@@ -122,7 +121,7 @@ t.test("the kernel may trust a name no longer than its directory's attributes", 
 t.test('noac: the kernel is told to trust nothing', async (t) => {
   const rig = new Rig({ config: { attributeCache: false } });
   rig.server.tree.file('f');
-  const reply = await rig.lookup.entry(rig.root, bytes('f'), rig.caller());
+  const reply = await rig.lookup.entry(rig.root, named('f'), rig.caller());
   t.match(reply, { entryValidMs: 0, attrValidMs: 0 });
 });
 
@@ -150,7 +149,7 @@ t.test(
       tree.remove('d');
       tree.symlink('d', target);
       const caller = { ...rig.caller(), tid: 7 };
-      const looking = rig.lookup.entry(directory, bytes('x'), caller);
+      const looking = rig.lookup.entry(directory, named('x'), caller);
       if (shown === 'found') {
         const x = await rig.walk('e/x');
         t.match(await looking, { nodeid: x.nodeid, entryValidMs: 0 }, target);

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { checkNameLength } from '../../lib/vfs/names/name-limit.js';
+import { named } from './support/named.js';
 import { Rig } from './support/rig.js';
 
 t.test(
@@ -10,10 +11,10 @@ t.test(
     rig.server.tree.directory('other').fsid = 99n;
     const same = await rig.walk('same');
     const other = await rig.walk('other');
-    checkNameLength(rig.vfs, same, Buffer.alloc(64, 'n'));
-    t.throws(() => checkNameLength(rig.vfs, same, Buffer.alloc(65, 'n')), /65 bytes/);
-    t.throws(() => checkNameLength(rig.vfs, rig.root, Buffer.alloc(65, 'n')), /65 bytes/);
-    checkNameLength(rig.vfs, other, Buffer.alloc(255, 'n'));
-    t.throws(() => checkNameLength(rig.vfs, other, Buffer.alloc(256, 'n')), /256 bytes/);
+    checkNameLength(rig.vfs, same, named('n'.repeat(64)));
+    t.throws(() => checkNameLength(rig.vfs, same, named('n'.repeat(65))), /65 bytes/);
+    t.throws(() => checkNameLength(rig.vfs, rig.root, named('n'.repeat(65))), /65 bytes/);
+    checkNameLength(rig.vfs, other, named('n'.repeat(255)));
+    t.throws(() => checkNameLength(rig.vfs, other, named('n'.repeat(256))), /256 bytes/);
   },
 );

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import { Credentials, withGroups } from '../../lib/vfs/caller/caller.js';
+import { named } from './support/named.js';
 import { O_RDONLY, O_RDWR, O_WRONLY, outcome, Rig, settled, TestContext } from './support/rig.js';
 
 /** Far enough from the last change for the server's clock to have moved on. */
@@ -208,17 +209,16 @@ t.test('a rename or a link of ours does not drop the pages of a file', async (t)
   await rig.pass(LATER);
   await rig.read(first.fh, 0, 10);
   await rig.files.release(first.fh);
-  const bytes = (name: string) => Buffer.from(name);
-  await rig.make.link(first.inode, rig.root, bytes('g'), rig.caller());
+  await rig.make.link(first.inode, rig.root, named('g'), rig.caller());
   t.equal((await rig.open('g')).keep, true, 'after LINK');
-  await rig.remove.rename(rig.root, bytes('g'), rig.root, bytes('h'), 0, rig.caller());
+  await rig.remove.rename(rig.at('g'), rig.at('h'), 0, rig.caller());
   t.equal((await rig.open('h')).keep, true, 'after RENAME');
   const open = await rig.open('h');
-  await rig.remove.unlink(rig.root, bytes('h'), rig.caller());
+  await rig.remove.unlink(rig.root, named('h'), rig.caller());
   await rig.pass(LATER);
   await rig.read(open.fh, 0, 5);
   t.equal((await rig.open('f')).keep, true, 'after a silly rename');
-  await rig.remove.rename(rig.root, bytes('f'), rig.root, bytes('i'), 0, rig.caller());
+  await rig.remove.rename(rig.at('f'), rig.at('i'), 0, rig.caller());
   rig.server.tree.write('i', 'CONTENT');
   await rig.open('i');
   t.ok(rig.notices.includes(`pages ${first.inode.nodeid} 0`), "another client's write is seen all the same");
@@ -260,7 +260,7 @@ t.test('a handle that answers for another object is not served as the old one', 
   t.equal(await outcome(rig.vfs.current.fetch(inode, rig.caller(1000, 5))), Errno.ESTALE);
   const found = rig.vfs.binding.bind({
     parent: rig.root,
-    name: 'x',
+    name: named('x'),
     handle: old.handle,
     attributes: tree.attributes(other),
     start: rig.vfs.attributes.start(),

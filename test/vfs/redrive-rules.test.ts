@@ -19,7 +19,7 @@ async function deep(name = 'f') {
   /** The answer to stat(2) of the file by a thread. */
   const stat = (tid = 7) => outcome(current.fetch(inode, rig.caller(1000, tid)));
   const rename = (from = b, to = c) =>
-    rig.remove.rename(from, Buffer.from(name), to, Buffer.from('g'), 0, rig.caller());
+    rig.remove.rename(rig.at(name, from), rig.at('g', to), 0, rig.caller());
   return { rig, server: rig.server, tree, inode, a, b, c, redriver, stat, rename };
 }
 

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import { Status } from '../../lib/programs/nfs3/index.js';
+import { named } from './support/named.js';
 import { O_RDWR, outcome, Rig, settled } from './support/rig.js';
 
 async function deep() {
@@ -176,7 +177,7 @@ t.test('NOENT in answer to a handle counts as stale, and in answer to a name as 
   t.equal(await outcome(rig.vfs.current.fetch(inode, rig.caller(1000, 7))), Errno.ENOENT);
   const { redrives } = rig.counters;
   const directory = await rig.walk('a/b');
-  t.equal(await outcome(rig.remove.unlink(directory, Buffer.from('none'), rig.caller())), Errno.ENOENT);
+  t.equal(await outcome(rig.remove.unlink(directory, named('none'), rig.caller())), Errno.ENOENT);
   t.equal(rig.counters.redrives, redrives);
 });
 
@@ -184,7 +185,7 @@ t.test('LINK of a file that lost its names: the path is looked up again', async 
   const { rig, server, inode } = await deep();
   const directory = await rig.walk('a/b');
   server.fail('LINK', Status.NOENT);
-  const link = () => outcome(rig.make.link(inode, directory, Buffer.from('g'), rig.caller(1000, 7)));
+  const link = () => outcome(rig.make.link(inode, directory, named('g'), rig.caller(1000, 7)));
   t.equal(await link(), Errno.ESTALE);
   t.equal(await link(), Errno.ENOENT);
 });
@@ -206,7 +207,7 @@ t.test('a rename between two directories of which one is stale', async (t) => {
   const from = await rig.walk('a/b');
   const to = await rig.walk('c');
   tree.rehandle(tree.at('c'));
-  await rig.remove.rename(from, Buffer.from('f'), to, Buffer.from('g'), 0, rig.caller());
+  await rig.remove.rename(rig.at('f', from), rig.at('g', to), 0, rig.caller());
   t.ok(tree.has('c/g'));
 });
 

@@ -2,15 +2,15 @@ import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import { Status } from '../../lib/programs/nfs3/index.js';
 import { isSillyName, sillyName } from '../../lib/vfs/names/silly-rename.js';
+import { named } from './support/named.js';
 import { O_RDWR, outcome, Rig, settled } from './support/rig.js';
 
-const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');
 const sillyNames = (rig: Rig, path = ''): string[] =>
   [...rig.server.tree.at(path).children.keys()].filter(isSillyName);
 const unlink = (rig: Rig, name: string, caller = rig.caller()) =>
-  rig.remove.unlink(rig.root, bytes(name), caller);
+  rig.remove.unlink(rig.root, named(name), caller);
 const rename = (rig: Rig, from: string, to: string, flags = 0) =>
-  rig.remove.rename(rig.root, bytes(from), rig.root, bytes(to), flags, rig.caller());
+  rig.remove.rename(rig.at(from), rig.at(to), flags, rig.caller());
 
 async function openFile(content = 'content') {
   const rig = new Rig();
@@ -23,9 +23,9 @@ async function openFile(content = 'content') {
 t.test('silly names are .nfs, the fileid in 16 digits and a counter in 8', (t) => {
   t.equal(sillyName(0xabcdn, 0x12), '.nfs000000000000abcd00000012');
   t.equal(sillyName(2n ** 64n - 1n, 2 ** 32 - 1), '.nfsffffffffffffffffffffffff');
-  t.equal(isSillyName('.nfs000000000000abcd00000012'), true);
-  t.equal(isSillyName('.nfs000000000000ABCD00000012'), false);
-  t.equal(isSillyName('.nfs1'), false);
+  t.equal(isSillyName(named('.nfs000000000000abcd00000012')), true);
+  t.equal(isSillyName(named('.nfs000000000000ABCD00000012')), false);
+  t.equal(isSillyName(named('.nfs1')), false);
   t.end();
 });
 
@@ -52,7 +52,7 @@ t.test('what is removed leaves nothing in memory once the kernel has forgotten i
     await Promise.all(objects.map((inode) => rig.permission.check(inode, 4, caller)));
     const forget = () => objects.forEach(({ nodeid }) => void inodes.forget(nodeid, 100));
     if (forgetFirst) forget();
-    await rig.remove.rmdir(rig.root, bytes(directory), caller);
+    await rig.remove.rmdir(rig.root, named(directory), caller);
     await unlink(rig, file, caller);
     if (!forgetFirst) forget();
   };
@@ -70,10 +70,10 @@ t.test('an inode that goes takes its dentry along, but not that of its successor
   rig.vfs.inodes.forget(first.nodeid, 100);
   for (const name of ['b', 'c']) rig.vfs.inodes.forget((await rig.walk(name)).nodeid, 100);
   t.equal(first.evicted, true);
-  t.equal(rig.vfs.dentries.getUnverified(rig.root, 'a'), undefined);
+  t.equal(rig.vfs.dentries.getUnverified(rig.root, named('a')), undefined);
   const second = await rig.walk('a');
   rig.vfs.dentries.forget(first);
-  t.equal(rig.vfs.dentries.getUnverified(rig.root, 'a')?.inode, second);
+  t.equal(rig.vfs.dentries.getUnverified(rig.root, named('a'))?.inode, second);
 });
 
 t.test('an open file goes on under another name until its last close', async (t) => {
@@ -127,7 +127,7 @@ t.test('the visible .nfs name of an open file can be neither removed nor renamed
 
 t.test('other names of a file that goes on under its silly name are ordinary names', async (t) => {
   const { rig, server, inode, fh } = await openFile();
-  for (const name of ['g', 'h']) await rig.make.link(inode, rig.root, bytes(name), rig.caller());
+  for (const name of ['g', 'h']) await rig.make.link(inode, rig.root, named(name), rig.caller());
   await unlink(rig, 'f');
   await rename(rig, 'g', 'i');
   t.equal(await outcome(unlink(rig, 'i')), 'ok');
@@ -141,7 +141,7 @@ t.test('other names of a file that goes on under its silly name are ordinary nam
 
 t.test('two names of an open file that go in the same moment', async (t) => {
   const { rig, server, inode, fh } = await openFile();
-  await rig.make.link(inode, rig.root, bytes('g'), rig.caller());
+  await rig.make.link(inode, rig.root, named('g'), rig.caller());
   const results = await Promise.all([outcome(unlink(rig, 'f')), outcome(unlink(rig, 'g'))]);
   t.same(results, ['ok', 'ok']);
   t.equal((await rig.read(fh, 0, 7)).toString(), 'content');
@@ -229,13 +229,13 @@ t.test('rmdir waits for removals under way in the directory', async (t) => {
   rig.server.tree.file('d/f');
   const directory = await rig.walk('d');
   const { fh } = await rig.open('d/f');
-  await rig.remove.unlink(directory, bytes('f'), rig.caller());
-  const removed = rig.remove.rmdir(rig.root, bytes('d'), rig.caller());
+  await rig.remove.unlink(directory, named('f'), rig.caller());
+  const removed = rig.remove.rmdir(rig.root, named('d'), rig.caller());
   t.equal(await outcome(removed), Errno.ENOTEMPTY, 'still open');
   const gate = rig.server.gate('REMOVE');
   await rig.files.release(fh);
   await settled();
-  const removing = rig.remove.rmdir(rig.root, bytes('d'), rig.caller());
+  const removing = rig.remove.rmdir(rig.root, named('d'), rig.caller());
   t.equal(await outcome(removing), 'pending');
   gate.open();
   t.equal(await outcome(removing), 'ok');
@@ -348,8 +348,8 @@ t.test('a rename that succeeds although its caller sees it fail is not undone', 
 
 t.test('rename of one name of an open file to another does nothing to either', async (t) => {
   const { rig, server, inode } = await openFile();
-  await rig.make.link(inode, rig.root, bytes('g'), rig.caller());
-  rig.vfs.dentries.delete(rig.root, 'f');
+  await rig.make.link(inode, rig.root, named('g'), rig.caller());
+  rig.vfs.dentries.delete(rig.root, named('f'));
   await rename(rig, 'f', 'g');
   t.same([...server.root.children.keys()], ['f', 'g']);
 });
@@ -363,10 +363,10 @@ t.test('after a rename both names are known without asking', async (t) => {
   const { rig, server, inode } = await openFile();
   await rig.vfs.current.fetch(rig.root, rig.caller());
   await rename(rig, 'f', 'g');
-  const moved = await rig.lookup.entry(rig.root, bytes('g'), rig.caller());
+  const moved = await rig.lookup.entry(rig.root, named('g'), rig.caller());
   t.equal(moved.nodeid, inode.nodeid);
   server.forgetCalls();
-  t.equal((await rig.lookup.entry(rig.root, bytes('f'), rig.caller())).nodeid, 0);
+  t.equal((await rig.lookup.entry(rig.root, named('f'), rig.caller())).nodeid, 0);
   t.equal(server.names(), '');
 });
 
@@ -385,7 +385,7 @@ t.test('one of several names of a file goes: the others still lead to it', async
   const rig = new Rig();
   rig.server.tree.file('f', 'x');
   const inode = await rig.walk('f');
-  await rig.make.link(inode, rig.root, bytes('g'), rig.caller());
+  await rig.make.link(inode, rig.root, named('g'), rig.caller());
   await unlink(rig, 'f');
   t.equal(await rig.walk('g'), inode);
   t.equal(inode.generation, 0);

@@ -11,6 +11,7 @@ import {
   encodePostOpHandle,
   type FileHandle,
 } from './file-handle.js';
+import { decodeFileName, encodeFileName, type FileName } from './file-name.js';
 import { decodeStatus, type Result } from './status.js';
 
 export interface ReaddirArguments {
@@ -25,7 +26,7 @@ export interface ReaddirArguments {
 
 export interface DirectoryEntry {
   readonly fileid: bigint;
-  readonly name: Buffer;
+  readonly name: FileName;
   readonly cookie: bigint;
 }
 
@@ -90,19 +91,19 @@ function encodeResult<Entry>(
 }
 
 function decodeEntry(reader: XdrReader): DirectoryEntry {
-  return { fileid: reader.uint64(), name: reader.opaque(MAX_LISTED_NAME, 'name'), cookie: reader.uint64() };
+  return { fileid: reader.uint64(), name: decodeFileName(reader, MAX_LISTED_NAME), cookie: reader.uint64() };
 }
 
 function encodeEntry(writer: XdrWriter, entry: DirectoryEntry): void {
   writer.uint64(entry.fileid);
-  writer.opaque(entry.name);
+  encodeFileName(writer, entry.name);
   writer.uint64(entry.cookie);
 }
 
 function decodeEntryPlus(reader: XdrReader): DirectoryEntryPlus {
   return {
     fileid: reader.uint64(),
-    name: reader.opaque(MAX_LISTED_NAME, 'name'),
+    name: decodeFileName(reader, MAX_LISTED_NAME),
     cookie: reader.uint64(),
     attributes: decodePostOpAttributes(reader),
     handle: decodeEntryHandle(reader),

@@ -3,6 +3,7 @@ export * from './attributes.js';
 export * from './constants.js';
 export * from './directory-procedures.js';
 export * from './file-handle.js';
+export * from './file-name.js';
 export * from './file-procedures.js';
 export * from './filesystem-procedures.js';
 export * from './name-procedures.js';

@@ -14,15 +14,7 @@ import {
   type Sattr3,
   type WccData,
 } from './attributes.js';
-import {
-  CREATE_VERIFIER_SIZE,
-  CreateMode,
-  FileType,
-  MAX_NAME,
-  MAX_PATH,
-  NFS_PROGRAM,
-  Status,
-} from './constants.js';
+import { CREATE_VERIFIER_SIZE, CreateMode, FileType, MAX_PATH, NFS_PROGRAM, Status } from './constants.js';
 import {
   decodeFileHandle,
   decodePostOpHandle,
@@ -30,22 +22,23 @@ import {
   encodePostOpHandle,
   type FileHandle,
 } from './file-handle.js';
+import { decodeFileName, encodeFileName, type FileName } from './file-name.js';
 import { type WccResult, wccResult } from './file-procedures.js';
 import { decodeStatus, type Result, type UniformResult } from './status.js';
 
-/** diropargs3: a name, as bytes, in a directory. */
+/** diropargs3: a name in a directory. */
 export interface DirectoryName {
   readonly directory: FileHandle;
-  readonly name: Uint8Array;
+  readonly name: FileName;
 }
 
 function encodeDirectoryName(writer: XdrWriter, where: DirectoryName): void {
   encodeFileHandle(writer, where.directory);
-  writer.opaque(where.name);
+  encodeFileName(writer, where.name);
 }
 
 function decodeDirectoryName(reader: XdrReader): DirectoryName {
-  return { directory: decodeFileHandle(reader), name: reader.opaque(MAX_NAME, 'name') };
+  return { directory: decodeFileHandle(reader), name: decodeFileName(reader) };
 }
 
 interface LookupFail {

@@ -2,7 +2,10 @@
 import {
   type DirectoryEntry,
   type DirectoryEntryPlus,
+  DOT,
+  DOT_DOT,
   type FileHandle,
+  type FileName,
   FileType,
   type ReaddirArguments,
   type ReaddirplusArguments,
@@ -31,7 +34,7 @@ const ABSENT = 4;
 /** The most bytes of one reply, also for a client with more room: other clients would have to wait. */
 const MOST = 1024 * 1024;
 
-function nameBytes(name: string): number {
+function nameBytes(name: FileName): number {
   return (name.length + 3) & ~3;
 }
 
@@ -69,12 +72,12 @@ function open(
 /** First "." and "..", which are not in a listing, and then the entries of the listing. */
 function* entriesFrom(tree: ExportedTree, { place, listing, cookie }: Position): Generator<ListedEntry> {
   const own = place.before.fileid;
-  if (cookie < 1) yield { cookie: 1, name: '.', fileid: own, type: FileType.DIR };
+  if (cookie < 1) yield { cookie: 1, name: DOT, fileid: own, type: FileType.DIR };
   if (cookie < 2) {
     const isRoot = place.inode === tree.table.root;
     const above = isRoot ? undefined : statAt(place.descriptor, cString('..'));
     const fileid = typeof above === 'object' ? above.fileid : own;
-    yield { cookie: 2, name: '..', fileid, type: FileType.DIR };
+    yield { cookie: 2, name: DOT_DOT, fileid, type: FileType.DIR };
   }
   const { entries } = listing;
   for (let i = indexAfter(listing, cookie); i < entries.length; i++) {
@@ -120,7 +123,7 @@ export function readdir(tree: ExportedTree, args: ReaddirArguments, caller: Serv
       if (room < 0) return false;
       page.push({
         fileid: trueFileid(position.place, entry),
-        name: Buffer.from(entry.name, 'latin1'),
+        name: entry.name,
         cookie: BigInt(entry.cookie),
       });
     }
@@ -157,7 +160,7 @@ export function readdirplus(
       nameRoom -= bytes;
       page.push({
         fileid: seen?.stat.fileid ?? entry.fileid,
-        name: Buffer.from(entry.name, 'latin1'),
+        name: entry.name,
         cookie: BigInt(entry.cookie),
         attributes: seen?.stat,
         handle: seen?.inode.handle,

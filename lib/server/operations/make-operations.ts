@@ -4,7 +4,7 @@ import { constants as osConstants } from 'node:os';
 import {
   type CreateArguments,
   CreateMode,
-  type FileHandle,
+  type DirectoryName,
   FileType,
   type MakeResult,
   type MkdirArguments,
@@ -33,7 +33,7 @@ const TIME_BITS = 0x7fffffff;
 /** The common part of all four: the directory, the name, the reply. */
 function make(
   tree: ExportedTree,
-  where: { readonly directory: FileHandle; readonly name: Uint8Array },
+  where: DirectoryName,
   action: (place: Place, name: Name) => Known,
 ): MakeResult {
   const result = changeDirectory(tree, where.directory, (place) =>

@@ -4,6 +4,7 @@ import {
   type DirectoryName,
   type ErrorStatus,
   type FileHandle,
+  type FileName,
   type LinkArguments,
   type LinkResult,
   type LookupResult,
@@ -96,20 +97,19 @@ function resolve(
   tree: ExportedTree,
   directory: ServedObject,
   descriptor: number,
-  bytes: Uint8Array,
+  name: FileName,
   caller: ServedUser,
 ): { object: ServedObject; attributes: FileStat } {
   const { table } = tree;
-  if (bytes.length === 1 && bytes[0] === 0x2e)
-    return { object: directory, attributes: table.stat(directory) };
-  if (bytes.length === 2 && bytes[0] === 0x2e && bytes[1] === 0x2e) {
+  if (name === '.') return { object: directory, attributes: table.stat(directory) };
+  if (name === '..') {
     const object = parentOf(tree, directory, descriptor, caller);
     return { object, attributes: table.stat(object) };
   }
-  const name = parseName(bytes, Status.INVAL);
-  const attributes = tree.callers.as(caller, () => statAt(descriptor, name.cString));
+  const { text, cString } = parseName(name, Status.INVAL);
+  const attributes = tree.callers.as(caller, () => statAt(descriptor, cString));
   if (typeof attributes === 'number') throw new NfsError(statusOfErrno(-attributes));
-  return { object: table.intern(attributes, directory, descriptor, name.text, name.cString), attributes };
+  return { object: table.intern(attributes, directory, descriptor, text, cString), attributes };
 }
 
 const UP = cString('..');

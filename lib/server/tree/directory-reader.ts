@@ -1,12 +1,11 @@
 /** Reads whole directories with getdents64(2): names as bytes, and with them the inode numbers and types. */
 import { constants } from 'node:os';
-import { FileType } from '../../programs/nfs3/index.js';
+import { type FileName, FileType, fileNameFromBytes } from '../../programs/nfs3/index.js';
 import { NfsError, statusOfErrno } from '../status-error.js';
 import { getDents, nativeLittleEndian as LE } from '../system-calls-at.js';
 
 export interface RawEntry {
-  /** One character per byte. */
-  readonly name: string;
+  readonly name: FileName;
   /** For a mount point, this is the inode number of the directory below the mount. */
   readonly fileid: bigint;
   /** Undefined if the file system does not say. */
@@ -41,7 +40,7 @@ export function eachEntry(descriptor: number, visit: (entry: RawEntry) => void):
     if (length < 0) throw new NfsError(statusOfErrno(-length));
     for (let at = 0; at < length; ) {
       const end = chunk.indexOf(0, at + NAME_AT);
-      const name = chunk.toString('latin1', at + NAME_AT, end);
+      const name = fileNameFromBytes(chunk.subarray(at + NAME_AT, end));
       if (name !== '.' && name !== '..') {
         visit({
           name,

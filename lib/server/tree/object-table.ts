@@ -6,7 +6,7 @@
 import { closeSync, constants as fsConstants, readlinkSync, statfsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { LRUCache } from 'lru-cache';
-import { type FileHandle, FileType, Status } from '../../programs/nfs3/index.js';
+import { type FileHandle, type FileName, FileType, Status } from '../../programs/nfs3/index.js';
 import { check, NfsError, ObjectMovedError } from '../status-error.js';
 import {
   AT_EMPTY_PATH,
@@ -144,7 +144,7 @@ export class ObjectTable {
     stat: FileStat,
     directory: ServedObject,
     descriptor: number,
-    name: string,
+    name: FileName,
     cName: Uint8Array,
   ): ServedObject {
     const identity = this.#identify(stat, descriptor, cName, 0);
@@ -166,7 +166,7 @@ export class ObjectTable {
   }
 
   /** After a removal: the name no longer leads to the inode. */
-  unlinked(inode: ServedObject, directory: ServedObject, name: string): void {
+  unlinked(inode: ServedObject, directory: ServedObject, name: FileName): void {
     inode.removeLink(directory, name);
     if (inode.links.length === 0) this.forget(inode.handle);
   }

@@ -5,7 +5,7 @@
  */
 import { closeSync, constants } from 'node:fs';
 import { LRUCache } from 'lru-cache';
-import { type FileHandle, type FileType, sameTime } from '../../programs/nfs3/index.js';
+import { type FileHandle, type FileName, type FileType, sameTime } from '../../programs/nfs3/index.js';
 import { check } from '../status-error.js';
 import { cString, openAt } from '../system-calls-at.js';
 import { eachEntry, type RawEntry } from './directory-reader.js';
@@ -19,7 +19,7 @@ const CONTINUE_FOR = 2000;
 
 export interface ListedEntry {
   readonly cookie: number;
-  readonly name: string;
+  readonly name: FileName;
   readonly fileid: bigint;
   readonly type: FileType | undefined;
 }
@@ -31,7 +31,7 @@ export interface ServedListing {
 }
 
 /** 53 bits of the name: FNV-1a twice, with different starts. */
-function cookieOf(name: string): number {
+function cookieOf(name: FileName): number {
   let low = 0x811c9dc5;
   let high = 0x01234567;
   for (let i = 0; i < name.length; i++) {

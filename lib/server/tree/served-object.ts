@@ -1,11 +1,11 @@
 /** An object of the export as the server remembers it: its identity, and the names it was last seen under. */
-import type { FileHandle } from '../../programs/nfs3/index.js';
+import type { FileHandle, FileName } from '../../programs/nfs3/index.js';
 import type { ObjectIdentity } from './handle.js';
 
 /** A name (bytes, one character each) in a directory. */
 export interface Link {
   readonly directory: ServedObject;
-  readonly name: string;
+  readonly name: FileName;
 }
 
 export class ServedObject {
@@ -30,7 +30,7 @@ export class ServedObject {
   }
 
   /** `nlink` is the number of names that it has. If that is 1, all names known before are out of date. */
-  addLink(directory: ServedObject, name: string, nlink: number): void {
+  addLink(directory: ServedObject, name: FileName, nlink: number): void {
     const last = this.links[this.links.length - 1];
     if (last !== undefined && isSame(last, directory, name)) return;
     const link = { directory, name };
@@ -38,16 +38,16 @@ export class ServedObject {
     else this.links = [...this.#linksBut(directory, name), link];
   }
 
-  removeLink(directory: ServedObject, name: string): void {
+  removeLink(directory: ServedObject, name: FileName): void {
     this.links = this.#linksBut(directory, name);
   }
 
-  #linksBut(directory: ServedObject, name: string): Link[] {
+  #linksBut(directory: ServedObject, name: FileName): Link[] {
     return this.links.filter((link) => !isSame(link, directory, name));
   }
 }
 
 /** Compares handles: a directory may have been forgotten and found again as another ServedObject. */
-function isSame(link: Link, directory: ServedObject, name: string): boolean {
+function isSame(link: Link, directory: ServedObject, name: FileName): boolean {
   return link.name === name && link.directory.handle === directory.handle;
 }

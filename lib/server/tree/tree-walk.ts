@@ -5,7 +5,7 @@
  */
 import { closeSync, constants } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type FileHandle, FileType } from '../../programs/nfs3/index.js';
+import { type FileHandle, type FileName, FileType, NO_NAME } from '../../programs/nfs3/index.js';
 import { NfsError, undefinedIfGone } from '../status-error.js';
 import { cString, openAt } from '../system-calls-at.js';
 import { eachEntry } from './directory-reader.js';
@@ -27,12 +27,12 @@ export interface TreeWalkOptions {
 /** A directory on the way of the walk. It is not in the table, so that a walk does not displace other objects there. */
 interface WalkedDirectory {
   readonly parent: WalkedDirectory | undefined;
-  readonly name: string;
+  readonly name: FileName;
 }
 
 interface Sighting {
   readonly directory: WalkedDirectory;
-  readonly name: string;
+  readonly name: FileName;
   readonly next: Sighting | undefined;
 }
 
@@ -40,7 +40,7 @@ interface Sighting {
 interface Frame {
   readonly descriptor: number;
   readonly directory: WalkedDirectory;
-  readonly subdirectories: string[];
+  readonly subdirectories: FileName[];
 }
 
 /** How long one slice may hold up the event loop, in milliseconds. */
@@ -119,7 +119,7 @@ export class TreeWalk {
     for (const link of inode.links) {
       try {
         const descriptor = this.#table.openDirectory(link.directory);
-        const names: string[] = [];
+        const names: FileName[] = [];
         const readable = openAt(descriptor, cString('.'), O_RDONLY | O_DIRECTORY);
         if (readable < 0) continue;
         try {
@@ -138,7 +138,7 @@ export class TreeWalk {
   }
 
   /** Whether the name leads to the object; then it is in the table. */
-  #see(identity: ObjectIdentity, directory: ServedObject, name: string): boolean {
+  #see(identity: ObjectIdentity, directory: ServedObject, name: FileName): boolean {
     const descriptor = this.#table.openDirectory(directory);
     const cName = cString(name);
     const stat = statAt(descriptor, cName);
@@ -187,9 +187,9 @@ export class TreeWalk {
 
     const enter = (descriptor: number, directory: WalkedDirectory): void => {
       if (descriptor < 0) return;
-      const subdirectories: string[] = [];
+      const subdirectories: FileName[] = [];
       stack.push({ descriptor, directory, subdirectories });
-      const note = (fileid: bigint, where: WalkedDirectory, name: string): void => {
+      const note = (fileid: bigint, where: WalkedDirectory, name: FileName): void => {
         index.set(fileid, { directory: where, name, next: index.get(fileid) });
       };
       // The entry of a mount point has the inode number of the directory below the mount. Ask the directory itself.
@@ -212,7 +212,7 @@ export class TreeWalk {
       let sliceStart = start;
       enter(openAt(this.#table.rootDescriptor, cString('.'), O_RDONLY | O_DIRECTORY), {
         parent: undefined,
-        name: '',
+        name: NO_NAME,
       });
       while (!this.#closed) {
         const frame = stack[stack.length - 1];

@@ -5,6 +5,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { KnownEntry, NodeId } from '../../fuse/contract/operations.js';
+import { type FileName, fileNameToBytes } from '../../programs/nfs3/index.js';
 import type { Inode } from './inode.js';
 
 export interface Dentry {
@@ -25,14 +26,14 @@ export interface DentryLimits {
 
 const DEFAULT_LIMITS: DentryLimits = { present: 100_000, absent: 10_000 };
 
-function keyOf(parent: Inode, name: string): string {
+function keyOf(parent: Inode, name: FileName): string {
   return `${parent.nodeid}/${name}`;
 }
 
 /** The parts of a key. Its first slash ends the node id: names have none. */
-function partsOf(key: string): { parent: NodeId; name: string } {
+function partsOf(key: string): { parent: NodeId; name: FileName } {
   const slash = key.indexOf('/');
-  return { parent: Number(key.slice(0, slash)), name: key.slice(slash + 1) };
+  return { parent: Number(key.slice(0, slash)), name: key.slice(slash + 1) as FileName };
 }
 
 /** A directory that was moved above its former parent by another client: the parent's own hint is void. */
@@ -44,12 +45,11 @@ function breakCircle(inode: Inode, parent: Inode): void {
   }
 }
 
-/** Names here are strings of one character per byte. */
 export class DentryCache {
   readonly #present: LRUCache<string, Dentry>;
   readonly #absent: LRUCache<string, Dentry>;
   /** The names of each directory that are in one of the two. */
-  readonly #byDirectory = new Map<NodeId, Set<string>>();
+  readonly #byDirectory = new Map<NodeId, Set<FileName>>();
 
   constructor({ present, absent }: DentryLimits = DEFAULT_LIMITS) {
     const dispose = (_dentry: Dentry, key: string): void => this.#leaveIndex(key);
@@ -58,7 +58,7 @@ export class DentryCache {
   }
 
   /** The kernel is told what the name stands for, and need not ask again until then. */
-  told(parent: Inode, name: string, until: number): void {
+  told(parent: Inode, name: FileName, until: number): void {
     const key = keyOf(parent, name);
     const dentry = this.#present.peek(key) ?? this.#absent.peek(key);
     if (dentry !== undefined) dentry.kernelTrustsUntil = until;
@@ -72,12 +72,12 @@ export class DentryCache {
       const dentry = this.#present.peek(key) ?? this.#absent.peek(key);
       if (dentry === undefined || dentry.kernelTrustsUntil <= now) continue;
       dentry.kernelTrustsUntil = 0;
-      entries.push({ name: Buffer.from(name, 'latin1'), exists: dentry.inode !== undefined });
+      entries.push({ name: fileNameToBytes(name), exists: dentry.inode !== undefined });
     }
     return entries;
   }
 
-  #enterIndex(parent: NodeId, name: string): void {
+  #enterIndex(parent: NodeId, name: FileName): void {
     const names = this.#byDirectory.get(parent);
     if (names === undefined) this.#byDirectory.set(parent, new Set([name]));
     else names.add(name);
@@ -94,7 +94,7 @@ export class DentryCache {
   }
 
   /** The meaning of the name while the directory was as it is now. */
-  get(parent: Inode, name: string): Dentry | undefined {
+  get(parent: Inode, name: FileName): Dentry | undefined {
     const dentry = this.getUnverified(parent, name);
     if (dentry === undefined || dentry.generation !== parent.generation) return undefined;
     const { inode } = dentry;
@@ -104,7 +104,7 @@ export class DentryCache {
   }
 
   /** The last known meaning of the name, even if the directory has changed since. */
-  getUnverified(parent: Inode, name: string): Dentry | undefined {
+  getUnverified(parent: Inode, name: FileName): Dentry | undefined {
     const key = keyOf(parent, name);
     return this.#present.get(key) ?? this.#absent.get(key);
   }
@@ -113,7 +113,7 @@ export class DentryCache {
    * `generation` is the directory's from before the call whose reply says so. Ways up never form a circle, whatever
    * the server says: a directory that contains itself keeps the way it had.
    */
-  set(parent: Inode, name: string, inode: Inode | undefined, generation: number): void {
+  set(parent: Inode, name: FileName, inode: Inode | undefined, generation: number): void {
     if (inode !== undefined && inode !== parent && !inode.isRoot) {
       breakCircle(inode, parent);
       inode.parent = parent;
@@ -132,7 +132,7 @@ export class DentryCache {
   }
 
   /** The meaning of the name is not known any more. */
-  delete(parent: Inode, name: string): void {
+  delete(parent: Inode, name: FileName): void {
     const key = keyOf(parent, name);
     this.#present.delete(key);
     this.#absent.delete(key);

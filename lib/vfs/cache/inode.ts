@@ -6,7 +6,14 @@
 import { shownName } from '../../base/shown-name.js';
 import type { NodeId } from '../../fuse/contract/operations.js';
 import { ROOT_NODEID } from '../../fuse/contract/operations.js';
-import { type Fattr3, type FileHandle, FileType } from '../../programs/nfs3/index.js';
+import {
+  type Fattr3,
+  type FileHandle,
+  type FileName,
+  FileType,
+  fileNameToText,
+  NO_NAME,
+} from '../../programs/nfs3/index.js';
 import type { UserCredential } from '../caller/caller.js';
 import type { OwnChanges } from './own-changes.js';
 
@@ -21,7 +28,7 @@ export interface Granted {
 /** Where a nameless open file is, and who took its name away: the same credential removes it (names/silly-rename.ts). */
 export interface SillyName {
   readonly directory: Inode;
-  readonly name: string;
+  readonly name: FileName;
   readonly credential: UserCredential;
 }
 
@@ -89,7 +96,7 @@ export class Inode {
   /** Where it was last seen: the way that a redrive goes. The root has none. */
   parent: Inode | undefined = undefined;
   /** One character per byte. */
-  name = '';
+  name: FileName = NO_NAME;
 
   /** Counts the handles that a redrive gave this inode; of the parent's, the count when this handle was learnt. */
   epoch = 0;
@@ -187,7 +194,7 @@ export function describePath(inode: Inode): string {
   const names: string[] = [];
   let at: Inode | undefined = inode;
   for (let depth = 0; at !== undefined && !at.isRoot && depth < 4096; depth++) {
-    names.unshift(Buffer.from(at.name, 'latin1').toString('utf8'));
+    names.unshift(fileNameToText(at.name));
     at = at.parent;
   }
   return shownName(`/${names.join('/')}`);

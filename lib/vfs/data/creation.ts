@@ -1,6 +1,7 @@
 /** open(2) with O_CREAT, and mknod(2) of a regular file: the file is made and opened in one request of the kernel. */
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { OpenReply, SetAttributes } from '../../fuse/contract/operations.js';
+import type { FileName } from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
 import type { Found } from '../names/lookup.js';
@@ -36,7 +37,7 @@ export class Creation {
    */
   async open(
     directory: Inode,
-    name: Buffer,
+    name: FileName,
     { mode, flags }: { readonly mode: number; readonly flags: number },
     caller: Caller,
   ): Promise<{ readonly found: Found; readonly open: OpenReply }> {

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { DirectorySink, EntryReply, OpenReply } from '../../fuse/contract/operations.js';
-import { Access } from '../../programs/nfs3/index.js';
+import { Access, fileNameToBytes, isDots } from '../../programs/nfs3/index.js';
 import type { Permission } from '../access/permission.js';
 import type { CurrentAttributes } from '../attributes/current-attributes.js';
 import type { AttributeCache } from '../cache/attribute-cache.js';
@@ -23,7 +23,6 @@ import type { SillyRenames } from '../names/silly-rename.js';
 import type { ListingNeeds } from './listing.js';
 import { Listing } from './listing.js';
 import type { ListingEntry } from './listing-chunk.js';
-import { isDots } from './listing-parts.js';
 
 /** The parts of the mount that this needs. */
 export interface DirectoriesNeeds extends ListingNeeds {
@@ -206,9 +205,10 @@ export class Directories {
   #emit(parent: Inode, entry: ListingEntry, next: bigint, sink: DirectorySink, plus: boolean): boolean {
     const ino = this.#inoOf(parent, entry);
     const type = entry.type === undefined ? DT_UNKNOWN : direntType(entry.type);
-    if (!plus) return sink.add(entry.name, ino, type, next);
+    const name = fileNameToBytes(entry.name);
+    if (!plus) return sink.add(name, ino, type, next);
     const reply = isDots(entry.name) ? undefined : this.#entryReply(parent, entry);
-    if (sink.addPlus(entry.name, ino, type, next, reply)) return true;
+    if (sink.addPlus(name, ino, type, next, reply)) return true;
     // It did not fit, and will be asked for again: this time the kernel was told nothing.
     if (reply !== undefined) this.#vfs.inodes.forget(reply.nodeid, 1);
     return false;
@@ -226,7 +226,7 @@ export class Directories {
   #entryReply(parent: Inode, entry: ListingEntry): EntryReply | undefined {
     const vfs = this.#vfs;
     if (entry.handle === undefined) return undefined;
-    const dentry = vfs.dentries.get(parent, entry.name.toString('latin1'));
+    const dentry = vfs.dentries.get(parent, entry.name);
     const inode = dentry?.inode;
     if (dentry === undefined || inode?.attributes === undefined || !vfs.attributes.isFresh(inode))
       return undefined;

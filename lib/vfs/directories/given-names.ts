@@ -6,6 +6,7 @@
  * choose two names that look like one; by chance, a million names hold such a pair once in 10^17 passes.
  */
 import { randomFillSync } from 'node:crypto';
+import type { FileName } from '../../programs/nfs3/index.js';
 
 const WORDS = 3;
 const FIRST_SLOTS = 1024;
@@ -19,7 +20,7 @@ const key = randomFillSync(new Uint32Array(4));
 const hash = new Uint32Array(4);
 
 /** HalfSipHash-1-3 with 64 bits of output (Aumasson, Bernstein), into two words of `hash` from `at` on. */
-function sip(name: Uint8Array, low: number, high: number, at: number): void {
+function sip(name: FileName, low: number, high: number, at: number): void {
   let v0 = low | 0;
   let v1 = high ^ 0xee;
   let v2 = low ^ 0x6c796765;
@@ -39,7 +40,7 @@ function sip(name: Uint8Array, low: number, high: number, at: number): void {
   const { length } = name;
   let word = 0;
   for (let i = 0; i < length; i++) {
-    word |= (name[i] ?? 0) << ((i & 3) << 3);
+    word |= name.charCodeAt(i) << ((i & 3) << 3);
     if ((i & 3) !== 3) continue;
     v3 ^= word;
     round();
@@ -73,7 +74,7 @@ export class GivenNames {
   }
 
   /** Remembers the name; false if it was known. Where there is no room for more, new ones are not remembered. */
-  add(name: Uint8Array): boolean {
+  add(name: FileName): boolean {
     sip(name, key[0] ?? 0, key[1] ?? 0, 0);
     sip(name, key[2] ?? 0, key[3] ?? 0, 2);
     // Three words of zeros are an empty slot.

@@ -1,8 +1,14 @@
 /** Entries of a directory that came in one reply, packed: a huge directory would otherwise be millions of objects. */
-import type { DirectoryEntryPlus, Fattr3, FileHandle } from '../../programs/nfs3/index.js';
+import {
+  type DirectoryEntryPlus,
+  type Fattr3,
+  type FileHandle,
+  type FileName,
+  fileNameFromBytes,
+} from '../../programs/nfs3/index.js';
 
 export interface ListingEntry {
-  readonly name: Buffer;
+  readonly name: FileName;
   readonly fileid: bigint;
   /** From READDIRPLUS, and only where the server sent it. */
   readonly handle: FileHandle | undefined;
@@ -23,7 +29,7 @@ export class ListingChunk {
   /** Memory that it takes, roughly. */
   readonly bytes: number;
   /** A copy: slices would keep the whole reply alive. */
-  readonly #lookup: Buffer;
+  readonly #names: Buffer;
   readonly #ends: Uint32Array;
   readonly #fileids: BigUint64Array;
   /** 0: not known. */
@@ -33,26 +39,26 @@ export class ListingChunk {
   constructor(first: number, entries: readonly DirectoryEntryPlus[]) {
     this.first = first;
     this.count = entries.length;
-    this.#lookup = Buffer.allocUnsafeSlow(entries.reduce((bytes, { name }) => bytes + name.length, 0));
+    this.#names = Buffer.allocUnsafeSlow(entries.reduce((bytes, { name }) => bytes + name.length, 0));
     this.#ends = new Uint32Array(entries.length);
     this.#fileids = new BigUint64Array(entries.length);
     this.#types = new Uint8Array(entries.length);
     let end = 0;
     let handles = 0;
     for (const [at, { name, fileid, attributes, handle }] of entries.entries()) {
-      end += name.copy(this.#lookup, end);
+      end += this.#names.write(name, end, 'latin1');
       this.#ends[at] = end;
       this.#fileids[at] = fileid;
       this.#types[at] = attributes?.type ?? 0;
       if (handle !== undefined) handles += HANDLE_OVERHEAD + handle.length;
     }
     this.#handles = handles === 0 ? undefined : entries.map(({ handle }) => handle);
-    this.bytes = CHUNK_OVERHEAD + this.#lookup.length + this.count * ENTRY_BYTES + handles;
+    this.bytes = CHUNK_OVERHEAD + this.#names.length + this.count * ENTRY_BYTES + handles;
   }
 
   /** `at` counts from the chunk's first entry. */
-  name(at: number): Buffer {
-    return this.#lookup.subarray(at === 0 ? 0 : this.#ends[at - 1], this.#ends[at]);
+  name(at: number): FileName {
+    return fileNameFromBytes(this.#names.subarray(at === 0 ? 0 : this.#ends[at - 1], this.#ends[at]));
   }
 
   entry(at: number): ListingEntry {

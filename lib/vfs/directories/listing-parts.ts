@@ -5,6 +5,7 @@
 import { FuseError } from '../../fuse/contract/errno.js';
 import {
   type DirectoryEntryPlus,
+  isDots,
   READDIR,
   READDIRPLUS,
   type ReaddirplusResult,
@@ -164,8 +165,7 @@ export class ListingParts {
           entry.attributes.fsid !== inode.attributes?.fsid
         )
           continue;
-        const { handle, attributes } = entry;
-        const name = entry.name.toString('latin1');
+        const { name, handle, attributes } = entry;
         vfs.binding.bind({ parent: inode, name, handle, attributes, start, generation });
       }
     }
@@ -186,10 +186,4 @@ export class ListingParts {
     const entries = result.entries.map((entry) => ({ ...entry, attributes: undefined, handle: undefined }));
     return { ...result, entries, plusAt };
   }
-}
-
-export function isDots(name: Uint8Array): boolean {
-  return (
-    (name.length === 1 && name[0] === 0x2e) || (name.length === 2 && name[0] === 0x2e && name[1] === 0x2e)
-  );
 }

@@ -10,7 +10,13 @@
 
 import type { Logger } from '../../base/log.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
-import { COOKIE_VERIFIER_SIZE, type DirectoryEntryPlus, oddValues } from '../../programs/nfs3/index.js';
+import {
+  COOKIE_VERIFIER_SIZE,
+  type DirectoryEntryPlus,
+  type FileName,
+  fileNameToBytes,
+  oddValues,
+} from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
@@ -269,7 +275,7 @@ export class Listing {
     this.#letGo();
   }
 
-  #isNew(name: Buffer): boolean {
+  #isNew(name: FileName): boolean {
     if (!isValidName(name)) {
       this.#leaveOut(name);
       return false;
@@ -279,10 +285,11 @@ export class Listing {
     return false;
   }
 
-  #leaveOut(name: Buffer): void {
+  #leaveOut(name: FileName): void {
     oddValues.names++;
     if (++this.#impossible > MAX_LOGGED) return;
-    const shown = name.length > MAX_NAME ? `${name.length} bytes long` : name.toString('hex');
+    const shown =
+      name.length > MAX_NAME ? `${name.length} bytes long` : fileNameToBytes(name).toString('hex');
     this.#vfs.log.warn(`a directory entry with an impossible name was left out (${shown})`);
   }
 
@@ -302,6 +309,6 @@ export class Listing {
 }
 
 /** An empty name, "/" or NUL in a name is a server's error, not something to pass on. */
-function isValidName(name: Buffer): boolean {
-  return name.length > 0 && name.length <= MAX_NAME && !name.includes(0x2f) && !name.includes(0);
+function isValidName(name: FileName): boolean {
+  return name.length > 0 && name.length <= MAX_NAME && !name.includes('/') && !name.includes('\0');
 }

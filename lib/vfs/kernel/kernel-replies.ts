@@ -3,7 +3,7 @@
  * kernel may believe that; each reply is noted in the {@link KernelView}.
  */
 import type { AttributesReply, EntryReply, NegativeEntryReply } from '../../fuse/contract/operations.js';
-import type { Fattr3 } from '../../programs/nfs3/index.js';
+import type { Fattr3, FileName } from '../../programs/nfs3/index.js';
 import type { AttributeCache } from '../cache/attribute-cache.js';
 import type { Inode } from '../cache/inode.js';
 import type { InodeTable } from '../cache/inode-table.js';
@@ -56,7 +56,13 @@ export class KernelReplies {
    * Hands the inode over to the kernel under `name` in `parent`. Counts one reference of the kernel: where the reply
    * does not arrive, the caller takes it back (InodeTable.forget).
    */
-  handOver(parent: Inode, name: string, inode: Inode, attributes: Fattr3, entryValidMs: number): EntryReply {
+  handOver(
+    parent: Inode,
+    name: FileName,
+    inode: Inode,
+    attributes: Fattr3,
+    entryValidMs: number,
+  ): EntryReply {
     this.#parts.kernel.tellsName(parent, name, entryValidMs);
     return this.handOverDentry(inode, attributes, entryValidMs);
   }
@@ -74,7 +80,7 @@ export class KernelReplies {
   }
 
   /** `name` in `parent` is not there, as of a call that was sent under `generation`. */
-  absent(parent: Inode, name: string, generation: number): NegativeEntryReply {
+  absent(parent: Inode, name: FileName, generation: number): NegativeEntryReply {
     const entryValidMs = this.entryValidity(parent, generation, false);
     this.#parts.kernel.tellsName(parent, name, entryValidMs);
     return { nodeid: 0, entryValidMs };

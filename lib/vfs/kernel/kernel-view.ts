@@ -9,7 +9,7 @@
 
 import type { Clock } from '../../base/clock.js';
 import type { FuseNotifier, KnownEntry } from '../../fuse/contract/operations.js';
-import { type Fattr3, sameTime } from '../../programs/nfs3/index.js';
+import { type Fattr3, type FileName, fileNameToBytes, sameTime } from '../../programs/nfs3/index.js';
 import type { Dentry, DentryCache } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
 import { samePicture } from '../cache/picture.js';
@@ -149,7 +149,7 @@ export class KernelView {
   }
 
   /** The kernel is told what a name stands for, and may believe it for `validMs` milliseconds. */
-  tellsName(parent: Inode, name: string, validMs: number): void {
+  tellsName(parent: Inode, name: FileName, validMs: number): void {
     this.#dentries.told(parent, name, this.#clock.now() + validMs);
   }
 
@@ -188,14 +188,14 @@ export class KernelView {
   nameGone({ parent, name }: Inode): void {
     if (parent === undefined) return;
     this.#dentries.told(parent, name, 0);
-    void this.notifier.invalidateEntry(parent.nodeid, Buffer.from(name, 'latin1'));
+    void this.notifier.invalidateEntry(parent.nodeid, fileNameToBytes(name));
   }
 
   /** The last known name of `inode` may stand for another object. */
   nameDoubted({ parent, name }: Inode): void {
     if (parent === undefined) return;
     this.#dentries.told(parent, name, 0);
-    this.#expire(parent, [{ name: Buffer.from(name, 'latin1'), exists: true }]);
+    this.#expire(parent, [{ name: fileNameToBytes(name), exists: true }]);
   }
 
   #expire(directory: Inode, entries: readonly KnownEntry[]): void {

@@ -1,5 +1,5 @@
 /** Binds what the server says a name stands for to an inode: the one that is known by the handle, or a new one. */
-import type { Fattr3, FileHandle } from '../../programs/nfs3/index.js';
+import type { Fattr3, FileHandle, FileName } from '../../programs/nfs3/index.js';
 import type { AttributeCache, CallStart } from '../cache/attribute-cache.js';
 import type { DentryCache } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
@@ -9,8 +9,7 @@ import type { Redriver } from '../remote/redrive.js';
 /** A name as a reply describes it. */
 export interface NamedObject {
   readonly parent: Inode;
-  /** One character per byte. */
-  readonly name: string;
+  readonly name: FileName;
   readonly handle: FileHandle;
   readonly attributes: Fattr3 | undefined;
   /** When the call began. */

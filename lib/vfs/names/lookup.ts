@@ -2,11 +2,19 @@
 import { LRUCache } from 'lru-cache';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { EntryReply, NegativeEntryReply } from '../../fuse/contract/operations.js';
-import { type Fattr3, type FileHandle, FileType, LOOKUP, Status } from '../../programs/nfs3/index.js';
+import {
+  type Fattr3,
+  type FileHandle,
+  type FileName,
+  FileType,
+  isDots,
+  LOOKUP,
+  Status,
+} from '../../programs/nfs3/index.js';
 import type { ClaimedRightsNeeds } from '../access/claimed-rights.js';
 import { maySearch } from '../access/claimed-rights.js';
 import type { CurrentAttributes } from '../attributes/current-attributes.js';
-import type { AttributeCache, CallStart } from '../cache/attribute-cache.js';
+import type { AttributeCache } from '../cache/attribute-cache.js';
 import type { DentryCache } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
@@ -20,7 +28,7 @@ import { ofDirectory } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
 import type { Redriver } from '../remote/redrive.js';
 import { isStale, statusError } from '../remote/status-errno.js';
-import type { Binding } from './binding.js';
+import type { Binding, NamedObject } from './binding.js';
 import type { LookupStormsNeeds } from './lookup-storms.js';
 import { LookupStorms } from './lookup-storms.js';
 import type { SymbolicLinkNeeds } from './symbolic-link.js';
@@ -48,6 +56,11 @@ export interface Found {
   readonly entryValidMs: number;
 }
 
+/** A name as a reply describes it, which may leave out the handle. */
+export interface NameReply extends Omit<NamedObject, 'handle'> {
+  readonly handle: FileHandle | undefined;
+}
+
 const MAX_SENT_BACK = 256;
 
 export class Lookup {
@@ -62,39 +75,38 @@ export class Lookup {
   }
 
   /** The answer to the kernel that asks for a name. @throws FuseError */
-  async entry(parent: Inode, name: Buffer, caller: Caller): Promise<EntryReply | NegativeEntryReply> {
+  async entry(parent: Inode, name: FileName, caller: Caller): Promise<EntryReply | NegativeEntryReply> {
     const vfs = this.#vfs;
-    const key = name.toString('latin1');
-    if (key === '.' || key === '..') return this.#lookupDots(parent, key, caller);
+    if (isDots(name)) return this.#lookupDots(parent, name, caller);
     if (caller.claim !== undefined) await maySearch(vfs, parent, caller);
-    const cached = this.#fromCache(parent, key);
+    const cached = this.#fromCache(parent, name);
     if (cached !== undefined) return cached;
     const generation = parent.generation;
-    const found = await this.#findForKernel(parent, name, key, caller);
+    const found = await this.#findForKernel(parent, name, caller);
     // This lookup may have shown that other names mean something else by now: its caller may look at them next.
     await vfs.kernel.expired(HEAD_START_MS);
-    if (found === undefined) return vfs.replies.absent(parent, key, generation);
+    if (found === undefined) return vfs.replies.absent(parent, name, generation);
     this.#storms.note(parent, caller);
-    return vfs.replies.handOver(parent, key, found.inode, found.attributes, found.entryValidMs);
+    return vfs.replies.handOver(parent, name, found.inode, found.attributes, found.entryValidMs);
   }
 
   /**
    * As {@link find}, for a reply that brings the attributes of what is found to the kernel. It mostly is what the name last
    * stood for, of which no notification may overtake the reply.
    */
-  async #findForKernel(parent: Inode, name: Buffer, key: string, caller: Caller): Promise<Found | undefined> {
+  async #findForKernel(parent: Inode, name: FileName, caller: Caller): Promise<Found | undefined> {
     const { dentries, kernel } = this.#vfs;
-    const known = dentries.getUnverified(parent, key)?.inode;
-    if (known === undefined) return this.find(parent, name, key, caller);
-    const found = await kernel.answer(known, () => this.find(parent, name, key, caller));
+    const known = dentries.getUnverified(parent, name)?.inode;
+    if (known === undefined) return this.find(parent, name, caller);
+    const found = await kernel.answer(known, () => this.find(parent, name, caller));
     if (found?.inode !== known) kernel.refresh(known);
     return found;
   }
 
   /** Asks the server for a name; undefined: there is no such name. */
-  async find(parent: Inode, name: Buffer, key: string, caller: Caller): Promise<Found | undefined> {
-    const result = parent.gone ? undefined : await this.#ask(parent, name, key, caller);
-    return result === undefined ? this.#findInSuccessor(parent, name, key, caller) : result.found;
+  async find(parent: Inode, name: FileName, caller: Caller): Promise<Found | undefined> {
+    const result = parent.gone ? undefined : await this.#ask(parent, name, caller);
+    return result === undefined ? this.#findInSuccessor(parent, name, caller) : result.found;
   }
 
   /**
@@ -113,7 +125,7 @@ export class Lookup {
     if (parent === undefined || name === '' || silly !== undefined) return;
     let meant: Inode | undefined;
     try {
-      meant = (await this.find(parent, Buffer.from(name, 'latin1'), name, caller))?.inode;
+      meant = (await this.find(parent, name, caller))?.inode;
     } catch (error) {
       // The caller may not search that directory: it was another name that he gave.
       if (!(error instanceof FuseError) || error.errno === Errno.EINTR) throw error;
@@ -131,22 +143,17 @@ export class Lookup {
    * leads to now; a change that follows names the old directory, gets ESTALE, and is repeated from the root. Only
    * where a descriptor of the old directory may be behind it, nothing of the new one is shown.
    */
-  async #findInSuccessor(
-    parent: Inode,
-    name: Buffer,
-    key: string,
-    caller: Caller,
-  ): Promise<Found | undefined> {
-    const { parent: above, name: ownKey } = parent;
+  async #findInSuccessor(parent: Inode, name: FileName, caller: Caller): Promise<Found | undefined> {
+    const { parent: above, name: ownName } = parent;
     if (!parent.gone || above === undefined) return undefined;
-    const successor = (await this.find(above, Buffer.from(ownKey, 'latin1'), ownKey, caller))?.inode;
+    const successor = (await this.find(above, ownName, caller))?.inode;
     if (successor === undefined) return undefined;
     const isLink = successor.attributes?.type === FileType.LNK;
     const directory = isLink ? await this.#follow(above, successor, caller) : successor;
     // The kernel itself has to follow the link: this makes it look again.
     if (directory === undefined) throw this.#vfs.redriver.reportStale(parent, caller, 'path');
     if (!directory.isDirectory) throw new FuseError(Errno.ENOTDIR, 'the directory has become something else');
-    const found = (await this.#ask(directory, name, key, caller))?.found;
+    const found = (await this.#ask(directory, name, caller))?.found;
     if (found === undefined || directory === parent) return found;
     if (parent.opens > 0) throw this.#vfs.redriver.reportStale(parent, caller, 'path');
     return { ...found, entryValidMs: 0 };
@@ -156,11 +163,11 @@ export class Lookup {
   async #follow(from: Inode, link: Inode, caller: Caller): Promise<Inode | undefined> {
     const steps = stepsOf(await readTarget(this.#vfs, link, caller));
     let at: Inode | undefined = steps && from;
-    for (const key of steps ?? []) {
+    for (const step of steps ?? []) {
       if (at === undefined || !at.isDirectory) return undefined;
-      if (key === '.') continue;
-      if (key === '..') at = at.parent;
-      else at = (await this.find(at, Buffer.from(key, 'latin1'), key, caller))?.inode;
+      if (step === '.') continue;
+      if (step === '..') at = at.parent;
+      else at = (await this.find(at, step, caller))?.inode;
     }
     return at?.attributes?.type === FileType.LNK ? undefined : at;
   }
@@ -168,43 +175,45 @@ export class Lookup {
   /** LOOKUP; undefined: the directory's handle is stale, and stays so. */
   async #ask(
     parent: Inode,
-    name: Buffer,
-    key: string,
+    name: FileName,
     caller: Caller,
   ): Promise<{ readonly found: Found | undefined } | undefined> {
     const vfs = this.#vfs;
     const generation = parent.generation;
-    const before = vfs.dentries.getUnverified(parent, key);
+    const before = vfs.dentries.getUnverified(parent, name);
     const { result, start } = await vfs.exchange.ask(
       parent,
       caller,
       (directory) => vfs.nfs.call(LOOKUP, { directory, name }, caller),
       ofDirectory,
     );
-    const now = vfs.dentries.getUnverified(parent, key);
+    const now = vfs.dentries.getUnverified(parent, name);
     const handle = result.status === Status.OK ? result.object : undefined;
     if (now !== undefined && now !== before && now.inode?.handle !== handle && !now.inode?.stale) {
       // A change of ours gave the name another meaning meanwhile, and this reply may be from before it.
-      return this.#ask(parent, name, key, caller);
+      return this.#ask(parent, name, caller);
     }
     // The kernel repeats a call that was told ESTALE by looking its names up again: this name leads elsewhere now.
     if (before?.inode !== undefined && before.inode.handle !== handle)
       vfs.redriver.retryEnded(before.inode, caller);
     if (result.status === Status.NOENT) {
-      vfs.dentries.set(parent, key, undefined, generation);
+      vfs.dentries.set(parent, name, undefined, generation);
       return { found: undefined };
     }
     if (isStale(result.status)) return undefined;
     if (result.status !== Status.OK) throw statusError(result.status);
     return {
-      found: await this.answered(parent, key, result.object, result.attributes, start, generation, caller),
+      found: await this.complete(
+        { parent, name, handle: result.object, attributes: result.attributes, start, generation },
+        caller,
+      ),
     };
   }
 
-  #fromCache(parent: Inode, key: string): EntryReply | NegativeEntryReply | undefined {
+  #fromCache(parent: Inode, name: FileName): EntryReply | NegativeEntryReply | undefined {
     const vfs = this.#vfs;
     const { lookupCache } = vfs.config;
-    const dentry = lookupCache === 'none' ? undefined : vfs.dentries.get(parent, key);
+    const dentry = lookupCache === 'none' ? undefined : vfs.dentries.get(parent, name);
     const fresh = vfs.attributes.isFresh(parent);
     if (dentry === undefined || !fresh) {
       vfs.counters.dentries.misses++;
@@ -214,7 +223,7 @@ export class Lookup {
     if (inode === undefined) {
       if (lookupCache !== 'all') return undefined;
       vfs.counters.negativeDentries.hits++;
-      return vfs.replies.absent(parent, key, parent.generation);
+      return vfs.replies.absent(parent, name, parent.generation);
     }
     // With its own attributes in doubt, a LOOKUP answers for both at the price of one GETATTR.
     if (inode.attributes === undefined || !vfs.attributes.isFresh(inode)) return undefined;
@@ -226,33 +235,26 @@ export class Lookup {
   }
 
   /** For NFS export of this mount (FUSE EXPORT_SUPPORT). Neither name is ever sent to the server. */
-  async #lookupDots(inode: Inode, key: string, caller: Caller): Promise<EntryReply> {
+  async #lookupDots(inode: Inode, name: FileName, caller: Caller): Promise<EntryReply> {
     const vfs = this.#vfs;
-    const target = key === '.' || inode.isRoot ? inode : inode.parent;
+    const target = name === '.' || inode.isRoot ? inode : inode.parent;
     if (target === undefined) throw new FuseError(Errno.ESTALE, 'parent unknown');
-    return vfs.replies.handOver(inode, key, target, await vfs.current.fresh(target, caller), 0);
+    return vfs.replies.handOver(inode, name, target, await vfs.current.fresh(target, caller), 0);
   }
 
   /**
-   * The answer to LOOKUP or to a call that made the name, with its dentry set. Completes what the reply left out:
-   * RFC 1813 lets servers omit the handle and the attributes.
+   * The object of LOOKUP or of a call that made the name, with its dentry set. Completes what the reply left out: RFC 1813
+   * lets servers omit the handle and the attributes.
    */
-  async answered(
-    parent: Inode,
-    key: string,
-    handle: FileHandle | undefined,
-    attributes: Fattr3 | undefined,
-    start: CallStart,
-    generation: number,
-    caller: Caller,
-  ): Promise<Found> {
+  async complete(reply: NameReply, caller: Caller): Promise<Found> {
     const vfs = this.#vfs;
+    const { parent, name, handle, attributes, start, generation } = reply;
     if (handle === undefined) {
-      const found = await this.find(parent, Buffer.from(key, 'latin1'), key, caller);
+      const found = await this.find(parent, name, caller);
       if (found === undefined) throw statusError(Status.NOENT);
       return found;
     }
-    const inode = vfs.binding.bind({ parent, name: key, handle, attributes, start, generation });
+    const inode = vfs.binding.bind({ parent, name, handle, attributes, start, generation });
     const latest = attributes && (vfs.attributes.latest(inode, attributes, start) ?? inode.attributes);
     const known = latest ?? (await vfs.current.fetch(inode, caller));
     return { inode, attributes: known, entryValidMs: vfs.replies.entryValidity(parent, generation, true) };

@@ -7,6 +7,7 @@ import {
   type CreateHow,
   CreateMode,
   type FileHandle,
+  type FileName,
   FileType,
   LINK,
   type MakeResult,
@@ -56,7 +57,7 @@ export class MakeRequests {
    */
   async #make(
     parent: Inode,
-    key: string,
+    name: FileName,
     caller: Caller,
     call: (directory: FileHandle, onRetransmit: () => void) => Promise<MakeResult>,
     isOurs: (found: Found) => boolean | Promise<boolean>,
@@ -75,17 +76,20 @@ export class MakeRequests {
       );
     } catch (error) {
       // Nobody knows whether it happened.
-      vfs.dentries.delete(parent, key);
+      vfs.dentries.delete(parent, name);
       throw error;
     }
     const { result, start } = answer;
     if (result.status === Status.OK) {
-      return this.#lookup.answered(parent, key, result.object, result.attributes, start, generation, caller);
+      return this.#lookup.complete(
+        { parent, name, handle: result.object, attributes: result.attributes, start, generation },
+        caller,
+      );
     }
     // A failed call may have succeeded before its reply was lost: no negative dentry.
-    vfs.dentries.delete(parent, key);
+    vfs.dentries.delete(parent, name);
     if (result.status === Status.EXIST && replay.retransmitted) {
-      const found = await this.#lookup.find(parent, Buffer.from(key, 'latin1'), key, caller);
+      const found = await this.#lookup.find(parent, name, caller);
       if (found !== undefined && replay.mayHaveMade(found.attributes) && (await isOurs(found))) return found;
     }
     throw vfs.redriver.reportFailure(result, [parent], caller);
@@ -94,20 +98,19 @@ export class MakeRequests {
   /** open(2) with O_CREAT. A file that exists already keeps its content: CREATE has no guard against its own late copies. */
   async create(
     parent: Inode,
-    name: Buffer,
+    name: FileName,
     mode: number,
     exclusive: boolean,
     caller: Caller,
   ): Promise<Found> {
-    const key = name.toString('latin1');
-    if (exclusive) return this.#createExclusive(parent, name, key, mode, caller);
-    return this.#create(parent, name, key, { mode: CreateMode.UNCHECKED, attributes: { mode } }, caller);
+    if (exclusive) return this.#createExclusive(parent, name, mode, caller);
+    return this.#create(parent, name, { mode: CreateMode.UNCHECKED, attributes: { mode } }, caller);
   }
 
-  #create(parent: Inode, name: Buffer, key: string, how: CreateHow, caller: Caller): Promise<Found> {
+  #create(parent: Inode, name: FileName, how: CreateHow, caller: Caller): Promise<Found> {
     return this.#make(
       parent,
-      key,
+      name,
       caller,
       (directory, onRetransmit) =>
         this.#vfs.nfs.call(CREATE, { where: { directory, name }, how }, caller, onRetransmit),
@@ -120,30 +123,24 @@ export class MakeRequests {
    * O_EXCL: EXCLUSIVE with a verifier that makes a repeated call succeed (RFC 1813 3.3.8), and a SETATTR for
    * the mode and for the times, in which servers keep the verifier. Servers that cannot get GUARDED instead.
    */
-  async #createExclusive(
-    parent: Inode,
-    name: Buffer,
-    key: string,
-    mode: number,
-    caller: Caller,
-  ): Promise<Found> {
+  async #createExclusive(parent: Inode, name: FileName, mode: number, caller: Caller): Promise<Found> {
     let made: Found;
     try {
       const verifier = randomBytes(CREATE_VERIFIER_SIZE);
-      made = await this.#create(parent, name, key, { mode: CreateMode.EXCLUSIVE, verifier }, caller);
+      made = await this.#create(parent, name, { mode: CreateMode.EXCLUSIVE, verifier }, caller);
     } catch (error) {
       if (!(error instanceof FuseError) || error.errno !== Errno.EOPNOTSUPP) throw error;
-      return this.#create(parent, name, key, { mode: CreateMode.GUARDED, attributes: { mode } }, caller);
+      return this.#create(parent, name, { mode: CreateMode.GUARDED, attributes: { mode } }, caller);
     }
     const changes: Sattr3 = { mode, atime: 'server', mtime: 'server' };
     // The kernel must not repeat the call: the file is there by now.
     return { ...made, attributes: await setAttributes(this.#vfs, made.inode, changes, caller, 'object') };
   }
 
-  mkdir(parent: Inode, name: Buffer, mode: number, caller: Caller): Promise<Found> {
+  mkdir(parent: Inode, name: FileName, mode: number, caller: Caller): Promise<Found> {
     return this.#make(
       parent,
-      name.toString('latin1'),
+      name,
       caller,
       (directory, onRetransmit) =>
         this.#vfs.nfs.call(MKDIR, { where: { directory, name }, attributes: { mode } }, caller, onRetransmit),
@@ -151,11 +148,11 @@ export class MakeRequests {
     );
   }
 
-  symlink(parent: Inode, name: Buffer, target: Buffer, caller: Caller): Promise<Found> {
+  symlink(parent: Inode, name: FileName, target: Buffer, caller: Caller): Promise<Found> {
     const { nfs } = this.#vfs;
     return this.#make(
       parent,
-      name.toString('latin1'),
+      name,
       caller,
       (directory, onRetransmit) =>
         nfs.call(SYMLINK, { where: { directory, name }, attributes: {}, target }, caller, onRetransmit),
@@ -167,10 +164,10 @@ export class MakeRequests {
     );
   }
 
-  mknod(parent: Inode, name: Buffer, what: MknodWhat, caller: Caller): Promise<Found> {
+  mknod(parent: Inode, name: FileName, what: MknodWhat, caller: Caller): Promise<Found> {
     return this.#make(
       parent,
-      name.toString('latin1'),
+      name,
       caller,
       (directory, onRetransmit) =>
         this.#vfs.nfs.call(MKNOD, { where: { directory, name }, what }, caller, onRetransmit),
@@ -178,10 +175,9 @@ export class MakeRequests {
     );
   }
 
-  async link(inode: Inode, newParent: Inode, newName: Buffer, caller: Caller): Promise<Found> {
+  async link(inode: Inode, newParent: Inode, newName: FileName, caller: Caller): Promise<Found> {
     const { attributes, exchange, redriver, nfs } = this.#vfs;
     if (caller.claim !== undefined) await mayAddName(this.#vfs, newParent, caller);
-    const key = newName.toString('latin1');
     const generation = newParent.generation;
     const replay = new Replay(newParent);
     attributes.expectCtime(inode);
@@ -195,14 +191,24 @@ export class MakeRequests {
     if (result.status === Status.OK) attributes.observe(inode, result.attributes, start, true);
     else attributes.expectNoCtime(inode);
     if (result.status !== Status.OK) {
-      this.#vfs.dentries.delete(newParent, key);
+      this.#vfs.dentries.delete(newParent, newName);
       if (result.status === Status.EXIST && replay.retransmitted) {
-        const found = await this.#lookup.find(newParent, newName, key, caller);
+        const found = await this.#lookup.find(newParent, newName, caller);
         if (found?.inode === inode) return found;
       }
       throw redriver.reportFailure(result, [newParent, inode], caller);
     }
-    return this.#lookup.answered(newParent, key, inode.handle, result.attributes, start, generation, caller);
+    return this.#lookup.complete(
+      {
+        parent: newParent,
+        name: newName,
+        handle: inode.handle,
+        attributes: result.attributes,
+        start,
+        generation,
+      },
+      caller,
+    );
   }
 }
 

@@ -1,5 +1,6 @@
 /** How long a name may be, in bytes. Owns the refusal of longer ones before the server is asked. */
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
+import type { FileName } from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
 import type { TransferLimits } from '../config.js';
 import type { KernelReplies } from '../kernel/kernel-replies.js';
@@ -30,7 +31,7 @@ function limitIn(vfs: NameLimitNeeds, directory: Inode): number {
  * Throws ENAMETOOLONG for a name that cannot be in the directory (Linux nfs_lookup does the same). Servers do not
  * agree on the error: some answer NFS3ERR_ACCES, NFS3ERR_IO or NFS3ERR_NOENT, or cannot decode the call.
  */
-export function checkNameLength(vfs: NameLimitNeeds, directory: Inode, name: Uint8Array): void {
+export function checkNameLength(vfs: NameLimitNeeds, directory: Inode, name: FileName): void {
   if (name.length <= NAME_MAX && name.length <= limitIn(vfs, directory)) return;
   throw new FuseError(Errno.ENAMETOOLONG, `a name of ${name.length} bytes`);
 }

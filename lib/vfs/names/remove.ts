@@ -3,6 +3,7 @@ import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import {
   type DirectoryName,
   type FileHandle,
+  type FileName,
   REMOVE,
   RENAME,
   type RenameResult,
@@ -37,11 +38,10 @@ export interface RemoveNeeds extends ClaimedRightsNeeds {
   readonly redriver: Redriver;
 }
 
-/** A name in a directory, as bytes and as the key of caches: one character per byte. */
-interface Place {
+/** A name in a directory. */
+export interface Place {
   readonly parent: Inode;
-  readonly name: Buffer;
-  readonly key: string;
+  readonly name: FileName;
 }
 
 /** `moved`: what the old name stands for, where that is known. */
@@ -62,15 +62,14 @@ export class RemoveRequests {
     this.#silly = silly;
   }
 
-  async unlink(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
-    const key = name.toString('latin1');
+  async unlink(parent: Inode, name: FileName, caller: Caller): Promise<void> {
     if (caller.claim !== undefined) await this.#mayTake(parent, name, caller);
-    const open = await this.#openFileNamed(parent, name, key, caller);
-    if (open !== undefined && !(await this.#silly.survives(open, parent, key))) {
+    const open = await this.#openFileNamed(parent, name, caller);
+    if (open !== undefined && !(await this.#silly.survives(open, parent, name))) {
       await this.#silly.takeAway(parent, name, open, caller);
       return;
     }
-    const inode = this.#vfs.dentries.getUnverified(parent, key)?.inode;
+    const inode = this.#vfs.dentries.getUnverified(parent, name)?.inode;
     if (inode !== undefined) this.#vfs.attributes.expectCtime(inode);
     const done = this.#remove(REMOVE, parent, name, caller);
     if (inode === undefined) return done;
@@ -90,11 +89,10 @@ export class RemoveRequests {
     this.#linkGone(inode);
   }
 
-  async rmdir(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
-    const key = name.toString('latin1');
+  async rmdir(parent: Inode, name: FileName, caller: Caller): Promise<void> {
     if (caller.claim !== undefined) await this.#mayTake(parent, name, caller);
-    const inode = this.#vfs.dentries.getUnverified(parent, key)?.inode;
-    await this.#silly.settle(parent, key);
+    const inode = this.#vfs.dentries.getUnverified(parent, name)?.inode;
+    await this.#silly.settle(parent, name);
     await this.#remove(RMDIR, parent, name, caller);
     if (inode === undefined) return;
     // Nobody will come back for it: it goes as soon as the kernel forgets it.
@@ -103,27 +101,21 @@ export class RemoveRequests {
   }
 
   /** Checks that the object of the name may be taken away by a caller whom the server does not know. @throws FuseError */
-  async #mayTake(parent: Inode, name: Buffer, caller: Caller): Promise<void> {
+  async #mayTake(parent: Inode, name: FileName, caller: Caller): Promise<void> {
     const find = () => this.#find(parent, name, caller);
     await mayTakeName(this.#vfs, parent, caller, find);
   }
 
-  async #mayRename(
-    parent: Inode,
-    name: Buffer,
-    newParent: Inode,
-    newName: Buffer,
-    caller: Caller,
-  ): Promise<void> {
-    await this.#mayTake(parent, name, caller);
-    await this.#mayTake(newParent, newName, caller);
-    if (parent === newParent) return;
-    const moved = await this.#find(parent, name, caller);
+  async #mayRename(from: Place, to: Place, caller: Caller): Promise<void> {
+    await this.#mayTake(from.parent, from.name, caller);
+    await this.#mayTake(to.parent, to.name, caller);
+    if (from.parent === to.parent) return;
+    const moved = await this.#find(from.parent, from.name, caller);
     if (moved !== undefined) await mayMove(this.#vfs, moved, caller);
   }
 
-  async #find(parent: Inode, name: Buffer, caller: Caller): Promise<Inode | undefined> {
-    return (await this.#lookup.find(parent, name, name.toString('latin1'), caller))?.inode;
+  async #find(parent: Inode, name: FileName, caller: Caller): Promise<Inode | undefined> {
+    return (await this.#lookup.find(parent, name, caller))?.inode;
   }
 
   /** One of the names of a file went: its link count and ctime moved by our own doing. */
@@ -137,19 +129,18 @@ export class RemoveRequests {
   async #remove(
     procedure: Procedure<DirectoryName, WccResult>,
     parent: Inode,
-    name: Buffer,
+    name: FileName,
     caller: Caller,
   ): Promise<void> {
     const { exchange, redriver, nfs, dentries } = this.#vfs;
-    const key = name.toString('latin1');
     const generation = parent.generation;
     const replay = new Replay(parent);
     const call = (directory: FileHandle): Promise<WccResult> =>
       nfs.call(procedure, { directory, name }, caller, replay.onRetransmit);
     const changing = exchange.change(parent, caller, call, ({ wcc }) => wcc);
-    const { result } = await changing.finally(() => dentries.delete(parent, key));
+    const { result } = await changing.finally(() => dentries.delete(parent, name));
     if (result.status === Status.OK || result.status === Status.NOENT) {
-      dentries.set(parent, key, undefined, generation);
+      dentries.set(parent, name, undefined, generation);
     }
     // The name is gone, as was wanted: the first of our calls did it, or somebody else in the same moment.
     if (result.status === Status.NOENT && replay.retransmitted) return;
@@ -160,50 +151,37 @@ export class RemoveRequests {
    * The inode of a name, if it is a file that is open through this mount. Where the caches do not know for
    * certain what the name stands for, the server is asked: a wrong guess would delete a file in use.
    */
-  async #openFileNamed(parent: Inode, name: Buffer, key: string, caller: Caller): Promise<Inode | undefined> {
+  async #openFileNamed(parent: Inode, name: FileName, caller: Caller): Promise<Inode | undefined> {
     const { dentries, attributes } = this.#vfs;
-    const known = dentries.get(parent, key);
+    const known = dentries.get(parent, name);
     let inode = known?.inode;
     const certain = known !== undefined && attributes.isFresh(parent);
     if (!certain && (inode === undefined || inode.opens > 0) && this.#vfs.open.files > 0) {
-      inode = (await this.#lookup.find(parent, name, key, caller))?.inode;
+      inode = (await this.#lookup.find(parent, name, caller))?.inode;
     }
     return inode !== undefined && inode.opens > 0 && !inode.isDirectory ? inode : undefined;
   }
 
   /** RENAME. A file that is open and would be replaced gets a silly name first. Flags of renameat2(2): EINVAL. */
-  async rename(
-    parent: Inode,
-    name: Buffer,
-    newParent: Inode,
-    newName: Buffer,
-    flags: number,
-    caller: Caller,
-  ): Promise<void> {
+  async rename(from: Place, to: Place, flags: number, caller: Caller): Promise<void> {
     if (flags !== 0) throw new FuseError(Errno.EINVAL, 'NFSv3 has no rename with flags');
-    const vfs = this.#vfs;
-    const key = name.toString('latin1');
-    const newKey = newName.toString('latin1');
-    if (caller.claim !== undefined) await this.#mayRename(parent, name, newParent, newName, caller);
-    let moved = vfs.dentries.get(parent, key)?.inode;
-    if (moved?.silly !== undefined && !(await this.#silly.survives(moved, parent, key)))
+    const { parent, name } = from;
+    const { parent: newParent, name: newName } = to;
+    if (caller.claim !== undefined) await this.#mayRename(from, to, caller);
+    let moved = this.#vfs.dentries.get(parent, name)?.inode;
+    if (moved?.silly !== undefined && !(await this.#silly.survives(moved, parent, name)))
       throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
-    const replaced = await this.#openFileNamed(newParent, newName, newKey, caller);
-    if (replaced !== undefined) moved ??= (await this.#lookup.find(parent, name, key, caller))?.inode;
+    const replaced = await this.#openFileNamed(newParent, newName, caller);
+    if (replaced !== undefined) moved ??= (await this.#lookup.find(parent, name, caller))?.inode;
     // Two names of one file: rename(2) does nothing.
     const displaced =
       replaced === undefined ||
       replaced === moved ||
-      (await this.#silly.survives(replaced, newParent, newKey))
+      (await this.#silly.survives(replaced, newParent, newName))
         ? undefined
         : replaced;
-    const renaming: Renaming = {
-      from: { parent, name, key },
-      to: { parent: newParent, name: newName, key: newKey },
-      moved,
-    };
     if (displaced === undefined) {
-      await this.#rename(renaming, caller);
+      await this.#rename({ from, to, moved }, caller);
       return;
     }
     // A last close meanwhile must not remove a file that gets its name back.
@@ -211,7 +189,7 @@ export class RemoveRequests {
     try {
       await this.#silly.takeAway(newParent, newName, displaced, caller);
       try {
-        await this.#rename(renaming, caller);
+        await this.#rename({ from, to, moved }, caller);
       } catch (error) {
         await this.#silly.giveBack(newParent, newName, displaced, caller);
         throw error;
@@ -223,10 +201,10 @@ export class RemoveRequests {
 
   async #rename({ from, to, moved: known }: Renaming, caller: Caller): Promise<void> {
     const { attributes, redriver, dentries } = this.#vfs;
-    const target = dentries.getUnverified(to.parent, to.key)?.inode;
-    await this.#silly.settle(to.parent, to.key);
+    const target = dentries.getUnverified(to.parent, to.name)?.inode;
+    await this.#silly.settle(to.parent, to.name);
     // Where the directory has changed since, what the name stood for is no certainty, but it tells our own echo.
-    const source = known ?? dentries.getUnverified(from.parent, from.key)?.inode;
+    const source = known ?? dentries.getUnverified(from.parent, from.name)?.inode;
     const replay = new Replay(from.parent);
     const touched = [known, target].filter((inode) => inode !== undefined);
     for (const inode of touched) attributes.expectCtime(inode);
@@ -242,9 +220,9 @@ export class RemoveRequests {
     }
     // Two names of one file: nothing was renamed.
     if (moved === target && moved !== undefined) return;
-    dentries.set(from.parent, from.key, undefined, from.parent.generation);
+    dentries.set(from.parent, from.name, undefined, from.parent.generation);
     if (moved !== undefined) {
-      dentries.set(to.parent, to.key, moved, to.parent.generation);
+      dentries.set(to.parent, to.name, moved, to.parent.generation);
       // Its ctime moved, and by whom is plain.
       attributes.expire(moved);
     }
@@ -253,7 +231,7 @@ export class RemoveRequests {
 
   /** RENAME; whatever comes of it, what the two names stand for is not known any more. */
   async #sendRename(
-    { parent, name, key }: Place,
+    { parent, name }: Place,
     to: Place,
     replay: Replay,
     caller: Caller,
@@ -274,8 +252,8 @@ export class RemoveRequests {
       );
       return result;
     } finally {
-      dentries.delete(parent, key);
-      dentries.delete(to.parent, to.key);
+      dentries.delete(parent, name);
+      dentries.delete(to.parent, to.name);
     }
   }
 
@@ -288,7 +266,7 @@ export class RemoveRequests {
     caller: Caller,
   ): Promise<Inode | undefined> {
     if (status !== Status.NOENT || !replay.retransmitted) return undefined;
-    const found = await this.#lookup.find(to.parent, to.name, to.key, caller);
+    const found = await this.#lookup.find(to.parent, to.name, caller);
     if (found === undefined) return undefined;
     const isOurs = source ? found.inode === source : replay.mayHaveMade(found.attributes);
     return isOurs ? found.inode : undefined;

@@ -12,6 +12,8 @@ import type { Logger } from '../../base/log.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import {
   type FileHandle,
+  type FileName,
+  fileNameFromText,
   LOOKUP,
   type LookupResult,
   REMOVE,
@@ -56,12 +58,9 @@ const REMOVE_TRIES = 5;
 const REMOVE_RETRY_MS = 500;
 
 /** `.nfs`, the fileid and a counter in hex, as the Linux client names them. */
-export function sillyName(fileid: bigint, counter: number): string {
-  return (
-    SILLY_PREFIX +
-    fileid.toString(16).padStart(FILEID_DIGITS, '0') +
-    counter.toString(16).padStart(COUNTER_DIGITS, '0')
-  );
+export function sillyName(fileid: bigint, counter: number): FileName {
+  const digits = fileid.toString(16).padStart(FILEID_DIGITS, '0');
+  return fileNameFromText(SILLY_PREFIX + digits + counter.toString(16).padStart(COUNTER_DIGITS, '0'));
 }
 
 export function isSillyName(name: string): boolean {
@@ -91,7 +90,7 @@ export class SillyRenames {
    * Takes `name` in `parent` away from the open file `inode`. Throws EBUSY when no free name can be found or
    * the file already lost its name: better that than to delete a file in use.
    */
-  async takeAway(parent: Inode, name: Buffer, inode: Inode, caller: Caller): Promise<void> {
+  async takeAway(parent: Inode, name: FileName, inode: Inode, caller: Caller): Promise<void> {
     if (inode.silly !== undefined) throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
     const taking = this.#takeAway(parent, name, inode, caller);
     this.#taking.set(inode, taking);
@@ -103,27 +102,26 @@ export class SillyRenames {
   }
 
   /** Whether the file goes on under its silly name when it loses this one, which is another of its names. */
-  async survives(inode: Inode, parent: Inode, key: string): Promise<boolean> {
+  async survives(inode: Inode, parent: Inode, name: FileName): Promise<boolean> {
     for (let taking = this.#taking.get(inode); taking !== undefined; taking = this.#taking.get(inode)) {
       await taking.catch(() => {});
     }
     const { silly } = inode;
-    return silly !== undefined && !(silly.directory === parent && silly.name === key);
+    return silly !== undefined && !(silly.directory === parent && silly.name === name);
   }
 
-  async #takeAway(parent: Inode, name: Buffer, inode: Inode, caller: Caller): Promise<void> {
+  async #takeAway(parent: Inode, name: FileName, inode: Inode, caller: Caller): Promise<void> {
     const vfs = this.#vfs;
     const silly = await this.#freeName(parent, inode, caller);
     vfs.attributes.expectCtime(inode);
-    const result = await this.renameWithin(parent, name, Buffer.from(silly, 'latin1'), caller);
-    const key = name.toString('latin1');
+    const result = await this.renameWithin(parent, name, silly, caller);
     // NFS3ERR_NOENT may be the echo of our own repeated call: then the file is under its new name.
     if (result.status !== Status.OK && !(await this.#leadsTo(parent, silly, inode, caller))) {
       vfs.attributes.expectNoCtime(inode);
       throw vfs.redriver.reportFailure(result, [parent], caller);
     }
-    vfs.dentries.delete(parent, key);
-    vfs.dentries.set(parent, key, undefined, parent.generation);
+    vfs.dentries.delete(parent, name);
+    vfs.dentries.set(parent, name, undefined, parent.generation);
     vfs.dentries.set(parent, silly, inode, parent.generation);
     inode.silly = { directory: parent, name: silly, credential: caller.credential };
     this.#pending.add(inode);
@@ -132,8 +130,8 @@ export class SillyRenames {
     if (inode.opens === 0) void this.finish(inode);
   }
 
-  async #leadsTo(parent: Inode, key: string, inode: Inode, caller: Caller): Promise<boolean> {
-    const where = { directory: parent.handle, name: Buffer.from(key, 'latin1') };
+  async #leadsTo(parent: Inode, name: FileName, inode: Inode, caller: Caller): Promise<boolean> {
+    const where = { directory: parent.handle, name };
     const found = await this.#vfs.nfs.call(LOOKUP, where, caller);
     return found.status === Status.OK && found.object === inode.handle;
   }
@@ -144,7 +142,7 @@ export class SillyRenames {
    * name back keeps the silly one for good, and the log says so: its last close must not remove what rename(2) has not
    * replaced.
    */
-  async giveBack(parent: Inode, name: Buffer, inode: Inode, caller: Caller): Promise<void> {
+  async giveBack(parent: Inode, name: FileName, inode: Inode, caller: Caller): Promise<void> {
     const { silly } = inode;
     if (silly === undefined) return;
     const { attributes, dentries, log } = this.#vfs;
@@ -154,11 +152,11 @@ export class SillyRenames {
       const present = await this.#lookUp(parent, name, patient);
       if (present.status === Status.OK) return;
       attributes.expectCtime(inode);
-      const result = await this.renameWithin(parent, Buffer.from(silly.name, 'latin1'), name, patient);
+      const result = await this.renameWithin(parent, silly.name, name, patient);
       if (result.status === Status.OK) {
         this.#dropSilly(inode);
         dentries.delete(parent, silly.name);
-        dentries.set(parent, name.toString('latin1'), inode, parent.generation);
+        dentries.set(parent, name, inode, parent.generation);
         return;
       }
       attributes.expectNoCtime(inode);
@@ -186,14 +184,13 @@ export class SillyRenames {
     this.#vfs.open.close(inode, () => this.finish(inode));
   }
 
-  async #freeName(parent: Inode, inode: Inode, caller: Caller): Promise<string> {
+  async #freeName(parent: Inode, inode: Inode, caller: Caller): Promise<FileName> {
     const vfs = this.#vfs;
     const fileid = inode.attributes?.fileid ?? BigInt(inode.nodeid);
     for (let taken = 0; taken < MAX_TAKEN; taken++) {
       this.#counter = (this.#counter + 1) >>> 0;
       const candidate = sillyName(fileid, this.#counter);
-      const name = Buffer.from(candidate, 'latin1');
-      const result = await this.#lookUp(parent, name, caller);
+      const result = await this.#lookUp(parent, candidate, caller);
       if (result.status === Status.NOENT) return candidate;
       if (isStale(result.status)) throw vfs.redriver.reportFailure(result, [parent], caller);
       if (result.status !== Status.OK) break;
@@ -202,7 +199,7 @@ export class SillyRenames {
   }
 
   /** RENAME within one directory, with its bookkeeping. */
-  async renameWithin(parent: Inode, from: Buffer, to: Buffer, caller: Caller): Promise<RenameResult> {
+  async renameWithin(parent: Inode, from: FileName, to: FileName, caller: Caller): Promise<RenameResult> {
     const { exchange, nfs, dentries } = this.#vfs;
     const call = (directory: FileHandle): Promise<RenameResult> =>
       nfs.call(RENAME, { from: { directory, name: from }, to: { directory, name: to } }, caller);
@@ -210,13 +207,13 @@ export class SillyRenames {
       return (await exchange.change(parent, caller, call, ({ fromWcc }) => fromWcc)).result;
     } catch (error) {
       // Nobody knows whether it happened.
-      dentries.delete(parent, from.toString('latin1'));
-      dentries.delete(parent, to.toString('latin1'));
+      dentries.delete(parent, from);
+      dentries.delete(parent, to);
       throw error;
     }
   }
 
-  async #lookUp(parent: Inode, name: Buffer, caller: Caller): Promise<LookupResult> {
+  async #lookUp(parent: Inode, name: FileName, caller: Caller): Promise<LookupResult> {
     const { exchange, nfs } = this.#vfs;
     const call = (directory: FileHandle): Promise<LookupResult> =>
       nfs.call(LOOKUP, { directory, name }, caller);
@@ -251,7 +248,7 @@ export class SillyRenames {
   async #remove(inode: Inode, silly: SillyName, wasTried: () => void): Promise<void> {
     const { attributes, exchange, nfs, dentries, counters, clock, log } = this.#vfs;
     const caller = unattended(silly.credential);
-    const name = Buffer.from(silly.name, 'latin1');
+    const { name } = silly;
     let reason = '';
     for (let attempt = 1; attempt <= REMOVE_TRIES; attempt++) {
       const { directory } = silly;
@@ -292,7 +289,7 @@ export class SillyRenames {
   }
 
   /** Waits for the REMOVEs under way in the directory of this name, so that rmdir finds it empty. */
-  async settle(parent: Inode, name: string): Promise<void> {
+  async settle(parent: Inode, name: FileName): Promise<void> {
     for (const { silly, removing } of [...this.#pending]) {
       if (silly?.directory.parent === parent && silly.directory.name === name) await removing;
     }

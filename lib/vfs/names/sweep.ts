@@ -2,7 +2,15 @@
  * Leftovers of silly renames: `.nfsXXXX` files whose client ended without removing them. Finds them in an
  * export, by name and age, and removes them when told to.
  */
-import { FileType, LOOKUP, REMOVE, Status, statusName } from '../../programs/nfs3/index.js';
+import {
+  type FileName,
+  FileType,
+  isDots,
+  LOOKUP,
+  REMOVE,
+  Status,
+  statusName,
+} from '../../programs/nfs3/index.js';
 import type { CurrentAttributes } from '../attributes/current-attributes.js';
 import type { DentryCache } from '../cache/dentry-cache.js';
 import { describePath, type Inode } from '../cache/inode.js';
@@ -11,7 +19,6 @@ import type { OpenObjects } from '../cache/open-objects.js';
 import type { Caller } from '../caller/caller.js';
 import type { ListingNeeds } from '../directories/listing.js';
 import { Listing } from '../directories/listing.js';
-import { isDots } from '../directories/listing-parts.js';
 import type { KernelReplies } from '../kernel/kernel-replies.js';
 import type { Exchange } from '../remote/exchange.js';
 import { ofDirectory } from '../remote/exchange.js';
@@ -35,7 +42,7 @@ export interface Leftover {
   /** From the export's root, as text for people; `name` and `directory` are what is acted on. */
   readonly path: string;
   readonly directory: Inode;
-  readonly name: string;
+  readonly name: FileName;
   readonly inode: Inode;
   readonly bytes: bigint;
   /** Since the file lost its name or was last changed, by its ctime and our clock. */
@@ -68,10 +75,10 @@ export async function* findLeftovers(
         await listing.load(index, true, caller);
         const entry = listing.entry(index);
         if (entry === undefined) break;
-        if (isDots(entry.name)) continue;
-        const name = entry.name.toString('latin1');
+        const { name } = entry;
+        if (isDots(name)) continue;
         if (entry.type !== undefined && entry.type !== FileType.DIR && !isSillyName(name)) continue;
-        const inode = await resolve(vfs, directory, entry.name, name, caller);
+        const inode = await resolve(vfs, directory, name, caller);
         if (inode?.attributes === undefined) continue;
         if (inode.isDirectory && inode.attributes.fsid === vfs.replies.rootFsid) waiting.push(inode);
         if (!inode.isRegular || !isSillyName(name)) continue;
@@ -91,8 +98,7 @@ export async function* findLeftovers(
 async function resolve(
   vfs: SweepNeeds,
   directory: Inode,
-  bytes: Buffer,
-  name: string,
+  name: FileName,
   caller: Caller,
 ): Promise<Inode | undefined> {
   const known = vfs.dentries.get(directory, name)?.inode;
@@ -101,7 +107,7 @@ async function resolve(
   const { result, start } = await vfs.exchange.ask(
     directory,
     caller,
-    (handle) => vfs.nfs.call(LOOKUP, { directory: handle, name: bytes }, caller),
+    (handle) => vfs.nfs.call(LOOKUP, { directory: handle, name }, caller),
     ofDirectory,
   );
   if (result.status !== Status.OK) return undefined;
@@ -117,7 +123,7 @@ export async function removeLeftover(
   leftover: Leftover,
   caller: Caller,
 ): Promise<string | undefined> {
-  const where = { directory: leftover.directory.handle, name: Buffer.from(leftover.name, 'latin1') };
+  const where = { directory: leftover.directory.handle, name: leftover.name };
   const present = await vfs.nfs.call(LOOKUP, where, caller);
   if (present.status === Status.NOENT) return undefined;
   if (present.status !== Status.OK) return statusName(present.status);

@@ -1,6 +1,13 @@
 /** The target of a symbolic link: asked for, and followed where it stays within the mount. */
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
-import { type FileHandle, READLINK, type ReadlinkResult, Status } from '../../programs/nfs3/index.js';
+import {
+  type FileHandle,
+  type FileName,
+  fileNameFromBytes,
+  READLINK,
+  type ReadlinkResult,
+  Status,
+} from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
 import type { Exchange } from '../remote/exchange.js';
@@ -30,10 +37,10 @@ export async function readTarget(vfs: SymbolicLinkNeeds, inode: Inode, caller: C
 }
 
 /**
- * The names, of one character per byte, on the way from the link's directory to what it leads to. Undefined: only the kernel can follow it, from
- * the root of the caller's own namespace.
+ * The names on the way from the link's directory to what it leads to. Undefined: only the kernel can follow it, from the
+ * root of the caller's own namespace.
  */
-export function stepsOf(target: Buffer): readonly string[] | undefined {
-  const path = target.toString('latin1');
-  return path.startsWith('/') ? undefined : path.split('/').filter((name) => name !== '');
+export function stepsOf(target: Buffer): readonly FileName[] | undefined {
+  const path = fileNameFromBytes(target);
+  return path.startsWith('/') ? undefined : (path.split('/') as FileName[]).filter((name) => name.length > 0);
 }

@@ -193,7 +193,7 @@ export class Redriver {
     const { nfs, inodes, attributes } = this.#parts;
     const { parent, name } = inode;
     if (parent === undefined) return 'unknown';
-    const args = { directory: parent.handle, name: Buffer.from(name, 'latin1') };
+    const args = { directory: parent.handle, name };
     let start = attributes.start();
     let result = await nfs.call(LOOKUP, args, caller);
     if (isStale(result.status)) {
@@ -240,7 +240,7 @@ export class Redriver {
    * The error for a failed result. A handle that stays stale becomes, for a path, ESTALE the first time that a
    * thread meets it (the kernel's VFS then looks the path up again and repeats the call once, include/linux/namei.h
    * retry_estale), and ENOENT if that look ended at the same object. System calls on descriptors are not repeated: they
-   * get ENOENT for what is only about the object, and EIO for its data. LOOKUP has a rule of its own (Names.find). A
+   * get ENOENT for what is only about the object, and EIO for its data. LOOKUP has a rule of its own (Lookup.find). A
    * directory that is gone has no more entries: readdir(3) takes ENOENT for its end, as with a local one that was
    * removed.
    */

@@ -1,4 +1,5 @@
 /** Random values of the protocol's types, the same ones in every run: lengths and numbers at their edges first. */
+
 import * as nfs from '../../../lib/programs/nfs3/index.js';
 
 const FAILURES = Object.values(nfs.Status).filter(
@@ -73,7 +74,7 @@ export class Generator {
   }
 
   directoryName(): nfs.DirectoryName {
-    return { directory: this.handle(), name: this.bytes(nfs.MAX_NAME) };
+    return { directory: this.handle(), name: nfs.fileNameFromBytes(this.bytes(nfs.MAX_NAME)) };
   }
 
   verifierText(): string {
@@ -160,7 +161,7 @@ export class Generator {
   }
 
   entry(): nfs.DirectoryEntry {
-    return { fileid: this.uint64(), name: this.bytes(255), cookie: this.uint64() };
+    return { fileid: this.uint64(), name: nfs.fileNameFromBytes(this.bytes(255)), cookie: this.uint64() };
   }
 
   /** For comparing: bytes of any class as hexadecimal. */

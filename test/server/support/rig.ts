@@ -1,4 +1,5 @@
 /** An embedded server over a scratch folder, and a client that calls its procedures one by one. */
+
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -55,7 +56,10 @@ export class Rig {
   }
 
   at(name: string | Uint8Array, directory = this.root): nfs.DirectoryName {
-    return { directory, name: Buffer.from(name) };
+    return {
+      directory,
+      name: typeof name === 'string' ? nfs.fileNameFromText(name) : nfs.fileNameFromBytes(name),
+    };
   }
 
   lookup(name: string, directory = this.root, credential = ROOT): Promise<nfs.LookupResult> {
@@ -137,7 +141,7 @@ export class Rig {
 }
 
 function isDot(entry: nfs.DirectoryEntry): boolean {
-  return ['.', '..'].includes(entry.name.toString('latin1'));
+  return nfs.isDots(entry.name);
 }
 
 /** A server, mounted; all of it ends with the test. */

@@ -2,6 +2,7 @@
  * An NFS server in memory, in the place of an RPC connection: it answers the procedures, remembers what it was
  * asked, and lets a test hold, alter or fail any answer.
  */
+
 import {
   Access,
   type CommitArguments,
@@ -11,6 +12,7 @@ import {
   type DirectoryName,
   type Fattr3,
   type FileHandle,
+  type FileName,
   FileType,
   type LinkArguments,
   type MkdirArguments,
@@ -32,6 +34,7 @@ import type { CallOptions, RpcCaller } from '../../../lib/rpc/client/rpc-caller.
 import { RpcCancelledError } from '../../../lib/rpc/rpc-errors.js';
 import type { Procedure } from '../../../lib/rpc/wire/procedure.js';
 import { type FakeNode, FakeTree } from './fake-tree.js';
+import { named } from './named.js';
 
 export interface FakeCall {
   readonly name: string;
@@ -322,22 +325,22 @@ export class FakeServer implements RpcCaller {
     const parent = this.#node(directory);
     if (parent === undefined) return this.failure('LOOKUP', Status.STALE);
     const directoryAttributes = this.tree.attributes(parent);
-    const node = parent.children.get(text(name));
+    const node = parent.children.get(name);
     if (node === undefined) return { status: Status.NOENT, directoryAttributes };
     const attributes = this.tree.attributes(node);
     return { status: Status.OK, object: node.handle, attributes, directoryAttributes };
   }
 
-  #make(directory: FileHandle, name: Uint8Array, make: () => FakeNode | Status) {
+  #make(directory: FileHandle, name: FileName, make: () => FakeNode | Status) {
     const parent = this.#node(directory);
     if (parent === undefined) return this.failure('CREATE', Status.STALE);
     let made: FakeNode | undefined;
     const { status, wcc } = this.#around(parent, () => {
-      const existing = parent.children.get(text(name));
+      const existing = parent.children.get(name);
       const result = existing === undefined ? make() : Status.EXIST;
       if (typeof result === 'number') return result;
       made = result;
-      this.tree.attach(parent, text(name), result);
+      this.tree.attach(parent, name, result);
       return Status.OK;
     });
     return this.#made(status, made, wcc);
@@ -353,7 +356,7 @@ export class FakeServer implements RpcCaller {
 
   do_CREATE({ where, how }: CreateArguments) {
     const parent = this.#node(where.directory);
-    const existing = parent?.children.get(text(where.name));
+    const existing = parent?.children.get(where.name);
     const verifier = how.mode === CreateMode.EXCLUSIVE ? text(how.verifier) : undefined;
     if (verifier !== undefined && !this.exclusiveCreate) return this.failure('CREATE', Status.NOTSUPP);
     if (parent !== undefined && existing !== undefined) {
@@ -396,12 +399,12 @@ export class FakeServer implements RpcCaller {
     const parent = this.#node(directory);
     if (parent === undefined) return this.failure('REMOVE', Status.STALE);
     return this.#around(parent, () => {
-      const node = parent.children.get(text(name));
+      const node = parent.children.get(name);
       if (node === undefined) return Status.NOENT;
       if (!isDirectory && node.type === FileType.DIR) return Status.ISDIR;
       if (isDirectory && node.type !== FileType.DIR) return Status.NOTDIR;
       if (node.children.size > 0) return Status.NOTEMPTY;
-      this.tree.detach(parent, text(name));
+      this.tree.detach(parent, name);
       return Status.OK;
     });
   }
@@ -421,16 +424,16 @@ export class FakeServer implements RpcCaller {
     let toWcc: WccData = { before: undefined, after: undefined };
     const { status, wcc } = this.#around(source, () => {
       const inner = this.#around(target, () => {
-        const node = source.children.get(text(from.name));
+        const node = source.children.get(from.name);
         if (node === undefined) return Status.NOENT;
-        const over = target.children.get(text(to.name));
+        const over = target.children.get(to.name);
         if (over === node) return Status.OK;
         if (over !== undefined && over.children.size > 0) return Status.NOTEMPTY;
-        if (over !== undefined) this.tree.detach(target, text(to.name));
-        source.children.delete(text(from.name));
+        if (over !== undefined) this.tree.detach(target, to.name);
+        source.children.delete(from.name);
         if (node.type === FileType.DIR) source.nlink--;
         this.tree.modified(source);
-        this.tree.attach(target, text(to.name), node);
+        this.tree.attach(target, to.name, node);
         this.tree.changed(node);
         return Status.OK;
       });
@@ -445,9 +448,9 @@ export class FakeServer implements RpcCaller {
     const parent = this.#node(link.directory);
     if (node === undefined || parent === undefined) return this.failure('LINK', Status.STALE);
     const { status, wcc } = this.#around(parent, () => {
-      if (parent.children.has(text(link.name))) return Status.EXIST;
+      if (parent.children.has(link.name)) return Status.EXIST;
       node.nlink++;
-      this.tree.attach(parent, text(link.name), node);
+      this.tree.attach(parent, link.name, node);
       this.tree.changed(node);
       return Status.OK;
     });
@@ -485,7 +488,7 @@ export class FakeServer implements RpcCaller {
     const cookieVerifier = Buffer.from('cookies!');
     const entries = found.entries.map(({ name, node, cookie }) => {
       const bare = this.bareEntries.has(name);
-      const base = { name: Buffer.from(name, 'latin1'), fileid: node.fileid, cookie };
+      const base = { name: named(name), fileid: node.fileid, cookie };
       if (!plus) return base;
       return {
         ...base,

@@ -1,4 +1,5 @@
 /** The client's parts over a fake server and a clock turned by hand: what the unit tests of lib/vfs work on. */
+
 import type {
   DirectorySink,
   EntryReply,
@@ -16,13 +17,14 @@ import { Files } from '../../../lib/vfs/data/files.js';
 import { Directories } from '../../../lib/vfs/directories/directories.js';
 import { Lookup } from '../../../lib/vfs/names/lookup.js';
 import { MakeRequests } from '../../../lib/vfs/names/make.js';
-import { RemoveRequests } from '../../../lib/vfs/names/remove.js';
+import { type Place, RemoveRequests } from '../../../lib/vfs/names/remove.js';
 import { SillyRenames } from '../../../lib/vfs/names/silly-rename.js';
 import { NfsClient } from '../../../lib/vfs/remote/nfs-client.js';
 import type { RootFinder } from '../../../lib/vfs/remote/redrive.js';
 import { VfsState } from '../../../lib/vfs/vfs-state.js';
 import { ManualClock } from '../../rpc/support/manual-clock.js';
 import { FakeServer } from './fake-server.js';
+import { named } from './named.js';
 
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
@@ -158,6 +160,11 @@ export class Rig {
     return this.vfs.inodes.root;
   }
 
+  /** A name in a directory. */
+  at(name: string, parent = this.root): Place {
+    return { parent, name: named(name) };
+  }
+
   /** Somebody who asks; each is another thread unless it is said which. */
   caller(uid = 1000, tid = this.#tid++): Caller {
     return { credential: this.credentials.of(uid, uid, []), cancellation: undefined, tid };
@@ -185,8 +192,8 @@ export class Rig {
   async walk(path: string, caller = this.caller()): Promise<Inode> {
     let inode = this.root;
     for (const name of path.split('/').filter((part) => part !== '')) {
-      this.vfs.kernel.tellsName(inode, name, 0);
-      const reply = await this.lookup.entry(inode, Buffer.from(name, 'latin1'), caller);
+      this.vfs.kernel.tellsName(inode, named(name), 0);
+      const reply = await this.lookup.entry(inode, named(name), caller);
       if (reply.nodeid === 0) throw Object.assign(new Error(`no ${path}`), { errno: 2 });
       inode = this.vfs.inodes.get(reply.nodeid);
     }
@@ -206,8 +213,8 @@ export class Rig {
 
   /** creat(2) of a path in the root. */
   async create(name: string, flags = O_RDWR, caller = this.caller()): Promise<{ inode: Inode; fh: number }> {
-    const made = await this.make.create(this.root, Buffer.from(name), 0o644, false, caller);
-    this.vfs.replies.handOver(this.root, name, made.inode, made.attributes, made.entryValidMs);
+    const made = await this.make.create(this.root, named(name), 0o644, false, caller);
+    this.vfs.replies.handOver(this.root, named(name), made.inode, made.attributes, made.entryValidMs);
     return { inode: made.inode, fh: this.files.created(made.inode, flags, caller).fh };
   }
 
