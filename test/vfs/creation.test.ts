@@ -1,8 +1,10 @@
 /** open(2) with O_CREAT. */
+
 import t from 'tap';
 import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
 import { Claim } from '../../lib/vfs/caller/claim.js';
 import { Creation } from '../../lib/vfs/data/creation.js';
+import { named } from './support/named.js';
 import { O_RDWR, outcome, Rig } from './support/rig.js';
 
 const O_EXCL = 0o200;
@@ -12,7 +14,7 @@ function setup() {
   const rig = new Rig();
   const creation = new Creation(rig.make, rig.files);
   const open = (flags: number, caller = rig.caller(), mode = 0o640) =>
-    creation.open(rig.root, Buffer.from('f'), { mode, flags: O_RDWR | flags }, caller);
+    creation.open(rig.root, named('f'), { mode, flags: O_RDWR | flags }, caller);
   return { rig, server: rig.server, tree: rig.server.tree, open };
 }
 

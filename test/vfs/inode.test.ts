@@ -1,5 +1,5 @@
 import t from 'tap';
-import { FileType } from '../../lib/programs/nfs3/index.js';
+import { FileType, fileNameFromText } from '../../lib/programs/nfs3/index.js';
 import { describePath, Inode } from '../../lib/vfs/cache/inode.js';
 import { file } from './support/attributes.js';
 import { makeHandle } from './support/fake-tree.js';
@@ -7,7 +7,7 @@ import { makeHandle } from './support/fake-tree.js';
 let nodeid = 2;
 function named(name: string, parent?: Inode): Inode {
   const inode = new Inode(nodeid++, makeHandle(name));
-  inode.name = name;
+  inode.name = fileNameFromText(name);
   inode.parent = parent;
   return inode;
 }
