@@ -23,6 +23,7 @@ import { decodeDevice } from '../fuse/session/reply.js';
 import { fileNameFromBytes } from '../programs/nfs3/index.js';
 import { Permission } from './access/permission.js';
 import { ObjectRequests } from './attributes/object-requests.js';
+import type { DentryKey } from './cache/dentry-cache.js';
 import type { Inode } from './cache/inode.js';
 import { type Caller, Credentials, withGroups } from './caller/caller.js';
 import { CallerGroups } from './caller/caller-groups.js';
@@ -36,7 +37,7 @@ import { Directories } from './directories/directories.js';
 import { type Found, Lookup } from './names/lookup.js';
 import { MakeRequests, mknodWhat } from './names/make.js';
 import { checkNameLength } from './names/name-limit.js';
-import { type Place, RemoveRequests } from './names/remove.js';
+import { RemoveRequests } from './names/remove.js';
 import { SillyRenames } from './names/silly-rename.js';
 import { type ConnectedExport, type ExportDependencies, openExport } from './open-export.js';
 import type { VfsState } from './vfs-state.js';
@@ -176,8 +177,8 @@ export class NfsFileSystem implements FuseOperations {
     return withGroups(caller, gidOf(inode), gidOf(second), gidOf(third), group);
   }
 
-  /** What a call names, and where. Throws ENAMETOOLONG for a name that the directory cannot hold. */
-  #place(nodeid: NodeId, bytes: Uint8Array): Place {
+  /** The name that a call is about, and its directory. Throws ENAMETOOLONG for a name that the directory cannot hold. */
+  #dentryKey(nodeid: NodeId, bytes: Uint8Array): DentryKey {
     const parent = this.#vfs.inodes.get(nodeid);
     const name = fileNameFromBytes(bytes);
     checkNameLength(this.#vfs, parent, name);
@@ -185,7 +186,7 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   lookup(ctx: RequestContext, nodeid: NodeId, bytes: Buffer): Promise<EntryReply | NegativeEntryReply> {
-    const { parent, name } = this.#place(nodeid, bytes);
+    const { parent, name } = this.#dentryKey(nodeid, bytes);
     return this.#lookup.entry(parent, name, this.#caller(ctx, parent));
   }
 
@@ -212,9 +213,9 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   async symlink(ctx: RequestContext, nodeid: NodeId, bytes: Buffer, target: Buffer): Promise<EntryReply> {
-    const place = this.#place(nodeid, bytes);
-    const { parent, name } = place;
-    return this.#entry(place, await this.#make.symlink(parent, name, target, this.#caller(ctx, parent)));
+    const key = this.#dentryKey(nodeid, bytes);
+    const { parent, name } = key;
+    return this.#entry(key, await this.#make.symlink(parent, name, target, this.#caller(ctx, parent)));
   }
 
   async mknod(
@@ -224,13 +225,13 @@ export class NfsFileSystem implements FuseOperations {
     mode: number,
     rdev: number,
   ): Promise<EntryReply> {
-    const place = this.#place(nodeid, bytes);
-    const { parent, name } = place;
+    const key = this.#dentryKey(nodeid, bytes);
+    const { parent, name } = key;
     const device = decodeDevice(rdev);
     const what = mknodWhat(mode, device.major, device.minor);
     const caller = this.#caller(ctx, parent);
     return this.#entry(
-      place,
+      key,
       what === undefined
         ? await this.#make.create(parent, name, mode & 0o7777, true, caller)
         : await this.#make.mknod(parent, name, what, caller),
@@ -238,18 +239,18 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   async mkdir(ctx: RequestContext, nodeid: NodeId, bytes: Buffer, mode: number): Promise<EntryReply> {
-    const place = this.#place(nodeid, bytes);
-    const { parent, name } = place;
-    return this.#entry(place, await this.#make.mkdir(parent, name, mode & 0o7777, this.#caller(ctx, parent)));
+    const key = this.#dentryKey(nodeid, bytes);
+    const { parent, name } = key;
+    return this.#entry(key, await this.#make.mkdir(parent, name, mode & 0o7777, this.#caller(ctx, parent)));
   }
 
   unlink(ctx: RequestContext, nodeid: NodeId, bytes: Buffer): Promise<void> {
-    const { parent, name } = this.#place(nodeid, bytes);
+    const { parent, name } = this.#dentryKey(nodeid, bytes);
     return this.#remove.unlink(parent, name, this.#caller(ctx, parent));
   }
 
   rmdir(ctx: RequestContext, nodeid: NodeId, bytes: Buffer): Promise<void> {
-    const { parent, name } = this.#place(nodeid, bytes);
+    const { parent, name } = this.#dentryKey(nodeid, bytes);
     return this.#remove.rmdir(parent, name, this.#caller(ctx, parent));
   }
 
@@ -261,8 +262,8 @@ export class NfsFileSystem implements FuseOperations {
     newBytes: Buffer,
     flags: number,
   ): Promise<void> {
-    const from = this.#place(nodeid, bytes);
-    const to = this.#place(newNodeid, newBytes);
+    const from = this.#dentryKey(nodeid, bytes);
+    const to = this.#dentryKey(newNodeid, newBytes);
     // A directory that moves to another has its ".." changed: a right to write is needed in it, too.
     const moved =
       from.parent === to.parent ? undefined : this.#vfs.dentries.getUnverified(from.parent, from.name)?.inode;
@@ -271,10 +272,10 @@ export class NfsFileSystem implements FuseOperations {
 
   async link(ctx: RequestContext, nodeid: NodeId, newParent: NodeId, newName: Buffer): Promise<EntryReply> {
     const inode = this.#vfs.inodes.get(nodeid);
-    const place = this.#place(newParent, newName);
-    const { parent, name } = place;
+    const key = this.#dentryKey(newParent, newName);
+    const { parent, name } = key;
     const caller = this.#caller(ctx, parent, inode);
-    return this.#entry(place, await this.#make.link(inode, parent, name, caller));
+    return this.#entry(key, await this.#make.link(inode, parent, name, caller));
   }
 
   open(ctx: RequestContext, nodeid: NodeId, flags: number): Promise<OpenReply> {
@@ -289,18 +290,18 @@ export class NfsFileSystem implements FuseOperations {
     mode: number,
     flags: number,
   ): Promise<{ entry: EntryReply; open: OpenReply }> {
-    const place = this.#place(nodeid, bytes);
-    const { parent, name } = place;
+    const key = this.#dentryKey(nodeid, bytes);
+    const { parent, name } = key;
     const { found, open } = await this.#creation.open(
       parent,
       name,
       { mode, flags },
       this.#caller(ctx, parent),
     );
-    return { entry: this.#entry(place, found), open };
+    return { entry: this.#entry(key, found), open };
   }
 
-  #entry({ parent, name }: Place, { inode, attributes, entryValidMs }: Found): EntryReply {
+  #entry({ parent, name }: DentryKey, { inode, attributes, entryValidMs }: Found): EntryReply {
     return this.#vfs.replies.handOver(parent, name, inode, attributes, entryValidMs);
   }
 

@@ -1,13 +1,14 @@
 import t from 'tap';
-import { FileType, fileNameFromText } from '../../lib/programs/nfs3/index.js';
+import { FileType } from '../../lib/programs/nfs3/index.js';
 import { describePath, Inode } from '../../lib/vfs/cache/inode.js';
 import { file } from './support/attributes.js';
 import { makeHandle } from './support/fake-tree.js';
+import { named as fileName } from './support/named.js';
 
 let nodeid = 2;
 function named(name: string, parent?: Inode): Inode {
   const inode = new Inode(nodeid++, makeHandle(name));
-  inode.name = fileNameFromText(name);
+  inode.name = fileName(name);
   inode.parent = parent;
   return inode;
 }

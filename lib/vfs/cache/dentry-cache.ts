@@ -8,6 +8,12 @@ import type { KnownEntry, NodeId } from '../../fuse/contract/operations.js';
 import { type FileName, fileNameToBytes } from '../../programs/nfs3/index.js';
 import type { Inode } from './inode.js';
 
+/** A name in a directory. */
+export interface DentryKey {
+  readonly parent: Inode;
+  readonly name: FileName;
+}
+
 export interface Dentry {
   /** Undefined: the name does not exist. */
   readonly inode: Inode | undefined;

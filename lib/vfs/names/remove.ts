@@ -15,7 +15,7 @@ import type { Procedure } from '../../rpc/wire/procedure.js';
 import type { ClaimedRightsNeeds } from '../access/claimed-rights.js';
 import { mayMove, mayTakeName } from '../access/claimed-rights.js';
 import type { AttributeCache } from '../cache/attribute-cache.js';
-import type { DentryCache } from '../cache/dentry-cache.js';
+import type { DentryCache, DentryKey } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
 import type { InodeTable } from '../cache/inode-table.js';
 import type { OpenObjects } from '../cache/open-objects.js';
@@ -38,16 +38,10 @@ export interface RemoveNeeds extends ClaimedRightsNeeds {
   readonly redriver: Redriver;
 }
 
-/** A name in a directory. */
-export interface Place {
-  readonly parent: Inode;
-  readonly name: FileName;
-}
-
 /** `moved`: what the old name stands for, where that is known. */
 interface Renaming {
-  readonly from: Place;
-  readonly to: Place;
+  readonly from: DentryKey;
+  readonly to: DentryKey;
   readonly moved: Inode | undefined;
 }
 
@@ -106,7 +100,7 @@ export class RemoveRequests {
     await mayTakeName(this.#vfs, parent, caller, find);
   }
 
-  async #mayRename(from: Place, to: Place, caller: Caller): Promise<void> {
+  async #mayRename(from: DentryKey, to: DentryKey, caller: Caller): Promise<void> {
     await this.#mayTake(from.parent, from.name, caller);
     await this.#mayTake(to.parent, to.name, caller);
     if (from.parent === to.parent) return;
@@ -163,7 +157,7 @@ export class RemoveRequests {
   }
 
   /** RENAME. A file that is open and would be replaced gets a silly name first. Flags of renameat2(2): EINVAL. */
-  async rename(from: Place, to: Place, flags: number, caller: Caller): Promise<void> {
+  async rename(from: DentryKey, to: DentryKey, flags: number, caller: Caller): Promise<void> {
     if (flags !== 0) throw new FuseError(Errno.EINVAL, 'NFSv3 has no rename with flags');
     const { parent, name } = from;
     const { parent: newParent, name: newName } = to;
@@ -231,8 +225,8 @@ export class RemoveRequests {
 
   /** RENAME; whatever comes of it, what the two names stand for is not known any more. */
   async #sendRename(
-    { parent, name }: Place,
-    to: Place,
+    { parent, name }: DentryKey,
+    to: DentryKey,
     replay: Replay,
     caller: Caller,
   ): Promise<RenameResult> {
@@ -260,7 +254,7 @@ export class RemoveRequests {
   /** The inode that was moved, if the failure is only the echo of a RENAME of ours whose reply got lost. */
   async #echoOfRename(
     status: Status,
-    to: Place,
+    to: DentryKey,
     source: Inode | undefined,
     replay: Replay,
     caller: Caller,

@@ -7,6 +7,7 @@ import type {
   RequestContext,
 } from '../../../lib/fuse/contract/operations.js';
 import { Permission } from '../../../lib/vfs/access/permission.js';
+import type { DentryKey } from '../../../lib/vfs/cache/dentry-cache.js';
 import type { Inode } from '../../../lib/vfs/cache/inode.js';
 import { InodeTable } from '../../../lib/vfs/cache/inode-table.js';
 import { type Caller, Credentials } from '../../../lib/vfs/caller/caller.js';
@@ -17,7 +18,7 @@ import { Files } from '../../../lib/vfs/data/files.js';
 import { Directories } from '../../../lib/vfs/directories/directories.js';
 import { Lookup } from '../../../lib/vfs/names/lookup.js';
 import { MakeRequests } from '../../../lib/vfs/names/make.js';
-import { type Place, RemoveRequests } from '../../../lib/vfs/names/remove.js';
+import { RemoveRequests } from '../../../lib/vfs/names/remove.js';
 import { SillyRenames } from '../../../lib/vfs/names/silly-rename.js';
 import { NfsClient } from '../../../lib/vfs/remote/nfs-client.js';
 import type { RootFinder } from '../../../lib/vfs/remote/redrive.js';
@@ -161,7 +162,7 @@ export class Rig {
   }
 
   /** A name in a directory. */
-  at(name: string, parent = this.root): Place {
+  at(name: string, parent = this.root): DentryKey {
     return { parent, name: named(name) };
   }
 
