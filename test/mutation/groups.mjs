@@ -51,6 +51,8 @@ export const GROUPS = {
       'unstable-data',
       'gathering',
       'creation',
+      'writing',
+      'writer',
       'write-behind',
       'direct-writes',
       'no-headway',
