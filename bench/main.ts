@@ -64,20 +64,20 @@ async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Su
     if (before !== undefined)
       addMount(BEFORE_ROOTLESS, 'the earlier build, there', earlierBuild(rootless, before), true);
   }
+  const work = { load, primeFiles };
   if (peers.includes(LOCAL)) {
     add(
-      await FolderPeer.make(
-        LOCAL,
-        'a directory of the disk that the servers export',
-        disk.path,
-        load,
-        primeFiles,
-      ),
+      await FolderPeer.make({
+        name: LOCAL,
+        description: 'a directory of the disk that the servers export',
+        path: disk.path,
+        ...work,
+      }),
     );
   }
   if (peers.includes(DURABLE)) {
     const description = 'the same, with every change synced before the call returns (chattr +S +D)';
-    const durable = FolderPeer.make(DURABLE, description, disk.path, load, primeFiles, true);
+    const durable = FolderPeer.make({ name: DURABLE, description, path: disk.path, synced: true, ...work });
     await durable.then(add, (error: unknown) => note(`without durable: ${String(error)}`));
   }
   if (peers.includes('sshfs')) {
@@ -96,7 +96,7 @@ async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Su
     } else note(`without the kernel’s client: ${missing}`);
   }
   for (const { name, path } of options.folders) {
-    add(await FolderPeer.make(name, `${path}, as it was mounted`, path, load, primeFiles));
+    add(await FolderPeer.make({ name, description: `${path}, as it was mounted`, path, ...work }));
   }
   return subjects;
 }

@@ -117,14 +117,14 @@ async function work(options: SoakOptions, run: Run, ending: (() => Promise<void>
       await sleep(SAMPLE_SECONDS * 1000, undefined, { signal: end }).catch(() => undefined);
     }
   };
-  const troubling = makeTrouble(
+  const troubling = makeTrouble({
     proxy,
     server,
-    new SeededRandom(options.seed, 2),
-    end,
-    (kind) => run.troubles.push({ seconds: Math.round(run.seconds), kind }),
-    (work) => workload.whileClosed(work),
-  );
+    random: new SeededRandom(options.seed, 2),
+    stop: end,
+    told: (kind) => run.troubles.push({ seconds: Math.round(run.seconds), kind }),
+    whileClosed: (work) => workload.whileClosed(work),
+  });
   await Promise.all([working().catch(fail), watching().catch(fail), troubling.catch(fail)]);
   clearTimeout(timer);
   if (run.failure === undefined) {

@@ -17,18 +17,26 @@ export interface Trouble {
   readonly kind: TroubleKind;
 }
 
-/**
- * Makes trouble until `stop`; then the server runs and everything passes. Throws if the server does not come back.
- * `whileClosed` says when a program may be started (Workload).
- */
-export async function makeTrouble(
-  proxy: FaultProxy,
-  server: Ganesha,
-  random: SeededRandom,
-  stop: AbortSignal,
-  told: (kind: TroubleKind) => void,
-  whileClosed: (work: () => Promise<void>) => Promise<void>,
-): Promise<void> {
+export interface TroubleOptions {
+  readonly proxy: FaultProxy;
+  readonly server: Ganesha;
+  readonly random: SeededRandom;
+  readonly stop: AbortSignal;
+  /** Gets each trouble as it begins. */
+  readonly told: (kind: TroubleKind) => void;
+  /** Runs work while no program is started (Workload). */
+  readonly whileClosed: (work: () => Promise<void>) => Promise<void>;
+}
+
+/** Makes trouble until `stop`; then the server runs and everything passes. Throws if the server does not come back. */
+export async function makeTrouble({
+  proxy,
+  server,
+  random,
+  stop,
+  told,
+  whileClosed,
+}: TroubleOptions): Promise<void> {
   for (;;) {
     const pause = random.between(BETWEEN[0] * 1000, BETWEEN[1] * 1000);
     await sleep(pause, undefined, { signal: stop }).catch(() => undefined);

@@ -9,26 +9,41 @@ import type { Cold, Row, Session, Store, Subject } from '../model.js';
 import { makeStore } from '../store.js';
 import { freshName } from './names.js';
 
-export class FolderPeer implements Subject {
-  private constructor(
-    readonly name: string,
-    readonly description: string,
-    readonly store: Store,
-    private readonly load: string,
-    private readonly forgetRegistered: () => void,
-    /** Takes only rows that are made of changes. */
-    private readonly changesOnly: boolean,
-  ) {}
+export interface FolderPeerOptions {
+  readonly name: string;
+  readonly description: string;
+  /** The peer works in a new folder in there. */
+  readonly path: string;
+  readonly load: string;
+  readonly primeFiles: number;
+  /** Every change in there is on the disk when the call returns. */
+  readonly synced?: boolean;
+}
 
-  /** Works in a new folder inside `path`; `synced`: every change in there is on the disk when the call returns. */
-  static async make(
-    name: string,
-    description: string,
-    path: string,
-    load: string,
-    primeFiles: number,
-    synced = false,
-  ): Promise<FolderPeer> {
+export class FolderPeer implements Subject {
+  readonly name: string;
+  readonly description: string;
+  readonly store: Store;
+  readonly #load: string;
+  /** Takes only rows that are made of changes. */
+  readonly #changesOnly: boolean;
+  readonly #forgetRegistered: () => void;
+
+  private constructor(
+    { name, description, load, synced = false }: FolderPeerOptions,
+    store: Store,
+    forgetRegistered: () => void,
+  ) {
+    this.name = name;
+    this.description = description;
+    this.store = store;
+    this.#load = load;
+    this.#changesOnly = synced;
+    this.#forgetRegistered = forgetRegistered;
+  }
+
+  static async make(options: FolderPeerOptions): Promise<FolderPeer> {
+    const { path, load, primeFiles, synced } = options;
     statfsSync(path);
     const scratch = mkdtempSync(join(path, 'nfs-fuse-bench-'));
     const forget = registerFolder(scratch);
@@ -37,15 +52,16 @@ export class FolderPeer implements Subject {
     const store = await makeStore(own, load, primeFiles);
     // Data of files and names in folders, of all that will be made in there.
     if (synced) await mustRun(['chattr', '+S', '+D', own]);
-    return new FolderPeer(name, description, store, load, forget, synced);
+    return new FolderPeer(options, store, forget);
   }
 
   takes(row: Row): boolean {
-    return !this.changesOnly || row.changes === true;
+    return !this.#changesOnly || row.changes === true;
   }
 
   open(id: string): Promise<Session> {
-    const { load, store } = this;
+    const { store } = this;
+    const load = this.#load;
     const session: Session = {
       folder: join(store.path, id),
       load: (...argv) => runLoad([load, ...argv]),
@@ -62,6 +78,6 @@ export class FolderPeer implements Subject {
 
   async close(): Promise<void> {
     await mustRun(['rm', '-rf', join(this.store.path, '..')], { timeoutMs: 600_000 });
-    this.forgetRegistered();
+    this.#forgetRegistered();
   }
 }

@@ -74,15 +74,8 @@ export class FileOperations {
   /** Fills `target` from the start; fewer bytes than it has mean the end of the file. */
   async read(number: number, target: Uint8Array, offset: number): Promise<number> {
     const { node, fh, flags } = this.#file(number);
-    const data = await this.#serving.operations.read(
-      this.#ctx,
-      node.nodeid,
-      fh,
-      offset,
-      target.length,
-      flags,
-      DIRECT,
-    );
+    const request = { fh, offset, size: target.length, flags, direct: DIRECT };
+    const data = await this.#serving.operations.read(this.#ctx, node.nodeid, request);
     if (data instanceof Uint8Array) {
       target.set(data);
       return data.length;
@@ -100,7 +93,9 @@ export class FileOperations {
   async write(request: NativeRequest, number: number, data: Uint8Array, offset: number): Promise<number> {
     const { node, fh, flags } = this.#file(number);
     const { operations } = this.#serving;
-    return operations.write(this.#ctx, node.nodeid, fh, offset, data, flags, isPageWrite(request), DIRECT);
+    const fromPageCache = isPageWrite(request);
+    const write = { fh, offset, data, flags, fromPageCache, direct: DIRECT };
+    return operations.write(this.#ctx, node.nodeid, write);
   }
 
   async flush(number: number): Promise<void> {

@@ -205,9 +205,7 @@ export class PathOperations {
       nodes.hide(to, hidden);
     } else {
       await nodes.withParent(ctx, from, (source) =>
-        nodes.withParent(ctx, to, (target) =>
-          operations.rename(ctx, source.parent, source.name, target.parent, target.name, 0),
-        ),
+        nodes.withParent(ctx, to, (target) => operations.rename(ctx, source, target, 0)),
       );
     }
     files.renamed(from, to);

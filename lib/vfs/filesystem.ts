@@ -13,11 +13,14 @@ import type {
   FuseNotifier,
   FuseOperations,
   FuseStatfs,
+  NamedEntry,
   NegativeEntryReply,
   NodeId,
   OpenReply,
+  ReadRequest,
   RequestContext,
   SetAttributes,
+  WriteRequest,
 } from '../fuse/contract/operations.js';
 import { decodeDevice } from '../fuse/session/reply.js';
 import { fileNameFromBytes } from '../programs/nfs3/index.js';
@@ -254,16 +257,9 @@ export class NfsFileSystem implements FuseOperations {
     return this.#remove.rmdir(parent, name, this.#caller(ctx, parent));
   }
 
-  rename(
-    ctx: RequestContext,
-    nodeid: NodeId,
-    bytes: Buffer,
-    newNodeid: NodeId,
-    newBytes: Buffer,
-    flags: number,
-  ): Promise<void> {
-    const from = this.#dentryKey(nodeid, bytes);
-    const to = this.#dentryKey(newNodeid, newBytes);
+  rename(ctx: RequestContext, oldEntry: NamedEntry, newEntry: NamedEntry, flags: number): Promise<void> {
+    const from = this.#dentryKey(oldEntry.parent, oldEntry.name);
+    const to = this.#dentryKey(newEntry.parent, newEntry.name);
     // A directory that moves to another has its ".." changed: a right to write is needed in it, too.
     const moved =
       from.parent === to.parent ? undefined : this.#vfs.dentries.getUnverified(from.parent, from.name)?.inode;
@@ -308,26 +304,13 @@ export class NfsFileSystem implements FuseOperations {
   read(
     ctx: RequestContext,
     _nodeid: NodeId,
-    fh: number,
-    offset: number,
-    size: number,
-    _flags = 0,
-    direct = false,
+    { fh, offset, size, direct }: ReadRequest,
   ): Promise<BorrowedData> {
     return this.#files.read(fh, offset, size, { cancellation: ctx, tid: ctx.pid }, direct);
   }
 
-  write(
-    ctx: RequestContext,
-    _nodeid: NodeId,
-    fh: number,
-    offset: number,
-    data: Uint8Array,
-    flags: number,
-    fromPageCache: boolean,
-    direct = false,
-  ): Promise<number> {
-    return this.#files.write(fh, { offset, data, flags, fromPageCache, cancellation: ctx, direct });
+  write(ctx: RequestContext, _nodeid: NodeId, { fh, ...write }: WriteRequest): Promise<number> {
+    return this.#files.write(fh, { ...write, cancellation: ctx });
   }
 
   flush(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {

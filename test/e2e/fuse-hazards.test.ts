@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
-import type { RequestContext } from '../../lib/fuse/contract/operations.js';
+import type { ReadRequest, RequestContext, WriteRequest } from '../../lib/fuse/contract/operations.js';
 import {
   FuseError,
   FuseSession,
@@ -163,16 +163,9 @@ t.test(
   async (t) => {
     const gate = new Gate();
     class Held extends MemoryFileSystem {
-      override async read(
-        ctx: RequestContext,
-        nodeid: number,
-        fh: number,
-        offset: number,
-        size: number,
-        flags: number,
-      ) {
+      override async read(ctx: RequestContext, nodeid: number, read: ReadRequest) {
         await gate.wait();
-        return super.read(ctx, nodeid, fh, offset, size, flags);
+        return super.read(ctx, nodeid, read);
       }
     }
     const fs = new Held({ attrValidMs: 0, entryValidMs: 0 });
@@ -260,17 +253,9 @@ t.test(
   async (t) => {
     const gate = new Gate();
     class Slow extends MemoryFileSystem {
-      override async write(
-        ctx: RequestContext,
-        nodeid: number,
-        fh: number,
-        offset: number,
-        data: Uint8Array,
-        flags: number,
-        fromPageCache: boolean,
-      ) {
+      override async write(ctx: RequestContext, nodeid: number, write: WriteRequest) {
         await gate.wait();
-        return super.write(ctx, nodeid, fh, offset, data, flags, fromPageCache);
+        return super.write(ctx, nodeid, write);
       }
     }
     const fs = new Slow();
@@ -397,16 +382,9 @@ t.test('a mount that is in use is not unmounted, unless lazily', async (t) => {
 t.test('read-ahead can be raised as root, and larger reads follow', async (t) => {
   const sizes: number[] = [];
   class Recording extends MemoryFileSystem {
-    override read(
-      ctx: RequestContext,
-      nodeid: number,
-      fh: number,
-      offset: number,
-      size: number,
-      flags: number,
-    ) {
-      sizes.push(size);
-      return super.read(ctx, nodeid, fh, offset, size, flags);
+    override read(ctx: RequestContext, nodeid: number, read: ReadRequest) {
+      sizes.push(read.size);
+      return super.read(ctx, nodeid, read);
     }
   }
   const fs = new Recording();

@@ -1,6 +1,8 @@
 /** fuse-native's callbacks over a file system in memory. */
+
 import t from 'tap';
 import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
+import type { ReadRequest, RequestContext, WriteRequest } from '../../lib/fuse/contract/operations.js';
 import { OpenFlag } from '../../lib/fuse/contract/protocol.js';
 import { UTF8_ONLY } from '../../lib/fuse-native/path-text.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
@@ -67,11 +69,11 @@ t.test('every operation gives back what it looked up', async (t) => {
 t.test('reads and writes move bytes at offsets beyond 4 GiB', async (t) => {
   const seen: unknown[] = [];
   class Recorder extends MemoryFileSystem {
-    override read(...[, , , offset, size]: Parameters<MemoryFileSystem['read']>) {
+    override read(_ctx: RequestContext, _node: number, { offset, size }: ReadRequest) {
       seen.push(['read', offset, size]);
       return [Buffer.from('ab'), Buffer.from('c')];
     }
-    override write(...[, , , offset, data, , fromPageCache]: Parameters<MemoryFileSystem['write']>) {
+    override write(_ctx: RequestContext, _node: number, { offset, data, fromPageCache }: WriteRequest) {
       seen.push(['write', offset, data.length, fromPageCache]);
       return data.length;
     }

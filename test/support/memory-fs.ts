@@ -14,10 +14,13 @@ import type {
   FuseTime,
   LockRequest,
   MaybePromise,
+  NamedEntry,
   NegativeEntryReply,
   OpenReply,
+  ReadRequest,
   RequestContext,
   SetAttributes,
+  WriteRequest,
 } from '../../lib/fuse/contract/operations.js';
 
 const S_IFMT = 0o170000;
@@ -210,10 +213,8 @@ export class MemoryFileSystem implements FuseOperations {
 
   rename(
     _ctx: RequestContext,
-    parent: number,
-    name: Buffer,
-    newParent: number,
-    newName: Buffer,
+    { parent, name }: NamedEntry,
+    { parent: newParent, name: newName }: NamedEntry,
     flags: number,
   ): MaybePromise<void> {
     const from = this.node(parent);
@@ -268,24 +269,13 @@ export class MemoryFileSystem implements FuseOperations {
   read(
     _ctx: RequestContext,
     nodeid: number,
-    _fh: number,
-    offset: number,
-    size: number,
-    _flags: number,
+    { offset, size }: ReadRequest,
   ): MaybePromise<Uint8Array | readonly Uint8Array[]> {
     const node = this.node(nodeid);
     return node.data.subarray(Math.min(offset, node.size), Math.min(offset + size, node.size));
   }
 
-  write(
-    _ctx: RequestContext,
-    nodeid: number,
-    _fh: number,
-    offset: number,
-    data: Uint8Array,
-    _flags: number,
-    _fromPageCache: boolean,
-  ): MaybePromise<number> {
+  write(_ctx: RequestContext, nodeid: number, { offset, data }: WriteRequest): MaybePromise<number> {
     const node = this.node(nodeid);
     const end = offset + data.length;
     if (end > 2 ** 31) throw new FuseError(Errno.EFBIG);

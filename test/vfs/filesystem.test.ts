@@ -1,6 +1,12 @@
 import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
-import type { EntryReply, NegativeEntryReply, SetAttributes } from '../../lib/fuse/contract/operations.js';
+import type {
+  EntryReply,
+  NegativeEntryReply,
+  ReadRequest,
+  SetAttributes,
+  WriteRequest,
+} from '../../lib/fuse/contract/operations.js';
 import { Status } from '../../lib/programs/nfs3/index.js';
 import { DEFAULT_CONFIG } from '../../lib/vfs/config.js';
 import { NfsFileSystem } from '../../lib/vfs/filesystem.js';
@@ -57,13 +63,29 @@ function found(reply: EntryReply | NegativeEntryReply): EntryReply {
   return reply as EntryReply;
 }
 
+const reading = (fh: number, offset: number, size: number): ReadRequest => ({
+  fh,
+  offset,
+  size,
+  flags: 0,
+  direct: false,
+});
+const writing = (fh: number, data: Uint8Array): WriteRequest => ({
+  fh,
+  offset: 0,
+  data,
+  flags: 0,
+  fromPageCache: false,
+  direct: false,
+});
+
 t.test('a file is made, written, read, closed and forgotten, and leaves nothing behind', async (t) => {
   const { fs, tree, ctx } = mounted();
   const { entry, open } = await fs.create(ctx, ROOT, bytes('f'), 0o100640, O_RDWR | O_EXCL);
   t.match(entry, { generation: 7, attributes: { mode: 0o100640, nlink: 1 } });
-  t.equal(await fs.write(ctx, entry.nodeid, open.fh, 0, bytes('hello'), 0, false), 5);
+  t.equal(await fs.write(ctx, entry.nodeid, writing(open.fh, bytes('hello'))), 5);
   t.equal((await fs.getattr(ctx, entry.nodeid, open.fh)).attributes.size, 5n);
-  t.equal(Buffer.concat((await fs.read(ctx, entry.nodeid, open.fh, 1, 3)).pieces).toString(), 'ell');
+  t.equal(Buffer.concat((await fs.read(ctx, entry.nodeid, reading(open.fh, 1, 3))).pieces).toString(), 'ell');
   await fs.fsync(ctx, entry.nodeid, open.fh);
   await fs.flush(ctx, entry.nodeid, open.fh);
   await fs.release(ctx, entry.nodeid, open.fh);
@@ -165,7 +187,7 @@ t.test('directories, links, nodes and their removal', async (t) => {
   const g = await fs.link(ctx, f.nodeid, ROOT, bytes('g'));
   t.equal(g.nodeid, f.nodeid);
   t.equal(g.attributes.nlink, 2);
-  await fs.rename(ctx, d.nodeid, bytes('p'), ROOT, bytes('q'), 0);
+  await fs.rename(ctx, { parent: d.nodeid, name: bytes('p') }, { parent: ROOT, name: bytes('q') }, 0);
   t.ok(tree.has('q'));
   t.equal(await outcome(fs.rmdir(ctx, ROOT, bytes('d'))), Errno.ENOTEMPTY);
   for (const name of ['s', 'f']) await fs.unlink(ctx, d.nodeid, bytes(name));
@@ -203,7 +225,7 @@ t.test('statfs counts in blocks of 4096 bytes', async (t) => {
 t.test('an unknown node id is ESTALE, an unknown file handle EBADF', async (t) => {
   const { fs, ctx } = mounted();
   t.equal(await outcome(fs.getattr(ctx, 999, undefined)), Errno.ESTALE);
-  t.equal(await outcome(fs.read(ctx, ROOT, 999, 0, 1)), Errno.EBADF);
+  t.equal(await outcome(fs.read(ctx, ROOT, reading(999, 0, 1))), Errno.EBADF);
   t.equal(await outcome(fs.flush(ctx, ROOT, 999)), Errno.EBADF);
 });
 
@@ -214,14 +236,14 @@ t.test(
     tree.file('f', 'x'.repeat(100));
     const { nodeid } = found(await fs.lookup(ctx, ROOT, bytes('f')));
     const { fh } = await fs.open(ctx, nodeid, O_RDWR);
-    await fs.write(ctx, nodeid, fh, 0, Buffer.alloc(8192), 0, false);
+    await fs.write(ctx, nodeid, writing(fh, Buffer.alloc(8192)));
     const gates = ['WRITE', 'GETATTR', 'COMMIT', 'LOOKUP'].map((name) => server.gate(name));
-    await fs.write(ctx, nodeid, fh, 0, Buffer.alloc(8192), 0, false);
+    await fs.write(ctx, nodeid, writing(fh, Buffer.alloc(8192)));
     const waits: ((ctx: TestContext) => Promise<unknown>)[] = [
       (caller) => fs.fsync(caller, nodeid, fh),
       (caller) => fs.flush(caller, nodeid, fh),
       (caller) => fs.getattr(caller, nodeid, fh),
-      (caller) => fs.read(caller, nodeid, fh, 0, 10),
+      (caller) => fs.read(caller, nodeid, reading(fh, 0, 10)),
       (caller) => fs.setattr(caller, nodeid, { ...none, size: 0n, fh }),
       (caller) => fs.open(caller, nodeid, O_RDONLY),
       (caller) => fs.lookup(caller, ROOT, bytes('other')),
@@ -245,8 +267,8 @@ t.test(
     const { fs, tree, ctx, log, isClosed } = mounted();
     const { entry, open } = await fs.create(ctx, ROOT, bytes('f'), 0o100644, O_RDWR);
     const kept = await fs.create(ctx, ROOT, bytes('kept'), 0o100644, O_RDWR);
-    await fs.write(ctx, kept.entry.nodeid, kept.open.fh, 0, bytes('data'), 0, false);
-    await fs.write(ctx, entry.nodeid, open.fh, 0, bytes('gone'), 0, false);
+    await fs.write(ctx, kept.entry.nodeid, writing(kept.open.fh, bytes('data')));
+    await fs.write(ctx, entry.nodeid, writing(open.fh, bytes('gone')));
     await fs.unlink(ctx, ROOT, bytes('f'));
     await fs.shutdown();
     t.same([...tree.root.children.keys()], ['kept']);
@@ -259,7 +281,7 @@ t.test(
 t.test('data that cannot be written at the end of the mount is said to be lost', async (t) => {
   const { fs, server, ctx, log } = mounted();
   const { entry, open } = await fs.create(ctx, ROOT, bytes('f'), 0o100644, O_RDWR);
-  await fs.write(ctx, entry.nodeid, open.fh, 0, bytes('gone'), 0, false);
+  await fs.write(ctx, entry.nodeid, writing(open.fh, bytes('gone')));
   server.fail('WRITE', 28);
   await fs.shutdown();
   t.match(log, [/lost/]);

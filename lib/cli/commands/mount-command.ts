@@ -171,7 +171,11 @@ async function serveInForeground(options: ServeOptions, tell: LogSink): Promise<
   if (note !== undefined) log.warn(note);
   const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']);
   shieldFromSignals();
-  return serve(options, log, toFile ?? tell, stop, 'foreground', {
+  return serve(options, {
+    log,
+    dump: toFile ?? tell,
+    stop,
+    role: 'foreground',
     retrying: (message) => log.warn(message),
     mounted: (mountpoint) => {
       tellLastWords(options, log);
@@ -198,7 +202,11 @@ async function serveForParent(options: ServeOptions): Promise<number> {
   // A working directory would keep its file system mounted.
   process.chdir('/');
   try {
-    return await serve(options, log, toFile ?? (() => {}), stop, parent.role, {
+    return await serve(options, {
+      log,
+      dump: toFile ?? (() => {}),
+      stop,
+      role: parent.role,
       retrying: (message) => {
         parent.retrying(message, request.background);
         toFile?.('warn', message);
@@ -234,14 +242,19 @@ async function tellParent(parent: ParentReports, error: unknown): Promise<void> 
   await parent.failed({ message, remedy: undefined, exitStatus: 1, details });
 }
 
-async function serve(
-  options: ServeOptions,
-  log: Logger,
-  dump: LogSink,
-  stop: StopSignals,
-  role: 'foreground' | ServingRole,
-  progress: { retrying(message: string): void; mounted(mountpoint: string): void },
-): Promise<number> {
+/** How a serving process hears from its user, and tells of the mount. */
+interface Surroundings {
+  readonly log: Logger;
+  /** Gets what --debug asks for. */
+  readonly dump: LogSink;
+  readonly stop: StopSignals;
+  readonly role: 'foreground' | ServingRole;
+  retrying(message: string): void;
+  mounted(mountpoint: string): void;
+}
+
+async function serve(options: ServeOptions, surroundings: Surroundings): Promise<number> {
+  const { log, dump, stop, role, retrying, mounted } = surroundings;
   const { request, mountpoint, inherited, transport, topics, journal, logFile } = options;
   const dumpLine = (topic: DebugTopic) =>
     topics.has(topic) ? (line: string) => dump('info', `${topic}: ${line}`) : undefined;
@@ -263,7 +276,8 @@ async function serve(
       dumpFuse: dumpLine('fuse'),
       dumpRpc: dumpLine('rpc'),
       stop,
-      ...progress,
+      retrying,
+      mounted,
     });
   } finally {
     stop.dispose();

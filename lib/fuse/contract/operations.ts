@@ -164,6 +164,38 @@ export interface BorrowedData {
   release(): void;
 }
 
+/** A name in a directory, as the kernel sends it. */
+export interface NamedEntry {
+  readonly parent: NodeId;
+  readonly name: Buffer;
+}
+
+/** FUSE_READ. */
+export interface ReadRequest {
+  readonly fh: number;
+  readonly offset: number;
+  /** In bytes. */
+  readonly size: number;
+  /** open(2)'s. */
+  readonly flags: number;
+  /** The data goes to the program, and not into the kernel's page cache. */
+  readonly direct: boolean;
+}
+
+/** FUSE_WRITE. */
+export interface WriteRequest {
+  readonly fh: number;
+  readonly offset: number;
+  /** Belongs to the session, and is valid only until the answer: copy what must live longer. */
+  readonly data: Uint8Array;
+  /** open(2)'s. */
+  readonly flags: number;
+  /** FUSE_WRITE_CACHE: written back by the kernel (mmap). The context then names nobody. */
+  readonly fromPageCache: boolean;
+  /** The data did not go through the kernel's page cache, which may still hold the old data. */
+  readonly direct: boolean;
+}
+
 export interface FuseOperations {
   /** The flags that INIT asks the kernel for follow from these. */
   readonly capabilities: FuseCapabilities;
@@ -195,14 +227,7 @@ export interface FuseOperations {
   unlink(ctx: RequestContext, parent: NodeId, name: Buffer): MaybePromise<void>;
   rmdir(ctx: RequestContext, parent: NodeId, name: Buffer): MaybePromise<void>;
   /** `flags`: RENAME_NOREPLACE and the like, 0 for rename(2). */
-  rename(
-    ctx: RequestContext,
-    parent: NodeId,
-    name: Buffer,
-    newParent: NodeId,
-    newName: Buffer,
-    flags: number,
-  ): MaybePromise<void>;
+  rename(ctx: RequestContext, from: NamedEntry, to: NamedEntry, flags: number): MaybePromise<void>;
   link(ctx: RequestContext, nodeid: NodeId, newParent: NodeId, newName: Buffer): MaybePromise<EntryReply>;
 
   /** `flags` are open(2)'s, without O_CREAT, O_EXCL and O_NOCTTY. */
@@ -214,34 +239,14 @@ export interface FuseOperations {
     mode: number,
     flags: number,
   ): MaybePromise<{ entry: EntryReply; open: OpenReply }>;
-  /**
-   * Fewer bytes than `size` mean end of file, and only that. Several pieces are written to the kernel as they are.
-   * `direct`: the data goes to the program, and not into the kernel's page cache.
-   */
+  /** Fewer bytes than were asked for mean end of file, and only that. Several pieces are written to the kernel as they are. */
   read(
     ctx: RequestContext,
     nodeid: NodeId,
-    fh: number,
-    offset: number,
-    size: number,
-    flags: number,
-    direct: boolean,
+    read: ReadRequest,
   ): MaybePromise<Uint8Array | readonly Uint8Array[] | BorrowedData>;
-  /**
-   * `data` belongs to the session and is valid only until the answer: copy what must live longer.
-   * `fromPageCache`: FUSE_WRITE_CACHE, written back by the kernel (mmap), `ctx` then names nobody.
-   * `direct`: the data did not go through the kernel's page cache, which may still hold the old data.
-   */
-  write(
-    ctx: RequestContext,
-    nodeid: NodeId,
-    fh: number,
-    offset: number,
-    data: Uint8Array,
-    flags: number,
-    fromPageCache: boolean,
-    direct: boolean,
-  ): MaybePromise<number>;
+  /** Answers the number of bytes that were taken. */
+  write(ctx: RequestContext, nodeid: NodeId, write: WriteRequest): MaybePromise<number>;
   /** Called for each close(2) of a descriptor: only here can close report an error. */
   flush(ctx: RequestContext, nodeid: NodeId, fh: number, lockOwner: bigint): MaybePromise<void>;
   /** The last reference to `fh` is gone. `flockOwner` is set if flock locks are to go too. */

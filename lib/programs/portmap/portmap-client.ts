@@ -29,6 +29,13 @@ const PROGRAM_NAMES: Readonly<Record<number, string>> = {
   100024: 'NSM',
 };
 
+/** The service whose port is asked for. */
+interface WantedService {
+  readonly program: number;
+  readonly version: number;
+  readonly protocol: 'tcp' | 'udp';
+}
+
 export interface PortmapOptions {
   /** Where the port mapper listens: 111. */
   readonly port?: number | undefined;
@@ -51,10 +58,9 @@ export async function getPort(
   protocol: 'tcp' | 'udp',
   options: PortmapOptions = {},
 ): Promise<number> {
+  const service = { program, version, protocol };
   const port = await withPortmapper(host, options, (caller, address, family) =>
-    family === 4
-      ? getPortV2(caller, program, version, protocol, options)
-      : getPortV4(caller, address, program, version, protocol, options),
+    family === 4 ? getPortV2(caller, service, options) : getPortV4(caller, address, service, options),
   );
   if (port !== 0) return port;
   const name = PROGRAM_NAMES[program];
@@ -81,9 +87,7 @@ export async function pingPortmapper(host: string, options: PortmapOptions = {})
 /** GETPORT; 0 when not registered. */
 function getPortV2(
   caller: RpcCaller,
-  program: number,
-  version: number,
-  protocol: 'tcp' | 'udp',
+  { program, version, protocol }: WantedService,
   options: PortmapOptions,
 ): Promise<number> {
   const mapping = {
@@ -99,9 +103,7 @@ function getPortV2(
 async function getPortV4(
   caller: RpcCaller,
   address: string,
-  program: number,
-  version: number,
-  protocol: 'tcp' | 'udp',
+  { program, version, protocol }: WantedService,
   options: PortmapOptions,
 ): Promise<number> {
   // The address selects the interface at which we reach the server. Its port has no meaning.

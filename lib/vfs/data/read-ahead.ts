@@ -69,6 +69,15 @@ function slice(pieces: readonly Uint8Array[], from: number, to: number, out: Uin
   }
 }
 
+/** The data of one read, piece by piece. */
+interface Collected {
+  readonly pieces: Uint8Array[];
+  /** Segments that some of the pieces are parts of. */
+  readonly held: Segment[];
+  /** Those of the pieces that came with READs for this read alone. */
+  readonly fetched: Uint8Array[];
+}
+
 export class ReadAhead {
   readonly #vfs: ReadAheadNeeds;
   readonly #inode: Inode;
@@ -124,52 +133,42 @@ export class ReadAhead {
 
   /** From what was read ahead, and from the server where that leaves gaps. */
   async #readThrough(offset: number, end: number, caller: Caller): Promise<BorrowedData> {
-    const out: Uint8Array[] = [];
-    const held: Segment[] = [];
-    const own: Uint8Array[] = [];
+    const collected: Collected = { pieces: [], held: [], fetched: [] };
     const release = (): void => {
-      for (const segment of held) this.#letGo(segment);
-      this.#recycle(own);
+      for (const segment of collected.held) this.#letGo(segment);
+      this.#recycle(collected.fetched);
     };
     try {
-      await this.#collect(offset, end, caller, out, held, own);
+      await this.#collect(offset, end, caller, collected);
     } catch (error) {
       release();
       throw error;
     }
     this.#retire(offset);
-    return { pieces: out, release };
+    return { pieces: collected.pieces, release };
   }
 
-  /** Fills `out`. Its pieces are parts of segments, which are then `held`, and of READs made here, which are `own`. */
-  async #collect(
-    offset: number,
-    end: number,
-    caller: Caller,
-    out: Uint8Array[],
-    held: Segment[],
-    own: Uint8Array[],
-  ): Promise<void> {
+  async #collect(offset: number, end: number, caller: Caller, into: Collected): Promise<void> {
     let at = offset;
     while (at < end) {
       const segment = this.#segments.find((one) => one.offset <= at && at < one.offset + one.length);
       if (segment === undefined) {
         const next = this.#segments.find((one) => one.offset > at && one.offset < end);
         const fetched = await this.#fetch(at, (next?.offset ?? end) - at, caller);
-        out.push(...fetched.pieces);
-        own.push(...fetched.pieces);
+        into.pieces.push(...fetched.pieces);
+        into.fetched.push(...fetched.pieces);
         at += fetched.length;
         if (fetched.eof) break;
         continue;
       }
       segment.used = true;
       segment.holders++;
-      held.push(segment);
+      into.held.push(segment);
       const fetched = await this.#arrival(segment, caller);
       const from = at - segment.offset;
       const to = Math.min(end - segment.offset, fetched.length);
       if (from < to) {
-        slice(fetched.pieces, from, to, out);
+        slice(fetched.pieces, from, to, into.pieces);
         at = segment.offset + to;
       }
       if (at >= segment.offset + fetched.length && (fetched.eof || fetched.length < segment.length)) break;

@@ -208,14 +208,10 @@ export class FileWriter implements PendingWrites {
     await this.#slots.take();
     this.#forget(extent.offset, extent.end);
     try {
-      const { committed, verifier } = await writeAll(
-        this.#vfs,
-        this.inode,
-        extent.offset,
-        extent.data.subarray(0, extent.length),
-        stable,
-        unattended(extent.credential),
-      );
+      const { offset, credential } = extent;
+      const data = extent.data.subarray(0, extent.length);
+      const write = { offset, data, stable };
+      const { committed, verifier } = await writeAll(this.#vfs, this.inode, write, unattended(credential));
       this.#careful = false;
       if (committed === Stable.FILE_SYNC) {
         this.#vfs.memory.writeBudget.give(extent.length);

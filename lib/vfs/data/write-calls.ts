@@ -31,6 +31,13 @@ export interface WriteCallsNeeds {
 /** Without attributes from before, as Linux has it for WRITE: it was this mount alone that changed the file. */
 const trusting = (): ChangeTerms => ({ trusting: true });
 
+/** WRITE's arguments beside the file. */
+export interface WriteTerms {
+  readonly offset: number;
+  readonly data: Uint8Array;
+  readonly stable: StableHow;
+}
+
 /** The server's promise about data that it took. */
 export interface Written {
   /** The weakest promise of the WRITEs that it needed. */
@@ -43,9 +50,7 @@ export interface Written {
 export async function writeAll(
   vfs: WriteCallsNeeds,
   inode: Inode,
-  offset: number,
-  data: Uint8Array,
-  stable: StableHow,
+  { offset, data, stable }: WriteTerms,
   caller: Caller,
 ): Promise<Written> {
   let committed: StableHow = Stable.FILE_SYNC;
@@ -55,7 +60,7 @@ export async function writeAll(
   let most = vfs.limits.wsize;
   for (let done = 0; done < data.length; ) {
     const piece = data.subarray(done, done + most);
-    const result = await writeOnce(vfs, inode, offset + done, piece, stable, caller);
+    const result = await writeOnce(vfs, inode, { offset: offset + done, data: piece, stable }, caller);
     if (result.count === 0) throw new FuseError(Errno.EIO, 'the server wrote nothing');
     const taken = Math.min(result.count, piece.length);
     done += taken;
@@ -72,15 +77,13 @@ export async function writeAll(
 async function writeOnce(
   vfs: WriteCallsNeeds,
   inode: Inode,
-  offset: number,
-  data: Uint8Array,
-  stable: StableHow,
+  write: WriteTerms,
   caller: Caller,
 ): Promise<WriteResult & { status: 0 }> {
   const { result } = await vfs.exchange.change(
     inode,
     caller,
-    (file) => vfs.nfs.call(WRITE, { file, offset, stable, data }, caller),
+    (file) => vfs.nfs.call(WRITE, { file, ...write }, caller),
     ({ wcc }) => wcc,
     trusting,
   );

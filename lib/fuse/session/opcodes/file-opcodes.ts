@@ -33,7 +33,8 @@ const read: Serve = (operations, responder, request, message) => {
   const offset = message.wide(ARGUMENTS + 8);
   const flags = message.word(ARGUMENTS + 32);
   const direct = (message.word(ARGUMENTS + 20) & DIRECT_LOCKOWNER) !== 0;
-  const readBytes = (bytes: number) => operations.read(request, nodeid, fh, offset, bytes, flags, direct);
+  const readBytes = (bytes: number) =>
+    operations.read(request, nodeid, { fh, offset, size: bytes, flags, direct });
   const data =
     offset + size <= OFFSET_LIMIT
       ? readBytes(size)
@@ -102,7 +103,7 @@ const write: Serve = (operations, responder, request, message, length) => {
   const fromPageCache = (kind & WRITE_CACHE) !== 0;
   const direct = !fromPageCache && (kind & DIRECT_LOCKOWNER) !== 0;
   const data = responder.holdPayload(request, message, start, size);
-  const result = operations.write(request, nodeid, fh, offset, data, flags, fromPageCache, direct);
+  const result = operations.write(request, nodeid, { fh, offset, data, flags, fromPageCache, direct });
   responder.settle(request, result, replyWritten);
 };
 

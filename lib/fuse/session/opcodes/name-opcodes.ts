@@ -59,7 +59,8 @@ function renameWith(argumentBytes: number): Serve {
     const newParent = message.ownHandle(ARGUMENTS);
     const name = nameAt(request, message, names, length);
     const newName = message.name(names + name.length + 1, length);
-    const result = operations.rename(request, request.nodeid, name, newParent, newName, flags);
+    const from = { parent: request.nodeid, name };
+    const result = operations.rename(request, from, { parent: newParent, name: newName }, flags);
     responder.settle(request, result, replyEmpty);
   };
 }
