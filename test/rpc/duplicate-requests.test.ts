@@ -1,20 +1,17 @@
+/** The cache of recent replies: a call that comes twice is carried out once. */
 import t from 'tap';
 import { handle } from '../../lib/rpc/server/server-procedure.js';
 import { DATA, ECHO } from './support/procedures.js';
-import { callBytes, gate, serving } from './support/raw-client.js';
+import { callBytes, gate, onlyOnce, serving } from './support/raw-client.js';
 import { success, words } from './support/wire-server.js';
 
 t.test('a non-idempotent call that comes twice is carried out once and answered twice', async (t) => {
   let carriedOut = 0;
   const { server, raw } = await serving(t, [
-    handle(
-      ECHO,
-      (value) => {
-        carriedOut += 1;
-        return value + carriedOut;
-      },
-      { idempotent: false },
-    ),
+    onlyOnce((value) => {
+      carriedOut += 1;
+      return value + carriedOut;
+    }),
   ]);
   const client = raw();
   client.send(callBytes(1, ECHO, 10));
@@ -34,14 +31,10 @@ t.test(
   async (t) => {
     let carriedOut = 0;
     const { server, raw, rawAgain } = await serving(t, [
-      handle(
-        ECHO,
-        (value) => {
-          carriedOut += 1;
-          return value;
-        },
-        { idempotent: false },
-      ),
+      onlyOnce((value) => {
+        carriedOut += 1;
+        return value;
+      }),
     ]);
     const first = raw();
     first.send(callBytes(1, ECHO, 10));
@@ -67,15 +60,11 @@ t.test(
     let carriedOut = 0;
     const { promise, open } = gate();
     const { server, raw, rawAgain } = await serving(t, [
-      handle(
-        ECHO,
-        async (value) => {
-          carriedOut += 1;
-          await promise;
-          return value;
-        },
-        { idempotent: false },
-      ),
+      onlyOnce(async (value) => {
+        carriedOut += 1;
+        await promise;
+        return value;
+      }),
       handle(DATA, (data) => Buffer.from(data)),
     ]);
     const first = raw();
@@ -101,15 +90,11 @@ t.test(
 t.test('a call that failed inside is not remembered: sent again, it is carried out', async (t) => {
   let carriedOut = 0;
   const { raw } = await serving(t, [
-    handle(
-      ECHO,
-      (value) => {
-        carriedOut += 1;
-        if (carriedOut === 1) throw new Error('once');
-        return value;
-      },
-      { idempotent: false },
-    ),
+    onlyOnce((value) => {
+      carriedOut += 1;
+      if (carriedOut === 1) throw new Error('once');
+      return value;
+    }),
   ]);
   const client = raw();
   client.send(callBytes(1, ECHO, 10));
@@ -124,15 +109,11 @@ t.test('the duplicate request cache forgets the oldest, never a call in progress
   const { raw } = await serving(
     t,
     [
-      handle(
-        ECHO,
-        async (value) => {
-          carriedOut.push(value);
-          if (value === 0) await promise;
-          return value;
-        },
-        { idempotent: false },
-      ),
+      onlyOnce(async (value) => {
+        carriedOut.push(value);
+        if (value === 0) await promise;
+        return value;
+      }),
     ],
     { duplicateRequests: 4 },
   );

@@ -13,7 +13,7 @@ import { mutated } from './support/fields.js';
 import { FUZZ_SEED, fuzzCases, peakMemory } from './support/fuzz-size.js';
 import { ANONYMOUS, ECHO } from './support/procedures.js';
 import { everyCase, replyFields } from './support/results.js';
-import { echo, lastWord, success, type WireCall, WireServer, words } from './support/wire-server.js';
+import { echo, lastWord, serverAndClient, success, type WireCall, words } from './support/wire-server.js';
 
 const MiB = 1024 * 1024;
 /** XID, type, accepted, verifier (2), accept_stat. */
@@ -28,16 +28,11 @@ const FAST: Clock = {
   },
 };
 
-async function serverAndClient(t: Test): Promise<{ server: WireServer; client: RpcClient }> {
-  const server = new WireServer();
-  await server.listen();
-  const client = new RpcClient({ host: '127.0.0.1', port: server.port, clock: FAST, timeo: 300, retrans: 1 });
-  t.teardown(async () => {
-    client.close();
-    await server.close();
-  });
-  return { server, client };
-}
+const hurried = (t: Test) =>
+  serverAndClient(
+    t,
+    (port) => new RpcClient({ host: '127.0.0.1', port, clock: FAST, timeo: 300, retrans: 1 }),
+  );
 
 /** A record mark as it should be, or about so. */
 function marked(message: Buffer, random: SeededRandom): Buffer {
@@ -60,8 +55,8 @@ t.test(
   '100 000 mutated replies: every call is settled, and the client lives',
   { timeout: 100_000 },
   async (t) => {
-    const { server, client } = await serverAndClient(t);
-    const healthy = await serverAndClient(t);
+    const { server, client } = await hurried(t);
+    const healthy = await hurried(t);
     healthy.server.onCall = echo;
     const random = new SeededRandom(FUZZ_SEED, 11);
     const g = new Generator(`client ${FUZZ_SEED}`);
@@ -195,7 +190,7 @@ function lastArgument(bytes: Buffer): number {
 }
 
 t.test('a reply may say anything but must not name a stranger', async (t) => {
-  const { server, client } = await serverAndClient(t);
+  const { server, client } = await hurried(t);
   server.onCall = (call) => {
     call.connection.record(success(call.xid + 1), words(1));
     call.connection.record(success(call.xid - 1), words(2));

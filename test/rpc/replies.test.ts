@@ -1,3 +1,4 @@
+/** Replies that are no success: each class has its error, and garbage ends the connection and never the process. */
 import t from 'tap';
 import {
   RpcAuthError,

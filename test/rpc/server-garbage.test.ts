@@ -1,3 +1,4 @@
+/** Garbage that a server receives ends its connection and harms no other client. */
 import t from 'tap';
 import { handle } from '../../lib/rpc/server/server-procedure.js';
 import { ANONYMOUS, DATA, ECHO } from './support/procedures.js';

@@ -1,3 +1,4 @@
+/** The server half: each call gets its answer, calls wait their turn, hooks act, and close() ends all of it. */
 import { once } from 'node:events';
 import net from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -17,7 +18,7 @@ import { RpcServer } from '../../lib/rpc/server/server.js';
 import { handle, type ServerCall } from '../../lib/rpc/server/server-procedure.js';
 import type { Procedure, Program } from '../../lib/rpc/wire/procedure.js';
 import { ANONYMOUS, DATA, ECHO, TEST_PROGRAM } from './support/procedures.js';
-import { callBytes, gate, serving } from './support/raw-client.js';
+import { callBytes, gate, onlyOnce, serving } from './support/raw-client.js';
 import { success, words } from './support/wire-server.js';
 
 t.test('calls are answered with what the handler returns, at once or later', async (t) => {
@@ -224,14 +225,10 @@ t.test('a client that does not read its replies is not read from either', async 
 t.test('hooks drop, delay, answer and disconnect, before the call and after', async (t) => {
   let carriedOut = 0;
   const { server, client } = await serving(t, [
-    handle(
-      ECHO,
-      (value) => {
-        carriedOut += 1;
-        return value;
-      },
-      { idempotent: false },
-    ),
+    onlyOnce((value) => {
+      carriedOut += 1;
+      return value;
+    }),
   ]);
   const seen: string[] = [];
   server.hooks = {

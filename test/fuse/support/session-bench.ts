@@ -1,3 +1,4 @@
+/** A FUSE session over memory, and the arguments of READ and WRITE as the kernel lays them out. */
 import type { FuseOperations } from '../../../lib/fuse/contract/operations.js';
 import { FuseSession, type SessionOptions } from '../../../lib/fuse/session/session.js';
 import { MemoryChannel, raw, u32, u64 } from '../../support/memory-channel.js';

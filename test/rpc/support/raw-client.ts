@@ -5,9 +5,11 @@ import { setTimeout } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { RpcClient } from '../../../lib/rpc/client/client.js';
 import { RpcServer, type RpcServerOptions } from '../../../lib/rpc/server/server.js';
-import type { ServerProcedure } from '../../../lib/rpc/server/server-procedure.js';
+import { handle, type ServerProcedure } from '../../../lib/rpc/server/server-procedure.js';
 import type { Procedure } from '../../../lib/rpc/wire/procedure.js';
-import { TEST_PROGRAM } from './procedures.js';
+import { RecordSplitter } from '../../support/record-stream.js';
+import { Conditions } from './conditions.js';
+import { ECHO, TEST_PROGRAM } from './procedures.js';
 import { words } from './wire-server.js';
 
 /** A connection that writes bytes and collects records. */
@@ -15,41 +17,27 @@ export class RawClient {
   readonly socket: net.Socket;
   readonly replies: Buffer[] = [];
   closed = false;
-  #unparsed = Buffer.alloc(0);
-  #waiters: { condition: () => boolean; resolve: () => void }[] = [];
+  readonly #conditions = new Conditions();
 
   /** From an address that no other program connects from, so that the same port can be had again. */
   constructor(port: number, localAddress: string, localPort = 0) {
     const from = localPort === 0 ? { localAddress } : { localAddress, localPort };
     this.socket = net.connect({ host: '127.0.0.1', port, ...from });
     this.socket.on('error', () => {});
+    const records = new RecordSplitter();
     this.socket.on('data', (bytes: Buffer) => {
-      this.#unparsed = Buffer.concat([this.#unparsed, bytes]);
-      while (this.#unparsed.length >= 4) {
-        const end = 4 + (this.#unparsed.readUInt32BE(0) & 0x7fff_ffff);
-        if (this.#unparsed.length < end) break;
-        this.replies.push(this.#unparsed.subarray(4, end));
-        this.#unparsed = this.#unparsed.subarray(end);
-      }
-      this.#changed();
+      this.replies.push(...records.push(bytes).map((record) => record.subarray(4)));
+      this.#conditions.changed();
     });
     this.socket.on('close', () => {
       this.closed = true;
-      this.#changed();
+      this.#conditions.changed();
     });
   }
 
-  #changed(): void {
-    this.#waiters = this.#waiters.filter(({ condition, resolve }) => {
-      if (!condition()) return true;
-      resolve();
-      return false;
-    });
-  }
-
+  /** Resolves when `condition` holds; looked at whenever something arrives or ends. */
   until(condition: () => boolean): Promise<void> {
-    if (condition()) return Promise.resolve();
-    return new Promise((resolve) => this.#waiters.push({ condition, resolve }));
+    return this.#conditions.until(condition);
   }
 
   /** False if the connection was refused, as it is while the kernel still remembers the last one. */
@@ -116,4 +104,9 @@ export function gate(): { promise: Promise<void>; open: () => void } {
     open = resolve;
   });
   return { promise, open };
+}
+
+/** ECHO as a call that must not be carried out a second time. */
+export function onlyOnce(carryOut: (value: number) => number | Promise<number>): ServerProcedure {
+  return handle(ECHO, carryOut, { idempotent: false });
 }

@@ -1,7 +1,10 @@
 /** A TCP server that shows a test every record that comes in and sends what it is told: no RPC of its own. */
 import { once } from 'node:events';
 import net from 'node:net';
+import type { Test } from 'tap';
 import { resetSocket } from '../../../lib/rpc/transport/reset-socket.js';
+import { RecordSplitter } from '../../support/record-stream.js';
+import { Conditions } from './conditions.js';
 
 /** One call as it came in. */
 export interface WireCall {
@@ -15,23 +18,19 @@ export class WireConnection {
   readonly remotePort: number;
   readonly calls: WireCall[] = [];
   ended = false;
-  #unparsed = Buffer.alloc(0);
 
   constructor(socket: net.Socket, onCall: (call: WireCall) => void, onChange: () => void) {
     this.socket = socket;
     this.remotePort = socket.remotePort ?? 0;
     socket.on('error', () => {});
+    const records = new RecordSplitter();
     socket.on('close', () => {
       this.ended = true;
       onChange();
     });
     socket.on('data', (bytes: Buffer) => {
-      this.#unparsed = Buffer.concat([this.#unparsed, bytes]);
-      while (this.#unparsed.length >= 4) {
-        const end = 4 + (this.#unparsed.readUInt32BE(0) & 0x7fff_ffff);
-        if (this.#unparsed.length < end) break;
-        const record = this.#unparsed.subarray(4, end);
-        this.#unparsed = this.#unparsed.subarray(end);
+      for (const marked of records.push(bytes)) {
+        const record = marked.subarray(4);
         const call = { bytes: record, xid: record.readUInt32BE(0), connection: this };
         this.calls.push(call);
         onCall(call);
@@ -56,7 +55,7 @@ export class WireServer {
   /** Called with each call; by default does nothing. */
   onCall: (call: WireCall) => void = () => {};
   #listener: net.Server | undefined;
-  #waiters: { condition: () => boolean; resolve: () => void }[] = [];
+  readonly #conditions = new Conditions();
 
   async listen(port = 0): Promise<void> {
     const listener = net.createServer({ noDelay: true }, (socket) => {
@@ -64,8 +63,8 @@ export class WireServer {
         this.calls.push(call);
         this.onCall(call);
       };
-      this.connections.push(new WireConnection(socket, onCall, () => this.#changed()));
-      this.#changed();
+      this.connections.push(new WireConnection(socket, onCall, () => this.#conditions.changed()));
+      this.#conditions.changed();
     });
     listener.listen(port, '127.0.0.1');
     await once(listener, 'listening');
@@ -76,22 +75,13 @@ export class WireServer {
 
   /** Resolves when `condition` holds; looked at whenever something arrives or ends. */
   until(condition: () => boolean): Promise<void> {
-    if (condition()) return Promise.resolve();
-    return new Promise((resolve) => this.#waiters.push({ condition, resolve }));
+    return this.#conditions.until(condition);
   }
 
   /** Resolves when `count` calls have come in, on all connections together. */
   async untilCalls(count: number): Promise<WireCall[]> {
     await this.until(() => this.calls.length >= count);
     return this.calls;
-  }
-
-  #changed(): void {
-    this.#waiters = this.#waiters.filter(({ condition, resolve }) => {
-      if (!condition()) return true;
-      resolve();
-      return false;
-    });
   }
 
   /** Stops listening; the connections stay. */
@@ -108,6 +98,21 @@ export class WireServer {
     for (const connection of this.connections) resetSocket(connection.socket);
     await this.until(() => this.connections.every((connection) => connection.ended));
   }
+}
+
+/** A server, and the client that `connect` makes of its port; both end with the test. */
+export async function serverAndClient<Client extends { close(): void }>(
+  t: Test,
+  connect: (port: number) => Client | Promise<Client>,
+): Promise<{ readonly server: WireServer; readonly client: Client }> {
+  const server = new WireServer();
+  await server.listen();
+  const client = await connect(server.port);
+  t.teardown(async () => {
+    client.close();
+    await server.close();
+  });
+  return { server, client };
 }
 
 /** Big-endian words. */

@@ -24,6 +24,7 @@ import { NfsClient } from '../../../lib/vfs/remote/nfs-client.js';
 import type { RootFinder } from '../../../lib/vfs/remote/redrive.js';
 import { VfsState } from '../../../lib/vfs/vfs-state.js';
 import { ManualClock } from '../../rpc/support/manual-clock.js';
+import { TestCancellation } from '../../rpc/support/procedures.js';
 import { FakeServer } from './fake-server.js';
 import { named } from './named.js';
 
@@ -42,27 +43,16 @@ export interface RigOptions {
 }
 
 /** A FUSE request's context whose caller can be interrupted. */
-export class TestContext implements RequestContext {
+export class TestContext extends TestCancellation implements RequestContext {
   readonly uid: number;
   readonly gid: number;
   readonly pid: number;
-  cancelled = false;
-  #listeners: (() => void)[] = [];
 
   constructor(uid = 1000, pid = 0) {
+    super();
     this.uid = uid;
     this.gid = uid;
     this.pid = pid;
-  }
-
-  onCancel(listener: () => void): void {
-    if (this.cancelled) listener();
-    else this.#listeners.push(listener);
-  }
-
-  cancel(): void {
-    this.cancelled = true;
-    for (const listener of this.#listeners.splice(0)) listener();
   }
 }
 
