@@ -8,6 +8,7 @@ import { publicFolder } from '../support/folders.js';
 import { mountsOf } from '../support/mount.js';
 import { mustRun, start, until } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
+import { untilEnd } from '../support/until-end.js';
 
 const tools = publicFolder();
 const load = await compileLoad(tools.path);
@@ -17,8 +18,10 @@ const mountAt = (path: string) => mountsOf(process.pid).find((entry) => entry.pa
 
 t.test('the disk is an ext4 image that is fully there, or the machine has no loop devices', async (t) => {
   const notes: string[] = [];
-  const disk = await openDisk({ bytes: 32 << 20, load, folder: false, note: (what) => notes.push(what) });
-  t.teardown(() => disk.close());
+  const disk = untilEnd(
+    t,
+    await openDisk({ bytes: 32 << 20, load, folder: false, note: (what) => notes.push(what) }),
+  );
   const folder = dirname(disk.path);
   mkdirSync(join(disk.path, 'store'));
   writeFileSync(join(disk.path, 'store/file'), 'x');
@@ -52,8 +55,7 @@ t.test('without room for it, a folder does, and the reason is told', async (t) =
 t.test('an interrupted benchmark leaves no mount and no image behind', async (t) => {
   const argv = ['--import', 'tsx', join(projectRoot, 'test/bench/hold-disk.ts'), load];
   const env = { ...process.env, NODE_OPTIONS: '' };
-  const holder = start([process.execPath, ...argv], { cwd: projectRoot, env });
-  t.teardown(() => holder.stop());
+  const holder = untilEnd(t, start([process.execPath, ...argv], { cwd: projectRoot, env }));
   await until(
     'the disk is there',
     () => {

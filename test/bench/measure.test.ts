@@ -5,9 +5,9 @@ import t from 'tap';
 import { measureRow } from '../../bench/measure.js';
 import type { CountedSession, LoadResult, Row, Store, Subject } from '../../bench/model.js';
 import { publicFolder } from '../support/folders.js';
+import { untilEnd } from '../support/until-end.js';
 
-const scratch = publicFolder();
-t.teardown(() => scratch.remove());
+const scratch = untilEnd(t, publicFolder());
 
 const result = (seconds: number): LoadResult => ({ seconds, count: 100, bytes: 0, cpuSeconds: seconds / 2 });
 

@@ -11,12 +11,12 @@ import { mountsOf } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { mustRun, run } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
+import { untilEnd } from '../support/until-end.js';
 import { allWell, checkWith, failsAt, warnsAt } from './check-support.js';
 import { nfsFuse, product, STACK_TRACE, said } from './product.js';
 
 async function place(t: Test, name: PlaceName): Promise<Place> {
-  const opened = await openPlace(name);
-  t.teardown(() => opened.close());
+  const opened = untilEnd(t, await openPlace(name));
   return opened;
 }
 
@@ -175,8 +175,7 @@ t.test('check fails for a kernel or a Node.js that is too old', async (t) => {
   t.match(nodeVerdict('20.9.0', '20.19.0'), { result: 'failure', remedy: /Node\.js 20\.19\.0 or newer/ });
   t.match(nodeVerdict('22.0.0', '20.19.0'), { result: 'ok' });
 
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, publicFolder());
   const pretence = join(scratch.path, 'old.cjs');
   writeFileSync(pretence, `Object.defineProperty(process.versions, 'node', { value: '18.20.8' });`);
   const checked = await checkWith([...product, 'check'], {
@@ -193,8 +192,7 @@ t.test('check fails for a kernel or a Node.js that is too old', async (t) => {
 });
 
 t.test('check explains a native part that cannot be loaded', async (t) => {
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, publicFolder());
   for (const part of ['dist', 'package.json'])
     cpSync(join(projectRoot, part), join(scratch.path, part), { recursive: true });
   const modules = join(scratch.path, 'node_modules');
@@ -218,8 +216,7 @@ t.test('check tells an ordinary user that fusermount3 is missing or has no effec
   const where = await place(t, 'user');
   const check = [...where.product, 'check'];
   const paths = await helpers();
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, publicFolder());
   const over = (source: string) => paths.map((path) => `mount --bind ${source} ${path}`).join(' && ');
 
   const missing = await checkWith(inside(over('/dev/null'), where.command(check)));
@@ -263,8 +260,7 @@ t.test('check does not recommend nfs-fuse exec where no user namespace can be ma
 
 t.test('check tells an ordinary user what allow_other needs', async (t) => {
   const where = await place(t, 'user');
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, publicFolder());
   const configuration = join(scratch.path, 'fuse.conf');
   const check = where.command([...where.product, 'check', '-o', 'allow_other']);
   const withConfiguration = (text: string) => {

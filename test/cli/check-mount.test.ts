@@ -9,6 +9,7 @@ import { Ganesha } from '../support/ganesha.js';
 import { Mount } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { start, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 import { endWatchers } from '../support/watchers.js';
 import { checkWith, failsAt } from './check-support.js';
 import { nfsFuse, product, type Said, said } from './product.js';
@@ -20,12 +21,9 @@ interface Ground {
 }
 
 async function ground(t: Test, name: PlaceName, options: readonly string[] = []): Promise<Ground> {
-  const place = await openPlace(name);
-  t.teardown(() => place.close());
-  const server = await Ganesha.start();
-  t.teardown(() => server.close());
-  const mount = await Mount.start({ source: server, place, options });
-  t.teardown(() => mount.close());
+  const place = untilEnd(t, await openPlace(name));
+  const server = untilEnd(t, await Ganesha.start());
+  const mount = untilEnd(t, await Mount.start({ source: server, place, options }));
   // The mount is listed earlier, but a change of the server at that time would affect the mounting.
   await mount.served();
   return { place, server, mount };
@@ -62,10 +60,8 @@ for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
 t.test(
   'check finds a mount by a path with spaces and any letters, and through a link, and prints JSON',
   async (t) => {
-    const place = await openPlace('root');
-    t.teardown(() => place.close());
-    const server = await Ganesha.start();
-    t.teardown(() => server.close());
+    const place = untilEnd(t, await openPlace('root'));
+    const server = untilEnd(t, await Ganesha.start());
     const at = join(place.folder, 'a b\\040\tü\n#');
     mkdirSync(at);
     t.equal(
@@ -90,8 +86,7 @@ t.test(
 );
 
 t.test('check fails where nothing is mounted, or another file system', async (t) => {
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, publicFolder());
   unwell(t, await nfsFuse(['check', '--mount', scratch.path]), /^.* is not a mount point\. /);
   unwell(t, await nfsFuse(['check', '--mount', `${scratch.path}/none`]), /\/none is not a mount point\. /);
   unwell(

@@ -17,27 +17,25 @@ import { Ganesha, type GaneshaOptions } from '../support/ganesha.js';
 import { openPlace, type PlaceName } from '../support/places.js';
 import { freePorts } from '../support/ports.js';
 import { run, start, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 import { allWell, type Checked, checkedOf, checkWith, failsAt, warnsAt } from './check-support.js';
 import { EVERYTHING, mockRoot } from './mock-nfs.js';
 import { exported, type MockOptions, startMock } from './mock-server.js';
 import { product, said } from './product.js';
 
 async function mock(t: Test, options: MockOptions) {
-  const server = await startMock(options);
-  t.teardown(() => server.close());
+  const server = untilEnd(t, await startMock(options));
   return server;
 }
 
 async function ganesha(t: Test, options: GaneshaOptions = {}): Promise<Ganesha> {
-  const server = await Ganesha.start(options);
-  t.teardown(() => server.close());
+  const server = untilEnd(t, await Ganesha.start(options));
   return server;
 }
 
 /** A folder to export. The server looks at it once and remembers it, so it must have its mode from the start. */
 function folderOf(t: Test, uid: number, gid: number, mode: number): string {
-  const scratch = exportFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, exportFolder());
   const path = join(scratch.path, 'export');
   mkdirSync(path);
   chownSync(path, uid, gid);
@@ -75,8 +73,7 @@ async function portmapper(t: Test, host: string, mappings: readonly Mapping[]): 
 
 for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
   t.test(`${name}: check finds nothing missing on nfs-ganesha`, async (t) => {
-    const place = await openPlace(name);
-    t.teardown(() => place.close());
+    const place = untilEnd(t, await openPlace(name));
     const { uid, gid } = name === 'user' ? place.owner : { uid: 0, gid: 0 };
     const server = await ganesha(t, { directory: folderOf(t, uid, gid, 0o755) });
     const argv = [...place.product, 'check', '-o', server.mountOptions.join(','), '127.0.0.1:/export'];
@@ -208,8 +205,10 @@ t.test('check fails for a server that accepts connections and never answers', as
   skipped(t, checked, 'MNT', 'export root');
 
   const before = sockets.size;
-  const waiting = start([...product, 'check', '--timeout', '600', '-o', options, '127.0.0.1:/export']);
-  t.teardown(() => waiting.stop());
+  const waiting = untilEnd(
+    t,
+    start([...product, 'check', '--timeout', '600', '-o', options, '127.0.0.1:/export']),
+  );
   await until('it is connected', () => sockets.size > before);
   waiting.child.kill('SIGINT');
   t.equal((await waiting.ended).signal, 'SIGINT', 'and Ctrl-C ends it');
@@ -318,8 +317,7 @@ t.test('check fails if the server demands a reserved port', async (t) => {
   t.equal(asRoot.of('access').result, 'ok', 'the rest is looked at from a reserved port');
   allWell(t, await check(`resvport,${options}`));
 
-  const place = await openPlace('userns');
-  t.teardown(() => place.close());
+  const place = untilEnd(t, await openPlace('userns'));
   const argv = [...place.product, 'check', '-o', options, '127.0.0.1:/export'];
   const rootless = await checkWith(place.command(argv));
   const refused = rootless.findings.find(({ result }) => result === 'failure');

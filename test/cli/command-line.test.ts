@@ -5,6 +5,7 @@ import t from 'tap';
 import { publicFolder } from '../support/folders.js';
 import { run } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
+import { untilEnd } from '../support/until-end.js';
 import { nfsFuse, product, STACK_TRACE, said } from './product.js';
 
 t.test('--help lists the commands, and each command explains itself', async (t) => {
@@ -44,8 +45,7 @@ t.test('a completion script names the program', async (t) => {
 });
 
 t.test('the program refuses arguments that are not UTF-8', async (t) => {
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, publicFolder());
   const folder = Buffer.concat([Buffer.from(`${scratch.path}/caf`), Buffer.of(0xe9)]);
   mkdirSync(folder);
   mkdirSync(Buffer.concat([folder, Buffer.from('/sub')]));

@@ -10,6 +10,7 @@ import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { mustRun, type Outcome, run, start, until } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
 import { registerProcess } from '../support/registry.js';
+import { untilEnd } from '../support/until-end.js';
 import { endWatchers, watchersOf } from '../support/watchers.js';
 import { said } from './product.js';
 
@@ -25,10 +26,8 @@ interface Ground {
 }
 
 async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
-  const place = await openPlace(name);
-  t.teardown(() => place.close());
-  const server = await ServeCommand.start(place);
-  t.teardown(() => server.close());
+  const place = untilEnd(t, await openPlace(name));
+  const server = untilEnd(t, await ServeCommand.start(place));
   const kept = join(place.folder, 'nfs-fuse');
   return {
     place,
@@ -68,8 +67,7 @@ for (const [name, args] of variants) {
     `${[name, ...args].join(' ')}: the watcher takes a killed mount away, and reports it on standard error`,
     async (t) => {
       const { place, server, journals } = await ground(t, name);
-      const mount = await Mount.start({ source: server, place, args });
-      t.teardown(() => mount.close());
+      const mount = untilEnd(t, await Mount.start({ source: server, place, args }));
       await mount.mustRun(['sh', '-c', 'echo content > file']);
       t.equal(watchersOf(mount.path).length, 1);
       await mount.kill();
@@ -88,8 +86,7 @@ for (const [name, args] of variants.filter(([, args]) => args.length === 0)) {
     `${[name, ...args].join(' ')}: the watcher takes away a mount that is killed during its first look`,
     async (t) => {
       const made = await rig(t);
-      const place = await openPlace(name);
-      t.teardown(() => place.close());
+      const place = untilEnd(t, await openPlace(name));
       const path = await newMountPoint(place);
       const isMounted = () => mountsOf(place.namespacePid).some((entry) => entry.path === path);
       let held = 0;
@@ -105,8 +102,7 @@ for (const [name, args] of variants.filter(([, args]) => args.length === 0)) {
         mountOptions: [`port=${made.server.port}`, `mountport=${made.server.port}`],
       };
       // Without noac, the first look would be answered with the attributes that came with the connection.
-      const mount = await Mount.start({ source, place, at: path, options: ['noac'] });
-      t.teardown(() => mount.close());
+      const mount = untilEnd(t, await Mount.start({ source, place, at: path, options: ['noac'] }));
       await until('the root is looked at', () => held > 0, PATIENCE_MS);
       t.notMatch(mount.log, /is mounted on/, 'it does not count as mounted yet');
       await mount.kill();
@@ -117,10 +113,11 @@ for (const [name, args] of variants.filter(([, args]) => args.length === 0)) {
 
 t.test('the watcher takes a dead mount away although a program is in it', async (t) => {
   const { place, server } = await ground(t);
-  const mount = await Mount.start({ source: server, place });
-  t.teardown(() => mount.close());
-  const sitting = start(['sh', '-c', 'cd "$0" && echo in && exec sleep 600', mount.path], { cwd: '/' });
-  t.teardown(() => sitting.stop());
+  const mount = untilEnd(t, await Mount.start({ source: server, place }));
+  const sitting = untilEnd(
+    t,
+    start(['sh', '-c', 'cd "$0" && echo in && exec sleep 600', mount.path], { cwd: '/' }),
+  );
   await until('somebody uses it', () => sitting.output === 'in\n');
   await mount.kill();
   await isOrdinary(t, place, mount.path);
@@ -130,8 +127,7 @@ t.test('the watcher takes away a mount on a path with blanks, quotes, newlines a
   const { place, server } = await ground(t);
   const path = join(place.folder, `-l "a'b\\ $(x)\t\u00e9\n`);
   mkdirSync(path);
-  const mount = await Mount.start({ source: server, place, at: path });
-  t.teardown(() => mount.close());
+  const mount = untilEnd(t, await Mount.start({ source: server, place, at: path }));
   await mount.kill();
   await isOrdinary(t, place, path);
 });
@@ -204,8 +200,7 @@ t.test('a mount does not use a folder for journals that another user may have ma
   const trap = join(where.place.folder, 'trap');
   mkdirSync(trap);
   await mustRun(['ln', '-s', trap, join(where.place.folder, 'nfs-fuse')]);
-  const mount = await Mount.start({ source: where.server, place: where.place });
-  t.teardown(() => mount.close());
+  const mount = untilEnd(t, await Mount.start({ source: where.server, place: where.place }));
   await mount.served();
   await mount.kill();
   await isOrdinary(t, where.place, mount.path);
@@ -221,8 +216,7 @@ const endings: [string, (where: Ground, mount: Mount) => Promise<unknown>][] = [
 for (const [name, end] of endings) {
   t.test(`${name}: an orderly end leaves no watcher and no journal`, async (t) => {
     const where = await ground(t);
-    const mount = await Mount.start({ source: where.server, place: where.place });
-    t.teardown(() => mount.close());
+    const mount = untilEnd(t, await Mount.start({ source: where.server, place: where.place }));
     t.equal(watchersOf(mount.path).length, 1);
     // An earlier signal would interrupt the mounting.
     await mount.served();
@@ -249,8 +243,7 @@ t.test('without a shell, nfs-fuse warns and mounts', async (t) => {
   const options = server.mountOptions.join(',');
   const argv = [...place.product, 'mount', '-f', '-o', options, `${server.host}:/export`, path];
   const hidden = ['bash', '-c', `mount --bind /dev/null ${shell} && exec "$@"`, 'bash', ...argv];
-  const mounting = start(['unshare', '-m', '--propagation', 'private', ...hidden]);
-  t.teardown(() => mounting.stop());
+  const mounting = untilEnd(t, start(['unshare', '-m', '--propagation', 'private', ...hidden]));
   await until('it is mounted', () => {
     if (mounting.outcome !== undefined) throw new Error(mounting.output);
     return mounting.output.includes('is mounted on');
@@ -273,8 +266,7 @@ async function faulty(
     ...more,
   };
   writeFileSync(join(where.server.directory, 'file'), 'content');
-  const mount = await Mount.start({ source: where.server, place: where.place, env });
-  t.teardown(() => mount.close());
+  const mount = untilEnd(t, await Mount.start({ source: where.server, place: where.place, env }));
   return { where, mount };
 }
 

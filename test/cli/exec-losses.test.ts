@@ -9,6 +9,7 @@ import { newMountPoint } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { run, start, until } from '../support/process.js';
 import { python } from '../support/project.js';
+import { untilEnd } from '../support/until-end.js';
 import { isOver } from './exec-support.js';
 import { STACK_TRACE, said } from './product.js';
 
@@ -23,12 +24,9 @@ interface FullGround {
 
 /** A server whose disk is full from the first WRITE on. */
 async function fullGround(t: Test): Promise<FullGround> {
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
-  const served = publicFolder();
-  t.teardown(() => served.remove());
-  const server = await EmbeddedServer.start({ path: served.path });
-  t.teardown(() => server.close());
+  const place = untilEnd(t, await openPlace('root'));
+  const served = untilEnd(t, publicFolder());
+  const server = untilEnd(t, await EmbeddedServer.start({ path: served.path }));
   const times = Number.POSITIVE_INFINITY;
   const fault = server.faults.add({ procedure: 'WRITE', status: Status.NOSPC, times });
   const mnt = await newMountPoint(place);
@@ -76,8 +74,7 @@ const LOSSES: readonly (readonly [what: string, command: (mnt: string) => string
 for (const [what, command, failed] of LOSSES) {
   t.test(`exec reports that not everything could be written back: ${what}`, async (t) => {
     const { served, mnt, fault, argv } = await fullGround(t);
-    const program = start(argv(command(mnt)), { cwd: '/', stdio: ['pipe', 'pipe', 'pipe'] });
-    t.teardown(() => program.stop());
+    const program = untilEnd(t, start(argv(command(mnt)), { cwd: '/', stdio: ['pipe', 'pipe', 'pipe'] }));
     await until('it is written', () => {
       if (program.outcome !== undefined) throw new Error(program.output);
       return program.output.includes('ready') && fault.hits >= failed;

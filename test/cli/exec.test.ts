@@ -8,6 +8,7 @@ import { Ganesha } from '../support/ganesha.js';
 import { mountsOf, newMountPoint } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { type Background, type Outcome, run, start, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 import { isOver, PATIENCE_MS } from './exec-support.js';
 import { STACK_TRACE, said } from './product.js';
 
@@ -21,10 +22,8 @@ interface Ground {
 }
 
 async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
-  const place = await openPlace(name);
-  t.teardown(() => place.close());
-  const server = await ServeCommand.start(place);
-  t.teardown(() => server.close());
+  const place = untilEnd(t, await openPlace(name));
+  const server = untilEnd(t, await ServeCommand.start(place));
   const mnt = await newMountPoint(place);
   t.teardown(() => isOver(place, mnt));
   const argv = (command: readonly string[], flags: readonly string[] = []) => {
@@ -43,8 +42,7 @@ async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
 
 /** Starts `argv`, and waits until the command prints "ready". */
 async function started(t: Test, argv: readonly string[]): Promise<Background> {
-  const program = start(argv, { cwd: '/' });
-  t.teardown(() => program.stop());
+  const program = untilEnd(t, start(argv, { cwd: '/' }));
   await until('the command runs', () => {
     if (program.outcome !== undefined) throw new Error(`it has ended: ${program.output}`);
     return program.output.includes('ready');
@@ -74,8 +72,10 @@ for (const name of ['root', 'userns', 'user'] as const) {
 t.test('an ordinary user’s mount is visible to the command only, which has no capabilities', async (t) => {
   const { place, mnt, argv } = await ground(t, 'user');
   const script = 'grep CapEff /proc/self/status && echo ready && read -r line; exit 3';
-  const program = start(argv(['sh', '-c', script]), { cwd: '/', stdio: ['pipe', 'pipe', 'pipe'] });
-  t.teardown(() => program.stop());
+  const program = untilEnd(
+    t,
+    start(argv(['sh', '-c', script]), { cwd: '/', stdio: ['pipe', 'pipe', 'pipe'] }),
+  );
   await until('the command runs', () => program.output.includes('ready'));
   t.match(program.output, /CapEff:\s+0{16}$/m);
   t.notOk(mountsOf(process.pid).some(({ path }) => path === mnt));
@@ -89,10 +89,8 @@ t.test('an ordinary user’s mount is visible to the command only, which has no 
 });
 
 t.test('an ordinary user keeps the groups that the namespace cannot name, and gets no others', async (t) => {
-  const place = await openPlace('user');
-  t.teardown(() => place.close());
-  const server = await Ganesha.start();
-  t.teardown(() => server.close());
+  const place = untilEnd(t, await openPlace('user'));
+  const server = untilEnd(t, await Ganesha.start());
   const { uid } = place.owner;
   const make = (name: string, owner: number, group: number, mode: number) => {
     const path = join(server.directory, name);
@@ -200,8 +198,7 @@ t.test(
     const { argv } = await ground(t);
     const script = 'e=$(printf "\\351"); mkdir "$0/w$e"; cd "$0/w$e"; cp "$1" own; shift; exec "$@"';
     for (const command of [['/bin/pwd'], ['./own']]) {
-      const folder = publicFolder();
-      t.teardown(() => folder.remove());
+      const folder = untilEnd(t, publicFolder());
       const argument = ['sh', '-c', script, folder.path, '/bin/pwd', ...argv(command)];
       const outcome = await run(argument, { cwd: '/' });
       t.equal(outcome.stderr.toString(), '');
@@ -316,8 +313,7 @@ t.test('exec as process 1 of a container obeys SIGTERM, and leaves no zombies', 
     until [ $(ps -eo stat= | grep -c Z) = 0 ]; do sleep 0.05; done
     echo ready; while :; do sleep 0.05; done`;
   const container = ['unshare', '-p', '--fork', '--mount-proc', '--kill-child'];
-  const program = start([...container, ...argv(['bash', '-c', script])], { cwd: '/' });
-  t.teardown(() => program.stop());
+  const program = untilEnd(t, start([...container, ...argv(['bash', '-c', script])], { cwd: '/' }));
   await until('the command runs, and no zombie is left', () => program.output.includes('ready'), PATIENCE_MS);
   const [, init = ''] = /^(\d+)$/m.exec(
     (await run(['pgrep', '-P', String(program.pid)])).stdout.toString(),

@@ -11,6 +11,7 @@ import { mountsOf } from '../support/mount.js';
 import { openPlace, type Place, WITHOUT_FUSE } from '../support/places.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { removeStaged } from '../support/stage.js';
+import { untilEnd } from '../support/until-end.js';
 import { nfsFuse, STACK_TRACE, said } from './product.js';
 
 let user: Place;
@@ -81,8 +82,7 @@ const becoming = (prepare: string, argv: readonly string[]) => [
 ];
 
 async function startServing(t: Test, { mount, serve }: Ground): Promise<Background> {
-  const serving = start(becoming(mount, serve));
-  t.teardown(() => serving.stop());
+  const serving = untilEnd(t, start(becoming(mount, serve)));
   await isServed(serving);
   return serving;
 }
@@ -119,8 +119,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const where = await ground(t);
     const serving = await startServing(t, where);
     const content = 'printf content >&4 && echo written && exec sleep 1000';
-    const writing = start(user.command(['sh', '-c', `exec 4> ${where.mnt}/file && ${content}`]));
-    t.teardown(() => writing.stop());
+    const writing = untilEnd(t, start(user.command(['sh', '-c', `exec 4> ${where.mnt}/file && ${content}`])));
     await until('it is written, but not closed', () => {
       if (writing.outcome !== undefined) throw new Error(writing.output);
       return writing.output === 'written\n';
@@ -163,8 +162,7 @@ t.test(
     timeout -s KILL 60 ls ${where.mnt}; echo "ls: $?"
     umount ${where.mnt}`;
     const alone = ['unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh'];
-    const helper = start([...alone, ...where.serve], { stdio: ['pipe', 'pipe', 'pipe'] });
-    t.teardown(() => helper.stop());
+    const helper = untilEnd(t, start([...alone, ...where.serve], { stdio: ['pipe', 'pipe', 'pipe'] }));
     await isServed(helper);
     helper.child.stdin?.end('\n');
     const { stdout, stderr } = said(await helper.ended);

@@ -5,16 +5,14 @@ import { RetransmissionPolicy } from '../../lib/rpc/client/retransmission.js';
 import { EmbeddedServer } from '../../lib/server/index.js';
 import { publicFolder } from '../support/folders.js';
 import { LossyDatagrams } from '../support/lossy-datagrams.js';
+import { untilEnd } from '../support/until-end.js';
 import { checkWith } from './check-support.js';
 import { nfsFuse, product } from './product.js';
 
 async function lossyServer(t: Test): Promise<{ readonly relay: LossyDatagrams; readonly options: string }> {
-  const served = publicFolder();
-  t.teardown(() => served.remove());
-  const server = await EmbeddedServer.start({ path: served.path });
-  t.teardown(() => server.close());
-  const relay = await LossyDatagrams.start(server.port);
-  t.teardown(() => relay.close());
+  const served = untilEnd(t, publicFolder());
+  const server = untilEnd(t, await EmbeddedServer.start({ path: served.path }));
+  const relay = untilEnd(t, await LossyDatagrams.start(server.port));
   return { relay, options: `proto=udp,port=${relay.port},mountport=${relay.port}` };
 }
 

@@ -10,14 +10,14 @@ import { handle, RpcServer } from '../../lib/rpc/index.js';
 import { publicFolder } from '../support/folders.js';
 import { freePorts } from '../support/ports.js';
 import { start, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 import { exported, type MockOptions, startMock } from './mock-server.js';
 import { nfsFuse, product, type Said, STACK_TRACE, said } from './product.js';
 
 const HANDLE = fileHandleFromBytes(Buffer.of(1));
 
 function emptyFolder(t: Test): string {
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, publicFolder());
   const path = join(scratch.path, 'mnt');
   mkdirSync(path);
   return path;
@@ -36,8 +36,7 @@ function failsWith(t: Test, outcome: Said, message: RegExp, remedy: RegExp): voi
 }
 
 async function mock(t: Test, options: MockOptions) {
-  const server = await startMock(options);
-  t.teardown(() => server.close());
+  const server = untilEnd(t, await startMock(options));
   return server;
 }
 
@@ -211,8 +210,7 @@ t.test('retry goes on trying, reports that once, and gives up after its time', a
     '127.0.0.1:/export',
     mnt,
   ];
-  const mounting = start(argv);
-  t.teardown(() => mounting.stop());
+  const mounting = untilEnd(t, start(argv));
   await until('it says that it tries again', () => mounting.output.includes('Trying again'));
   t.match(mounting.output, /refuses connections to port \d+ .*Trying again for 5 minutes\.\n$/);
   mounting.child.kill('SIGINT');
@@ -245,8 +243,7 @@ t.test('an interrupted command ends the process in the background', async (t) =>
       '127.0.0.1:/export',
       emptyFolder(t),
     ];
-    const mounting = start(argv);
-    t.teardown(() => mounting.stop());
+    const mounting = untilEnd(t, start(argv));
     await until('it is connected', () => sockets.size > 0);
     mounting.child.kill(signal);
     await mounting.ended;

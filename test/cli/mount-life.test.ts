@@ -8,6 +8,7 @@ import { mountsOf } from '../support/mount.js';
 import { freePorts } from '../support/ports.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { registerProcess } from '../support/registry.js';
+import { untilEnd } from '../support/until-end.js';
 import { endWatchers } from '../support/watchers.js';
 import { nfsFuse, product, STACK_TRACE } from './product.js';
 
@@ -95,8 +96,7 @@ const mountArgs = ({ options, mnt }: Ground, more: readonly string[] = []) => [
 ];
 
 async function foreground(t: Test, where: Ground, more: readonly string[] = []): Promise<Background> {
-  const mounting = start([...product, ...mountArgs(where, ['-f', ...more])]);
-  t.teardown(() => mounting.stop());
+  const mounting = untilEnd(t, start([...product, ...mountArgs(where, ['-f', ...more])]));
   await until('it says that it is mounted', () => {
     if (mounting.outcome !== undefined) throw new Error(mounting.output);
     return mounting.output.includes('is mounted on');
@@ -193,8 +193,7 @@ t.test('SIGTERM ends a mount in the background in good order', async (t) => {
 t.test('SIGTERM detaches a mount that is in use, and a second one ends it at once', async (t) => {
   const where = await ground(t);
   const mounting = await foreground(t, where);
-  const sitting = start(['sh', '-c', 'cd "$0" && echo in && exec sleep 60', where.mnt]);
-  t.teardown(() => sitting.stop());
+  const sitting = untilEnd(t, start(['sh', '-c', 'cd "$0" && echo in && exec sleep 60', where.mnt]));
   await until('somebody uses it', () => sitting.output === 'in\n');
   mounting.child.kill('SIGTERM');
   await until('it is detached', () => mounting.output.includes('is in use: detached'));
@@ -209,8 +208,7 @@ t.test('SIGTERM detaches a mount that is in use, and a second one ends it at onc
 t.test('SIGTERM ends a mount in use with status 0 when the last program has left it', async (t) => {
   const where = await ground(t);
   const mounting = await foreground(t, where);
-  const sitting = start(['sh', '-c', 'cd "$0" && echo in && exec sleep 60', where.mnt]);
-  t.teardown(() => sitting.stop());
+  const sitting = untilEnd(t, start(['sh', '-c', 'cd "$0" && echo in && exec sleep 60', where.mnt]));
   await until('somebody uses it', () => sitting.output === 'in\n');
   mounting.child.kill('SIGTERM');
   await until('it is detached', () => mounting.output.includes('is in use: detached'));
@@ -222,8 +220,10 @@ t.test('SIGTERM ends a mount in use with status 0 when the last program has left
 t.test('SIGTERM ends a mount of which another mount namespace has a copy', async (t) => {
   const where = await ground(t);
   const mounting = await foreground(t, where);
-  const container = start(['unshare', '-m', '--propagation', 'private', 'sh', '-c', 'echo in; sleep 1000']);
-  t.teardown(() => container.stop());
+  const container = untilEnd(
+    t,
+    start(['unshare', '-m', '--propagation', 'private', 'sh', '-c', 'echo in; sleep 1000']),
+  );
   await until('the namespace is there', () => container.output.includes('in'));
   mounting.signal('SIGTERM');
   t.match(await mounting.ended, { status: 0, stderr: /another mount namespace/ });
@@ -251,8 +251,7 @@ t.test('umount from outside ends the process with status 0', async (t) => {
 t.test('umount leaves a busy mount mounted, and --lazy detaches it', async (t) => {
   const where = await ground(t);
   const mounting = await foreground(t, where);
-  const sitting = start(['sh', '-c', 'cd "$0" && echo in && exec sleep 60', where.mnt]);
-  t.teardown(() => sitting.stop());
+  const sitting = untilEnd(t, start(['sh', '-c', 'cd "$0" && echo in && exec sleep 60', where.mnt]));
   await until('somebody uses it', () => sitting.output === 'in\n');
   const refused = await nfsFuse(['umount', where.mnt]);
   t.equal(refused.status, 1);
@@ -269,8 +268,7 @@ t.test('umount --force ends a mount whose server is silent', async (t) => {
   const where = await ground(t);
   const mounting = await foreground(t, where);
   await where.server.pause();
-  const waiting = start(['ls', join(where.mnt, 'name')]);
-  t.teardown(() => waiting.stop());
+  const waiting = untilEnd(t, start(['ls', join(where.mnt, 'name')]));
   await until('the program waits for the server', async () => {
     const { stdout } = await nfsFuse(['stats', '--json', where.mnt]);
     const { fuse } = JSON.parse(stdout) as { fuse: { inFlight: number } };
@@ -314,8 +312,7 @@ t.test('bg returns at once, and mounts when the server comes', async (t) => {
   t.match(returned.stderr, /refuses connections to port \d+ .*Trying again for 1 minute\.\n$/);
   const pid = await servingPid(where.mnt);
   t.notOk(isMounted(where.mnt));
-  const server = await EmbeddedServer.start({ path: where.served, port });
-  t.teardown(() => server.close());
+  untilEnd(t, await EmbeddedServer.start({ path: where.served, port }));
   await until('it is mounted', () => isMounted(where.mnt), 40_000);
   t.match(await nfsFuse(['umount', where.mnt]), { status: 0 });
   await until('it has ended', () => !isRunning(pid));
@@ -344,8 +341,10 @@ t.test('serve prints how to mount its export, and a signal ends it', async (t) =
   const where = await ground(t);
   // The server keeps the key of its handles there.
   const env = { ...process.env, XDG_STATE_HOME: join(where.folder, 'state') };
-  const serving = start([...product, 'serve', where.served, '--port', '0', '--export-name', '/x'], { env });
-  t.teardown(() => serving.stop());
+  const serving = untilEnd(
+    t,
+    start([...product, 'serve', where.served, '--port', '0', '--export-name', '/x'], { env }),
+  );
   await until('it serves', () => serving.output.includes('MOUNTPOINT'));
   const [, port = ''] = /on port (\d+)/.exec(serving.output) ?? [];
   const command = /nfs-fuse (mount .*) MOUNTPOINT/.exec(serving.output)?.[1]?.split(' ') ?? [];
@@ -359,8 +358,7 @@ t.test('serve prints how to mount its export, and a signal ends it', async (t) =
 });
 
 t.test('the demo runs to its end and leaves nothing', async (t) => {
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, publicFolder());
   const env = { ...process.env, TMPDIR: scratch.path };
   const { status, stdout, stderr } = await nfsFuse(['demo'], { env });
   t.equal(status, 0);

@@ -7,6 +7,7 @@ import { askStats, type MountControl, reachMount, type Wanted } from '../../lib/
 import { type MountAnswers, MountLink } from '../../lib/mount/serve/mount-link.js';
 import { publicFolder } from '../support/folders.js';
 import { start, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 
 /** No mount has this major number. */
 const MAJOR = 100_000 + process.pid;
@@ -109,14 +110,16 @@ t.test('silent connections keep no caller out, and end no connection that waits'
   const link = await MountLink.open(MAJOR, 6, answers('crowded'));
   const watch = await (await reached(t, 6)).watch();
   const path = socketPath(6);
-  const crowd = start([
-    process.execPath,
-    '-e',
-    `for (let i = 0; i < 300; i++) require('node:net').connect(process.argv[1]).on('error', () => {});
+  const crowd = untilEnd(
+    t,
+    start([
+      process.execPath,
+      '-e',
+      `for (let i = 0; i < 300; i++) require('node:net').connect(process.argv[1]).on('error', () => {});
      setTimeout(() => console.log('connected'), 0); setInterval(() => {}, 1000)`,
-    path,
-  ]);
-  t.teardown(() => crowd.stop());
+      path,
+    ]),
+  );
   await until('they are there', () => crowd.output.includes('connected'));
   for (let i = 0; i < 20; i++) t.same(await askStats(mountOf(6)), { mount: 'crowded' });
   await link.close({ status: 0, message: 'end' });

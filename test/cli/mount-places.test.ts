@@ -6,6 +6,7 @@ import { publicFolder } from '../support/folders.js';
 import { mountsOf, newMountPoint } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { mustRun, run } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 import { type Said, STACK_TRACE, said } from './product.js';
 
 interface Ground {
@@ -16,12 +17,9 @@ interface Ground {
 }
 
 async function ground(t: Test, name: PlaceName): Promise<Ground> {
-  const place = await openPlace(name);
-  t.teardown(() => place.close());
-  const served = publicFolder();
-  t.teardown(() => served.remove());
-  const server = await EmbeddedServer.start({ path: served.path });
-  t.teardown(() => server.close());
+  const place = untilEnd(t, await openPlace(name));
+  const served = untilEnd(t, publicFolder());
+  const server = untilEnd(t, await EmbeddedServer.start({ path: served.path }));
   const mnt = await newMountPoint(place);
   const options = `port=${server.port},mountport=${server.port}`;
   return {

@@ -12,6 +12,7 @@ import {
   leaveUnwritten,
 } from '../support/held-mount.js';
 import { mustRun, start, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 import { watchersOf } from '../support/watchers.js';
 import { product } from './product.js';
 
@@ -89,8 +90,10 @@ t.test('SIGUSR1 leaves no port open, at whatever moment of the start it comes', 
   const path = join(place.folder, 'mnt');
   await mustRun(['mkdir', path]);
   const target = `${source.host}:${source.exportPath}`;
-  const mounting = start([...product, 'mount', '-f', '-o', source.mountOptions.join(','), target, path]);
-  t.teardown(() => mounting.stop());
+  const mounting = untilEnd(
+    t,
+    start([...product, 'mount', '-f', '-o', source.mountOptions.join(','), target, path]),
+  );
   while (!mounting.output.includes('is mounted on')) {
     if (mounting.outcome !== undefined) throw new Error(mounting.output);
     if (catches(mounting.pid, constants.signals.SIGUSR1)) mounting.child.kill('SIGUSR1');

@@ -9,6 +9,7 @@ import { EmbeddedServer } from '../../lib/server/index.js';
 import { publicFolder } from '../support/folders.js';
 import { WITHOUT_FUSE } from '../support/places.js';
 import { run } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 import { product, type Said, STACK_TRACE, said } from './product.js';
 
 /**
@@ -37,14 +38,12 @@ interface Ground {
 }
 
 async function ground(t: Test): Promise<Ground> {
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, publicFolder());
   const folder = scratch.path;
   const served = join(folder, 'served');
   const mnt = join(folder, 'mnt');
   for (const path of [served, mnt]) mkdirSync(path);
-  const server = await EmbeddedServer.start({ path: served });
-  t.teardown(() => server.close());
+  const server = untilEnd(t, await EmbeddedServer.start({ path: served }));
   const { port } = server;
   const [NODE = '', PRODUCT = ''] = product;
   const variables = {

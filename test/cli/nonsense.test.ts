@@ -5,6 +5,7 @@ import t from 'tap';
 import { embeddedMount, statsOf } from '../support/embedded-mount.js';
 import { Mount } from '../support/mount.js';
 import { mustRun, run } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 
 t.test('a mount that gets nonsense logs it once, and its statistics show it', async (t) => {
   const { server, place, source } = await embeddedMount(t);
@@ -34,8 +35,10 @@ t.test('a mount that gets nonsense logs it once, and its statistics show it', as
   });
   const port = (relay.address() as net.AddressInfo).port;
   const behind = { ...source, mountOptions: [`port=${port}`, `mountport=${port}`] };
-  const mount = await Mount.start({ source: behind, place, options: ['soft', 'timeo=10', 'retrans=2'] });
-  t.teardown(() => mount.close());
+  const mount = untilEnd(
+    t,
+    await Mount.start({ source: behind, place, options: ['soft', 'timeo=10', 'retrans=2'] }),
+  );
   const stats = () => mustRun(place.command([...place.product, 'stats', mount.path]), { cwd: '/' });
   t.notMatch(await stats(), /made no sense/);
 

@@ -30,6 +30,7 @@ import { type Mount, mountsOf } from '../support/mount.js';
 import { withoutFuse } from '../support/places.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { productFor, removeStaged } from '../support/stage.js';
+import { untilEnd } from '../support/until-end.js';
 import { watchersOf } from '../support/watchers.js';
 import { nfsFuse, product, said } from './product.js';
 
@@ -44,8 +45,7 @@ const asStranger = [
 
 /** Runs a program in JavaScript as another user. */
 function stranger(t: Test, program: string, ...args: string[]): Background {
-  const running = start([...asStranger, process.execPath, '-e', program, ...args], { cwd: '/' });
-  t.teardown(() => running.stop());
+  const running = untilEnd(t, start([...asStranger, process.execPath, '-e', program, ...args], { cwd: '/' }));
   return running;
 }
 
@@ -120,8 +120,7 @@ const PRETEND = `
 
 /** The numbers that the kernel will probably give to the next file systems: the lowest free ones. */
 async function nextMinors(t: Test): Promise<number[]> {
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, publicFolder());
   await mustRun(['mount', '-t', 'tmpfs', 'none', scratch.path]);
   const device = mountsOf(process.pid).findLast(({ path }) => path === scratch.path)?.device ?? '';
   await mustRun(['umount', scratch.path]);
@@ -136,8 +135,7 @@ t.test('umount does not believe another user who took the name of the mount firs
   const where = await heldServer(t);
   const mount = await heldMount(t, where);
   await leaveUnwritten(t, where, mount, 'file');
-  const unmounting = start([...product, 'umount', mount.path], { cwd: '/' });
-  t.teardown(() => unmounting.stop());
+  const unmounting = untilEnd(t, start([...product, 'umount', mount.path], { cwd: '/' }));
   await until('it waits for the data', () => {
     if (unmounting.outcome !== undefined) throw new Error(`it has ended: ${unmounting.output}`);
     return unmounting.output.includes('is still mounted: waiting for the server to take');
@@ -194,8 +192,10 @@ t.test('a mount without a place for its socket warns, and umount does not claim 
   const within = ['env', '-u', 'XDG_RUNTIME_DIR', '-u', 'NODE_OPTIONS', ...withoutFuse];
   const target = `${source.host}:${source.exportPath}`;
   const mountArgs = ['mount', '-f', '-o', source.mountOptions.join(','), target, path];
-  const mounting = start([...within, 'sh', '-c', `${readOnly}; exec "$@"`, 'sh', ...product, ...mountArgs]);
-  t.teardown(() => mounting.stop());
+  const mounting = untilEnd(
+    t,
+    start([...within, 'sh', '-c', `${readOnly}; exec "$@"`, 'sh', ...product, ...mountArgs]),
+  );
   await until('it is mounted', () => {
     if (mounting.outcome !== undefined) throw new Error(mounting.output);
     return mounting.output.includes('is mounted on');

@@ -11,6 +11,7 @@ import { Mount, mountsOf } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { freePorts } from '../support/ports.js';
 import { mustRun, run, start, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 import { nfsFuse, STACK_TRACE } from './product.js';
 
 const MOUNT_REPLACED =
@@ -34,10 +35,8 @@ interface Ground {
 }
 
 async function ground(t: Test, name: PlaceName): Promise<Ground> {
-  const place = await openPlace(name);
-  t.teardown(() => place.close());
-  const served = publicFolder();
-  t.teardown(() => served.remove());
+  const place = untilEnd(t, await openPlace(name));
+  const served = untilEnd(t, publicFolder());
   writeFileSync(join(served.path, 'file'), 'content\n');
   const [port = 0] = await freePorts(1);
   const inn = join(place.folder, 'inn');
@@ -60,8 +59,7 @@ async function ground(t: Test, name: PlaceName): Promise<Ground> {
       await mustRun(place.command(['sh', '-c', 'mv "$1" "$1.old" && ln -s "$2" "$1"', 'sh', mnt, victim]));
     },
     async serve() {
-      const server = await EmbeddedServer.start({ path: served.path, port });
-      t.teardown(() => server.close());
+      const server = untilEnd(t, await EmbeddedServer.start({ path: served.path, port }));
       return server;
     },
   };
@@ -139,10 +137,8 @@ t.test('SIGTERM unmounts the mount itself, and not the target of a link in its p
   };
   const other = join(place.folder, 'other');
   mkdirSync(join(other, 'mnt'), { recursive: true });
-  const theirs = await Mount.start({ source, place, at: join(other, 'mnt') });
-  t.teardown(() => theirs.close());
-  const ours = await Mount.start({ source, place, at: mnt });
-  t.teardown(() => ours.close());
+  const theirs = untilEnd(t, await Mount.start({ source, place, at: join(other, 'mnt') }));
+  const ours = untilEnd(t, await Mount.start({ source, place, at: mnt }));
   await ours.served();
   renameSync(inn, `${inn}.old`);
   symlinkSync(other, inn);

@@ -10,6 +10,7 @@ import { RpcClient } from '../../lib/rpc/client/client.js';
 import { ok, ROOT, statusOf, user } from '../server/support/rig.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { type Background, mustRun, type Outcome, run, start, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 
 interface Serving {
   readonly place: Place;
@@ -29,8 +30,7 @@ const argvOf = (place: Place, folder: string, options: readonly string[]) =>
   ]);
 
 async function ground(t: Test, name: PlaceName = 'root'): Promise<{ place: Place; folder: string }> {
-  const place = await openPlace(name);
-  t.teardown(() => place.close());
+  const place = untilEnd(t, await openPlace(name));
   const folder = join(place.folder, 'served');
   await mustRun(place.command(['mkdir', '-m', '777', folder]));
   return { place, folder };
@@ -41,8 +41,7 @@ async function serving(
   { place, folder }: { place: Place; folder: string },
   options: readonly string[] = [],
 ): Promise<Serving> {
-  const server = start(argvOf(place, folder, options), { cwd: '/' });
-  t.teardown(() => server.stop());
+  const server = untilEnd(t, start(argvOf(place, folder, options), { cwd: '/' }));
   await until('it serves', () => {
     if (server.outcome) throw new Error(server.output);
     return /^Trusted: .*\n/m.test(server.output);
@@ -60,8 +59,7 @@ async function tries(
   credential: Credential,
   resvport = false,
 ): Promise<{ mnt: MountStatus; owner?: number | undefined; status?: string }> {
-  const client = await RpcClient.connect({ host: '127.0.0.1', port, resvport });
-  t.teardown(() => client.close());
+  const client = untilEnd(t, await RpcClient.connect({ host: '127.0.0.1', port, resvport }));
   const mounted = await client.call(MNT, Buffer.from('/export'), { credential });
   if (mounted.status !== MountStatus.OK) return { mnt: mounted.status };
   const where = { directory: mounted.grant.handle, name: nfs.fileNameFromText(`made-${++made}`) };
@@ -87,8 +85,7 @@ t.test('as root, serve trusts ports below 1024, and treats the callers’ root a
 
 t.test('a mount by another user of the machine fails with the reason', async (t) => {
   const server = await serving(t, await ground(t));
-  const place = await openPlace('user');
-  t.teardown(() => place.close());
+  const place = untilEnd(t, await openPlace('user'));
   const mountpoint = join(place.folder, 'mnt');
   await mustRun(place.command(['mkdir', mountpoint]));
   const options = `port=${server.port},mountport=${server.port}`;
@@ -165,8 +162,7 @@ t.test('handles outlive the server, by a key that only its user can read', async
   writeFileSync(join(where.folder, 'f'), 'text');
   const key = join(where.place.folder, 'state/nfs-fuse/serve.key');
   const probe = async (port: number, object?: nfs.FileHandle): Promise<nfs.FileHandle> => {
-    const client = await RpcClient.connect({ host: '127.0.0.1', port });
-    t.teardown(() => client.close());
+    const client = untilEnd(t, await RpcClient.connect({ host: '127.0.0.1', port }));
     if (object !== undefined) {
       t.equal(await statusOf(client.call(nfs.GETATTR, { object }, { credential: ROOT })), 'NFS3_OK');
     }

@@ -6,6 +6,7 @@ import { shownJson, shownName } from '../../lib/base/shown-name.js';
 import { EmbeddedServer } from '../../lib/server/index.js';
 import { describePath, type Inode } from '../../lib/vfs/cache/inode.js';
 import { publicFolder } from '../support/folders.js';
+import { untilEnd } from '../support/until-end.js';
 import { exported, startMock } from './mock-server.js';
 import { nfsFuse } from './product.js';
 
@@ -33,8 +34,10 @@ t.test('a path in a message of the mount takes one line', (t) => {
 });
 
 t.test('exports shows paths and clients without control characters', async (t) => {
-  const server = await startMock({ exports: [exported(`/${NASTY}`, `host${NASTY}`), exported('/plain')] });
-  t.teardown(() => server.close());
+  const server = untilEnd(
+    t,
+    await startMock({ exports: [exported(`/${NASTY}`, `host${NASTY}`), exported('/plain')] }),
+  );
   const { stdout, status } = await nfsFuse(['exports', '-o', server.options, '127.0.0.1']);
   t.equal(status, 0);
   t.notMatch(stdout, UNSAFE);
@@ -48,10 +51,11 @@ t.test('exports shows paths and clients without control characters', async (t) =
 });
 
 t.test('a refused mount names the exports and clients without control characters', async (t) => {
-  const server = await startMock({ exports: [exported('/export', `host${NASTY}`), exported(`/${NASTY}`)] });
-  t.teardown(() => server.close());
-  const folder = publicFolder();
-  t.teardown(() => folder.remove());
+  const server = untilEnd(
+    t,
+    await startMock({ exports: [exported('/export', `host${NASTY}`), exported(`/${NASTY}`)] }),
+  );
+  const folder = untilEnd(t, publicFolder());
   for (const path of ['/export', '/other']) {
     const outcome = await nfsFuse(['mount', '-o', server.options, `127.0.0.1:${path}`, folder.path]);
     t.equal(outcome.status, 1);
@@ -62,13 +66,11 @@ t.test('a refused mount names the exports and clients without control characters
 });
 
 t.test('sweep lists leftovers without control characters', async (t) => {
-  const served = publicFolder();
-  t.teardown(() => served.remove());
+  const served = untilEnd(t, publicFolder());
   const nasty = join(served.path, NASTY);
   mkdirSync(nasty);
   writeFileSync(join(nasty, '.nfs000000000000000100000001'), 'left');
-  const server = await EmbeddedServer.start({ path: served.path });
-  t.teardown(() => server.close());
+  const server = untilEnd(t, await EmbeddedServer.start({ path: served.path }));
   const flags = ['--older-than', '0s', '-o', `port=${server.port},mountport=${server.port}`];
   const text = (await nfsFuse(['sweep', ...flags, '127.0.0.1:/export'])).stdout;
   t.notMatch(text, UNSAFE);

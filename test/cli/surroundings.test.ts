@@ -12,6 +12,7 @@ import { publicFolder } from '../support/folders.js';
 import { mountsOf, newMountPoint } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { run, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 import { type Said, STACK_TRACE, said } from './product.js';
 
 interface Ground {
@@ -24,14 +25,11 @@ interface Ground {
 }
 
 async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
-  const place = await openPlace(name);
-  t.teardown(() => place.close());
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const place = untilEnd(t, await openPlace(name));
+  const scratch = untilEnd(t, publicFolder());
   const served = join(scratch.path, 'served');
   mkdirSync(served);
-  const server = await EmbeddedServer.start({ path: served });
-  t.teardown(() => server.close());
+  const server = untilEnd(t, await EmbeddedServer.start({ path: served }));
   const mnt = await newMountPoint(place);
   const isMounted = () => mountsOf(place.namespacePid).some(({ path }) => path === mnt);
   t.teardown(() =>

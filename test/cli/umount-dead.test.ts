@@ -11,6 +11,7 @@ import {
 } from '../support/held-mount.js';
 import type { Mount } from '../support/mount.js';
 import { type Background, start, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 import { nfsFuse, product, STACK_TRACE } from './product.js';
 
 const { O_CREAT, O_RDWR } = constants;
@@ -31,8 +32,7 @@ const leaveUnwritten = (t: Test, where: Ground, path: string) =>
   leaveUnwrittenIn(t, where, where.mount, path);
 
 function unmounting(t: Test, mount: Mount): Background {
-  const program = start([...product, 'umount', mount.path], { cwd: '/' });
-  t.teardown(() => program.stop());
+  const program = untilEnd(t, start([...product, 'umount', mount.path], { cwd: '/' }));
   return program;
 }
 

@@ -10,13 +10,16 @@ import {
   leaveUnwritten,
 } from '../support/held-mount.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 
 t.jobs = 2;
 
 /** A mount namespace with a copy of every mount, until it is stopped. */
 async function otherNamespace(t: Test): Promise<Background> {
-  const holder = start(['unshare', '-m', '--propagation', 'private', 'sh', '-c', 'echo in; exec sleep 1000']);
-  t.teardown(() => holder.stop());
+  const holder = untilEnd(
+    t,
+    start(['unshare', '-m', '--propagation', 'private', 'sh', '-c', 'echo in; exec sleep 1000']),
+  );
   await until('the namespace is there', () => holder.output.includes('in'));
   return holder;
 }

@@ -3,14 +3,14 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import t from 'tap';
 import { Agent, errnoOf } from '../support/agent.js';
 import { twoMounts } from '../support/two-mounts.js';
+import { untilEnd } from '../support/until-end.js';
 
 const MANY = 50_000;
 
 for (const kind of ['ganesha', 'embedded'] as const) {
   t.test(`readdir and unlink over ${MANY} entries, ${kind}`, { timeout: 240_000 }, async (t) => {
     const { server, a } = await twoMounts(t, kind);
-    const disk = await Agent.start({ cwd: server.directory });
-    t.teardown(() => disk.close());
+    const disk = untilEnd(t, await Agent.start({ cwd: server.directory }));
     mkdirSync(`${server.directory}/many`);
     for (let first = 0; first < MANY; first += 10_000) await disk.makeFiles('many', 'name', first, 10_000);
     const fs = await a.mount.agent({ timeoutMs: 200_000 });

@@ -8,6 +8,7 @@ import { type Agent, errnoOf } from '../support/agent.js';
 import { statsOf } from '../support/embedded-mount.js';
 import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
+import { untilEnd } from '../support/until-end.js';
 import { startServer } from '../support/variants.js';
 
 const { O_RDONLY, O_RDWR } = constants;
@@ -35,14 +36,10 @@ function withTwoClients(
   t.test(name, async (t) => {
     for (const kind of ['ganesha', 'embedded'] as const) {
       await t.test(kind, { timeout: 60_000 }, async (t) => {
-        const place = await openPlace('root');
-        t.teardown(() => place.close());
-        const server = await startServer(kind, place);
-        t.teardown(() => server.close());
-        const mount = await Mount.start({ source: server, place, options });
-        t.teardown(() => mount.close());
-        const other = await Mount.start({ source: server, place, options: ['noac'] });
-        t.teardown(() => other.close());
+        const place = untilEnd(t, await openPlace('root'));
+        const server = untilEnd(t, await startServer(kind, place));
+        const mount = untilEnd(t, await Mount.start({ source: server, place, options }));
+        const other = untilEnd(t, await Mount.start({ source: server, place, options: ['noac'] }));
         const calls = async () =>
           (await statsOf(mount)).procedures.reduce((sum, { calls: each }) => sum + each, 0);
         try {

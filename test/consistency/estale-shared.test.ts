@@ -6,6 +6,7 @@ import { errnoOf } from '../support/agent.js';
 import { type EmbeddedMount, embeddedMount } from '../support/embedded-mount.js';
 import { start, until } from '../support/process.js';
 import { python } from '../support/project.js';
+import { untilEnd } from '../support/until-end.js';
 
 const THREADS = 100;
 /** The server carries out 64 calls of one connection at a time. */
@@ -39,10 +40,12 @@ async function allAtOnce(
   const { server, agent, mount, stats } = ground;
   await agent.mkdir('folder');
   await agent.symlink('target', 'folder/link');
-  const program = start(mount.place.command([python, '-c', SCRIPT, `${mount.path}/folder/link`]), {
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
-  t.teardown(() => program.stop());
+  const program = untilEnd(
+    t,
+    start(mount.place.command([python, '-c', SCRIPT, `${mount.path}/folder/link`]), {
+      stdio: ['pipe', 'pipe', 'pipe'],
+    }),
+  );
   await until('the program has found the link', () => program.output.includes('ready'));
   let release = () => {};
   const gate = new Promise<void>((resolve) => {

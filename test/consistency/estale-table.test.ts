@@ -11,6 +11,7 @@ import { type Agent, errnoOf } from '../support/agent.js';
 import { type EmbeddedMount, embeddedMount } from '../support/embedded-mount.js';
 import { Mount } from '../support/mount.js';
 import { projectRoot } from '../support/project.js';
+import { untilEnd } from '../support/until-end.js';
 
 const { O_RDONLY, O_RDWR, O_WRONLY, O_CREAT, O_EXCL, O_APPEND } = constants;
 const FINE = 'no error';
@@ -285,8 +286,7 @@ t.test('while mounting', { timeout: 60_000 }, async (t) => {
   t.equal(mount.outcome, undefined);
   for (const procedure of ['FSINFO', 'PATHCONF'] as const) {
     const fault = server.faults.add({ procedure, status: Status.STALE });
-    const another = await Mount.start({ source, place });
-    t.teardown(() => another.close());
+    const another = untilEnd(t, await Mount.start({ source, place }));
     t.equal(fault.hits, 1, `${procedure} was answered with the status`);
     t.equal(
       await another.mustRun(['ls', '-A']),

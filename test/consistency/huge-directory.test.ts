@@ -4,6 +4,7 @@ import type { Fattr3, FileHandle } from '../../lib/programs/nfs3/index.js';
 import { type EmbeddedMount, embeddedMount, statsOf } from '../support/embedded-mount.js';
 import { Mount } from '../support/mount.js';
 import { python } from '../support/project.js';
+import { untilEnd } from '../support/until-end.js';
 
 const NAME_BYTES = 220;
 const PER_REPLY = 2000;
@@ -73,8 +74,7 @@ for (const [count, how, options, heap] of [
     await agent.mkdir('huge');
     await makeHuge(ground, 'huge', count);
     const env = { NODE_OPTIONS: `--max-old-space-size=${heap}` };
-    const mount = await Mount.start({ source, place, env, options });
-    t.teardown(() => mount.close());
+    const mount = untilEnd(t, await Mount.start({ source, place, env, options }));
     const counted = await mount.mustRun([python, '-c', COUNT_THEM, 'huge', String(count)], {
       timeoutMs: 380_000,
     });

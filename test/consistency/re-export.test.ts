@@ -12,6 +12,7 @@ import { openPlace } from '../support/places.js';
 import { freePorts } from '../support/ports.js';
 import { mustRun, start, until } from '../support/process.js';
 import { projectRoot, python } from '../support/project.js';
+import { untilEnd } from '../support/until-end.js';
 
 const program = [python, `${projectRoot}/test/support/handles.py`];
 
@@ -84,8 +85,7 @@ t.test('a handle of an earlier mount is stale, and never another object', { time
   const { mount, source, place } = ground;
   const [, ...handles] = await make(mount, PATHS);
   t.match(await mount.unmount(), { status: 0 });
-  const again = await Mount.start({ source, place, at: mount.path });
-  t.teardown(() => again.close());
+  const again = untilEnd(t, await Mount.start({ source, place, at: mount.path }));
   // Other objects have the node ids of before.
   for (const name of ['a', 'b', 'c', 'd']) await again.mustRun(['mkdir', name]);
   t.same(await use(again, handles), ['ESTALE', 'ESTALE', 'ESTALE']);
@@ -106,8 +106,7 @@ t.test('inode numbers are the server’s, on every mount', { timeout: 60_000 }, 
   const onDisk = (await mustRun(['stat', '-c', '%i', ...PATHS.map((path) => `${folder}/${path}`)])).trim();
   t.equal(first.join('\n'), onDisk);
   t.match(await mount.unmount(), { status: 0 });
-  const again = await Mount.start({ source, place });
-  t.teardown(() => again.close());
+  const again = untilEnd(t, await Mount.start({ source, place }));
   t.same(await inodes(await again.agent()), first);
 });
 
@@ -144,17 +143,18 @@ t.test('through nfs-fuse serve', { timeout: 120_000 }, async (t) => {
   const trusting = ['--insecure', '--no-root-squash'];
   const state = ['env', `XDG_STATE_HOME=${place.folder}/state`];
   const argv = [...state, ...place.product, 'serve', mount.path, '--port', String(port), ...trusting];
-  const serve = start(place.command(argv), { cwd: '/' });
-  t.teardown(() => serve.stop());
+  const serve = untilEnd(t, start(place.command(argv), { cwd: '/' }));
   await until('nfs-fuse serve listens', async () => {
     if (serve.outcome) throw new Error(serve.output);
     return serve.output.includes(`on port ${port}`);
   });
-  const outer = await Mount.start({
-    source: { host: '127.0.0.1', exportPath: '/', mountOptions: [`port=${port}`, `mountport=${port}`] },
-    place,
-  });
-  t.teardown(() => outer.close());
+  const outer = untilEnd(
+    t,
+    await Mount.start({
+      source: { host: '127.0.0.1', exportPath: '/', mountOptions: [`port=${port}`, `mountport=${port}`] },
+      place,
+    }),
+  );
   await worksThrough(t, ground, outer);
   t.match(await outer.unmount(), { status: 0 });
 });
@@ -162,12 +162,9 @@ t.test('through nfs-fuse serve', { timeout: 120_000 }, async (t) => {
 t.test('through nfs-ganesha', { timeout: 120_000 }, async (t) => {
   const ground = await embeddedMount(t, ['allow_other']);
   await tree(ground);
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
-  const server = await Ganesha.start({ directory: ground.mount.path });
-  t.teardown(() => server.close());
-  const outer = await Mount.start({ source: server, place });
-  t.teardown(() => outer.close());
+  const place = untilEnd(t, await openPlace('root'));
+  const server = untilEnd(t, await Ganesha.start({ directory: ground.mount.path }));
+  const outer = untilEnd(t, await Mount.start({ source: server, place }));
   await worksThrough(t, ground, outer);
   t.match(await outer.unmount(), { status: 0 });
 });

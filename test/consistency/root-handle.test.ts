@@ -11,18 +11,16 @@ import { Ganesha } from '../support/ganesha.js';
 import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { start, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 
 const { O_RDONLY, O_RDWR, O_WRONLY } = constants;
 const MiB = 1 << 20;
 const lines = (log: string, pattern: RegExp) => log.split('\n').filter((line) => pattern.test(line)).length;
 
 t.test('nfs-ganesha comes back with a copy of its export', { timeout: 120_000 }, async (t) => {
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
-  const server = await Ganesha.start();
-  t.teardown(() => server.close());
-  const mount = await Mount.start({ source: server, place });
-  t.teardown(() => mount.close());
+  const place = untilEnd(t, await openPlace('root'));
+  const server = untilEnd(t, await Ganesha.start());
+  const mount = untilEnd(t, await Mount.start({ source: server, place }));
   const agent = await mount.agent();
   const old = Buffer.alloc(3 * MiB, 'o');
   // Made on the server's disk, so that no page of it is cached here.
@@ -32,8 +30,10 @@ t.test('nfs-ganesha comes back with a copy of its export', { timeout: 120_000 },
   await writeFile(`${server.directory}/top`, 'top');
 
   // A shell sits in the root, a program in the folder and holds files open.
-  const shell = start(place.command(['sh']), { cwd: mount.path, stdio: ['pipe', 'pipe', 'pipe'] });
-  t.teardown(() => shell.stop());
+  const shell = untilEnd(
+    t,
+    start(place.command(['sh']), { cwd: mount.path, stdio: ['pipe', 'pipe', 'pipe'] }),
+  );
   const type = async (line: string, answer: string) => {
     shell.child.stdin?.write(`${line}\n`);
     await until(`the shell answers ${answer}`, () => shell.output.includes(answer));
@@ -157,12 +157,14 @@ t.test('the export is gone for a while', { timeout: 60_000 }, async (t) => {
   await mkdir(`${shared}/folder`);
   await writeFile(`${shared}/folder/file`, 'content');
   await writeFile(`${shared}/held`, Buffer.alloc(2 * MiB, 'h'));
-  const mount = await Mount.start({
-    source: { ...ground.source, exportPath: '/export/shared' },
-    place,
-    options: ['actimeo=0'],
-  });
-  t.teardown(() => mount.close());
+  const mount = untilEnd(
+    t,
+    await Mount.start({
+      source: { ...ground.source, exportPath: '/export/shared' },
+      place,
+      options: ['actimeo=0'],
+    }),
+  );
   const agent = await mount.agent();
   t.equal((await agent.readFile('folder/file')).toString(), 'content');
   const held = await agent.open('held', O_RDWR);

@@ -6,6 +6,7 @@ import type { EmbeddedServer } from '../../lib/server/index.js';
 import { embeddedMount } from '../support/embedded-mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { type Outcome, run } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 
 const DAY = 86_400;
 const OLD = `.nfs${'0123456789abcdef'.repeat(2).slice(0, 24)}`;
@@ -31,8 +32,7 @@ interface Ground {
 /** An export with leftovers: OLD and NESTED, which look ten and thirty days old to clients, and YOUNG. */
 async function ground(t: Test, placeName: PlaceName = 'root'): Promise<Ground> {
   const { server, folder, source } = await embeddedMount(t);
-  const place = await openPlace(placeName);
-  t.teardown(() => place.close());
+  const place = untilEnd(t, await openPlace(placeName));
   mkdirSync(`${folder}/dir/sub`, { recursive: true });
   for (const name of [OLD, YOUNG, `dir/sub/${NESTED}`, ...OTHERS, ...OTHERS.map((name) => `dir/${name}`)]) {
     writeFileSync(`${folder}/${name}`, 'left behind');

@@ -9,6 +9,7 @@ import { Ganesha } from '../support/ganesha.js';
 import { newMountPoint } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { type Outcome, run } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 import { compileSmoke, showSmoke } from './run-smoke.js';
 import { requireTools } from './tools.js';
 
@@ -25,10 +26,8 @@ interface Sandbox {
 
 async function sandbox(t: Test): Promise<Sandbox> {
   requireTools('bwrap');
-  const server = await Ganesha.start();
-  t.teardown(() => server.close());
-  const place = await openPlace('user');
-  t.teardown(() => place.close());
+  const server = untilEnd(t, await Ganesha.start());
+  const place = untilEnd(t, await openPlace('user'));
   const mnt = await newMountPoint(place);
   const smoke = compileSmoke(place.folder);
   const [node = '', product = ''] = place.product;

@@ -9,6 +9,7 @@ import { publicFolder } from '../support/folders.js';
 import { Ganesha } from '../support/ganesha.js';
 import { mustRun, type Outcome, until } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
+import { untilEnd } from '../support/until-end.js';
 import { makeBaseImage, npmSecret } from './base-image.js';
 import { RootlessPodman, stillRun } from './rootless-podman.js';
 import { compileSmoke, showSmoke } from './run-smoke.js';
@@ -64,11 +65,9 @@ function output({ stdout, stderr }: Outcome): string {
 
 t.test('rootless podman', { timeout: 40 * MINUTES }, async (t) => {
   requireTools('podman', 'newuidmap', 'debootstrap', 'rsync');
-  const podman = await RootlessPodman.start();
-  t.teardown(() => podman.close());
+  const podman = untilEnd(t, await RootlessPodman.start());
   await buildImage(podman);
-  const server = await Ganesha.start();
-  t.teardown(() => server.close());
+  const server = untilEnd(t, await Ganesha.start());
   const smoke = compileSmoke(podman.place.folder);
   const target = `${server.host}:${server.exportPath}`;
   const mount = ['mount', '-f', '-o', [...server.mountOptions, 'allow_other'].join(','), target, '/mnt'];

@@ -11,6 +11,7 @@ import { openPlace, type Place } from '../support/places.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { projectRoot, python } from '../support/project.js';
 import { removeStaged } from '../support/stage.js';
+import { untilEnd } from '../support/until-end.js';
 
 const text = readFileSync(join(projectRoot, 'docs/containers.md'), 'utf8');
 
@@ -91,8 +92,7 @@ interface HandOver {
 
 /** The two programs as they are shown, and the helper running. */
 async function handOver(t: Test): Promise<HandOver> {
-  const user = await openPlace('user');
-  t.teardown(() => user.close());
+  const user = untilEnd(t, await openPlace('user'));
   const scratch = publicFolder();
   const [served, mnt] = ['served', 'mnt'].map((name) => join(scratch.path, name)) as [string, string];
   for (const path of [served, mnt]) mkdirSync(path);
@@ -108,8 +108,10 @@ async function handOver(t: Test): Promise<HandOver> {
     writeFileSync(join(scratch.path, name), program);
   }
   const socket = join(scratch.path, 'socket');
-  const helper = start([python, join(scratch.path, 'mount-helper.py'), socket, '127.0.0.1:/export', mnt]);
-  t.teardown(() => helper.stop());
+  const helper = untilEnd(
+    t,
+    start([python, join(scratch.path, 'mount-helper.py'), socket, '127.0.0.1:/export', mnt]),
+  );
   const port = `port=${server.port},mountport=${server.port}`;
   return {
     user,
@@ -124,8 +126,7 @@ async function handOver(t: Test): Promise<HandOver> {
 }
 
 async function serving(t: Test, argv: readonly string[]): Promise<Background> {
-  const program = start(argv, { cwd: '/' });
-  t.teardown(() => program.stop());
+  const program = untilEnd(t, start(argv, { cwd: '/' }));
   await until('it is served', () => {
     if (program.outcome !== undefined) throw new Error(program.output);
     return program.output.includes('is mounted on /dev/fd/3');

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { Agent } from '../support/agent.js';
 import { showBehaviours } from '../support/behaviours.js';
+import { untilEnd } from '../support/until-end.js';
 import { AS_ROOT, EVERYWHERE, overVariants } from '../support/variants.js';
 
 /** Entries of the directory that is listed, and of the one that is emptied. */
@@ -13,8 +14,7 @@ const SIZES_IN_GUEST = { large: 20_000, many: 2000 };
 overVariants(t, { ...AS_ROOT, timeoutMs: 240_000 }, async (t, { mount, server, serverName }) => {
   const { large, many } = serverName === 'knfsd' ? SIZES_IN_GUEST : SIZES;
   const fs = await mount.agent({ timeoutMs: 120_000 });
-  const disk = await Agent.start({ cwd: server.directory, timeoutMs: 120_000 });
-  t.teardown(() => disk.close());
+  const disk = untilEnd(t, await Agent.start({ cwd: server.directory, timeoutMs: 120_000 }));
   const makeFiles = (folder: string, prefix: string, count: number) =>
     server.makeFiles?.(folder, prefix, count) ?? disk.makeFiles(folder, prefix, 0, count);
 

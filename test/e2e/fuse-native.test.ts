@@ -8,6 +8,7 @@ import { Mount } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { run, until } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
+import { untilEnd } from '../support/until-end.js';
 import { startServer, type TestServer } from '../support/variants.js';
 import { endWatchers } from '../support/watchers.js';
 
@@ -33,25 +34,24 @@ function forEachPlace(name: string, body: (t: Test, ground: Ground) => Promise<v
   t.test(name, async (t) => {
     for (const placeName of ['root', 'user'] satisfies PlaceName[]) {
       await t.test(placeName, { timeout: 120_000 }, async (t) => {
-        const place = await openPlace(placeName);
-        t.teardown(() => place.close());
-        const server = await startServer(placeName === 'root' ? 'ganesha' : 'embedded', place);
-        t.teardown(() => server.close());
+        const place = untilEnd(t, await openPlace(placeName));
+        const server = untilEnd(t, await startServer(placeName === 'root' ? 'ganesha' : 'embedded', place));
         const mount = async (options: readonly string[] = [], at?: string) => {
-          const mounted = await Mount.start({
-            source: server,
-            place,
-            options,
-            args: ['--transport', 'fuse-native'],
-            ...(at === undefined ? {} : { at }),
-          });
-          t.teardown(() => mounted.close());
+          const mounted = untilEnd(
+            t,
+            await Mount.start({
+              source: server,
+              place,
+              options,
+              args: ['--transport', 'fuse-native'],
+              ...(at === undefined ? {} : { at }),
+            }),
+          );
           return mounted;
         };
         const agent = async (options?: readonly string[]) => (await mount(options)).agent();
         const otherClient = async () => {
-          const mounted = await Mount.start({ source: server, place });
-          t.teardown(() => mounted.close());
+          const mounted = untilEnd(t, await Mount.start({ source: server, place }));
           return mounted.agent();
         };
         await body(t, { place, server, mount, agent, otherClient });
@@ -288,12 +288,12 @@ t.test(
   'an aborted connection ends nfs-fuse with an error, not with a crash',
   { timeout: 60_000 },
   async (t) => {
-    const place = await openPlace('root');
-    t.teardown(() => place.close());
-    const server = await startServer('embedded', place);
-    t.teardown(() => server.close());
-    const mount = await Mount.start({ source: server, place, args: ['--transport', 'fuse-native'] });
-    t.teardown(() => mount.close());
+    const place = untilEnd(t, await openPlace('root'));
+    const server = untilEnd(t, await startServer('embedded', place));
+    const mount = untilEnd(
+      t,
+      await Mount.start({ source: server, place, args: ['--transport', 'fuse-native'] }),
+    );
     await mount.mustRun(['ls']);
     await mount.abort();
     t.match(await mount.exit(), { status: 1, signal: null });
@@ -302,8 +302,7 @@ t.test(
 );
 
 t.test('allow_other is refused: everybody would act as the mounter', async (t) => {
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
+  const place = untilEnd(t, await openPlace('root'));
   const argv = ['mount', '--transport', 'fuse-native', '-o', 'allow_other', 'server:/export', '/mnt'];
   const outcome = await run([...place.product, ...argv]);
   t.not(outcome.status, 0);
@@ -311,12 +310,9 @@ t.test('allow_other is refused: everybody would act as the mounter', async (t) =
 });
 
 t.test('without the package, the message says what to do', async (t) => {
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
-  const server = await startServer('embedded', place);
-  t.teardown(() => server.close());
-  const bare = publicFolder();
-  t.teardown(() => bare.remove());
+  const place = untilEnd(t, await openPlace('root'));
+  const server = untilEnd(t, await startServer('embedded', place));
+  const bare = untilEnd(t, publicFolder());
   for (const part of ['dist', 'package.json']) {
     cpSync(join(projectRoot, part), join(bare.path, part), { recursive: true });
   }

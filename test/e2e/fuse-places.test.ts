@@ -6,6 +6,7 @@ import { parseMountinfo } from '../../lib/fuse/mount/mountinfo.js';
 import { compileServer, startServer } from '../support/fuse-place.js';
 import { openPlace, type PlaceName } from '../support/places.js';
 import { mustRun, run, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 
 /** A source that must survive every layer of option parsing. */
 const SOURCE = 'server:/a b,suid,c\\d';
@@ -60,8 +61,7 @@ console.log('all is well');
 
 for (const name of ['root', 'userns', 'user'] satisfies PlaceName[])
   t.test(name, { timeout: 120_000 }, async (t) => {
-    const place = await openPlace(name);
-    t.teardown(() => place.close());
+    const place = untilEnd(t, await openPlace(name));
     const [node = process.execPath] = place.product;
     const mountpoint = join(place.folder, 'mnt');
     await mustRun(place.command(['mkdir', mountpoint]));

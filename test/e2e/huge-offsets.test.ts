@@ -9,6 +9,7 @@ import { publicFolder } from '../support/folders.js';
 import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { mustRun, run } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 
 const { O_APPEND, O_RDWR, O_WRONLY } = constants;
 const LIMIT = 2n ** 53n;
@@ -37,8 +38,7 @@ t.test('a file that is longer than 2^53 bytes', async (t) => {
     exportPath: server.exportName,
     mountOptions: [`port=${server.port}`, `mountport=${server.port}`],
   };
-  const mount = await Mount.start({ source, place });
-  t.teardown(() => mount.close());
+  const mount = untilEnd(t, await Mount.start({ source, place }));
   const agent = await mount.agent();
   const says = async (script: string): Promise<string> => {
     const { status, stdout, stderr } = await agent.execute(SHELL(script));

@@ -12,6 +12,7 @@ import { Ganesha } from '../support/ganesha.js';
 import { openIdRangePlace } from '../support/id-range-place.js';
 import { Mount, type MountSource } from '../support/mount.js';
 import { openPlace, type Place } from '../support/places.js';
+import { untilEnd } from '../support/until-end.js';
 
 const { O_RDONLY } = constants;
 const NOBODY = 65_534;
@@ -175,17 +176,14 @@ for (const [serverName, startServer] of Object.entries(SERVERS)) {
   for (const squash of ['none', 'root', 'all'] as const) {
     t.test(`${serverName} that squashes ${squash}: ranges map both ways`, async (t) => {
       t.jobs = 2;
-      const server = await startServer(squash);
-      t.teardown(() => server.close());
+      const server = untilEnd(t, await startServer(squash));
       const cells = Object.entries(PLACES).map(([placeName, open]) =>
         t.test(`mounted in ${placeName}`, { buffered: true }, async (t) => {
           const disk = join(server.directory, placeName);
           await prepare(disk, THINGS);
-          const place = await open();
-          t.teardown(() => place.close());
+          const place = untilEnd(t, await open());
           const options = ['allow_other', `idmap-uid=${RANGES}`, `idmap-gid=${RANGES}`];
-          const mount = await Mount.start({ source: within(server, placeName), place, options });
-          t.teardown(() => mount.close());
+          const mount = untilEnd(t, await Mount.start({ source: within(server, placeName), place, options }));
           const root = await mount.agent();
           const anna = await as(mount, ANNA, [BERT]);
           await root.umask(0o022);

@@ -14,6 +14,7 @@ import { openIdRangePlace } from '../support/id-range-place.js';
 import { Mount } from '../support/mount.js';
 import { openPlace, type Place } from '../support/places.js';
 import { run } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 
 const { O_RDONLY, O_RDWR, O_WRONLY } = constants;
 const NOBODY = 65_534;
@@ -42,25 +43,24 @@ async function ganesha(
   squash: 'No_Root_Squash' | 'Root_Squash' | 'All_Squash',
   prepare: (directory: string) => Promise<void>,
 ): Promise<Ganesha> {
-  const scratch = exportFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, exportFolder());
   const directory = join(scratch.path, 'export');
   await mkdir(directory);
   await prepare(directory);
-  const server = await Ganesha.start({ squash, directory, anonymous: { uid: NOBODY, gid: NOBODY } });
-  t.teardown(() => server.close());
+  const server = untilEnd(
+    t,
+    await Ganesha.start({ squash, directory, anonymous: { uid: NOBODY, gid: NOBODY } }),
+  );
   return server;
 }
 
 async function at<P extends Place>(t: Test, place: Promise<P>): Promise<P> {
-  const opened = await place;
-  t.teardown(() => opened.close());
+  const opened = untilEnd(t, await place);
   return opened;
 }
 
 async function mounted(t: Test, source: Ganesha, place: Place, options: readonly string[]): Promise<Mount> {
-  const mount = await Mount.start({ source, place, options });
-  t.teardown(() => mount.close());
+  const mount = untilEnd(t, await Mount.start({ source, place, options }));
   return mount;
 }
 

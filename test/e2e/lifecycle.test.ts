@@ -5,6 +5,7 @@ import { errnoOf } from '../support/agent.js';
 import { Mount, mountsOf, newMountPoint } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { mustRun, run, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 import { startServer, type TestServer } from '../support/variants.js';
 
 interface Ground {
@@ -18,13 +19,13 @@ function forEachPlace(name: string, body: (t: Test, ground: Ground) => Promise<v
   t.test(name, async (t) => {
     for (const placeName of ['root', 'userns', 'user'] satisfies PlaceName[]) {
       await t.test(placeName, { timeout: 60_000 }, async (t) => {
-        const place = await openPlace(placeName);
-        t.teardown(() => place.close());
-        const server = await startServer('ganesha', place);
-        t.teardown(() => server.close());
+        const place = untilEnd(t, await openPlace(placeName));
+        const server = untilEnd(t, await startServer('ganesha', place));
         const mount = async (at?: string) => {
-          const mounted = await Mount.start({ source: server, place, ...(at === undefined ? {} : { at }) });
-          t.teardown(() => mounted.close());
+          const mounted = untilEnd(
+            t,
+            await Mount.start({ source: server, place, ...(at === undefined ? {} : { at }) }),
+          );
           return mounted;
         };
         await body(t, { place, server, mount });
@@ -100,8 +101,7 @@ forEachPlace('the kernel lists the mount by its names', async (t, { mount, serve
 });
 
 forEachPlace('ro refuses every change', async (t, { place, server }) => {
-  const mounted = await Mount.start({ source: server, place, options: ['ro'] });
-  t.teardown(() => mounted.close());
+  const mounted = untilEnd(t, await Mount.start({ source: server, place, options: ['ro'] }));
   const fs = await mounted.agent();
   t.equal(await errnoOf(fs.writeFile('file', 'x')), 'EROFS');
   t.equal(await errnoOf(fs.mkdir('folder')), 'EROFS');
@@ -109,18 +109,14 @@ forEachPlace('ro refuses every change', async (t, { place, server }) => {
 });
 
 t.test('a connection that is aborted while a process sits in the mount ends nfs-fuse', async (t) => {
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
-  const server = await startServer('ganesha', place);
-  t.teardown(() => server.close());
-  const mounted = await Mount.start({ source: server, place });
-  t.teardown(() => mounted.close());
+  const place = untilEnd(t, await openPlace('root'));
+  const server = untilEnd(t, await startServer('ganesha', place));
+  const mounted = untilEnd(t, await Mount.start({ source: server, place }));
   const fs = await mounted.agent();
   await mounted.abort();
   t.match(await errnoOf(fs.list('.')), /^(ENOTCONN|ECONNABORTED)$/);
   await mounted.exit();
   await mounted.closeAgents();
-  const again = await Mount.start({ source: server, place, at: mounted.path });
-  t.teardown(() => again.close());
+  const again = untilEnd(t, await Mount.start({ source: server, place, at: mounted.path }));
   t.equal(await again.mustRun(['ls']), '');
 });

@@ -11,6 +11,7 @@ import { Agent, errnoOf } from '../support/agent.js';
 import { type EmbeddedMount, embeddedMount } from '../support/embedded-mount.js';
 import { publicFolder } from '../support/folders.js';
 import { run, start, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 
 const { O_APPEND, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, W_OK } = constants;
 const DONE = 'no error';
@@ -149,8 +150,7 @@ async function agentsIn(
 ): Promise<Agents> {
   const agents: Partial<Record<CallerName, Agent>> = {};
   for (const [name, { uid, gid, groups = [] }] of Object.entries(callers)) {
-    const agent = await Agent.start({ cwd });
-    t.teardown(() => agent.close());
+    const agent = untilEnd(t, await Agent.start({ cwd }));
     await agent.umask(0o022);
     if (uid !== 0) await agent.become(uid, gid, groups);
     agents[name as CallerName] = agent;

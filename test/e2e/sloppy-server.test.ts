@@ -9,6 +9,7 @@ import { errnoOf } from '../support/agent.js';
 import { type EmbeddedMount, embeddedMount, statsOf } from '../support/embedded-mount.js';
 import { Mount } from '../support/mount.js';
 import { mustRun } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 
 const ALWAYS = Number.POSITIVE_INFINITY;
 
@@ -144,8 +145,7 @@ async function limited(t: Test, nameMax: number | ErrorStatus, fails = false): P
     ? { status: nameMax as ErrorStatus }
     : { alter: (result: Body) => ({ ...result, nameMax }) };
   server.faults.add({ procedure: 'PATHCONF', times: ALWAYS, ...fault });
-  const mount = await Mount.start({ source, place });
-  t.teardown(() => mount.close());
+  const mount = untilEnd(t, await Mount.start({ source, place }));
   return { ...ground, mount, agent: await mount.agent(), stats: () => statsOf(mount) };
 }
 

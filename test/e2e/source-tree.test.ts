@@ -2,10 +2,10 @@
 import { readdirSync } from 'node:fs';
 import t from 'tap';
 import { packSourceTree } from '../support/source-tree.js';
+import { untilEnd } from '../support/until-end.js';
 import { EVERYWHERE, overVariants, type Variant } from '../support/variants.js';
 
-const tree = await packSourceTree();
-t.teardown(() => tree.remove());
+const tree = untilEnd(t, await packSourceTree());
 
 /** The same tree beside the mount, on the machine's own file system. */
 async function unpackBeside({ mount }: Variant): Promise<string> {

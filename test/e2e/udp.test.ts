@@ -5,25 +5,22 @@ import { Ganesha } from '../support/ganesha.js';
 import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { SeededRandom } from '../support/seeded-random.js';
+import { untilEnd } from '../support/until-end.js';
 
 const LENGTH = 12 * 1024 * 1024 + 4321;
 
 t.test('a file is written and read from start to end over UDP', { timeout: 120_000 }, async (t) => {
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
-  const server = await Ganesha.start({ udp: true });
-  t.teardown(() => server.close());
+  const place = untilEnd(t, await openPlace('root'));
+  const server = untilEnd(t, await Ganesha.start({ udp: true }));
   const options = ['proto=udp'];
   const data = Buffer.from(new SeededRandom(1, 2).bytes(LENGTH));
 
-  const writer = await Mount.start({ source: server, place, options });
-  t.teardown(() => writer.close());
+  const writer = untilEnd(t, await Mount.start({ source: server, place, options }));
   await (await writer.agent()).writeFile('file', data);
   t.match(await writer.unmount(), { status: 0 });
 
   // Neither this client nor the kernel knows anything of the file.
-  const mount = await Mount.start({ source: server, place, options });
-  t.teardown(() => mount.close());
+  const mount = untilEnd(t, await Mount.start({ source: server, place, options }));
   const fs = await mount.agent();
   t.ok((await fs.readFile('file')).equals(data), 'the same bytes');
   const { procedures, limits } = await statsOf(mount);

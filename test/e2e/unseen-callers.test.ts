@@ -12,6 +12,7 @@ import { Agent, errnoOf } from '../support/agent.js';
 import { publicFolder } from '../support/folders.js';
 import { openPlace } from '../support/places.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 
 const { O_RDONLY } = constants;
 const DONE = 'no error';
@@ -71,8 +72,7 @@ async function besideCallers(t: Test, maker: Maker, options: readonly string[]):
     mnt,
     serving,
     user: async (uid, groups) => {
-      const agent = await Agent.start({ cwd: mnt });
-      t.teardown(() => agent.close());
+      const agent = untilEnd(t, await Agent.start({ cwd: mnt }));
       await agent.become(uid, uid, groups);
       return agent;
     },

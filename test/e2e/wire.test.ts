@@ -7,6 +7,7 @@ import { Capture } from '../support/capture.js';
 import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { mustRun } from '../support/process.js';
+import { untilEnd } from '../support/until-end.js';
 import { startServer } from '../support/variants.js';
 
 const NFS = [
@@ -18,17 +19,13 @@ const NFS = [
 
 for (const kind of ['ganesha', 'embedded'] as const) {
   t.test(kind, { timeout: 120_000 }, async (t) => {
-    const place = await openPlace('root');
-    t.teardown(() => place.close());
-    const server = await startServer(kind, place);
-    t.teardown(() => server.close());
+    const place = untilEnd(t, await openPlace('root'));
+    const server = untilEnd(t, await startServer(kind, place));
     const ports = server.mountOptions.map((option) => Number(option.split('=')[1]));
-    const capture = await Capture.start([...new Set(ports)]);
-    t.teardown(() => capture.stop());
+    const capture = untilEnd(t, await Capture.start([...new Set(ports)]));
 
     for (const options of [[], ['nordirplus'], ['rsize=8192', 'wsize=8192']]) {
-      const mount = await Mount.start({ source: server, place, options });
-      t.teardown(() => mount.close());
+      const mount = untilEnd(t, await Mount.start({ source: server, place, options }));
       const fs = await mount.agent();
       await fs.mkdir('folder');
       await fs.writeFile('folder/file', Buffer.alloc(100_001, 7));

@@ -11,15 +11,14 @@ import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { mustRun, run, until } from '../support/process.js';
 import { SeededRandom } from '../support/seeded-random.js';
+import { untilEnd } from '../support/until-end.js';
 
 const { O_CREAT, O_RDWR, R_OK, W_OK } = constants;
 const MiB = 1 << 20;
 const NOBODY = 65_534;
 
-const place = await openPlace('root');
-t.teardown(() => place.close());
-const server = await Knfsd.start({ nested: true });
-t.teardown(() => server.close());
+const place = untilEnd(t, await openPlace('root'));
+const server = untilEnd(t, await Knfsd.start({ nested: true }));
 
 /** The server's usual export, with `changed` in place of the options that they contradict. */
 function exportedWith(...changed: readonly string[]): string[] {
@@ -29,8 +28,7 @@ function exportedWith(...changed: readonly string[]): string[] {
 }
 
 async function mounted(t: Test, options: readonly string[] = []): Promise<Mount> {
-  const mount = await Mount.start({ source: server, place, options });
-  t.teardown(() => mount.close());
+  const mount = untilEnd(t, await Mount.start({ source: server, place, options }));
   return mount;
 }
 

@@ -19,6 +19,7 @@ import { Ganesha } from '../support/ganesha.js';
 import { Guest, shellLine } from '../support/guest/guest.js';
 import { GuestNetwork } from '../support/guest/network.js';
 import { mountInGuest, unmountInGuest } from '../support/guest/product.js';
+import { untilEnd } from '../support/until-end.js';
 
 /** One combination in this many, some 140: programs in a guest are slow. */
 const EVERY = 288;
@@ -28,17 +29,14 @@ const FOLDERS = { a: '/mnt/a', b: '/mnt/b', look: '/mnt/look' };
 t.test("nothing older than Linux's own client shows on Linux 6.1", { timeout: TIMEOUT_MS }, async (t) => {
   const record = recordFor('ganesha');
   t.equal(EVERY % record.every, 0, 'the record knows these combinations');
-  const network = await GuestNetwork.make();
-  t.teardown(() => network.close());
-  const server = await Ganesha.start({ network });
-  t.teardown(() => server.close());
+  const network = untilEnd(t, await GuestNetwork.make());
+  const server = untilEnd(t, await Ganesha.start({ network }));
   const guest = await Guest.boot({ network, modules: ['fuse'], memory: '2G' });
   t.teardown(() => guest.kill());
   const { exportPath, mountOptions } = server;
   const source = { host: guest.cable.host, exportPath, mountOptions };
 
-  const local = exportFolder();
-  t.teardown(() => local.remove());
+  const local = untilEnd(t, exportFolder());
   const { path } = local;
   const truth = await runProgram('at-once', EVERY, { a: path, b: path, look: path });
   t.ok(truth.size > 100, `${truth.size} combinations`);

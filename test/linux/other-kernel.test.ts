@@ -5,6 +5,7 @@ import { Ganesha } from '../support/ganesha.js';
 import { Guest, NODE_IN_GUEST, shellLine } from '../support/guest/guest.js';
 import { GuestNetwork } from '../support/guest/network.js';
 import { mountInGuest, unmountInGuest } from '../support/guest/product.js';
+import { untilEnd } from '../support/until-end.js';
 
 const MOUNT_POINT = '/mnt/nfs';
 
@@ -12,10 +13,8 @@ t.test(
   'nfs-fuse mounts on Linux 6.1, and all that the smoke test tries works',
   { timeout: 400_000 },
   async (t) => {
-    const network = await GuestNetwork.make();
-    t.teardown(() => network.close());
-    const server = await Ganesha.start({ network });
-    t.teardown(() => server.close());
+    const network = untilEnd(t, await GuestNetwork.make());
+    const server = untilEnd(t, await Ganesha.start({ network }));
     const guest = await Guest.boot({ network, modules: ['fuse'], memory: '2G' });
     t.teardown(() => guest.kill());
     t.match(guest.version, /^6\.1\./, `the guest runs Linux ${guest.version}`);

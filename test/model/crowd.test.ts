@@ -11,6 +11,7 @@ import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { start } from '../support/process.js';
 import { projectRoot, python } from '../support/project.js';
+import { untilEnd } from '../support/until-end.js';
 
 const PROCESSES = 64;
 const QUOTA = 15;
@@ -33,13 +34,10 @@ async function rewrite(path: string, goesOn: () => boolean): Promise<number> {
 }
 
 t.test(`${PROCESSES} processes`, { timeout: 300_000 }, async (t) => {
-  const server = await Ganesha.start();
-  t.teardown(() => server.close());
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
+  const server = untilEnd(t, await Ganesha.start());
+  const place = untilEnd(t, await openPlace('root'));
   // The processes must notice another client's changes while they work.
-  const mount = await Mount.start({ source: server, place, options: ['actimeo=1'] });
-  t.teardown(() => mount.close());
+  const mount = untilEnd(t, await Mount.start({ source: server, place, options: ['actimeo=1'] }));
   const fs = await mount.agent();
   await fs.writeFile(
     'large',
@@ -49,8 +47,7 @@ t.test(`${PROCESSES} processes`, { timeout: 300_000 }, async (t) => {
   await fs.writeFile('changing', '');
   const program = await readFile(join(projectRoot, 'test/model/crowd.py'), 'utf8');
   const argv = [python, '-c', program, String(PROCESSES), String(QUOTA)];
-  const crowd = start(place.command(['env', '-C', mount.path, ...argv]), { cwd: '/' });
-  t.teardown(() => crowd.stop());
+  const crowd = untilEnd(t, start(place.command(['env', '-C', mount.path, ...argv]), { cwd: '/' }));
   const changes = await rewrite(join(server.directory, 'changing'), () => crowd.outcome === undefined);
   const outcome = await crowd.ended;
   t.equal(outcome.stderr.toString(), '');

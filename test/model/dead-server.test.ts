@@ -10,6 +10,7 @@ import { Mount } from '../support/mount.js';
 import { openPlace, type PlaceName } from '../support/places.js';
 import { type Background, run, start, until } from '../support/process.js';
 import { python } from '../support/project.js';
+import { untilEnd } from '../support/until-end.js';
 
 const { O_CREAT, O_RDONLY, O_RDWR, O_WRONLY } = constants;
 
@@ -20,12 +21,9 @@ interface Ground {
 }
 
 async function ground(t: Test, options: readonly string[], placeName: PlaceName = 'root'): Promise<Ground> {
-  const server = await Ganesha.start();
-  t.teardown(() => server.close());
-  const place = await openPlace(placeName);
-  t.teardown(() => place.close());
-  const mount = await Mount.start({ source: server, place, options });
-  t.teardown(() => mount.close());
+  const server = untilEnd(t, await Ganesha.start());
+  const place = untilEnd(t, await openPlace(placeName));
+  const mount = untilEnd(t, await Mount.start({ source: server, place, options }));
   return { server, mount, fs: await mount.agent() };
 }
 
@@ -207,11 +205,13 @@ t.test(
     const script =
       "import os; fd = os.open('kept', os.O_CREAT | os.O_WRONLY); os.write(1, b'ready'); os.read(0, 1); " +
       "os.write(fd, b'content'); os._exit(0)";
-    const program = start(mount.place.command(['env', '-C', mount.path, python, '-c', script]), {
-      cwd: '/',
-      stdio: ['pipe', 'pipe', 'pipe'],
-    });
-    t.teardown(() => program.stop());
+    const program = untilEnd(
+      t,
+      start(mount.place.command(['env', '-C', mount.path, python, '-c', script]), {
+        cwd: '/',
+        stdio: ['pipe', 'pipe', 'pipe'],
+      }),
+    );
     await until('the file is open', () => program.output.includes('ready'));
     await freeze(server);
     program.child.stdin?.end('\n');

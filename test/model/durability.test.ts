@@ -8,15 +8,14 @@ import { Ganesha } from '../support/ganesha.js';
 import { Mount, type MountSource } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { SeededRandom } from '../support/seeded-random.js';
+import { untilEnd } from '../support/until-end.js';
 
 const { O_APPEND, O_CREAT, O_RDWR, O_WRONLY } = constants;
 const ROUNDS = 12;
 
 async function mounted(t: Test, source: MountSource): Promise<Mount> {
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
-  const mount = await Mount.start({ source, place, options: ['hard', 'timeo=20', 'retrans=1'] });
-  t.teardown(() => mount.close());
+  const place = untilEnd(t, await openPlace('root'));
+  const mount = untilEnd(t, await Mount.start({ source, place, options: ['hard', 'timeo=20', 'retrans=1'] }));
   return mount;
 }
 
@@ -38,8 +37,7 @@ function same(t: Test, actual: Buffer, expected: Buffer, what: string): void {
 }
 
 t.test('SIGKILL of the server right after fsync', { timeout: 120_000 }, async (t) => {
-  const server = await Ganesha.start();
-  t.teardown(() => server.close());
+  const server = untilEnd(t, await Ganesha.start());
   const mount = await mounted(t, server);
   const fs = await mount.agent();
   const random = new SeededRandom(21);
@@ -59,10 +57,8 @@ t.test('SIGKILL of the server right after fsync', { timeout: 120_000 }, async (t
 });
 
 t.test('a server that loses all data that no COMMIT covers', { timeout: 60_000 }, async (t) => {
-  const exported = exportFolder();
-  t.teardown(() => exported.remove());
-  const server = await EmbeddedServer.start({ path: exported.path, undoUnstable: true });
-  t.teardown(() => server.close());
+  const exported = untilEnd(t, exportFolder());
+  const server = untilEnd(t, await EmbeddedServer.start({ path: exported.path, undoUnstable: true }));
   const mountOptions = [`port=${server.port}`, `mountport=${server.port}`];
   const mount = await mounted(t, { host: '127.0.0.1', exportPath: server.exportName, mountOptions });
   const fs = await mount.agent();
@@ -97,16 +93,12 @@ t.test('a server that loses all data that no COMMIT covers', { timeout: 60_000 }
 t.test(
   'data that a crash took and that is not written again yet: reads, sizes and appends are still right',
   async (t) => {
-    const exported = exportFolder();
-    t.teardown(() => exported.remove());
-    const server = await EmbeddedServer.start({ path: exported.path, undoUnstable: true });
-    t.teardown(() => server.close());
+    const exported = untilEnd(t, exportFolder());
+    const server = untilEnd(t, await EmbeddedServer.start({ path: exported.path, undoUnstable: true }));
     const mountOptions = [`port=${server.port}`, `mountport=${server.port}`];
     const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
-    const place = await openPlace('root');
-    t.teardown(() => place.close());
-    const mount = await Mount.start({ source, place });
-    t.teardown(() => mount.close());
+    const place = untilEnd(t, await openPlace('root'));
+    const mount = untilEnd(t, await Mount.start({ source, place }));
     const fs = await mount.agent();
     // Neither begins nor ends with a page, and has a hole: the kernel has to ask for the pages at the ends.
     const content = new SeededRandom(24).bytes(50_001);
@@ -137,15 +129,15 @@ t.test(
 );
 
 t.test('SIGKILL of nfs-fuse right after fsync', { timeout: 120_000 }, async (t) => {
-  const server = await Ganesha.start();
-  t.teardown(() => server.close());
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
+  const server = untilEnd(t, await Ganesha.start());
+  const place = untilEnd(t, await openPlace('root'));
   const random = new SeededRandom(23);
   let at: string | undefined;
   for (let round = 0; round < 5; round++) {
-    const mount = await Mount.start({ source: server, place, ...(at === undefined ? {} : { at }) });
-    t.teardown(() => mount.close());
+    const mount = untilEnd(
+      t,
+      await Mount.start({ source: server, place, ...(at === undefined ? {} : { at }) }),
+    );
     at = mount.path;
     const fs = await mount.agent();
     const { writes, content } = scattered(random);

@@ -5,20 +5,17 @@ import { EmbeddedServer } from '../../lib/server/index.js';
 import { exportFolder } from '../support/folders.js';
 import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
+import { untilEnd } from '../support/until-end.js';
 
 t.test(
   'a file with a second name has one link after the other was unlinked while open, and closed',
   async (t) => {
-    const exported = exportFolder();
-    t.teardown(() => exported.remove());
-    const server = await EmbeddedServer.start({ path: exported.path });
-    t.teardown(() => server.close());
-    const place = await openPlace('root');
-    t.teardown(() => place.close());
+    const exported = untilEnd(t, exportFolder());
+    const server = untilEnd(t, await EmbeddedServer.start({ path: exported.path }));
+    const place = untilEnd(t, await openPlace('root'));
     const mountOptions = [`port=${server.port}`, `mountport=${server.port}`];
     const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
-    const mount = await Mount.start({ source, place });
-    t.teardown(() => mount.close());
+    const mount = untilEnd(t, await Mount.start({ source, place }));
     const fs = await mount.agent();
     const fd = await fs.open('first', constants.O_CREAT | constants.O_RDWR);
     await fs.write(fd, 'content');

@@ -15,6 +15,7 @@ import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { until } from '../support/process.js';
 import { SeededRandom } from '../support/seeded-random.js';
+import { untilEnd } from '../support/until-end.js';
 import { seeds } from './seeds.js';
 
 /** Programs on the mount at a time, and what each of them does. */
@@ -63,22 +64,16 @@ async function doSomething(fs: Agent, random: SeededRandom): Promise<void> {
 
 for (const seed of seeds(3)) {
   t.test(`seed ${seed}`, { timeout: 300_000 }, async (t) => {
-    const server = await Ganesha.start();
-    t.teardown(() => server.close());
-    const place = await openPlace('root');
-    t.teardown(() => place.close());
-    const proxy = await FaultProxy.start({ upstream: server.port });
-    t.teardown(() => proxy.close());
+    const server = untilEnd(t, await Ganesha.start());
+    const place = untilEnd(t, await openPlace('root'));
+    const proxy = untilEnd(t, await FaultProxy.start({ upstream: server.port }));
     const mountOptions = [`port=${proxy.port}`, `mountport=${server.mountPort}`];
     const source = { host: server.host, exportPath: server.exportPath, mountOptions };
     const times = ['timeo=1', 'retrans=1'];
     const options = [...times, ...(seed % 2 === 0 ? ['soft'] : []), 'actimeo=0'];
-    const mount = await Mount.start({ source, place, options });
-    t.teardown(() => mount.close());
-    const another = await Ganesha.start();
-    t.teardown(() => another.close());
-    const other = await Mount.start({ source: another, place });
-    t.teardown(() => other.close());
+    const mount = untilEnd(t, await Mount.start({ source, place, options }));
+    const another = untilEnd(t, await Ganesha.start());
+    const other = untilEnd(t, await Mount.start({ source: another, place }));
     const fs = await mount.agent();
     const elsewhere = await other.agent();
     await elsewhere.mkdir('elsewhere');

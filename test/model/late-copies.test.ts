@@ -10,6 +10,7 @@ import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { until } from '../support/process.js';
 import { CallTable, RecordSplitter, type WireRecord } from '../support/record-stream.js';
+import { untilEnd } from '../support/until-end.js';
 import { type RoughServer, roughEmbedded, roughGanesha } from './rough-mount.js';
 
 const { O_CREAT, O_RDWR, O_TRUNC } = constants;
@@ -61,16 +62,13 @@ for (const [name, start] of [
   ['the embedded server', roughEmbedded],
 ] as const) {
   t.test(name, { timeout: 120_000 }, async (t) => {
-    const server: RoughServer = await start();
-    t.teardown(() => server.close());
+    const server: RoughServer = untilEnd(t, await start());
     const { port, calls } = await listening(t, server.port);
     const mountPort = server.mountPort === server.port ? port : server.mountPort;
     const mountOptions = [`port=${port}`, `mountport=${mountPort}`];
     const source = { host: '127.0.0.1', exportPath: server.exportPath, mountOptions };
-    const place = await openPlace('root');
-    t.teardown(() => place.close());
-    const mount = await Mount.start({ source, place });
-    t.teardown(() => mount.close());
+    const place = untilEnd(t, await openPlace('root'));
+    const mount = untilEnd(t, await Mount.start({ source, place }));
     const fs = await mount.agent();
     /** The calls that truncate, among those that `operation` sends. */
     const truncating = async (operation: () => Promise<unknown>): Promise<WireRecord[]> => {

@@ -7,6 +7,7 @@ import { exportFolder } from '../support/folders.js';
 import { Ganesha } from '../support/ganesha.js';
 import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
+import { untilEnd } from '../support/until-end.js';
 import { Workload } from './workload.js';
 
 export interface RoughServer {
@@ -93,12 +94,9 @@ const TIMES = ['hard', 'timeo=10', 'retrans=1'];
 /** Runs the workload and compares; returns how often the server crashed. Throws Difference. */
 export async function runRough(t: Test, run: RoughRun): Promise<number> {
   const { seed, operations, crashEvery } = run;
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
-  const server = await run.server();
-  t.teardown(() => server.close());
-  const proxy = await FaultProxy.start({ upstream: server.port });
-  t.teardown(() => proxy.close());
+  const place = untilEnd(t, await openPlace('root'));
+  const server = untilEnd(t, await run.server());
+  const proxy = untilEnd(t, await FaultProxy.start({ upstream: server.port }));
   // A server whose programs share a port is reached through the proxy for both.
   const mountPort = server.mountPort === server.port ? proxy.port : server.mountPort;
   const source = {
@@ -106,8 +104,10 @@ export async function runRough(t: Test, run: RoughRun): Promise<number> {
     exportPath: server.exportPath,
     mountOptions: [`port=${proxy.port}`, `mountport=${mountPort}`],
   };
-  const mount = await Mount.start({ source, place, options: [...TIMES, ...(run.options ?? [])] });
-  t.teardown(() => mount.close());
+  const mount = untilEnd(
+    t,
+    await Mount.start({ source, place, options: [...TIMES, ...(run.options ?? [])] }),
+  );
   let crashes = 0;
   let crashing: Promise<void> | undefined;
   let failure: unknown;

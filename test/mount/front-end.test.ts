@@ -12,6 +12,7 @@ import { mountsOf } from '../support/mount.js';
 import { freePorts } from '../support/ports.js';
 import { mustRun, run, start, until } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
+import { untilEnd } from '../support/until-end.js';
 
 const isMounted = (path: string) => mountsOf(process.pid).some((entry) => entry.path === path);
 const shell = (script: string) => mustRun(['sh', '-ec', script], { cwd: '/' });
@@ -130,8 +131,7 @@ t.test('another process can unmount such a mount, and learns that everything is 
 
 t.test('a front end ends a start that waits for the server, with its own reason', async (t) => {
   const [port = 0] = await freePorts(1);
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, publicFolder());
   const request = parseMountRequest('127.0.0.1:/export', [`port=${port},mountport=${port},retry=1`]);
   const abort = new AbortController();
   const reason = new Error('the user has changed his mind');

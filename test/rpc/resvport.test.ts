@@ -4,6 +4,7 @@ import net from 'node:net';
 import t, { type Test } from 'tap';
 import { RpcClient } from '../../lib/rpc/client/client.js';
 import { RpcConnectError } from '../../lib/rpc/rpc-errors.js';
+import { untilEnd } from '../support/until-end.js';
 import { ANONYMOUS, ECHO } from './support/procedures.js';
 import { echo, WireServer } from './support/wire-server.js';
 
@@ -32,22 +33,24 @@ async function connect(
 ): Promise<{ client: RpcClient; tried: (number | undefined)[]; log: string[] }> {
   const tried: (number | undefined)[] = [];
   const log: string[] = [];
-  const client = await RpcClient.connect({
-    host: '127.0.0.1',
-    port: server.port,
-    resvport: true,
-    nconnect,
-    log: (message) => log.push(message),
-    connectSocket: (options) => {
-      tried.push(options.localPort);
-      const code = options.localPort === undefined ? undefined : bind(options.localPort);
-      if (code !== undefined) return refused(code);
-      // The test may not be allowed to bind the port: what counts is that it was asked for.
-      const { localPort: _, ...rest } = options;
-      return net.connect(rest);
-    },
-  });
-  t.teardown(() => client.close());
+  const client = untilEnd(
+    t,
+    await RpcClient.connect({
+      host: '127.0.0.1',
+      port: server.port,
+      resvport: true,
+      nconnect,
+      log: (message) => log.push(message),
+      connectSocket: (options) => {
+        tried.push(options.localPort);
+        const code = options.localPort === undefined ? undefined : bind(options.localPort);
+        if (code !== undefined) return refused(code);
+        // The test may not be allowed to bind the port: what counts is that it was asked for.
+        const { localPort: _, ...rest } = options;
+        return net.connect(rest);
+      },
+    }),
+  );
   t.equal(await client.call(ECHO, 1, ANONYMOUS), 1);
   return { client, tried, log };
 }
@@ -98,15 +101,17 @@ t.test('when all of them are taken, an ordinary port is used, and that is said',
 t.test('without resvport no source port is asked for', async (t) => {
   const server = await listening(t);
   const tried: (number | undefined)[] = [];
-  const client = await RpcClient.connect({
-    host: '127.0.0.1',
-    port: server.port,
-    connectSocket: (options) => {
-      tried.push(options.localPort);
-      return net.connect(options);
-    },
-  });
-  t.teardown(() => client.close());
+  untilEnd(
+    t,
+    await RpcClient.connect({
+      host: '127.0.0.1',
+      port: server.port,
+      connectSocket: (options) => {
+        tried.push(options.localPort);
+        return net.connect(options);
+      },
+    }),
+  );
   t.same(tried, [undefined]);
 });
 
@@ -128,17 +133,19 @@ t.test('a server that is not there is not looked for from all 359 ports', async 
 t.test('sockets have no Nagle delay, and probe a silent peer', async (t) => {
   const server = await listening(t);
   const seen: net.TcpNetConnectOpts[] = [];
-  const client = await RpcClient.connect({
-    host: '127.0.0.1',
-    port: server.port,
-    timeo: 300,
-    connectSocket: (options) => {
-      seen.push(options);
-      const socket = net.connect(options);
-      void once(socket, 'close');
-      return socket;
-    },
-  });
-  t.teardown(() => client.close());
+  untilEnd(
+    t,
+    await RpcClient.connect({
+      host: '127.0.0.1',
+      port: server.port,
+      timeo: 300,
+      connectSocket: (options) => {
+        seen.push(options);
+        const socket = net.connect(options);
+        void once(socket, 'close');
+        return socket;
+      },
+    }),
+  );
   t.match(seen[0], { noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 });
 });

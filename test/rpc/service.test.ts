@@ -2,6 +2,7 @@
 import t, { type Test } from 'tap';
 import { RpcService } from '../../lib/rpc/client/service.js';
 import { RpcConnectError } from '../../lib/rpc/rpc-errors.js';
+import { untilEnd } from '../support/until-end.js';
 import { ManualClock, turnUntil } from './support/manual-clock.js';
 import { ANONYMOUS, ECHO } from './support/procedures.js';
 import { echo, WireServer } from './support/wire-server.js';
@@ -43,8 +44,7 @@ t.test('a lasting client finds a server that has come back at another port', asy
   let port = first.port;
   const clock = new ManualClock();
   const service = new RpcService({ host: '127.0.0.1', port: async () => port }, { clock, random: () => 0 });
-  const client = service.open(await service.port());
-  t.teardown(() => client.close());
+  const client = untilEnd(t, service.open(await service.port()));
   t.equal(await client.call(ECHO, 1, ANONYMOUS), 1);
   port = second.port;
   await first.close();

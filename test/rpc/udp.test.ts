@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { RpcClient, type RpcClientOptions } from '../../lib/rpc/client/client.js';
 import { RpcTimeoutError, RpcTooLargeError } from '../../lib/rpc/rpc-errors.js';
+import { untilEnd } from '../support/until-end.js';
 import { ManualClock, turnUntil } from './support/manual-clock.js';
 import { ANONYMOUS, DATA, ECHO } from './support/procedures.js';
 import { success, words } from './support/wire-server.js';
@@ -222,8 +223,7 @@ t.test('hard goes on for ever and says so once; soft gives up after its major ti
 
 t.test('answers from another port are not heard', async (t) => {
   const { server, client } = await setting(t);
-  const stranger = dgram.createSocket('udp4');
-  t.teardown(() => stranger.close());
+  const stranger = untilEnd(t, dgram.createSocket('udp4'));
   const result = client.call(ECHO, 5, ANONYMOUS);
   await server.untilCalls(1);
   const [call] = server.calls;

@@ -11,6 +11,7 @@ import type { Credential } from '../../lib/rpc/auth/credential.js';
 import { RpcClient } from '../../lib/rpc/client/client.js';
 import { ServeCommand } from '../support/embedded.js';
 import { openIdRangePlace } from '../support/id-range-place.js';
+import { untilEnd } from '../support/until-end.js';
 import { made, ok, type Rig, ROOT, rig, scratch, statusOf, user } from './support/rig.js';
 
 const NO_ID = 0xffff_ffff;
@@ -73,14 +74,11 @@ t.test('a uid, gid or group that cannot be set is refused, and never root', asyn
 });
 
 t.test('in a user namespace, ids that it has no number for are refused', async (t) => {
-  const place = await openIdRangePlace();
-  t.teardown(() => place.close());
-  const server = await ServeCommand.start(place);
-  t.teardown(() => server.close());
+  const place = untilEnd(t, await openIdRangePlace());
+  const server = untilEnd(t, await ServeCommand.start(place));
   chmodSync(server.directory, 0o777);
   writeFileSync(join(server.directory, 'unmapped'), 'secret', { mode: 0o600 });
-  const client = await RpcClient.connect({ host: server.host, port: server.port });
-  t.teardown(() => client.close());
+  const client = untilEnd(t, await RpcClient.connect({ host: server.host, port: server.port }));
   const mounted = await client.call(MNT, Buffer.from('/export'), { credential: ROOT });
   if (mounted.status !== MountStatus.OK) throw new Error(`MNT is refused: ${mounted.status}`);
   const directory = mounted.grant.handle;

@@ -5,6 +5,7 @@ import * as nfs from '../../lib/programs/nfs3/index.js';
 import { RpcClient } from '../../lib/rpc/client/client.js';
 import { RpcClosedError, RpcError } from '../../lib/rpc/rpc-errors.js';
 import { TestCancellation } from '../rpc/support/procedures.js';
+import { untilEnd } from '../support/until-end.js';
 import { made, ok, ROOT, rig, statusOf } from './support/rig.js';
 
 t.test('a status is answered as often as ordered, for the procedure and handle ordered', async (t) => {
@@ -86,8 +87,7 @@ t.test(
     for (const replayCache of [true, false]) {
       const r = await rig(t, { replayCache });
       const { port } = r.server;
-      const client = await RpcClient.connect({ host: '127.0.0.1', port });
-      t.teardown(() => client.close());
+      const client = untilEnd(t, await RpcClient.connect({ host: '127.0.0.1', port }));
       r.server.faults.add({ procedure: 'MKDIR', lose: 'connection' });
       const mkdir = { where: r.at('d'), attributes: {} };
       const { status } = await client.call(nfs.MKDIR, mkdir, { credential: ROOT });

@@ -7,6 +7,7 @@ import { MountStatus } from '../../lib/programs/mount3/types.js';
 import * as nfs from '../../lib/programs/nfs3/index.js';
 import { RpcClient } from '../../lib/rpc/client/client.js';
 import { EmbeddedServer } from '../../lib/server/index.js';
+import { untilEnd } from '../support/until-end.js';
 import { NOBODY, ok, rig, scratch, statusOf, user } from './support/rig.js';
 
 t.test('the directory is mounted by the name of the export, by its own path, and as "/"', async (t) => {
@@ -57,8 +58,7 @@ t.test('a directory is mounted only by those who may look it up', async (t) => {
 t.test('with reservedPortsOnly, calls from other ports are neither answered nor carried out', async (t) => {
   const r = await rig(t, { reservedPortsOnly: true }, scratch(t), { resvport: true });
   const made = ok(await r.create('f', { mode: 0o666 }));
-  const other = await RpcClient.connect({ host: '127.0.0.1', port: r.server.port });
-  t.teardown(() => other.close());
+  const other = untilEnd(t, await RpcClient.connect({ host: '127.0.0.1', port: r.server.port }));
   const credential = user(1001);
   const mounted = await other.call(MNT, Buffer.from('/export'), { credential });
   t.equal(mounted.status, MountStatus.ACCES);
@@ -105,8 +105,7 @@ t.test('starting fails with what is wrong', async (t) => {
   await t.rejects(start({ path: join(folder, 'file') }), /cannot export .*file.*not a directory/);
   await t.rejects(start({ exportName: 'data' }), /begins with "\/", not "data"/);
   await t.rejects(start({ limits: { wtmax: 1 } }), /wtmax is a number of bytes from 512 to 4194304, not 1/);
-  const first = await start({});
-  t.teardown(() => first.close());
+  const first = untilEnd(t, await start({}));
   t.equal(first.address, '127.0.0.1');
   await t.rejects(start({ port: first.port }), { code: 'EADDRINUSE' });
 });

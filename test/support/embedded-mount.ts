@@ -14,6 +14,7 @@ import { publicFolder } from './folders.js';
 import { Mount, type MountSource } from './mount.js';
 import { openPlace, type Place } from './places.js';
 import { mustRun } from './process.js';
+import { untilEnd } from './until-end.js';
 
 /** The output of `nfs-fuse stats --json`. */
 export async function statsOf(mount: Pick<Mount, 'place' | 'path'>): Promise<MountStats> {
@@ -44,20 +45,17 @@ export async function embeddedMount(
   options: readonly string[] = [],
   serverOptions: Partial<EmbeddedServerOptions> = {},
 ): Promise<EmbeddedMount> {
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, publicFolder());
   const folder = join(realpathSync(scratch.path), 'export');
   await mustRun(['mkdir', folder]);
   const made: Rig = await rig(t, serverOptions, folder);
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
+  const place = untilEnd(t, await openPlace('root'));
   const source: MountSource = {
     host: '127.0.0.1',
     exportPath: made.server.exportName,
     mountOptions: [`port=${made.server.port}`, `mountport=${made.server.port}`],
   };
-  const mount = await Mount.start({ source, place, options });
-  t.teardown(() => mount.close());
+  const mount = untilEnd(t, await Mount.start({ source, place, options }));
   return {
     server: made.server,
     folder,

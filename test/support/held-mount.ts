@@ -15,6 +15,7 @@ import { Mount, type MountSource, mountsOf, newMountPoint } from './mount.js';
 import { openPlace, type Place, type PlaceName } from './places.js';
 import { mustRun, type Outcome, run, until } from './process.js';
 import { registerProcess } from './registry.js';
+import { untilEnd } from './until-end.js';
 
 const { O_CREAT, O_RDWR } = constants;
 export const BYTES = 40_000;
@@ -31,18 +32,14 @@ export interface HeldServer {
 
 /** All of it ends with the test. */
 export async function heldServer(t: Test, name: PlaceName = 'root'): Promise<HeldServer> {
-  const scratch = publicFolder();
-  t.teardown(() => scratch.remove());
+  const scratch = untilEnd(t, publicFolder());
   const folder = join(scratch.path, 'served');
   await mustRun(['mkdir', '-m', '777', folder]);
-  const server = await EmbeddedServer.start({ path: folder });
-  t.teardown(() => server.close());
+  const server = untilEnd(t, await EmbeddedServer.start({ path: folder }));
   const { port } = server;
   if (port === undefined) throw new Error('the server does not listen');
-  const proxy = await FaultProxy.start({ upstream: port });
-  t.teardown(() => proxy.close());
-  const place = await openPlace(name);
-  t.teardown(() => place.close());
+  const proxy = untilEnd(t, await FaultProxy.start({ upstream: port }));
+  const place = untilEnd(t, await openPlace(name));
   const mountOptions = [`port=${proxy.port}`, `mountport=${proxy.port}`];
   const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
   return { server, proxy, place, source, served: (path) => readFileSync(join(folder, path)) };

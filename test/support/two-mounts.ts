@@ -8,6 +8,7 @@ import { exportFolder } from './folders.js';
 import { Mount } from './mount.js';
 import { openPlace, type Place } from './places.js';
 import { until } from './process.js';
+import { untilEnd } from './until-end.js';
 import { type ServerName, startServer, type TestServer } from './variants.js';
 
 export interface Client {
@@ -29,13 +30,10 @@ export async function twoMounts(
   kind: ServerName,
   options: readonly string[] = [],
 ): Promise<Clients> {
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
-  const server = await startServer(kind, place);
-  t.teardown(() => server.close());
+  const place = untilEnd(t, await openPlace('root'));
+  const server = untilEnd(t, await startServer(kind, place));
   const client = async (): Promise<Client> => {
-    const mount = await Mount.start({ source: server, place, options });
-    t.teardown(() => mount.close());
+    const mount = untilEnd(t, await Mount.start({ source: server, place, options }));
     return { mount, fs: await mount.agent() };
   };
   return { place, server, a: await client(), b: await client() };
@@ -55,12 +53,9 @@ export interface Watched {
 
 /** An embedded server in this process, whose calls are counted. */
 export async function watchedServer(t: Test): Promise<Watched> {
-  const place = await openPlace('root');
-  t.teardown(() => place.close());
-  const folder = exportFolder();
-  t.teardown(() => folder.remove());
-  const server = await EmbeddedServer.start({ path: folder.path });
-  t.teardown(() => server.close());
+  const place = untilEnd(t, await openPlace('root'));
+  const folder = untilEnd(t, exportFolder());
+  const server = untilEnd(t, await EmbeddedServer.start({ path: folder.path }));
   const mountOptions = [`port=${server.port}`, `mountport=${server.port}`];
   const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
   return {
@@ -68,8 +63,7 @@ export async function watchedServer(t: Test): Promise<Watched> {
     directory: folder.path,
     place,
     async mount(options = []) {
-      const mount = await Mount.start({ source, place, options });
-      t.teardown(() => mount.close());
+      const mount = untilEnd(t, await Mount.start({ source, place, options }));
       return { mount, fs: await mount.agent() };
     },
     async calls(work) {

@@ -15,6 +15,7 @@ import { LocalFolder } from './local-folder.js';
 import { Mount, type MountSource } from './mount.js';
 import { openPlace, type Place, type PlaceName } from './places.js';
 import { mustRun } from './process.js';
+import { untilEnd } from './until-end.js';
 
 export type ServerName = 'ganesha' | 'embedded' | 'knfsd' | 'local';
 
@@ -115,16 +116,15 @@ export function overVariants(
     const name = `${cell.server}/${cell.place}`;
     const slowness = SLOWNESS * (cell.server === 'knfsd' ? GUEST_SLOWNESS : 1);
     t.test(name, { timeout: (matrix.timeoutMs ?? 300_000) * slowness }, async (t) => {
-      const place = await openPlace(cell.place);
-      t.teardown(() => place.close());
-      const server = await startServer(cell.server, place);
-      t.teardown(() => server.close());
+      const place = untilEnd(t, await openPlace(cell.place));
+      const server = untilEnd(t, await startServer(cell.server, place));
       const options = [...(matrix.options ?? []), ...(place.name === 'root' ? ['allow_other'] : [])];
-      const mount: WorkFolder =
+      const mount: WorkFolder = untilEnd(
+        t,
         cell.server === 'local'
           ? new LocalFolder(server.directory, place)
-          : await Mount.start({ source: server, place, options });
-      t.teardown(() => mount.close());
+          : await Mount.start({ source: server, place, options }),
+      );
       try {
         await body(t, { name, serverName: cell.server, place, server, mount });
       } catch (error) {

@@ -4,6 +4,7 @@ import { exportFolder } from '../../support/folders.js';
 import { KNFSD_EXPORT, Knfsd } from '../../support/guest/knfsd.js';
 import { Mount } from '../../support/mount.js';
 import { openPlace } from '../../support/places.js';
+import { untilEnd } from '../../support/until-end.js';
 import { startServer } from '../../support/variants.js';
 import { familyTable } from './families.js';
 import { type RecordedServer, recordFor } from './linux-record.js';
@@ -60,10 +61,8 @@ export function matrixOn(
       'the record is of this program: node test/consistency/matrix/record.mjs',
     );
     t.equal(every % record.every, 0, 'the record knows these combinations');
-    const place = await openPlace('root');
-    t.teardown(() => place.close());
-    const source = await (server === 'knfsd' ? startKnfsd() : startServer(server, place));
-    t.teardown(() => source.close());
+    const place = untilEnd(t, await openPlace('root'));
+    const source = untilEnd(t, await (server === 'knfsd' ? startKnfsd() : startServer(server, place)));
     const truth = await localOutcomes(every);
     const outcomes = async (pass: Pass): Promise<Outcomes> => {
       const options = ['allow_other', ...PASS_OPTIONS[pass]];
