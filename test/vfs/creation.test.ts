@@ -89,9 +89,11 @@ t.test(
 );
 
 t.test('other errors stay what they are', async (t) => {
-  const { server, open } = setup();
+  const { rig, server, open } = setup();
   server.fail('CREATE', 28);
   t.equal(await outcome(open(0)), Errno.ENOSPC);
+  const claim = new Claim({ isUser: () => true, isMember: () => true });
+  t.equal(await outcome(open(0, { ...rig.caller(), claim })), Errno.ENOSPC);
 });
 
 t.test('something else than a file has the name: the kernel looks again', async (t) => {

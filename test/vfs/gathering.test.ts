@@ -127,6 +127,7 @@ t.test('the buffer has room for what is likely to come', async (t) => {
   t.equal(room(1024 * KIB, 32 * KIB - 1), 32 * KIB - 1);
   t.equal(room(1024 * KIB, 32 * KIB), 64 * KIB);
   t.equal(room(64 * KIB, 40 * KIB), 64 * KIB, 'and never for more than one WRITE');
+  t.equal(room(4 * KIB, 5000), KIB, 'the rest of a write counts alone');
 });
 
 t.test('a buffer grows by four, or to what is needed, up to wsize', async (t) => {
@@ -147,6 +148,15 @@ t.test('buffers of wsize come from those that are kept', async (t) => {
   add(100_000 + 30 * KIB, 'y'.repeat(KIB));
   t.ok(kept.includes(gathering.extent?.data as Buffer), 'one that has grown');
   t.equal(gathering.extent?.data.subarray(30 * KIB - 1, 31 * KIB).toString(), `x${'y'.repeat(KIB)}`);
+});
+
+t.test('a buffer that grows to wsize exactly is one of those that are kept, too', async (t) => {
+  const { add, memory, gathering } = setup(64 * KIB);
+  const kept = memory.writeBuffers.take();
+  memory.writeBuffers.give(kept);
+  add(0, 'x'.repeat(16 * KIB));
+  add(16 * KIB, 'y');
+  t.equal(gathering.extent?.data, kept);
 });
 
 t.test('a small extent lets go of the room that it does not need', async (t) => {

@@ -190,6 +190,89 @@ t.test(
   },
 );
 
+t.test('data that is drained is unstable, alone as it may be: more is expected', async (t) => {
+  const { server, write, writer } = await opened();
+  await write(0, 10);
+  await writer.drain();
+  t.same(
+    server.named('WRITE').map(({ args }) => args.stable),
+    [StableHow.UNSTABLE],
+  );
+});
+
+t.test('a file does not go stable with one WRITE while another is on its way', async (t) => {
+  const { rig, server, fh, write } = await opened();
+  const gate = server.gate('WRITE');
+  await write(0, KIB);
+  await write(KIB, 10);
+  const flushed = rig.files.flush(fh);
+  await settled();
+  gate.open();
+  await flushed;
+  t.same(
+    server.named('WRITE').map(({ args }) => args.stable),
+    [StableHow.UNSTABLE, StableHow.UNSTABLE],
+  );
+  t.equal(rig.counters.commits, 1);
+});
+
+t.test('a restart that shows while a COMMIT is under way is mended when that has ended', async (t) => {
+  const { server, write } = await opened();
+  await write(0, KIB);
+  await settled();
+  const gate = server.gate('COMMIT');
+  await write(KIB, 1);
+  server.restart();
+  await write(4 * KIB, KIB);
+  await settled();
+  t.equal(gate.waiting, 1, 'the second verifier is reason for a COMMIT');
+  await write(8 * KIB, KIB);
+  await settled();
+  server.restart();
+  await write(12 * KIB, KIB);
+  await settled();
+  gate.open();
+  await settled();
+  const { data } = server.tree.at('f');
+  for (const at of [0, 4, 8, 12]) t.equal(data[at * KIB], 0x78, `${at} KiB`);
+});
+
+t.test('a writer that waits for memory gets another COMMIT where one was not enough', async (t) => {
+  const { rig, server, write, writer } = await opened({ writeBudget: 4 * KIB });
+  await write(0, 2 * KIB);
+  await settled();
+  const gate = server.gate('COMMIT');
+  writer.relieve();
+  await write(4 * KIB, 2 * KIB);
+  await settled();
+  const late = write(8 * KIB, 4 * KIB);
+  t.equal(await outcome(late), 'pending');
+  gate.release();
+  await settled();
+  t.equal(gate.waiting, 1);
+  gate.open();
+  t.equal(await outcome(late), 'ok');
+  t.equal(rig.counters.commits, 2);
+});
+
+t.test(
+  'a first rewrite is for a server that has restarted, a second for one that keeps no verifier',
+  async (t) => {
+    const { rig, server, fh, write } = await opened();
+    await write(0, 2 * KIB);
+    await settled();
+    const verifiers = ['two', 'three'];
+    server.on('COMMIT', (_args, execute) => ({ ...execute(), verifier: verifiers.shift() ?? 'none' }));
+    await rig.files.flush(fh);
+    const { UNSTABLE, FILE_SYNC } = StableHow;
+    t.same(
+      server.named('WRITE').map(({ args }) => args.stable),
+      [UNSTABLE, UNSTABLE, UNSTABLE, UNSTABLE, FILE_SYNC, FILE_SYNC],
+    );
+    t.equal(rig.counters.rewrites, 4);
+  },
+);
+
 t.test('a flush does not wait for what is written after it began', async (t) => {
   const { rig, server, fh, write } = await opened();
   await write(0, 2 * KIB);

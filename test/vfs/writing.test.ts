@@ -102,9 +102,14 @@ t.test('an append is stable where it has to be, and is on the server in any case
     [O_DSYNC, false, StableHow.FILE_SYNC],
     [0, true, StableHow.FILE_SYNC],
   ] as const) {
-    const { rig, node, fh, stables } = await opened({ config: { sync } }, 'abc', O_WRONLY | O_APPEND | flags);
+    const { rig, server, node, fh, stables } = await opened(
+      { config: { sync } },
+      'abc',
+      O_WRONLY | O_APPEND | flags,
+    );
     await rig.write(fh, 3, 'd');
     t.same(stables(), [stable]);
+    t.equal(server.count('COMMIT'), 0);
     t.equal(node.data.toString(), 'abcd');
   }
 });
@@ -170,6 +175,12 @@ t.test('an interrupted append that the server refuses is one error, told once, a
   t.equal(await outcome(rig.files.flush(fh)), 'ok');
 });
 
+t.test('an append to a file that is gone is an error of its data', async (t) => {
+  const { rig, server, fh } = await opened({}, '', O_WRONLY | O_APPEND);
+  server.tree.remove('f');
+  t.equal(await outcome(rig.write(fh, 0, 'x')), Errno.EIO);
+});
+
 t.test('a write that fails before it is a WRITE is told by itself alone', async (t) => {
   const { rig, server, fh } = await opened({}, '', O_WRONLY | O_APPEND);
   server.once('GETATTR', () => server.failure('GETATTR', Status.IO));
@@ -217,6 +228,7 @@ t.test('WRITE and COMMIT name what they are about, and change nothing for others
     ],
   );
   t.equal(inode.generation, generation);
+  t.equal(rig.vfs.attributes.isFresh(inode), true);
 });
 
 t.test('a server that takes less is sent less, and more again when it takes all', async (t) => {
@@ -297,5 +309,6 @@ t.test('errors of WRITE and COMMIT are about a descriptor', async (t) => {
     server.fail(name, Status.STALE);
     await rig.write(fh, 0, 'x'.repeat(2048));
     t.equal(await outcome(rig.files.flush(fh)), Errno.EIO);
+    t.match(rig.log, [/^\/f: /]);
   }
 });

@@ -29,9 +29,7 @@ export class ExtentMap {
 
   /** `extent` overlaps none: {@link cut} makes room. */
   add(extent: Extent): void {
-    const last = this.#extents.at(-1);
-    if (last === undefined || last.end <= extent.offset) this.#extents.push(extent);
-    else this.#extents.splice(this.#firstBehind(extent.offset), 0, extent);
+    this.#extents.splice(this.#firstBehind(extent.offset), 0, extent);
     this.#bytes += extent.length;
   }
 
@@ -55,7 +53,6 @@ export class ExtentMap {
   cut(offset: number, end: number): number {
     const from = this.#firstBehind(offset);
     const cut = this.within(offset, end);
-    if (cut.length === 0) return 0;
     const left = cut.flatMap((extent) => extent.without(offset, end));
     this.#extents.splice(from, cut.length, ...left);
     const bytes = sum(cut) - sum(left);

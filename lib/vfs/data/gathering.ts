@@ -102,7 +102,7 @@ export class Gathering {
     extent.data.set(count === data.length ? data : data.subarray(0, count), at);
     // Bytes written twice while gathering are held once.
     const added = Math.max(0, at + count - extent.length);
-    if (added < count) this.#vfs.memory.writeBudget.give(count - added);
+    this.#vfs.memory.writeBudget.give(count - added);
     extent.length += added;
     return count;
   }

@@ -236,8 +236,7 @@ export class FileWriter implements PendingWrites {
 
   /** Data that is overwritten or cut off must not come back with a rewrite. */
   #forget(offset: number, end: number): void {
-    const bytes = this.#unstable.cut(offset, end);
-    if (bytes > 0) this.#vfs.memory.writeBudget.give(bytes);
+    this.#vfs.memory.writeBudget.give(this.#unstable.cut(offset, end));
   }
 
   /** A write failed before it was a WRITE, and whoever made it does not wait for the answer: see {@link errors}. */
@@ -286,7 +285,7 @@ export class FileWriter implements PendingWrites {
   async drain(atRest = false): Promise<void> {
     const alone = this.#sending.size === 0 && this.#unstable.isEmpty;
     this.#send(atRest && alone ? Stable.FILE_SYNC : Stable.UNSTABLE);
-    if (this.#sending.size > 0) await Promise.all(Array.from(this.#sending, ({ done }) => done));
+    await Promise.all(Array.from(this.#sending, ({ done }) => done));
   }
 
   /**
@@ -353,7 +352,7 @@ export class FileWriter implements PendingWrites {
     left.add(extent);
     let superseded = 0;
     for (const { extent: newer } of this.#sending) superseded += left.cut(newer.offset, newer.end);
-    if (superseded > 0) this.#vfs.memory.writeBudget.give(superseded);
+    this.#vfs.memory.writeBudget.give(superseded);
     for (const part of left) {
       this.#vfs.counters.rewrites++;
       part.verifier = undefined;
