@@ -31,7 +31,7 @@ export const GROUPS = {
   },
   redrive: {
     sources: ['lib/vfs/remote/redrive.ts', 'lib/vfs/remote/exchange.ts', 'lib/vfs/remote/replay.ts'],
-    tests: vfs('redrive-rules', 'redrive', 'replay', 'no-headway', 'make', 'remove'),
+    tests: vfs('redrive-rules', 'redrive', 'exchange', 'replay', 'no-headway', 'make', 'remove'),
   },
   'write-path': {
     sources: [
