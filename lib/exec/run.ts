@@ -8,7 +8,7 @@ import { UserError } from '../base/user-error.js';
 import { type ServingCopy, startServingCopy } from '../mount/process/background.js';
 import { commandEnvironment, isInOwnNamespace } from '../namespace/namespace.js';
 import { dropInheritedCapabilities } from '../namespace/namespace-calls.js';
-import { startCommand } from './command.js';
+import { startCommand } from './start-command.js';
 import { Reaper } from './reaper.js';
 import { ExecSignals } from './signals.js';
 

@@ -25,7 +25,7 @@ import type {
 import { decodeDevice } from '../fuse/session/reply.js';
 import { fileNameFromBytes } from '../programs/nfs3/index.js';
 import { Permission } from './access/permission.js';
-import { ObjectRequests } from './attributes/object-requests.js';
+import { ObjectRequests } from './object-requests.js';
 import type { DentryKey } from './cache/dentry-cache.js';
 import type { Inode } from './cache/inode.js';
 import { type Caller, Credentials, withGroups } from './caller/caller.js';

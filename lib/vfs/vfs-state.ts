@@ -18,7 +18,7 @@ import { ForeignChanges } from './kernel/foreign-changes.js';
 import { KernelReplies } from './kernel/kernel-replies.js';
 import { KernelView } from './kernel/kernel-view.js';
 import type { MemoryReturn } from './kernel/memory-return.js';
-import { Binding } from './names/binding.js';
+import { Binding } from './names/name-binding.js';
 import { Exchange } from './remote/exchange.js';
 import type { NfsClient } from './remote/nfs-client.js';
 import { Redriver, type RootFinder } from './remote/redrive.js';

@@ -2,7 +2,7 @@
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { mountVerdict, protocolVerdict } from '../../lib/check/environment.js';
+import { mountVerdict, protocolVerdict } from '../../lib/check/environment-steps.js';
 import { nodeVerdict } from '../../lib/check/program.js';
 import { securityHint } from '../../lib/check/security-profile.js';
 import { readRights } from '../../lib/fuse/mount/rights.js';

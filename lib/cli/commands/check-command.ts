@@ -1,6 +1,6 @@
 /** `nfs-fuse check`: tells whether mounting will work here, and what is missing; or whether a mount works. */
 import { UserError } from '../../base/user-error.js';
-import { environmentSteps } from '../../check/environment.js';
+import { environmentSteps } from '../../check/environment-steps.js';
 import { mountSteps } from '../../check/mount-steps.js';
 import { programSteps } from '../../check/program.js';
 import { jsonOf, oneLine, Report } from '../../check/report.js';

@@ -6,7 +6,7 @@ import { parseMountRequest } from '../../mount/options/mount-options.js';
 import { exportsForExplanation } from '../../mount/server/server-exports.js';
 import { Credentials, unattended } from '../../vfs/caller/caller.js';
 import { ownServerIds } from '../../vfs/caller/own-identity.js';
-import { findLeftovers, type Leftover, removeLeftover } from '../../vfs/names/sweep.js';
+import { findLeftovers, type Leftover, removeLeftover } from '../../vfs/directories/sweep.js';
 import { openExport } from '../../vfs/open-export.js';
 import { ExportSession } from '../../vfs/remote/export-session.js';
 import { parseAge } from '../age.js';

@@ -22,7 +22,7 @@ import type { Caller } from '../caller/caller.js';
 import type { TransferLimits } from '../config.js';
 import type { VfsCounters } from '../counters.js';
 import type { KernelReplies } from '../kernel/kernel-replies.js';
-import type { Binding } from '../names/binding.js';
+import type { Binding } from '../names/name-binding.js';
 import type { Exchange } from '../remote/exchange.js';
 import { ofDirectory } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';

@@ -28,7 +28,7 @@ import { ofDirectory } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
 import type { Redriver } from '../remote/redrive.js';
 import { isStale, statusError } from '../remote/status-errno.js';
-import type { Binding, NamedObject } from './binding.js';
+import type { Binding, NamedObject } from './name-binding.js';
 import type { LookupStormsNeeds } from './lookup-storms.js';
 import { LookupStorms } from './lookup-storms.js';
 import type { SymbolicLinkNeeds } from './symbolic-link.js';
