@@ -3,6 +3,7 @@ import { closeSync, constants, openSync, readFileSync, statSync } from 'node:fs'
 import { access } from 'node:fs/promises';
 import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { decodeDevice } from '../fuse/contract/device-number.js';
 import {
   allowOtherError,
   deviceError,
@@ -16,7 +17,6 @@ import {
   type TrialMount,
   trialMount,
 } from '../fuse/index.js';
-import { decodeDevice } from '../fuse/session/reply.js';
 import { fuseFailure } from '../mount/failure/fuse-failure.js';
 import { type NamespaceTrial, tryNamespace, withWayOut } from '../namespace/namespace.js';
 import { callersHere } from './callers.js';

@@ -8,9 +8,9 @@ import { UserError } from '../base/user-error.js';
 import { type ServingCopy, startServingCopy } from '../mount/process/background.js';
 import { commandEnvironment, isInOwnNamespace } from '../namespace/namespace.js';
 import { dropInheritedCapabilities } from '../namespace/namespace-calls.js';
-import { startCommand } from './start-command.js';
 import { Reaper } from './reaper.js';
 import { ExecSignals } from './signals.js';
+import { startCommand } from './start-command.js';
 
 /** The exit status if nfs-fuse has failed, and not the command: like env(1), timeout(1) and docker run. */
 export const EXEC_FAILED = 125;

@@ -1,6 +1,7 @@
 /** struct stat and struct statvfs as the arrays of 32-bit words that the addon copies from. Owns no state. */
+
+import { encodeDevice } from '../fuse/contract/device-number.js';
 import type { FuseAttributes, FuseStatfs, FuseTime } from '../fuse/contract/operations.js';
-import { encodeDevice } from '../fuse/session/reply.js';
 
 /** The addon always reads exactly this many words. */
 export const STAT_WORDS = 18;

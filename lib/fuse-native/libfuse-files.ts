@@ -4,7 +4,7 @@
  */
 import { Errno, FuseError } from '../fuse/contract/errno.js';
 import type { NodeId } from '../fuse/contract/operations.js';
-import type { Resolved } from './nodes.js';
+import type { Resolved } from './resolved.js';
 
 /** libfuse keeps our numbers in a signed 32-bit field, and takes 0 for "none". */
 const MAX_NUMBER = 2 ** 31 - 1;

@@ -17,20 +17,7 @@ import {
 } from '../fuse/contract/operations.js';
 import type { LibfuseFiles } from './libfuse-files.js';
 import type { NameCodec } from './path-text.js';
-
-/** A node that a path leads to. */
-export interface Resolved {
-  readonly nodeid: NodeId;
-  /**
-   * The result of its lookup. Undefined for the root and for hidden files, which are neither looked up nor forgotten.
-   */
-  readonly entry: EntryReply | undefined;
-}
-
-export interface ResolvedParent {
-  readonly parent: NodeId;
-  readonly name: Buffer;
-}
+import type { Resolved, ResolvedParent } from './resolved.js';
 
 /** fuse.c of libfuse 2.9, hidden_name(): the node and a counter, which never goes back. */
 const HIDDEN_NAME = /^\.fuse_hidden[0-9a-f]{8}([0-9a-f]{8})$/;

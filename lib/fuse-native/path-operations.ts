@@ -16,8 +16,9 @@ import type {
 import { encodeEntry, encodeStat, encodeStatfs, milliseconds } from './encode.js';
 import type { InodeNumbers } from './inode-numbers.js';
 import type { LibfuseFiles } from './libfuse-files.js';
-import type { Nodes, Resolved } from './nodes.js';
+import type { Nodes } from './nodes.js';
 import type { NameCodec } from './path-text.js';
+import type { Resolved } from './resolved.js';
 
 /** The things that the operations of one mount share. */
 export interface Serving {

@@ -1,6 +1,7 @@
 /** The FUSE side's public face: mount, serve, and the contract between the two. */
 
 export type { FuseCapabilities } from './contract/capabilities.js';
+export { decodeDevice, encodeDevice } from './contract/device-number.js';
 export { Errno, errnoName, FuseError } from './contract/errno.js';
 export * from './contract/operations.js';
 export { InitFlag, OpenFlag } from './contract/protocol.js';
@@ -36,6 +37,5 @@ export { type MountMethod, type UnmountOptions, unmountEntry, unmountKernel } fr
 export type { Channel, ChannelHandler, SessionEnd } from './session/channel.js';
 export type { SessionTimers } from './session/interrupts.js';
 export type { ConnectionOptions } from './session/negotiate.js';
-export { decodeDevice, encodeDevice } from './session/reply.js';
 export { FuseSession, type SessionOptions } from './session/session.js';
 export type { SessionCounters } from './session/session-counters.js';

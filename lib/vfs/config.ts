@@ -91,3 +91,9 @@ export interface TransferLimits {
   readonly dtsize: number;
   readonly nameMax: number;
 }
+
+/**
+ * No file system of Linux has longer names, and Linux's NFS client refuses them whatever the server says
+ * (NFS3_MAXNAMLEN). nfs-ganesha promises 1024, and then fails.
+ */
+export const NAME_MAX = 255;

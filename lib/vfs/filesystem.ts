@@ -5,6 +5,7 @@
 
 import { systemClock } from '../base/clock.js';
 import type { FuseCapabilities } from '../fuse/contract/capabilities.js';
+import { decodeDevice } from '../fuse/contract/device-number.js';
 import type {
   AttributesReply,
   BorrowedData,
@@ -12,20 +13,18 @@ import type {
   EntryReply,
   FuseNotifier,
   FuseOperations,
+  FuseRead,
   FuseStatfs,
+  FuseWrite,
   NamedEntry,
   NegativeEntryReply,
   NodeId,
   OpenReply,
-  ReadRequest,
   RequestContext,
   SetAttributes,
-  WriteRequest,
 } from '../fuse/contract/operations.js';
-import { decodeDevice } from '../fuse/session/reply.js';
 import { fileNameFromBytes } from '../programs/nfs3/index.js';
 import { Permission } from './access/permission.js';
-import { ObjectRequests } from './object-requests.js';
 import type { DentryKey } from './cache/dentry-cache.js';
 import type { Inode } from './cache/inode.js';
 import { type Caller, Credentials, withGroups } from './caller/caller.js';
@@ -37,11 +36,13 @@ import type { VfsCounters } from './counters.js';
 import { Creation } from './data/creation.js';
 import { Files, type UnwrittenFile } from './data/files.js';
 import { Directories } from './directories/directories.js';
+import { LookupStorms } from './directories/lookup-storms.js';
 import { type Found, Lookup } from './names/lookup.js';
 import { MakeRequests, mknodWhat } from './names/make.js';
 import { checkNameLength } from './names/name-limit.js';
 import { RemoveRequests } from './names/remove.js';
 import { SillyRenames } from './names/silly-rename.js';
+import { ObjectRequests } from './object-requests.js';
 import { type ConnectedExport, type ExportDependencies, openExport } from './open-export.js';
 import type { VfsState } from './vfs-state.js';
 
@@ -99,7 +100,7 @@ export class NfsFileSystem implements FuseOperations {
     this.counters = this.#vfs.counters;
     this.#exiting = new ExitingCallers(clock, () => session.rpc.unresponsive === true);
     this.#permission = new Permission(this.#vfs);
-    this.#lookup = new Lookup(this.#vfs);
+    this.#lookup = new Lookup(this.#vfs, new LookupStorms(this.#vfs));
     this.#make = new MakeRequests(this.#vfs, this.#lookup);
     this.#silly = new SillyRenames(this.#vfs);
     this.#remove = new RemoveRequests(this.#vfs, this.#lookup, this.#silly);
@@ -301,15 +302,11 @@ export class NfsFileSystem implements FuseOperations {
     return this.#vfs.replies.handOver(parent, name, inode, attributes, entryValidMs);
   }
 
-  read(
-    ctx: RequestContext,
-    _nodeid: NodeId,
-    { fh, offset, size, direct }: ReadRequest,
-  ): Promise<BorrowedData> {
+  read(ctx: RequestContext, _nodeid: NodeId, { fh, offset, size, direct }: FuseRead): Promise<BorrowedData> {
     return this.#files.read(fh, offset, size, { cancellation: ctx, tid: ctx.pid }, direct);
   }
 
-  write(ctx: RequestContext, _nodeid: NodeId, { fh, ...write }: WriteRequest): Promise<number> {
+  write(ctx: RequestContext, _nodeid: NodeId, { fh, ...write }: FuseWrite): Promise<number> {
     return this.#files.write(fh, { ...write, cancellation: ctx });
   }
 

@@ -1,13 +1,8 @@
 /** Requests about one object that no other part answers: its attributes, a symbolic link's target, its file system. */
 import { Errno, FuseError } from '../fuse/contract/errno.js';
 import type { AttributesReply, FuseStatfs, SetAttributes } from '../fuse/contract/operations.js';
-import {
-  type Fattr3,
-  type FileHandle,
-  FSSTAT,
-  type FsstatResult,
-  Status,
-} from '../programs/nfs3/index.js';
+import { type Fattr3, type FileHandle, FSSTAT, type FsstatResult, Status } from '../programs/nfs3/index.js';
+import type { CurrentAttributes } from './attributes/current-attributes.js';
 import type { Inode } from './cache/inode.js';
 import type { InodeTable } from './cache/inode-table.js';
 import type { Caller } from './caller/caller.js';
@@ -24,7 +19,6 @@ import { ofObject } from './remote/exchange.js';
 import type { NfsClient } from './remote/nfs-client.js';
 import type { ReachedBy, Redriver } from './remote/redrive.js';
 import { isStale } from './remote/status-errno.js';
-import type { CurrentAttributes } from './attributes/current-attributes.js';
 
 /** The parts of the mount that this needs. */
 export interface ObjectRequestsNeeds extends SymbolicLinkNeeds {

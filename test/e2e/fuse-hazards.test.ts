@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
-import type { ReadRequest, RequestContext, WriteRequest } from '../../lib/fuse/contract/operations.js';
+import type { FuseRead, FuseWrite, RequestContext } from '../../lib/fuse/contract/operations.js';
 import {
   FuseError,
   FuseSession,
@@ -163,7 +163,7 @@ t.test(
   async (t) => {
     const gate = new Gate();
     class Held extends MemoryFileSystem {
-      override async read(ctx: RequestContext, nodeid: number, read: ReadRequest) {
+      override async read(ctx: RequestContext, nodeid: number, read: FuseRead) {
         await gate.wait();
         return super.read(ctx, nodeid, read);
       }
@@ -253,7 +253,7 @@ t.test(
   async (t) => {
     const gate = new Gate();
     class Slow extends MemoryFileSystem {
-      override async write(ctx: RequestContext, nodeid: number, write: WriteRequest) {
+      override async write(ctx: RequestContext, nodeid: number, write: FuseWrite) {
         await gate.wait();
         return super.write(ctx, nodeid, write);
       }
@@ -382,7 +382,7 @@ t.test('a mount that is in use is not unmounted, unless lazily', async (t) => {
 t.test('read-ahead can be raised as root, and larger reads follow', async (t) => {
   const sizes: number[] = [];
   class Recording extends MemoryFileSystem {
-    override read(ctx: RequestContext, nodeid: number, read: ReadRequest) {
+    override read(ctx: RequestContext, nodeid: number, read: FuseRead) {
       sizes.push(read.size);
       return super.read(ctx, nodeid, read);
     }

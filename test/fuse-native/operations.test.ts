@@ -2,7 +2,7 @@
 
 import t from 'tap';
 import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
-import type { ReadRequest, RequestContext, WriteRequest } from '../../lib/fuse/contract/operations.js';
+import type { FuseRead, FuseWrite, RequestContext } from '../../lib/fuse/contract/operations.js';
 import { OpenFlag } from '../../lib/fuse/contract/protocol.js';
 import { UTF8_ONLY } from '../../lib/fuse-native/path-text.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
@@ -69,11 +69,11 @@ t.test('every operation gives back what it looked up', async (t) => {
 t.test('reads and writes move bytes at offsets beyond 4 GiB', async (t) => {
   const seen: unknown[] = [];
   class Recorder extends MemoryFileSystem {
-    override read(_ctx: RequestContext, _node: number, { offset, size }: ReadRequest) {
+    override read(_ctx: RequestContext, _node: number, { offset, size }: FuseRead) {
       seen.push(['read', offset, size]);
       return [Buffer.from('ab'), Buffer.from('c')];
     }
-    override write(_ctx: RequestContext, _node: number, { offset, data, fromPageCache }: WriteRequest) {
+    override write(_ctx: RequestContext, _node: number, { offset, data, fromPageCache }: FuseWrite) {
       seen.push(['write', offset, data.length, fromPageCache]);
       return data.length;
     }

@@ -1,7 +1,7 @@
 /** Data of READ and WRITE: offsets at the edge of what numbers hold, pieces, and buffers that are still in use. */
 import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
-import type { ReadRequest, RequestContext, WriteRequest } from '../../lib/fuse/contract/operations.js';
+import type { FuseRead, FuseWrite, RequestContext } from '../../lib/fuse/contract/operations.js';
 import { Opcode } from '../../lib/fuse/contract/protocol.js';
 import { settled } from '../support/memory-channel.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
@@ -45,7 +45,7 @@ t.test(
       override attributes(of: ReturnType<MemoryFileSystem['addFile']>) {
         return { ...super.attributes(of), size: this.size };
       }
-      override read(_ctx: RequestContext, _node: number, { offset, size }: ReadRequest) {
+      override read(_ctx: RequestContext, _node: number, { offset, size }: FuseRead) {
         asked.push([offset, size]);
         return Promise.resolve(Buffer.from('data').subarray(0, size));
       }
@@ -78,7 +78,7 @@ t.test(
 t.test('read data in several pieces arrives whole, short or long', async (t) => {
   const pieces = [Buffer.from('one'), Buffer.alloc(0), Buffer.alloc(40_000, 7), Buffer.from('end')];
   class Pieces extends MemoryFileSystem {
-    override read(_ctx: RequestContext, _node: number, { size }: ReadRequest) {
+    override read(_ctx: RequestContext, _node: number, { size }: FuseRead) {
       return size < 1000 ? [Buffer.from('one'), Buffer.from('two')] : pieces;
     }
   }
@@ -92,7 +92,7 @@ t.test('read data in several pieces arrives whole, short or long', async (t) => 
 t.test('the payload of a pending WRITE stays untouched until its answer', async (t) => {
   const pending: { data: Uint8Array; resolve: (count: number) => void }[] = [];
   class Slow extends MemoryFileSystem {
-    override write(_ctx: RequestContext, _node: number, { data }: WriteRequest) {
+    override write(_ctx: RequestContext, _node: number, { data }: FuseWrite) {
       return new Promise<number>((resolve) => pending.push({ data, resolve }));
     }
   }

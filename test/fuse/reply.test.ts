@@ -1,14 +1,9 @@
 import t from 'tap';
+import { decodeDevice, encodeDevice } from '../../lib/fuse/contract/device-number.js';
 import { FuseError } from '../../lib/fuse/contract/errno.js';
 import type { FuseAttributes } from '../../lib/fuse/contract/operations.js';
 import { initFlagNames, opcodeName } from '../../lib/fuse/contract/protocol.js';
-import {
-  DirectoryReply,
-  decodeDevice,
-  encodeDevice,
-  ListingBuffers,
-  ReplyBuffer,
-} from '../../lib/fuse/session/reply.js';
+import { DirectoryReply, ListingBuffers, ReplyBuffer } from '../../lib/fuse/session/reply.js';
 import { RequestBuffer } from '../../lib/fuse/session/request-buffer.js';
 
 const attributes: FuseAttributes = {

@@ -80,11 +80,11 @@ export const GROUPS = {
   },
   names: {
     sources: ['lib/vfs/names/'],
-    tests: vfs('lookup', 'name-limit', 'lookup-storms', 'make', 'remove', 'redrive'),
+    tests: vfs('lookup', 'name-limit', 'make', 'remove', 'redrive'),
   },
   directories: {
     sources: ['lib/vfs/directories/'],
-    tests: vfs('listing', 'given-names', 'directories'),
+    tests: vfs('listing', 'given-names', 'lookup-storms', 'directories'),
   },
   client: {
     sources: [
@@ -97,7 +97,9 @@ export const GROUPS = {
       'lib/vfs/config.ts',
       'lib/vfs/counters.ts',
       'lib/vfs/filesystem.ts',
+      'lib/vfs/object-requests.ts',
       'lib/vfs/open-export.ts',
+      'lib/vfs/open-flags.ts',
       'lib/vfs/vfs-state.ts',
     ],
     tests: vfs('filesystem', 'caller', 'no-headway', 'late-attributes', 'setattr-guard', 'open', 'make'),

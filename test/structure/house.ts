@@ -11,8 +11,6 @@ export interface Room {
   readonly sentence: string;
   /** Rooms or single files. */
   readonly mayImport: readonly string[];
-  /** As `mayImport`, of imports that are there today and should go. */
-  readonly toGo: readonly string[];
 }
 
 /** Sources by their path from the project's root. */
@@ -23,12 +21,12 @@ export interface Import {
   readonly to: string;
 }
 
-const HEADER = /^\| room +\| what it does +\| may import +\| to go +\|$/;
+const HEADER = /^\| room +\| what it does +\| may import +\|$/;
 
 const inBackquotes = (cell: string): string[] =>
   [...cell.matchAll(/`([^`]+)`/g)].map(([, text = '']) => text);
 
-/** The rows of every table with the columns room, what it does, may import, to go. */
+/** The rows of every table with the columns room, what it does, may import. */
 export function readRooms(markdown: string): Room[] {
   const rooms: Room[] = [];
   let inTable = false;
@@ -36,15 +34,10 @@ export function readRooms(markdown: string): Room[] {
     if (HEADER.test(line)) inTable = true;
     else if (!line.startsWith('|')) inTable = false;
     else if (inTable && !line.startsWith('| --')) {
-      const [, name = '', sentence = '', mayImport = '', toGo = ''] = line.split('|');
+      const [, name = '', sentence = '', mayImport = ''] = line.split('|');
       const [room] = inBackquotes(name);
       if (room === undefined) throw new Error(`a row without a room: ${line}`);
-      rooms.push({
-        name: room,
-        sentence: sentence.trim(),
-        mayImport: inBackquotes(mayImport),
-        toGo: inBackquotes(toGo),
-      });
+      rooms.push({ name: room, sentence: sentence.trim(), mayImport: inBackquotes(mayImport) });
     }
   }
   return rooms;
@@ -92,38 +85,21 @@ function decidingRoom({ from, to }: Import): string | undefined {
   return here[common] ?? place;
 }
 
-export interface Verdicts {
-  /** Imports that no arrow allows. */
-  readonly forbidden: readonly Import[];
-  /** Imports that are allowed as long as they are there: column "to go". */
-  readonly toGo: readonly Import[];
-  /** Entries of the column "to go" that nothing uses. */
-  readonly paid: readonly string[];
-}
-
-export function judge(rooms: readonly Room[], imports: readonly Import[]): Verdicts {
+/** Imports that no arrow allows. */
+export function forbiddenImports(rooms: readonly Room[], imports: readonly Import[]): Import[] {
   const byName = new Map(rooms.map((room) => [room.name, room]));
-  const forbidden: Import[] = [];
-  const toGo: Import[] = [];
-  const used = new Set<string>();
-  for (const one of imports) {
+  return imports.filter((one) => {
     const deciding = decidingRoom(one);
-    if (deciding === undefined) continue;
-    const room = byName.get(deciding);
-    if (room?.mayImport.some((place) => isWithin(one.to, place))) continue;
-    const debts = room?.toGo.filter((place) => isWithin(one.to, place)) ?? [];
-    for (const debt of debts) used.add(`${deciding}: ${debt}`);
-    (debts.length > 0 ? toGo : forbidden).push(one);
-  }
-  const listed = rooms.flatMap((room) => room.toGo.map((place) => `${room.name}: ${place}`));
-  return { forbidden, toGo, paid: listed.filter((entry) => !used.has(entry)) };
+    if (deciding === undefined) return false;
+    return !byName.get(deciding)?.mayImport.some((place) => isWithin(one.to, place));
+  });
 }
 
 /** Folders of lib without a row, rows without a folder, and arrows to places that are not there. */
 export function unmatched(rooms: readonly Room[], sources: Sources): string[] {
   const folders = new Set([...sources.keys()].flatMap(foldersOf).filter((folder) => folder !== 'lib'));
   const rows = rooms.map((room) => room.name);
-  const arrows = rooms.flatMap((room) => [...room.mayImport, ...room.toGo]);
+  const arrows = rooms.flatMap((room) => room.mayImport);
   return [
     ...[...folders].filter((folder) => !rows.includes(folder)).map((folder) => `${folder} has no row`),
     ...rows.filter((row) => !folders.has(row)).map((row) => `${row} has a row and no folder`),
@@ -162,7 +138,7 @@ export function circles(edges: readonly Import[]): string[][] {
 }
 
 /**
- * The circles among the arrows of the tables, without the column "to go". A room leads to its sub-rooms, and from a
+ * The circles among the arrows of the tables. A room leads to its sub-rooms, and from a
  * sub-room the arrows of the room around it lead on. An arrow to a file leads to the room of the file, but for a file
  * of the room around the importing one.
  */

@@ -10,17 +10,17 @@ import type {
   FuseLock,
   FuseNotifier,
   FuseOperations,
+  FuseRead,
   FuseStatfs,
   FuseTime,
+  FuseWrite,
   LockRequest,
   MaybePromise,
   NamedEntry,
   NegativeEntryReply,
   OpenReply,
-  ReadRequest,
   RequestContext,
   SetAttributes,
-  WriteRequest,
 } from '../../lib/fuse/contract/operations.js';
 
 const S_IFMT = 0o170000;
@@ -269,13 +269,13 @@ export class MemoryFileSystem implements FuseOperations {
   read(
     _ctx: RequestContext,
     nodeid: number,
-    { offset, size }: ReadRequest,
+    { offset, size }: FuseRead,
   ): MaybePromise<Uint8Array | readonly Uint8Array[]> {
     const node = this.node(nodeid);
     return node.data.subarray(Math.min(offset, node.size), Math.min(offset + size, node.size));
   }
 
-  write(_ctx: RequestContext, nodeid: number, { offset, data }: WriteRequest): MaybePromise<number> {
+  write(_ctx: RequestContext, nodeid: number, { offset, data }: FuseWrite): MaybePromise<number> {
     const node = this.node(nodeid);
     const end = offset + data.length;
     if (end > 2 ** 31) throw new FuseError(Errno.EFBIG);

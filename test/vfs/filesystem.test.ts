@@ -2,10 +2,10 @@ import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import type {
   EntryReply,
+  FuseRead,
+  FuseWrite,
   NegativeEntryReply,
-  ReadRequest,
   SetAttributes,
-  WriteRequest,
 } from '../../lib/fuse/contract/operations.js';
 import { Status } from '../../lib/programs/nfs3/index.js';
 import { DEFAULT_CONFIG } from '../../lib/vfs/config.js';
@@ -63,14 +63,14 @@ function found(reply: EntryReply | NegativeEntryReply): EntryReply {
   return reply as EntryReply;
 }
 
-const reading = (fh: number, offset: number, size: number): ReadRequest => ({
+const reading = (fh: number, offset: number, size: number): FuseRead => ({
   fh,
   offset,
   size,
   flags: 0,
   direct: false,
 });
-const writing = (fh: number, data: Uint8Array): WriteRequest => ({
+const writing = (fh: number, data: Uint8Array): FuseWrite => ({
   fh,
   offset: 0,
   data,

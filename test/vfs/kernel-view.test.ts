@@ -1,7 +1,7 @@
 import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
-import { ObjectRequests } from '../../lib/vfs/object-requests.js';
 import type { Inode } from '../../lib/vfs/cache/inode.js';
+import { ObjectRequests } from '../../lib/vfs/object-requests.js';
 import { named } from './support/named.js';
 import { O_RDONLY, O_RDWR, outcome, Rig } from './support/rig.js';
 

@@ -171,7 +171,7 @@ export interface NamedEntry {
 }
 
 /** FUSE_READ. */
-export interface ReadRequest {
+export interface FuseRead {
   readonly fh: number;
   readonly offset: number;
   /** In bytes. */
@@ -183,7 +183,7 @@ export interface ReadRequest {
 }
 
 /** FUSE_WRITE. */
-export interface WriteRequest {
+export interface FuseWrite {
   readonly fh: number;
   readonly offset: number;
   /** Belongs to the session, and is valid only until the answer: copy what must live longer. */
@@ -243,10 +243,10 @@ export interface FuseOperations {
   read(
     ctx: RequestContext,
     nodeid: NodeId,
-    read: ReadRequest,
+    read: FuseRead,
   ): MaybePromise<Uint8Array | readonly Uint8Array[] | BorrowedData>;
   /** Answers the number of bytes that were taken. */
-  write(ctx: RequestContext, nodeid: NodeId, write: WriteRequest): MaybePromise<number>;
+  write(ctx: RequestContext, nodeid: NodeId, write: FuseWrite): MaybePromise<number>;
   /** Called for each close(2) of a descriptor: only here can close report an error. */
   flush(ctx: RequestContext, nodeid: NodeId, fh: number, lockOwner: bigint): MaybePromise<void>;
   /** The last reference to `fh` is gone. `flockOwner` is set if flock locks are to go too. */

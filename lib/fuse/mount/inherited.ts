@@ -4,7 +4,7 @@
  * descriptor without reading a request from it.
  */
 import { fstatSync, readFileSync } from 'node:fs';
-import { decodeDevice } from '../session/reply.js';
+import { decodeDevice } from '../contract/device-number.js';
 import { PollFlag, pollNow } from '../system-calls.js';
 import { MountError } from './mount-error.js';
 

@@ -2,6 +2,8 @@
  * Encoding of replies: the buffer that one reply is built in, its structures, and the directory listings that
  * a file system fills entry by entry.
  */
+
+import { encodeDevice } from '../contract/device-number.js';
 import type {
   AttributesReply,
   DirectorySink,
@@ -113,16 +115,6 @@ export class ReplyBuffer extends MessageBuffer {
     this.u32[at + 4] = lock.type;
     this.u32[at + 5] = lock.pid;
   }
-}
-
-/** The kernel's new_encode_dev: minor's low byte, 12 bits of major, the rest of minor. */
-export function encodeDevice(major: number, minor: number): number {
-  return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xfff00) << 12)) >>> 0;
-}
-
-/** Both halves of what {@link encodeDevice} makes. */
-export function decodeDevice(device: number): { major: number; minor: number } {
-  return { major: (device >>> 8) & 0xfff, minor: (device & 0xff) | ((device >>> 12) & 0xfff00) };
 }
 
 function wholeSeconds(milliseconds: number): number {

@@ -2,16 +2,9 @@
 
 import type { Inode } from '../cache/inode.js';
 import type { UserCredential } from '../caller/caller.js';
+import { opensForAppending } from '../open-flags.js';
 import type { ReadAhead } from './read-ahead.js';
 import { writerOf } from './write-behind.js';
-
-const O_ACCMODE = 3;
-const O_WRONLY = 1;
-const O_RDWR = 2;
-const O_APPEND = 0o2000;
-const O_DSYNC = 0o10000;
-/** __FMODE_EXEC of the kernel's include/linux/fs.h: opened by execve(2). */
-const FMODE_EXEC = 0x20;
 
 export class OpenFile {
   readonly fh: number;
@@ -39,28 +32,6 @@ export class OpenFile {
   }
 
   get appends(): boolean {
-    return (this.flags & O_APPEND) !== 0;
+    return opensForAppending(this.flags);
   }
-}
-
-export function opensForWriting(flags: number): boolean {
-  const mode = flags & O_ACCMODE;
-  return mode === O_WRONLY || mode === O_RDWR;
-}
-
-export function opensForReading(flags: number): boolean {
-  return (flags & O_ACCMODE) !== O_WRONLY;
-}
-
-export function opensForExecution(flags: number): boolean {
-  return (flags & FMODE_EXEC) !== 0;
-}
-
-export function opensForAppending(flags: number): boolean {
-  return (flags & O_APPEND) !== 0;
-}
-
-/** O_SYNC contains O_DSYNC. */
-export function writesThrough(flags: number): boolean {
-  return (flags & O_DSYNC) !== 0;
 }

@@ -11,7 +11,8 @@ import { unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
 import type { ClientConfig } from '../config.js';
 import type { KernelView } from '../kernel/kernel-view.js';
-import { type OpenFile, writesThrough } from './open-file.js';
+import { writesThrough } from '../open-flags.js';
+import type { OpenFile } from './open-file.js';
 import { FileWriter, type WriteBehindNeeds, writerOf } from './write-behind.js';
 
 /** Beyond this a byte offset would lose bits as a number; RFC 1813 lets files be larger. */

@@ -17,14 +17,14 @@ import { describePath, type Inode } from '../cache/inode.js';
 import type { InodeTable } from '../cache/inode-table.js';
 import type { OpenObjects } from '../cache/open-objects.js';
 import type { Caller } from '../caller/caller.js';
-import type { ListingNeeds } from './listing.js';
-import { Listing } from './listing.js';
 import type { KernelReplies } from '../kernel/kernel-replies.js';
+import type { Binding } from '../names/name-binding.js';
+import { isSillyName } from '../names/silly-rename.js';
 import type { Exchange } from '../remote/exchange.js';
 import { ofDirectory } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
-import type { Binding } from '../names/name-binding.js';
-import { isSillyName } from '../names/silly-rename.js';
+import type { ListingNeeds } from './listing.js';
+import { Listing } from './listing.js';
 
 /** The parts of the mount that this needs. */
 export interface SweepNeeds extends ListingNeeds {

@@ -29,13 +29,11 @@ import type { NfsClient } from '../remote/nfs-client.js';
 import type { Redriver } from '../remote/redrive.js';
 import { isStale, statusError } from '../remote/status-errno.js';
 import type { Binding, NamedObject } from './name-binding.js';
-import type { LookupStormsNeeds } from './lookup-storms.js';
-import { LookupStorms } from './lookup-storms.js';
 import type { SymbolicLinkNeeds } from './symbolic-link.js';
 import { readTarget, stepsOf } from './symbolic-link.js';
 
 /** The parts of the mount that this needs. */
-export interface LookupNeeds extends ClaimedRightsNeeds, LookupStormsNeeds, SymbolicLinkNeeds {
+export interface LookupNeeds extends ClaimedRightsNeeds, SymbolicLinkNeeds {
   readonly attributes: AttributeCache;
   readonly binding: Binding;
   readonly config: ClientConfig;
@@ -61,17 +59,22 @@ export interface NameReply extends Omit<NamedObject, 'handle'> {
   readonly handle: FileHandle | undefined;
 }
 
+/** Hears of each name that the server was asked for because the kernel asked. */
+export interface LookupListener {
+  note(directory: Inode, caller: Caller): void;
+}
+
 const MAX_SENT_BACK = 256;
 
 export class Lookup {
   readonly #vfs: LookupNeeds;
-  readonly #storms: LookupStorms;
+  readonly #asked: LookupListener;
   /** Threads whose call the kernel was made to repeat by {@link confirm}. */
   readonly #sentBack = new LRUCache<number, Inode>({ max: MAX_SENT_BACK });
 
-  constructor(vfs: LookupNeeds) {
+  constructor(vfs: LookupNeeds, asked: LookupListener) {
     this.#vfs = vfs;
-    this.#storms = new LookupStorms(vfs);
+    this.#asked = asked;
   }
 
   /** The answer to the kernel that asks for a name. @throws FuseError */
@@ -86,7 +89,7 @@ export class Lookup {
     // This lookup may have shown that other names mean something else by now: its caller may look at them next.
     await vfs.kernel.expired(HEAD_START_MS);
     if (found === undefined) return vfs.replies.absent(parent, name, generation);
-    this.#storms.note(parent, caller);
+    this.#asked.note(parent, caller);
     return vfs.replies.handOver(parent, name, found.inode, found.attributes, found.entryValidMs);
   }
 

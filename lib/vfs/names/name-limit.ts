@@ -2,7 +2,7 @@
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { FileName } from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
-import type { TransferLimits } from '../config.js';
+import { NAME_MAX, type TransferLimits } from '../config.js';
 import type { KernelReplies } from '../kernel/kernel-replies.js';
 
 /** The parts of the mount that this needs. */
@@ -10,12 +10,6 @@ export interface NameLimitNeeds {
   readonly limits: TransferLimits;
   readonly replies: KernelReplies;
 }
-
-/**
- * No file system of Linux has longer names, and Linux's NFS client refuses them whatever the server says
- * (NFS3_MAXNAMLEN). nfs-ganesha promises 1024, and then fails.
- */
-export const NAME_MAX = 255;
 
 /**
  * The limit that PATHCONF told for the export's root, where it told one. It does not hold for another file system that

@@ -26,8 +26,7 @@ import {
   systemClock,
 } from '../../rpc/index.js';
 import { ownCredential } from '../caller/own-identity.js';
-import type { ClientConfig, TransferLimits } from '../config.js';
-import { NAME_MAX } from '../names/name-limit.js';
+import { type ClientConfig, NAME_MAX, type TransferLimits } from '../config.js';
 import type { RootFinder } from './redrive.js';
 import { statusError } from './status-errno.js';
 

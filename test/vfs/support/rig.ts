@@ -16,6 +16,7 @@ import { VfsCounters } from '../../../lib/vfs/counters.js';
 import { ByteBudget } from '../../../lib/vfs/data/byte-budget.js';
 import { Files } from '../../../lib/vfs/data/files.js';
 import { Directories } from '../../../lib/vfs/directories/directories.js';
+import { LookupStorms } from '../../../lib/vfs/directories/lookup-storms.js';
 import { Lookup } from '../../../lib/vfs/names/lookup.js';
 import { MakeRequests } from '../../../lib/vfs/names/make.js';
 import { RemoveRequests } from '../../../lib/vfs/names/remove.js';
@@ -119,7 +120,7 @@ export class Rig {
     this.vfs.kernel.notifier = this.#notifier();
     this.vfs.adoptRoot(this.server.tree.attributes(this.server.root), this.vfs.attributes.start());
     this.permission = new Permission(this.vfs);
-    this.lookup = new Lookup(this.vfs);
+    this.lookup = new Lookup(this.vfs, new LookupStorms(this.vfs));
     this.make = new MakeRequests(this.vfs, this.lookup);
     this.silly = new SillyRenames(this.vfs);
     this.remove = new RemoveRequests(this.vfs, this.lookup, this.silly);

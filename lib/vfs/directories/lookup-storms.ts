@@ -7,9 +7,10 @@ import type { NodeId } from '../../fuse/contract/operations.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
 import type { ClientConfig } from '../config.js';
-import type { ListingNeeds } from '../directories/listing.js';
-import { Listing } from '../directories/listing.js';
-import type { PlusSupport } from '../directories/plus-support.js';
+import type { LookupListener } from '../names/lookup.js';
+import type { ListingNeeds } from './listing.js';
+import { Listing } from './listing.js';
+import type { PlusSupport } from './plus-support.js';
 
 /** The parts of the mount that this needs. */
 export interface LookupStormsNeeds extends ListingNeeds {
@@ -33,7 +34,7 @@ interface Watched {
   lookups: number;
 }
 
-export class LookupStorms {
+export class LookupStorms implements LookupListener {
   readonly #vfs: LookupStormsNeeds;
   readonly #watched = new LRUCache<NodeId, Watched>({ max: MAX_WATCHED });
 
