@@ -9,9 +9,9 @@ const LOGS = /^(info|warn|error|debug|once|log)$/;
 /** A text, or a part of one that is put together with "+". */
 const isText = (path) => path.isStringLiteral() || path.isTemplateLiteral();
 
-/** Whether what is called writes to a log or makes an error. */
+/** Whether what is called writes to a log or makes an error, now or when patience ends. */
 function takesMessage(path) {
-  if (path.isNewExpression()) return /Error$/.test(path.node.callee.name ?? '');
+  if (path.isNewExpression()) return /(Error|Patience)$/.test(path.node.callee.name ?? '');
   if (!path.isCallExpression()) return false;
   const { callee } = path.node;
   return LOGS.test(callee.property?.name ?? callee.name ?? '');

@@ -73,3 +73,9 @@ t.test('an append drops the page that it lands in', async (t) => {
   await write(7);
   t.ok(rig.notices.includes(`pages ${inode.nodeid} 7`), rig.notices.join());
 });
+
+t.test('an append drops nothing where the kernel has filled no pages', async (t) => {
+  const { rig, write } = await opened(O_WRONLY | O_APPEND);
+  await write(7);
+  t.same(rig.notices, []);
+});

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import { StableHow, Status } from '../../lib/programs/nfs3/index.js';
+import { writerOf } from '../../lib/vfs/data/write-behind.js';
 import {
   O_APPEND,
   O_DSYNC,
@@ -161,7 +162,7 @@ t.test('an append whose caller is interrupted keeps the data that it was given',
 });
 
 t.test('an interrupted append that the server refuses is one error, told once, at close', async (t) => {
-  const { rig, server, fh } = await opened({}, '', O_WRONLY | O_APPEND);
+  const { rig, server, inode, fh } = await opened({}, '', O_WRONLY | O_APPEND);
   server.once('WRITE', () => server.failure('WRITE', Status.NOSPC));
   const gate = server.gate('WRITE');
   const { caller, cancel } = rig.interruptible();
@@ -171,6 +172,7 @@ t.test('an interrupted append that the server refuses is one error, told once, a
   t.equal(await outcome(written), 'ok');
   gate.open();
   await settled();
+  t.equal(writerOf(inode)?.errors, 1);
   t.equal(await outcome(rig.files.flush(fh)), Errno.ENOSPC);
   t.equal(await outcome(rig.files.flush(fh)), 'ok');
 });
@@ -196,6 +198,16 @@ t.test('the own error of a write does not hide an earlier one that was not told 
   t.equal(await outcome(rig.write(fh, 0, 'x')), Errno.ENOSPC);
   end();
   t.equal(await outcome(rig.files.flush(fh)), Errno.ENOSPC);
+});
+
+t.test('the own error of a write does not hide the one of what was written behind before it', async (t) => {
+  const { rig, server, fh } = await opened();
+  const sync = await rig.open('f', O_RDWR | O_DSYNC);
+  server.fail('WRITE', Status.NOSPC);
+  server.once('WRITE', () => server.failure('WRITE', Status.DQUOT));
+  await rig.write(fh, 0, 'lost');
+  t.equal(await outcome(rig.write(sync.fh, 10, 'x')), Errno.ENOSPC);
+  t.equal(await outcome(rig.files.flush(sync.fh)), Errno.ENOSPC);
 });
 
 t.test(
