@@ -34,16 +34,25 @@ export function withMountpoint(args: Argv): Argv<{ mountpoint: string }> {
   });
 }
 
-/** The command as yargs takes it. `exit` gets the exit status. */
-export function forYargs<Arguments>(
-  command: Command<Arguments>,
-  output: Output,
-  exit: (status: number) => void,
-): CommandModule<object, Arguments> {
+/** A command as the command line has it: by its name, and without the type of its arguments. */
+export interface ListedCommand {
+  readonly name: string;
+  /** Adds the command to a parser. `exit` gets the exit status. */
+  addTo(parser: Argv, output: Output, exit: (status: number) => void): Argv;
+}
+
+export function listed<Arguments>(command: Command<Arguments>): ListedCommand {
+  const [name = ''] = [command.syntax].flat().join(' ').split(' ');
   return {
-    command: command.syntax,
-    describe: command.describe,
-    builder: (args: Argv): Argv<Arguments> => command.arguments(args),
-    handler: async (args) => exit(await command.run(args, output)),
+    name,
+    addTo(parser, output, exit) {
+      const module: CommandModule<object, Arguments> = {
+        command: command.syntax,
+        describe: command.describe,
+        builder: (args: Argv): Argv<Arguments> => command.arguments(args),
+        handler: async (args) => exit(await command.run(args, output)),
+      };
+      return parser.command(module);
+    },
   };
 }

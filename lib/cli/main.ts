@@ -8,7 +8,7 @@ import { anyWorkingDirectory, lackBehind } from '../base/surroundings.js';
 import { UserError } from '../base/user-error.js';
 import { looksLikeTarget } from '../mount/options/mount-target.js';
 import { keepDescriptorsToOurselves } from '../mount/process/inherited-descriptors.js';
-import { forYargs, type Output } from './command.js';
+import { listed, type Output } from './command.js';
 import { checkCommand } from './commands/check-command.js';
 import { demoCommand } from './commands/demo-command.js';
 import { execCommand } from './commands/exec-command.js';
@@ -20,18 +20,20 @@ import { sweepCommand } from './commands/sweep-command.js';
 import { umountCommand } from './commands/umount-command.js';
 import { refuseWhatIsNotUtf8 } from './utf8-arguments.js';
 
+/** In the order in which --help shows them. */
 const COMMANDS = [
-  'mount',
-  'umount',
-  'exec',
-  'check',
-  'exports',
-  'stats',
-  'sweep',
-  'serve',
-  'demo',
-  'completion',
+  listed(mountCommand),
+  listed(umountCommand),
+  listed(checkCommand),
+  listed(execCommand),
+  listed(exportsCommand),
+  listed(statsCommand),
+  listed(sweepCommand),
+  listed(serveCommand),
+  listed(demoCommand),
 ];
+const COMPLETION = 'completion';
+const NAMES = [...COMMANDS.map(({ name }) => name), COMPLETION];
 
 /** The streams of this process. */
 const OUTPUT: Output = {
@@ -66,31 +68,23 @@ export async function main(args: readonly string[]): Promise<number> {
 }
 
 function commandLine(args: readonly string[], exit: (status: number) => void): Argv {
+  const parser = yargs([...args], anyWorkingDirectory())
+    .scriptName('nfs-fuse')
+    .usage(
+      'Mounts NFSv3 exports through FUSE, in user space.\n\n' +
+        'Usage: $0 mount [-f] [-o options] server:/export MOUNTPOINT\n' +
+        '       $0 COMMAND --help',
+    )
+    .locale('en')
+    .parserConfiguration({
+      'parse-numbers': false,
+      'parse-positional-numbers': false,
+      'dot-notation': false,
+      'boolean-negation': false,
+    });
   return (
-    yargs([...args], anyWorkingDirectory())
-      .scriptName('nfs-fuse')
-      .usage(
-        'Mounts NFSv3 exports through FUSE, in user space.\n\n' +
-          'Usage: $0 mount [-f] [-o options] server:/export MOUNTPOINT\n' +
-          '       $0 COMMAND --help',
-      )
-      .locale('en')
-      .parserConfiguration({
-        'parse-numbers': false,
-        'parse-positional-numbers': false,
-        'dot-notation': false,
-        'boolean-negation': false,
-      })
-      .command(forYargs(mountCommand, OUTPUT, exit))
-      .command(forYargs(umountCommand, OUTPUT, exit))
-      .command(forYargs(checkCommand, OUTPUT, exit))
-      .command(forYargs(execCommand, OUTPUT, exit))
-      .command(forYargs(exportsCommand, OUTPUT, exit))
-      .command(forYargs(statsCommand, OUTPUT, exit))
-      .command(forYargs(sweepCommand, OUTPUT, exit))
-      .command(forYargs(serveCommand, OUTPUT, exit))
-      .command(forYargs(demoCommand, OUTPUT, exit))
-      .completion('completion', 'Print a script for bash or zsh that completes commands and options')
+    COMMANDS.reduce((withOthers, command) => command.addTo(withOthers, OUTPUT, exit), parser)
+      .completion(COMPLETION, 'Print a script for bash or zsh that completes commands and options')
       .strict()
       .recommendCommands()
       .help()
@@ -118,14 +112,13 @@ function separateOptionValue(args: readonly string[]): string[] {
 
 function usageError(message: string, args: readonly string[]): UserError {
   const [first] = args;
-  if (first !== undefined && !first.startsWith('-') && !COMMANDS.includes(first) && !looksLikeTarget(first)) {
-    const nearest = nearestName(first, COMMANDS);
+  if (first !== undefined && !first.startsWith('-') && !NAMES.includes(first) && !looksLikeTarget(first)) {
+    const nearest = nearestName(first, NAMES);
     return new UserError(`There is no command "${first}".`, {
-      remedy:
-        nearest === undefined ? `The commands are ${COMMANDS.join(', ')}.` : `Did you mean "${nearest}"?`,
+      remedy: nearest === undefined ? `The commands are ${NAMES.join(', ')}.` : `Did you mean "${nearest}"?`,
     });
   }
-  const command = first !== undefined && COMMANDS.includes(first) ? `nfs-fuse ${first}` : 'nfs-fuse';
+  const command = first !== undefined && NAMES.includes(first) ? `nfs-fuse ${first}` : 'nfs-fuse';
   return new UserError(inOurWords(message), {
     remedy: `${command} --help says what is expected.`,
   });
