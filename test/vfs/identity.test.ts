@@ -13,7 +13,7 @@ import {
   overlapOf,
   SAME_IDENTITY,
 } from '../../lib/vfs/caller/identity.js';
-import { identityFor, mounterWith, ownCredential } from '../../lib/vfs/caller/own-identity.js';
+import { identityFor, mounterWith, outOfReach, ownCredential } from '../../lib/vfs/caller/own-identity.js';
 import { toFuseAttributes } from '../../lib/vfs/kernel/fuse-attributes.js';
 import { FakeTree } from './support/fake-tree.js';
 import { TestContext } from './support/rig.js';
@@ -250,5 +250,23 @@ t.test('mounting itself is done as the user that the calls will be made as', (t)
   t.equal(own(SAME_IDENTITY).uid, process.getuid?.());
   t.match(own(oneUser(1000, 1001)), { uid: 1000, gid: 1001, groups: [] });
   t.match(own(rules([range(4_000_000, 0, 1)])), { uid: NOBODY, gid: NOBODY }, 'who is nobody there');
+  t.end();
+});
+
+t.test('a directory is out of reach if only its owner, whom nobody here is, keeps the user from it', (t) => {
+  const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+  const alone = { uid, gid, complete: false, hasUid: (id: number) => id === uid, hasGid: () => true };
+  const reach = (owner: number, group: number, mode: number, who: Mounter = alone) =>
+    outOfReach(SAME_IDENTITY, { uid: owner, gid: group, mode }, who)?.uid;
+  const [other, otherGroup] = [uid + 1, 4_000_000];
+  t.equal(reach(other, otherGroup, 0o002), uid, 'its mode would let others in');
+  t.equal(reach(other, otherGroup, 0o775), undefined, 'its mode keeps them out as well');
+  t.equal(reach(other, gid, 0o020), uid, 'as its group');
+  t.equal(reach(other, gid, 0o757), undefined);
+  t.equal(reach(uid, otherGroup, 0o777), undefined, 'its owner is here');
+  t.equal(reach(other, otherGroup, 0o002, { ...alone, complete: true }), undefined, 'everybody is');
+  const noGroup = { ...alone, hasGid: () => false };
+  t.equal(reach(uid, otherGroup, 0o200, noGroup), uid, 'its group is not');
+  t.equal(reach(uid, otherGroup, 0o577, noGroup), undefined);
   t.end();
 });

@@ -32,8 +32,7 @@ function mounter(): Mounter {
 }
 
 /** Undefined: ids are the same on both sides, and nothing is to be translated. */
-export function identityFor(rules: IdentityRules): Identity | undefined {
-  const who = mounter();
+export function identityFor(rules: IdentityRules, who: Mounter = mounter()): Identity | undefined {
   return isSameIdentity(rules) && who.complete ? undefined : new Identity(rules, who);
 }
 
@@ -56,8 +55,9 @@ export function ownCredential(rules: IdentityRules): Credential {
 export function outOfReach(
   rules: IdentityRules,
   directory: Pick<Fattr3, 'uid' | 'gid' | 'mode'>,
+  who: Mounter = mounter(),
 ): Ids | undefined {
-  const identity = identityFor(rules);
+  const identity = identityFor(rules, who);
   if (identity === undefined || identity.showsOwner(directory)) return undefined;
   const own = ownServerIds(identity);
   const { mode } = directory;
