@@ -1,4 +1,5 @@
 /** The profiler's reading of V8's profiles: which time counts for what, and how it is shared out. */
+
 import t from 'tap';
 import { summarize } from '../../bench/measure.js';
 import { type CpuProfile, type ProfileSummary, summarizeProfile } from '../../bench/profile/analysis.js';
@@ -10,6 +11,7 @@ import {
   profileText,
   sentence,
 } from '../../bench/profile/report.js';
+import { MACHINE } from './machine.js';
 
 const LIB = 'file:///somewhere/dist/lib';
 
@@ -128,15 +130,7 @@ t.test('the document shares the time without the profiler out as the profile say
     date: '2026-01-02T03:04:05.000Z',
     quick: false,
     runs: 3,
-    machine: {
-      cpus: 2,
-      model: 'CPU',
-      memoryMiB: 4096,
-      kernel: '6',
-      node: '20',
-      server: 'nfs-ganesha',
-      load: 0,
-    },
+    machine: MACHINE,
     disk: 'an image',
     rows: [row(summarizeProfile(profile), 1)],
   };

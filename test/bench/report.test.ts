@@ -10,6 +10,7 @@ import { plot } from '../../bench/report/plot.js';
 import { plainTable } from '../../bench/report/terminal.js';
 import { allRows } from '../../bench/rows/index.js';
 import { FULL, QUICK } from '../../bench/rows/sizes.js';
+import { MACHINE } from './machine.js';
 
 function measurement(subject: string, values: number[], cost = false, peakMiB = 100): Measurement {
   return summarize(
@@ -84,15 +85,7 @@ const report: Report = {
   runs: 3,
   seconds: 600,
   bufferMiB: { read: 64, write: 128 },
-  machine: {
-    cpus: 2,
-    model: 'CPU',
-    memoryMiB: 4096,
-    kernel: '6',
-    node: '20',
-    server: 'nfs-ganesha',
-    load: 0.1,
-  },
+  machine: { ...MACHINE, load: 0.1 },
   disk: 'an image',
   subjects: ['nfs-fuse', 'before', 'rootless', 'before-rootless', 'local', 'sshfs', 'libnfs'].map((name) => ({
     name,

@@ -1,6 +1,5 @@
 /** `nfs-fuse check server:/export`: it finds what a server lacks or refuses. */
 import { chmodSync, chownSync, mkdirSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { membership } from '../../lib/check/client-list.js';
@@ -22,6 +21,7 @@ import { allWell, type Checked, checkedOf, checkWith, failsAt, warnsAt } from '.
 import { EVERYTHING, mockRoot } from './mock-nfs.js';
 import { exported, type MockOptions, startMock } from './mock-server.js';
 import { product, said } from './product.js';
+import { silentServer } from './silent-server.js';
 
 async function mock(t: Test, options: MockOptions) {
   const server = untilEnd(t, await startMock(options));
@@ -186,30 +186,18 @@ t.test('check fails for a server that speaks only NFSv4', async (t) => {
 });
 
 t.test('check fails for a server that accepts connections and never answers', async (t) => {
-  const sockets = new Set<Socket>();
-  const silent = createServer((socket) => {
-    sockets.add(socket.on('error', () => undefined));
-    socket.resume();
-  });
-  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy();
-    silent.close();
-  });
-  const address = silent.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  const options = `port=${port},mountport=${port}`;
+  const { options, accepted } = await silentServer(t);
   const checked = await check(options, '127.0.0.1:/export', 1000);
   failsAt(t, checked, 'MOUNT service', /127\.0\.0\.1 does not answer/, /server is up and no firewall/);
   failsAt(t, checked, 'NFS service', /127\.0\.0\.1 does not answer/, /server is up and no firewall/);
   skipped(t, checked, 'MNT', 'export root');
 
-  const before = sockets.size;
+  const before = accepted();
   const waiting = untilEnd(
     t,
     start([...product, 'check', '--timeout', '600', '-o', options, '127.0.0.1:/export']),
   );
-  await until('it is connected', () => sockets.size > before);
+  await until('it is connected', () => accepted() > before);
   waiting.child.kill('SIGINT');
   t.equal((await waiting.ended).signal, 'SIGINT', 'and Ctrl-C ends it');
 });

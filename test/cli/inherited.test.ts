@@ -2,14 +2,14 @@
  * A mount that another process has made: a helper opens /dev/fuse and mounts as root, nfs-fuse serves the descriptor as
  * an ordinary user, and the helper unmounts.
  */
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { EmbeddedServer } from '../../lib/server/index.js';
-import { publicFolder } from '../support/folders.js';
+import type { EmbeddedServer } from '../../lib/server/index.js';
 import { mountsOf } from '../support/mount.js';
 import { openPlace, type Place, WITHOUT_FUSE } from '../support/places.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
+import { namesOfCalls, servedFolder } from '../support/served-folder.js';
 import { removeStaged } from '../support/stage.js';
 import { untilEnd } from '../support/until-end.js';
 import { nfsFuse, STACK_TRACE, said } from './product.js';
@@ -41,26 +41,9 @@ const isMounted = (path: string) => mountsOf(process.pid).some((entry) => entry.
 
 /** Serves a folder that the user may write to, and makes a mount point. Nothing is mounted there afterwards. */
 async function ground(t: Test): Promise<Ground> {
-  const scratch = publicFolder();
-  const served = join(scratch.path, 'served');
-  const mnt = join(scratch.path, 'mnt');
-  mkdirSync(served);
+  const { server, served, mnt } = await servedFolder(t);
   chmodSync(served, 0o777);
-  mkdirSync(mnt);
-  const server = await EmbeddedServer.start({ path: served });
-  t.teardown(async () => {
-    await run(['umount', '-l', mnt]);
-    await server.close();
-    await scratch.remove();
-  });
-  const calls: string[] = [];
-  const { rpc } = server;
-  if (rpc === undefined) throw new Error('the server does not listen');
-  const before = ({ name }: { readonly name: string }) => {
-    calls.push(name);
-    return undefined;
-  };
-  rpc.hooks = { ...rpc.hooks, before };
+  const calls = namesOfCalls(server);
   const { uid, gid } = user.owner;
   const options = `rootmode=40000,user_id=${uid},group_id=${gid},allow_other,default_permissions,nosuid,nodev`;
   const mount = `${OPEN} && mount -i -t fuse.nfs-fuse -o fd=3,${options} 127.0.0.1:/export ${mnt}`;

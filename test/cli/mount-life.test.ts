@@ -1,5 +1,5 @@
 /** The life of mounts from the command line: start, background, signals, unmount, dead mounts. */
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { EmbeddedServer } from '../../lib/server/index.js';
@@ -8,49 +8,35 @@ import { mountsOf } from '../support/mount.js';
 import { freePorts } from '../support/ports.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { registerProcess } from '../support/registry.js';
+import { namesOfCalls, type ServedFolder, servedFolder } from '../support/served-folder.js';
 import { untilEnd } from '../support/until-end.js';
 import { endWatchers } from '../support/watchers.js';
 import { nfsFuse, product, STACK_TRACE } from './product.js';
 
-interface Ground {
-  readonly served: string;
-  readonly mnt: string;
-  readonly folder: string;
-  readonly server: EmbeddedServer;
+interface Ground extends ServedFolder {
   /** The number of calls of the server so far: "MNT", "UMNT". */
   readonly called: (name: string) => number;
-  /** `port=…,mountport=…` */
-  readonly options: string;
 }
 
 /** A served folder and a mount point. Afterwards nothing is mounted, and no process serves it. */
 async function ground(t: Test): Promise<Ground> {
-  const scratch = publicFolder();
-  const served = join(scratch.path, 'served');
-  const mnt = join(scratch.path, 'mnt');
-  mkdirSync(served);
-  mkdirSync(mnt);
-  const server = await EmbeddedServer.start({ path: served });
-  t.teardown(async () => {
+  const where = await servedFolder(t, async (mnt) => {
     while (isMounted(mnt)) {
       const pids = await servingPids(mnt);
       await run(['umount', '-l', mnt]);
       for (const pid of pids) endProcess(pid);
     }
-    await server.close();
-    await scratch.remove();
   });
-  const calls: string[] = [];
-  const { rpc } = server;
-  if (rpc === undefined) throw new Error('the server does not listen');
-  const before = ({ name }: { readonly name: string }) => {
-    calls.push(name);
-    return undefined;
-  };
-  rpc.hooks = { ...rpc.hooks, before };
+  const calls = namesOfCalls(where.server);
   const called = (wanted: string) => calls.filter((name) => name === wanted).length;
-  const options = `port=${server.port},mountport=${server.port}`;
-  return { served, mnt, folder: scratch.path, server, called, options };
+  return { ...where, called };
+}
+
+/** A program whose working directory is the mount. */
+async function sitter(t: Test, { mnt }: Ground): Promise<Background> {
+  const sitting = untilEnd(t, start(['sh', '-c', 'cd "$0" && echo in && exec sleep 60', mnt]));
+  await until('somebody uses it', () => sitting.output === 'in\n');
+  return sitting;
 }
 
 function endProcess(pid: number): void {
@@ -193,8 +179,7 @@ t.test('SIGTERM ends a mount in the background in good order', async (t) => {
 t.test('SIGTERM detaches a mount that is in use, and a second one ends it at once', async (t) => {
   const where = await ground(t);
   const mounting = await foreground(t, where);
-  const sitting = untilEnd(t, start(['sh', '-c', 'cd "$0" && echo in && exec sleep 60', where.mnt]));
-  await until('somebody uses it', () => sitting.output === 'in\n');
+  await sitter(t, where);
   mounting.child.kill('SIGTERM');
   await until('it is detached', () => mounting.output.includes('is in use: detached'));
   await until('it is not there any more', () => !isMounted(where.mnt));
@@ -208,8 +193,7 @@ t.test('SIGTERM detaches a mount that is in use, and a second one ends it at onc
 t.test('SIGTERM ends a mount in use with status 0 when the last program has left it', async (t) => {
   const where = await ground(t);
   const mounting = await foreground(t, where);
-  const sitting = untilEnd(t, start(['sh', '-c', 'cd "$0" && echo in && exec sleep 60', where.mnt]));
-  await until('somebody uses it', () => sitting.output === 'in\n');
+  const sitting = await sitter(t, where);
   mounting.child.kill('SIGTERM');
   await until('it is detached', () => mounting.output.includes('is in use: detached'));
   await sitting.stop();
@@ -251,8 +235,7 @@ t.test('umount from outside ends the process with status 0', async (t) => {
 t.test('umount leaves a busy mount mounted, and --lazy detaches it', async (t) => {
   const where = await ground(t);
   const mounting = await foreground(t, where);
-  const sitting = untilEnd(t, start(['sh', '-c', 'cd "$0" && echo in && exec sleep 60', where.mnt]));
-  await until('somebody uses it', () => sitting.output === 'in\n');
+  const sitting = await sitter(t, where);
   const refused = await nfsFuse(['umount', where.mnt]);
   t.equal(refused.status, 1);
   t.match(refused.stderr, /mnt is in use\.\n.*fuser -vm.*--lazy/);

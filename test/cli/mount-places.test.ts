@@ -7,7 +7,7 @@ import { mountsOf, newMountPoint } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { mustRun, run } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
-import { type Said, STACK_TRACE, said } from './product.js';
+import { failsOnce, type Said, said } from './product.js';
 
 interface Ground {
   readonly place: Place;
@@ -35,15 +35,6 @@ async function inside(prepare: string, argv: readonly string[]): Promise<Said> {
   return said(await run(['unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh', ...argv]));
 }
 
-function failsWith(t: Test, outcome: Said, message: RegExp, remedy: RegExp): void {
-  t.equal(outcome.status, 1, 'exit status');
-  const [first = '', second = '', ...more] = outcome.stderr.trimEnd().split('\n');
-  t.match(first, message);
-  t.match(second, remedy);
-  t.same(more, []);
-  t.notMatch(outcome.stderr, STACK_TRACE);
-}
-
 const DEVICES = 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3';
 
 for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
@@ -61,7 +52,7 @@ for (const name of ['root', 'userns', 'user'] satisfies PlaceName[]) {
 t.test('without /dev/fuse, mount says what to pass to podman or docker', async (t) => {
   const { mount } = await ground(t, 'root');
   for (const flags of [[], ['-f']]) {
-    failsWith(
+    failsOnce(
       t,
       await inside(DEVICES, mount(...flags)),
       /\/dev\/fuse does not exist\.$/,
@@ -72,7 +63,7 @@ t.test('without /dev/fuse, mount says what to pass to podman or docker', async (
 
 t.test('with a /dev/fuse that this user may not open, mount says what to pass', async (t) => {
   const { place, mount } = await ground(t, 'user');
-  failsWith(
+  failsOnce(
     t,
     await inside(
       `${DEVICES} && mknod -m 600 /dev/fuse c 10 229`,
@@ -86,7 +77,7 @@ t.test('with a /dev/fuse that this user may not open, mount says what to pass', 
 t.test('without the right to mount, mount says which capability to add', async (t) => {
   const { mount } = await ground(t, 'root');
   const without = ['setpriv', '--bounding-set', '-sys_admin', '--inh-caps', '-sys_admin'];
-  failsWith(
+  failsOnce(
     t,
     said(await run([...without, ...mount()])),
     /The kernel refused to mount on .* \(EPERM\)\.$/,
@@ -100,7 +91,7 @@ t.test('an ordinary user without fusermount3 is told to install it', async (t) =
     .split('\n')
     .filter((path) => basename(path).startsWith('fusermount'));
   const hide = found.map((path) => `mount --bind /dev/null ${path}`).join(' && ');
-  failsWith(
+  failsOnce(
     t,
     await inside(hide, place.command(mount('-f'))),
     /fusermount3 is not installed/,
@@ -110,7 +101,7 @@ t.test('an ordinary user without fusermount3 is told to install it', async (t) =
 
 t.test('an ordinary user with allow_other is told about /etc/fuse.conf', async (t) => {
   const { place, mount } = await ground(t, 'user');
-  failsWith(
+  failsOnce(
     t,
     await inside('mount --bind /dev/null /etc/fuse.conf', place.command(mount('-f', '-o', 'allow_other'))),
     /Only root may mount with allow_other here/,

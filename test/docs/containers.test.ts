@@ -1,15 +1,14 @@
 /** The examples of docs/containers.md, as far as they can be tried without docker and Kubernetes. */
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parse, parseAllDocuments } from 'yaml';
-import { EmbeddedServer } from '../../lib/server/index.js';
 import { nfsFuse, STACK_TRACE } from '../cli/product.js';
-import { publicFolder } from '../support/folders.js';
 import { mountsOf } from '../support/mount.js';
 import { openPlace, type Place } from '../support/places.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { projectRoot, python } from '../support/project.js';
+import { servedFolder } from '../support/served-folder.js';
 import { removeStaged } from '../support/stage.js';
 import { untilEnd } from '../support/until-end.js';
 
@@ -93,26 +92,17 @@ interface HandOver {
 /** The two programs as they are shown, and the helper running. */
 async function handOver(t: Test): Promise<HandOver> {
   const user = untilEnd(t, await openPlace('user'));
-  const scratch = publicFolder();
-  const [served, mnt] = ['served', 'mnt'].map((name) => join(scratch.path, name)) as [string, string];
-  for (const path of [served, mnt]) mkdirSync(path);
+  const { folder, served, mnt, options: port } = await servedFolder(t);
   chmodSync(served, 0o777);
-  const server = await EmbeddedServer.start({ path: served });
-  t.teardown(async () => {
-    await run(['umount', '-l', mnt]);
-    await server.close();
-    await scratch.remove();
-  });
   for (const program of blocks('python')) {
     const [, name = ''] = /^# (\S+\.py) /.exec(program) ?? [];
-    writeFileSync(join(scratch.path, name), program);
+    writeFileSync(join(folder, name), program);
   }
-  const socket = join(scratch.path, 'socket');
+  const socket = join(folder, 'socket');
   const helper = untilEnd(
     t,
-    start([python, join(scratch.path, 'mount-helper.py'), socket, '127.0.0.1:/export', mnt]),
+    start([python, join(folder, 'mount-helper.py'), socket, '127.0.0.1:/export', mnt]),
   );
-  const port = `port=${server.port},mountport=${server.port}`;
   return {
     user,
     served,
@@ -120,7 +110,7 @@ async function handOver(t: Test): Promise<HandOver> {
     helper,
     receive(options = []) {
       const mount = ['mount', '-f', '-o', [port, ...options].join(','), '127.0.0.1:/export', '/dev/fd/3'];
-      return user.command([python, join(scratch.path, 'receive.py'), socket, ...user.product, ...mount]);
+      return user.command([python, join(folder, 'receive.py'), socket, ...user.product, ...mount]);
     },
   };
 }

@@ -22,31 +22,10 @@ import type { Procedure } from '../../lib/rpc/wire/procedure.js';
 import { XdrError } from '../../lib/xdr/xdr-error.js';
 import { XdrReader } from '../../lib/xdr/xdr-reader.js';
 import { XdrWriter } from '../../lib/xdr/xdr-writer.js';
+import { resultBytes, roundTrip } from '../rpc/support/round-trip.js';
 
 const HANDLE = fileHandleFromBytes(Buffer.from('00ff80c3a900', 'hex'));
 const PATH = Buffer.from([0x2f, 0x78, 0xff, 0xfe]);
-
-function result<Arguments, Result>(procedure: Procedure<Arguments, Result>, value: Result): Buffer {
-  const writer = new XdrWriter();
-  procedure.encodeResult(writer, value);
-  return writer.toBuffer();
-}
-
-function roundTrip<Arguments, Result>(
-  t: Test,
-  procedure: Procedure<Arguments, Result>,
-  args: Arguments,
-  value: Result,
-): void {
-  const call = new XdrWriter();
-  procedure.encodeArguments(call, args);
-  const callReader = new XdrReader(call.toBuffer());
-  t.same(procedure.decodeArguments(callReader), args, `${procedure.name} arguments`);
-  callReader.expectEnd();
-  const reader = new XdrReader(result(procedure, value));
-  t.same(procedure.decodeResult(reader), value, `${procedure.name} result`);
-  reader.expectEnd();
-}
 
 t.test('every procedure reads what it writes, with the numbers of RFC 1813', async (t) => {
   const name = (text: string): Buffer => Buffer.from(text);
@@ -83,7 +62,7 @@ t.test('MNT on the wire is that of RFC 1813', async (t) => {
   const call = new XdrWriter();
   MNT.encodeArguments(call, Buffer.from('/srv'));
   t.equal(call.toBuffer().toString('hex'), '000000042f737276');
-  const bytes = result(MNT, { status: MountStatus.OK, grant: { handle: HANDLE, flavors: [1] } });
+  const bytes = resultBytes(MNT, { status: MountStatus.OK, grant: { handle: HANDLE, flavors: [1] } });
   t.equal(bytes.toString('hex'), '00000000' + '00000006' + '00ff80c3a9000000' + '00000001' + '00000001');
 });
 
@@ -113,7 +92,7 @@ t.test('lists are bounded, the groups of all exports counted together', async (t
   t.equal(
     DUMP.decodeResult(
       new XdrReader(
-        result(
+        resultBytes(
           DUMP,
           Array.from({ length: most }, () => entry),
         ),
@@ -121,23 +100,23 @@ t.test('lists are bounded, the groups of all exports counted together', async (t
     ).length,
     most,
   );
-  const mounts = result(
+  const mounts = resultBytes(
     DUMP,
     Array.from({ length: most + 1 }, () => entry),
   );
   t.throws(() => DUMP.decodeResult(new XdrReader(mounts)), /mount list has more than 65536 entries/);
   const groups = Array.from({ length: 1000 }, () => Buffer.alloc(0));
-  const exports = result(
+  const exports = resultBytes(
     EXPORT,
     Array.from({ length: 66 }, () => ({ directory: Buffer.alloc(0), groups })),
   );
   t.throws(() => EXPORT.decodeResult(new XdrReader(exports)), /export list has more than 65536 entries/);
-  const longName = result(DUMP, [{ hostname: Buffer.alloc(256), directory: Buffer.alloc(0) }]);
+  const longName = resultBytes(DUMP, [{ hostname: Buffer.alloc(256), directory: Buffer.alloc(0) }]);
   t.throws(() => DUMP.decodeResult(new XdrReader(longName)), /host name is 256 bytes/);
 });
 
 t.test('entries of lists do not keep the reply in memory', async (t) => {
-  const bytes = Buffer.concat([result(DUMP, [{ hostname: Buffer.from('host'), directory: PATH }])]);
+  const bytes = Buffer.concat([resultBytes(DUMP, [{ hostname: Buffer.from('host'), directory: PATH }])]);
   const [entry] = DUMP.decodeResult(new XdrReader(bytes));
   bytes.fill(0);
   t.same(entry, { hostname: Buffer.from('host'), directory: PATH });

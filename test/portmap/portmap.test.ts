@@ -33,28 +33,10 @@ import type { Procedure } from '../../lib/rpc/wire/procedure.js';
 import { XdrError } from '../../lib/xdr/xdr-error.js';
 import { XdrReader } from '../../lib/xdr/xdr-reader.js';
 import { XdrWriter } from '../../lib/xdr/xdr-writer.js';
+import { roundTrip } from '../rpc/support/round-trip.js';
 import { freePorts } from '../support/ports.js';
 
 const NFS: Mapping = { program: 100003, version: 3, protocol: 6, port: 2049 };
-
-/** Arguments and results through their codecs and back. */
-function roundTrip<Arguments, Result>(
-  t: Test,
-  procedure: Procedure<Arguments, Result>,
-  args: Arguments,
-  result: Result,
-): void {
-  const call = new XdrWriter();
-  procedure.encodeArguments(call, args);
-  const callReader = new XdrReader(call.toBuffer());
-  t.same(procedure.decodeArguments(callReader), args, `${procedure.name} arguments`);
-  callReader.expectEnd();
-  const reply = new XdrWriter();
-  procedure.encodeResult(reply, result);
-  const replyReader = new XdrReader(reply.toBuffer());
-  t.same(procedure.decodeResult(replyReader), result, `${procedure.name} result`);
-  replyReader.expectEnd();
-}
 
 t.test('every procedure reads what it writes, with the numbers of RFC 1833', async (t) => {
   const entry: RpcbEntry = { program: 100003, version: 3, netid: 'tcp6', address: '::1.8.1', owner: 'me' };

@@ -1,20 +1,11 @@
 /** READ, WRITE, COMMIT: bytes, ends of files, stability, and what a crash may lose. */
 import { execFileSync } from 'node:child_process';
-import {
-  closeSync,
-  ftruncateSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import * as nfs from '../../lib/programs/nfs3/index.js';
-import { made, ok, rig, statusOf, user } from './support/rig.js';
+import { isOpenHere, made, ok, rig, statusOf, user } from './support/rig.js';
 
 const { UNSTABLE, DATA_SYNC, FILE_SYNC } = nfs.StableHow;
 
@@ -255,14 +246,7 @@ t.test('a file is not held open for long: it can be run, and its space is given 
   const file = made(await r.create('program', { mode: 0o755 }));
   ok(await r.write(file, 0, '#!/bin/sh\necho ran\n'));
   const path = join(r.folder, 'program');
-  const isOpen = () =>
-    readdirSync('/proc/self/fd').some((fd) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${fd}`) === path;
-      } catch {
-        return false;
-      }
-    });
+  const isOpen = () => isOpenHere(path);
   while (isOpen()) await nextTurn();
   t.equal(execFileSync(path, { encoding: 'utf8' }), 'ran\n');
   ok(await r.call(nfs.COMMIT, { file, offset: 0, count: 0 }));

@@ -4,7 +4,6 @@ import {
   chmodSync,
   chownSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
   readlinkSync,
   statSync,
@@ -14,7 +13,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import * as nfs from '../../lib/programs/nfs3/index.js';
 import { until } from '../support/process.js';
-import { made, NOBODY, ok, ROOT, rig, scratch, statusOf, user } from './support/rig.js';
+import { isOpenHere, made, NOBODY, ok, ROOT, rig, scratch, statusOf, user } from './support/rig.js';
 
 t.test('what a user makes is his, and only where he may', async (t) => {
   const r = await rig(t);
@@ -121,14 +120,7 @@ t.test('a call that is refused does not open the file', async (t) => {
     SETATTR: r.call(nfs.SETATTR, { object, attributes, guard: undefined }, bob),
     CREATE: r.call(nfs.CREATE, { where: r.at('f'), how }, bob),
   };
-  const isOpen = () =>
-    readdirSync('/proc/self/fd').some((fd) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${fd}`) === path;
-      } catch {
-        return false;
-      }
-    });
+  const isOpen = () => isOpenHere(path);
   for (const [name, result] of Object.entries(refused)) {
     t.equal(await statusOf(result), 'NFS3ERR_ACCES', name);
     t.notOk(isOpen(), name);

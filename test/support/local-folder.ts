@@ -1,11 +1,12 @@
 /** A plain folder that looks like a mount to a suite: shows what the machine's own file system makes of it. */
-import { Agent, type AgentOptions } from './agent.js';
+import type { Agent, AgentOptions } from './agent.js';
+import { Agents } from './agents.js';
 import type { Place } from './places.js';
 import { mustRun, type Outcome, type RunOptions, run } from './process.js';
 
 export class LocalFolder {
   readonly log = '';
-  readonly #agents: Agent[] = [];
+  readonly #agents = new Agents();
 
   constructor(
     readonly path: string,
@@ -20,14 +21,12 @@ export class LocalFolder {
     return mustRun(argv, { cwd: this.path, ...options });
   }
 
-  async agent(options: Partial<AgentOptions> = {}): Promise<Agent> {
-    const agent = await Agent.start({ cwd: this.path, ...options });
-    this.#agents.push(agent);
-    return agent;
+  agent(options: Partial<AgentOptions> = {}): Promise<Agent> {
+    return this.#agents.start({ cwd: this.path, ...options });
   }
 
-  async closeAgents(): Promise<void> {
-    await Promise.all(this.#agents.splice(0).map((agent) => agent.close()));
+  closeAgents(): Promise<void> {
+    return this.#agents.close();
   }
 
   close(): Promise<void> {

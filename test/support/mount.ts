@@ -1,7 +1,8 @@
 /** An nfs-fuse mount under test: started in a place, waited for, unmounted, killed, or aborted when it hangs. */
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { Agent, type AgentOptions } from './agent.js';
+import type { Agent, AgentOptions } from './agent.js';
+import { Agents } from './agents.js';
 import { publicFolder } from './folders.js';
 import type { Place } from './places.js';
 import {
@@ -108,7 +109,7 @@ export async function newMountPoint(place: Place): Promise<string> {
 }
 
 export class Mount {
-  readonly #agents: Agent[] = [];
+  readonly #agents = new Agents();
 
   private constructor(
     readonly path: string,
@@ -184,11 +185,9 @@ export class Mount {
   }
 
   /** An agent in the mounted folder; ends with the mount. */
-  async agent(options: Partial<AgentOptions> = {}): Promise<Agent> {
+  agent(options: Partial<AgentOptions> = {}): Promise<Agent> {
     const where = { command: this.place.command, folder: this.place.folder, cwd: this.path };
-    const agent = await Agent.start({ ...where, ...options });
-    this.#agents.push(agent);
-    return agent;
+    return this.#agents.start({ ...where, ...options });
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -211,8 +210,8 @@ export class Mount {
     return this.daemon.ended;
   }
 
-  async closeAgents(): Promise<void> {
-    await Promise.all(this.#agents.splice(0).map((agent) => agent.close()));
+  closeAgents(): Promise<void> {
+    return this.#agents.close();
   }
 
   /** SIGKILL: its watcher takes the mount away soon; until then it answers "Transport endpoint is not connected". */

@@ -24,6 +24,16 @@ const { Status } = nfs;
 const object = (g: Generator) => ({ object: g.handle() });
 const status = Status.OK;
 
+/** A listing, or the failure of one. */
+function page<Entry>(g: Generator, entry: () => Entry) {
+  const directoryAttributes = g.maybe(() => g.attributes());
+  const entries = g.list(20, entry);
+  return g.either(
+    { status, directoryAttributes, cookieVerifier: g.fixed(8), entries, eof: g.bool() },
+    { status: g.failure(), directoryAttributes },
+  );
+}
+
 /** In the order of their numbers. */
 export const cases: readonly AnyCase[] = [
   define(
@@ -142,14 +152,7 @@ export const cases: readonly AnyCase[] = [
   define(
     nfs.READDIR,
     (g) => ({ directory: g.handle(), cookie: g.uint64(), cookieVerifier: g.fixed(8), count: g.uint32() }),
-    (g) => {
-      const directoryAttributes = g.maybe(() => g.attributes());
-      const entries = g.list(20, () => g.entry());
-      return g.either<nfs.ReaddirResult>(
-        { status, directoryAttributes, cookieVerifier: g.fixed(8), entries, eof: g.bool() },
-        { status: g.failure(), directoryAttributes },
-      );
-    },
+    (g): nfs.ReaddirResult => page(g, () => g.entry()),
   ),
   define(
     nfs.READDIRPLUS,
@@ -160,18 +163,12 @@ export const cases: readonly AnyCase[] = [
       dircount: g.uint32(),
       maxcount: g.uint32(),
     }),
-    (g) => {
-      const directoryAttributes = g.maybe(() => g.attributes());
-      const entries = g.list(20, () => ({
+    (g): nfs.ReaddirplusResult =>
+      page(g, () => ({
         ...g.entry(),
         attributes: g.maybe(() => g.attributes()),
         handle: g.maybe(() => g.handle()),
-      }));
-      return g.either<nfs.ReaddirplusResult>(
-        { status, directoryAttributes, cookieVerifier: g.fixed(8), entries, eof: g.bool() },
-        { status: g.failure(), directoryAttributes },
-      );
-    },
+      })),
   ),
   define(nfs.FSSTAT, object, (g) => {
     const attributes = g.maybe(() => g.attributes());

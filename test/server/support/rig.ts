@@ -1,7 +1,7 @@
 /** An embedded server over a scratch folder, and a client that calls its procedures one by one. */
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -111,32 +111,38 @@ export class Rig {
   }
 
   /** A whole directory by READDIR, reply by reply, "." and ".." left out. */
-  async *list(directory = this.root, count = 4096): AsyncGenerator<nfs.DirectoryEntry> {
-    let cookie = 0n;
-    let cookieVerifier: Buffer = Buffer.alloc(8);
-    for (;;) {
-      const reply = ok(await this.call(nfs.READDIR, { directory, cookie, cookieVerifier, count }));
-      for (const entry of reply.entries) if (!isDot(entry)) yield entry;
-      const last = reply.entries.at(-1);
-      if (reply.eof || last === undefined) return;
-      ({ cookie } = last);
-      ({ cookieVerifier } = reply);
-    }
+  list(directory = this.root, count = 4096): AsyncGenerator<nfs.DirectoryEntry> {
+    return listed((from) => this.call(nfs.READDIR, { directory, ...from, count }));
   }
 
   /** The same by READDIRPLUS. */
-  async *listPlus(directory = this.root, maxcount = 8192): AsyncGenerator<nfs.DirectoryEntryPlus> {
-    let cookie = 0n;
-    let cookieVerifier: Buffer = Buffer.alloc(8);
-    for (;;) {
-      const args = { directory, cookie, cookieVerifier, dircount: maxcount, maxcount };
-      const reply = ok(await this.call(nfs.READDIRPLUS, args));
-      for (const entry of reply.entries) if (!isDot(entry)) yield entry;
-      const last = reply.entries.at(-1);
-      if (reply.eof || last === undefined) return;
-      ({ cookie } = last);
-      ({ cookieVerifier } = reply);
-    }
+  listPlus(directory = this.root, maxcount = 8192): AsyncGenerator<nfs.DirectoryEntryPlus> {
+    return listed((from) => this.call(nfs.READDIRPLUS, { directory, ...from, dircount: maxcount, maxcount }));
+  }
+}
+
+interface Page<Entry> {
+  readonly cookieVerifier: Buffer;
+  readonly entries: readonly Entry[];
+  readonly eof: boolean;
+}
+
+/** The entries of all replies, each asked for from where the last one ended. */
+async function* listed<Entry extends nfs.DirectoryEntry>(
+  ask: (from: {
+    cookie: bigint;
+    cookieVerifier: Buffer;
+  }) => Promise<
+    ({ readonly status: typeof nfs.Status.OK } & Page<Entry>) | { readonly status: nfs.ErrorStatus }
+  >,
+): AsyncGenerator<Entry> {
+  let from = { cookie: 0n, cookieVerifier: Buffer.alloc(8) as Buffer };
+  for (;;) {
+    const reply = ok(await ask(from));
+    for (const entry of reply.entries) if (!isDot(entry)) yield entry;
+    const last = reply.entries.at(-1);
+    if (reply.eof || last === undefined) return;
+    from = { cookie: last.cookie, cookieVerifier: reply.cookieVerifier };
   }
 }
 
@@ -187,4 +193,15 @@ export function made(result: nfs.MakeResult): nfs.FileHandle {
   const { object } = ok(result);
   if (object === undefined) throw new Error('the server gave no handle');
   return object;
+}
+
+/** Whether this process, the server's, has the file open. */
+export function isOpenHere(path: string): boolean {
+  return readdirSync('/proc/self/fd').some((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === path;
+    } catch {
+      return false;
+    }
+  });
 }
