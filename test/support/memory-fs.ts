@@ -12,7 +12,6 @@ import type {
   FuseOperations,
   FuseRead,
   FuseStatfs,
-  FuseTime,
   FuseWrite,
   LockRequest,
   MaybePromise,
@@ -22,29 +21,20 @@ import type {
   RequestContext,
   SetAttributes,
 } from '../../lib/fuse/contract/operations.js';
-
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
-const S_IFLNK = 0o120000;
-
-export interface MemoryNode {
-  readonly id: number;
-  mode: number;
-  uid: number;
-  gid: number;
-  rdev: number;
-  nlink: number;
-  size: number;
-  data: Buffer;
-  atime: FuseTime;
-  mtime: FuseTime;
-  ctime: FuseTime;
-  lookups: number;
-  /** Of directories: names as Latin-1 strings, which keep every byte. */
-  readonly children: Map<string, MemoryNode>;
-  parent: MemoryNode | undefined;
-}
+import { MemoryLocks } from './memory-locks.js';
+import {
+  attributesOf,
+  checkName,
+  currentTime,
+  isDirectory,
+  type MemoryNode,
+  newNode,
+  resize,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+} from './memory-node.js';
 
 export interface MemoryOptions {
   /** By default all of them but the caching of symbolic links. */
@@ -54,6 +44,8 @@ export interface MemoryOptions {
   /** FOPEN_* of every open file. */
   readonly openFlags?: number;
 }
+
+type ListingRequest = Parameters<FuseOperations['readdir']>;
 
 /** Answers every operation from memory. Tests override methods for delays, failures and the like. */
 export class MemoryFileSystem implements FuseOperations {
@@ -67,7 +59,7 @@ export class MemoryFileSystem implements FuseOperations {
   readonly #options: MemoryOptions;
   #nextId = 1;
   #nextHandle = 1;
-  #locks: { node: number; owner: bigint; lock: FuseLock }[] = [];
+  readonly #locks = new MemoryLocks();
 
   constructor(options: MemoryOptions = {}) {
     this.#options = options;
@@ -85,23 +77,7 @@ export class MemoryFileSystem implements FuseOperations {
   }
 
   make(mode: number, uid: number, gid: number, parent: MemoryNode | undefined): MemoryNode {
-    const now = currentTime();
-    const node: MemoryNode = {
-      id: this.#nextId++,
-      mode,
-      uid,
-      gid,
-      rdev: 0,
-      nlink: 1,
-      size: 0,
-      data: Buffer.alloc(0),
-      atime: now,
-      mtime: now,
-      ctime: now,
-      lookups: 0,
-      children: new Map(),
-      parent,
-    };
+    const node = newNode(this.#nextId++, mode, { uid, gid }, parent);
     this.nodes.set(node.id, node);
     return node;
   }
@@ -150,7 +126,7 @@ export class MemoryFileSystem implements FuseOperations {
     if (changes.gid !== undefined) node.gid = changes.gid;
     if (changes.size !== undefined) {
       if (changes.size > 1n << 31n) throw new FuseError(Errno.EFBIG);
-      this.resize(node, Number(changes.size));
+      resize(node, Number(changes.size));
       node.mtime = now;
     }
     if (changes.atime !== undefined) node.atime = changes.atime === 'now' ? now : changes.atime;
@@ -279,7 +255,7 @@ export class MemoryFileSystem implements FuseOperations {
     const node = this.node(nodeid);
     const end = offset + data.length;
     if (end > 2 ** 31) throw new FuseError(Errno.EFBIG);
-    if (end > node.size) this.resize(node, end);
+    if (end > node.size) resize(node, end);
     node.data.set(data, offset);
     const now = currentTime();
     node.mtime = now;
@@ -288,7 +264,7 @@ export class MemoryFileSystem implements FuseOperations {
   }
 
   flush(_ctx: RequestContext, nodeid: number, _fh: number, lockOwner: bigint): MaybePromise<void> {
-    this.#locks = this.#locks.filter((held) => held.node !== nodeid || held.owner !== lockOwner);
+    this.#locks.drop(nodeid, lockOwner);
   }
 
   release(
@@ -298,8 +274,7 @@ export class MemoryFileSystem implements FuseOperations {
     flockOwner: bigint | undefined,
   ): MaybePromise<void> {
     this.released += 1;
-    if (flockOwner !== undefined)
-      this.#locks = this.#locks.filter((held) => held.node !== nodeid || held.owner !== flockOwner);
+    if (flockOwner !== undefined) this.#locks.drop(nodeid, flockOwner);
   }
 
   fsync(_ctx: RequestContext, _nodeid: number, _fh: number, _datasync: boolean): MaybePromise<void> {}
@@ -309,36 +284,31 @@ export class MemoryFileSystem implements FuseOperations {
     return { fh: this.#nextHandle++, openFlags: 0 };
   }
 
-  readdir(
-    _ctx: RequestContext,
-    nodeid: number,
-    _fh: number,
-    offset: bigint,
-    sink: DirectorySink,
-  ): MaybePromise<void> {
-    const list = this.#listing(nodeid);
-    for (let i = Number(offset); i < list.length; i++) {
-      const [name, node] = list[i] ?? [Buffer.alloc(0), this.root];
-      if (!sink.add(name, BigInt(node.id), (node.mode & S_IFMT) >> 12, BigInt(i + 1))) break;
-    }
+  readdir(...request: ListingRequest): MaybePromise<void> {
+    this.#list(request, (sink, name, node, next) =>
+      sink.add(name, BigInt(node.id), (node.mode & S_IFMT) >> 12, BigInt(next)),
+    );
   }
 
-  readdirplus(
-    _ctx: RequestContext,
-    nodeid: number,
-    _fh: number,
-    offset: bigint,
-    sink: DirectorySink,
-  ): MaybePromise<void> {
+  readdirplus(...request: ListingRequest): MaybePromise<void> {
+    this.#list(request, (sink, name, node, next) => {
+      const isDot = next <= 2;
+      const entry = isDot ? undefined : this.entry(node);
+      const isTaken = sink.addPlus(name, BigInt(node.id), (node.mode & S_IFMT) >> 12, BigInt(next), entry);
+      if (!isTaken && !isDot) node.lookups -= 1;
+      return isTaken;
+    });
+  }
+
+  /** Adds entries from an offset on, until one is not taken. */
+  #list(
+    [, nodeid, , offset, sink]: ListingRequest,
+    add: (sink: DirectorySink, name: Buffer, node: MemoryNode, next: number) => boolean,
+  ): void {
     const list = this.#listing(nodeid);
     for (let i = Number(offset); i < list.length; i++) {
       const [name, node] = list[i] ?? [Buffer.alloc(0), this.root];
-      const dots = i < 2;
-      const entry = dots ? undefined : this.entry(node);
-      if (!sink.addPlus(name, BigInt(node.id), (node.mode & S_IFMT) >> 12, BigInt(i + 1), entry)) {
-        if (!dots) node.lookups -= 1;
-        break;
-      }
+      if (!add(sink, name, node, i + 1)) break;
     }
   }
 
@@ -361,27 +331,11 @@ export class MemoryFileSystem implements FuseOperations {
   access(_ctx: RequestContext, _nodeid: number, _mask: number): MaybePromise<void> {}
 
   getlk(_ctx: RequestContext, nodeid: number, request: LockRequest): MaybePromise<FuseLock> {
-    const conflict = this.#conflict(nodeid, request);
-    return conflict ?? { ...request.lock, type: 2 };
+    return this.#locks.conflict(nodeid, request) ?? { ...request.lock, type: 2 };
   }
 
   setlk(ctx: RequestContext, nodeid: number, request: LockRequest, wait: boolean): MaybePromise<void> {
-    if (request.lock.type !== 2 && this.#conflict(nodeid, request) !== undefined) {
-      if (!wait) throw new FuseError(Errno.EAGAIN);
-      return new Promise((resolve, reject) => {
-        const retry = setInterval(() => {
-          if (this.#conflict(nodeid, request) !== undefined) return;
-          clearInterval(retry);
-          this.#setLock(nodeid, request);
-          resolve();
-        }, 10);
-        ctx.onCancel(() => {
-          clearInterval(retry);
-          reject(new FuseError(Errno.EINTR));
-        });
-      });
-    }
-    this.#setLock(nodeid, request);
+    return this.#locks.take(ctx, nodeid, request, wait);
   }
 
   node(nodeid: number): MemoryNode {
@@ -390,31 +344,8 @@ export class MemoryFileSystem implements FuseOperations {
     return node;
   }
 
-  resize(node: MemoryNode, size: number): void {
-    if (size > node.data.length) {
-      const larger = Buffer.alloc(Math.max(size, Math.min(node.data.length * 2, 2 ** 31)));
-      node.data.copy(larger, 0, 0, node.size);
-      node.data = larger;
-    } else if (size < node.size) node.data.fill(0, size, node.size);
-    node.size = size;
-  }
-
   attributes(node: MemoryNode): FuseAttributes {
-    return {
-      ino: BigInt(node.id),
-      size: BigInt(isDirectory(node) ? 4096 : node.size),
-      blocks: BigInt(Math.ceil(node.size / 512)),
-      atime: node.atime,
-      mtime: node.mtime,
-      ctime: node.ctime,
-      mode: node.mode,
-      nlink: node.nlink,
-      uid: node.uid,
-      gid: node.gid,
-      rdevMajor: (node.rdev >>> 8) & 0xfff,
-      rdevMinor: (node.rdev & 0xff) | ((node.rdev >>> 12) & 0xfff00),
-      blksize: 4096,
-    };
+    return attributesOf(node);
   }
 
   attributesReply(node: MemoryNode): AttributesReply {
@@ -462,34 +393,4 @@ export class MemoryFileSystem implements FuseOperations {
     directory.mtime = now;
     directory.ctime = now;
   }
-
-  #conflict(node: number, { owner, lock }: LockRequest): FuseLock | undefined {
-    return this.#locks.find(
-      (held) =>
-        held.node === node &&
-        held.owner !== owner &&
-        held.lock.start <= lock.end &&
-        lock.start <= held.lock.end &&
-        (held.lock.type === 1 || lock.type === 1),
-    )?.lock;
-  }
-
-  #setLock(node: number, { owner, lock }: LockRequest): void {
-    this.#locks = this.#locks.filter((held) => held.node !== node || held.owner !== owner);
-    if (lock.type !== 2) this.#locks.push({ node, owner, lock });
-  }
-}
-
-function isDirectory(node: MemoryNode): boolean {
-  return (node.mode & S_IFMT) === S_IFDIR;
-}
-
-/** The kernel itself passes names of up to 4095 bytes through FUSE. */
-function checkName(name: Buffer): void {
-  if (name.length > 255) throw new FuseError(Errno.ENAMETOOLONG);
-}
-
-function currentTime(): FuseTime {
-  const now = Date.now();
-  return { seconds: Math.floor(now / 1000), nanoseconds: (now % 1000) * 1_000_000 };
 }
