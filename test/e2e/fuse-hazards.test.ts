@@ -1,74 +1,12 @@
-/**
- * Hazards that a FUSE session must survive, on a real mount served by this very process: faults of the file system,
- * signals, blocked notifications, floods of writes, abort.
- */
+/** Hazards that a FUSE session must survive, on a real mount served by this very process: faults of the file system, signals, floods of writes, abort. */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import type { FuseRead, FuseWrite, RequestContext } from '../../lib/fuse/contract/operations.js';
-import {
-  FuseError,
-  FuseSession,
-  type KernelMount,
-  mountKernel,
-  OpenFlag,
-  type SessionOptions,
-} from '../../lib/fuse/index.js';
-import { publicFolder } from '../support/folders.js';
+import { FuseError } from '../../lib/fuse/index.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
 import { type Background, run, start, until } from '../support/process.js';
-
-interface Served {
-  readonly mount: KernelMount;
-  readonly session: FuseSession;
-  readonly log: string[];
-  path(name: string): string;
-}
-
-/** Mounts `fs` as root until the test ends, whatever state the mount is in then. */
-async function serve(t: Test, fs: MemoryFileSystem, options: SessionOptions = {}): Promise<Served> {
-  const folder = publicFolder();
-  const mount = await mountKernel({ mountpoint: folder.path, source: 'memory', method: 'direct' });
-  const log: string[] = [];
-  const session = new FuseSession(mount.fd, fs, { log: (line) => log.push(line), drainMs: 0, ...options });
-  t.teardown(async () => {
-    session.abort();
-    await mount.unmount({ lazy: true });
-    await session.closed;
-    await folder.remove();
-  });
-  await session.ready;
-  return { mount, session, log, path: (name) => join(mount.mountpoint, name) };
-}
-
-/** Something that operations wait for until the test lets them go. */
-class Gate {
-  waiting = 0;
-  #open: () => void = () => {};
-  readonly #opened = new Promise<void>((resolve) => {
-    this.#open = resolve;
-  });
-  async wait(): Promise<void> {
-    this.waiting += 1;
-    await this.#opened;
-  }
-  open(): void {
-    this.#open();
-  }
-}
-
-/** Whether `promise` is still pending after this process has served another program from start to end. */
-async function pendingAfter(promise: Promise<unknown>, argv: readonly string[]): Promise<boolean> {
-  let pending = true;
-  const settled = () => {
-    pending = false;
-  };
-  promise.then(settled, settled);
-  const outcome = await run(argv, { timeoutMs: 10_000 });
-  if (outcome.status !== 0) throw new Error(outcome.stderr.toString());
-  return pending;
-}
+import { Gate, pendingAfter, serve } from '../support/served-memory.js';
 
 const python = (program: string, ...args: string[]): string[] => ['python3', '-c', program, ...args];
 
@@ -157,95 +95,6 @@ print(libc.statx(-100, sys.argv[1].encode(), 0x2000, 0x7ff, buffer), ctypes.get_
   gate.open();
   t.match((await caller.ended).stdout.toString(), /^0 /);
 });
-
-t.test(
-  'the invalidation of a page that a pending READ holds waits, and everything else is served',
-  async (t) => {
-    const gate = new Gate();
-    class Held extends MemoryFileSystem {
-      override async read(ctx: RequestContext, nodeid: number, read: FuseRead) {
-        await gate.wait();
-        return super.read(ctx, nodeid, read);
-      }
-    }
-    const fs = new Held({ attrValidMs: 0, entryValidMs: 0 });
-    const file = fs.addFile('file', Buffer.from('content'));
-    fs.addFile('other', Buffer.from(''));
-    const { path, session, log } = await serve(t, fs);
-    const reader = start(['cat', path('file')]);
-    await until('the READ is pending', () => gate.waiting > 0);
-    const notice = session.notifier.invalidatePages(file.id, 0, 0);
-    t.equal(await pendingAfter(notice, ['ls', '-l', path('')]), true, 'the page is locked until the answer');
-    session.notifier.invalidateAttributes(file.id);
-    t.equal(await pendingAfter(notice, ['touch', path('new')]), true, 'attributes can be dropped meanwhile');
-    gate.open();
-    await notice;
-    t.equal((await reader.ended).stdout.toString(), 'content');
-    t.same(log, []);
-  },
-);
-
-t.test('the invalidation of a name in a directory that a pending MKDIR has locked waits, too', async (t) => {
-  const gate = new Gate();
-  class Held extends MemoryFileSystem {
-    override async mkdir(ctx: RequestContext, parent: number, name: Buffer, mode: number) {
-      await gate.wait();
-      return super.mkdir(ctx, parent, name, mode);
-    }
-  }
-  const fs = new Held();
-  fs.addFile('file', Buffer.from('content'));
-  const { path, session, mount } = await serve(t, fs);
-  await run(['stat', path('file')]);
-  const maker = start(['mkdir', path('dir')]);
-  await until('the MKDIR is pending', () => gate.waiting > 0);
-  const notice = session.notifier.invalidateEntry(fs.root.id, Buffer.from('file'));
-  t.equal(await pendingAfter(notice, ['stat', '-f', mount.mountpoint]), true);
-  gate.open();
-  await notice;
-  t.equal((await maker.ended).status, 0);
-});
-
-t.test('the kernel asks again for pages and names that were invalidated', async (t) => {
-  const fs = new MemoryFileSystem({
-    attrValidMs: 3_600_000,
-    entryValidMs: 3_600_000,
-    openFlags: OpenFlag.KEEP_CACHE,
-  });
-  const file = fs.addFile('file', Buffer.from('before'));
-  const { path, session } = await serve(t, fs);
-  const cat = async (): Promise<string> => (await run(['cat', path('file')])).stdout.toString();
-  t.equal(await cat(), 'before');
-  file.data = Buffer.from('after!');
-  t.equal(await cat(), 'before', 'cached by the kernel');
-  await session.notifier.invalidatePages(file.id, 0, 0);
-  t.equal(await cat(), 'after!');
-  fs.root.children.delete('file');
-  t.equal(await cat(), 'after!', 'the name is cached too');
-  await session.notifier.invalidateEntry(fs.root.id, Buffer.from('file'));
-  t.match((await run(['cat', path('file')])).stderr.toString(), /No such file/);
-});
-
-t.test(
-  'a file that another client changed in size is never a mixture of old pages and new size',
-  async (t) => {
-    const fs = new MemoryFileSystem({
-      attrValidMs: 3_600_000,
-      entryValidMs: 3_600_000,
-      openFlags: OpenFlag.KEEP_CACHE,
-    });
-    const file = fs.addFile('file', Buffer.from('before'));
-    const { path, session } = await serve(t, fs);
-    const cat = async (): Promise<string> => (await run(['cat', path('file')])).stdout.toString();
-    t.equal(await cat(), 'before');
-    for (const content of ['before, and more', 'less', 'x'.repeat(10_000)]) {
-      file.data = Buffer.from(content);
-      file.size = content.length;
-      session.notifier.invalidateAttributes(file.id);
-      t.equal(await cat(), content);
-    }
-  },
-);
 
 t.test(
   'more pending writes than fit keep nobody else waiting, and are all answered in the end',
