@@ -1,10 +1,24 @@
 /** Notifications that the kernel answers late, while it holds what they are about, and pages and names that it has to ask for again. */
-import t from 'tap';
+import t, { type Test } from 'tap';
 import type { FuseRead, RequestContext } from '../../lib/fuse/contract/operations.js';
 import { OpenFlag } from '../../lib/fuse/index.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
 import { run, start, until } from '../support/process.js';
 import { Gate, pendingAfter, serve } from '../support/served-memory.js';
+
+/** A mount that the kernel may cache for an hour, with one file, and a program that reads it. */
+async function cached(t: Test) {
+  const hour = 3_600_000;
+  const fs = new MemoryFileSystem({
+    attrValidMs: hour,
+    entryValidMs: hour,
+    openFlags: OpenFlag.KEEP_CACHE,
+  });
+  const file = fs.addFile('file', Buffer.from('before'));
+  const { path, session } = await serve(t, fs);
+  const cat = async (): Promise<string> => (await run(['cat', path('file')])).stdout.toString();
+  return { fs, file, path, session, cat };
+}
 
 t.test(
   'the invalidation of a page that a pending READ holds waits, and everything else is served',
@@ -55,14 +69,7 @@ t.test('the invalidation of a name in a directory that a pending MKDIR has locke
 });
 
 t.test('the kernel asks again for pages and names that were invalidated', async (t) => {
-  const fs = new MemoryFileSystem({
-    attrValidMs: 3_600_000,
-    entryValidMs: 3_600_000,
-    openFlags: OpenFlag.KEEP_CACHE,
-  });
-  const file = fs.addFile('file', Buffer.from('before'));
-  const { path, session } = await serve(t, fs);
-  const cat = async (): Promise<string> => (await run(['cat', path('file')])).stdout.toString();
+  const { fs, file, path, session, cat } = await cached(t);
   t.equal(await cat(), 'before');
   file.data = Buffer.from('after!');
   t.equal(await cat(), 'before', 'cached by the kernel');
@@ -77,14 +84,7 @@ t.test('the kernel asks again for pages and names that were invalidated', async 
 t.test(
   'a file that another client changed in size is never a mixture of old pages and new size',
   async (t) => {
-    const fs = new MemoryFileSystem({
-      attrValidMs: 3_600_000,
-      entryValidMs: 3_600_000,
-      openFlags: OpenFlag.KEEP_CACHE,
-    });
-    const file = fs.addFile('file', Buffer.from('before'));
-    const { path, session } = await serve(t, fs);
-    const cat = async (): Promise<string> => (await run(['cat', path('file')])).stdout.toString();
+    const { file, session, cat } = await cached(t);
     t.equal(await cat(), 'before');
     for (const content of ['before, and more', 'less', 'x'.repeat(10_000)]) {
       file.data = Buffer.from(content);

@@ -2,8 +2,16 @@
 import t from 'tap';
 import { handle } from '../../lib/rpc/server/server-procedure.js';
 import { DATA, ECHO } from './support/procedures.js';
-import { callBytes, gate, onlyOnce, serving } from './support/raw-client.js';
+import { callBytes, gate, onlyOnce, type RawClient, serving } from './support/raw-client.js';
 import { success, words } from './support/wire-server.js';
+
+/** The client, when both copies of its call are answered. */
+async function sentTwice(client: RawClient): Promise<RawClient> {
+  client.send(callBytes(1, ECHO, 10));
+  client.send(callBytes(1, ECHO, 10));
+  await client.until(() => client.replies.length === 2);
+  return client;
+}
 
 t.test('a non-idempotent call that comes twice is carried out once and answered twice', async (t) => {
   let carriedOut = 0;
@@ -13,10 +21,7 @@ t.test('a non-idempotent call that comes twice is carried out once and answered 
       return value + carriedOut;
     }),
   ]);
-  const client = raw();
-  client.send(callBytes(1, ECHO, 10));
-  client.send(callBytes(1, ECHO, 10));
-  await client.until(() => client.replies.length === 2);
+  const client = await sentTwice(raw());
   t.same(client.replies[0], client.replies[1]);
   t.equal(carriedOut, 1);
   t.equal(server.duplicates, 1);
@@ -96,10 +101,7 @@ t.test('a call that failed inside is not remembered: sent again, it is carried o
       return value;
     }),
   ]);
-  const client = raw();
-  client.send(callBytes(1, ECHO, 10));
-  client.send(callBytes(1, ECHO, 10));
-  await client.until(() => client.replies.length === 2);
+  const client = await sentTwice(raw());
   t.same(client.replies[1], Buffer.concat([success(1), words(10)]));
 });
 
