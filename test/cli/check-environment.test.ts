@@ -12,8 +12,8 @@ import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { mustRun, run } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
 import { untilEnd } from '../support/until-end.js';
-import { allWell, checkWith, failsAt, warnsAt } from './check-support.js';
-import { nfsFuse, product, STACK_TRACE, said } from './product.js';
+import { allWell, checkWith, failsAt, warnsAt } from './support/check.js';
+import { nfsFuse, product, STACK_TRACE, said } from './support/product.js';
 
 async function place(t: Test, name: PlaceName): Promise<Place> {
   const opened = untilEnd(t, await openPlace(name));

@@ -11,8 +11,8 @@ import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { start, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
 import { endWatchers } from '../support/watchers.js';
-import { checkWith, failsAt } from './check-support.js';
-import { nfsFuse, product, type Said, said } from './product.js';
+import { checkWith, failsAt } from './support/check.js';
+import { nfsFuse, product, type Said, said } from './support/product.js';
 
 interface Ground {
   readonly place: Place;

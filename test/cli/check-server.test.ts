@@ -17,11 +17,11 @@ import { openPlace, type PlaceName } from '../support/places.js';
 import { freePorts } from '../support/ports.js';
 import { run, start, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
-import { allWell, type Checked, checkedOf, checkWith, failsAt, warnsAt } from './check-support.js';
-import { EVERYTHING, mockRoot } from './mock-nfs.js';
-import { exported, type MockOptions, startMock } from './mock-server.js';
-import { product, said } from './product.js';
-import { silentServer } from './silent-server.js';
+import { allWell, type Checked, checkedOf, checkWith, failsAt, warnsAt } from './support/check.js';
+import { EVERYTHING, mockRoot } from './support/mock-nfs.js';
+import { exported, type MockOptions, startMock } from './support/mock-server.js';
+import { product, said } from './support/product.js';
+import { silentServer } from './support/silent-server.js';
 
 async function mock(t: Test, options: MockOptions) {
   const server = untilEnd(t, await startMock(options));

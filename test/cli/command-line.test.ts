@@ -6,7 +6,7 @@ import { publicFolder } from '../support/folders.js';
 import { run } from '../support/process.js';
 import { projectRoot } from '../support/project.js';
 import { untilEnd } from '../support/until-end.js';
-import { nfsFuse, product, STACK_TRACE, said } from './product.js';
+import { nfsFuse, product, STACK_TRACE, said } from './support/product.js';
 
 t.test('--help lists the commands, and each command explains itself', async (t) => {
   const help = await nfsFuse(['--help']);

@@ -12,7 +12,7 @@ import { projectRoot } from '../support/project.js';
 import { registerProcess } from '../support/registry.js';
 import { untilEnd } from '../support/until-end.js';
 import { endWatchers, watchersOf } from '../support/watchers.js';
-import { said } from './product.js';
+import { said } from './support/product.js';
 
 const PATIENCE_MS = 60_000;
 

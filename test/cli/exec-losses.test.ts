@@ -10,8 +10,8 @@ import { openPlace } from '../support/places.js';
 import { run, start, until } from '../support/process.js';
 import { python } from '../support/project.js';
 import { untilEnd } from '../support/until-end.js';
-import { isOver } from './exec-support.js';
-import { STACK_TRACE, said } from './product.js';
+import { isOver } from './support/exec.js';
+import { STACK_TRACE, said } from './support/product.js';
 
 interface FullGround {
   readonly served: string;

@@ -9,8 +9,8 @@ import { mountsOf, newMountPoint } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { type Background, type Outcome, run, start, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
-import { isOver, PATIENCE_MS } from './exec-support.js';
-import { STACK_TRACE, said } from './product.js';
+import { isOver, PATIENCE_MS } from './support/exec.js';
+import { STACK_TRACE, said } from './support/product.js';
 
 interface Ground {
   readonly place: Place;

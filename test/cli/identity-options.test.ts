@@ -4,7 +4,7 @@ import { UserError } from '../../lib/base/user-error.js';
 import { identityOptionTexts } from '../../lib/cli/identity-arguments.js';
 import { parseMountRequest } from '../../lib/mount/options/mount-options.js';
 import { SAME_IDENTITY } from '../../lib/vfs/caller/identity.js';
-import { nfsFuse } from './product.js';
+import { nfsFuse } from './support/product.js';
 
 function identity(...options: string[]) {
   return parseMountRequest('server:/export', options).client.identity;

@@ -12,7 +12,7 @@ import { type Background, mustRun, run, start, until } from '../support/process.
 import { namesOfCalls, servedFolder } from '../support/served-folder.js';
 import { removeStaged } from '../support/stage.js';
 import { untilEnd } from '../support/until-end.js';
-import { nfsFuse, STACK_TRACE, said } from './product.js';
+import { nfsFuse, STACK_TRACE, said } from './support/product.js';
 
 let user: Place;
 t.before(async () => {

@@ -6,8 +6,8 @@ import { EmbeddedServer } from '../../lib/server/index.js';
 import { publicFolder } from '../support/folders.js';
 import { LossyDatagrams } from '../support/lossy-datagrams.js';
 import { untilEnd } from '../support/until-end.js';
-import { checkWith } from './check-support.js';
-import { nfsFuse, product } from './product.js';
+import { checkWith } from './support/check.js';
+import { nfsFuse, product } from './support/product.js';
 
 async function lossyServer(t: Test): Promise<{ readonly relay: LossyDatagrams; readonly options: string }> {
   const served = untilEnd(t, publicFolder());

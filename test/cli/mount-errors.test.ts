@@ -10,9 +10,9 @@ import { publicFolder } from '../support/folders.js';
 import { freePorts } from '../support/ports.js';
 import { start, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
-import { exported, type MockOptions, startMock } from './mock-server.js';
-import { failsOnce, nfsFuse, product, type Said, said } from './product.js';
-import { silentServer } from './silent-server.js';
+import { exported, type MockOptions, startMock } from './support/mock-server.js';
+import { failsOnce, nfsFuse, product, type Said, said } from './support/product.js';
+import { silentServer } from './support/silent-server.js';
 
 const HANDLE = fileHandleFromBytes(Buffer.of(1));
 

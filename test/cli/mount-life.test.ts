@@ -11,7 +11,7 @@ import { registerProcess } from '../support/registry.js';
 import { namesOfCalls, type ServedFolder, servedFolder } from '../support/served-folder.js';
 import { untilEnd } from '../support/until-end.js';
 import { endWatchers } from '../support/watchers.js';
-import { nfsFuse, product, STACK_TRACE } from './product.js';
+import { nfsFuse, product, STACK_TRACE } from './support/product.js';
 
 interface Ground extends ServedFolder {
   /** The number of calls of the server so far: "MNT", "UMNT". */

@@ -7,7 +7,7 @@ import { mountsOf, newMountPoint } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { mustRun, run } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
-import { failsOnce, type Said, said } from './product.js';
+import { failsOnce, type Said, said } from './support/product.js';
 
 interface Ground {
   readonly place: Place;

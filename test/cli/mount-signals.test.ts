@@ -14,7 +14,7 @@ import {
 import { mustRun, start, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
 import { watchersOf } from '../support/watchers.js';
-import { product } from './product.js';
+import { product } from './support/product.js';
 
 // These tests mostly wait.
 t.jobs = 2;

@@ -10,7 +10,7 @@ import { publicFolder } from '../support/folders.js';
 import { WITHOUT_FUSE } from '../support/places.js';
 import { run } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
-import { product, type Said, STACK_TRACE, said } from './product.js';
+import { product, type Said, STACK_TRACE, said } from './support/product.js';
 
 /**
  * mount(8) looks for programs in its own list of folders only. A mount that is left when the script ends is gone with

@@ -32,7 +32,7 @@ import { type Background, mustRun, run, start, until } from '../support/process.
 import { productFor, removeStaged } from '../support/stage.js';
 import { untilEnd } from '../support/until-end.js';
 import { watchersOf } from '../support/watchers.js';
-import { nfsFuse, product, said } from './product.js';
+import { nfsFuse, product, said } from './support/product.js';
 
 t.teardown(() => removeStaged());
 

@@ -12,7 +12,7 @@ import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { freePorts } from '../support/ports.js';
 import { mustRun, run, start, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
-import { nfsFuse, STACK_TRACE } from './product.js';
+import { nfsFuse, STACK_TRACE } from './support/product.js';
 
 const MOUNT_REPLACED =
   /The mount point .*inn\/mnt is no longer the directory that it was when the command started/;

@@ -7,8 +7,8 @@ import { EmbeddedServer } from '../../lib/server/index.js';
 import { describePath, type Inode } from '../../lib/vfs/cache/inode.js';
 import { publicFolder } from '../support/folders.js';
 import { untilEnd } from '../support/until-end.js';
-import { exported, startMock } from './mock-server.js';
-import { nfsFuse } from './product.js';
+import { exported, startMock } from './support/mock-server.js';
+import { nfsFuse } from './support/product.js';
 
 /** Clears the screen, adds a forged line, overwrites it, and reverses the direction of the following text. */
 const NASTY = 'a\x1b[2Jb\nc\rd\te\x7ff\x9b1mg\u202eh\u2028i';

@@ -13,7 +13,7 @@ import { mountsOf, newMountPoint } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { run, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
-import { type Said, STACK_TRACE, said } from './product.js';
+import { type Said, STACK_TRACE, said } from './support/product.js';
 
 interface Ground {
   readonly place: Place;

@@ -12,7 +12,7 @@ import {
 import type { Mount } from '../support/mount.js';
 import { type Background, start, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
-import { nfsFuse, product, STACK_TRACE } from './product.js';
+import { nfsFuse, product, STACK_TRACE } from './support/product.js';
 
 const { O_CREAT, O_RDWR } = constants;
 // These tests mostly wait.

@@ -3,7 +3,7 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { parse, parseAllDocuments } from 'yaml';
-import { nfsFuse, STACK_TRACE } from '../cli/product.js';
+import { nfsFuse, STACK_TRACE } from '../cli/support/product.js';
 import { mountsOf } from '../support/mount.js';
 import { openPlace, type Place } from '../support/places.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';

@@ -1,7 +1,7 @@
 /** Runs `nfs-fuse check` like a user, and reads its findings. */
 import type { Test } from 'tap';
-import type { Finding } from '../../lib/check/step.js';
-import { run } from '../support/process.js';
+import type { Finding } from '../../../lib/check/step.js';
+import { run } from '../../support/process.js';
 import { type Said, said } from './product.js';
 
 export interface Checked {

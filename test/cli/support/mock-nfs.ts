@@ -1,5 +1,5 @@
 /** The NFS half of a mock server: the root of an export with the attributes, rights and sizes that a test sets. */
-import { MountStatus } from '../../lib/programs/mount3/index.js';
+import { MountStatus } from '../../../lib/programs/mount3/index.js';
 import {
   ACCESS,
   Access,
@@ -11,8 +11,8 @@ import {
   GETATTR,
   NFS_PROGRAM,
   Status,
-} from '../../lib/programs/nfs3/index.js';
-import { handle, type ServerCall } from '../../lib/rpc/index.js';
+} from '../../../lib/programs/nfs3/index.js';
+import { handle, type ServerCall } from '../../../lib/rpc/index.js';
 import { exported, type MockOptions } from './mock-server.js';
 
 const HANDLE = fileHandleFromBytes(Buffer.of(1));

@@ -1,8 +1,8 @@
 /** Runs the built product like a user, and checks its output. */
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import { type Outcome, type RunOptions, run } from '../support/process.js';
-import { projectRoot } from '../support/project.js';
+import { type Outcome, type RunOptions, run } from '../../support/process.js';
+import { projectRoot } from '../../support/project.js';
 
 export const product: readonly string[] = [process.execPath, join(projectRoot, 'dist/bin/nfs-fuse.js')];
 

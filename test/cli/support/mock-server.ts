@@ -5,7 +5,7 @@ import {
   type MountResult,
   MountStatus,
   mountProcedures,
-} from '../../lib/programs/mount3/index.js';
+} from '../../../lib/programs/mount3/index.js';
 import {
   handle,
   type Program,
@@ -13,7 +13,7 @@ import {
   type RpcServerOptions,
   type ServerCall,
   type ServerProcedure,
-} from '../../lib/rpc/index.js';
+} from '../../../lib/rpc/index.js';
 
 export interface MockOptions extends RpcServerOptions {
   readonly host?: string;

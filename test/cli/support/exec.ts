@@ -1,8 +1,8 @@
 /** Waits for the end of a mount of `nfs-fuse exec`. */
-import { mountsOf } from '../support/mount.js';
-import type { Place } from '../support/places.js';
-import { until } from '../support/process.js';
-import { watchersOf } from '../support/watchers.js';
+import { mountsOf } from '../../support/mount.js';
+import type { Place } from '../../support/places.js';
+import { until } from '../../support/process.js';
+import { watchersOf } from '../../support/watchers.js';
 
 export const PATIENCE_MS = 60_000;
 
