@@ -371,3 +371,62 @@ t.test('a COMMIT that failed is not repeated for the data that it was for', asyn
   t.equal(writer.errors, 1);
   t.same(state(writer), { clean: true, dirty: false, unwrittenBytes: 0 });
 });
+
+t.test(
+  'a resize begins when nothing is on its way any more, not even what a COMMIT has shown to be lost',
+  async (t) => {
+    const { server, write, writer } = await opened();
+    let begun = false;
+    const resize = () =>
+      writer.resize(5, async () => {
+        begun = true;
+      });
+    await write(0, 2 * KIB);
+    await settled();
+    const commit = server.gate('COMMIT');
+    writer.relieve();
+    await settled();
+    const resized = resize();
+    await settled();
+    t.equal(begun, false, 'a COMMIT is under way');
+    server.restart();
+    const gate = server.gate('WRITE');
+    commit.open();
+    await settled();
+    t.equal(gate.waiting, 2);
+    t.equal(begun, false, 'what was lost is on its way again');
+    gate.open();
+    await resized;
+    t.equal(begun, true);
+    await write(0, 10);
+    const late = server.gate('WRITE');
+    begun = false;
+    const again = resize();
+    await settled();
+    t.same([late.waiting, begun], [1, false], 'what was gathered is on its way');
+    late.open();
+    await again;
+  },
+);
+
+t.test('data that waits for its turn to overwrite what a restart has lost spares the rewrite', async (t) => {
+  const { rig, server, fh, write, writer } = await opened();
+  await write(0, KIB);
+  await settled();
+  const commit = server.gate('COMMIT');
+  writer.relieve();
+  await settled();
+  const gate = server.gate('WRITE');
+  for (let i = 1; i <= 16; i++) await write(i * 2 * KIB, KIB);
+  await write(0, KIB);
+  await settled();
+  t.equal(gate.waiting, 16, 'the last one has no slot yet');
+  server.restart();
+  commit.open();
+  await settled();
+  gate.open();
+  await rig.files.flush(fh);
+  t.equal(rig.counters.rewrites, 0);
+  t.equal(rig.vfs.memory.writeBudget.used, 0);
+  t.equal(server.tree.at('f').stable.length, 33 * KIB);
+});
