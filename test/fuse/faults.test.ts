@@ -7,29 +7,32 @@ import { name, raw, settled, u32, u64 } from '../support/memory-channel.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
 import { readArguments, serve } from './support/session-bench.js';
 
-t.test('a fault in the file system is EIO and a log line, and the session lives on', async (t) => {
-  class Faulty extends MemoryFileSystem {
-    override lookup(): never {
-      throw new TypeError('lookup is broken');
+t.test(
+  'a fault in the file system fails one request with EIO and a log line, and the session goes on',
+  async (t) => {
+    class Faulty extends MemoryFileSystem {
+      override lookup(): never {
+        throw new TypeError('lookup is broken');
+      }
+      override async mkdir(): Promise<never> {
+        await settled();
+        throw new TypeError('mkdir is broken');
+      }
+      override unlink(): never {
+        throw new FuseError(10008); // not an errno that the kernel may see
+      }
     }
-    override async mkdir(): Promise<never> {
-      await settled();
-      throw new TypeError('mkdir is broken');
-    }
-    override unlink(): never {
-      throw new FuseError(10008); // not an errno that the kernel may see
-    }
-  }
-  const { channel, session, log } = serve(new Faulty());
-  const sync = channel.deliver(Opcode.LOOKUP, 1, [name('a"b')]);
-  const later = channel.deliver(Opcode.MKDIR, 1, [u32(0o755), u32(0), name('d')]);
-  const internal = channel.deliver(Opcode.UNLINK, 1, [name('u')]);
-  await session.idle();
-  for (const { unique } of [sync, later, internal]) t.equal(channel.answer(unique)?.error, -Errno.EIO);
-  t.match(log, [/LOOKUP of node 1 name "a\\"b".*lookup is broken/, /UNLINK/, /MKDIR.*mkdir is broken/]);
-  t.equal(session.counters.faults, 3);
-  t.equal(channel.answer(channel.deliver(Opcode.GETATTR, 1, [u32(0), u32(0), u64(0)]).unique)?.error, 0);
-});
+    const { channel, session, log } = serve(new Faulty());
+    const sync = channel.deliver(Opcode.LOOKUP, 1, [name('a"b')]);
+    const later = channel.deliver(Opcode.MKDIR, 1, [u32(0o755), u32(0), name('d')]);
+    const internal = channel.deliver(Opcode.UNLINK, 1, [name('u')]);
+    await session.idle();
+    for (const { unique } of [sync, later, internal]) t.equal(channel.answer(unique)?.error, -Errno.EIO);
+    t.match(log, [/LOOKUP of node 1 name "a\\"b".*lookup is broken/, /UNLINK/, /MKDIR.*mkdir is broken/]);
+    t.equal(session.counters.faults, 3);
+    t.equal(channel.answer(channel.deliver(Opcode.GETATTR, 1, [u32(0), u32(0), u64(0)]).unique)?.error, 0);
+  },
+);
 
 t.test('an answer that cannot be encoded becomes EIO rather than silence', async (t) => {
   class Faulty extends MemoryFileSystem {

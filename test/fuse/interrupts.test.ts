@@ -80,47 +80,50 @@ t.test(
   },
 );
 
-t.test('the end of the connection cancels who waits, and destroys the file system after them', async (t) => {
-  const order: string[] = [];
-  let finishWrite: () => void = () => {};
-  class Slow extends MemoryFileSystem {
-    override access(ctx: RequestContext) {
-      return new Promise<void>((_, reject) =>
-        ctx.onCancel(() => {
-          order.push('cancelled');
-          reject(new FuseError(Errno.EINTR));
-        }),
-      );
+t.test(
+  'the end of the connection cancels the waiting requests, and destroys the file system after them',
+  async (t) => {
+    const order: string[] = [];
+    let finishWrite: () => void = () => {};
+    class Slow extends MemoryFileSystem {
+      override access(ctx: RequestContext) {
+        return new Promise<void>((_, reject) =>
+          ctx.onCancel(() => {
+            order.push('cancelled');
+            reject(new FuseError(Errno.EINTR));
+          }),
+        );
+      }
+      override write(ctx: RequestContext) {
+        ctx.onCancel(() => order.push('write cancelled'));
+        return new Promise<number>((resolve) => {
+          finishWrite = () => {
+            order.push('written');
+            resolve(1);
+          };
+        });
+      }
+      override destroy() {
+        order.push('destroyed');
+      }
     }
-    override write(ctx: RequestContext) {
-      ctx.onCancel(() => order.push('write cancelled'));
-      return new Promise<number>((resolve) => {
-        finishWrite = () => {
-          order.push('written');
-          resolve(1);
-        };
-      });
-    }
-    override destroy() {
-      order.push('destroyed');
-    }
-  }
-  const { channel, session } = serve(new Slow());
-  channel.deliver(Opcode.ACCESS, 1, [u32(4), u32(0)]);
-  channel.deliver(Opcode.WRITE, 1, writeArguments(1, 0n, Buffer.from('x')));
-  const answered = channel.written.length;
-  channel.end('unmounted');
-  channel.end('aborted');
-  await settled();
-  t.equal(channel.closed, true);
-  t.same(order, ['cancelled'], 'data on its way is not dropped');
-  finishWrite();
-  t.equal(await session.closed, 'unmounted');
-  t.same(order, ['cancelled', 'written', 'destroyed']);
-  t.equal(channel.written.length, answered, 'nothing is written to a closed connection');
-});
+    const { channel, session } = serve(new Slow());
+    channel.deliver(Opcode.ACCESS, 1, [u32(4), u32(0)]);
+    channel.deliver(Opcode.WRITE, 1, writeArguments(1, 0n, Buffer.from('x')));
+    const answered = channel.written.length;
+    channel.end('unmounted');
+    channel.end('aborted');
+    await settled();
+    t.equal(channel.closed, true);
+    t.same(order, ['cancelled'], 'data on its way is not dropped');
+    finishWrite();
+    t.equal(await session.closed, 'unmounted');
+    t.same(order, ['cancelled', 'written', 'destroyed']);
+    t.equal(channel.written.length, answered, 'nothing is written to a closed connection');
+  },
+);
 
-t.test('operations that never end delay the end of the session only so long', async (t) => {
+t.test('operations that never end delay the end of the session no longer than its time limit', async (t) => {
   class Hung extends MemoryFileSystem {
     override flush() {
       return new Promise<void>(() => {});

@@ -24,7 +24,7 @@ t.test('a refused mount(2) names the capability', async (t) => {
   t.match(mountCallError('ELOOP', '/mnt').message, /ELOOP/);
 });
 
-t.test('what fusermount3 prints becomes one clear error with a remedy', async (t) => {
+t.test('the output of fusermount3 becomes one clear error with a remedy', async (t) => {
   const of = (output: string, setuid = true) =>
     fusermountError('/usr/bin/fusermount3', setuid, output, 'exit status 1', false);
   const allowOther = of(

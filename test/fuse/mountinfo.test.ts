@@ -29,7 +29,7 @@ t.test('the mount on top wins where several are stacked', async (t) => {
   t.equal(top?.source.toString(), 'srv:/\\\t\n#');
 });
 
-t.test('what is not a mount point is not found, not even below one', async (t) => {
+t.test('a path that is no mount point is not found, not even below one', async (t) => {
   t.equal(mountAt(parseMountinfo(sample), '/mnt/x/sub'), undefined);
 });
 

@@ -184,20 +184,23 @@ t.test('FORGET and BATCH_FORGET reach the file system and are not answered', asy
   t.match(log, [/FORGET of node 6.*forget is broken/]);
 });
 
-t.test('what NFS has no counterpart of is answered ENOSYS, so that the kernel stops asking', async (t) => {
-  const { channel } = serve(new MemoryFileSystem());
-  const { GETXATTR, SETXATTR, LISTXATTR, FALLOCATE, COPY_FILE_RANGE, LSEEK, IOCTL, POLL, BMAP } = Opcode;
-  for (const opcode of [
-    GETXATTR,
-    SETXATTR,
-    LISTXATTR,
-    FALLOCATE,
-    COPY_FILE_RANGE,
-    LSEEK,
-    IOCTL,
-    POLL,
-    BMAP,
-    4000,
-  ])
-    t.equal(channel.answer(channel.deliver(opcode, 1, [u64(0), u64(0)]).unique)?.error, -Errno.ENOSYS);
-});
+t.test(
+  'an operation that NFS does not have is answered with ENOSYS, so that the kernel stops asking',
+  async (t) => {
+    const { channel } = serve(new MemoryFileSystem());
+    const { GETXATTR, SETXATTR, LISTXATTR, FALLOCATE, COPY_FILE_RANGE, LSEEK, IOCTL, POLL, BMAP } = Opcode;
+    for (const opcode of [
+      GETXATTR,
+      SETXATTR,
+      LISTXATTR,
+      FALLOCATE,
+      COPY_FILE_RANGE,
+      LSEEK,
+      IOCTL,
+      POLL,
+      BMAP,
+      4000,
+    ])
+      t.equal(channel.answer(channel.deliver(opcode, 1, [u64(0), u64(0)]).unique)?.error, -Errno.ENOSYS);
+  },
+);

@@ -37,7 +37,7 @@ t.test(
 );
 
 t.test(
-  'a read that goes on beyond 2^53 gets what is before it, and nothing of a file that is longer',
+  'a read across offset 2^53 gets the data before it, and nothing of a file that is longer',
   async (t) => {
     const asked: number[][] = [];
     class Sized extends MemoryFileSystem {
@@ -121,7 +121,7 @@ t.test('a write that is answered at once does not keep its buffer', async (t) =>
 });
 
 t.test(
-  'pending payloads are bounded: reading goes on in steps, and as usual when one is answered',
+  'pending payloads are bounded: the session then reads requests in steps, until one is answered',
   async (t) => {
     const resolves: ((count: number) => void)[] = [];
     class Slow extends MemoryFileSystem {

@@ -34,11 +34,11 @@ class Loop {
   }
 }
 
-t.test('without work nothing keeps the event loop awake', async (t) => {
+t.test('the event loop sleeps when there is no work', async (t) => {
   t.notOk(new Loop().awake);
 });
 
-t.test('after work the loop stays awake for a moment, and then sleeps', async (t) => {
+t.test('the event loop stays awake for a moment after work, and then sleeps', async (t) => {
   const loop = new Loop();
   loop.wakefulness.touch();
   const awake = loop.untilAsleep();
@@ -46,7 +46,7 @@ t.test('after work the loop stays awake for a moment, and then sleeps', async (t
   t.ok(awake < AWAKE_MS + 2 * IDLE_TURN_MS, `${awake} ms`);
 });
 
-t.test('the moment counts from the last work', async (t) => {
+t.test('the moment of staying awake counts from the last work', async (t) => {
   const loop = new Loop();
   for (let request = 0; request < 100; request++) {
     loop.wakefulness.touch();
@@ -57,14 +57,14 @@ t.test('the moment counts from the last work', async (t) => {
   t.ok(loop.untilAsleep() < AWAKE_MS + 2 * IDLE_TURN_MS);
 });
 
-t.test('however often there is work in one turn, one callback waits for the next', async (t) => {
+t.test('one callback waits for the next turn, however often there is work in this one', async (t) => {
   let waiting = 0;
   const wakefulness = new Wakefulness({ now: () => 0, nextTurn: () => waiting++ });
   for (let request = 0; request < 10; request++) wakefulness.touch();
   t.equal(waiting, 1);
 });
 
-t.test('where another program gets the core, it is left to others for a while', async (t) => {
+t.test('the session stops polling for a while when another program gets the core', async (t) => {
   const loop = new Loop();
   loop.wakefulness.touch();
   loop.turn(1.5 * INTERRUPTED_MS);
@@ -76,7 +76,7 @@ t.test('where another program gets the core, it is left to others for a while', 
   t.ok(loop.awake, 'but not for ever');
 });
 
-t.test('long work of our own is no reason to rest', async (t) => {
+t.test('long work of our own does not stop the polling', async (t) => {
   const loop = new Loop();
   loop.wakefulness.touch();
   loop.now += 10 * INTERRUPTED_MS;

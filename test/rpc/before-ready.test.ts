@@ -11,7 +11,7 @@ import { ANONYMOUS, DATA, ECHO } from './support/procedures.js';
 import { setting } from './support/setting.js';
 import { echo, success, WireConnection, words } from './support/wire-server.js';
 
-t.test('calls wait until the step is taken, on each connection anew', async (t) => {
+t.test('calls wait until the step before ready is taken, on each connection anew', async (t) => {
   const finish: (() => void)[] = [];
   const { server, client, clock } = await setting(t, {
     beforeReady: (socket) => new Promise((resolve) => finish.push(() => resolve(socket))),
@@ -33,26 +33,29 @@ t.test('calls wait until the step is taken, on each connection anew', async (t) 
   t.equal(await second, 2);
 });
 
-t.test('the step has the connection for itself: what it reads is no reply', async (t) => {
-  const { server, client, log } = await setting(t, {
-    beforeReady: async (socket) => {
-      const answer = once(socket, 'data');
-      socket.write(Buffer.concat([words(0x8000_0004), Buffer.from('ping')]));
-      const [bytes] = (await answer) as [Buffer];
-      if (bytes.toString('latin1', 4) !== 'pong') throw new Error(`the server said ${bytes.toString()}`);
-      return socket;
-    },
-  });
-  server.onCall = (call) => {
-    if (call.bytes.toString('latin1') === 'ping') call.connection.record(Buffer.from('pong'));
-    else echo(call);
-  };
-  t.equal(await client.call(ECHO, 7, ANONYMOUS), 7);
-  t.equal(client.counters.garbage, 0);
-  t.same(log, []);
-});
+t.test(
+  'the step before ready has the connection for itself: the bytes that it reads are no reply',
+  async (t) => {
+    const { server, client, log } = await setting(t, {
+      beforeReady: async (socket) => {
+        const answer = once(socket, 'data');
+        socket.write(Buffer.concat([words(0x8000_0004), Buffer.from('ping')]));
+        const [bytes] = (await answer) as [Buffer];
+        if (bytes.toString('latin1', 4) !== 'pong') throw new Error(`the server said ${bytes.toString()}`);
+        return socket;
+      },
+    });
+    server.onCall = (call) => {
+      if (call.bytes.toString('latin1') === 'ping') call.connection.record(Buffer.from('pong'));
+      else echo(call);
+    };
+    t.equal(await client.call(ECHO, 7, ANONYMOUS), 7);
+    t.equal(client.counters.garbage, 0);
+    t.same(log, []);
+  },
+);
 
-t.test('a step that fails is a failed attempt to connect', async (t) => {
+t.test('a step before ready that fails is a failed attempt to connect', async (t) => {
   let fails = true;
   const beforeReady = (socket: net.Socket) =>
     fails ? Promise.reject(new Error('no such certificate')) : Promise.resolve(socket);
@@ -70,30 +73,33 @@ t.test('a step that fails is a failed attempt to connect', async (t) => {
   t.equal(await result, 3, 'a hard call goes on until a step succeeds');
 });
 
-t.test('the time limit of connecting covers the step, and what comes of it later is ended', async (t) => {
-  let finish = (): void => {};
-  let late: net.Socket | undefined;
-  const { server, client, clock } = await setting(t, {
-    connectTimeout: 5_000,
-    recovery: 'soft',
-    retrans: 0,
-    timeo: 10,
-    beforeReady: (socket) => {
-      late = new net.Socket();
-      return new Promise((resolve) => {
-        finish = () => resolve(late ?? socket);
-      });
-    },
-  });
-  const failed = t.rejects(client.call(ECHO, 1, ANONYMOUS));
-  await turnUntil(clock, 100, () => server.connections[0]?.ended === true);
-  await failed;
-  finish();
-  await turnUntil(clock, 0, () => late?.destroyed === true);
-  t.equal(server.calls.length, 0);
-});
+t.test(
+  'the time limit of connecting covers the step before ready, and a connection that it yields later is ended',
+  async (t) => {
+    let finish = (): void => {};
+    let late: net.Socket | undefined;
+    const { server, client, clock } = await setting(t, {
+      connectTimeout: 5_000,
+      recovery: 'soft',
+      retrans: 0,
+      timeo: 10,
+      beforeReady: (socket) => {
+        late = new net.Socket();
+        return new Promise((resolve) => {
+          finish = () => resolve(late ?? socket);
+        });
+      },
+    });
+    const failed = t.rejects(client.call(ECHO, 1, ANONYMOUS));
+    await turnUntil(clock, 100, () => server.connections[0]?.ended === true);
+    await failed;
+    finish();
+    await turnUntil(clock, 0, () => late?.destroyed === true);
+    t.equal(server.calls.length, 0);
+  },
+);
 
-t.test('a step can put TLS around the connection', async (t) => {
+t.test('a step before ready can put TLS around the connection', async (t) => {
   const secret = { psk: Buffer.alloc(16, 7), identity: 'client' };
   const ciphers = 'PSK';
   const secure = tls.createServer({ ciphers, maxVersion: 'TLSv1.2', pskCallback: () => secret.psk });

@@ -91,7 +91,7 @@ for (const [front, { maxOutstanding, stuck }] of Object.entries(IN_FRONT)) {
         call === server.calls[0] ? words(0) : call.bytes.subarray(40),
       );
     for (const call of server.calls) server.onCall(call);
-    t.ok((await calls[1])?.equals(live), 'who queued before them has its turn');
+    t.ok((await calls[1])?.equals(live), 'the call that queued before them has its turn');
     t.equal(server.calls.length, 2);
   });
 }

@@ -104,7 +104,7 @@ t.test('the memory of a large reply serves again once it is given back, and not 
   client.recycle(first.subarray(5, 6));
   const third = await echo(3);
   t.equal(third.buffer, first.buffer);
-  t.ok(second.equals(Buffer.alloc(1024 * 1024, 2)), 'what was kept is unchanged');
+  t.ok(second.equals(Buffer.alloc(1024 * 1024, 2)), 'data that was not given back is unchanged');
   t.ok(third.equals(Buffer.alloc(1024 * 1024, 3)));
 });
 
@@ -121,7 +121,7 @@ t.test('close() fails what is outstanding and everything after it', async (t) =>
   client.close();
 });
 
-t.test('connect() says why nobody can be reached', async (t) => {
+t.test('connect() fails with the address and the reason', async (t) => {
   const server = new WireServer();
   await server.listen();
   const { port } = server;
@@ -146,7 +146,7 @@ t.test('a host name is looked up', async (t) => {
   t.equal(await client.call(ECHO, 1, ANONYMOUS), 1);
 });
 
-t.test('counters tell calls, bytes, replies and errors of each procedure', async (t) => {
+t.test('counters count calls, bytes, replies and errors of each procedure', async (t) => {
   const { server, client } = await connected(t);
   server.onCall = echo;
   await client.call(ECHO, 1, ANONYMOUS);

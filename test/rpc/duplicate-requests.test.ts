@@ -92,7 +92,7 @@ t.test(
   },
 );
 
-t.test('a call that failed inside is not remembered: sent again, it is carried out', async (t) => {
+t.test('a call whose handler failed is not remembered: a copy of it is carried out', async (t) => {
   let carriedOut = 0;
   const { raw } = await serving(t, [
     onlyOnce((value) => {

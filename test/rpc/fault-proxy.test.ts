@@ -43,7 +43,7 @@ async function until(condition: () => boolean): Promise<void> {
 
 const call = (client: RpcClient, value: number) => client.call(ECHO, value, ANONYMOUS);
 
-t.test('without faults everything passes', async (t) => {
+t.test('the proxy without faults passes everything on', async (t) => {
   const { client, proxy } = await setting(t, scriptedPlan([]));
   t.same(await Promise.all([1, 2, 3].map((value) => call(client, value))), [1, 2, 3]);
   t.match(proxy.counters, { connections: 1, calls: 3, replies: 3, dropped: 0, cut: 0 });
@@ -132,7 +132,7 @@ t.test('a corrupt reply has its length, and other contents', async (t) => {
   t.match(proxy.counters, { corrupted: 1, connections: 1 });
 });
 
-t.test('refused connections are made again, and a pause loses nothing', async (t) => {
+t.test('a client connects again after a refusal, and a pause loses nothing', async (t) => {
   const { client, proxy, clock } = await setting(t, onceTo('call', { kind: 'refuse', ms: 100 }));
   const answer = call(client, 1);
   await until(() => proxy.counters.refused > 0);
@@ -145,7 +145,7 @@ t.test('refused connections are made again, and a pause loses nothing', async (t
   t.equal(await held, 2);
 });
 
-t.test('what the server was asked before a cut is finished before anything new reaches it', async (t) => {
+t.test('the server finishes the calls from before a cut before anything new reaches it', async (t) => {
   const { client, proxy, server } = await setting(t, scriptedPlan([]));
   server.onCall = () => {};
   const answer = call(client, 1);
@@ -161,7 +161,7 @@ t.test('what the server was asked before a cut is finished before anything new r
   t.equal(server.calls.length, 2);
 });
 
-t.test('records in several fragments, and long ones, pass as they are', async (t) => {
+t.test('records in several fragments, and long ones, pass unchanged', async (t) => {
   const { client, server } = await setting(t, scriptedPlan([]));
   const data = Buffer.alloc(700_000, 'd');
   server.onCall = ({ connection, xid }) => {
@@ -176,7 +176,7 @@ t.test('records in several fragments, and long ones, pass as they are', async (t
   t.ok(back.equals(data));
 });
 
-t.test('a stream that is none of records is ended', async (t) => {
+t.test('a stream that has no records is ended', async (t) => {
   const { proxy } = await setting(t, scriptedPlan([]));
   const socket = net.connect(proxy.port, '127.0.0.1');
   socket.on('error', () => undefined);

@@ -32,7 +32,7 @@ function decodeReply(one: (typeof everyCase)[number], message: Buffer): unknown 
   return one.procedure.decodeResult(reader);
 }
 
-t.test('100 000 mutated replies of every procedure: XdrError or a result', async (t) => {
+t.test('each of 100 000 mutated replies of every procedure ends in XdrError or a result', async (t) => {
   const random = new SeededRandom(FUZZ_SEED, 1);
   const g = new Generator(`replies ${FUZZ_SEED}`);
   const before = peakMemory();
@@ -60,7 +60,7 @@ t.test('100 000 mutated replies of every procedure: XdrError or a result', async
   t.ok(peakMemory() - before < 300 * MiB, 'memory stays bounded');
 });
 
-t.test('mutated calls of every procedure, as our own server reads them', async (t) => {
+t.test('mutated calls of every procedure end in XdrError or arguments on our own server', async (t) => {
   const random = new SeededRandom(FUZZ_SEED, 2);
   const g = new Generator(`calls ${FUZZ_SEED}`);
   let refusals = 0;
@@ -92,7 +92,7 @@ function garbage(random: SeededRandom, length: number): Buffer {
   return bytes;
 }
 
-t.test('10 million bytes of garbage, as a stream of records', async (t) => {
+t.test('10 million bytes of garbage as a stream end in RecordMarkError or records', async (t) => {
   const random = new SeededRandom(FUZZ_SEED, 3);
   const before = peakMemory();
   const outcomes = { broken: 0, messages: 0 };
@@ -146,7 +146,7 @@ t.test('10 million bytes of garbage, as messages', async (t) => {
   t.ok(refusals > messages / 10, `${refusals} of ${messages} refused`);
 });
 
-t.test('what is not mutated is read, so that the fuzzer mutates the right thing', async (t) => {
+t.test('messages that are not mutated can be read, so that the fuzzer mutates the right thing', async (t) => {
   const random = new SeededRandom(FUZZ_SEED, 5);
   const g = new Generator('unmutated');
   for (const one of everyCase) {

@@ -21,7 +21,7 @@ import { words } from './support/wire-server.js';
 
 const AUTH: AuthSys = { machineName: 'host', uid: 0xffff_fffe, gid: 100, groups: [1, 2, 3] };
 
-t.test('a call header written is the call header read', async (t) => {
+t.test('a call header comes back from its codec unchanged', async (t) => {
   const writer = new XdrWriter();
   const credential = authSysCredential(AUTH);
   encodeCallHeader(writer, 0xfedc_ba98, TEST_PROGRAM, 7, { credential });
@@ -39,7 +39,7 @@ t.test('a call of another RPC version has no more than an XID', async (t) => {
   t.same(decodeCallHeader(new XdrReader(words(5, 0, 3))), { xid: 5, rpcVersion: 'other' });
 });
 
-t.test('a call header cut anywhere, or no call, is an XdrError', async (t) => {
+t.test('a truncated call header, or a message that is no call, throws XdrError', async (t) => {
   const writer = new XdrWriter();
   encodeCallHeader(writer, 1, TEST_PROGRAM, 7, { credential: AUTH_NONE });
   const bytes = writer.toBuffer();
@@ -63,7 +63,7 @@ t.test('credential and verifier of a call are at most 400 bytes long', async (t)
   t.throws(() => decodeCallHeader(new XdrReader(call(0, 401))), /verifier is 401 bytes/);
 });
 
-t.test('every failure written is the failure read, and the error has its name', async (t) => {
+t.test('every failure comes back from its codec unchanged, and its error has the right name', async (t) => {
   const unaccepted = (stat: AcceptStat): ReplyFailure => ({ kind: 'unaccepted', stat, low: 0, high: 0 });
   const failures: readonly (readonly [ReplyFailure, string])[] = [
     [unaccepted(AcceptStat.PROG_UNAVAIL), 'RpcProgramUnavailableError'],
@@ -114,7 +114,7 @@ t.test('auth_stat has the names of the RFC', async (t) => {
   t.equal(authStatName(77), 'auth_stat 77');
 });
 
-t.test('AUTH_SYS written is AUTH_SYS read', async (t) => {
+t.test('an AUTH_SYS credential comes back from its codec unchanged', async (t) => {
   const credential = authSysCredential(AUTH);
   t.equal(credential.flavor, 1);
   t.same(decodeAuthSys(Buffer.from(credential.body)), AUTH);
@@ -128,7 +128,7 @@ t.test('AUTH_SYS sends the first 16 groups and 255 bytes of the machine name', a
   t.equal(read.machineName, 'm'.repeat(255));
 });
 
-t.test('what is not AUTH_SYS is an XdrError', async (t) => {
+t.test('a malformed AUTH_SYS credential throws XdrError', async (t) => {
   const body = Buffer.from(authSysCredential(AUTH).body);
   for (let length = 0; length < body.length; length++) {
     t.throws(() => decodeAuthSys(body.subarray(0, length)), XdrError, `cut at ${length}`);

@@ -18,37 +18,40 @@ async function fate(promise: Promise<unknown>): Promise<unknown> {
   }
 }
 
-t.test('after a cut everything outstanding goes out again, in order, same XID, same bytes', async (t) => {
-  const { server, client } = await setting(t);
-  let retransmitted = 0;
-  const options = {
-    ...ANONYMOUS,
-    onRetransmit: () => {
-      retransmitted += 1;
-    },
-  };
-  const data = Buffer.alloc(100_000, 3);
-  const one = client.call(ECHO, 1, options);
-  const others = Promise.all([client.call(DATA, data, options), client.call(ECHO, 2, options)]);
-  const first = [...(await server.untilCalls(3))];
-  t.equal(retransmitted, 0);
-  for (const call of first.slice(0, 1)) echo(call);
-  t.equal(await one, 1);
-  server.connections[0]?.socket.resetAndDestroy();
-  const again = (await server.untilCalls(5)).slice(3);
-  t.same(
-    again.map((call) => call.bytes),
-    first.slice(1).map((call) => call.bytes),
-  );
-  for (const call of again) call.connection.record(success(call.xid), call.bytes.subarray(40));
-  const [echoed, two] = await others;
-  t.ok(echoed?.equals(data));
-  t.equal(two, 2);
-  t.equal(retransmitted, 2);
-  t.equal(client.counters.reconnects, 1);
-  const sum = client.procedureCounters().reduce((total, counters) => total + counters.retransmits, 0);
-  t.equal(sum, 2);
-});
+t.test(
+  'outstanding calls go out again after a cut, in order, with the same XID and the same bytes',
+  async (t) => {
+    const { server, client } = await setting(t);
+    let retransmitted = 0;
+    const options = {
+      ...ANONYMOUS,
+      onRetransmit: () => {
+        retransmitted += 1;
+      },
+    };
+    const data = Buffer.alloc(100_000, 3);
+    const one = client.call(ECHO, 1, options);
+    const others = Promise.all([client.call(DATA, data, options), client.call(ECHO, 2, options)]);
+    const first = [...(await server.untilCalls(3))];
+    t.equal(retransmitted, 0);
+    for (const call of first.slice(0, 1)) echo(call);
+    t.equal(await one, 1);
+    server.connections[0]?.socket.resetAndDestroy();
+    const again = (await server.untilCalls(5)).slice(3);
+    t.same(
+      again.map((call) => call.bytes),
+      first.slice(1).map((call) => call.bytes),
+    );
+    for (const call of again) call.connection.record(success(call.xid), call.bytes.subarray(40));
+    const [echoed, two] = await others;
+    t.ok(echoed?.equals(data));
+    t.equal(two, 2);
+    t.equal(retransmitted, 2);
+    t.equal(client.counters.reconnects, 1);
+    const sum = client.procedureCounters().reduce((total, counters) => total + counters.retransmits, 0);
+    t.equal(sum, 2);
+  },
+);
 
 t.test('calls made while there is no connection go out behind those of the former one', async (t) => {
   const { server, client } = await setting(t);
@@ -109,7 +112,7 @@ t.test('the new connection comes from the same source port', async (t) => {
   t.equal(server.connections[1]?.remotePort, first?.remotePort);
 });
 
-t.test('another source port does when the former one is taken', async (t) => {
+t.test('the new connection comes from another source port when the former one is taken', async (t) => {
   const { server, client } = await setting(t);
   server.onCall = echo;
   await client.call(ECHO, 1, ANONYMOUS);
@@ -141,46 +144,49 @@ t.test('an idle connection that the server ends is opened again by the next call
   t.equal(clock.next, undefined, 'no timer is left when nothing is outstanding');
 });
 
-t.test('while the server is down, attempts come ever more rarely, and hard calls wait', async (t) => {
-  const attempts: number[] = [];
-  const clock = new ManualClock();
-  const server = new WireServer();
-  await server.listen();
-  const { port } = server;
-  await server.stopListening();
-  const client = new RpcClient({
-    host: '127.0.0.1',
-    port,
-    clock,
-    random: () => 0,
-    connectSocket: (options) => {
-      attempts.push(clock.now());
-      return net.connect(options);
-    },
-  });
-  t.teardown(async () => {
-    client.close();
-    await server.close();
-  });
-  const result = client.call(ECHO, 4, ANONYMOUS);
-  await turnUntil(clock, 10, () => attempts.length === 12);
-  const gaps = attempts.slice(1).map((time, index) => time - (attempts[index] ?? 0));
-  t.ok((gaps[0] ?? 0) >= 50 && (gaps[0] ?? 0) < 200, `first after ${gaps[0]} ms`);
-  t.ok(
-    gaps.every((gap, index) => index === 0 || gap >= (gaps[index - 1] ?? 0) * 0.9),
-    `never faster: ${gaps.join(' ')}`,
-  );
-  t.ok(
-    gaps.every((gap) => gap <= 11_000),
-    'never slower than some ten seconds',
-  );
-  server.onCall = echo;
-  await server.listen(port);
-  await turnUntil(clock, 100, () => server.calls.length > 0);
-  t.equal(await result, 4);
-});
+t.test(
+  'attempts to connect come ever more rarely while the server is down, and hard calls wait',
+  async (t) => {
+    const attempts: number[] = [];
+    const clock = new ManualClock();
+    const server = new WireServer();
+    await server.listen();
+    const { port } = server;
+    await server.stopListening();
+    const client = new RpcClient({
+      host: '127.0.0.1',
+      port,
+      clock,
+      random: () => 0,
+      connectSocket: (options) => {
+        attempts.push(clock.now());
+        return net.connect(options);
+      },
+    });
+    t.teardown(async () => {
+      client.close();
+      await server.close();
+    });
+    const result = client.call(ECHO, 4, ANONYMOUS);
+    await turnUntil(clock, 10, () => attempts.length === 12);
+    const gaps = attempts.slice(1).map((time, index) => time - (attempts[index] ?? 0));
+    t.ok((gaps[0] ?? 0) >= 50 && (gaps[0] ?? 0) < 200, `first after ${gaps[0]} ms`);
+    t.ok(
+      gaps.every((gap, index) => index === 0 || gap >= (gaps[index - 1] ?? 0) * 0.9),
+      `never faster: ${gaps.join(' ')}`,
+    );
+    t.ok(
+      gaps.every((gap) => gap <= 11_000),
+      'never slower than some ten seconds',
+    );
+    server.onCall = echo;
+    await server.listen(port);
+    await turnUntil(clock, 100, () => server.calls.length > 0);
+    t.equal(await result, 4);
+  },
+);
 
-t.test('a server that accepts and hangs up at once is not hammered', async (t) => {
+t.test('the client does not hammer a server that accepts connections and ends them at once', async (t) => {
   const { server, client, clock } = await setting(t);
   server.onCall = (call) => call.connection.socket.resetAndDestroy();
   const result = client.call(ECHO, 1, ANONYMOUS);
@@ -194,30 +200,27 @@ t.test('a server that accepts and hangs up at once is not hammered', async (t) =
   t.equal(await result, 1);
 });
 
-t.test(
-  'hard: silence is reported once, the connection is made anew, and the answer reported once',
-  async (t) => {
-    const { server, client, clock, log } = await setting(t, { timeo: 10, retrans: 2 });
-    const results = Promise.all([client.call(ECHO, 1, ANONYMOUS), client.call(ECHO, 2, ANONYMOUS)]);
-    await server.untilCalls(2);
-    clock.advance(2900);
-    await nextTurn();
-    t.same(log, []);
-    t.equal(server.calls.length, 2, 'a live connection is not sent anything twice on a minor timeout');
-    await turnUntil(clock, 100, () => server.calls.length === 4);
-    t.equal(server.connections.length, 2);
-    t.same(server.calls[2]?.bytes, server.calls[0]?.bytes);
-    t.same(log, ['server 127.0.0.1 not responding, still trying']);
-    await turnUntil(clock, 100, () => server.calls.length === 6);
-    t.equal(log.length, 1, 'however long it takes');
-    for (const call of server.calls.slice(-2)) echo(call);
-    t.same(await results, [1, 2]);
-    t.same(log, ['server 127.0.0.1 not responding, still trying', 'server 127.0.0.1 OK']);
-    t.equal(client.counters.majorTimeouts >= 3, true);
-  },
-);
+t.test('a hard client reports silence once, connects anew, and reports the answer once', async (t) => {
+  const { server, client, clock, log } = await setting(t, { timeo: 10, retrans: 2 });
+  const results = Promise.all([client.call(ECHO, 1, ANONYMOUS), client.call(ECHO, 2, ANONYMOUS)]);
+  await server.untilCalls(2);
+  clock.advance(2900);
+  await nextTurn();
+  t.same(log, []);
+  t.equal(server.calls.length, 2, 'a live connection is not sent anything twice on a minor timeout');
+  await turnUntil(clock, 100, () => server.calls.length === 4);
+  t.equal(server.connections.length, 2);
+  t.same(server.calls[2]?.bytes, server.calls[0]?.bytes);
+  t.same(log, ['server 127.0.0.1 not responding, still trying']);
+  await turnUntil(clock, 100, () => server.calls.length === 6);
+  t.equal(log.length, 1, 'however long it takes');
+  for (const call of server.calls.slice(-2)) echo(call);
+  t.same(await results, [1, 2]);
+  t.same(log, ['server 127.0.0.1 not responding, still trying', 'server 127.0.0.1 OK']);
+  t.equal(client.counters.majorTimeouts >= 3, true);
+});
 
-t.test('hard: a server that is down is reported once, too', async (t) => {
+t.test('a hard client reports once that a server is down', async (t) => {
   const { server, client, clock, log } = await setting(t, { timeo: 10, retrans: 0 });
   await server.stopListening();
   const result = client.call(ECHO, 1, ANONYMOUS);
@@ -261,7 +264,7 @@ for (const recovery of ['soft', 'softerr'] as const) {
   );
 }
 
-t.test('soft: connections that come and go do not prolong a call', async (t) => {
+t.test('connections that come and go do not prolong a soft call', async (t) => {
   const { server, client, clock } = await setting(t, { recovery: 'soft', timeo: 10, retrans: 2 });
   server.onCall = (call) => call.connection.socket.resetAndDestroy();
   const start = clock.now();
@@ -272,7 +275,7 @@ t.test('soft: connections that come and go do not prolong a call', async (t) => 
   t.ok(server.calls.length >= 3);
 });
 
-t.test('soft: calls queueing behind others time out as well', async (t) => {
+t.test('soft calls that queue behind others time out as well', async (t) => {
   const { server, client, clock } = await setting(t, {
     recovery: 'soft',
     timeo: 10,
@@ -314,7 +317,7 @@ t.test('a waiting call can be cancelled while there is no server at all', async 
 });
 
 t.test(
-  'the port is asked for again before every attempt but the first; failing that, the old one does',
+  'the client asks for the port again before every attempt but the first, and keeps the old one when nobody answers',
   async (t) => {
     const other = new WireServer();
     await other.listen();
@@ -366,7 +369,7 @@ t.test('an attempt that hangs is ended by the connect timeout', async (t) => {
   t.equal(client.outstanding, 0);
 });
 
-t.test('nconnect: calls take turns over the connections, and avoid one that is down', async (t) => {
+t.test('calls take turns over the connections of nconnect, and avoid one that is down', async (t) => {
   const { server, client } = await setting(t, { nconnect: 3 });
   server.onCall = echo;
   for (let value = 0; value < 9; value++) t.equal(await client.call(ECHO, value, ANONYMOUS), value);

@@ -161,7 +161,7 @@ t.test('the rest of a large record is read straight into the record', async (t) 
 });
 
 t.test(
-  'after a large record only little is read ahead of the next, which would have to be copied',
+  'the reader reads only little ahead after a large record, because it would have to copy that',
   async (t) => {
     const assembler = new RecordAssembler(MAX, () => {});
     t.equal(assembler.readBuffer().length, 65536);
@@ -222,7 +222,7 @@ t.test(
   },
 );
 
-t.test('push: memory is given for what has come, not for what is announced', async (t) => {
+t.test('push() takes memory for the bytes that have come, not for those announced', async (t) => {
   const connections = 200;
   const beginning = Buffer.from(fragment(Buffer.alloc(MAX), true).subarray(0, 10));
   const before = process.memoryUsage().arrayBuffers;

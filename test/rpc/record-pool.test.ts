@@ -3,7 +3,7 @@ import { RecordPool } from '../../lib/rpc/wire/record-pool.js';
 
 const MIB = 1024 * 1024;
 
-t.test('what was given back is taken again, by any part of it', async (t) => {
+t.test('a record that was given back is used again, whichever part of it was given back', async (t) => {
   const pool = new RecordPool();
   const record = pool.take(MIB + 100);
   t.ok(record.length >= MIB + 100);
@@ -11,13 +11,13 @@ t.test('what was given back is taken again, by any part of it', async (t) => {
   t.equal(pool.take(MIB + 50), record);
 });
 
-t.test('what was not given back is not handed out twice', async (t) => {
+t.test('a record that was not given back is not handed out again', async (t) => {
   const pool = new RecordPool();
   const records = Array.from({ length: 5 }, () => pool.take(MIB));
   t.equal(new Set(records).size, 5);
 });
 
-t.test('given back twice, it is there once', async (t) => {
+t.test('a record that is given back twice is in the pool once', async (t) => {
   const pool = new RecordPool();
   const record = pool.take(MIB);
   pool.give(record);
@@ -26,7 +26,7 @@ t.test('given back twice, it is there once', async (t) => {
   t.not(pool.take(MIB), record);
 });
 
-t.test('memory of others is not taken in', async (t) => {
+t.test('the pool does not take in memory of others', async (t) => {
   const pool = new RecordPool();
   const foreign = Buffer.alloc(MIB + 4096);
   pool.give(foreign);
@@ -41,7 +41,7 @@ t.test("a small record does not take a large one's memory", async (t) => {
   t.equal(pool.take(MIB), large);
 });
 
-t.test('little is kept for later', async (t) => {
+t.test('the pool keeps little memory for later', async (t) => {
   const pool = new RecordPool();
   const records = Array.from({ length: 64 }, () => pool.take(MIB));
   for (const record of records) pool.give(record);

@@ -31,7 +31,7 @@ t.test('a connection whose peer has ended it is closed by a reset at any moment'
   t.pass('every one said that it was closed');
 });
 
-t.test('so is one that is in use', async (t) => {
+t.test('a connection in use whose peer has ended it is closed by a reset at any moment', async (t) => {
   const listener = net.createServer();
   listener.listen(0, '127.0.0.1');
   await once(listener, 'listening');
@@ -45,7 +45,7 @@ t.test('so is one that is in use', async (t) => {
   listener.close();
 });
 
-t.test('a server whose clients are leaving just now can be stopped', async (t) => {
+t.test('a server can be stopped while its clients are leaving', async (t) => {
   for (let turns = 0; turns < 10; turns++) {
     const server = new RpcServer();
     const { port } = await server.listen({ host: '127.0.0.1', port: 0 });

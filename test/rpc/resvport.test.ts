@@ -68,14 +68,14 @@ t.test('EADDRNOTAVAIL, which connect(2) says of a port in TIME_WAIT, means the n
   t.same(tried, [1023, 1022]);
 });
 
-t.test('without permission an ordinary port is used after one attempt, and that is said', async (t) => {
+t.test('a client without permission uses an ordinary port after one attempt, and logs that', async (t) => {
   const server = await listening(t);
   const { tried, log } = await connect(t, server, () => 'EACCES');
   t.same(tried, [1023, undefined]);
   t.same(log, ['no permission to use a reserved source port (resvport); connecting from an ordinary one']);
 });
 
-t.test('many connections say so once, and so do those made later', async (t) => {
+t.test('many connections without reserved ports log that once, and later ones not again', async (t) => {
   const server = await listening(t);
   const { client, tried, log } = await connect(t, server, () => 'EACCES', 16);
   const calls = Array.from({ length: 32 }, (_, index) => client.call(ECHO, index, ANONYMOUS));
@@ -89,7 +89,7 @@ t.test('many connections say so once, and so do those made later', async (t) => 
   t.same(log, ['no permission to use a reserved source port (resvport); connecting from an ordinary one']);
 });
 
-t.test('when all of them are taken, an ordinary port is used, and that is said', async (t) => {
+t.test('a client uses an ordinary port when all reserved ones are taken, and logs that', async (t) => {
   const server = await listening(t);
   const { tried, log } = await connect(t, server, () => 'EADDRINUSE');
   t.equal(tried.length, 1023 - 665 + 2);
@@ -98,7 +98,7 @@ t.test('when all of them are taken, an ordinary port is used, and that is said',
   t.same(log, ['no reserved source port is free; connecting from an ordinary one']);
 });
 
-t.test('without resvport no source port is asked for', async (t) => {
+t.test('a client without resvport asks for no source port', async (t) => {
   const server = await listening(t);
   const tried: (number | undefined)[] = [];
   untilEnd(
@@ -115,7 +115,7 @@ t.test('without resvport no source port is asked for', async (t) => {
   t.same(tried, [undefined]);
 });
 
-t.test('a server that is not there is not looked for from all 359 ports', async (t) => {
+t.test('a server that refuses connections is not tried from all 359 ports', async (t) => {
   let tried = 0;
   const failed = RpcClient.connect({
     host: '127.0.0.1',

@@ -41,7 +41,7 @@ t.test('the reply on the wire is that of RFC 5531', async (t) => {
   t.same(client.replies[0], Buffer.concat([success(7), words(9)]));
 });
 
-t.test('handlers learn who calls', async (t) => {
+t.test('a handler gets the credential and the address of its caller', async (t) => {
   const calls: ServerCall[] = [];
   const { client } = await serving(t, [
     handle(ECHO, (value, call) => {
@@ -60,7 +60,7 @@ t.test('handlers learn who calls', async (t) => {
   t.ok((calls[0]?.remotePort ?? 0) > 0);
 });
 
-t.test('what the server does not have is refused in the words of the RFC', async (t) => {
+t.test('an unknown program, version or procedure is refused with the status of the RFC', async (t) => {
   const { server, client, raw } = await serving(t, [handle(ECHO, (value) => value)]);
   server.register({ ...TEST_PROGRAM, version: 4 }, []);
   const other = (program: Program, number = 1): Procedure<number, number> => ({ ...ECHO, program, number });
@@ -76,7 +76,7 @@ t.test('what the server does not have is refused in the words of the RFC', async
   t.same(wire.replies[0], words(5, 1, 1, 0, 2, 2), 'RPC_MISMATCH');
 });
 
-t.test('arguments that cannot be decoded, or are too long, are GARBAGE_ARGS', async (t) => {
+t.test('arguments that cannot be decoded, or are too long, are answered with GARBAGE_ARGS', async (t) => {
   const { client } = await serving(t, [handle(ECHO, (value) => value)]);
   const short: Procedure<number, number> = { ...ECHO, encodeArguments: () => {} };
   const long: Procedure<number, number> = { ...ECHO, encodeArguments: (w) => w.uint64(1n) };
@@ -85,7 +85,7 @@ t.test('arguments that cannot be decoded, or are too long, are GARBAGE_ARGS', as
   t.equal(await client.call(ECHO, 1, ANONYMOUS), 1);
 });
 
-t.test('credentials: AUTH_NONE and AUTH_SYS pass, others are refused by the right name', async (t) => {
+t.test('AUTH_NONE and AUTH_SYS pass; other credentials are refused with the right auth_stat', async (t) => {
   const { client } = await serving(t, [handle(ECHO, (value) => value)]);
   const cases = [
     { flavor: 2, body: Buffer.alloc(4), name: 'AUTH_REJECTEDCRED' },
@@ -109,27 +109,30 @@ t.test('credentials: AUTH_NONE and AUTH_SYS pass, others are refused by the righ
   t.equal(await client.call(ECHO, 1, { credential: authSysCredential(most) }), 1);
 });
 
-t.test('a handler that throws, or cannot be encoded, is SYSTEM_ERR, and reported', async (t) => {
-  const reported: unknown[] = [];
-  const { client } = await serving(
-    t,
-    [
-      handle(ECHO, (value) => {
-        if (value === 1) throw new Error('at once');
-        return value === 2 ? Promise.reject(new Error('later')) : -1;
-      }),
-    ],
-    {
-      onHandlerError: (call, error) =>
-        reported.push(`${call.name}: ${error instanceof Error ? error.message : ''}`),
-    },
-  );
-  for (const value of [1, 2, 3]) await t.rejects(client.call(ECHO, value, ANONYMOUS), RpcSystemError);
-  t.same(reported.slice(0, 2), ['ECHO: at once', 'ECHO: later']);
-  t.match(reported[2], /^ECHO: .*out of range/);
-});
+t.test(
+  'a handler that throws, or whose result cannot be encoded, is answered with SYSTEM_ERR and reported',
+  async (t) => {
+    const reported: unknown[] = [];
+    const { client } = await serving(
+      t,
+      [
+        handle(ECHO, (value) => {
+          if (value === 1) throw new Error('at once');
+          return value === 2 ? Promise.reject(new Error('later')) : -1;
+        }),
+      ],
+      {
+        onHandlerError: (call, error) =>
+          reported.push(`${call.name}: ${error instanceof Error ? error.message : ''}`),
+      },
+    );
+    for (const value of [1, 2, 3]) await t.rejects(client.call(ECHO, value, ANONYMOUS), RpcSystemError);
+    t.same(reported.slice(0, 2), ['ECHO: at once', 'ECHO: later']);
+    t.match(reported[2], /^ECHO: .*out of range/);
+  },
+);
 
-t.test('NULL is there without being registered', async (t) => {
+t.test('the server answers NULL, which nobody registers', async (t) => {
   const { raw } = await serving(t, []);
   const client = raw();
   client.send(callBytes(1, { number: 0 }));
@@ -197,7 +200,7 @@ t.test('thousands of calls in one piece are answered without a deep stack', asyn
   t.ok(client.replies.every((reply, index) => reply.readUInt32BE(24) === index));
 });
 
-t.test('a client that does not read its replies is not read from either', async (t) => {
+t.test('the server stops reading from a client that does not read its replies', async (t) => {
   const data = Buffer.alloc(1024 * 1024, 1);
   let carriedOut = 0;
   const { raw } = await serving(t, [
@@ -278,7 +281,7 @@ t.test('hooks drop, delay, answer and disconnect, before the call and after', as
   t.equal(await dropped, 4);
 });
 
-t.test('close() answers what is being carried out, takes nothing new, and ends', async (t) => {
+t.test('close() answers the calls in progress, takes no new ones, and ends', async (t) => {
   const { promise, open } = gate();
   const { server, port, raw } = await serving(t, [
     handle(ECHO, async (value) => {
@@ -304,7 +307,7 @@ t.test('close() answers what is being carried out, takes nothing new, and ends',
   t.equal(server.connections, 0);
 });
 
-t.test('close(0) does not wait for anybody', async (t) => {
+t.test('close(0) does not wait for calls in progress', async (t) => {
   const { server, raw } = await serving(t, [handle(ECHO, () => new Promise<number>(() => {}))]);
   const client = raw();
   client.send(callBytes(1, ECHO, 5));
@@ -314,14 +317,14 @@ t.test('close(0) does not wait for anybody', async (t) => {
   await client.until(() => client.closed);
 });
 
-t.test('listening where one cannot is an error, not a crash', async (t) => {
+t.test('listening on a port that is taken fails with an error', async (t) => {
   const { port } = await serving(t, []);
   const second = new RpcServer();
   await t.rejects(second.listen({ host: '127.0.0.1', port }), { code: 'EADDRINUSE' });
   await second.close();
 });
 
-t.test('IPv6 works for both halves', async (t) => {
+t.test('client and server talk over IPv6', async (t) => {
   const server = new RpcServer();
   server.register(TEST_PROGRAM, [handle(ECHO, (value) => value)]);
   const { port } = await server.listen({ host: '::1', port: 0 });

@@ -15,16 +15,19 @@ async function listening(t: Test): Promise<WireServer> {
   return server;
 }
 
-t.test('a question has a connection of its own, which is closed whatever comes of it', async (t) => {
-  const server = await listening(t);
-  const service = new RpcService({ host: '127.0.0.1', port: server.port });
-  t.equal(await service.ask((client) => client.call(ECHO, 5, ANONYMOUS)), 5);
-  await t.rejects(
-    service.ask(() => Promise.reject(new Error('not an answer'))),
-    /not an answer/,
-  );
-  await server.until(() => server.connections.filter((connection) => connection.ended).length === 2);
-});
+t.test(
+  'a question has a connection of its own, which is closed after an answer and after an error',
+  async (t) => {
+    const server = await listening(t);
+    const service = new RpcService({ host: '127.0.0.1', port: server.port });
+    t.equal(await service.ask((client) => client.call(ECHO, 5, ANONYMOUS)), 5);
+    await t.rejects(
+      service.ask(() => Promise.reject(new Error('not an answer'))),
+      /not an answer/,
+    );
+    await server.until(() => server.connections.filter((connection) => connection.ended).length === 2);
+  },
+);
 
 t.test('without a server, a question fails at once', async (t) => {
   const server = await listening(t);

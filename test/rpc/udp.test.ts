@@ -97,7 +97,7 @@ t.test('data up to the size of a datagram goes both ways; more is refused at onc
   t.equal(client.outstanding, 0);
 });
 
-t.test('what is lost goes out again, same bytes, after intervals that double', async (t) => {
+t.test('a lost call goes out again with the same bytes, after intervals that double', async (t) => {
   const { server, client, clock } = await setting(t, { timeo: 10, retrans: 3 });
   let retransmitted = 0;
   const result = client.call(ECHO, 3, {
@@ -197,31 +197,34 @@ t.test('no more calls are on the wire than the receive buffer has room for long 
   t.equal((await settle(server)) - before, 3);
 });
 
-t.test('hard goes on for ever and says so once; soft gives up after its major timeout', async (t) => {
-  const hard = await setting(t, { timeo: 10, retrans: 1 });
-  const result = hard.client.call(ECHO, 1, ANONYMOUS);
-  await hard.server.untilCalls(1);
-  for (let count = 0; count < 200; count++) {
-    hard.clock.advance(100);
-    await nextTurn();
-  }
-  t.same(hard.log, ['server 127.0.0.1 not responding, still trying']);
-  t.ok(hard.server.calls.length >= 5);
-  hard.server.onCall = (call) => hard.server.echo(call);
-  await turnUntil(hard.clock, 100, () => hard.client.outstanding === 0);
-  t.equal(await result, 1);
-  t.equal(hard.log[1], 'server 127.0.0.1 OK');
+t.test(
+  'a hard call goes on for ever and logs that once; a soft one gives up after its major timeout',
+  async (t) => {
+    const hard = await setting(t, { timeo: 10, retrans: 1 });
+    const result = hard.client.call(ECHO, 1, ANONYMOUS);
+    await hard.server.untilCalls(1);
+    for (let count = 0; count < 200; count++) {
+      hard.clock.advance(100);
+      await nextTurn();
+    }
+    t.same(hard.log, ['server 127.0.0.1 not responding, still trying']);
+    t.ok(hard.server.calls.length >= 5);
+    hard.server.onCall = (call) => hard.server.echo(call);
+    await turnUntil(hard.clock, 100, () => hard.client.outstanding === 0);
+    t.equal(await result, 1);
+    t.equal(hard.log[1], 'server 127.0.0.1 OK');
 
-  const soft = await setting(t, { timeo: 10, retrans: 1, recovery: 'soft' });
-  const failed = soft.client.call(ECHO, 1, ANONYMOUS).catch((error: unknown) => error);
-  await soft.server.untilCalls(1);
-  soft.clock.advance(1900);
-  t.equal(soft.client.outstanding, 1);
-  soft.clock.advance(300);
-  t.ok((await failed) instanceof RpcTimeoutError);
-});
+    const soft = await setting(t, { timeo: 10, retrans: 1, recovery: 'soft' });
+    const failed = soft.client.call(ECHO, 1, ANONYMOUS).catch((error: unknown) => error);
+    await soft.server.untilCalls(1);
+    soft.clock.advance(1900);
+    t.equal(soft.client.outstanding, 1);
+    soft.clock.advance(300);
+    t.ok((await failed) instanceof RpcTimeoutError);
+  },
+);
 
-t.test('answers from another port are not heard', async (t) => {
+t.test('the client ignores answers from another port', async (t) => {
   const { server, client } = await setting(t);
   const stranger = untilEnd(t, dgram.createSocket('udp4'));
   const result = client.call(ECHO, 5, ANONYMOUS);
@@ -236,7 +239,7 @@ t.test('answers from another port are not heard', async (t) => {
   t.equal(await result, 5);
 });
 
-t.test('garbage is counted, told once, and otherwise ignored', async (t) => {
+t.test('the client counts garbage, logs it once, and otherwise ignores it', async (t) => {
   const { server, client, log } = await setting(t);
   server.onCall = (call) => {
     server.send(call, Buffer.alloc(0));
@@ -252,7 +255,7 @@ t.test('garbage is counted, told once, and otherwise ignored', async (t) => {
   t.match(log[0], /^127\.0\.0\.1 port \d+ sent a message of 0 bytes that is no reply$/);
 });
 
-t.test('a server that is not there is no error but a loss', async (t) => {
+t.test('a port that nobody listens on counts as a loss, not as an error', async (t) => {
   const { server, client, clock } = await setting(t, { timeo: 10 });
   const { port } = server.socket.address();
   await server.close();
@@ -275,38 +278,41 @@ t.test('a server that is not there is no error but a loss', async (t) => {
   t.equal(await result, 5);
 });
 
-t.test('hard: a server that comes back on another port is found, and gets the same bytes', async (t) => {
-  const revived = new UdpServer();
-  revived.socket.bind(0, '127.0.0.1');
-  await once(revived.socket, 'listening');
-  t.teardown(() => revived.close());
-  let asked = 0;
-  const { server, client, clock, log } = await setting(t, {
-    timeo: 2,
-    retrans: 2,
-    random: () => 0,
-    resolvePort: async () => {
-      asked += 1;
-      return revived.socket.address().port;
-    },
-  });
-  server.onCall = (call) => server.echo(call);
-  t.equal(await client.call(ECHO, 1, ANONYMOUS), 1);
-  server.onCall = () => {};
-  const results = Promise.all([client.call(ECHO, 2, ANONYMOUS), client.call(ECHO, 3, ANONYMOUS)]);
-  await server.untilCalls(2);
-  await server.close();
-  t.equal(asked, 0);
-  revived.onCall = (call) => revived.echo(call);
-  await turnUntil(clock, 100, () => client.outstanding === 0);
-  t.same(await results, [2, 3]);
-  t.ok(asked >= 1);
-  t.ok(
-    revived.calls.some((call) => call.bytes.equals(server.calls[1]?.bytes ?? Buffer.alloc(0))),
-    'the same XID and bytes',
-  );
-  t.same(log, ['server 127.0.0.1 not responding, still trying', 'server 127.0.0.1 OK']);
-});
+t.test(
+  'a hard client finds a server that comes back on another port, and sends it the same bytes',
+  async (t) => {
+    const revived = new UdpServer();
+    revived.socket.bind(0, '127.0.0.1');
+    await once(revived.socket, 'listening');
+    t.teardown(() => revived.close());
+    let asked = 0;
+    const { server, client, clock, log } = await setting(t, {
+      timeo: 2,
+      retrans: 2,
+      random: () => 0,
+      resolvePort: async () => {
+        asked += 1;
+        return revived.socket.address().port;
+      },
+    });
+    server.onCall = (call) => server.echo(call);
+    t.equal(await client.call(ECHO, 1, ANONYMOUS), 1);
+    server.onCall = () => {};
+    const results = Promise.all([client.call(ECHO, 2, ANONYMOUS), client.call(ECHO, 3, ANONYMOUS)]);
+    await server.untilCalls(2);
+    await server.close();
+    t.equal(asked, 0);
+    revived.onCall = (call) => revived.echo(call);
+    await turnUntil(clock, 100, () => client.outstanding === 0);
+    t.same(await results, [2, 3]);
+    t.ok(asked >= 1);
+    t.ok(
+      revived.calls.some((call) => call.bytes.equals(server.calls[1]?.bytes ?? Buffer.alloc(0))),
+      'the same XID and bytes',
+    );
+    t.same(log, ['server 127.0.0.1 not responding, still trying', 'server 127.0.0.1 OK']);
+  },
+);
 
 t.test('one call that is lost for ever costs the others no socket', async (t) => {
   const { server, client, clock } = await setting(t, { timeo: 2, retrans: 2 });
@@ -323,7 +329,7 @@ t.test('one call that is lost for ever costs the others no socket', async (t) =>
   t.equal(client.counters.reconnects, 0);
 });
 
-t.test('IPv6 works', async (t) => {
+t.test('client and server talk over IPv6, too', async (t) => {
   const { server, client } = await setting(t, {}, '::1');
   server.onCall = (call) => server.echo(call);
   t.equal(await client.call(ECHO, 7, ANONYMOUS), 7);

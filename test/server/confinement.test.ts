@@ -84,7 +84,7 @@ t.test('".." of the root is the root', async (t) => {
   t.equal(bDotDot?.handle, await r.find('a'));
 });
 
-t.test('names that are paths are refused by every procedure that takes one', async (t) => {
+t.test('every procedure that takes a name refuses one that is a path', async (t) => {
   const { r } = await besideSecret(t);
   const file = made(await r.create('file'));
   const attributes = {};

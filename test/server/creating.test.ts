@@ -23,7 +23,7 @@ t.test('a replayed EXCLUSIVE create succeeds with the same file, another one fai
   t.not(made(await exclusive(r, 'f')), file, 'a new file after the removal');
 });
 
-t.test('a replay is recognized after a restart by what the file itself says', async (t) => {
+t.test('a replayed EXCLUSIVE create is recognized after a restart by the times of the file', async (t) => {
   const r = await rig(t);
   const file = made(await exclusive(r, 'f'));
   await r.server.restart();
@@ -34,7 +34,7 @@ t.test('a replay is recognized after a restart by what the file itself says', as
   t.equal(await statusOf(exclusive(r, 'f')), 'NFS3ERR_EXIST', 'until the client has set the times');
 });
 
-t.test('EXCLUSIVE over what is no file of ours fails', async (t) => {
+t.test('an EXCLUSIVE create over a file that it has not made fails', async (t) => {
   const r = await rig(t);
   mkdirSync(join(r.folder, 'd'));
   symlinkSync('nowhere', join(r.folder, 'l'));
@@ -42,7 +42,7 @@ t.test('EXCLUSIVE over what is no file of ours fails', async (t) => {
   for (const name of ['d', 'l', 'f']) t.equal(await statusOf(exclusive(r, name)), 'NFS3ERR_EXIST');
 });
 
-t.test('UNCHECKED takes a file that exists, and of the attributes only the size', async (t) => {
+t.test('an UNCHECKED create takes a file that exists, and sets nothing but its size', async (t) => {
   const r = await rig(t);
   writeFileSync(join(r.folder, 'f'), 'content', { mode: 0o600 });
   const unchecked = (attributes: nfs.Sattr3, name = 'f') =>
@@ -97,7 +97,7 @@ t.test('a new directory keeps setgid also for those who are not in its group', a
   t.match(file.attributes, { uid: 1001, mode: 0o755, gid: 4242 });
 });
 
-t.test('what cannot be finished leaves nothing behind', async (t) => {
+t.test('a creation that cannot be finished leaves nothing behind', async (t) => {
   const r = await rig(t);
   t.equal(await statusOf(r.create('f', { size: 1n << 62n })), 'NFS3ERR_FBIG');
   t.equal(await statusOf(r.lookup('f')), 'NFS3ERR_NOENT');

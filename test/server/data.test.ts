@@ -19,7 +19,7 @@ function pattern(length: number, seed = 1): Buffer {
   return bytes;
 }
 
-t.test('what was written is read, of any size and at any place', async (t) => {
+t.test('READ returns the data that WRITE has written, of any size and at any place', async (t) => {
   const r = await rig(t);
   const file = made(await r.create('f'));
   const expected = Buffer.alloc(3_000_000);
@@ -53,7 +53,7 @@ t.test('a read stops at the end of the file and says so', async (t) => {
   t.same(await read(0, 0), ['', false]);
 });
 
-t.test('places beyond 4 GiB are the right ones', async (t) => {
+t.test('data beyond 4 GiB is at the right place', async (t) => {
   const r = await rig(t);
   const file = made(await r.create('f'));
   const far = 5 * 2 ** 40 + 123;
@@ -65,7 +65,7 @@ t.test('places beyond 4 GiB are the right ones', async (t) => {
   t.equal(await statusOf(r.write(file, Number.MAX_SAFE_INTEGER - 1, 'x')), 'NFS3ERR_FBIG');
 });
 
-t.test('many writes at once leave every byte, and wcc data that follows on', async (t) => {
+t.test('many writes at once leave every byte, and wcc data without gaps', async (t) => {
   const r = await rig(t);
   const file = made(await r.create('f'));
   const pieces = Array.from({ length: 40 }, (_, i) => pattern(i % 3 === 0 ? 200_000 : 5000, i));
@@ -82,7 +82,7 @@ t.test('many writes at once leave every byte, and wcc data that follows on', asy
   t.equal(befores.filter((size) => size !== 0n && !afters.has(size)).length, 0);
 });
 
-t.test('a stable write says what it is, and COMMIT answers with the same verifier', async (t) => {
+t.test('a stable write is answered as stable, and COMMIT with the same verifier', async (t) => {
   const r = await rig(t);
   const file = made(await r.create('f'));
   const verifiers = new Set<string>();
@@ -136,7 +136,7 @@ t.test('a truncation is no less stable than the data before it', async (t) => {
   t.equal(await r.text(file), '0123');
 });
 
-t.test('a file that lost the only name it was known by is the same to a crash', async (t) => {
+t.test('a crash undoes the unstable data of a file that has lost its only known name, too', async (t) => {
   const r = await rig(t, { undoUnstable: true, maxOpenFiles: 1 });
   const file = made(await r.create('f'));
   ok(await r.write(file, 0, '0123', FILE_SYNC));
@@ -152,13 +152,13 @@ t.test('a file that lost the only name it was known by is the same to a crash', 
   ok(await r.write(file, 6, '67'));
   ok(await r.call(nfs.COMMIT, { file, offset: 0, count: 0 }));
   await r.server.restart({ loseUncommitted: true });
-  t.equal(await r.text(file), '01234567', 'what was committed stays');
+  t.equal(await r.text(file), '01234567', 'committed data stays');
   await known('g', 'h');
   ok(await r.write(file, 0, 'LOST'));
   ok(await r.call(nfs.REMOVE, r.at('g')));
   made(await r.create('other'));
   await r.server.restart({ loseUncommitted: true });
-  t.equal(await r.text(file), '01234567', 'what was not goes');
+  t.equal(await r.text(file), '01234567', 'other data goes');
 });
 
 t.test('the owner may read and write a file whose mode forbids it, others may not', async (t) => {
@@ -173,7 +173,11 @@ t.test('the owner may read and write a file whose mode forbids it, others may no
     t.equal(await statusOf(r.write(file, 0, 'x', UNSTABLE, other)), 'NFS3ERR_ACCES');
   }
   const program = made(await r.create('p', { mode: 0o711 }));
-  t.equal(await statusOf(r.read(program, 0, 10, user(1501))), 'NFS3_OK', 'what may be run may be read');
+  t.equal(
+    await statusOf(r.read(program, 0, 10, user(1501))),
+    'NFS3_OK',
+    'a program that may be run may be read',
+  );
 });
 
 t.test('writing takes setuid and setgid away, unless root writes', async (t) => {
@@ -187,14 +191,14 @@ t.test('writing takes setuid and setgid away, unless root writes', async (t) => 
   t.equal((await r.attributes(locking)).mode, 0o2767, 'setgid without group execution is no such right');
 });
 
-t.test('directories and special files are no data', async (t) => {
+t.test('READ and WRITE refuse directories and special files', async (t) => {
   const r = await rig(t);
   t.equal(await statusOf(r.read(r.root, 0, 1)), 'NFS3ERR_ISDIR');
   t.equal(await statusOf(r.write(r.root, 0, 'x')), 'NFS3ERR_ISDIR');
   t.equal(await statusOf(r.call(nfs.COMMIT, { file: r.root, offset: 0, count: 0 })), 'NFS3ERR_ISDIR');
 });
 
-t.test('transfers are limited to what FSINFO says', async (t) => {
+t.test('transfers are limited to the sizes in FSINFO', async (t) => {
   const r = await rig(t, { limits: { rtmax: 4096, wtmax: 8192 } });
   const info = ok(await r.call(nfs.FSINFO, { object: r.root }));
   t.match(info, { rtmax: 4096, wtmax: 8192 });
@@ -205,7 +209,7 @@ t.test('transfers are limited to what FSINFO says', async (t) => {
   t.equal(read.eof, false);
 });
 
-t.test('a full file system is told by NOSPC, and a read-only server by ROFS', async (t) => {
+t.test('a full file system answers NFS3ERR_NOSPC, and a read-only server NFS3ERR_ROFS', async (t) => {
   const full = await rig(t, {}, '/dev/shm');
   const name = `nfs-fuse-test-${process.pid}`;
   const file = made(await full.create(name));
@@ -253,7 +257,7 @@ t.test('a file is not held open for long: it can be run, and its space is given 
   ok(await r.write(file, 0, 'more'));
 });
 
-t.test('local changes are seen at once', async (t) => {
+t.test('clients see local changes at once', async (t) => {
   const r = await rig(t);
   const file = made(await r.create('f'));
   ok(await r.write(file, 0, '0123456789'));

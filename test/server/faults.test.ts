@@ -29,7 +29,7 @@ t.test('a status is answered as often as ordered, for the procedure and handle o
   r.server.faults.clear();
 });
 
-t.test('every procedure can fail, with a reply that can be read', async (t) => {
+t.test('every procedure can be ordered to fail, with a reply that can be decoded', async (t) => {
   const r = await rig(t);
   const where = r.at('x');
   const object = r.root;
@@ -63,7 +63,7 @@ t.test('every procedure can fail, with a reply that can be read', async (t) => {
   t.equal(Object.values(r.server.counters).filter((count) => count === 1).length, 21);
 });
 
-t.test('a lost call is not carried out, a lost reply is', async (t) => {
+t.test('a call that is lost on order is not carried out; one whose reply is lost is', async (t) => {
   const r = await rig(t);
   for (const lose of ['call', 'reply'] as const) {
     r.server.faults.add({ procedure: 'CREATE', lose });
@@ -136,7 +136,7 @@ t.test('attributes and handles are left out on order, wherever the protocol allo
   }
 });
 
-t.test('results are altered on order: a server that lies about what is stable', async (t) => {
+t.test('results are altered on order, so that the server lies about stable data', async (t) => {
   const r = await rig(t);
   const file = made(await r.create('f'));
   r.server.faults.add({
@@ -199,7 +199,7 @@ t.test('a server that is paused refuses, and answers again on the same port when
   t.equal(await waiting, 'NFS3_OK', 'a call made meanwhile is answered');
 });
 
-t.test('closing ends the connections, and the calls that wait', async (t) => {
+t.test('close() ends the connections, and the calls that wait', async (t) => {
   const r = await rig(t);
   r.server.faults.add({ wait: new Promise(() => {}) });
   const outcome = r.probe(r.root).catch((error: unknown) => error);

@@ -156,7 +156,7 @@ t.test('a directory put in the place of the exported one is exported by the next
   t.teardown(() => rmSync(`${r.folder}.old`, { recursive: true, force: true }));
   mkdirSync(r.folder);
   writeFileSync(join(r.folder, 'new'), '');
-  t.equal(await r.probe(r.root), 'NFS3_OK', 'what is mounted stays');
+  t.equal(await r.probe(r.root), 'NFS3_OK', 'the mounted root stays');
   const root = await r.mount();
   t.equal((await r.lookup('new', root)).status, nfs.Status.OK);
   t.equal(await r.probe(file), 'NFS3ERR_STALE');
@@ -177,7 +177,7 @@ t.test('a handle that was never handed out is refused', async (t) => {
   }
 });
 
-t.test('a handle is of use only with the server that sealed it, and cannot be made up', async (t) => {
+t.test('a handle works only with the server that sealed it, and cannot be made up', async (t) => {
   const key = Buffer.alloc(16, 7);
   const r = await rig(t, { handleKey: key });
   mkdirSync(join(r.folder, 'private'), { mode: 0o700 });
@@ -212,7 +212,7 @@ t.test('objects beyond the memory of the server are found again', async (t) => {
   }
 });
 
-t.test('the search for lost handles ends at its limit, and says so', async (t) => {
+t.test('the search for lost handles ends at its limit, and logs that', async (t) => {
   const lines: string[] = [];
   const r = await rig(t, { maxWalkedEntries: 5, log: (line) => lines.push(line) });
   for (const name of ['a', 'b', 'c']) {
@@ -226,7 +226,7 @@ t.test('the search for lost handles ends at its limit, and says so', async (t) =
   t.match(lines.join('\n'), /gave up looking for a lost file handle/);
 });
 
-t.test('descriptors are bounded, and given back', async (t) => {
+t.test('the server holds a bounded number of descriptors, and gives them back', async (t) => {
   const open = () => readdirSync('/proc/self/fd').length;
   const before = open();
   const r = await rig(t, { maxDirectories: 4, maxOpenFiles: 4 });

@@ -23,7 +23,7 @@ function start(r: Rig, maxcount: number, dircount = maxcount): Promise<nfs.Readd
   return r.call(nfs.READDIRPLUS, args);
 }
 
-t.test('a directory of 5000 is listed once each, while every entry seen is deleted', async (t) => {
+t.test('every entry of a directory of 5000 is listed once while those seen are deleted', async (t) => {
   const sizes = { list: 1000, listPlus: 5000 } as const;
   for (const list of ['list', 'listPlus'] as const) {
     const r = await rig(t);
@@ -59,7 +59,7 @@ t.test('entries that stay are listed once, while others come and go', async (t) 
   t.pass();
 });
 
-t.test('a listing goes on after a restart of the server, from where it was', async (t) => {
+t.test('a listing goes on where it was after a restart of the server', async (t) => {
   const r = await rig(t);
   const expected = fill(r.folder, 500);
   const seen: string[] = [];
@@ -111,7 +111,7 @@ t.test('dircount bounds the names by themselves', async (t) => {
   t.equal(ok(await start(r, 65536, 28 * 11 - 1)).entries.length, 10);
 });
 
-t.test('room for not even one entry is too small', async (t) => {
+t.test('a reply without room for one entry fails with NFS3ERR_TOOSMALL', async (t) => {
   const r = await rig(t);
   const args = { directory: r.root, cookie: 0n, cookieVerifier: Buffer.alloc(8) };
   t.equal(await statusOf(r.call(nfs.READDIR, { ...args, count: 0 })), 'NFS3ERR_TOOSMALL');
@@ -121,7 +121,7 @@ t.test('room for not even one entry is too small', async (t) => {
   t.equal(await statusOf(start(r, 4096, 27)), 'NFS3ERR_TOOSMALL');
 });
 
-t.test('a cookie or verifier of somebody else is refused', async (t) => {
+t.test('a cookie or verifier that the server has not made is refused', async (t) => {
   const r = await rig(t);
   fill(r.folder, 50);
   const directory = r.root;
@@ -154,7 +154,7 @@ t.test('entries carry the fileids, attributes and handles of what they name', as
 });
 
 t.test(
-  'without the right to search, entries are names only; without the right to read, there are none',
+  'a caller without the right to search gets names only, and one without the right to read none',
   async (t) => {
     const r = await rig(t);
     mkdirSync(join(r.folder, 'd'));

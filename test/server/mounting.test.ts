@@ -22,7 +22,7 @@ t.test('the directory is mounted by the name of the export, by its own path, and
   );
 });
 
-t.test('directories below can be mounted, other things not', async (t) => {
+t.test('directories below the export can be mounted, other objects not', async (t) => {
   const r = await rig(t);
   mkdirSync(join(r.folder, 'a/b'), { recursive: true });
   const odd = Buffer.from([0xff, 0x20]);
@@ -55,32 +55,35 @@ t.test('a directory is mounted only by those who may look it up', async (t) => {
   t.equal(squashed.status, MountStatus.ACCES);
 });
 
-t.test('with reservedPortsOnly, calls from other ports are neither answered nor carried out', async (t) => {
-  const r = await rig(t, { reservedPortsOnly: true }, scratch(t), { resvport: true });
-  const made = ok(await r.create('f', { mode: 0o666 }));
-  const other = untilEnd(t, await RpcClient.connect({ host: '127.0.0.1', port: r.server.port }));
-  const credential = user(1001);
-  const mounted = await other.call(MNT, Buffer.from('/export'), { credential });
-  t.equal(mounted.status, MountStatus.ACCES);
-  const object = made.object ?? r.root;
-  const results = {
-    GETATTR: other.call(nfs.GETATTR, { object }, { credential }),
-    READ: other.call(nfs.READ, { file: object, offset: 0, count: 1 }, { credential }),
-    CREATE: other.call(
-      nfs.CREATE,
-      { where: r.at('g'), how: { mode: nfs.CreateMode.GUARDED, attributes: {} } },
-      { credential },
-    ),
-    anonymous: other.call(nfs.GETATTR, { object }, { credential: NOBODY }),
-  };
-  for (const [name, result] of Object.entries(results)) {
-    t.equal(await statusOf(result), 'NFS3ERR_PERM', name);
-  }
-  t.equal(await statusOf(r.lookup('g')), 'NFS3ERR_NOENT');
-  await other.call(nfs.NULL, undefined, { credential });
-});
+t.test(
+  'the server with reservedPortsOnly neither answers nor carries out calls from other ports',
+  async (t) => {
+    const r = await rig(t, { reservedPortsOnly: true }, scratch(t), { resvport: true });
+    const made = ok(await r.create('f', { mode: 0o666 }));
+    const other = untilEnd(t, await RpcClient.connect({ host: '127.0.0.1', port: r.server.port }));
+    const credential = user(1001);
+    const mounted = await other.call(MNT, Buffer.from('/export'), { credential });
+    t.equal(mounted.status, MountStatus.ACCES);
+    const object = made.object ?? r.root;
+    const results = {
+      GETATTR: other.call(nfs.GETATTR, { object }, { credential }),
+      READ: other.call(nfs.READ, { file: object, offset: 0, count: 1 }, { credential }),
+      CREATE: other.call(
+        nfs.CREATE,
+        { where: r.at('g'), how: { mode: nfs.CreateMode.GUARDED, attributes: {} } },
+        { credential },
+      ),
+      anonymous: other.call(nfs.GETATTR, { object }, { credential: NOBODY }),
+    };
+    for (const [name, result] of Object.entries(results)) {
+      t.equal(await statusOf(result), 'NFS3ERR_PERM', name);
+    }
+    t.equal(await statusOf(r.lookup('g')), 'NFS3ERR_NOENT');
+    await other.call(nfs.NULL, undefined, { credential });
+  },
+);
 
-t.test('the list of mounts tells who has mounted what, until they unmount', async (t) => {
+t.test('the list of mounts has every client with its directory, until it unmounts', async (t) => {
   const r = await rig(t);
   mkdirSync(join(r.folder, 'a'));
   await r.mount('/export/a');
@@ -96,7 +99,7 @@ t.test('the list of mounts tells who has mounted what, until they unmount', asyn
   t.equal((await dump()).length, 1024, 'and it does not grow for ever');
 });
 
-t.test('starting fails with what is wrong', async (t) => {
+t.test('a wrong directory, name, limit or port ends start() with an error that names it', async (t) => {
   const folder = scratch(t);
   writeFileSync(join(folder, 'file'), '');
   const start = (options: Partial<Parameters<typeof EmbeddedServer.start>[0]>) =>

@@ -15,7 +15,7 @@ import * as nfs from '../../lib/programs/nfs3/index.js';
 import { until } from '../support/process.js';
 import { isOpenHere, made, NOBODY, ok, ROOT, rig, scratch, statusOf, user } from './support/rig.js';
 
-t.test('what a user makes is his, and only where he may', async (t) => {
+t.test('a new object belongs to the user who makes it, and is made only where that user may', async (t) => {
   const r = await rig(t);
   const alice = user(1001, 1001, [2000]);
   t.equal(await statusOf(r.create('f', {}, alice)), 'NFS3ERR_ACCES');
@@ -43,7 +43,11 @@ t.test('only the owner changes attributes, and only root gives files away', asyn
     statusOf(r.call(nfs.SETATTR, { object, attributes, guard: undefined }, who));
   t.equal(await setattr({ mode: 0o600 }, bob), 'NFS3ERR_PERM');
   t.equal(await setattr({ mtime: { seconds: 1, nanoseconds: 0 } }, bob), 'NFS3ERR_PERM');
-  t.equal(await setattr({ mtime: 'server', atime: 'server' }, bob), 'NFS3_OK', 'who may write may touch');
+  t.equal(
+    await setattr({ mtime: 'server', atime: 'server' }, bob),
+    'NFS3_OK',
+    'a caller who may write may touch',
+  );
   t.equal(await setattr({ uid: 1002 }), 'NFS3ERR_PERM');
   t.equal(await setattr({ gid: 3000 }), 'NFS3ERR_PERM');
   t.equal(await setattr({ gid: 2000 }), 'NFS3_OK', 'to a group of his own');
@@ -73,7 +77,7 @@ t.test('names are changed by those who may write the directory, and not past its
 });
 
 t.test(
-  'a directory that may not be searched hides its names, but a handle from it still works',
+  'a directory that the caller may not search hides its names, but a handle from it still works',
   async (t) => {
     const r = await rig(t);
     mkdirSync(join(r.folder, 'd'));
@@ -89,7 +93,7 @@ t.test(
   },
 );
 
-t.test('whether a name exists is told only to those who may search its directory', async (t) => {
+t.test('only callers who may search a directory learn whether a name exists', async (t) => {
   const r = await rig(t);
   mkdirSync(join(r.folder, 'd'), { mode: 0o700 });
   chmodSync(r.folder, 0o777);
@@ -158,7 +162,7 @@ t.test('a truncation takes the setuid bit of a program away, unless root does it
   t.equal((await r.attributes(object)).size, 5n);
 });
 
-t.test('root is squashed when asked for, and everybody when asked for', async (t) => {
+t.test('root is squashed with the option for root, and every caller with the option for all', async (t) => {
   const squashed = await rig(t, { rootSquash: true, anonymousUid: 4000, anonymousGid: 4001 });
   chmodSync(squashed.folder, 0o777);
   t.match(ok(await squashed.create('f')).attributes, { uid: 4000, gid: 4001 });
@@ -211,5 +215,5 @@ t.test('a server without privileges does everything as its own user', async (t) 
   );
   const foreign = await r.find('f');
   const access = await r.call(nfs.ACCESS, { object: foreign, access: 0x3f }, user(1));
-  t.equal(ok(access).access, nfs.Access.READ, 'whoever calls');
+  t.equal(ok(access).access, nfs.Access.READ, 'for every caller');
 });

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { SipHash } from '../../lib/server/tree/siphash.js';
 
-t.test('known values, with the key 00 01 … 0f and the messages 00 01 02 …', (t) => {
+t.test('SipHash gives the published values for the key 00 01 … 0f and the messages 00 01 02 …', (t) => {
   const hash = new SipHash(Uint8Array.from({ length: 16 }, (_, i) => i));
   const message = new DataView(Uint8Array.from({ length: 64 }, (_, i) => i).buffer);
   const known = new Map([

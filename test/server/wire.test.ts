@@ -7,7 +7,7 @@ import * as nfs from '../../lib/programs/nfs3/index.js';
 import { Capture } from '../support/capture.js';
 import { all, ok, rig, user } from './support/rig.js';
 
-t.test('nothing of what the server says is malformed', async (t) => {
+t.test('an independent dissector finds nothing malformed in the replies', async (t) => {
   const r = await rig(t);
   const capture = await Capture.start([r.server.port]);
   for (let i = 0; i < 300; i++) writeFileSync(join(r.folder, `file-${i}`), `${i}`);
