@@ -46,3 +46,28 @@ t.test('the account of a change that gets no answer ends in doubt', async (t) =>
   t.equal(inode.own, undefined);
   t.equal(rig.vfs.attributes.isFresh(inode), false);
 });
+
+t.test('a rename within one directory is one change of it, and not another client’s', async (t) => {
+  const { rig } = await opened();
+  await rig.pass(10);
+  const { generation } = rig.root;
+  rig.notices.length = 0;
+  await rig.remove.rename(rig.at('f'), rig.at('g'), 0, rig.caller());
+  t.equal(rig.root.own, undefined, 'nothing is left to be accounted for');
+  t.equal(rig.root.generation, generation);
+  t.same(
+    rig.notices.filter((notice) => notice.startsWith('expire')),
+    [],
+  );
+});
+
+t.test('a rename between two directories is a change of each', async (t) => {
+  const { rig, server } = await opened();
+  server.tree.directory('d');
+  const directory = await rig.walk('d');
+  await rig.pass(10);
+  const generations = [rig.root.generation, directory.generation];
+  await rig.remove.rename(rig.at('f'), rig.at('f', directory), 0, rig.caller());
+  t.same([rig.root.own, directory.own], [undefined, undefined]);
+  t.same([rig.root.generation, directory.generation], generations);
+});
