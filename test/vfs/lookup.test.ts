@@ -2,13 +2,7 @@ import t from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import { named } from './support/named.js';
 import { outcome, Rig, settled } from './support/rig.js';
-
-/** Looks the name up as a kernel does whose own trust in it has run out. */
-async function stat(rig: Rig, name: string): Promise<number> {
-  rig.vfs.kernel.tellsName(rig.root, named(name), 0);
-  const { nodeid } = await rig.lookup.entry(rig.root, named(name), rig.caller());
-  return nodeid;
-}
+import { stat } from './support/stat.js';
 
 t.test('a name is asked for once while its directory is unchanged', async (t) => {
   const rig = new Rig();

@@ -4,15 +4,9 @@ import { CreateMode, FileType, fileNameFromBytes, Status } from '../../lib/progr
 import { mknodWhat } from '../../lib/vfs/names/make.js';
 import { named } from './support/named.js';
 import { outcome, Rig } from './support/rig.js';
+import { stat } from './support/stat.js';
 
 const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');
-
-/** Looks the name up as a kernel does whose own trust in it has run out. */
-async function stat(rig: Rig, name: string): Promise<number> {
-  rig.vfs.kernel.tellsName(rig.root, named(name), 0);
-  const { nodeid } = await rig.lookup.entry(rig.root, named(name), rig.caller());
-  return nodeid;
-}
 
 t.test('names are bytes', async (t) => {
   const rig = new Rig();

@@ -4,16 +4,7 @@ import { Errno } from '../../lib/fuse/contract/errno.js';
 import { StableHow } from '../../lib/programs/nfs3/index.js';
 import { Credentials } from '../../lib/vfs/caller/caller.js';
 import { O_RDONLY, O_RDWR, outcome, Rig, settled, TestContext } from './support/rig.js';
-
-const KIB = 1024;
-
-async function opened(content = '', flags = O_RDWR) {
-  const rig = new Rig();
-  rig.server.tree.file('f', content);
-  const { inode, fh } = await rig.open('f', flags);
-  rig.server.forgetCalls();
-  return { rig, server: rig.server, inode, fh };
-}
+import { KIB, opened } from './support/written-file.js';
 
 /** Lets time pass, timer by timer, until `work` is done. Answers its outcome, and how long each wait was. */
 async function patiently<Value>(rig: Rig, work: Promise<Value>) {
@@ -114,7 +105,7 @@ t.test('a server that takes less than it is sent is sent less', async (t) => {
 });
 
 t.test('one byte with each READ, and no end: pauses, and then EIO', async (t) => {
-  const { rig, server, fh } = await opened('x'.repeat(KIB), O_RDONLY);
+  const { rig, server, fh } = await opened({}, 'x'.repeat(KIB), O_RDONLY);
   server.mostRead = 1;
   const { end, waits } = await patiently(rig, rig.read(fh, 0, KIB));
   t.equal(end, Errno.EIO);
@@ -123,7 +114,7 @@ t.test('one byte with each READ, and no end: pauses, and then EIO', async (t) =>
 });
 
 t.test('a few bytes that are all that is wanted, or the end, cost no pause', async (t) => {
-  const { rig, fh } = await opened('x'.repeat(20));
+  const { rig, fh } = await opened({}, 'x'.repeat(20));
   const reads = async () => {
     for (let at = 0; at < 20; at++) await rig.read(fh, at, 1);
     for (let at = 0; at < 20; at++) await rig.write(fh, at, 'y');

@@ -1,4 +1,4 @@
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { Errno } from '../../lib/fuse/contract/errno.js';
 import { Status } from '../../lib/programs/nfs3/index.js';
 import { isSillyName, sillyName } from '../../lib/vfs/names/silly-rename.js';
@@ -125,29 +125,33 @@ t.test('the visible .nfs name of an open file can be neither removed nor renamed
   t.equal(await outcome(rename(rig, 'g', name)), Errno.EBUSY);
 });
 
+/** Expects the file to be readable until its last close, and no name to be left after it. */
+async function goesWithLastClose(t: Test, { rig, server, fh }: Awaited<ReturnType<typeof openFile>>) {
+  t.equal((await rig.read(fh, 0, 7)).toString(), 'content');
+  await rig.files.release(fh);
+  await settled();
+  t.equal(server.root.children.size, 0);
+}
+
 t.test('other names of a file that goes on under its silly name are ordinary names', async (t) => {
-  const { rig, server, inode, fh } = await openFile();
+  const opened = await openFile();
+  const { rig, inode } = opened;
   for (const name of ['g', 'h']) await rig.make.link(inode, rig.root, named(name), rig.caller());
   await unlink(rig, 'f');
   await rename(rig, 'g', 'i');
   t.equal(await outcome(unlink(rig, 'i')), 'ok');
   t.equal(await outcome(unlink(rig, 'h')), 'ok');
   t.equal(sillyNames(rig).length, 1);
-  t.equal((await rig.read(fh, 0, 7)).toString(), 'content');
-  await rig.files.release(fh);
-  await settled();
-  t.equal(server.root.children.size, 0);
+  await goesWithLastClose(t, opened);
 });
 
 t.test('two names of an open file that go in the same moment', async (t) => {
-  const { rig, server, inode, fh } = await openFile();
+  const opened = await openFile();
+  const { rig, inode } = opened;
   await rig.make.link(inode, rig.root, named('g'), rig.caller());
   const results = await Promise.all([outcome(unlink(rig, 'f')), outcome(unlink(rig, 'g'))]);
   t.same(results, ['ok', 'ok']);
-  t.equal((await rig.read(fh, 0, 7)).toString(), 'content');
-  await rig.files.release(fh);
-  await settled();
-  t.equal(server.root.children.size, 0);
+  await goesWithLastClose(t, opened);
 });
 
 t.test('the last close during the RENAME: the name goes right after it', async (t) => {
