@@ -1,0 +1,12 @@
+/** Byte-range locks: the table of those that are held and those that wait. */
+
+export { type LockBounds, NO_BOUNDS } from './lock-counts.js';
+export {
+  LAST_BYTE,
+  type LockOwner,
+  type LockRange,
+  lengthOf,
+  type OwnedLock,
+  rangeOf,
+} from './lock-range.js';
+export { type LockOutcome, LockTable } from './lock-table.js';
