@@ -9,6 +9,7 @@ import {
 } from '../../../lib/rpc/wire/message.js';
 import { type AnyCase, cases, define } from '../../nfs3/support/cases.js';
 import type { Generator } from '../../nfs3/support/generator.js';
+import { lockCases } from '../../nlm4/support/lock-cases.js';
 import type { SeededRandom } from '../../support/seeded-random.js';
 import { FieldWriter } from './fields.js';
 
@@ -21,9 +22,10 @@ const mapping = (g: Generator) => ({
   port: g.below(65536),
 });
 
-/** NFS, MOUNT, and the port mapper. */
+/** NFS, MOUNT, NLM, and the port mapper. */
 export const everyCase: readonly AnyCase[] = [
   ...cases,
+  ...lockCases,
   define(
     mount.MNT,
     (g) => g.bytes(1024),
