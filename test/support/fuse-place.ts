@@ -14,7 +14,7 @@ export function compileServer(place: Place): string[] {
   const folder = join(place.folder, 'memory-server');
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
-  for (const name of ['memory-fs', 'memory-server']) {
+  for (const name of ['memory-locks', 'memory-node', 'memory-fs', 'memory-server']) {
     const text = readFileSync(join(projectRoot, `test/support/${name}.ts`), 'utf8');
     const compiled = ts.transpileModule(text, {
       compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },

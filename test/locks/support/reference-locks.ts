@@ -1,5 +1,5 @@
 /**
- * What a lock table should do, as plainly as can be: a mark for every byte, and a matrix of all owners for the question
+ * The rules of a lock table, as plainly as can be: a mark for every byte, and a matrix of all owners for the question
  * of who waits for whom. Slow, and good for a few bytes and owners.
  */
 import { LAST_BYTE, type LockRange } from '../../../lib/locks/index.js';
