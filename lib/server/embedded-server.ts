@@ -1,6 +1,6 @@
 /**
- * The embedded server: NFS version 3 and MOUNT version 3 on one TCP port, over a local directory. It is a convenience,
- * and a server for tests. Owns its life: starting, stopping, restarting with or without the loss of a crash.
+ * The embedded server: NFS version 3, MOUNT version 3 and NLM version 4 on one TCP port, over a local directory. It is a
+ * convenience, and a server for tests. Owns its life: starting, stopping, restarting with or without the loss of a crash.
  */
 import { randomBytes } from 'node:crypto';
 import { realpathSync } from 'node:fs';
@@ -14,10 +14,14 @@ import {
   type ProcedureName,
   Status,
 } from '../programs/nfs3/index.js';
+import { LOCK_CALLS, NLM_PROGRAM } from '../programs/nlm4/index.js';
 import { RpcServer } from '../rpc/server/server.js';
 import type { CallVerdict, ServerCall } from '../rpc/server/server-procedure.js';
-import { type Fault, Faults, omit } from './faults.js';
+import { Faults, type FaultyProcedure } from './faults.js';
+import { LostCallError, serveWithFaults } from './faulty-call.js';
+import { type LockDispatch, LockService } from './lock-service.js';
 import { MountService } from './mount-service.js';
+import { getattr } from './operations/attribute-operations.js';
 import { nfsProcedures, type Operation } from './operations/nfs-procedures.js';
 import { type EmbeddedServerOptions, type ResolvedOptions, resolveOptions } from './options.js';
 import { type ServedUser, ServedUsers } from './served-users.js';
@@ -31,6 +35,8 @@ const MAX_SEARCHES = 4;
 /** The longest record: the data of a WRITE and its header. */
 const RECORD_OVERHEAD = 64 * 1024;
 
+const COUNTED: readonly FaultyProcedure[] = [...PROCEDURE_NAMES, ...LOCK_CALLS];
+
 export interface RestartOptions {
   /** Every handle handed out so far becomes stale, as after a re-export. */
   readonly newHandles?: boolean | undefined;
@@ -38,12 +44,9 @@ export interface RestartOptions {
   readonly loseUncommitted?: boolean | undefined;
 }
 
-/** A fault wants this call neither carried out nor answered. */
-class LostCallError extends Error {}
-
 export class EmbeddedServer {
   /** Calls that arrived, by procedure. */
-  readonly counters: Record<ProcedureName, number>;
+  readonly counters: Record<FaultyProcedure, number>;
   readonly faults = new Faults();
   readonly #callers: ServedUsers;
   readonly #running = new Set<Promise<unknown>>();
@@ -51,6 +54,7 @@ export class EmbeddedServer {
   #options: ResolvedOptions;
   #tree: ExportedTree;
   #rpc: RpcServer | undefined;
+  #locks: LockService | undefined;
   #address: AddressInfo | undefined;
 
   /** Rejects when the directory cannot be exported, or the port is taken, with a message for the user. */
@@ -67,7 +71,7 @@ export class EmbeddedServer {
   }
 
   private constructor(options: ResolvedOptions) {
-    this.counters = Object.fromEntries(PROCEDURE_NAMES.map((name) => [name, 0])) as typeof this.counters;
+    this.counters = Object.fromEntries(COUNTED.map((name) => [name, 0])) as typeof this.counters;
     this.#options = options;
     this.#callers = new ServedUsers(options);
     this.#tree = this.#openTree();
@@ -111,8 +115,13 @@ export class EmbeddedServer {
     return this.#rpc;
   }
 
+  /** Locks that clients hold, and locks that they wait for. A restart forgets them. */
+  get locks(): { readonly held: number; readonly waiting: number } {
+    return this.#locks?.size ?? { held: 0, waiting: 0 };
+  }
+
   resetCounters(): void {
-    for (const name of PROCEDURE_NAMES) this.counters[name] = 0;
+    for (const name of COUNTED) this.counters[name] = 0;
   }
 
   /** Ends all connections and frees everything. */
@@ -164,6 +173,8 @@ export class EmbeddedServer {
         callerOf: (call) => (this.#admits(call) ? this.#callers.identify(call.credential) : undefined),
       }).procedures(),
     );
+    this.#locks = this.#lockService();
+    rpc.register(NLM_PROGRAM, this.#locks.procedures());
     this.#address = await rpc.listen({ host, port: this.port });
     this.#rpc = rpc;
   }
@@ -232,6 +243,7 @@ export class EmbeddedServer {
   async #stop(): Promise<void> {
     const rpc = this.#rpc;
     this.#rpc = undefined;
+    this.#locks = undefined;
     if (rpc !== undefined) {
       rpc.disconnectAll();
       await rpc.close(0);
@@ -251,7 +263,14 @@ export class EmbeddedServer {
     if (name !== 'NULL' && !this.#admits(call)) return failure(Status.PERM) as Result;
     if (!this.faults.isEmpty) {
       const faults = this.faults.take(name, args);
-      if (faults.length > 0) return this.#serveWith(faults, name, operation, args, call);
+      if (faults.length > 0) {
+        return serveWithFaults(faults, {
+          procedure: name,
+          serve: () => this.#serve(operation, args, call),
+          failed: ({ status }) => (status === undefined ? undefined : (failure(status) as Result)),
+          decide: (verdict) => this.#verdicts.set(call, verdict),
+        });
+      }
     }
     return this.#serve(operation, args, call);
   }
@@ -309,27 +328,33 @@ export class EmbeddedServer {
     return failure(Status.SERVERFAULT) as Result;
   }
 
-  async #serveWith<Arguments, Result>(
-    faults: readonly Fault[],
-    name: ProcedureName,
-    operation: Operation<Arguments, Result>,
-    args: Arguments,
-    call: ServerCall,
-  ): Promise<Result> {
-    for (const { wait } of faults) await (typeof wait === 'function' ? wait() : wait);
-    const lose = faults.find((fault) => fault.lose !== undefined)?.lose;
-    if (lose !== undefined) this.#verdicts.set(call, lose === 'connection' ? 'disconnect' : 'drop');
-    if (lose === 'call') throw new LostCallError();
-    const status = faults.find((fault) => fault.status !== undefined)?.status;
-    let result = (
-      status === undefined ? await this.#serve(operation, args, call) : failure(status)
-    ) as Record<string, unknown>;
-    for (const fault of faults) {
-      result = omit(name, result, fault);
-      if (fault.alter !== undefined) result = fault.alter(result);
-    }
-    return result as Result;
+  // ---- locks
+
+  /** A new one: locks do not outlive a restart. */
+  #lockService(): LockService {
+    const { locks, now, readOnly } = this.#options;
+    return new LockService({
+      settings: locks,
+      readOnly,
+      now,
+      admits: (call) => this.#admits(call),
+      attributesOf: (object, call) => this.#serve(getattr, { object }, call),
+      isOurs: (handle) => this.#tree.table.identityOf(handle) !== undefined,
+      dispatch: (...parts) => this.#dispatchLock(...parts),
+    });
   }
+
+  #dispatchLock: LockDispatch = (name, args, call, serve, refuse) => {
+    this.counters[name] += 1;
+    const faults = this.faults.isEmpty ? [] : this.faults.take(name, args);
+    if (faults.length === 0) return serve();
+    return serveWithFaults(faults, {
+      procedure: name,
+      serve,
+      failed: ({ lockStatus }) => (lockStatus === undefined ? undefined : refuse(lockStatus)),
+      decide: (verdict) => this.#verdicts.set(call, verdict),
+    });
+  };
 }
 
 const NO_WCC = { before: undefined, after: undefined };

@@ -3,10 +3,14 @@
  * dispatcher asks which of them apply to a call, and carries them out.
  */
 import type { ErrorStatus, FileHandle, ProcedureName } from '../programs/nfs3/index.js';
+import { LOCK_CALLS, type LockCallName, type LockStatus } from '../programs/nlm4/index.js';
+
+/** Procedures of NFS and of NLM. */
+export type FaultyProcedure = ProcedureName | LockCallName;
 
 export interface Fault {
   /** All procedures when left out. */
-  readonly procedure?: ProcedureName | undefined;
+  readonly procedure?: FaultyProcedure | undefined;
   /** Only calls that have this handle among their arguments. */
   readonly handle?: FileHandle | undefined;
   /** Only calls whose arguments this accepts. */
@@ -17,8 +21,10 @@ export interface Fault {
   readonly wait?: Promise<unknown> | (() => Promise<unknown>) | undefined;
   /** 'call': not carried out and not answered. 'reply': carried out, not answered. 'connection': carried out, reset. */
   readonly lose?: 'call' | 'reply' | 'connection' | undefined;
-  /** Answered without carrying the call out. */
+  /** Answered without carrying the call out; for procedures of NFS. */
   readonly status?: ErrorStatus | undefined;
+  /** The same for those of NLM. */
+  readonly lockStatus?: LockStatus | undefined;
   /** Leave out attributes (also those from before the operation), or handles, wherever the protocol allows it. */
   readonly omitAttributes?: boolean | undefined;
   readonly omitHandles?: boolean | undefined;
@@ -70,11 +76,12 @@ export class Faults {
   }
 
   /** The faults for this call, each counted as applied. */
-  take(procedure: ProcedureName, args: unknown): readonly Fault[] {
+  take(procedure: FaultyProcedure, args: unknown): readonly Fault[] {
     const taken: Fault[] = [];
     for (const rule of this.#rules) {
       const { fault } = rule;
       if (fault.procedure !== undefined && fault.procedure !== procedure) continue;
+      if ((isLockCall(procedure) ? fault.status : fault.lockStatus) !== undefined) continue;
       if (fault.handle !== undefined && !mentions(args, fault.handle)) continue;
       if (fault.when !== undefined && !fault.when(args)) continue;
       rule.hits += 1;
@@ -84,6 +91,10 @@ export class Faults {
     }
     return taken;
   }
+}
+
+function isLockCall(procedure: FaultyProcedure): boolean {
+  return (LOCK_CALLS as readonly string[]).includes(procedure);
 }
 
 function mentions(value: unknown, handle: FileHandle): boolean {
@@ -97,7 +108,7 @@ const ATTRIBUTE_FIELDS = ['attributes', 'directoryAttributes'];
 const WCC_FIELDS = ['wcc', 'directoryWcc', 'fromWcc', 'toWcc'];
 
 /** The result without its optional parts. The attributes of GETATTR and the handle of LOOKUP are not optional. */
-export function omit(procedure: ProcedureName, result: Body, fault: Fault): Body {
+export function omit(procedure: FaultyProcedure, result: Body, fault: Fault): Body {
   const reply = { ...result };
   if (fault.omitAttributes === true && procedure !== 'GETATTR') {
     for (const field of ATTRIBUTE_FIELDS) if (field in reply) reply[field] = undefined;

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { realpathSync, statSync } from 'node:fs';
 import { MAX_DATA } from '../programs/nfs3/index.js';
+import { DEFAULT_LOCK_SETTINGS, type LockSettings } from './lock-service.js';
 import type { ServedUsersOptions } from './served-users.js';
 import { SIPHASH_KEY_BYTES } from './tree/siphash.js';
 import type { TreeOptions } from './tree/tree.js';
@@ -58,6 +59,8 @@ export interface EmbeddedServerOptions {
    * second answer to a successful call is an error (EXIST, NOENT).
    */
   readonly replayCache?: boolean | undefined;
+  /** How the lock manager behaves, for tests: as another server does, or after a start. */
+  readonly locks?: Partial<LockSettings> | undefined;
   /** Keep what UNSTABLE writes overwrite, so that restart({ loseUncommitted: true }) can lose them. */
   readonly undoUnstable?: boolean | undefined;
   /** Milliseconds for which a directory seen inside the export is trusted to be there. */
@@ -73,6 +76,7 @@ export interface ResolvedOptions extends Omit<TreeOptions, 'callers'>, ServedUse
   readonly exportName: string;
   readonly replayCache: boolean;
   readonly reservedPortsOnly: boolean;
+  readonly locks: LockSettings;
 }
 
 const MiB = 1024 * 1024;
@@ -90,6 +94,7 @@ export function resolveOptions(options: EmbeddedServerOptions): ResolvedOptions 
     host,
     exportName,
     replayCache: options.replayCache ?? true,
+    locks: { ...DEFAULT_LOCK_SETTINGS, ...options.locks },
     readOnly: options.readOnly ?? false,
     rootSquash: options.rootSquash ?? !isLoopback(host),
     allSquash: options.allSquash ?? false,

@@ -1,11 +1,12 @@
-/** Every procedure of both programs, as an independent dissector reads it. */
+/** Every procedure of all programs, as an independent dissector reads it. */
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { DUMP, EXPORT, MNT, UMNT, UMNTALL } from '../../lib/programs/mount3/procedures.js';
 import * as nfs from '../../lib/programs/nfs3/index.js';
-import { Capture } from '../support/capture.js';
-import { all, ok, rig, user } from './support/rig.js';
+import { Capture, type Trace } from '../support/capture.js';
+import { LockClient, type LockOptions } from './support/lock-clients.js';
+import { all, made, ok, rig, user } from './support/rig.js';
 
 t.test('an independent dissector finds nothing malformed in the replies', async (t) => {
   const r = await rig(t);
@@ -77,7 +78,44 @@ t.test('an independent dissector finds nothing malformed in the replies', async 
     [...trace.called('mount')].sort((a, b) => a - b),
     [1, 2, 3, 4, 5],
   );
+  allAnswered(t, trace);
+});
+
+t.test('nothing of what the lock manager says is malformed', async (t) => {
+  const r = await rig(t, { locks: { bounds: { held: 3, waiting: 9, heldByAll: 99, waitingOfAll: 9 } } });
+  const file = made(await r.create('f'));
+  const capture = await Capture.start([r.server.port]);
+  const owner = (svid: number) => new LockClient(r.client, file, svid, 'name', '\xff'.repeat(9));
+  const [a, b] = [owner(1), owner(-2)];
+  const outcomes = new Set<unknown>();
+  const ranges: LockOptions[] = [{}, { offset: 2n ** 63n - 1n, length: 1n }, { offset: 2n ** 64n - 1n }];
+  for (const range of ranges) {
+    for (const block of [false, true]) {
+      for (const monitored of [false, true]) outcomes.add(await a.lock({ ...range, block, monitored }));
+      outcomes.add(await b.lock({ ...range, block }));
+      outcomes.add(typeof (await b.test({ ...range, shared: block })));
+      outcomes.add(await b.cancel(range));
+      outcomes.add(await b.lock({ ...range, reclaim: true }));
+      outcomes.add(await a.unlock(range));
+    }
+  }
+  for (const offset of [0n, 2n, 4n, 6n]) outcomes.add(await a.lock({ offset, length: 1n }));
+  outcomes.add(await new LockClient(r.client, r.root, 3).lock());
+  t.same(
+    [...outcomes].sort(),
+    'BLOCKED DENIED DENIED_GRACE_PERIOD DENIED_NOLOCKS FAILED FBIG GRANTED object string'.split(' '),
+  );
+  const trace = await capture.finish();
+  t.same(trace.complaints, []);
+  t.same(
+    [...trace.called('nlm')].sort((a, b) => a - b),
+    [1, 2, 3, 4, 22],
+  );
+  allAnswered(t, trace);
+});
+
+function allAnswered(t: Test, trace: Trace): void {
   const calls = trace.messages.filter(({ kind }) => kind === 'call');
   const answered = new Set(trace.messages.filter(({ kind }) => kind === 'reply').map(({ xid }) => xid));
   t.equal(calls.filter(({ xid }) => !answered.has(xid)).length, 0, 'every call has its reply');
-});
+}

@@ -5,7 +5,9 @@ export { NLM_PROGRAM } from './procedures.js';
 export {
   type CancelArguments,
   isLockStatus,
+  LOCK_CALLS,
   type LockArguments,
+  type LockCallName,
   type LockHolder,
   type LockResult,
   LockStatus,

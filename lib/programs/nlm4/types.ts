@@ -4,6 +4,10 @@ import type { FileHandle } from '../nfs3/file-handle.js';
 /** The most bytes of a cookie, an owner handle and a caller's name (LM_MAXSTRLEN, MAXNETOBJ_SZ). */
 export const MAX_LOCK_NAME = 1024;
 
+/** The procedures that a client calls, NULL left out. */
+export const LOCK_CALLS = ['TEST', 'LOCK', 'CANCEL', 'UNLOCK', 'NM_LOCK'] as const;
+export type LockCallName = (typeof LOCK_CALLS)[number];
+
 /** nlm4_stats. */
 export const LockStatus = {
   GRANTED: 0,
