@@ -20,8 +20,11 @@ import { runSteadily } from './setup/tap.mjs';
 const GUESTS = ['test/linux/', '/knfsd-'];
 /** The consistency matrix; a sample of it is in every run. */
 const WHOLE_MATRIX = ['test/consistency/matrix-ganesha', 'test/consistency/matrix-embedded'];
-/** Suites that take minutes: not part of a plain `npm test`. */
+/** Suites that take minutes, or run those of the other tests once more: not part of a plain `npm test`. */
 const LONG = [
+  'test/e2e/source-tree',
+  'test/e2e/direct-io-suites',
+  'test/consistency/changing-directories',
   'test/model/dead-server',
   'test/model/faults',
   'test/model/hostile',
