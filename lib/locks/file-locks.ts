@@ -21,27 +21,31 @@ export class FileLocks<Owner extends LockOwner> {
   /** The held lock that stands against this one. Of several, that with the lowest start. */
   firstAgainst(wanted: OwnedLock<Owner>): OwnedLock<Owner> | undefined {
     let first: OwnedLock<Owner> | undefined;
-    for (const lock of this.#heldAgainst(wanted)) {
-      if (first === undefined || lock.start < first.start) first = lock;
+    for (const key of this.held.keys()) {
+      const lock = this.#against(key, wanted);
+      if (lock !== undefined && (first === undefined || lock.start < first.start)) first = lock;
     }
     return first;
   }
 
-  /** The owners that hold something against this lock. */
-  holdersAgainst(wanted: OwnedLock<Owner>): Set<string> {
-    const keys = new Set<string>();
-    for (const { owner } of this.#heldAgainst(wanted)) keys.add(owner.key);
-    return keys;
+  /** Whether nothing that is held stands against this lock. */
+  isFree(wanted: OwnedLock<Owner>): boolean {
+    for (const key of this.held.keys()) if (this.#against(key, wanted) !== undefined) return false;
+    return true;
   }
 
-  *#heldAgainst(wanted: OwnedLock<Owner>): Generator<OwnedLock<Owner>> {
-    for (const [key, locks] of this.held) {
-      if (key === wanted.owner.key) continue;
-      for (const lock of locks) {
-        if (lock.start > wanted.end) break;
-        if (conflicts(lock, wanted)) yield lock;
-      }
+  /** Whether the owner with this key holds something against this lock. */
+  holdsAgainst(key: string, wanted: OwnedLock<Owner>): boolean {
+    return this.#against(key, wanted) !== undefined;
+  }
+
+  #against(key: string, wanted: OwnedLock<Owner>): OwnedLock<Owner> | undefined {
+    if (key === wanted.owner.key) return undefined;
+    for (const lock of this.held.get(key) ?? []) {
+      if (lock.start > wanted.end) return undefined;
+      if (conflicts(lock, wanted)) return lock;
     }
+    return undefined;
   }
 
   /** Those that stand in the queue before this lock, or at all if it does not, and against it. */

@@ -58,11 +58,8 @@ export class LockTable<Owner extends LockOwner> {
    */
   lock(file: string, wanted: OwnedLock<Owner>, granted?: () => void): LockOutcome {
     const locks = this.#files.get(file);
-    const holders = locks?.holdersAgainst(wanted) ?? new Set<string>();
-    if (
-      locks === undefined ||
-      (holders.size === 0 && (granted === undefined || this.#isNext(locks, wanted)))
-    ) {
+    const isFree = locks?.isFree(wanted) ?? true;
+    if (locks === undefined || (isFree && (granted === undefined || this.#isNext(locks, wanted)))) {
       return this.#take(file, wanted);
     }
     if (granted === undefined) return 'denied';
@@ -71,7 +68,7 @@ export class LockTable<Owner extends LockOwner> {
       known.granted = granted;
       return 'waiting';
     }
-    if (this.#reach(holders, 'held').has(wanted.owner.key)) return 'deadlock';
+    if (this.#ways(locks, wanted, wanted.owner.key, 'held').has(wanted.owner.key)) return 'deadlock';
     return this.#enqueue(locks, { file, lock: wanted, granted });
   }
 
@@ -132,7 +129,8 @@ export class LockTable<Owner extends LockOwner> {
     if (next.length > 0) locks.held.set(owner.key, next);
     else locks.held.delete(owner.key);
     this.#counts.add(owner.group, { held: next.length - before });
-    this.#unsettled.add(file);
+    // One that had nothing here has given nothing up.
+    if (before > 0) this.#unsettled.add(file);
   }
 
   // ---- waiting
@@ -165,40 +163,54 @@ export class LockTable<Owner extends LockOwner> {
   #isNext(locks: FileLocks<Owner>, wanted: OwnedLock<Owner>): boolean {
     const { key } = wanted.owner;
     for (const earlier of locks.waitersBefore(wanted)) {
-      if (!this.#reach(this.#waitsFor(earlier, 'all'), 'all').has(key)) return false;
+      if (!this.#ways(locks, earlier.lock, key, 'all').has(key)) return false;
     }
     return true;
   }
 
-  /** The owners for which a lock waits: those of locks that are held, and with 'all' those before it in the queue. */
-  #waitsFor({ file, lock }: LockWaiter<Owner>, reason: 'held' | 'all'): Set<string> {
-    const locks = this.#files.get(file);
-    const keys = locks?.holdersAgainst(lock) ?? new Set<string>();
-    if (reason === 'all')
-      for (const earlier of locks?.waitersBefore(lock) ?? NONE) keys.add(earlier.lock.owner.key);
-    return keys;
-  }
-
-  /** These owners, those for which they wait, and so on. */
-  #reach(owners: Iterable<string>, reason: 'held' | 'all'): Set<string> {
-    const reached = new Set(owners);
+  /**
+   * The owners for which a lock waits, those for which they wait, and so on: because of what is held, and with 'all'
+   * also because of places in a queue. Owners that wait for nobody are left out, but for `goal`: a file may have
+   * thousands of them.
+   */
+  #ways(locks: FileLocks<Owner>, lock: OwnedLock<Owner>, goal: string, reason: 'held' | 'all'): Set<string> {
+    const reached = this.#waitsFor(locks, lock, goal, reason);
     // A set also walks through what is added meanwhile.
-    for (const owner of reached) {
-      for (const waiter of this.#waiting.get(owner) ?? NONE) {
-        for (const next of this.#waitsFor(waiter, reason)) reached.add(next);
+    for (const key of reached) {
+      for (const waiter of this.#waiting.get(key) ?? NONE) {
+        const there = this.#files.get(waiter.file);
+        if (there === undefined) continue;
+        for (const next of this.#waitsFor(there, waiter.lock, goal, reason)) reached.add(next);
       }
     }
     return reached;
   }
 
+  #waitsFor(
+    locks: FileLocks<Owner>,
+    lock: OwnedLock<Owner>,
+    goal: string,
+    reason: 'held' | 'all',
+  ): Set<string> {
+    const keys = new Set<string>();
+    for (const key of [goal, ...this.#waiting.keys()]) if (locks.holdsAgainst(key, lock)) keys.add(key);
+    if (reason === 'all') for (const earlier of locks.waitersBefore(lock)) keys.add(earlier.lock.owner.key);
+    return keys;
+  }
+
   /**
-   * The owner waits, and may have got into somebody's way out of turn: one that let others go first may now have to
-   * overtake. (A lock granted out of the queue gets into nobody's way whom it did not keep waiting before.)
+   * The owner waits, and may have got into somebody's way out of turn, so that owners wait for each other because of
+   * places in a queue: one of them has to overtake. (A lock granted out of the queue gets into nobody's way whom it did
+   * not keep waiting before.)
    */
   #loosen(key: string): void {
-    if (!this.#waiting.has(key)) return;
-    for (const owner of this.#reach([key], 'all')) {
-      for (const { file } of this.#waiting.get(owner) ?? NONE) this.#unsettled.add(file);
+    for (const { file, lock } of this.#waiting.get(key) ?? NONE) {
+      const locks = this.#files.get(file);
+      const ways = locks && this.#ways(locks, lock, key, 'all');
+      if (!ways?.has(key)) continue;
+      for (const owner of ways) {
+        for (const waiter of this.#waiting.get(owner) ?? NONE) this.#unsettled.add(waiter.file);
+      }
     }
   }
 
@@ -212,7 +224,7 @@ export class LockTable<Owner extends LockOwner> {
       if (locks === undefined) continue;
       for (const waiter of [...locks.queue]) {
         const { lock } = waiter;
-        if (locks.firstAgainst(lock) !== undefined || !this.#isNext(locks, lock)) continue;
+        if (!locks.isFree(lock) || !this.#isNext(locks, lock)) continue;
         this.#dequeue(waiter);
         // Bounds are not asked for: it was counted while it waited, and so few can wait.
         this.#store(file, locks, lock.owner, replaceRange(this.heldBy(file, lock.owner), lock, lock));

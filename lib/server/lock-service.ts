@@ -42,11 +42,11 @@ export interface LockSettings {
   readonly bounds: LockBounds;
 }
 
-/** A client with 4096 locks of the longest names takes 16 MiB. */
+/** They bound memory (2048 locks with the longest names take 8 MiB) and the time that one call takes. */
 export const DEFAULT_LOCK_SETTINGS: LockSettings = {
   owners: 'all',
   grace: 0,
-  bounds: { held: 4096, waiting: 256, heldByAll: 16_384, waitingOfAll: 512 },
+  bounds: { held: 2048, waiting: 128, heldByAll: 8192, waitingOfAll: 256 },
 };
 
 /** Carries a call out by `serve`: counts it, and adds faults, of which some refuse it. */
