@@ -59,7 +59,8 @@ export async function measureRow(
     }
     const first = quick && row.cold !== 'nothing' ? 1 : 0;
     for (let run = first; run <= runs; run++) {
-      for (const subject of taking) {
+      // A subject leaves the machine's memory and caches as it does to the next one: each run turns the order round.
+      for (const subject of run % 2 === 0 ? taking : taking.toReversed()) {
         await attempt(subject, run === 0 ? 'warm-up' : `run ${run} of ${runs}`, async () => {
           if (quick && subject.name === OURS) counted ??= await subject.openCounted?.(row.id);
           const counter = subject.name === OURS ? counted : undefined;

@@ -69,29 +69,37 @@ function store(name: string): Store {
 
 const quiet = () => undefined;
 
-t.test('subjects take turns; the warm-up does not count; the row’s folder is gone at the end', async (t) => {
-  const events: Events = { all: [] };
-  const [one, two] = [store('one'), store('two')];
-  const subjects = [fake('local', one, events), fake('sshfs', two, events)];
-  const row = await measureRow(rowOf('client', events), subjects, {
-    runs: 2,
-    quick: false,
-    progress: quiet,
-  });
-  t.match(
-    row.measurements.map(({ subject, values }) => ({ subject, values })),
-    [
-      { subject: 'local', values: [3, 5] },
-      { subject: 'sshfs', values: [4, 6] },
-    ],
-  );
-  t.match(row.measurements[0], { median: 4, seconds: 4, loadCpuSeconds: 2, serverCpuSeconds: undefined });
-  t.type(row.measurements[0]?.cpuSeconds, 'number');
-  t.equal(row.calls, undefined, 'only the product’s calls are counted');
-  t.equal(events.all.filter((what) => what === 'fill a folder').length, 2, 'each store is filled once');
-  t.strictSame(events.all.slice(-2), ['local timed close', 'sshfs timed close']);
-  for (const { path } of [one, two]) t.notOk(existsSync(join(path, 'row')));
-});
+t.test(
+  'subjects take turns, in another order each time; the warm-up does not count; the row’s folder is gone at the end',
+  async (t) => {
+    const events: Events = { all: [] };
+    const [one, two] = [store('one'), store('two')];
+    const subjects = [fake('local', one, events), fake('sshfs', two, events)];
+    const row = await measureRow(rowOf('client', events), subjects, {
+      runs: 2,
+      quick: false,
+      progress: quiet,
+    });
+    t.match(
+      row.measurements.map(({ subject, values }) => ({ subject, values })),
+      [
+        { subject: 'local', values: [4, 5] },
+        { subject: 'sshfs', values: [3, 6] },
+      ],
+    );
+    t.match(row.measurements[1], {
+      median: 4.5,
+      seconds: 4.5,
+      loadCpuSeconds: 2.25,
+      serverCpuSeconds: undefined,
+    });
+    t.type(row.measurements[0]?.cpuSeconds, 'number');
+    t.equal(row.calls, undefined, 'only the product’s calls are counted');
+    t.equal(events.all.filter((what) => what === 'fill a folder').length, 2, 'each store is filled once');
+    t.strictSame(events.all.slice(-2), ['local timed close', 'sshfs timed close']);
+    for (const { path } of [one, two]) t.notOk(existsSync(join(path, 'row')));
+  },
+);
 
 t.test(
   'a quick run forgoes the warm-up where all is forgotten before each run, and only there',
