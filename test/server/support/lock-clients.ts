@@ -1,4 +1,6 @@
 /** Owners of locks that call the embedded server's lock manager. */
+
+import type { Test } from 'tap';
 import type { FileHandle } from '../../../lib/programs/nfs3/index.js';
 import {
   type LockArguments,
@@ -8,7 +10,8 @@ import {
   lockProcedures as nlm,
 } from '../../../lib/programs/nlm4/index.js';
 import type { RpcClient } from '../../../lib/rpc/client/client.js';
-import { ROOT } from './rig.js';
+import type { EmbeddedServerOptions } from '../../../lib/server/index.js';
+import { made, ROOT, rig } from './rig.js';
 
 export interface LockOptions {
   readonly offset?: bigint;
@@ -73,4 +76,12 @@ export class LockClient {
       ? result.holder
       : lockStatusName(result.status).replace('NLM4_', '');
   }
+}
+
+/** A server with a file, and two owners. */
+export async function lockRig(t: Test, options: Partial<EmbeddedServerOptions> = {}) {
+  const r = await rig(t, options);
+  const file = made(await r.create('f', { mode: 0o600 }));
+  const owner = (svid: number, handle = file): LockClient => new LockClient(r.client, handle, svid);
+  return { r, file, owner, a: owner(1), b: owner(2) };
 }
