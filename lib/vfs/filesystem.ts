@@ -310,17 +310,20 @@ export class NfsFileSystem implements FuseOperations {
     return this.#files.write(fh, { ...write, cancellation: ctx });
   }
 
-  flush(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
-    if (!this.#files.waitsAtFlush(fh)) return this.#files.flush(fh, ctx);
-    return this.#exiting.wait(ctx, (cancellation) => this.#files.flush(fh, cancellation));
+  async flush(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
+    if (this.#files.waitsAtFlush(fh))
+      await this.#exiting.wait(ctx, (cancellation) => this.#files.flush(fh, cancellation));
+    else await this.#files.flush(fh, ctx);
+    await this.#vfs.kernel.notified();
   }
 
   release(_ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
     return this.#files.release(fh);
   }
 
-  fsync(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
-    return this.#files.flush(fh, ctx);
+  async fsync(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
+    await this.#files.flush(fh, ctx);
+    await this.#vfs.kernel.notified();
   }
 
   opendir(ctx: RequestContext, nodeid: NodeId): Promise<OpenReply> {
@@ -360,6 +363,6 @@ export class NfsFileSystem implements FuseOperations {
     await this.#permission.check(inode, mask, caller);
     if (inode.namesGeneration !== namesGeneration && inode.opens === 0)
       await this.#lookup.confirm(inode, caller);
-    await this.#vfs.kernel.expired();
+    await this.#vfs.kernel.notified();
   }
 }

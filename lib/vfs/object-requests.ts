@@ -113,7 +113,7 @@ export class ObjectRequests {
     const { kernel } = this.#vfs;
     kernel.doubts(inode);
     const target = await readTarget(this.#vfs, inode, caller);
-    await kernel.expired();
+    await kernel.notified();
     return target;
   }
 

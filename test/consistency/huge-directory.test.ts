@@ -1,6 +1,8 @@
 /** A directory of a million long names, on a mount whose JavaScript heap holds 200 MB: a listing takes bounded memory. */
+
 import t from 'tap';
 import type { Fattr3, FileHandle } from '../../lib/programs/nfs3/index.js';
+import { fileNameFromText } from '../../lib/programs/nfs3/index.js';
 import { type EmbeddedMount, embeddedMount, statsOf } from '../support/embedded-mount.js';
 import { Mount } from '../support/mount.js';
 import { python } from '../support/project.js';
@@ -36,7 +38,7 @@ async function makeHuge({ server, handleOf }: EmbeddedMount, name: string, count
         for (let index = from; index < to; index++) {
           const fileid = BigInt(index) + 1_000_000n;
           entries.push({
-            name: Buffer.from(String(index).padStart(8, '0') + padding),
+            name: fileNameFromText(String(index).padStart(8, '0') + padding),
             fileid,
             cookie: BigInt(index + 1),
             handle: `handle${index}`,

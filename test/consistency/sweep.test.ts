@@ -1,7 +1,8 @@
 /** `nfs-fuse sweep` lists the files that crashed clients left behind, removes them on demand, and touches no others. */
+
 import { chmodSync, mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
-import type { Fattr3 } from '../../lib/programs/nfs3/index.js';
+import type { Fattr3, FileName } from '../../lib/programs/nfs3/index.js';
 import type { EmbeddedServer } from '../../lib/server/index.js';
 import { embeddedMount } from '../support/embedded-mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
@@ -66,13 +67,13 @@ async function ground(t: Test, placeName: PlaceName = 'root'): Promise<Ground> {
 }
 
 function aged(
-  entry: { readonly name: Buffer; readonly attributes?: Fattr3 },
+  entry: { readonly name: FileName; readonly attributes?: Fattr3 },
   ages: ReadonlyMap<string, number>,
 ): unknown {
   const { attributes } = entry;
   if (attributes === undefined) return entry;
   const { ctime } = attributes;
-  const seconds = ctime.seconds - (ages.get(entry.name.toString()) ?? 0);
+  const seconds = ctime.seconds - (ages.get(entry.name) ?? 0);
   return { ...entry, attributes: { ...attributes, ctime: { ...ctime, seconds } } };
 }
 
@@ -146,7 +147,7 @@ t.test('a file that got the name meanwhile stays', async (t) => {
   // The name is looked up once more before the file is removed: at that moment it is another file.
   server.faults.add({
     procedure: 'LOOKUP',
-    when: (args) => String((args as { name: Buffer }).name) === OLD,
+    when: (args) => (args as { name: FileName }).name === OLD,
     wait: async () => renameSync(`${folder}/newcomer`, `${folder}/${OLD}`),
   });
   const { status, text } = await sweep('--delete');

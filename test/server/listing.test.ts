@@ -16,7 +16,7 @@ function fill(folder: string, count: number): Set<string> {
   return names;
 }
 
-const nameOf = (entry: nfs.DirectoryEntry): string => entry.name.toString();
+const nameOf = (entry: nfs.DirectoryEntry): string => nfs.fileNameToText(entry.name);
 
 function start(r: Rig, maxcount: number, dircount = maxcount): Promise<nfs.ReaddirplusResult> {
   const args = { directory: r.root, cookie: 0n, cookieVerifier: Buffer.alloc(8), dircount, maxcount };

@@ -94,7 +94,7 @@ export class Directories {
       const { namesGeneration } = inode;
       await this.#permission.admit(inode, caller, (granted) => (granted & Access.READ) !== 0);
       if (inode.namesGeneration !== namesGeneration) await this.#lookup.confirm(inode, caller);
-      await this.#vfs.kernel.expired();
+      await this.#vfs.kernel.notified();
     } catch (error) {
       this.#vfs.open.close(inode);
       throw error;
@@ -158,6 +158,8 @@ export class Directories {
       let entry = listing.entry(index);
       while (entry === undefined && !listing.endsBefore(index)) {
         index = await listing.load(index, withAttributes(index), caller);
+        // The entries may have shown that files were changed elsewhere.
+        await this.#vfs.kernel.pagesDropped();
         // The server is busy with the next part while this one goes to the reader.
         if (index > 0) listing.loadAhead(withAttributes(listing.length), unattended(caller.credential));
         entry = listing.entry(index);

@@ -29,8 +29,25 @@ const SILENT: FuseNotifier = {
 const UNEXPIRED_MS = 1_000;
 /** The time in which a notification gets to the lock that it waits for: then it is next when a lookup lets go of it. */
 export const HEAD_START_MS = 3;
-/** The longest time that open(2) waits for notifications that a lock in the kernel may keep waiting. */
-const EXPIRY_MS = 100;
+/** The longest time that a request waits for notifications that a lock in the kernel may keep waiting. */
+const PATIENCE_MS = 100;
+
+/** Notifications by another thread that the kernel has not taken yet. */
+class Notifications {
+  #underWay: Promise<void> | undefined = undefined;
+
+  /** Resolves when all of now have come through. Undefined: there are none. */
+  get underWay(): Promise<void> | undefined {
+    return this.#underWay;
+  }
+
+  add(done: Promise<void>): void {
+    const all = Promise.all([this.#underWay, done]).then(() => {
+      if (this.#underWay === all) this.#underWay = undefined;
+    });
+    this.#underWay = all;
+  }
+}
 
 export class KernelView {
   notifier: FuseNotifier = SILENT;
@@ -40,8 +57,8 @@ export class KernelView {
   readonly #answering = new Map<Inode, number>();
   /** Files whose pages are being dropped. */
   readonly #dropping = new Map<Inode, Promise<void>>();
-  /** Notifications of changed names that the kernel has not taken yet. */
-  #expiring: Promise<void> | undefined = undefined;
+  readonly #names = new Notifications();
+  readonly #pages = new Notifications();
 
   constructor(clock: Clock, dentries: DentryCache) {
     this.#clock = clock;
@@ -95,7 +112,7 @@ export class KernelView {
     try {
       const reply = await request();
       const dropped = this.#dropping.get(inode);
-      if (dropped !== undefined) await this.#atMost(EXPIRY_MS, dropped);
+      if (dropped !== undefined) await this.#atMost(PATIENCE_MS, dropped);
       return reply;
     } finally {
       const others = (this.#answering.get(inode) ?? 1) - 1;
@@ -119,6 +136,7 @@ export class KernelView {
       if (attributes.size !== before.size || sameTime(attributes.mtime, before.mtime)) return false;
     const dropped = this.notifier.invalidatePages(inode.nodeid, 0, 0);
     this.#dropping.set(inode, dropped);
+    this.#pages.add(dropped);
     await dropped;
     if (this.#dropping.get(inode) === dropped) this.#dropping.delete(inode);
     return true;
@@ -200,21 +218,32 @@ export class KernelView {
 
   #expire(directory: Inode, entries: readonly KnownEntry[]): void {
     if (entries.length === 0) return;
-    const done = this.notifier.expireEntries(directory.nodeid, entries);
-    const all = Promise.all([this.#expiring, done]).then(() => {
-      if (this.#expiring === all) this.#expiring = undefined;
-    });
-    this.#expiring = all;
+    this.#names.add(this.notifier.expireEntries(directory.nodeid, entries));
   }
 
   /**
-   * Resolves once the kernel has taken what it was told of changed names, or after so many milliseconds. Undefined: it
-   * has. Requests that hold no lock of a directory in the kernel wait for it: open(2), opendir(3), access(2) and
-   * readlink(2). A lookup may hold the very lock that the notification waits for, and gives it no more than {@link HEAD_START_MS}.
+   * Resolves once the kernel has taken what it was told of changed names and pages, or after so many milliseconds.
+   * Undefined: it has.
+   *
+   * A program acts on the answer to its call. Names that lead elsewhere must be forgotten by then. And a question for
+   * attributes must not be under way with a notification: the kernel ignores the answer, and lseek(2) to the end or an
+   * append goes by the old size.
+   *
+   * Requests wait for it that hold no lock in the kernel which a notification may need: open(2), opendir(3), access(2),
+   * readlink(2), close(2) and fsync(2). A lookup may hold the very lock that a notification waits for, and gives it no more
+   * than {@link HEAD_START_MS}. Reads and writes hold pages, and do not wait.
    */
-  expired(milliseconds = EXPIRY_MS): Promise<void> | undefined {
-    if (this.#expiring === undefined) return undefined;
-    return this.#atMost(milliseconds, this.#expiring);
+  notified(milliseconds = PATIENCE_MS): Promise<void> | undefined {
+    const { underWay: names } = this.#names;
+    const { underWay: pages } = this.#pages;
+    if (names === undefined && pages === undefined) return undefined;
+    return this.#atMost(milliseconds, Promise.all([names, pages]));
+  }
+
+  /** As {@link notified}, of pages alone: for readdir(3), which holds the lock that notifications of names need. */
+  pagesDropped(): Promise<void> | undefined {
+    const { underWay } = this.#pages;
+    return underWay && this.#atMost(PATIENCE_MS, underWay);
   }
 
   /** Resolves when `work` is done, or after so many milliseconds. */

@@ -136,6 +136,51 @@ t.test('a path walk through a link goes on once the kernel has taken the changed
   t.equal(Buffer.from(await target).toString(), 'missing');
 });
 
+for (const [how, act] of Object.entries({
+  'open(2)': (rig: Rig, inode: Inode) => rig.files.open(inode, O_RDWR, rig.caller()),
+  'readdir(3)': async (rig: Rig) => rig.list((await rig.directories.open(rig.root, rig.caller())).fh),
+})) {
+  t.test(`${how} returns once the pages are gone of a file that it shows to be changed`, async (t) => {
+    const rig = new Rig();
+    rig.server.tree.file('f', 'one');
+    const { inode, fh } = await rig.open('f');
+    await rig.read(fh, 0, 10);
+    await rig.pass(10);
+    rig.server.tree.write('f', 'one and two');
+    let gone = () => {};
+    const going = new Promise<void>((resolve) => {
+      gone = resolve;
+    });
+    let dropped = 0;
+    const invalidatePages = () => {
+      dropped++;
+      return going;
+    };
+    rig.vfs.kernel.notifier = { ...rig.vfs.kernel.notifier, invalidatePages };
+    const acting = act(rig, inode);
+    // A kernel that asks for the size now would ignore the answer: the notification comes after the question.
+    t.equal(await outcome(acting), 'pending');
+    t.equal(dropped, 1);
+    gone();
+    await acting;
+  });
+
+  t.test(`${how} waits a tenth of a second and no longer for a kernel that keeps the pages`, async () => {
+    const rig = new Rig();
+    rig.server.tree.file('f', 'one');
+    const { inode, fh } = await rig.open('f');
+    await rig.read(fh, 0, 10);
+    await rig.pass(10);
+    rig.server.tree.write('f', 'one and two');
+    const invalidatePages = () => new Promise<void>(() => {});
+    rig.vfs.kernel.notifier = { ...rig.vfs.kernel.notifier, invalidatePages };
+    const acting = act(rig, inode);
+    await outcome(acting);
+    await rig.pass(100);
+    await acting;
+  });
+}
+
 for (const [by, ask] of Object.entries({
   GETATTR: (rig: Rig, inode: Inode) =>
     rig.vfs.kernel.answer(inode, () => rig.vfs.current.fetch(inode, rig.caller())),
