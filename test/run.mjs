@@ -24,7 +24,10 @@ const WHOLE_MATRIX = ['test/consistency/matrix-ganesha', 'test/consistency/matri
 const LONG = [
   'test/e2e/source-tree',
   'test/e2e/direct-io-suites',
+  'test/e2e/one-user-matrix',
+  'test/cli/exec-losses',
   'test/consistency/changing-directories',
+  'test/consistency/estale-objects',
   'test/model/dead-server',
   'test/model/faults',
   'test/model/hostile',

@@ -3,7 +3,7 @@ import { constants, readFileSync } from 'node:fs';
 import t from 'tap';
 import { type Client, tickAfter, twoMounts } from '../support/two-mounts.js';
 
-const ROUNDS = 1000;
+const ROUNDS = process.env.NFS_FUSE_TEST_TIER === 'fast' ? 250 : 1000;
 
 /** Content that names its round, so that a single byte of another round is noticed. */
 function contentOf(round: number, size: number): Buffer {
