@@ -311,10 +311,11 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   async flush(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
+    const { inode } = this.#files.get(fh);
     if (this.#files.waitsAtFlush(fh))
       await this.#exiting.wait(ctx, (cancellation) => this.#files.flush(fh, cancellation));
     else await this.#files.flush(fh, ctx);
-    await this.#vfs.kernel.notified();
+    await this.#vfs.kernel.notified(inode);
   }
 
   release(_ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
@@ -322,8 +323,9 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   async fsync(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
+    const { inode } = this.#files.get(fh);
     await this.#files.flush(fh, ctx);
-    await this.#vfs.kernel.notified();
+    await this.#vfs.kernel.notified(inode);
   }
 
   opendir(ctx: RequestContext, nodeid: NodeId): Promise<OpenReply> {

@@ -112,7 +112,7 @@ export class Files {
       throw this.#vfs.redriver.reportStale(inode, caller, 'path');
     }
     if (inode.namesGeneration !== namesGeneration) await this.#lookup.confirm(inode, caller);
-    await this.#vfs.kernel.notified();
+    await this.#vfs.kernel.notified(inode);
   }
 
   /** A file that CREATE has just made: nothing of it is cached anywhere. */

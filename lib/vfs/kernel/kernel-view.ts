@@ -222,8 +222,8 @@ export class KernelView {
   }
 
   /**
-   * Resolves once the kernel has taken what it was told of changed names and pages, or after so many milliseconds.
-   * Undefined: it has.
+   * Resolves once the kernel has taken what it was told of changed names, and of the pages of `inode`, or after so many
+   * milliseconds. Undefined: it has.
    *
    * A program acts on the answer to its call. Names that lead elsewhere must be forgotten by then. And a question for
    * attributes must not be under way with a notification: the kernel ignores the answer, and lseek(2) to the end or an
@@ -233,17 +233,20 @@ export class KernelView {
    * readlink(2), close(2) and fsync(2). A lookup may hold the very lock that a notification waits for, and gives it no more
    * than {@link HEAD_START_MS}. Reads and writes hold pages, and do not wait.
    */
-  notified(milliseconds = PATIENCE_MS): Promise<void> | undefined {
+  notified(inode?: Inode, milliseconds = PATIENCE_MS): Promise<void> | undefined {
     const { underWay: names } = this.#names;
-    const { underWay: pages } = this.#pages;
+    const pages = inode && this.#dropping.get(inode);
     if (names === undefined && pages === undefined) return undefined;
     return this.#atMost(milliseconds, Promise.all([names, pages]));
   }
 
-  /** As {@link notified}, of pages alone: for readdir(3), which holds the lock that notifications of names need. */
+  /**
+   * As {@link notified}, of the pages of all files, and for no longer than {@link HEAD_START_MS}: for readdir(3), which
+   * shows many files, and holds the lock that notifications of names need.
+   */
   pagesDropped(): Promise<void> | undefined {
     const { underWay } = this.#pages;
-    return underWay && this.#atMost(PATIENCE_MS, underWay);
+    return underWay && this.#atMost(HEAD_START_MS, underWay);
   }
 
   /** Resolves when `work` is done, or after so many milliseconds. */

@@ -87,7 +87,7 @@ export class Lookup {
     const generation = parent.generation;
     const found = await this.#findForKernel(parent, name, caller);
     // This lookup may have shown that other names mean something else by now: its caller may look at them next.
-    await vfs.kernel.notified(HEAD_START_MS);
+    await vfs.kernel.notified(undefined, HEAD_START_MS);
     if (found === undefined) return vfs.replies.absent(parent, name, generation);
     this.#asked.note(parent, caller);
     return vfs.replies.handOver(parent, name, found.inode, found.attributes, found.entryValidMs);

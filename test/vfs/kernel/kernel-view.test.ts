@@ -165,7 +165,7 @@ for (const [how, act] of Object.entries({
     await acting;
   });
 
-  t.test(`${how} waits a tenth of a second and no longer for a kernel that keeps the pages`, async () => {
+  t.test(`${how} waits no longer than a tenth of a second for a kernel that keeps the pages`, async () => {
     const rig = new Rig();
     rig.server.tree.file('f', 'one');
     const { inode, fh } = await rig.open('f');
