@@ -310,22 +310,17 @@ export class NfsFileSystem implements FuseOperations {
     return this.#files.write(fh, { ...write, cancellation: ctx });
   }
 
-  async flush(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
-    const { inode } = this.#files.get(fh);
-    if (this.#files.waitsAtFlush(fh))
-      await this.#exiting.wait(ctx, (cancellation) => this.#files.flush(fh, cancellation));
-    else await this.#files.flush(fh, ctx);
-    await this.#vfs.kernel.notified(inode);
+  flush(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
+    if (!this.#files.waitsAtFlush(fh)) return this.#files.flush(fh, ctx);
+    return this.#exiting.wait(ctx, (cancellation) => this.#files.flush(fh, cancellation));
   }
 
   release(_ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
     return this.#files.release(fh);
   }
 
-  async fsync(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
-    const { inode } = this.#files.get(fh);
-    await this.#files.flush(fh, ctx);
-    await this.#vfs.kernel.notified(inode);
+  fsync(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
+    return this.#files.flush(fh, ctx);
   }
 
   opendir(ctx: RequestContext, nodeid: NodeId): Promise<OpenReply> {

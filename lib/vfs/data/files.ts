@@ -203,6 +203,11 @@ export class Files {
    */
   async flush(fh: number, cancellation?: Cancellation): Promise<void> {
     const file = this.get(fh);
+    await this.#writeBack(file, cancellation);
+    await this.#vfs.kernel.notified(file.inode);
+  }
+
+  async #writeBack(file: OpenFile, cancellation: Cancellation | undefined): Promise<void> {
     const writer = writerOf(file.inode);
     if (writer === undefined) return;
     await interruptible(writer.flush(), cancellation);

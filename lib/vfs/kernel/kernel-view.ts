@@ -32,23 +32,6 @@ export const HEAD_START_MS = 3;
 /** The longest time that a request waits for notifications that a lock in the kernel may keep waiting. */
 const PATIENCE_MS = 100;
 
-/** Notifications by another thread that the kernel has not taken yet. */
-class Notifications {
-  #underWay: Promise<void> | undefined = undefined;
-
-  /** Resolves when all of now have come through. Undefined: there are none. */
-  get underWay(): Promise<void> | undefined {
-    return this.#underWay;
-  }
-
-  add(done: Promise<void>): void {
-    const all = Promise.all([this.#underWay, done]).then(() => {
-      if (this.#underWay === all) this.#underWay = undefined;
-    });
-    this.#underWay = all;
-  }
-}
-
 export class KernelView {
   notifier: FuseNotifier = SILENT;
   readonly #clock: Clock;
@@ -57,8 +40,8 @@ export class KernelView {
   readonly #answering = new Map<Inode, number>();
   /** Files whose pages are being dropped. */
   readonly #dropping = new Map<Inode, Promise<void>>();
-  readonly #names = new Notifications();
-  readonly #pages = new Notifications();
+  /** Notifications of changed names that the kernel has not taken yet. */
+  #expiring: Promise<void> | undefined = undefined;
 
   constructor(clock: Clock, dentries: DentryCache) {
     this.#clock = clock;
@@ -136,7 +119,6 @@ export class KernelView {
       if (attributes.size !== before.size || sameTime(attributes.mtime, before.mtime)) return false;
     const dropped = this.notifier.invalidatePages(inode.nodeid, 0, 0);
     this.#dropping.set(inode, dropped);
-    this.#pages.add(dropped);
     await dropped;
     if (this.#dropping.get(inode) === dropped) this.#dropping.delete(inode);
     return true;
@@ -218,7 +200,11 @@ export class KernelView {
 
   #expire(directory: Inode, entries: readonly KnownEntry[]): void {
     if (entries.length === 0) return;
-    this.#names.add(this.notifier.expireEntries(directory.nodeid, entries));
+    const done = this.notifier.expireEntries(directory.nodeid, entries);
+    const all = Promise.all([this.#expiring, done]).then(() => {
+      if (this.#expiring === all) this.#expiring = undefined;
+    });
+    this.#expiring = all;
   }
 
   /**
@@ -234,10 +220,9 @@ export class KernelView {
    * than {@link HEAD_START_MS}. Reads and writes hold pages, and do not wait.
    */
   notified(inode?: Inode, milliseconds = PATIENCE_MS): Promise<void> | undefined {
-    const { underWay: names } = this.#names;
     const pages = inode && this.#dropping.get(inode);
-    if (names === undefined && pages === undefined) return undefined;
-    return this.#atMost(milliseconds, Promise.all([names, pages]));
+    if (this.#expiring === undefined && pages === undefined) return undefined;
+    return this.#atMost(milliseconds, Promise.all([this.#expiring, pages]));
   }
 
   /**
@@ -245,8 +230,8 @@ export class KernelView {
    * shows many files, and holds the lock that notifications of names need.
    */
   pagesDropped(): Promise<void> | undefined {
-    const { underWay } = this.#pages;
-    return underWay && this.#atMost(HEAD_START_MS, underWay);
+    if (this.#dropping.size === 0) return undefined;
+    return this.#atMost(HEAD_START_MS, Promise.all(this.#dropping.values()));
   }
 
   /** Resolves when `work` is done, or after so many milliseconds. */

@@ -136,27 +136,32 @@ t.test('a path walk through a link goes on once the kernel has taken the changed
   t.equal(Buffer.from(await target).toString(), 'missing');
 });
 
+/** A file that is open and read, which another client has changed since; pages are dropped by `invalidatePages`. */
+async function changedWhileOpen(invalidatePages: () => Promise<void>) {
+  const rig = new Rig();
+  rig.server.tree.file('f', 'one');
+  const { inode, fh } = await rig.open('f');
+  await rig.read(fh, 0, 10);
+  await rig.pass(10);
+  rig.server.tree.write('f', 'one and two');
+  rig.vfs.kernel.notifier = { ...rig.vfs.kernel.notifier, invalidatePages };
+  return { rig, inode };
+}
+
 for (const [how, act] of Object.entries({
   'open(2)': (rig: Rig, inode: Inode) => rig.files.open(inode, O_RDWR, rig.caller()),
   'readdir(3)': async (rig: Rig) => rig.list((await rig.directories.open(rig.root, rig.caller())).fh),
 })) {
   t.test(`${how} returns once the pages are gone of a file that it shows to be changed`, async (t) => {
-    const rig = new Rig();
-    rig.server.tree.file('f', 'one');
-    const { inode, fh } = await rig.open('f');
-    await rig.read(fh, 0, 10);
-    await rig.pass(10);
-    rig.server.tree.write('f', 'one and two');
     let gone = () => {};
     const going = new Promise<void>((resolve) => {
       gone = resolve;
     });
     let dropped = 0;
-    const invalidatePages = () => {
+    const { rig, inode } = await changedWhileOpen(() => {
       dropped++;
       return going;
-    };
-    rig.vfs.kernel.notifier = { ...rig.vfs.kernel.notifier, invalidatePages };
+    });
     const acting = act(rig, inode);
     // A kernel that asks for the size now would ignore the answer: the notification comes after the question.
     t.equal(await outcome(acting), 'pending');
@@ -166,14 +171,7 @@ for (const [how, act] of Object.entries({
   });
 
   t.test(`${how} waits no longer than a tenth of a second for a kernel that keeps the pages`, async () => {
-    const rig = new Rig();
-    rig.server.tree.file('f', 'one');
-    const { inode, fh } = await rig.open('f');
-    await rig.read(fh, 0, 10);
-    await rig.pass(10);
-    rig.server.tree.write('f', 'one and two');
-    const invalidatePages = () => new Promise<void>(() => {});
-    rig.vfs.kernel.notifier = { ...rig.vfs.kernel.notifier, invalidatePages };
+    const { rig, inode } = await changedWhileOpen(() => new Promise(() => {}));
     const acting = act(rig, inode);
     await outcome(acting);
     await rig.pass(100);
