@@ -58,7 +58,10 @@ export class DentryCache {
   readonly #byDirectory = new Map<NodeId, Set<FileName>>();
 
   constructor({ present, absent }: DentryLimits = DEFAULT_LIMITS) {
-    const dispose = (_dentry: Dentry, key: string): void => this.#leaveIndex(key);
+    // A dentry that takes the place of another leaves the name where it is.
+    const dispose = (_dentry: Dentry, key: string, reason: string): void => {
+      if (reason !== 'set') this.#leaveIndex(key);
+    };
     this.#present = new LRUCache({ max: present, dispose });
     this.#absent = new LRUCache({ max: absent, dispose });
   }
@@ -121,7 +124,9 @@ export class DentryCache {
    */
   set(parent: Inode, name: FileName, inode: Inode | undefined, generation: number): void {
     if (inode !== undefined && inode !== parent && !inode.isRoot) {
-      breakCircle(inode, parent);
+      // Only a new place makes a circle, and only of what may be a directory. A listing sets thousands that are neither.
+      const mayHoldNames = inode.attributes === undefined || inode.isDirectory;
+      if (inode.parent !== parent && mayHoldNames) breakCircle(inode, parent);
       inode.parent = parent;
       inode.name = name;
       inode.parentEpoch = parent.epoch;

@@ -71,8 +71,7 @@ export class InodeTable {
 
   /** The kernel was told of the inode once more. */
   hold(inode: Inode): void {
-    inode.nlookup++;
-    this.#idle.delete(inode);
+    if (inode.nlookup++ === 0 && inode.opens === 0) this.#idle.delete(inode);
   }
 
   forget(nodeid: NodeId, nlookup: number): void {
