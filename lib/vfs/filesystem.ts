@@ -306,8 +306,8 @@ export class NfsFileSystem implements FuseOperations {
     return this.#files.read(fh, offset, size, { cancellation: ctx, tid: ctx.pid }, direct);
   }
 
-  write(ctx: RequestContext, _nodeid: NodeId, { fh, ...write }: FuseWrite): Promise<number> {
-    return this.#files.write(fh, { ...write, cancellation: ctx });
+  write(ctx: RequestContext, _nodeid: NodeId, write: FuseWrite): Promise<number> {
+    return this.#files.write(write.fh, write, ctx);
   }
 
   flush(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {

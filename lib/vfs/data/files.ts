@@ -188,8 +188,8 @@ export class Files {
   }
 
   /** See {@link Writing.write}. */
-  write(fh: number, request: WriteRequest): Promise<number> {
-    return this.#writing.write(this.get(fh), request);
+  write(fh: number, request: WriteRequest, cancellation: Cancellation | undefined): Promise<number> {
+    return this.#writing.write(this.get(fh), request, cancellation);
   }
 
   /** Whether {@link flush} has anything to wait for. */

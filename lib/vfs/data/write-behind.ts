@@ -285,7 +285,7 @@ export class FileWriter implements PendingWrites {
   async drain(atRest = false): Promise<void> {
     const alone = this.#sending.size === 0 && this.#unstable.isEmpty;
     this.#send(atRest && alone ? Stable.FILE_SYNC : Stable.UNSTABLE);
-    await Promise.all(Array.from(this.#sending, ({ done }) => done));
+    if (this.#sending.size > 0) await Promise.all(Array.from(this.#sending, ({ done }) => done));
   }
 
   /**

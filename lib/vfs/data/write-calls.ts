@@ -77,13 +77,13 @@ export async function writeAll(
 async function writeOnce(
   vfs: WriteCallsNeeds,
   inode: Inode,
-  write: WriteTerms,
+  { offset, data, stable }: WriteTerms,
   caller: Caller,
 ): Promise<WriteResult & { status: 0 }> {
   const { result } = await vfs.exchange.change(
     inode,
     caller,
-    (file) => vfs.nfs.call(WRITE, { file, ...write }, caller),
+    (file) => vfs.nfs.call(WRITE, { file, offset, data, stable }, caller),
     ({ wcc }) => wcc,
     trusting,
   );

@@ -26,7 +26,6 @@ export interface WriteRequest {
   readonly flags: number;
   /** The kernel writes back pages of a mapping: nobody waits for it. */
   readonly fromPageCache: boolean;
-  readonly cancellation: Cancellation | undefined;
   /** It goes past the kernel's pages. */
   readonly direct: boolean;
 }
@@ -57,7 +56,11 @@ export class Writing {
    * Takes the data; answers how many bytes. EINTR when the caller stops waiting: then nothing was taken, or, where
    * writes are synchronous, it is not known whether it was.
    */
-  async write(file: OpenFile, request: WriteRequest): Promise<number> {
+  async write(
+    file: OpenFile,
+    request: WriteRequest,
+    cancellation: Cancellation | undefined,
+  ): Promise<number> {
     const { offset, data, direct } = request;
     if (BigInt(offset) + BigInt(data.length) > MAX_OFFSET) throw new FuseError(Errno.EFBIG);
     const { inode } = file;
@@ -66,8 +69,8 @@ export class Writing {
     if (!direct) inode.pagesFilled = true;
     this.#vfs.kernel.doubts(inode);
     if (request.fromPageCache) await this.#fromPageCache(file, writer, request);
-    else if (file.appends) await this.#append(file, writer, request);
-    else await this.#inPlace(file, writer, request);
+    else if (file.appends) await this.#append(file, writer, request, cancellation);
+    else await this.#inPlace(file, writer, request, cancellation);
     return data.length;
   }
 
@@ -89,9 +92,14 @@ export class Writing {
     else await writer.write(offset, data, file.credential);
   }
 
-  async #inPlace(file: OpenFile, writer: FileWriter, request: WriteRequest): Promise<void> {
+  async #inPlace(
+    file: OpenFile,
+    writer: FileWriter,
+    request: WriteRequest,
+    cancellation: Cancellation | undefined,
+  ): Promise<void> {
     const { through, stable } = this.#promise(file, request.flags);
-    const { offset, data, cancellation, direct } = request;
+    const { offset, data, direct } = request;
     await reportOnce(file, writer, cancellation, () =>
       through
         ? writer.writeThrough(offset, data, file.credential, stable, cancellation)
@@ -106,9 +114,13 @@ export class Writing {
    * append is looked at. Appends through one mount queue up; NFSv3 cannot exclude another client that appends
    * between our GETATTR and our WRITE.
    */
-  async #append(file: OpenFile, writer: FileWriter, request: WriteRequest): Promise<void> {
+  async #append(
+    file: OpenFile,
+    writer: FileWriter,
+    request: WriteRequest,
+    cancellation: Cancellation | undefined,
+  ): Promise<void> {
     const { inode } = file;
-    const { cancellation } = request;
     const before = inode.appending ?? Promise.resolve();
     // The request's memory is not ours any more when its caller stops waiting.
     const data = cancellation === undefined ? request.data : Buffer.from(request.data);

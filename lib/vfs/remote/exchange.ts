@@ -28,9 +28,6 @@ export type WccOf<Result> = (result: Result) => WccData;
 /** An object that a call changes, and how its wcc data is found in the reply. */
 type Changed<Result> = readonly [Inode, WccOf<Result>];
 
-/** Runs a call, which it passes through `timed`, as often as the redriver wants it. */
-type Run<Result> = (timed: (call: Call<Result>) => Call<Result>) => Promise<Result>;
-
 /** Attributes of the object itself, in the results of GETATTR, ACCESS, READLINK, READ and FSSTAT. */
 export function ofObject(result: {
   readonly status: number;
@@ -50,6 +47,26 @@ export function ofDirectory(result: {
 export interface TwoObjects {
   readonly first: Inode;
   readonly second: Inode;
+}
+
+/** Notes when each call of an exchange begins: the last one is what the result answers. */
+class Timer {
+  readonly #attributes: AttributeCache;
+  #start: CallStart | undefined;
+
+  constructor(attributes: AttributeCache) {
+    this.#attributes = attributes;
+  }
+
+  callBegins(): void {
+    this.#start = this.#attributes.start();
+  }
+
+  /** When the last call began: now, if none was made. */
+  get start(): CallStart {
+    this.#start ??= this.#attributes.start();
+    return this.#start;
+  }
 }
 
 export class Exchange {
@@ -72,11 +89,15 @@ export class Exchange {
     shown: (result: Result) => Fattr3 | undefined,
     stale?: Stale,
   ): Promise<Answer<Result>> {
-    const answer = await this.#timed<Result>((timed) =>
-      this.#redriver.run(inode, caller, timed(call), stale),
-    );
-    this.#attributes.observe(inode, shown(answer.result), answer.start);
-    return answer;
+    const timer = new Timer(this.#attributes);
+    const timed: Call<Result> = (handle) => {
+      timer.callBegins();
+      return call(handle);
+    };
+    const result = await this.#redriver.run(inode, caller, timed, stale);
+    const { start } = timer;
+    this.#attributes.observe(inode, shown(result), start);
+    return { result, start };
   }
 
   /** As {@link ask}, of a call that changes the object, or a name in it if it is a directory. */
@@ -87,7 +108,12 @@ export class Exchange {
     wcc: WccOf<Result>,
     terms?: (result: Result | undefined) => ChangeTerms,
   ): Promise<Answer<Result>> {
-    return this.#accounted([[inode, wcc]], (timed) => this.#redriver.run(inode, caller, timed(call)), terms);
+    const run = (timer: Timer): Promise<Result> =>
+      this.#redriver.run(inode, caller, (handle) => {
+        timer.callBegins();
+        return call(handle);
+      });
+    return this.#accounted([[inode, wcc]], run, terms);
   }
 
   /**
@@ -101,38 +127,35 @@ export class Exchange {
     changed: readonly Changed<Result>[],
   ): Promise<Answer<Result>> {
     const each = changed.filter(([inode], at) => changed.findIndex(([other]) => other === inode) === at);
-    return this.#accounted(each, (timed) =>
-      this.#redriver.runTwo(first, second, caller, (one, two) => timed(() => call(one, two))(one)),
+    return this.#accounted(each, (timer) =>
+      this.#redriver.runTwo(first, second, caller, (one, two) => {
+        timer.callBegins();
+        return call(one, two);
+      }),
     );
   }
 
   /** Runs the call of a change, and tells the attribute cache when it begins and what its reply says of each object. */
   async #accounted<Result>(
     changed: readonly Changed<Result>[],
-    run: Run<Result>,
+    run: (timer: Timer) => Promise<Result>,
     terms?: (result: Result | undefined) => ChangeTerms,
   ): Promise<Answer<Result>> {
     const attributes = this.#attributes;
     for (const [inode] of changed) attributes.beginChange(inode);
-    let answer: Answer<Result> | undefined;
+    let timer = new Timer(attributes);
+    let result: Result | undefined;
     try {
-      answer = await this.#timed(run);
-      return answer;
+      result = await run(timer);
+      return { result, start: timer.start };
+    } catch (error) {
+      // Nothing was answered, so nothing is older than this moment.
+      timer = new Timer(attributes);
+      throw error;
     } finally {
-      const result = answer?.result;
-      const start = answer?.start ?? attributes.start();
+      const { start } = timer;
       for (const [inode, wcc] of changed)
         attributes.endChange(inode, result && wcc(result), start, terms?.(result));
     }
-  }
-
-  /** Notes the time of each call that `run` makes: the last one is what its result answers. */
-  async #timed<Result>(run: Run<Result>): Promise<Answer<Result>> {
-    let start: CallStart | undefined;
-    const result = await run((call) => (handle) => {
-      start = this.#attributes.start();
-      return call(handle);
-    });
-    return { result, start: start ?? this.#attributes.start() };
   }
 }

@@ -92,8 +92,8 @@ t.test('an error of pages is told by fsync(2), which is the only one that can', 
 t.test('O_SYNC that fcntl(2) has set after open(2) counts', async (t) => {
   const { rig, fh, stables } = await opened();
   const data = Buffer.from('x');
-  const request = { offset: 0, data, fromPageCache: false, cancellation: undefined, direct: false };
-  await rig.files.write(fh, { ...request, flags: O_DSYNC });
+  const request = { offset: 0, data, fromPageCache: false, direct: false };
+  await rig.files.write(fh, { ...request, flags: O_DSYNC }, undefined);
   t.same(stables(), [StableHow.FILE_SYNC]);
 });
 
@@ -149,9 +149,8 @@ t.test('an append whose caller is interrupted keeps the data that it was given',
   const gate = server.gate('GETATTR');
   const { caller, cancel } = rig.interruptible();
   const data = Buffer.from('mine');
-  const { cancellation } = caller;
-  const request = { offset: 0, data, flags: 0, fromPageCache: false, cancellation, direct: false };
-  const written = rig.files.write(fh, request);
+  const request = { offset: 0, data, flags: 0, fromPageCache: false, direct: false };
+  const written = rig.files.write(fh, request, caller.cancellation);
   await settled();
   cancel();
   t.equal(await written, 4);

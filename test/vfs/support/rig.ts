@@ -224,15 +224,8 @@ export class Rig {
     caller?: Caller,
     { fromPageCache = false, direct = false } = {},
   ): Promise<number> {
-    const cancellation = caller?.cancellation;
-    return this.files.write(fh, {
-      offset,
-      data: Buffer.from(data),
-      flags: 0,
-      fromPageCache,
-      cancellation,
-      direct,
-    });
+    const request = { offset, data: Buffer.from(data), flags: 0, fromPageCache, direct };
+    return this.files.write(fh, request, caller?.cancellation);
   }
 
   /** readdir(3) to the end; `room` is how many entries one request takes. */
