@@ -81,7 +81,7 @@ class Demo {
     this.#done(`listening on 127.0.0.1 port ${port}`);
 
     const target = '127.0.0.1:/export';
-    const mountOptions = `port=${port},mountport=${port}${mountOption}`;
+    const mountOptions = `port=${port},mountport=${port},nlmport=${port}${mountOption}`;
     this.#step('Mount it');
     this.#command(`nfs-fuse mount -o ${mountOptions} ${target} ${mountpoint}`);
     const mounted = await this.#run(...self('mount', '-o', mountOptions, target, mountpoint));

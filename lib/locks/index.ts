@@ -7,6 +7,10 @@ export {
   type LockRange,
   lengthOf,
   type OwnedLock,
+  overlaps,
+  type Piece,
+  partition,
   rangeOf,
+  replaceRange,
 } from './lock-range.js';
-export { type LockOutcome, LockTable } from './lock-table.js';
+export { type LockOutcome, LockTable, type Taking } from './lock-table.js';

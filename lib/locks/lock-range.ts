@@ -81,3 +81,41 @@ export function replaceRange<Owner extends LockOwner>(
   }
   return result;
 }
+
+/** As {@link replaceRange} for a lock, but one that never makes what is held weaker: exclusive locks stay exclusive. */
+export function strengthenRange<Owner extends LockOwner>(
+  locks: readonly OwnedLock<Owner>[],
+  put: OwnedLock<Owner>,
+): readonly OwnedLock<Owner>[] {
+  let result: readonly OwnedLock<Owner>[] = replaceRange(locks, put, put);
+  if (put.exclusive) return result;
+  for (const { lock } of partition(locks, put))
+    if (lock?.exclusive) result = replaceRange(result, lock, lock);
+  return result;
+}
+
+/** A piece of a range: under one lock, cut to the range, or under none. */
+export interface Piece<Owner extends LockOwner> {
+  readonly range: LockRange;
+  readonly lock: OwnedLock<Owner> | undefined;
+}
+
+/** The range in pieces, in order, by the locks of one owner as {@link replaceRange} leaves them. */
+export function partition<Owner extends LockOwner>(
+  locks: readonly OwnedLock<Owner>[],
+  range: LockRange,
+): readonly Piece<Owner>[] {
+  const pieces: Piece<Owner>[] = [];
+  let { start } = range;
+  for (const lock of locks) {
+    if (!overlaps(lock, range)) continue;
+    if (lock.start > start) pieces.push({ range: { start, end: lock.start - 1n }, lock: undefined });
+    const within = { start: lock.start, end: lock.end };
+    if (within.start < range.start) within.start = range.start;
+    if (within.end > range.end) within.end = range.end;
+    pieces.push({ range: within, lock: { ...lock, ...within } });
+    start = within.end + 1n;
+  }
+  if (start <= range.end) pieces.push({ range: { start, end: range.end }, lock: undefined });
+  return pieces;
+}

@@ -11,10 +11,23 @@
  */
 import { FileLocks, type LockWaiter } from './file-locks.js';
 import { type LockBounds, LockCounts, NO_BOUNDS } from './lock-counts.js';
-import { isSameLock, type LockOwner, type LockRange, type OwnedLock, replaceRange } from './lock-range.js';
+import {
+  isSameLock,
+  type LockOwner,
+  type LockRange,
+  type OwnedLock,
+  replaceRange,
+  strengthenRange,
+} from './lock-range.js';
 
 /** 'full': a bound of the table is reached. */
 export type LockOutcome = 'granted' | 'denied' | 'waiting' | 'deadlock' | 'full';
+
+/**
+ * The effect of a lock on those that its owner has of the same range. 'replace': it takes their place. 'strengthen': those
+ * that are exclusive stay so, until {@link LockTable.replace} says what is held.
+ */
+export type Taking = 'replace' | 'strengthen';
 
 const NONE: readonly never[] = [];
 
@@ -23,11 +36,13 @@ export class LockTable<Owner extends LockOwner> {
   /** By the owner's key. */
   readonly #waiting = new Map<string, Set<LockWaiter<Owner>>>();
   readonly #counts: LockCounts;
+  readonly #taking: Taking;
   /** Files in which somebody who waits may be able to go on. */
   readonly #unsettled = new Set<string>();
 
-  constructor(bounds: LockBounds = NO_BOUNDS) {
+  constructor(bounds: LockBounds = NO_BOUNDS, taking: Taking = 'replace') {
     this.#counts = new LockCounts(bounds);
+    this.#taking = taking;
   }
 
   /** Locks held, and locks waited for. */
@@ -87,6 +102,17 @@ export class LockTable<Owner extends LockOwner> {
     return true;
   }
 
+  /**
+   * Makes `locks` all that the owner holds of a file. They are sorted, do not overlap, and stand against nobody: no byte may
+   * be locked more strongly than it was.
+   */
+  replace(file: string, owner: Owner, locks: readonly OwnedLock<Owner>[]): void {
+    const known = this.#files.get(file);
+    if (known === undefined) return;
+    this.#store(file, known, owner, locks);
+    this.#wake();
+  }
+
   /** Takes a request out of the queue. False: it does not wait; it may have been granted. */
   cancel(file: string, wanted: OwnedLock<Owner>): boolean {
     const waiter = this.#files.get(file)?.find(wanted);
@@ -110,7 +136,7 @@ export class LockTable<Owner extends LockOwner> {
   #take(file: string, wanted: OwnedLock<Owner>): LockOutcome {
     const { owner } = wanted;
     const own = this.heldBy(file, owner);
-    const next = replaceRange(own, wanted, wanted);
+    const next = this.#with(own, wanted);
     if (!this.#counts.mayHold(owner.group, next.length - own.length)) return 'full';
     const locks = this.#files.get(file) ?? new FileLocks<Owner>();
     this.#files.set(file, locks);
@@ -122,6 +148,10 @@ export class LockTable<Owner extends LockOwner> {
     this.#loosen(owner.key);
     this.#wake();
     return 'granted';
+  }
+
+  #with(locks: readonly OwnedLock<Owner>[], put: OwnedLock<Owner>): readonly OwnedLock<Owner>[] {
+    return this.#taking === 'replace' ? replaceRange(locks, put, put) : strengthenRange(locks, put);
   }
 
   #store(file: string, locks: FileLocks<Owner>, owner: Owner, next: readonly OwnedLock<Owner>[]): void {
@@ -227,7 +257,7 @@ export class LockTable<Owner extends LockOwner> {
         if (!locks.isFree(lock) || !this.#isNext(locks, lock)) continue;
         this.#dequeue(waiter);
         // Bounds are not asked for: it was counted while it waited, and so few can wait.
-        this.#store(file, locks, lock.owner, replaceRange(this.heldBy(file, lock.owner), lock, lock));
+        this.#store(file, locks, lock.owner, this.#with(this.heldBy(file, lock.owner), lock));
         done.push(waiter);
       }
       if (locks.isEmpty) this.#files.delete(file);

@@ -11,6 +11,8 @@ export interface ClientConfig {
   readonly port: number | undefined;
   /** MOUNT port; undefined: ask the portmapper. */
   readonly mountPort: number | undefined;
+  /** The lock manager's port; undefined: ask the portmapper. */
+  readonly lockPort: number | undefined;
   /** Where mountd is, if not on `host` (nfs(5) mounthost). */
   readonly mountHost: string | undefined;
   readonly proto: 'tcp' | 'udp';
@@ -50,6 +52,12 @@ export interface ClientConfig {
   /** Close-to-open (nfs(5) cto, nocto). */
   readonly closeToOpen: boolean;
   readonly lookupCache: 'all' | 'pos' | 'none';
+  /** Locks at the server: where it offers them, insisted upon (lock), or none (nolock). */
+  readonly locks: 'offered' | 'insist' | 'none';
+  /** Locks that the kernel keeps for the programs of this mount alone (nfs(5) local_lock). */
+  readonly localLock: 'none' | 'flock' | 'posix' | 'all';
+  /** A lock that the server gave to somebody else after a restart: writes under it fail, or nothing but the log says so. */
+  readonly lockLost: 'eio' | 'ignore';
   /** READDIRPLUS: as the heuristic says, always, or never. */
   readonly rdirplus: 'auto' | 'force' | 'none';
 }
@@ -58,6 +66,7 @@ export interface ClientConfig {
 export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
   port: undefined,
   mountPort: undefined,
+  lockPort: undefined,
   mountHost: undefined,
   proto: 'tcp',
   nconnect: 1,
@@ -81,6 +90,9 @@ export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
   attributeCache: true,
   closeToOpen: true,
   lookupCache: 'all',
+  locks: 'offered',
+  localLock: 'none',
+  lockLost: 'eio',
   rdirplus: 'auto',
 };
 

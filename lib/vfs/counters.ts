@@ -28,6 +28,9 @@ export class VfsCounters {
   rewrites = 0;
   /** Files that lost data of which the program that wrote it could not be told. */
   losses = 0;
+  /** Locks that were held again after a restart of the server, and those that somebody else had got meanwhile. */
+  locksReclaimed = 0;
+  locksLost = 0;
   commits = 0;
   /** READDIRPLUS failed, and READDIR was asked instead. */
   plusFallbacks = 0;

@@ -6,16 +6,19 @@
 import { systemClock } from '../base/clock.js';
 import type { FuseCapabilities } from '../fuse/contract/capabilities.js';
 import { decodeDevice } from '../fuse/contract/device-number.js';
+import { Errno, FuseError } from '../fuse/contract/errno.js';
 import type {
   AttributesReply,
   BorrowedData,
   ConnectionInfo,
   EntryReply,
+  FuseLock,
   FuseNotifier,
   FuseOperations,
   FuseRead,
   FuseStatfs,
   FuseWrite,
+  LockRequest,
   NamedEntry,
   NegativeEntryReply,
   NodeId,
@@ -31,25 +34,33 @@ import { type Caller, Credentials, withGroups } from './caller/caller.js';
 import { CallerGroups } from './caller/caller-groups.js';
 import { ExitingCallers } from './caller/exiting-callers.js';
 import type { IdentityRules } from './caller/identity.js';
+import { Closing } from './closing.js';
 import type { ClientConfig } from './config.js';
 import type { VfsCounters } from './counters.js';
 import { Creation } from './data/creation.js';
 import { Files, type UnwrittenFile } from './data/files.js';
 import { Directories } from './directories/directories.js';
 import { LookupStorms } from './directories/lookup-storms.js';
+import type { Locks } from './locks/locks.js';
 import { type Found, Lookup } from './names/lookup.js';
 import { MakeRequests, mknodWhat } from './names/make.js';
 import { checkNameLength } from './names/name-limit.js';
 import { RemoveRequests } from './names/remove.js';
 import { SillyRenames } from './names/silly-rename.js';
 import { ObjectRequests } from './object-requests.js';
-import { type ConnectedExport, type ExportDependencies, openExport } from './open-export.js';
+import {
+  type ConnectedExport,
+  type ExportDependencies,
+  locksAtServer,
+  openExport,
+  openLocks,
+} from './open-export.js';
 import type { VfsState } from './vfs-state.js';
 
-/** The kernel keeps all locks itself for now, among the programs of this mount. */
-const CAPABILITIES: FuseCapabilities = {
-  posixLocks: false,
-  flockLocks: false,
+/** The longest time that the end of a mount waits for a lock manager that does not answer. */
+const UNLOCKING_MS = 2_000;
+
+const CAPABILITIES: Omit<FuseCapabilities, 'posixLocks' | 'flockLocks'> = {
   readdirplus: true,
   lookupOfDots: true,
   // The server takes these bits away.
@@ -64,7 +75,7 @@ export interface CacheSizes {
 type ListingRequest = Parameters<FuseOperations['readdir']>;
 
 export class NfsFileSystem implements FuseOperations {
-  readonly capabilities = CAPABILITIES;
+  readonly capabilities: FuseCapabilities;
   readonly counters: VfsCounters;
   readonly #session: ConnectedExport;
   readonly #vfs: VfsState;
@@ -79,7 +90,9 @@ export class NfsFileSystem implements FuseOperations {
   readonly #permission: Permission;
   readonly #silly: SillyRenames;
   readonly #objects: ObjectRequests;
-  readonly #exiting: ExitingCallers;
+  readonly #closing: Closing;
+  /** Locks at the server; undefined where the kernel keeps all of them. */
+  readonly locks: Locks | undefined;
 
   constructor(session: ConnectedExport, config: ClientConfig, dependencies: ExportDependencies) {
     const { clock = systemClock } = dependencies;
@@ -98,7 +111,6 @@ export class NfsFileSystem implements FuseOperations {
       groupsOf: this.#callerGroups.of,
     });
     this.counters = this.#vfs.counters;
-    this.#exiting = new ExitingCallers(clock, () => session.rpc.unresponsive === true);
     this.#permission = new Permission(this.#vfs);
     this.#lookup = new Lookup(this.#vfs, new LookupStorms(this.#vfs));
     this.#make = new MakeRequests(this.#vfs, this.#lookup);
@@ -108,6 +120,11 @@ export class NfsFileSystem implements FuseOperations {
     this.#creation = new Creation(this.#make, this.#files);
     this.#objects = new ObjectRequests(this.#vfs, this.#files);
     this.#directories = new Directories(this.#vfs, this.#permission, this.#lookup, this.#silly);
+    const { fcntl, flock } = locksAtServer(session, config);
+    this.capabilities = { ...CAPABILITIES, posixLocks: fcntl, flockLocks: flock };
+    this.locks = openLocks(session, this.#vfs, dependencies.lockJournal);
+    const exiting = new ExitingCallers(clock, () => session.rpc.unresponsive === true);
+    this.#closing = new Closing(this.#files, exiting, this.locks);
   }
 
   get openFileCount(): number {
@@ -166,6 +183,7 @@ export class NfsFileSystem implements FuseOperations {
       this.#vfs.log.error(loss);
     }
     await this.#silly.finishAll();
+    await this.locks?.close(UNLOCKING_MS);
     this.#vfs.memoryReturn?.close();
     await this.#session.close();
   }
@@ -307,16 +325,31 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   write(ctx: RequestContext, _nodeid: NodeId, write: FuseWrite): Promise<number> {
+    if (this.locks?.isLost(this.#files.get(write.fh)))
+      throw new FuseError(Errno.EIO, 'the lock of this file is lost');
     return this.#files.write(write.fh, write, ctx);
   }
 
-  flush(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
-    if (!this.#files.waitsAtFlush(fh)) return this.#files.flush(fh, ctx);
-    return this.#exiting.wait(ctx, (cancellation) => this.#files.flush(fh, cancellation));
+  flush(ctx: RequestContext, _nodeid: NodeId, fh: number, lockOwner: bigint): Promise<void> {
+    return this.#closing.flush(ctx, fh, lockOwner);
   }
 
   release(_ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
-    return this.#files.release(fh);
+    return this.#closing.release(fh);
+  }
+
+  getlk(ctx: RequestContext, _nodeid: NodeId, request: LockRequest): Promise<FuseLock> {
+    return this.#requireLocks().test(this.#files.get(request.fh), request, ctx);
+  }
+
+  setlk(ctx: RequestContext, _nodeid: NodeId, request: LockRequest, wait: boolean): Promise<void> {
+    return this.#requireLocks().set(this.#files.get(request.fh), request, wait, ctx);
+  }
+
+  #requireLocks(): Locks {
+    // The kernel sends none where the capabilities are not claimed. ENOSYS would go to the program.
+    if (this.locks === undefined) throw new FuseError(Errno.ENOLCK);
+    return this.locks;
   }
 
   fsync(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {

@@ -1,14 +1,17 @@
 /** Puts the client's shared state over a connected export: caches, budgets, counters. */
 
+import { randomInt } from 'node:crypto';
 import { type Clock, systemClock } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
 import type { RpcCaller } from '../rpc/client/rpc-caller.js';
 import { InodeTable } from './cache/inode-table.js';
-import { identityFor } from './caller/own-identity.js';
+import { identityFor, ownCredential } from './caller/own-identity.js';
 import { type ClientConfig, DEFAULT_CONFIG } from './config.js';
 import { VfsCounters } from './counters.js';
 import { ByteBudget } from './data/byte-budget.js';
 import { MemoryReturn } from './kernel/memory-return.js';
+import type { LockJournal } from './locks/lock-requests.js';
+import { Locks } from './locks/locks.js';
 import type { ExportSession } from './remote/export-session.js';
 import { NfsClient } from './remote/nfs-client.js';
 import { VfsState } from './vfs-state.js';
@@ -17,11 +20,14 @@ import { VfsState } from './vfs-state.js';
 export type ConnectedExport = Pick<
   ExportSession,
   'machineName' | 'limits' | 'rootHandle' | 'rootAttributes' | 'generation' | 'findRoot' | 'close'
-> & { readonly rpc: RpcCaller };
+> &
+  Partial<Pick<ExportSession, 'lockManager'>> & { readonly rpc: RpcCaller };
 
 export interface ExportDependencies {
   readonly log: Logger;
   readonly clock?: Clock | undefined;
+  /** Where locks are noted that the server may hold, in case this process dies. */
+  readonly lockJournal?: LockJournal | undefined;
   /** Has the engine give unused memory back; called when that is worth it. */
   readonly collectGarbage?: (() => void) | undefined;
 }
@@ -45,6 +51,7 @@ export function openExport(
     log,
     counters,
     generation: session.generation,
+    closeEndsLocks: locksAtServer(session, config).fcntl,
     memoryReturn: collectGarbage && new MemoryReturn(clock, collectGarbage, () => inodes.size),
     readBudget: new ByteBudget(config.readAhead),
     writeBudget: new ByteBudget(
@@ -54,4 +61,36 @@ export function openExport(
   });
   vfs.adoptRoot(session.rootAttributes, vfs.attributes.start());
   return vfs;
+}
+
+/** The kinds of locks that go to the server. The kernel keeps the others for the programs of this mount. */
+export function locksAtServer(
+  { lockManager }: ConnectedExport,
+  { locks, localLock }: ClientConfig,
+): { readonly fcntl: boolean; readonly flock: boolean } {
+  if (lockManager === undefined || locks === 'none') return { fcntl: false, flock: false };
+  return { fcntl: !/posix|all/.test(localLock), flock: !/flock|all/.test(localLock) };
+}
+
+/** Locks at the server, or undefined where none go there. */
+export function openLocks(
+  session: ConnectedExport,
+  vfs: VfsState,
+  journal: LockJournal | undefined,
+): Locks | undefined {
+  const { lockManager, machineName } = session;
+  const { config } = vfs;
+  const kinds = locksAtServer(session, config);
+  if (lockManager === undefined || !(kinds.fcntl || kinds.flock)) return undefined;
+  const locks = new Locks(vfs, {
+    rpc: lockManager.rpc,
+    machineName,
+    connectionless: config.proto === 'udp',
+    credential: ownCredential(config.identity),
+    failsWhenLost: config.lockLost === 'eio',
+    journal,
+    random: () => randomInt(2 ** 31) / 2 ** 31,
+  });
+  lockManager.onReconnected(() => locks.restartSeen());
+  return locks;
 }

@@ -38,6 +38,8 @@ export interface VfsParts {
   /** See KernelReplies. */
   readonly generation: number;
   readonly memoryReturn?: MemoryReturn | undefined;
+  /** See FilesNeeds. */
+  readonly closeEndsLocks?: boolean | undefined;
   readonly readBudget: ByteBudget;
   readonly writeBudget: ByteBudget;
 }
@@ -64,6 +66,8 @@ export class VfsState {
   readonly plus = new PlusSupport();
   readonly memory: TransferMemory<FileWriter>;
   readonly memoryReturn: MemoryReturn | undefined;
+  /** See FilesNeeds. */
+  readonly closeEndsLocks: boolean;
 
   constructor(parts: VfsParts) {
     const { config, identity, limits, nfs, inodes, clock, log, counters, memoryReturn, generation } = parts;
@@ -76,6 +80,7 @@ export class VfsState {
     this.log = log;
     this.counters = counters;
     this.memoryReturn = memoryReturn;
+    this.closeEndsLocks = parts.closeEndsLocks ?? false;
     this.memory = new TransferMemory(parts.readBudget, parts.writeBudget, limits.wsize);
     this.open = new OpenObjects(inodes);
     this.dentries = new DentryCache();

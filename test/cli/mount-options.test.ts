@@ -159,10 +159,21 @@ t.test('options that mount(8), fstab and mount.fuse3 add are accepted without a 
   const handedOver =
     'rw,nosuid,nodev,dev,suid,noexec,exec,relatime,noatime,nodiratime,lazytime,_netdev,auto,noauto,user,' +
     'user=ann,users,nofail,x-systemd.automount,x-systemd.idle-timeout=1min,X-mount.mkdir=0755,comment=hello,' +
-    'defaults,intr,nointr,nolock,local_lock=all,sec=sys,noacl,nofsc,mountvers=3,silent';
+    'defaults,intr,nointr,sec=sys,noacl,nofsc,mountvers=3,silent';
   const request = parse(handedOver);
   t.strictSame(request.client, parse().client);
   t.strictSame(request.notes, []);
+});
+
+t.test('locks go where lock, nolock, local_lock and nlmport say', async (t) => {
+  t.match(parse().client, { locks: 'offered', localLock: 'none', lockLost: 'eio', lockPort: undefined });
+  t.match(parse('lock').client, { locks: 'insist' });
+  t.match(parse('lock,nolock').client, { locks: 'none' });
+  for (const kinds of ['none', 'flock', 'posix', 'all'])
+    t.match(parse(`local_lock=${kinds}`).client, { localLock: kinds });
+  t.match(parse('locklost=ignore').client, { lockLost: 'ignore' });
+  t.match(parse('nlmport=4045').client, { lockPort: 4045 });
+  t.throws(() => parse('local_lock=some'), /local_lock=some is not one of none, flock, posix, all/);
 });
 
 t.test('the last of several -o wins, in the order given', async (t) => {
@@ -210,9 +221,6 @@ t.test('impossible options are refused with a reason and a remedy', async (t) =>
     ['proto=rdma', /RDMA is not supported/, /tcp or udp/],
     ['lookupcache=some', /lookupcache=some is not one of all, pos/, /all, pos or none/],
     ['rdirplus=maybe', /rdirplus=maybe is not one of force, none/, /heuristic/],
-    ['lock', /Locks over the network \(NLM\) are not supported/, /nolock/],
-    ['local_lock=none', /Locks over the network \(NLM\) are not supported/, /local_lock=all/],
-    ['local_lock=flock', /Locks over the network \(NLM\) are not supported/, /local_lock=all/],
     ['sec=krb5', /sec=krb5 is not one of sys\. Kerberos is not supported/, /sec=sys/],
     ['mountproto=udp', /same transport as NFS/, /proto=/],
     ['mountvers=1', /version 3 of the MOUNT protocol/, /mountvers=3/],

@@ -75,7 +75,7 @@ t.test('as root, serve trusts ports below 1024, and treats the callers’ root a
     server.trusted,
     'Trusted: every program of this machine that can connect from a port below 1024 acts as the user that it claims to be, root and group 0 as nobody (65534).',
   );
-  t.match(server.process.output, /nfs-fuse mount -o port=\d+,mountport=\d+,resvport /);
+  t.match(server.process.output, /nfs-fuse mount -o port=\d+,mountport=\d+,nlmport=\d+,resvport /);
   t.same(await tries(t, server.port, user(1001)), { mnt: MountStatus.ACCES });
   t.same(await tries(t, server.port, ROOT), { mnt: MountStatus.ACCES });
   t.same(readdirSync(server.folder), []);

@@ -121,6 +121,10 @@ export const GROUPS = {
       'data/open',
     ),
   },
+  locks: {
+    sources: ['lib/vfs/locks/', 'lib/vfs/closing.ts', 'lib/vfs/remote/lock-manager.ts'],
+    tests: ['test/locks/lock-table.test.ts', 'test/locks/lock-model.test.ts'],
+  },
   names: {
     sources: ['lib/vfs/names/'],
     tests: vfs('names/lookup', 'names/name-limit', 'names/make', 'names/remove', 'remote/redrive'),

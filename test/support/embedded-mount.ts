@@ -53,7 +53,11 @@ export async function embeddedMount(
   const source: MountSource = {
     host: '127.0.0.1',
     exportPath: made.server.exportName,
-    mountOptions: [`port=${made.server.port}`, `mountport=${made.server.port}`],
+    mountOptions: [
+      `port=${made.server.port}`,
+      `mountport=${made.server.port}`,
+      `nlmport=${made.server.port}`,
+    ],
   };
   const mount = untilEnd(t, await Mount.start({ source, place, options }));
   return {

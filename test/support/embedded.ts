@@ -56,7 +56,7 @@ export class ServeCommand {
   }
 
   get mountOptions(): readonly string[] {
-    return [`port=${this.port}`, `mountport=${this.port}`];
+    return [`port=${this.port}`, `mountport=${this.port}`, `nlmport=${this.port}`];
   }
 
   /** The server's output so far. */

@@ -62,7 +62,7 @@ export class Ganesha {
 
   /** The options that a client needs: `port=…,mountport=…`. */
   get mountOptions(): readonly string[] {
-    return [`port=${this.port}`, `mountport=${this.mountPort}`];
+    return [`port=${this.port}`, `mountport=${this.mountPort}`, 'nolock'];
   }
 
   /** The prefix of a command that is to reach the server. */

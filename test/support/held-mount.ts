@@ -40,7 +40,7 @@ export async function heldServer(t: Test, name: PlaceName = 'root'): Promise<Hel
   if (port === undefined) throw new Error('the server does not listen');
   const proxy = untilEnd(t, await FaultProxy.start({ upstream: port }));
   const place = untilEnd(t, await openPlace(name));
-  const mountOptions = [`port=${proxy.port}`, `mountport=${proxy.port}`];
+  const mountOptions = [`port=${proxy.port}`, `mountport=${proxy.port}`, `nlmport=${proxy.port}`];
   const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
   return { server, proxy, place, source, served: (path) => readFileSync(join(folder, path)) };
 }

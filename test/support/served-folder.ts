@@ -32,7 +32,7 @@ export async function servedFolder(
     await server.close();
     await scratch.remove();
   });
-  const options = `port=${server.port},mountport=${server.port}`;
+  const options = `port=${server.port},mountport=${server.port},nlmport=${server.port}`;
   return { server, folder: scratch.path, served, mnt, options };
 }
 

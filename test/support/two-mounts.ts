@@ -56,7 +56,7 @@ export async function watchedServer(t: Test): Promise<Watched> {
   const place = untilEnd(t, await openPlace('root'));
   const folder = untilEnd(t, exportFolder());
   const server = untilEnd(t, await EmbeddedServer.start({ path: folder.path }));
-  const mountOptions = [`port=${server.port}`, `mountport=${server.port}`];
+  const mountOptions = [`port=${server.port}`, `mountport=${server.port}`, `nlmport=${server.port}`];
   const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
   return {
     server,

@@ -87,7 +87,7 @@ t.test('a file is made, written, read, closed and forgotten, and leaves nothing 
   t.equal((await fs.getattr(ctx, entry.nodeid, open.fh)).attributes.size, 5n);
   t.equal(Buffer.concat((await fs.read(ctx, entry.nodeid, reading(open.fh, 1, 3))).pieces).toString(), 'ell');
   await fs.fsync(ctx, entry.nodeid, open.fh);
-  await fs.flush(ctx, entry.nodeid, open.fh);
+  await fs.flush(ctx, entry.nodeid, open.fh, 0n);
   await fs.release(ctx, entry.nodeid, open.fh);
   t.equal(tree.at('f').stable.toString(), 'hello');
   t.equal(fs.openFileCount, 0);
@@ -226,7 +226,7 @@ t.test('an unknown node id is ESTALE, an unknown file handle EBADF', async (t) =
   const { fs, ctx } = mounted();
   t.equal(await outcome(fs.getattr(ctx, 999, undefined)), Errno.ESTALE);
   t.equal(await outcome(fs.read(ctx, ROOT, reading(999, 0, 1))), Errno.EBADF);
-  t.equal(await outcome(fs.flush(ctx, ROOT, 999)), Errno.EBADF);
+  t.equal(await outcome(fs.flush(ctx, ROOT, 999, 0n)), Errno.EBADF);
 });
 
 t.test(
@@ -241,7 +241,7 @@ t.test(
     await fs.write(ctx, nodeid, writing(fh, Buffer.alloc(8192)));
     const waits: ((ctx: TestContext) => Promise<unknown>)[] = [
       (caller) => fs.fsync(caller, nodeid, fh),
-      (caller) => fs.flush(caller, nodeid, fh),
+      (caller) => fs.flush(caller, nodeid, fh, 0n),
       (caller) => fs.getattr(caller, nodeid, fh),
       (caller) => fs.read(caller, nodeid, reading(fh, 0, 10)),
       (caller) => fs.setattr(caller, nodeid, { ...none, size: 0n, fh }),

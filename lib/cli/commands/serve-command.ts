@@ -87,7 +87,7 @@ async function serve(args: ServeArguments, output: Output): Promise<number> {
   const resvport = trust.reservedPortsOnly ? ',resvport' : '';
   output.print(
     `Serving ${args.directory} as ${host}:${exportName} on port ${port}. Mount it with\n` +
-      `  nfs-fuse mount -o port=${port},mountport=${port}${resvport} ${host}:${exportName} MOUNTPOINT\n` +
+      `  nfs-fuse mount -o port=${port},mountport=${port},nlmport=${port}${resvport} ${host}:${exportName} MOUNTPOINT\n` +
       `${describeTrust(trust, isLoopback(address))}\n`,
   );
   await stop.first;

@@ -41,7 +41,7 @@ function memory(key: 'readAhead' | 'writeBehind'): MountOption {
 }
 
 /** nfs(5): 0 means the same as no option at all, "ask rpcbind". */
-function port(key: 'port' | 'mountPort'): MountOption {
+function port(key: 'port' | 'mountPort' | 'lockPort'): MountOption {
   return integer({ min: 0, max: 65_535, unit: 'port number' }, (settings, value) => {
     settings[key] = value === 0 ? undefined : value;
   });
@@ -72,16 +72,13 @@ const version: MountOption = {
   },
 };
 
-const networkLocks = refused(
-  'Locks over the network (NLM) are not supported: fcntl and flock locks hold between the programs of this machine only.',
-  'Leave the option out, or write nolock to say that this is what you want.',
-);
+type LocalLock = 'none' | 'flock' | 'posix' | 'all';
 
-const localLock = choice(
-  'all',
-  { all: () => {} },
-  ' Locks over the network (NLM) are not supported, so all locks are local.',
-);
+function localLock(kinds: LocalLock): (draft: Draft) => void {
+  return (draft) => {
+    draft.client.localLock = kinds;
+  };
+}
 
 /** Options in fstab for mount(8), systemd and others, and flags that the kernel ignores by now. */
 const IGNORED = [
@@ -89,7 +86,7 @@ const IGNORED = [
   'iversion noiversion mand nomand silent loud',
   // nfs(5): "ignored after kernel 2.6.25".
   'intr nointr',
-  'nosharecache nofsc noacl nosoftreval nolock sloppy',
+  'nosharecache nofsc noacl nosoftreval sloppy',
 ].flatMap((names) => names.split(' '));
 export const IGNORED_OPTIONS: ReadonlySet<string> = new Set([...IGNORED, 'v3']);
 
@@ -135,6 +132,7 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
 
   ['port', port('port')],
   ['mountport', port('mountPort')],
+  ['nlmport', port('lockPort')],
   [
     'mounthost',
     {
@@ -296,8 +294,28 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
   ],
   ['nordirplus', flag({ rdirplus: 'none' })],
 
-  ['lock', networkLocks],
-  ['local_lock', localLock],
+  ['lock', flag({ locks: 'insist' })],
+  ['nolock', flag({ locks: 'none' })],
+  [
+    'local_lock',
+    choice('none, flock, posix or all', {
+      none: localLock('none'),
+      flock: localLock('flock'),
+      posix: localLock('posix'),
+      all: localLock('all'),
+    }),
+  ],
+  [
+    'locklost',
+    choice('eio or ignore', {
+      eio: (draft) => {
+        draft.client.lockLost = 'eio';
+      },
+      ignore: (draft) => {
+        draft.client.lockLost = 'ignore';
+      },
+    }),
+  ],
   ['sec', onlyValue('sys', 'Kerberos is not supported.')],
   ['acl', refused('POSIX ACLs (the NFSACL protocol) are not supported.', 'Leave acl out.')],
   ['fsc', refused('A cache on the local disk is not supported.', 'Leave fsc out.')],

@@ -33,6 +33,8 @@ export interface RpcClientOptions {
   readonly host: string;
   readonly port: number;
   readonly protocol?: 'tcp' | 'udp' | undefined;
+  /** The name of the server in messages: "server HOST" by default. */
+  readonly called?: string | undefined;
   /** Which addresses of `host` to use; both by default. */
   readonly family?: 4 | 6 | undefined;
   /** Tenths of a second, nfs(5). */
@@ -91,7 +93,7 @@ export class RpcClient implements RpcCaller {
     requireInteger('retrans', retrans, 0, 100);
     requireInteger('maxOutstanding', maxOutstanding, 1, 65536);
     this.#server = host;
-    this.#log = new UserLog(host, clock, options.log ?? (() => {}));
+    this.#log = new UserLog(options.called ?? `server ${host}`, clock, options.log ?? (() => {}));
     this.#trace = options.trace;
     this.#clock = clock;
     const random = options.random ?? (() => randomInt(2 ** 32) / 2 ** 32);

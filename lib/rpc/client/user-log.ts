@@ -16,6 +16,7 @@ export class UserLog {
   #nonsense = false;
   #nonsenseAt = Number.NEGATIVE_INFINITY;
 
+  /** `server`: as messages name it, "server HOST". */
   constructor(server: string, clock: Clock, write: (message: string) => void) {
     this.#server = server;
     this.#clock = clock;
@@ -38,7 +39,7 @@ export class UserLog {
   notResponding(): void {
     if (this.#notResponding) return;
     this.#notResponding = true;
-    this.#write(`server ${this.#server} not responding, still trying`);
+    this.#write(`${this.#server} not responding, still trying`);
   }
 
   /** Something arrived that is not a reply. `what` also names the server. Reported once until a good reply comes. */
@@ -56,6 +57,6 @@ export class UserLog {
     this.#nonsense = false;
     if (!this.#notResponding) return;
     this.#notResponding = false;
-    this.#write(`server ${this.#server} OK`);
+    this.#write(`${this.#server} OK`);
   }
 }

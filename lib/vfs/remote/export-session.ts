@@ -27,6 +27,7 @@ import {
 } from '../../rpc/index.js';
 import { ownCredential } from '../caller/own-identity.js';
 import { type ClientConfig, NAME_MAX, type TransferLimits } from '../config.js';
+import { type LockManager, reachLockManager, wantsLockManager } from './lock-manager.js';
 import type { RootFinder } from './redrive.js';
 import { statusError } from './status-errno.js';
 
@@ -67,6 +68,8 @@ export function transferSize(
 
 export class ExportSession implements RootFinder {
   readonly rpc: RpcClient;
+  /** Undefined: locks are not the server's affair. */
+  readonly lockManager: LockManager | undefined;
   readonly machineName = hostname();
   readonly limits: TransferLimits;
   readonly rootHandle: FileHandle;
@@ -82,13 +85,14 @@ export class ExportSession implements RootFinder {
   private constructor(
     config: ClientConfig,
     dependencies: SessionDependencies,
-    rpc: RpcClient,
+    ways: { readonly rpc: RpcClient; readonly lockManager: LockManager | undefined },
     root: { handle: FileHandle; attributes: Fattr3; limits: TransferLimits },
   ) {
     this.#config = config;
     this.#dependencies = dependencies;
     this.#clock = dependencies.clock ?? systemClock;
-    this.rpc = rpc;
+    this.rpc = ways.rpc;
+    this.lockManager = ways.lockManager;
     this.rootHandle = root.handle;
     this.rootAttributes = root.attributes;
     this.limits = root.limits;
@@ -100,6 +104,9 @@ export class ExportSession implements RootFinder {
    */
   static async connect(config: ClientConfig, dependencies: SessionDependencies): Promise<ExportSession> {
     const credential = ownCredential(config.identity);
+    const lockManager = lockManagerIfOffered(config, dependencies);
+    // The first failure to be seen may be another one.
+    lockManager.catch(() => {});
     const handle = await askMountd(config, dependencies, (mountd) => mountd.mount(config.exportPath));
     const { host, port, proto, recovery, retrans, nconnect, resvport } = config;
     const address = { host, port, protocol: proto, resvport };
@@ -110,6 +117,12 @@ export class ExportSession implements RootFinder {
       { ...dependencies.rpc, ...MOUNT_RPC },
     );
     const root = await probe.ask((rpc) => learn(config, rpc, handle.handle, credential));
+    const locks = await lockManager;
+    if (locks === undefined && wantsLockManager(config))
+      dependencies.log.warn(
+        `${host} offers no lock manager: locks exclude only the programs of this mount. ` +
+          'With -o nolock this is not said; with -o lock mounting fails instead.',
+      );
     const service = programService(NFS_PROGRAM, address, {
       ...dependencies.rpc,
       recovery,
@@ -119,7 +132,7 @@ export class ExportSession implements RootFinder {
       log: (message) => dependencies.log.warn(message),
     });
     const rpc = service.open(found);
-    return new ExportSession(config, dependencies, rpc, root);
+    return new ExportSession(config, dependencies, { rpc, lockManager: locks }, root);
   }
 
   /** See RootFinder. A refusal is logged once per outage, and not asked for again at once. */
@@ -160,6 +173,20 @@ export class ExportSession implements RootFinder {
     } catch {
       // RFC 1813 5.2.3: the list that UMNT updates is for information only.
     }
+  }
+}
+
+/** @throws LockManagerError where the user insists on locks at the server. */
+async function lockManagerIfOffered(
+  config: ClientConfig,
+  dependencies: SessionDependencies,
+): Promise<LockManager | undefined> {
+  if (!wantsLockManager(config)) return undefined;
+  try {
+    return await reachLockManager(config, dependencies);
+  } catch (error) {
+    if (config.locks === 'insist') throw error;
+    return undefined;
   }
 }
 

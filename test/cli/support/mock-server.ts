@@ -60,5 +60,5 @@ export async function startMock(options: MockOptions = {}): Promise<MockServer> 
   ]);
   for (const { program, procedures } of options.programs ?? []) server.register(program, procedures);
   const { port } = await server.listen({ host: options.host ?? '127.0.0.1', port: options.port ?? 0 });
-  return { port, options: `port=${port},mountport=${port}`, calls, close: () => server.close() };
+  return { port, options: `port=${port},mountport=${port},nolock`, calls, close: () => server.close() };
 }

@@ -20,7 +20,7 @@ export async function silentServer(t: Test) {
   const port = typeof address === 'object' && address !== null ? address.port : 0;
   return {
     /** `port=…,mountport=…` */
-    options: `port=${port},mountport=${port}`,
+    options: `port=${port},mountport=${port},nolock`,
     /** The connections that are open now. */
     open: () => open.size,
     /** The connections so far. */

@@ -1,0 +1,164 @@
+/**
+ * Servers forget their locks when they restart, and take back for a while (the grace period) only those that were held
+ * before. Owns how a restart is noticed without a status monitor, and what becomes of each lock then.
+ *
+ * Signs of a restart: a new connection, another write verifier, an answer that says "grace period". While locks are
+ * held the lock manager is called every few seconds, so that an idle mount does not miss a short grace period.
+ */
+import type { Clock, Timer } from '../../base/clock.js';
+import type { Logger } from '../../base/log.js';
+import { LAST_BYTE } from '../../locks/index.js';
+import { LockStatus } from '../../programs/nlm4/index.js';
+import type { Credential } from '../../rpc/auth/credential.js';
+import { describePath } from '../cache/inode.js';
+import type { VfsCounters } from '../counters.js';
+import type { LockCalls } from './lock-calls.js';
+import type { ClientLock, ClientOwner } from './lock-owners.js';
+import type { LockedFile } from './locked-file.js';
+
+/** A grace period lasts longer: the shortest ones in use are of some 12 s. */
+export const PING_MS = 10_000;
+const REPEAT_MS = 1_000;
+
+export interface LockRecoveryNeeds {
+  readonly calls: LockCalls;
+  readonly clock: Clock;
+  readonly counters: VfsCounters;
+  readonly log: Logger;
+  /** Files with locks. */
+  readonly files: () => Iterable<LockedFile>;
+  /** Of calls that no program asks for. */
+  readonly credential: Credential;
+  /** Datagrams: no connection shows that the server has restarted. */
+  readonly connectionless: boolean;
+}
+
+export class LockRecovery {
+  readonly #parts: LockRecoveryNeeds;
+  #round: Promise<void> | undefined = undefined;
+  #again = false;
+  #timer: Timer | undefined = undefined;
+  #closed = false;
+
+  constructor(parts: LockRecoveryNeeds) {
+    this.#parts = parts;
+  }
+
+  /** The server may have restarted: all locks are reclaimed. */
+  restartSeen(): void {
+    if (this.#closed) return;
+    if (this.#round !== undefined) {
+      this.#again = true;
+      return;
+    }
+    if (![...this.#parts.files()].some((file) => file.isHeld)) return;
+    this.#round = this.#reclaimAll().finally(() => {
+      this.#round = undefined;
+      if (!this.#again) return;
+      this.#again = false;
+      this.restartSeen();
+    });
+  }
+
+  /** Resolves when no locks are being reclaimed: new ones come after them. Undefined: none are. */
+  get reclaimed(): Promise<void> | undefined {
+    return this.#round;
+  }
+
+  /** Locks are held: the server is watched. */
+  watch(): void {
+    if (this.#closed) return;
+    this.#timer ??= this.#parts.clock.after(PING_MS, () => {
+      this.#timer = undefined;
+      void this.#ping();
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+  }
+
+  async #ping(): Promise<void> {
+    const { calls, connectionless, credential, files } = this.#parts;
+    const held = [...files()].find((file) => file.isHeld);
+    if (held === undefined) return;
+    try {
+      if (connectionless) await this.#probe(held);
+      else await calls.ping(credential);
+    } catch {
+      // The RPC layer reports silence, and a new connection brings us here again.
+    }
+    this.watch();
+  }
+
+  /** Asks for a lock that is held: an answer that says "grace period" tells what a lost connection would have told. */
+  async #probe(file: LockedFile): Promise<void> {
+    for (const { owner, locks } of file.held()) {
+      const [lock] = locks;
+      if (lock === undefined) continue;
+      const { status } = await file.turn(owner, () => this.#lock(file, lock, false));
+      if (status !== LockStatus.GRANTED) this.restartSeen();
+      return;
+    }
+  }
+
+  async #reclaimAll(): Promise<void> {
+    const owners: Promise<void>[] = [];
+    for (const file of this.#parts.files()) {
+      for (const { owner } of file.held()) {
+        owners.push(file.turn(owner, () => this.#reclaimOwner(file, owner)));
+      }
+    }
+    await Promise.allSettled(owners);
+  }
+
+  async #reclaimOwner(file: LockedFile, owner: ClientOwner): Promise<void> {
+    const { counters, log } = this.#parts;
+    for (const lock of file.heldBy(owner)) {
+      if (await this.#isReclaimed(file, lock)) {
+        counters.locksReclaimed++;
+        continue;
+      }
+      counters.locksLost++;
+      file.lose(lock);
+      const end = lock.end === LAST_BYTE ? 'the end' : String(lock.end);
+      const process = owner.pid === 0 ? 'a process' : `process ${owner.pid}`;
+      log.error(
+        `${describePath(file.inode)}: the lock of ${process} on bytes ${lock.start} to ${end} is lost: ` +
+          'the server has restarted, and somebody else has locked the range',
+      );
+    }
+  }
+
+  /** Asks until the server says clearly whether the lock is still, or again, held. */
+  async #isReclaimed(file: LockedFile, lock: ClientLock): Promise<boolean> {
+    while (!this.#closed) {
+      try {
+        let { status } = await this.#lock(file, lock, true);
+        // Not in a grace period: it is over, there is none, or the server has not restarted at all.
+        if (status === LockStatus.DENIED_GRACE_PERIOD) ({ status } = await this.#lock(file, lock, false));
+        if (status === LockStatus.GRANTED) return true;
+        if (isRefusal(status)) return false;
+      } catch {
+        // No answer: asked again.
+      }
+      await new Promise<void>((resolve) => this.#parts.clock.after(REPEAT_MS, resolve));
+    }
+    return true;
+  }
+
+  #lock(file: LockedFile, lock: ClientLock, reclaim: boolean): Promise<{ readonly status: LockStatus }> {
+    const credential = file.credentialOf(lock.owner) ?? this.#parts.credential;
+    return this.#parts.calls.lock(file.handle, lock, { block: false, reclaim }, credential);
+  }
+}
+
+function isRefusal(status: LockStatus): boolean {
+  return (
+    status === LockStatus.DENIED ||
+    status === LockStatus.BLOCKED ||
+    status === LockStatus.STALE_FH ||
+    status === LockStatus.ROFS
+  );
+}

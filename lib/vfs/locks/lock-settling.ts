@@ -1,0 +1,117 @@
+/**
+ * Makes the server agree with what is confirmed here, whatever became of the program that asked: after a lock was given
+ * up, and after an UNLOCK that the server could not take yet. Repeated until it does, or the mount ends.
+ */
+import type { Clock } from '../../base/clock.js';
+import type { LockRange } from '../../locks/index.js';
+import { LockStatus } from '../../programs/nlm4/index.js';
+import type { Credential } from '../../rpc/auth/credential.js';
+import type { LockCalls } from './lock-calls.js';
+import type { ClientLock, ClientOwner } from './lock-owners.js';
+import type { LockedFile } from './locked-file.js';
+
+const REPEAT_MS = 5_000;
+
+export interface LockSettlingNeeds {
+  readonly calls: LockCalls;
+  readonly clock: Clock;
+  readonly restartSeen: () => void;
+}
+
+export class LockSettling {
+  readonly #parts: LockSettlingNeeds;
+  #closed = false;
+  readonly #sleepers = new Set<() => void>();
+
+  constructor(parts: LockSettlingNeeds) {
+    this.#parts = parts;
+  }
+
+  /** No call is repeated any more. */
+  close(): void {
+    this.#closed = true;
+    for (const sleeper of [...this.#sleepers]) sleeper();
+  }
+
+  /**
+   * UNLOCK, and then the end of the owner's locks of the range here. Resolves when the server has taken it. In a grace
+   * period nobody else can get the lock: it resolves at once then, and the server is told later.
+   */
+  async unlock(
+    file: LockedFile,
+    owner: ClientOwner,
+    range: LockRange,
+    credential: Credential,
+  ): Promise<void> {
+    const holds = (): boolean => file.pieces(owner, range).some(({ lock }) => lock !== undefined);
+    const done = await file.turn(owner, async () => {
+      if (!holds()) return true;
+      const done = await this.#isTaken(() => this.#parts.calls.unlock(file.handle, owner, range, credential));
+      file.remove(owner, range);
+      return done;
+    });
+    if (!done) void this.agree(file, owner, range, credential);
+  }
+
+  /**
+   * Ends a request whose outcome is not known: of its range the server keeps what the owner holds here, and nothing waits
+   * for it. `queued`: it may stand in the server's queue. CANCEL alone is not enough, since the lock may have been granted
+   * before it came; Linux's server says so then, nfs-ganesha does not.
+   */
+  async takeBack(
+    file: LockedFile,
+    wanted: ClientLock,
+    credential: Credential,
+    queued: boolean,
+  ): Promise<void> {
+    const { owner } = wanted;
+    const cancel = (): Promise<boolean> =>
+      file.turn(owner, () => this.#isTaken(() => this.#parts.calls.cancel(file.handle, wanted, credential)));
+    while (queued && !(await cancel()) && !this.#closed) await this.#pause();
+    await this.agree(file, owner, wanted, credential);
+  }
+
+  /** Resolves when the server holds of a range what the owner holds of it here. */
+  async agree(file: LockedFile, owner: ClientOwner, range: LockRange, credential: Credential): Promise<void> {
+    const { calls } = this.#parts;
+    const attempt = async (): Promise<boolean> => {
+      // A piece that is held is locked as it is to be, in one step, so that nobody else gets it in between.
+      for (const piece of file.pieces(owner, range)) {
+        const { lock } = piece;
+        const call = (): Promise<{ readonly status: LockStatus }> =>
+          lock === undefined
+            ? calls.unlock(file.handle, owner, piece.range, credential)
+            : calls.lock(file.handle, lock, { block: false }, credential);
+        if (!(await this.#isTaken(call))) return false;
+      }
+      return true;
+    };
+    // Pauses are no part of the owner's turn: in a grace period, what it holds has to be reclaimed.
+    while (!(await file.turn(owner, attempt)) && !this.#closed) await this.#pause();
+  }
+
+  /** False: the server could not be asked, or is in a grace period. */
+  async #isTaken(call: () => Promise<{ readonly status: LockStatus }>): Promise<boolean> {
+    try {
+      const { status } = await call();
+      if (status !== LockStatus.DENIED_GRACE_PERIOD) return true;
+      this.#parts.restartSeen();
+      return false;
+    } catch {
+      return false;
+    }
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#closed) return resolve();
+      const over = (): void => {
+        timer.cancel();
+        this.#sleepers.delete(over);
+        resolve();
+      };
+      const timer = this.#parts.clock.after(REPEAT_MS, over);
+      this.#sleepers.add(over);
+    });
+  }
+}

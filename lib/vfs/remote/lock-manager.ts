@@ -1,0 +1,72 @@
+/**
+ * The lock manager of a server: whether there is one, and the way to it. It is asked for when the export is mounted, so that
+ * a program never finds out by an error in the middle of its work.
+ */
+import type { Logger } from '../../base/log.js';
+import { NamedError } from '../../base/named-error.js';
+import { lockProcedures, NLM_PROGRAM } from '../../programs/nlm4/index.js';
+import { programService } from '../../programs/program-service.js';
+import type { RpcClient, ServiceOptions } from '../../rpc/index.js';
+import { ownCredential } from '../caller/own-identity.js';
+import type { ClientConfig } from '../config.js';
+
+/** Mounting does not wait longer than 2 s, twice, for a service that it can do without. */
+const OPTIONAL_RPC = { timeo: 20, retrans: 1, recovery: 'soft', connectTimeout: 4_000 } as const;
+
+/** The server's lock manager cannot be reached. `cause` says how that was noticed. */
+export class LockManagerError extends NamedError {}
+
+/** A lasting connection with the lock manager of a server. */
+export interface LockManager {
+  readonly rpc: RpcClient;
+  /** Calls `listener` for each connection after the first: the server may have restarted in between. */
+  onReconnected(listener: () => void): void;
+}
+
+interface LockManagerDependencies {
+  readonly log: Logger;
+  /** Further options of every RPC connection. */
+  readonly rpc?: ServiceOptions | undefined;
+}
+
+/** Whether locks of this mount go to the server at all. */
+export function wantsLockManager({ locks, localLock }: ClientConfig): boolean {
+  return locks !== 'none' && localLock !== 'all';
+}
+
+/**
+ * Finds the lock manager, and sees that it answers.
+ * @throws LockManagerError
+ */
+export async function reachLockManager(
+  config: ClientConfig,
+  dependencies: LockManagerDependencies,
+): Promise<LockManager> {
+  const { host, lockPort, proto, resvport, recovery, retrans, timeoMs } = config;
+  const portmap = { rpc: OPTIONAL_RPC };
+  const address = { host, port: lockPort, protocol: proto, resvport, portmap };
+  const listeners: (() => void)[] = [];
+  let connections = 0;
+  const options: ServiceOptions = {
+    ...dependencies.rpc,
+    recovery,
+    retrans,
+    timeo: Math.max(1, Math.round(timeoMs / 100)),
+    called: `lock manager of ${host}`,
+    log: (message) => dependencies.log.warn(message),
+    beforeReady: (socket) => {
+      if (connections++ > 0) for (const listener of listeners) listener();
+      return Promise.resolve(socket);
+    },
+  };
+  try {
+    const port = await programService(NLM_PROGRAM, address).port();
+    const credential = ownCredential(config.identity);
+    const probe = programService(NLM_PROGRAM, { ...address, port }, { ...dependencies.rpc, ...OPTIONAL_RPC });
+    await probe.ask((rpc) => rpc.call(lockProcedures.NULL, undefined, { credential }));
+    const rpc = programService(NLM_PROGRAM, address, options).open(port);
+    return { rpc, onReconnected: (listener) => void listeners.push(listener) };
+  } catch (error) {
+    throw new LockManagerError(`the lock manager of ${host} cannot be reached`, { cause: error });
+  }
+}
