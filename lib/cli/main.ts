@@ -13,6 +13,7 @@ import { checkCommand } from './commands/check-command.js';
 import { demoCommand } from './commands/demo-command.js';
 import { execCommand } from './commands/exec-command.js';
 import { exportsCommand } from './commands/exports-command.js';
+import { locksCommand } from './commands/locks-command.js';
 import { mountCommand } from './commands/mount-command.js';
 import { serveCommand } from './commands/serve-command.js';
 import { statsCommand } from './commands/stats-command.js';
@@ -28,6 +29,7 @@ const COMMANDS = [
   listed(execCommand),
   listed(exportsCommand),
   listed(statsCommand),
+  listed(locksCommand),
   listed(sweepCommand),
   listed(serveCommand),
   listed(demoCommand),

@@ -10,7 +10,7 @@ import { type ClientConfig, DEFAULT_CONFIG } from './config.js';
 import { VfsCounters } from './counters.js';
 import { ByteBudget } from './data/byte-budget.js';
 import { MemoryReturn } from './kernel/memory-return.js';
-import type { LockJournal } from './locks/lock-requests.js';
+import type { LockJournal } from './locks/lock-notes.js';
 import { Locks } from './locks/locks.js';
 import type { ExportSession } from './remote/export-session.js';
 import { NfsClient } from './remote/nfs-client.js';
@@ -23,11 +23,20 @@ export type ConnectedExport = Pick<
 > &
   Partial<Pick<ExportSession, 'lockManager'>> & { readonly rpc: RpcCaller };
 
+/** Where the locks of a mount are, and the name of their client there. */
+export interface LocksAt {
+  readonly host: string;
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+  /** One character per byte. */
+  readonly callerName: string;
+}
+
 export interface ExportDependencies {
   readonly log: Logger;
   readonly clock?: Clock | undefined;
-  /** Where locks are noted that the server may hold, in case this process dies. */
-  readonly lockJournal?: LockJournal | undefined;
+  /** Where locks are noted that the server may hold, in case this process dies. Called if any are. */
+  readonly lockJournal?: ((where: LocksAt) => LockJournal) | undefined;
   /** Has the engine give unused memory back; called when that is worth it. */
   readonly collectGarbage?: (() => void) | undefined;
 }
@@ -76,19 +85,22 @@ export function locksAtServer(
 export function openLocks(
   session: ConnectedExport,
   vfs: VfsState,
-  journal: LockJournal | undefined,
+  journal: ((where: LocksAt) => LockJournal) | undefined,
 ): Locks | undefined {
   const { lockManager, machineName } = session;
   const { config } = vfs;
   const kinds = locksAtServer(session, config);
   if (lockManager === undefined || !(kinds.fcntl || kinds.flock)) return undefined;
+  // As bytes: the name of a machine need not be ASCII.
+  const callerName = Buffer.from(machineName, 'utf8').toString('latin1');
+  const { host, proto: protocol } = config;
   const locks = new Locks(vfs, {
     rpc: lockManager.rpc,
-    machineName,
+    callerName,
     connectionless: config.proto === 'udp',
     credential: ownCredential(config.identity),
     failsWhenLost: config.lockLost === 'eio',
-    journal,
+    journal: journal?.({ host, port: lockManager.port, protocol, callerName }),
     random: () => randomInt(2 ** 31) / 2 ** 31,
   });
   lockManager.onReconnected(() => locks.restartSeen());

@@ -32,7 +32,8 @@ export const statsCommand: Command<StatsArguments> = {
   },
 };
 
-async function statsOf(path: string): Promise<ToldStats> {
+/** Throws UserError if nothing of ours is mounted there, or if it cannot be asked. */
+export async function statsOf(path: string): Promise<ToldStats> {
   const mountpoint = await locate(path);
   const entry = mountAt(await readMountinfo(), mountpoint);
   if (entry?.type !== FILE_SYSTEM_TYPE) {
@@ -87,6 +88,7 @@ function text(stats: ToldStats): string {
     `Recovery: ${caches.redrives} redrives (${caches.redrivesFailed} in vain), ${caches.rootRemounts} new roots, ` +
       `${caches.rewrites} rewrites, ${caches.jukeboxWaits} waits for a busy server, ${rpc.reconnects} reconnections` +
       (rpc.garbage > 0 ? `, ${rpc.garbage} answers that made no sense` : ''),
+    ...lockLines(stats),
     `Silly renames: ${caches.sillyRenames}, removed ${caches.sillyRemoves}, left behind ${caches.sillyRemovesFailed}`,
     ...oddValuesLine(stats.oddValues),
   ];
@@ -94,6 +96,16 @@ function text(stats: ToldStats): string {
     lines.push('', `Last message (${stats.journal.path}): ${stats.journal.line}`);
   // If root asks, all of these texts come from another user's process.
   return `${lines.map(printable).join('\n')}\n`;
+}
+
+function lockLines({ locks, caches }: MountStats): string[] {
+  if (locks === undefined) return [];
+  const { held, waiting, procedures } = locks;
+  const calls = procedures.reduce((sum, { calls }) => sum + calls, 0);
+  return [
+    `Locks: ${held} held, ${waiting} waited for, ${calls} calls to the lock manager, ` +
+      `${caches.locksReclaimed} reclaimed after restarts, ${caches.locksLost} lost`,
+  ];
 }
 
 /** The identity options as the user wrote them. Empty: there are none. */

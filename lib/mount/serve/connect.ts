@@ -7,6 +7,7 @@ import type { ClientConfig } from '../../vfs/config.js';
 import { NfsFileSystem } from '../../vfs/filesystem.js';
 import { ExportSession } from '../../vfs/remote/export-session.js';
 import { summarize, type Unwritten } from '../failure/unwritten.js';
+import type { LockNoteFile } from './lock-note-file.js';
 import { type MountStats, mountStats } from './mount-stats.js';
 
 /** A file system that is connected with its server. */
@@ -30,6 +31,8 @@ export interface ConnectOptions {
   readonly log: Logger;
   /** Gets a line for every remote call. */
   readonly trace?: ((line: string) => void) | undefined;
+  /** Where locks are noted that the server may hold. */
+  readonly lockJournal?: LockNoteFile | undefined;
   /** See MountSettings. */
   readonly collectGarbage?: (() => void) | undefined;
 }
@@ -37,11 +40,15 @@ export interface ConnectOptions {
 /** Throws what ExportSession.connect throws. */
 export async function connectFileSystem(
   config: ClientConfig,
-  { log, trace, collectGarbage }: ConnectOptions,
+  { log, trace, collectGarbage, lockJournal }: ConnectOptions,
 ): Promise<ConnectedFileSystem> {
   const rpc: Partial<RpcClientOptions> = { trace };
   const session = await ExportSession.connect(config, { log, rpc });
-  const fileSystem = new NfsFileSystem(session, config, { log, collectGarbage });
+  const fileSystem = new NfsFileSystem(session, config, {
+    log,
+    collectGarbage,
+    lockJournal: lockJournal && ((where) => lockJournal.locksAreAt(where)),
+  });
   const { rootAttributes } = session;
   const own = outOfReach(config.identity, rootAttributes);
   if (own !== undefined)

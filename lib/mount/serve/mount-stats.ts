@@ -7,6 +7,7 @@ import type { VfsCounters } from '../../vfs/counters.js';
 import type { CacheSizes, NfsFileSystem } from '../../vfs/filesystem.js';
 import type { ExportSession } from '../../vfs/remote/export-session.js';
 import { summarize, type Unwritten } from '../failure/unwritten.js';
+import { type LockStats, lockStats } from './lock-stats.js';
 
 export interface MountStats {
   /** The serving process. Its times and memory are shared by all mounts that it serves. */
@@ -38,6 +39,8 @@ export interface MountStats {
   readonly oddValues: Readonly<OddValues>;
   readonly rpc: Readonly<ClientCounters> & { readonly outstanding: number };
   readonly procedures: readonly Readonly<ProcedureCounters>[];
+  /** Locks at the server; left out where the kernel keeps all of them. */
+  readonly locks?: LockStats | undefined;
 }
 
 export function mountStats(session: ExportSession, fileSystem: NfsFileSystem): MountStats {
@@ -68,5 +71,6 @@ export function mountStats(session: ExportSession, fileSystem: NfsFileSystem): M
     oddValues: { ...oddValues },
     rpc: { badXids, lateReplies, garbage, reconnects, majorTimeouts, outstanding: rpc.outstanding },
     procedures: rpc.procedureCounters(),
+    locks: lockStats(session, fileSystem),
   };
 }

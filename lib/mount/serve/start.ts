@@ -4,6 +4,7 @@ import type { Logger } from '../../base/log.js';
 import { type PinnedDirectory, pinMountpoint } from '../../fuse/index.js';
 import { isTemporary, mountFailure } from '../failure/mount-failure.js';
 import type { MountRequest } from '../options/mount-options.js';
+import { releaseLeftLocks } from '../reach/left-locks.js';
 import { withAddress } from '../server/server-address.js';
 import { exportsForExplanation } from '../server/server-exports.js';
 import { sleep, unlessAborted } from '../waiting.js';
@@ -16,6 +17,7 @@ import {
   mountOver,
   type ServedMount,
 } from './kernel-transport.js';
+import { LockNoteFile } from './lock-note-file.js';
 import { RunningMount } from './running-mount.js';
 import type { MountSettings } from './settings.js';
 import { Watcher } from './watcher.js';
@@ -41,12 +43,17 @@ export async function startMount(
   checkKernelTransport(transport, request.fuse);
   const log = new ErrorKeeper(settings.log);
   const pinned = settings.inherited === undefined ? await pin(request, mountpoint) : undefined;
+  const lockJournal = new LockNoteFile(mountpoint, log);
+  void tellOfLeftLocks(mountpoint, log);
   let fileSystem: ConnectedFileSystem;
   let watcher: Watcher | undefined;
   try {
-    fileSystem = await connectWithRetry(request, settings, log);
+    fileSystem = await connectWithRetry(request, settings, log, lockJournal);
     watcher =
-      settings.watcher && (await Watcher.start(mountpoint, settings.watcher, (line) => log.warn(line)));
+      settings.watcher &&
+      (await Watcher.start(mountpoint, { ...settings.watcher, locks: lockJournal.name }, (line) =>
+        log.warn(line),
+      ));
   } catch (error) {
     pinned?.close();
     throw error;
@@ -84,13 +91,14 @@ async function connectWithRetry(
   request: MountRequest,
   settings: MountSettings,
   log: Logger,
+  lockJournal: LockNoteFile,
 ): Promise<ConnectedFileSystem> {
   const { signal, retrying } = settings;
   const giveUpAt = performance.now() + request.client.retryMs;
   let lastMessage: string | undefined;
   for (let delay = FIRST_RETRY_DELAY_MS; ; delay = Math.min(delay * 2, MAX_RETRY_DELAY_MS)) {
     try {
-      return await connectOnce(request, settings, log);
+      return await connectOnce(request, settings, log, lockJournal);
     } catch (error) {
       const failure = await explained(error, request);
       const left = giveUpAt - performance.now();
@@ -109,10 +117,11 @@ async function connectOnce(
   request: MountRequest,
   { signal, dumpRpc, collectGarbage }: MountSettings,
   log: Logger,
+  lockJournal: LockNoteFile,
 ): Promise<ConnectedFileSystem> {
   // Attempts are repeated by the caller, where the user is told of them and can interrupt.
   const config = { ...(await withAddress(request)), retryMs: 0 };
-  const connecting = connectFileSystem(config, { log, trace: dumpRpc, collectGarbage });
+  const connecting = connectFileSystem(config, { log, trace: dumpRpc, collectGarbage, lockJournal });
   try {
     return await unlessAborted(connecting, signal);
   } catch (error) {
@@ -124,6 +133,16 @@ async function connectOnce(
       );
     throw error;
   }
+}
+
+/** Releases what an earlier mount of this place left when it was killed. Mounting does not wait for that. */
+async function tellOfLeftLocks(mountpoint: string, log: Logger): Promise<void> {
+  const { released, failed } = await releaseLeftLocks(mountpoint);
+  if (released > 0) log.info(`Released ${released} locks that an earlier mount on ${mountpoint} had left.`);
+  if (failed > 0)
+    log.warn(
+      `The lock manager does not answer: ${failed} locks that an earlier mount on ${mountpoint} had left stay.`,
+    );
 }
 
 function minutes(milliseconds: number): string {

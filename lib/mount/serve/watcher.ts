@@ -56,6 +56,9 @@ find_mount() {
   done < /proc/self/mountinfo
   [ -n "$point" ]
 }
+if [ -n "$NFS_FUSE_LOCKS" ] && [ -s "/proc/self/fd/4/$NFS_FUSE_LOCKS" ] && [ -n "$NFS_FUSE_MAIN" ]; then
+  "$NFS_FUSE_NODE" "$NFS_FUSE_MAIN" locks --release-left "$place" </dev/null >/dev/null 2>&1 &
+fi
 [ -n "$mounted" ] || find_mount || exit 0
 what='and its mount was gone already'
 if find_mount; then
@@ -104,6 +107,8 @@ export interface WatcherOptions {
   readonly logFile?: SharedLogFile | undefined;
   /** A descriptor of this process that gets the message for people, like standard error. */
   readonly errors?: number | undefined;
+  /** The file in the journal's folder in which the mount notes its locks. */
+  readonly locks?: string | undefined;
   /** The file of the program nfs-fuse, whose `umount` is used where the machine has no other program for it. */
   readonly program?: string | undefined;
 }
@@ -133,7 +138,7 @@ export class Watcher {
     options: WatcherOptions,
     warn: (line: string) => void,
   ): Promise<Watcher | undefined> {
-    const { journal, logFile, errors, program } = options;
+    const { journal, locks, logFile, errors, program } = options;
     const child = spawn('sh', ['-c', 'eval "$NFS_FUSE_WATCH"', 'nfs-fuse-watcher', where], {
       detached: true,
       cwd: '/',
@@ -152,6 +157,7 @@ export class Watcher {
         NFS_FUSE_PID: String(process.pid),
         // Opened below descriptor 4, because its path may lead elsewhere by the time of the death.
         NFS_FUSE_JOURNAL: journal?.name ?? '',
+        NFS_FUSE_LOCKS: locks ?? '',
         NFS_FUSE_SIGNALS: UNWANTED_SIGNALS.join(' '),
         NFS_FUSE_NODE: process.execPath,
         NFS_FUSE_MAIN: program ?? '',

@@ -9,7 +9,6 @@
 import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { LockRange, LockTable, Piece } from '../../locks/index.js';
-import type { FileHandle } from '../../programs/nfs3/index.js';
 import { LockStatus } from '../../programs/nlm4/index.js';
 import type { Credential } from '../../rpc/auth/credential.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
@@ -17,6 +16,7 @@ import { type UserCredential, unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
 import type { Exchange } from '../remote/exchange.js';
 import { type LockCalls, lockFailure } from './lock-calls.js';
+import type { LockNote, LockNotes } from './lock-notes.js';
 import type { ClientLock, ClientOwner } from './lock-owners.js';
 import type { LockSettling } from './lock-settling.js';
 import { type LockedData, throwIfCancelled } from './locked-data.js';
@@ -28,20 +28,12 @@ export const LONGEST_POLL_MS = 1_000;
 /** The pause while a server that has restarted takes back old locks only (NLMCLNT_GRACE_WAIT). */
 export const GRACE_WAIT_MS = 5_000;
 
-/** Locks that the lock manager may hold for this mount, so that they can be released when the mount has died. */
-export interface LockJournal {
-  /** The owner may hold locks of the file from now on. Written before it returns. */
-  holds(handle: FileHandle, owner: ClientOwner): void;
-  /** The owner holds none any more. */
-  holdsNone(handle: FileHandle, owner: ClientOwner): void;
-}
-
 export interface LockRequestsNeeds {
   readonly calls: LockCalls;
   readonly clock: Clock;
   readonly data: LockedData;
   readonly exchange: Exchange;
-  readonly journal: LockJournal | undefined;
+  readonly notes: LockNotes;
   readonly settling: LockSettling;
   readonly table: LockTable<ClientOwner>;
   /** Resolves when no lock is being reclaimed; undefined if none is. */
@@ -63,7 +55,7 @@ interface Asked {
   /** A LOCK has been sent: where its outcome is not known, it may be held. */
   sent: boolean;
   /** A LOCK that waits has been sent: it may stand in the queue. */
-  queued: boolean;
+  queued: LockNote | undefined;
 }
 
 export class LockRequests {
@@ -78,7 +70,7 @@ export class LockRequests {
    * @throws FuseError EAGAIN if another owner stands against it, EDEADLK, EINTR, ENOLCK without a lock manager's answer
    */
   async lock(file: LockedFile, wanted: ClientLock, asking: Asking): Promise<void> {
-    const asked: Asked = { sent: false, queued: false };
+    const asked: Asked = { sent: false, queued: undefined };
     let before: readonly Piece<ClientOwner>[] | undefined;
     try {
       before = await this.#obtain(file, wanted, asking, asked);
@@ -87,6 +79,8 @@ export class LockRequests {
         if (asked.sent) this.#giveUp(file, wanted, asking.credential, asked.queued);
         return;
       }
+      if (asked.queued !== undefined) this.#parts.notes.waitsNoMore(asked.queued);
+      asked.queued = undefined;
       await this.#parts.data.refresh(file, asking.credential, asking.cancellation);
     } catch (error) {
       if (before !== undefined) file.restore(wanted.owner, before);
@@ -182,17 +176,17 @@ export class LockRequests {
     { wait, credential, cancellation }: Asking,
     asked: Asked,
   ): Promise<LockStatus> {
-    const { calls, clock, exchange, journal, restartSeen } = this.#parts;
+    const { calls, clock, exchange, notes, restartSeen } = this.#parts;
     throwIfCancelled(cancellation);
     asked.sent = true;
-    asked.queued ||= wait;
     const { result } = await exchange.ask(
       file.inode,
       unattended(credential),
       (handle) => {
         // Locks that are held stay where they are known: a new handle is for files without any.
         if (!file.isHeld) file.handle = handle;
-        journal?.holds(file.handle, wanted.owner);
+        notes.mayHold(file, wanted.owner);
+        if (wait) asked.queued ??= notes.waits(file, wanted);
         return calls.lock(file.handle, wanted, { block: wait }, credential);
       },
       () => undefined,
@@ -210,9 +204,10 @@ export class LockRequests {
   }
 
   /** Takes back, in the background, what the server may have granted or may yet grant. */
-  #giveUp(file: LockedFile, wanted: ClientLock, credential: Credential, queued: boolean): void {
+  #giveUp(file: LockedFile, wanted: ClientLock, credential: Credential, queued: LockNote | undefined): void {
     const { settling } = this.#parts;
-    const done = settling.takeBack(file, wanted, credential, queued).then(() => {
+    const done = settling.takeBack(file, wanted, credential, queued !== undefined).then(() => {
+      if (queued !== undefined) this.#parts.notes.waitsNoMore(queued);
       this.#note(file, wanted.owner);
       file.wake();
     });
@@ -242,8 +237,7 @@ export class LockRequests {
   }
 
   #note(file: LockedFile, owner: ClientOwner): void {
-    if (file.heldBy(owner).length === 0 && !file.concerns(owner))
-      this.#parts.journal?.holdsNone(file.handle, owner);
+    if (file.heldBy(owner).length === 0 && !file.concerns(owner)) this.#parts.notes.holdsNone(file, owner);
   }
 
   // ---- waiting

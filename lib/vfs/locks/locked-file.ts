@@ -288,6 +288,11 @@ export class LockedFile {
     void Promise.allSettled(ends).then(() => this.whenIdle(idle));
   }
 
+  /** Whether the server may hold or grant something that is not confirmed here. */
+  get isUnsure(): boolean {
+    return this.#turns.size > 0 || this.#unsettled.size > 0;
+  }
+
   /** Whether a call of the owner is under way, or a request of it has no answer. */
   concerns({ key }: ClientOwner): boolean {
     if (this.#turns.has(key)) return true;

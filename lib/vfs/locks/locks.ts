@@ -21,9 +21,10 @@ import type { VfsCounters } from '../counters.js';
 import type { OpenFile } from '../data/open-file.js';
 import type { Exchange } from '../remote/exchange.js';
 import { LockCalls, lockFailure } from './lock-calls.js';
+import { type LockJournal, LockNotes } from './lock-notes.js';
 import { type ClientLock, type ClientOwner, LockOwners } from './lock-owners.js';
 import { LockRecovery } from './lock-recovery.js';
-import { type LockJournal, LockRequests } from './lock-requests.js';
+import { LockRequests } from './lock-requests.js';
 import { LockSettling } from './lock-settling.js';
 import { LockedData, type LockedDataNeeds } from './locked-data.js';
 import { LockedFile } from './locked-file.js';
@@ -43,8 +44,8 @@ export interface LocksNeeds extends LockedDataNeeds {
 export interface LocksOptions {
   /** The lock manager. */
   readonly rpc: RpcCaller;
-  /** The name of this machine, as its lock manager knows it. */
-  readonly machineName: string;
+  /** The name of this machine, as its lock manager knows it: one character per byte. */
+  readonly callerName: string;
   readonly connectionless: boolean;
   /** Of calls that no program asks for. */
   readonly credential: Credential;
@@ -86,15 +87,14 @@ export class Locks {
   readonly #requests: LockRequests;
   readonly #settling: LockSettling;
   readonly #recovery: LockRecovery;
+  readonly #notes: LockNotes;
   readonly #waiting = new Set<{ file: LockedFile; lock: ClientLock; since: number }>();
 
   constructor(vfs: LocksNeeds, options: LocksOptions) {
     const { clock, counters, exchange, log } = vfs;
-    const { rpc, machineName, connectionless, credential, random } = options;
+    const { rpc, callerName, connectionless, credential, random } = options;
     this.#vfs = vfs;
     this.#options = options;
-    // As bytes: a name of a machine may be no ASCII.
-    const callerName = Buffer.from(machineName, 'utf8').toString('latin1');
     const calls = new LockCalls(rpc, callerName);
     this.#calls = calls;
     this.#owners = new LockOwners(callerName, random);
@@ -103,12 +103,14 @@ export class Locks {
     const restartSeen = (): void => this.#recovery.restartSeen();
     const settling = new LockSettling({ calls, clock, restartSeen });
     this.#settling = settling;
+    const notes = new LockNotes(options.journal);
+    this.#notes = notes;
     this.#requests = new LockRequests({
       calls,
       clock,
       data: new LockedData(vfs),
       exchange,
-      journal: options.journal,
+      notes,
       settling,
       table: this.#table,
       reclaimed: () => this.#recovery.reclaimed,
@@ -249,6 +251,7 @@ export class Locks {
     });
     await Promise.race([Promise.allSettled(left), late]);
     timer?.cancel();
+    this.#notes.close(![...this.#files.values()].some((file) => file.isHeld || file.isUnsure));
     this.#settling.close();
     this.#options.rpc.close();
   }

@@ -19,6 +19,8 @@ export class LockManagerError extends NamedError {}
 /** A lasting connection with the lock manager of a server. */
 export interface LockManager {
   readonly rpc: RpcClient;
+  /** Where it was found. */
+  readonly port: number;
   /** Calls `listener` for each connection after the first: the server may have restarted in between. */
   onReconnected(listener: () => void): void;
 }
@@ -65,7 +67,7 @@ export async function reachLockManager(
     const probe = programService(NLM_PROGRAM, { ...address, port }, { ...dependencies.rpc, ...OPTIONAL_RPC });
     await probe.ask((rpc) => rpc.call(lockProcedures.NULL, undefined, { credential }));
     const rpc = programService(NLM_PROGRAM, address, options).open(port);
-    return { rpc, onReconnected: (listener) => void listeners.push(listener) };
+    return { rpc, port, onReconnected: (listener) => void listeners.push(listener) };
   } catch (error) {
     throw new LockManagerError(`the lock manager of ${host} cannot be reached`, { cause: error });
   }

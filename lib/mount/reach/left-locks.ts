@@ -1,0 +1,198 @@
+/**
+ * Locks that a mount has left behind. NLM has no leases: a server keeps the locks of a client that has died for ever. So a
+ * mount notes in a file of the runtime folder which locks the server may hold for it. The watcher, or the next mount at
+ * the same place, releases exactly those. Owns the form of that file, and how a living owner is told from a dead one: it
+ * holds a flock(2) lock on the file.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { closeSync, constants, openSync, readFileSync, rmSync } from 'node:fs';
+import koffi from 'koffi';
+import { LAST_BYTE, lengthOf } from '../../locks/index.js';
+import { type FileHandle, fileHandleFromBytes, fileHandleToBytes } from '../../programs/nfs3/index.js';
+import { lockProcedures, NLM_PROGRAM, type RemoteLock } from '../../programs/nlm4/index.js';
+import { programService } from '../../programs/program-service.js';
+import { AUTH_NONE, type RpcClient } from '../../rpc/index.js';
+import { ownUid, type RuntimeFolder, runtimeFoldersOf } from './runtime-folder.js';
+
+const SUFFIX = '.locks';
+const LOCK_EX_NB = 2 | 4;
+/** The lock manager has so long for each call, in tenths of a second. */
+const RELEASE_RPC = { timeo: 30, retrans: 1, recovery: 'soft', connectTimeout: 5_000 } as const;
+/** Files are a few kilobytes. A longer one is not read to its end. */
+const MAX_LINES = 100_000;
+
+const flock = koffi.load(null).func('int flock(int fd, int operation)');
+
+/** Where locks are held, and the name under which. */
+export interface LockPlace {
+  readonly host: string;
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+  /** One character per byte. */
+  readonly callerName: string;
+}
+
+/** An owner that may hold locks of a file. With a range: a lock that waits, in the form in which it was asked for. */
+export interface NotedLock {
+  readonly handle: FileHandle;
+  readonly svid: number;
+  /** One character per byte. */
+  readonly ownerHandle: string;
+  readonly waiting?:
+    | { readonly start: bigint; readonly end: bigint; readonly exclusive: boolean }
+    | undefined;
+}
+
+/** A new name for the file of a mount point; each mount has a file of its own. */
+export function newLockFileName(mountpoint: string): string {
+  return `${placeOf(mountpoint)}-${randomBytes(4).toString('hex')}${SUFFIX}`;
+}
+
+/** Takes the flock(2) lock that says "the owner of this file lives". False: another process has it. */
+export function claim(fd: number): boolean {
+  return (flock(fd, LOCK_EX_NB) as number) === 0;
+}
+
+export function headLine(place: LockPlace): string {
+  return `${JSON.stringify({ version: 1, ...place })}\n`;
+}
+
+export function noteLine({ handle, svid, ownerHandle, waiting }: NotedLock): string {
+  const owner = [fileHandleToBytes(handle).toString('hex'), svid, hex(ownerHandle)];
+  const range = waiting && [String(waiting.start), String(waiting.end), waiting.exclusive];
+  return `${JSON.stringify([...owner, ...(range ?? [])])}\n`;
+}
+
+/**
+ * Releases the locks that mounts on `mountpoint` have left, if their processes are dead. Resolves with the number of locks
+ * that were released, and of those whose lock manager did not answer: their file stays. Never rejects.
+ */
+export async function releaseLeftLocks(
+  mountpoint: string,
+): Promise<{ readonly released: number; readonly failed: number }> {
+  const sum = { released: 0, failed: 0 };
+  for (const folder of runtimeFoldersOf(ownUid())) {
+    try {
+      for (const name of folder.names()) {
+        if (!name.startsWith(placeOf(mountpoint)) || !name.endsWith(SUFFIX)) continue;
+        const { released, failed } = await releaseFile(folder, name);
+        sum.released += released;
+        sum.failed += failed;
+      }
+    } finally {
+      folder.close();
+    }
+  }
+  return sum;
+}
+
+async function releaseFile(
+  folder: RuntimeFolder,
+  name: string,
+): Promise<{ readonly released: number; readonly failed: number }> {
+  let fd: number;
+  try {
+    fd = openSync(folder.at(name), constants.O_RDONLY | constants.O_NOFOLLOW);
+  } catch {
+    return { released: 0, failed: 0 };
+  }
+  try {
+    if (!claim(fd)) return { released: 0, failed: 0 };
+    const left = parse(readFileSync(fd, 'utf8'));
+    if (left !== undefined && left.notes.length > 0) {
+      try {
+        await unlockAll(left.place, left.notes);
+      } catch {
+        return { released: 0, failed: left.notes.length };
+      }
+    }
+    rmSync(folder.at(name), { force: true });
+    return { released: left?.notes.length ?? 0, failed: 0 };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Ends what waits before what is held: the server would else grant the one when the other is released. In a grace period
+ * the locks are gone already, and a dead mount reclaims none.
+ */
+async function unlockAll(place: LockPlace, notes: readonly NotedLock[]): Promise<void> {
+  const { host, port, protocol, callerName } = place;
+  const { CANCEL, UNLOCK } = lockProcedures;
+  const cookie = 'release';
+  const options = { credential: AUTH_NONE };
+  const remote = ({ handle, svid, ownerHandle }: NotedLock, start: bigint, end: bigint): RemoteLock => {
+    const length = lengthOf({ start, end });
+    return { callerName, handle, ownerHandle, svid, offset: start, length };
+  };
+  const service = programService(NLM_PROGRAM, { host, port, protocol }, RELEASE_RPC);
+  await service.ask(async (rpc: RpcClient) => {
+    for (const note of notes) {
+      const { waiting } = note;
+      if (waiting === undefined) continue;
+      const { start, end, exclusive } = waiting;
+      await rpc.call(CANCEL, { cookie, block: true, exclusive, lock: remote(note, start, end) }, options);
+    }
+    for (const note of notes) {
+      await rpc.call(UNLOCK, { cookie, lock: remote(note, 0n, LAST_BYTE) }, options);
+    }
+  });
+}
+
+/** The last line may be cut off: the process died while it wrote that, and had asked for nothing yet. */
+function parse(
+  text: string,
+): { readonly place: LockPlace; readonly notes: readonly NotedLock[] } | undefined {
+  const [head = '', ...lines] = text.split('\n', MAX_LINES);
+  const place = parsed(head);
+  if (!isPlace(place)) return undefined;
+  return { place, notes: lines.map(noteOf).filter((note) => note !== undefined) };
+}
+
+function noteOf(line: string): NotedLock | undefined {
+  const fields = parsed(line);
+  if (!Array.isArray(fields)) return undefined;
+  const [handle, svid, ownerHandle, start, end, exclusive] = fields as unknown[];
+  if (typeof handle !== 'string' || typeof svid !== 'number' || typeof ownerHandle !== 'string')
+    return undefined;
+  const owner = {
+    handle: fileHandleFromBytes(Buffer.from(handle, 'hex')),
+    svid,
+    ownerHandle: Buffer.from(ownerHandle, 'hex').toString('latin1'),
+  };
+  if (!isNumber(start) || !isNumber(end)) return owner;
+  return { ...owner, waiting: { start: BigInt(start), end: BigInt(end), exclusive: exclusive === true } };
+}
+
+function isNumber(value: unknown): value is string {
+  return typeof value === 'string' && /^\d{1,19}$/.test(value);
+}
+
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+function isPlace(value: unknown): value is LockPlace {
+  if (typeof value !== 'object' || value === null) return false;
+  const { version, host, port, protocol, callerName } = value as Record<string, unknown>;
+  return (
+    version === 1 &&
+    typeof host === 'string' &&
+    typeof port === 'number' &&
+    (protocol === 'tcp' || protocol === 'udp') &&
+    typeof callerName === 'string'
+  );
+}
+
+function placeOf(mountpoint: string): string {
+  return createHash('sha256').update(mountpoint).digest('hex').slice(0, 32);
+}
+
+function hex(text: string): string {
+  return Buffer.from(text, 'latin1').toString('hex');
+}

@@ -1,0 +1,115 @@
+/**
+ * Notes which locks the server may hold for this mount (reach/left-locks.ts), before it can. Owns when a note is written and
+ * when the file is written anew: a program that locks and unlocks all the time is noted once.
+ */
+import { closeSync, constants, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import type { Logger } from '../../base/log.js';
+import { errorCode } from '../../base/log.js';
+import type { LockJournal } from '../../vfs/locks/lock-notes.js';
+import {
+  claim,
+  headLine,
+  type LockPlace,
+  type NotedLock,
+  newLockFileName,
+  noteLine,
+} from '../reach/left-locks.js';
+import { openRuntimeFolder, type RuntimeFolder } from '../reach/runtime-folder.js';
+
+const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
+/** Notes that are not needed any more, and are kept before the file is written anew. */
+const MAX_STALE = 4_096;
+
+export class LockNoteFile implements LockJournal {
+  /** The name of the file in the runtime folder. There is no file before the first lock. */
+  readonly name: string;
+  readonly #log: Logger;
+  #place: LockPlace | undefined = undefined;
+  #file: { readonly folder: RuntimeFolder; readonly fd: number } | undefined = undefined;
+  /** By the line: how often it is needed; 0 for lines that stay until the file is written anew. */
+  readonly #lines = new Map<string, number>();
+  #stale = 0;
+  #isBroken = false;
+
+  constructor(mountpoint: string, log: Logger) {
+    this.name = newLockFileName(mountpoint);
+    this.#log = log;
+  }
+
+  /** Says where the locks are. To be called before the first note. */
+  locksAreAt(place: LockPlace): this {
+    this.#place = place;
+    return this;
+  }
+
+  /** The server may hold or grant this from now on. The line is in the file when this returns. */
+  note(lock: NotedLock): void {
+    const line = noteLine(lock);
+    const needed = this.#lines.get(line);
+    this.#lines.set(line, (needed ?? 0) + 1);
+    if (needed === undefined) this.#write(line);
+    else if (needed === 0) this.#stale--;
+  }
+
+  /** Takes one {@link note} back. */
+  forget(lock: NotedLock): void {
+    const line = noteLine(lock);
+    const needed = this.#lines.get(line) ?? 0;
+    if (needed === 0) return;
+    this.#lines.set(line, needed - 1);
+    if (needed === 1 && ++this.#stale > MAX_STALE) this.#writeAnew();
+  }
+
+  /** The mount is over. `allReleased`: nobody need look for locks of it. */
+  close(allReleased: boolean): void {
+    if (this.#file === undefined) return;
+    const { folder, fd } = this.#file;
+    this.#file = undefined;
+    if (allReleased) rmSync(folder.at(this.name), { force: true });
+    closeSync(fd);
+    folder.close();
+  }
+
+  #write(line: string): void {
+    if (this.#isBroken) return;
+    try {
+      this.#file ??= this.#create(this.name);
+      writeSync(this.#file.fd, line);
+    } catch (error) {
+      this.#isBroken = true;
+      this.#log.warn(
+        `Locks cannot be noted in the runtime folder (${errorCode(error)}): if this process is killed, the server ` +
+          'keeps its locks until it is restarted.',
+      );
+    }
+  }
+
+  #create(name: string): { readonly folder: RuntimeFolder; readonly fd: number } {
+    const folder = openRuntimeFolder();
+    if (folder === undefined || this.#place === undefined) throw new Error('there is no folder');
+    const fd = openSync(folder.at(name), O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+    claim(fd);
+    writeSync(fd, headLine(this.#place));
+    return { folder, fd };
+  }
+
+  #writeAnew(): void {
+    const old = this.#file;
+    if (old === undefined || this.#isBroken) return;
+    try {
+      const next = this.#create(`${this.name}.new`);
+      const needed = [...this.#lines].filter(([, count]) => count > 0);
+      writeSync(next.fd, needed.map(([line]) => line).join(''));
+      renameSync(next.folder.at(`${this.name}.new`), next.folder.at(this.name));
+      this.#file = next;
+      closeSync(old.fd);
+      old.folder.close();
+      this.#lines.clear();
+      for (const [line, count] of needed) this.#lines.set(line, count);
+      this.#stale = 0;
+    } catch {
+      // The old file still says all that is needed, and more.
+      this.#stale = 0;
+    }
+  }
+}

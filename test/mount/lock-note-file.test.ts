@@ -1,0 +1,119 @@
+/** Notes of locks that outlive a mount: what is written, when, and who may clean up. */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import type { Logger } from '../../lib/base/log.js';
+import { type NotedLock, releaseLeftLocks } from '../../lib/mount/reach/left-locks.js';
+import { LockNoteFile } from '../../lib/mount/serve/lock-note-file.js';
+import { fileHandleFromBytes } from '../../lib/programs/nfs3/index.js';
+import { publicFolder } from '../support/folders.js';
+
+const NOWHERE = { host: '127.0.0.1', port: 1, protocol: 'tcp', callerName: 'here' } as const;
+const handle = fileHandleFromBytes(Buffer.from('a file'));
+const note = (svid: number): NotedLock => ({ handle, svid, ownerHandle: `${svid}@here` });
+
+/** A runtime folder of the test's own. */
+function runtimeFolder(test: Test): string {
+  const folder = publicFolder();
+  const before = process.env.XDG_RUNTIME_DIR;
+  process.env.XDG_RUNTIME_DIR = folder.path;
+  mkdirSync(join(folder.path, 'nfs-fuse'), { mode: 0o700 });
+  test.teardown(() => {
+    if (before === undefined) delete process.env.XDG_RUNTIME_DIR;
+    else process.env.XDG_RUNTIME_DIR = before;
+    return folder.remove();
+  });
+  return join(folder.path, 'nfs-fuse');
+}
+
+function warnings(): { readonly log: Logger; readonly lines: string[] } {
+  const lines: string[] = [];
+  const ignore = (): void => {};
+  return { lines, log: { info: ignore, warn: (line) => void lines.push(line), error: ignore } };
+}
+
+t.test('a mount without locks leaves no file, and one that released them all neither', async (t) => {
+  const folder = runtimeFolder(t);
+  const unused = new LockNoteFile('/mnt', warnings().log).locksAreAt(NOWHERE);
+  unused.close(true);
+  t.same(readdirSync(folder), []);
+  const used = new LockNoteFile('/mnt', warnings().log).locksAreAt(NOWHERE);
+  used.note(note(1));
+  t.same(readdirSync(folder), [used.name]);
+  used.close(true);
+  t.same(readdirSync(folder), []);
+});
+
+t.test(
+  'a note is in the file when note() returns, and is written once however often it is made',
+  async (t) => {
+    const folder = runtimeFolder(t);
+    const file = new LockNoteFile('/mnt', warnings().log).locksAreAt(NOWHERE);
+    const text = (): string => readFileSync(join(folder, file.name), 'utf8');
+    for (let i = 0; i < 100; i++) {
+      file.note(note(7));
+      file.forget(note(7));
+    }
+    t.equal(text().split('\n').length, 3, 'the head, the note, and the end');
+    file.note({ ...note(8), waiting: { start: 5n, end: 2n ** 63n - 1n, exclusive: true } });
+    t.match(text(), /,8,"[0-9a-f]+","5","9223372036854775807",true\]\n$/);
+    file.close(true);
+  },
+);
+
+t.test('the file is written anew without what is not needed any more', async (t) => {
+  const folder = runtimeFolder(t);
+  const file = new LockNoteFile('/mnt', warnings().log).locksAreAt(NOWHERE);
+  file.note(note(0));
+  for (let svid = 1; svid <= 5_000; svid++) {
+    file.note(note(svid));
+    file.forget(note(svid));
+  }
+  const lines = readFileSync(join(folder, file.name), 'utf8').split('\n');
+  t.ok(lines.length < 1_500, `${lines.length} lines`);
+  t.match(lines[1], /,0,/, 'the note that is still needed');
+  t.same(await releaseLeftLocks('/mnt'), { released: 0, failed: 0 }, 'its owner lives');
+  file.close(false);
+  t.same(readdirSync(folder), [file.name], 'some were not released');
+});
+
+t.test(
+  'locks of a living mount are left alone, and those of a dead one stay noted while nobody answers',
+  async (t) => {
+    const folder = runtimeFolder(t);
+    const file = new LockNoteFile('/mnt', warnings().log).locksAreAt(NOWHERE);
+    file.note(note(1));
+    t.same(await releaseLeftLocks('/mnt'), { released: 0, failed: 0 });
+    file.close(false);
+    t.same(await releaseLeftLocks('/elsewhere'), { released: 0, failed: 0 });
+    t.same(await releaseLeftLocks('/mnt'), { released: 0, failed: 1 });
+    t.same(readdirSync(folder), [file.name]);
+  },
+);
+
+t.test('a file that makes no sense is taken away, and a torn last line is ignored', async (t) => {
+  const folder = runtimeFolder(t);
+  const file = new LockNoteFile('/mnt', warnings().log).locksAreAt(NOWHERE);
+  file.note(note(1));
+  const path = join(folder, file.name);
+  const text = readFileSync(path, 'utf8');
+  file.close(false);
+  writeFileSync(path, `${text}["6162",2,"6`);
+  t.same(await releaseLeftLocks('/mnt'), { released: 0, failed: 1 });
+  writeFileSync(path, '\0\xff{"version":1}\n[]\n[1,2,3]\n');
+  t.same(await releaseLeftLocks('/mnt'), { released: 0, failed: 0 });
+  t.same(readdirSync(folder), []);
+});
+
+t.test('a folder that cannot be written to is said once, and locks go on', async (t) => {
+  const folder = runtimeFolder(t);
+  const { log, lines } = warnings();
+  const file = new LockNoteFile('/mnt', log).locksAreAt(NOWHERE);
+  // The name is taken: the file cannot be made.
+  mkdirSync(join(folder, file.name));
+  file.note(note(1));
+  file.note(note(2));
+  t.equal(lines.length, 1);
+  t.match(lines[0], /Locks cannot be noted in the runtime folder \(EEXIST\)/);
+  file.close(true);
+});
