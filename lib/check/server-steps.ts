@@ -5,19 +5,20 @@ import { lookupFailure } from '../mount/failure/lookup-failure.js';
 import { withAddress } from '../mount/server/server-address.js';
 import { MOUNT_PROGRAM } from '../programs/mount3/index.js';
 import { NFS_PROGRAM, NULL } from '../programs/nfs3/index.js';
+import { NLM_PROGRAM } from '../programs/nlm4/index.js';
 import { dumpPorts, getPort, IpProtocol, type Mapping, PORTMAP_PORT } from '../programs/portmap/index.js';
 import { AUTH_NONE, RpcUnacceptedError } from '../rpc/index.js';
 import { exportSteps } from './export-steps.js';
+import { lockManager } from './lock-step.js';
 import { rootSteps } from './root-steps.js';
 import type { ServerVisit } from './server-visit.js';
 import { failureOf, ok, type Step, type Verdict } from './step.js';
 
-const NLM_PROGRAM = 100021;
 /** The programs that an NFSv3 client uses, the most important first. */
 const PROGRAMS: readonly (readonly [name: string, program: number])[] = [
   ['NFS', NFS_PROGRAM.number],
   ['MOUNT', MOUNT_PROGRAM.number],
-  ['NLM', NLM_PROGRAM],
+  ['NLM', NLM_PROGRAM.number],
 ];
 
 /** All steps about the server and the export that `visit` asks for. */
@@ -107,12 +108,4 @@ async function nfsService(visit: ServerVisit): Promise<Verdict> {
   } catch (error) {
     return visit.explain(error);
   }
-}
-
-/** A missing lock manager is no fault: locks hold between the programs of this machine in any case. */
-function lockManager(visit: ServerVisit): Verdict {
-  const local = 'locks hold on this machine only';
-  if (visit.mappings === undefined) return ok(`not looked for; ${local}`);
-  const there = mappingsOf(visit, NLM_PROGRAM).some(({ version }) => version === 4);
-  return ok(`${there ? 'registered (NLM 4)' : 'not registered'}; ${local} in any case`);
 }

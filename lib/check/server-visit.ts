@@ -12,6 +12,7 @@ import { type Fattr3, NFS_PROGRAM } from '../programs/nfs3/index.js';
 import type { Mapping, PortmapOptions } from '../programs/portmap/index.js';
 import { programService } from '../programs/program-service.js';
 import type { RpcClient, RpcService, ServiceOptions } from '../rpc/index.js';
+import type { Program } from '../rpc/wire/procedure.js';
 import type { ClientConfig } from '../vfs/config.js';
 import { askMountd } from '../vfs/remote/export-session.js';
 import { failureOf, type Verdict } from './step.js';
@@ -67,9 +68,14 @@ export class ServerVisit {
   }
 
   #nfsService(): RpcService {
-    const { host, port, proto, resvport } = this.config;
+    return this.service(NFS_PROGRAM, this.config.port);
+  }
+
+  /** A service of the server; without a port the portmapper is asked for it. */
+  service(program: Program, port: number | undefined): RpcService {
+    const { host, proto, resvport } = this.config;
     const address = { host, port, protocol: proto, resvport, portmap: this.portmapOptions };
-    return programService(NFS_PROGRAM, address, this.#times);
+    return programService(program, address, this.#times);
   }
 
   /**

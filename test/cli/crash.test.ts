@@ -99,7 +99,11 @@ for (const [name, args] of variants.filter(([, args]) => args.length === 0)) {
       const source = {
         host: '127.0.0.1',
         exportPath: made.server.exportName,
-        mountOptions: [`port=${made.server.port}`, `mountport=${made.server.port}`],
+        mountOptions: [
+          `port=${made.server.port}`,
+          `mountport=${made.server.port}`,
+          `nlmport=${made.server.port}`,
+        ],
       };
       // Without noac, the first look would be answered with the attributes that came with the connection.
       const mount = untilEnd(t, await Mount.start({ source, place, at: path, options: ['noac'] }));

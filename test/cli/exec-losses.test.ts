@@ -31,7 +31,7 @@ async function fullGround(t: Test): Promise<FullGround> {
   const fault = server.faults.add({ procedure: 'WRITE', status: Status.NOSPC, times });
   const mnt = await newMountPoint(place);
   t.teardown(() => isOver(place, mnt));
-  const options = `port=${server.port},mountport=${server.port}`;
+  const options = `port=${server.port},mountport=${server.port},nlmport=${server.port}`;
   const exec = [...place.product, 'exec', '-o', options, '127.0.0.1:/export', mnt, '--'];
   return { served: served.path, mnt, fault, argv: (command) => place.command([...exec, ...command]) };
 }

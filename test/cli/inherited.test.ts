@@ -51,7 +51,7 @@ async function ground(t: Test): Promise<Ground> {
 }
 
 function serve(port: number, more: readonly string[] = ['-f'], at = '/dev/fd/3'): string[] {
-  const options = ['-o', `port=${port},mountport=${port}`];
+  const options = ['-o', `port=${port},mountport=${port},nolock`];
   return user.command([...user.product, 'mount', ...more, ...options, '127.0.0.1:/export', at]);
 }
 

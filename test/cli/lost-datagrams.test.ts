@@ -13,7 +13,7 @@ async function lossyServer(t: Test): Promise<{ readonly relay: LossyDatagrams; r
   const served = untilEnd(t, publicFolder());
   const server = untilEnd(t, await EmbeddedServer.start({ path: served.path }));
   const relay = untilEnd(t, await LossyDatagrams.start(server.port));
-  return { relay, options: `proto=udp,port=${relay.port},mountport=${relay.port}` };
+  return { relay, options: `proto=udp,port=${relay.port},mountport=${relay.port},nolock` };
 }
 
 const STEPS = ['MOUNT service', 'NFS service', 'export list', 'MNT'];

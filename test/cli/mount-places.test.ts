@@ -21,7 +21,7 @@ async function ground(t: Test, name: PlaceName): Promise<Ground> {
   const served = untilEnd(t, publicFolder());
   const server = untilEnd(t, await EmbeddedServer.start({ path: served.path }));
   const mnt = await newMountPoint(place);
-  const options = `port=${server.port},mountport=${server.port}`;
+  const options = `port=${server.port},mountport=${server.port},nlmport=${server.port}`;
   return {
     place,
     mnt,

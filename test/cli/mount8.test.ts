@@ -50,7 +50,7 @@ async function ground(t: Test): Promise<Ground> {
     NODE,
     PRODUCT,
     MNT: mnt,
-    PORTS: `port=${port},mountport=${port}`,
+    PORTS: `port=${port},mountport=${port},nolock`,
     TARGET: '127.0.0.1:/export',
   };
   return {
@@ -122,7 +122,7 @@ t.test('ro means read only', async (t) => {
 
 t.test('mount mounts a line of fstab by its mount point, and with -a', async (t) => {
   const { folder, served, port, fstab, shell } = await ground(t);
-  const ports = `port=${port},mountport=${port}`;
+  const ports = `port=${port},mountport=${port},nolock`;
   for (const name of ['with space', 'by hand', 'sub']) mkdirSync(join(folder, name));
   mkdirSync(join(served, 'sub'));
   const file = fstab(
@@ -235,7 +235,7 @@ t.test(
   'remount names every option that it cannot change, and accepts those that repeat the mount’s',
   async (t) => {
     const { mnt, fstab, port, shell } = await ground(t);
-    const ports = `port=${port},mountport=${port}`;
+    const ports = `port=${port},mountport=${port},nolock`;
     const file = fstab(`127.0.0.1:/export ${mnt} fuse.nfs-fuse noauto,_netdev,soft,${ports} 0 0`);
     const outcome = await shell(`
     mount -T ${file} "$MNT"

@@ -34,7 +34,7 @@ t.test('a mount that gets nonsense logs it once, and its statistics show it', as
     relay.close();
   });
   const port = (relay.address() as net.AddressInfo).port;
-  const behind = { ...source, mountOptions: [`port=${port}`, `mountport=${port}`] };
+  const behind = { ...source, mountOptions: [`port=${port}`, `mountport=${port}`, 'nolock'] };
   const mount = untilEnd(
     t,
     await Mount.start({ source: behind, place, options: ['soft', 'timeo=10', 'retrans=2'] }),

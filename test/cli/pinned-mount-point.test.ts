@@ -46,7 +46,7 @@ async function ground(t: Test, name: PlaceName): Promise<Ground> {
   return {
     place,
     port,
-    options: `port=${port},mountport=${port}`,
+    options: `port=${port},mountport=${port},nolock`,
     served: served.path,
     inn,
     mnt,
@@ -133,7 +133,7 @@ t.test('SIGTERM unmounts the mount itself, and not the target of a link in its p
   const source = {
     host: '127.0.0.1',
     exportPath: '/export',
-    mountOptions: [`port=${port}`, `mountport=${port}`],
+    mountOptions: [`port=${port}`, `mountport=${port}`, 'nolock'],
   };
   const other = join(place.folder, 'other');
   mkdirSync(join(other, 'mnt'), { recursive: true });

@@ -88,7 +88,7 @@ t.test('a mount by another user of the machine fails with the reason', async (t)
   const place = untilEnd(t, await openPlace('user'));
   const mountpoint = join(place.folder, 'mnt');
   await mustRun(place.command(['mkdir', mountpoint]));
-  const options = `port=${server.port},mountport=${server.port}`;
+  const options = `port=${server.port},mountport=${server.port},nlmport=${server.port}`;
   const argv = [...place.product, 'mount', '-o', options, '127.0.0.1:/export', mountpoint];
   const { status, stderr } = await run(place.command(argv), { cwd: '/' });
   t.equal(status, 1);

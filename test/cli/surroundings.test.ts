@@ -39,7 +39,7 @@ async function ground(t: Test, name: PlaceName = 'root'): Promise<Ground> {
     place,
     folder: place.folder,
     mnt,
-    options: `port=${server.port},mountport=${server.port}`,
+    options: `port=${server.port},mountport=${server.port},nlmport=${server.port}`,
     bash: async (script, ...args) => {
       // The test runner's code in every Node process is no part of the product.
       const plain = ['env', '-u', 'NODE_OPTIONS'];

@@ -151,7 +151,11 @@ t.test('through nfs-fuse serve', { timeout: 120_000 }, async (t) => {
   const outer = untilEnd(
     t,
     await Mount.start({
-      source: { host: '127.0.0.1', exportPath: '/', mountOptions: [`port=${port}`, `mountport=${port}`] },
+      source: {
+        host: '127.0.0.1',
+        exportPath: '/',
+        mountOptions: [`port=${port}`, `mountport=${port}`, 'nolock'],
+      },
       place,
     }),
   );

@@ -36,7 +36,7 @@ t.test('a file that is longer than 2^53 bytes', async (t) => {
   const source = {
     host: '127.0.0.1',
     exportPath: server.exportName,
-    mountOptions: [`port=${server.port}`, `mountport=${server.port}`],
+    mountOptions: [`port=${server.port}`, `mountport=${server.port}`, `nlmport=${server.port}`],
   };
   const mount = untilEnd(t, await Mount.start({ source, place }));
   const agent = await mount.agent();

@@ -10,7 +10,7 @@ t.test('a user namespace keeps no mount of another test alive', { timeout: 120_0
   const exported = untilEnd(t, exportFolder());
   const server = untilEnd(t, await EmbeddedServer.start({ path: exported.path }));
   const root = untilEnd(t, await openPlace('root'));
-  const mountOptions = [`port=${server.port}`, `mountport=${server.port}`];
+  const mountOptions = [`port=${server.port}`, `mountport=${server.port}`, `nlmport=${server.port}`];
   const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
   const mount = untilEnd(t, await Mount.start({ source, place: root }));
   // The server answers nothing for now: nothing may wait for it.

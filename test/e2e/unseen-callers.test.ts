@@ -59,7 +59,11 @@ async function besideCallers(t: Test, maker: Maker, options: readonly string[]):
   await chown(join(served, 'team'), 0, STAFF);
   await chmod(join(served, 'team'), 0o2775);
   const target = '127.0.0.1:/export';
-  const list = ['allow_other', `port=${server.port},mountport=${server.port}`, ...options].join(',');
+  const list = [
+    'allow_other',
+    `port=${server.port},mountport=${server.port},nlmport=${server.port}`,
+    ...options,
+  ].join(',');
   const mount = (at: string) => [...BESIDE, ...place.product, 'mount', '-f', '-o', list, target, at];
   const kernel = 'fd=3,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,nosuid,nodev';
   const helper = `exec 3<>/dev/fuse && mount -i -t fuse.nfs-fuse -o ${kernel} ${target} ${mnt} && exec "$@"`;

@@ -59,7 +59,7 @@ t.test('SIGKILL of the server right after fsync', { timeout: 120_000 }, async (t
 t.test('a server that loses all data that no COMMIT covers', { timeout: 60_000 }, async (t) => {
   const exported = untilEnd(t, exportFolder());
   const server = untilEnd(t, await EmbeddedServer.start({ path: exported.path, undoUnstable: true }));
-  const mountOptions = [`port=${server.port}`, `mountport=${server.port}`];
+  const mountOptions = [`port=${server.port}`, `mountport=${server.port}`, `nlmport=${server.port}`];
   const mount = await mounted(t, { host: '127.0.0.1', exportPath: server.exportName, mountOptions });
   const fs = await mount.agent();
   const random = new SeededRandom(22);
@@ -95,7 +95,7 @@ t.test(
   async (t) => {
     const exported = untilEnd(t, exportFolder());
     const server = untilEnd(t, await EmbeddedServer.start({ path: exported.path, undoUnstable: true }));
-    const mountOptions = [`port=${server.port}`, `mountport=${server.port}`];
+    const mountOptions = [`port=${server.port}`, `mountport=${server.port}`, `nlmport=${server.port}`];
     const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
     const place = untilEnd(t, await openPlace('root'));
     const mount = untilEnd(t, await Mount.start({ source, place }));

@@ -13,7 +13,7 @@ t.test(
     const exported = untilEnd(t, exportFolder());
     const server = untilEnd(t, await EmbeddedServer.start({ path: exported.path }));
     const place = untilEnd(t, await openPlace('root'));
-    const mountOptions = [`port=${server.port}`, `mountport=${server.port}`];
+    const mountOptions = [`port=${server.port}`, `mountport=${server.port}`, `nlmport=${server.port}`];
     const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
     const mount = untilEnd(t, await Mount.start({ source, place }));
     const fs = await mount.agent();

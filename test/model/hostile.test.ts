@@ -67,7 +67,7 @@ for (const seed of seeds(3)) {
     const server = untilEnd(t, await Ganesha.start());
     const place = untilEnd(t, await openPlace('root'));
     const proxy = untilEnd(t, await FaultProxy.start({ upstream: server.port }));
-    const mountOptions = [`port=${proxy.port}`, `mountport=${server.mountPort}`];
+    const mountOptions = [`port=${proxy.port}`, `mountport=${server.mountPort}`, 'nolock'];
     const source = { host: server.host, exportPath: server.exportPath, mountOptions };
     const times = ['timeo=1', 'retrans=1'];
     const options = [...times, ...(seed % 2 === 0 ? ['soft'] : []), 'actimeo=0'];

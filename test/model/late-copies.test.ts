@@ -65,7 +65,7 @@ for (const [name, start] of [
     const server: RoughServer = untilEnd(t, await start());
     const { port, calls } = await listening(t, server.port);
     const mountPort = server.mountPort === server.port ? port : server.mountPort;
-    const mountOptions = [`port=${port}`, `mountport=${mountPort}`];
+    const mountOptions = [`port=${port}`, `mountport=${mountPort}`, 'nolock'];
     const source = { host: '127.0.0.1', exportPath: server.exportPath, mountOptions };
     const place = untilEnd(t, await openPlace('root'));
     const mount = untilEnd(t, await Mount.start({ source, place }));

@@ -102,7 +102,7 @@ export async function runRough(t: Test, run: RoughRun): Promise<number> {
   const source = {
     host: '127.0.0.1',
     exportPath: server.exportPath,
-    mountOptions: [`port=${proxy.port}`, `mountport=${mountPort}`],
+    mountOptions: [`port=${proxy.port}`, `mountport=${mountPort}`, 'nolock'],
   };
   const mount = untilEnd(
     t,

@@ -49,7 +49,7 @@ async function frontEnd(t: Test): Promise<FrontEnd> {
   const argv = [
     ...['env', `XDG_RUNTIME_DIR=${scratch.path}`],
     ...[process.execPath, compile(scratch.path)],
-    ...['127.0.0.1:/export', `port=${port},mountport=${port}`],
+    ...['127.0.0.1:/export', `port=${port},mountport=${port},nolock`],
   ];
   const program = start(argv, { stdio: ['pipe', 'pipe', 'pipe'], cwd: projectRoot });
   t.teardown(async () => {
@@ -132,7 +132,7 @@ t.test('another process can unmount such a mount, and learns that everything is 
 t.test('a front end ends a start that waits for the server, with its own reason', async (t) => {
   const [port = 0] = await freePorts(1);
   const scratch = untilEnd(t, publicFolder());
-  const request = parseMountRequest('127.0.0.1:/export', [`port=${port},mountport=${port},retry=1`]);
+  const request = parseMountRequest('127.0.0.1:/export', [`port=${port},mountport=${port},nolock,retry=1`]);
   const abort = new AbortController();
   const reason = new Error('the user has changed his mind');
   const started = startMount(request, scratch.path, {

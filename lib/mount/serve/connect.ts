@@ -59,7 +59,10 @@ export async function connectFileSystem(
     );
   return {
     operations: fileSystem,
-    shutdown: () => fileSystem.shutdown(),
+    shutdown: async () => {
+      await fileSystem.shutdown();
+      lockJournal?.close(true);
+    },
     writeBack: () => fileSystem.writeBack(),
     losses: () => fileSystem.counters.losses,
     unwritten: () => summarize(fileSystem.unwritten()),

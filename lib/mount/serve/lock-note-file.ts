@@ -24,8 +24,9 @@ export class LockNoteFile implements LockJournal {
   /** The name of the file in the runtime folder. There is no file before the first lock. */
   readonly name: string;
   readonly #log: Logger;
-  #place: LockPlace | undefined = undefined;
-  #file: { readonly folder: RuntimeFolder; readonly fd: number } | undefined = undefined;
+  #where: LockPlace | undefined = undefined;
+  #folder: RuntimeFolder | undefined;
+  #fd: number | undefined = undefined;
   /** By the line: how often it is needed; 0 for lines that stay until the file is written anew. */
   readonly #lines = new Map<string, number>();
   #stale = 0;
@@ -34,11 +35,17 @@ export class LockNoteFile implements LockJournal {
   constructor(mountpoint: string, log: Logger) {
     this.name = newLockFileName(mountpoint);
     this.#log = log;
+    this.#folder = openRuntimeFolder();
+  }
+
+  /** For another process that reads it: the folder's descriptor, and the name of the file in it. */
+  get place(): { readonly folder: number; readonly name: string } | undefined {
+    return this.#folder && { folder: this.#folder.fd, name: this.name };
   }
 
   /** Says where the locks are. To be called before the first note. */
   locksAreAt(place: LockPlace): this {
-    this.#place = place;
+    this.#where = place;
     return this;
   }
 
@@ -60,21 +67,23 @@ export class LockNoteFile implements LockJournal {
     if (needed === 1 && ++this.#stale > MAX_STALE) this.#writeAnew();
   }
 
-  /** The mount is over. `allReleased`: nobody need look for locks of it. */
+  /** The mount is over. `allReleased`: nobody need look for locks of it. Of no effect when it has been called before. */
   close(allReleased: boolean): void {
-    if (this.#file === undefined) return;
-    const { folder, fd } = this.#file;
-    this.#file = undefined;
-    if (allReleased) rmSync(folder.at(this.name), { force: true });
-    closeSync(fd);
-    folder.close();
+    const folder = this.#folder;
+    if (this.#fd !== undefined) {
+      if (allReleased && folder !== undefined) rmSync(folder.at(this.name), { force: true });
+      closeSync(this.#fd);
+    }
+    this.#fd = undefined;
+    this.#folder = undefined;
+    folder?.close();
   }
 
   #write(line: string): void {
     if (this.#isBroken) return;
     try {
-      this.#file ??= this.#create(this.name);
-      writeSync(this.#file.fd, line);
+      this.#fd ??= this.#create(this.name);
+      writeSync(this.#fd, line);
     } catch (error) {
       this.#isBroken = true;
       this.#log.warn(
@@ -84,32 +93,31 @@ export class LockNoteFile implements LockJournal {
     }
   }
 
-  #create(name: string): { readonly folder: RuntimeFolder; readonly fd: number } {
-    const folder = openRuntimeFolder();
-    if (folder === undefined || this.#place === undefined) throw new Error('there is no folder');
-    const fd = openSync(folder.at(name), O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+  #create(name: string): number {
+    if (this.#folder === undefined || this.#where === undefined) throw new Error('there is no such folder');
+    const fd = openSync(this.#folder.at(name), O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
     claim(fd);
-    writeSync(fd, headLine(this.#place));
-    return { folder, fd };
+    writeSync(fd, headLine(this.#where));
+    return fd;
   }
 
   #writeAnew(): void {
-    const old = this.#file;
-    if (old === undefined || this.#isBroken) return;
+    const old = this.#fd;
+    const folder = this.#folder;
+    this.#stale = 0;
+    if (old === undefined || folder === undefined || this.#isBroken) return;
+    const temporary = `${this.name}.new`;
     try {
-      const next = this.#create(`${this.name}.new`);
+      const next = this.#create(temporary);
       const needed = [...this.#lines].filter(([, count]) => count > 0);
-      writeSync(next.fd, needed.map(([line]) => line).join(''));
-      renameSync(next.folder.at(`${this.name}.new`), next.folder.at(this.name));
-      this.#file = next;
-      closeSync(old.fd);
-      old.folder.close();
+      writeSync(next, needed.map(([line]) => line).join(''));
+      renameSync(folder.at(temporary), folder.at(this.name));
+      this.#fd = next;
+      closeSync(old);
       this.#lines.clear();
       for (const [line, count] of needed) this.#lines.set(line, count);
-      this.#stale = 0;
     } catch {
-      // The old file still says all that is needed, and more.
-      this.#stale = 0;
+      // The old file says all that is needed, and more.
     }
   }
 }

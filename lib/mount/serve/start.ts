@@ -51,11 +51,12 @@ export async function startMount(
     fileSystem = await connectWithRetry(request, settings, log, lockJournal);
     watcher =
       settings.watcher &&
-      (await Watcher.start(mountpoint, { ...settings.watcher, locks: lockJournal.name }, (line) =>
+      (await Watcher.start(mountpoint, { ...settings.watcher, locks: lockJournal.place }, (line) =>
         log.warn(line),
       ));
   } catch (error) {
     pinned?.close();
+    lockJournal.close(true);
     throw error;
   }
   try {

@@ -56,7 +56,7 @@ find_mount() {
   done < /proc/self/mountinfo
   [ -n "$point" ]
 }
-if [ -n "$NFS_FUSE_LOCKS" ] && [ -s "/proc/self/fd/4/$NFS_FUSE_LOCKS" ] && [ -n "$NFS_FUSE_MAIN" ]; then
+if [ -n "$NFS_FUSE_LOCKS" ] && [ -s "/proc/self/fd/5/$NFS_FUSE_LOCKS" ] && [ -n "$NFS_FUSE_MAIN" ]; then
   "$NFS_FUSE_NODE" "$NFS_FUSE_MAIN" locks --release-left "$place" </dev/null >/dev/null 2>&1 &
 fi
 [ -n "$mounted" ] || find_mount || exit 0
@@ -107,8 +107,8 @@ export interface WatcherOptions {
   readonly logFile?: SharedLogFile | undefined;
   /** A descriptor of this process that gets the message for people, like standard error. */
   readonly errors?: number | undefined;
-  /** The file in the journal's folder in which the mount notes its locks. */
-  readonly locks?: string | undefined;
+  /** The file in which the mount notes its locks. The folder belongs to this user alone. */
+  readonly locks?: { readonly folder: number; readonly name: string } | undefined;
   /** The file of the program nfs-fuse, whose `umount` is used where the machine has no other program for it. */
   readonly program?: string | undefined;
 }
@@ -148,16 +148,19 @@ export class Watcher {
         errors ?? 'ignore',
         'pipe',
         journal?.folder ?? 'ignore',
+        locks?.folder ?? 'ignore',
       ],
       env: {
         PATH: `${process.env.PATH ?? ''}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
         LC_ALL: 'C',
+        // nfs-fuse locks looks there for the notes.
+        XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? '',
         NFS_FUSE_WATCH: SCRIPT,
         NFS_FUSE_WHERE: printable(where).replace(/\n/g, '\\n'),
         NFS_FUSE_PID: String(process.pid),
         // Opened below descriptor 4, because its path may lead elsewhere by the time of the death.
         NFS_FUSE_JOURNAL: journal?.name ?? '',
-        NFS_FUSE_LOCKS: locks ?? '',
+        NFS_FUSE_LOCKS: locks?.name ?? '',
         NFS_FUSE_SIGNALS: UNWANTED_SIGNALS.join(' '),
         NFS_FUSE_NODE: process.execPath,
         NFS_FUSE_MAIN: program ?? '',
