@@ -2,6 +2,7 @@
 
 export { type LockBounds, NO_BOUNDS } from './lock-counts.js';
 export {
+  conflicts,
   LAST_BYTE,
   type LockOwner,
   type LockRange,

@@ -123,7 +123,8 @@ export class NfsFileSystem implements FuseOperations {
     const { fcntl, flock } = locksAtServer(session, config);
     this.capabilities = { ...CAPABILITIES, posixLocks: fcntl, flockLocks: flock };
     this.locks = openLocks(session, this.#vfs, dependencies.lockJournal);
-    const exiting = new ExitingCallers(clock, () => session.rpc.unresponsive === true);
+    const isSilent = (): boolean => session.rpc.unresponsive === true || this.locks?.unresponsive === true;
+    const exiting = new ExitingCallers(clock, isSilent);
     this.#closing = new Closing(this.#files, exiting, this.locks);
   }
 

@@ -123,7 +123,11 @@ export const GROUPS = {
   },
   locks: {
     sources: ['lib/vfs/locks/', 'lib/vfs/closing.ts', 'lib/vfs/remote/lock-manager.ts'],
-    tests: ['test/locks/lock-table.test.ts', 'test/locks/lock-model.test.ts'],
+    tests: [
+      ...vfs('locks/lock-requests', 'locks/lock-interrupts', 'locks/lock-settling', 'locks/lock-owners'),
+      'test/locks/lock-table.test.ts',
+      'test/locks/lock-model.test.ts',
+    ],
   },
   names: {
     sources: ['lib/vfs/names/'],

@@ -4,7 +4,12 @@
  */
 import type { FileHandle } from '../../programs/nfs3/index.js';
 import type { ClientLock, ClientOwner } from './lock-owners.js';
-import type { LockedFile } from './locked-file.js';
+
+/** A file as the server knows it, and as this mount does. */
+interface NotedFile {
+  readonly key: string;
+  readonly handle: FileHandle;
+}
 
 /** An owner that may hold locks of a file; with a range, a lock that waits at the server. */
 export interface LockNote {
@@ -29,33 +34,34 @@ export interface LockJournal {
 
 export class LockNotes {
   readonly #journal: LockJournal | undefined;
-  readonly #holders = new Map<string, LockNote>();
+  /** By file and owner, and by the handle under which the server knows the file. */
+  readonly #holders = new Map<string, Map<FileHandle, LockNote>>();
 
   constructor(journal: LockJournal | undefined) {
     this.#journal = journal;
   }
 
   /** To be called before a LOCK that the server may grant. */
-  mayHold({ key, handle }: LockedFile, owner: ClientOwner): void {
+  mayHold({ key, handle }: NotedFile, owner: ClientOwner): void {
+    if (this.#journal === undefined) return;
     const holder = `${key} ${owner.key}`;
-    if (this.#journal === undefined || this.#holders.has(holder)) return;
+    const notes = this.#holders.get(holder) ?? new Map<FileHandle, LockNote>();
+    if (notes.has(handle)) return;
     const { svid, ownerHandle } = owner;
     const note = { handle, svid, ownerHandle };
-    this.#holders.set(holder, note);
+    this.#holders.set(holder, notes.set(handle, note));
     this.#journal.note(note);
   }
 
   /** The owner holds nothing of the file, and nothing of it is under way. */
-  holdsNone({ key }: LockedFile, owner: ClientOwner): void {
+  holdsNone({ key }: NotedFile, owner: ClientOwner): void {
     const holder = `${key} ${owner.key}`;
-    const note = this.#holders.get(holder);
-    if (note === undefined) return;
+    for (const note of this.#holders.get(holder)?.values() ?? []) this.#journal?.forget(note);
     this.#holders.delete(holder);
-    this.#journal?.forget(note);
   }
 
   /** To be called before the first LOCK that may wait in the server's queue. */
-  waits({ handle }: LockedFile, { owner, start, end, exclusive }: ClientLock): LockNote {
+  waits({ handle }: NotedFile, { owner, start, end, exclusive }: ClientLock): LockNote {
     const { svid, ownerHandle } = owner;
     const note = { handle, svid, ownerHandle, waiting: { start, end, exclusive } };
     this.#journal?.note(note);

@@ -8,7 +8,7 @@
 import type { Clock, Timer } from '../../base/clock.js';
 import type { Logger } from '../../base/log.js';
 import { LAST_BYTE } from '../../locks/index.js';
-import { LockStatus } from '../../programs/nlm4/index.js';
+import { LockStatus, lockStatusName } from '../../programs/nlm4/index.js';
 import type { Credential } from '../../rpc/auth/credential.js';
 import { describePath } from '../cache/inode.js';
 import type { VfsCounters } from '../counters.js';
@@ -19,6 +19,8 @@ import type { LockedFile } from './locked-file.js';
 /** A grace period lasts longer: the shortest ones in use are of some 12 s. */
 export const PING_MS = 10_000;
 const REPEAT_MS = 1_000;
+/** How often a server may say that it cannot give a lock back, for no reason that has to do with the lock. */
+const MOST_FAILURES = 10;
 
 export interface LockRecoveryNeeds {
   readonly calls: LockCalls;
@@ -39,6 +41,8 @@ export class LockRecovery {
   #again = false;
   #timer: Timer | undefined = undefined;
   #closed = false;
+  /** Told when the server could not be asked for an old lock. */
+  readonly #waiting = new Set<(error: unknown) => void>();
 
   constructor(parts: LockRecoveryNeeds) {
     this.#parts = parts;
@@ -60,9 +64,20 @@ export class LockRecovery {
     });
   }
 
-  /** Resolves when no locks are being reclaimed: new ones come after them. Undefined: none are. */
-  get reclaimed(): Promise<void> | undefined {
-    return this.#round;
+  /**
+   * Resolves when no locks are being reclaimed: new ones come after them. Undefined: none are. Rejects when the server could
+   * not be asked, which calls of `soft` mounts find out.
+   */
+  reclaimed(): Promise<void> | undefined {
+    const round = this.#round;
+    if (round === undefined) return undefined;
+    return new Promise((resolve, reject) => {
+      this.#waiting.add(reject);
+      void round.then(() => {
+        this.#waiting.delete(reject);
+        resolve();
+      });
+    });
   }
 
   /** Locks are held: the server is watched. */
@@ -81,10 +96,10 @@ export class LockRecovery {
 
   async #ping(): Promise<void> {
     const { calls, connectionless, credential, files } = this.#parts;
-    const held = [...files()].find((file) => file.isHeld);
-    if (held === undefined) return;
+    const held = [...files()].filter((file) => file.isHeld);
+    if (held.length === 0) return;
     try {
-      if (connectionless) await this.#probe(held);
+      if (connectionless) await Promise.all(held.map((file) => this.#probe(file)));
       else await calls.ping(credential);
     } catch {
       // The RPC layer reports silence, and a new connection brings us here again.
@@ -92,14 +107,19 @@ export class LockRecovery {
     this.watch();
   }
 
-  /** Asks for a lock that is held: an answer that says "grace period" tells what a lost connection would have told. */
+  /**
+   * Asks for one lock of each owner that holds some: an answer that says "grace period", or that somebody else has the lock,
+   * tells what a lost connection would have told.
+   */
   async #probe(file: LockedFile): Promise<void> {
-    for (const { owner, locks } of file.held()) {
-      const [lock] = locks;
-      if (lock === undefined) continue;
-      const { status } = await file.turn(owner, () => this.#lock(file, lock, false));
-      if (status !== LockStatus.GRANTED) this.restartSeen();
-      return;
+    for (const { owner } of [...file.held()]) {
+      await file.turn(owner, async () => {
+        // It may have been unlocked meanwhile, and must not be locked again.
+        const [lock] = file.heldBy(owner);
+        if (lock === undefined) return;
+        const { status } = await this.#lock(file, lock, false);
+        if (status !== LockStatus.GRANTED) this.restartSeen();
+      });
     }
   }
 
@@ -114,38 +134,52 @@ export class LockRecovery {
   }
 
   async #reclaimOwner(file: LockedFile, owner: ClientOwner): Promise<void> {
-    const { counters, log } = this.#parts;
     for (const lock of file.heldBy(owner)) {
-      if (await this.#isReclaimed(file, lock)) {
-        counters.locksReclaimed++;
-        continue;
-      }
-      counters.locksLost++;
-      file.lose(lock);
-      const end = lock.end === LAST_BYTE ? 'the end' : String(lock.end);
-      const process = owner.pid === 0 ? 'a process' : `process ${owner.pid}`;
-      log.error(
-        `${describePath(file.inode)}: the lock of ${process} on bytes ${lock.start} to ${end} is lost: ` +
-          'the server has restarted, and somebody else has locked the range',
-      );
+      const status = await this.#reclaim(file, lock);
+      if (status === LockStatus.GRANTED) this.#parts.counters.locksReclaimed++;
+      else this.#lose(file, lock, status);
     }
   }
 
+  #lose(file: LockedFile, lock: ClientLock, status: LockStatus): void {
+    const { counters, log } = this.#parts;
+    const { owner } = lock;
+    // An interrupted program may have given it back meanwhile.
+    const left = file.pieces(owner, lock).flatMap((piece) => piece.lock ?? []);
+    if (left.length === 0) return;
+    for (const piece of left) file.lose(piece);
+    counters.locksLost++;
+    file.wake();
+    const end = lock.end === LAST_BYTE ? 'the end' : String(lock.end);
+    const process = owner.pid === 0 ? 'a process' : `process ${owner.pid}`;
+    const reason =
+      status === LockStatus.DENIED
+        ? 'somebody else has locked the range'
+        : `it does not give the lock back (${lockStatusName(status)})`;
+    log.error(
+      `${describePath(file.inode)}: the lock of ${process} on bytes ${lock.start} to ${end} is lost: ` +
+        `the server has restarted, and ${reason}`,
+    );
+  }
+
   /** Asks until the server says clearly whether the lock is still, or again, held. */
-  async #isReclaimed(file: LockedFile, lock: ClientLock): Promise<boolean> {
+  async #reclaim(file: LockedFile, lock: ClientLock): Promise<LockStatus> {
+    let failures = 0;
     while (!this.#closed) {
       try {
         let { status } = await this.#lock(file, lock, true);
         // Not in a grace period: it is over, there is none, or the server has not restarted at all.
         if (status === LockStatus.DENIED_GRACE_PERIOD) ({ status } = await this.#lock(file, lock, false));
-        if (status === LockStatus.GRANTED) return true;
-        if (isRefusal(status)) return false;
-      } catch {
+        if (status === LockStatus.GRANTED || isRefusal(status)) return status;
+        if (status !== LockStatus.DENIED_GRACE_PERIOD && ++failures === MOST_FAILURES) return status;
+      } catch (error) {
         // No answer: asked again.
+        for (const reject of this.#waiting) reject(error);
+        this.#waiting.clear();
       }
       await new Promise<void>((resolve) => this.#parts.clock.after(REPEAT_MS, resolve));
     }
-    return true;
+    return LockStatus.GRANTED;
   }
 
   #lock(file: LockedFile, lock: ClientLock, reclaim: boolean): Promise<{ readonly status: LockStatus }> {

@@ -8,19 +8,20 @@
  */
 import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
-import type { LockRange, LockTable, Piece } from '../../locks/index.js';
-import { LockStatus } from '../../programs/nlm4/index.js';
+import type { LockRange, LockTable } from '../../locks/index.js';
+import { LockStatus, type TestResult } from '../../programs/nlm4/index.js';
 import type { Credential } from '../../rpc/auth/credential.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
 import { type UserCredential, unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
 import type { Exchange } from '../remote/exchange.js';
+import type { Interruption } from './interruption.js';
 import { type LockCalls, lockFailure } from './lock-calls.js';
 import type { LockNote, LockNotes } from './lock-notes.js';
 import type { ClientLock, ClientOwner } from './lock-owners.js';
 import type { LockSettling } from './lock-settling.js';
-import { type LockedData, throwIfCancelled } from './locked-data.js';
-import type { LockedFile } from './locked-file.js';
+import type { LockedData } from './locked-data.js';
+import type { Grant, LockedFile } from './locked-file.js';
 
 /** The first pause of a lock that waits, and the longest one: each is twice the last. */
 export const FIRST_POLL_MS = 5;
@@ -36,7 +37,7 @@ export interface LockRequestsNeeds {
   readonly notes: LockNotes;
   readonly settling: LockSettling;
   readonly table: LockTable<ClientOwner>;
-  /** Resolves when no lock is being reclaimed; undefined if none is. */
+  /** Resolves when no lock is being reclaimed; undefined if none is. Rejects where the server cannot be asked. */
   readonly reclaimed: () => Promise<void> | undefined;
   /** A server answered as after a restart. */
   readonly restartSeen: () => void;
@@ -47,7 +48,7 @@ export interface Asking {
   /** Wait until it is free. */
   readonly wait: boolean;
   readonly credential: UserCredential;
-  readonly cancellation: Cancellation | undefined;
+  readonly interruption: Interruption;
 }
 
 /** The calls that have been made for one request. */
@@ -56,7 +57,13 @@ interface Asked {
   sent: boolean;
   /** A LOCK that waits has been sent: it may stand in the queue. */
   queued: LockNote | undefined;
+  /** The end of a request of this mount that the server may have refused this one for: it is taken back, say. */
+  settling: Promise<void> | undefined;
+  /** Undefined: it has not been granted, or another thread of the owner had it already. */
+  grant: Grant | undefined;
 }
+
+const isStale = ({ status }: { readonly status: number }): boolean => status === LockStatus.STALE_FH;
 
 export class LockRequests {
   readonly #parts: LockRequestsNeeds;
@@ -70,80 +77,75 @@ export class LockRequests {
    * @throws FuseError EAGAIN if another owner stands against it, EDEADLK, EINTR, ENOLCK without a lock manager's answer
    */
   async lock(file: LockedFile, wanted: ClientLock, asking: Asking): Promise<void> {
-    const asked: Asked = { sent: false, queued: undefined };
-    let before: readonly Piece<ClientOwner>[] | undefined;
+    const asked: Asked = { sent: false, queued: undefined, settling: undefined, grant: undefined };
     try {
-      before = await this.#obtain(file, wanted, asking, asked);
-      if (before === undefined) {
-        // Another thread of the owner got it first: this one's place in the queue would be granted to nobody.
-        if (asked.sent) this.#giveUp(file, wanted, asking.credential, asked.queued);
+      await this.#obtain(file, wanted, asking, asked);
+      const { grant } = asked;
+      if (grant !== undefined) {
+        if (asked.queued !== undefined) this.#parts.notes.waitsNoMore(asked.queued);
+        asked.queued = undefined;
+        await this.#parts.data.refresh(file.inode, asking.credential, asking.interruption);
+        file.complete(grant);
         return;
       }
-      if (asked.queued !== undefined) this.#parts.notes.waitsNoMore(asked.queued);
-      asked.queued = undefined;
-      await this.#parts.data.refresh(file, asking.credential, asking.cancellation);
     } catch (error) {
-      if (before !== undefined) file.restore(wanted.owner, before);
+      if (asked.grant !== undefined) file.withdraw(asked.grant);
       if (asked.sent) this.#giveUp(file, wanted, asking.credential, asked.queued);
       throw error;
     }
+    // Another thread of the owner got it first: this one's place in the queue would be granted to nobody.
+    if (asked.sent) this.#giveUp(file, wanted, asking.credential, asked.queued);
   }
 
-  /** Resolves with what the owner held of the range before, or with undefined if it had the lock already. */
-  async #obtain(
-    file: LockedFile,
-    wanted: ClientLock,
-    asking: Asking,
-    asked: Asked,
-  ): Promise<readonly Piece<ClientOwner>[] | undefined> {
+  /** Resolves when the owner has the lock. */
+  async #obtain(file: LockedFile, wanted: ClientLock, asking: Asking, asked: Asked): Promise<void> {
     const { owner } = wanted;
-    const { wait, cancellation } = asking;
+    const { wait, interruption } = asking;
     for (let poll = FIRST_POLL_MS; ; poll = Math.min(poll * 2, LONGEST_POLL_MS)) {
-      throwIfCancelled(cancellation);
-      if (file.covers(wanted)) return undefined;
-      // Not within the owner's turn, which the reclaiming needs.
-      const reclaimed = this.#parts.reclaimed();
-      if (reclaimed !== undefined) await interruptible(reclaimed, cancellation);
-      await this.#reserve(file, wanted, asking);
-      let before: readonly Piece<ClientOwner>[] | undefined;
-      const attempt = file.turn(owner, async () => {
-        if (file.covers(wanted)) return undefined;
-        before = file.pieces(owner, wanted);
-        return this.#ask(file, wanted, asking, asked);
-      });
-      file.reserve(
-        wanted,
-        attempt.then(
-          () => {},
-          () => {},
+      interruption.throwIfCancelled();
+      // Another thread of the owner has just got a lock of the range, and may yet give it back.
+      const granting = file.granting(wanted);
+      if (granting !== undefined) {
+        await interruption.until(granting);
+        continue;
+      }
+      if (file.covers(wanted)) return;
+      const status = await this.#whileReserved(file, wanted, asking, () =>
+        file.turn(owner, async () =>
+          file.covers(wanted) || file.granting(wanted) ? undefined : this.#ask(file, wanted, asking, asked),
         ),
       );
-      const status = await interruptible(attempt, cancellation);
-      if (status === undefined) return undefined;
-      if (status === LockStatus.GRANTED) return before;
+      if (status === LockStatus.GRANTED) return;
+      if (status === undefined) continue;
       if (status === LockStatus.DENIED_GRACE_PERIOD) {
-        await this.#pause(file, GRACE_WAIT_MS, cancellation, false);
+        await this.#pause(file, GRACE_WAIT_MS, interruption, false);
         poll = FIRST_POLL_MS;
       } else if (wait && (status === LockStatus.BLOCKED || status === LockStatus.DENIED)) {
-        await this.#pause(file, poll, cancellation, true);
+        await this.#pause(file, poll, interruption, true);
       } else {
-        const settling = status === LockStatus.DENIED ? file.settling(wanted) : undefined;
-        if (settling === undefined) throw lockFailure(status);
-        await interruptible(settling, cancellation);
+        if (status !== LockStatus.DENIED || asked.settling === undefined) throw lockFailure(status);
+        await interruption.until(asked.settling);
       }
     }
   }
 
-  /** Resolves when the table holds the lock: nobody of this mount stands against it. */
-  async #reserve(file: LockedFile, wanted: ClientLock, { wait, cancellation }: Asking): Promise<void> {
-    const { table } = this.#parts;
+  /** Runs `work` once the table holds the lock, since nobody of this mount stands against it, and as long as that takes. */
+  async #whileReserved<Result>(
+    file: LockedFile,
+    wanted: ClientLock,
+    { wait, interruption }: Asking,
+    work: () => Promise<Result>,
+  ): Promise<Result> {
+    const { table, reclaimed } = this.#parts;
     for (;;) {
-      const woken = this.#woken(file, cancellation);
+      // Old locks come first. Not within the owner's turn, which the reclaiming needs.
+      for (let old = reclaimed(); old !== undefined; old = reclaimed()) await interruption.until(old);
+      const woken = nextWake(file);
       try {
         const outcome = table.lock(file.key, wanted, wait ? () => file.wake() : undefined);
         switch (outcome) {
           case 'granted':
-            return;
+            return await interruption.until(file.reserve(wanted, work));
           case 'deadlock':
             throw new FuseError(Errno.EDEADLK);
           case 'full':
@@ -152,12 +154,12 @@ export class LockRequests {
             // Whether that other lock is granted is not known yet.
             const settling = file.settling(wanted);
             if (settling === undefined) throw new FuseError(Errno.EAGAIN);
-            await interruptible(settling, cancellation);
+            await interruption.until(settling);
             break;
           }
           case 'waiting':
             try {
-              await woken.promise;
+              await interruption.until(woken.promise);
             } catch (error) {
               file.leaveQueue(wanted);
               throw error;
@@ -173,12 +175,13 @@ export class LockRequests {
   async #ask(
     file: LockedFile,
     wanted: ClientLock,
-    { wait, credential, cancellation }: Asking,
+    { wait, credential, interruption }: Asking,
     asked: Asked,
   ): Promise<LockStatus> {
     const { calls, clock, exchange, notes, restartSeen } = this.#parts;
-    throwIfCancelled(cancellation);
+    interruption.throwIfCancelled();
     asked.sent = true;
+    asked.settling = file.settling(wanted);
     const { result } = await exchange.ask(
       file.inode,
       unattended(credential),
@@ -190,12 +193,12 @@ export class LockRequests {
         return calls.lock(file.handle, wanted, { block: wait }, credential);
       },
       () => undefined,
-      ({ status }) => status === LockStatus.STALE_FH,
+      isStale,
     );
     const { status } = result;
     if (status === LockStatus.GRANTED) {
-      throwIfCancelled(cancellation);
-      file.confirm(wanted, clock.now());
+      interruption.throwIfCancelled();
+      asked.grant = file.confirm(wanted, clock.now());
     } else if (status === LockStatus.DENIED_GRACE_PERIOD) restartSeen();
     else if (status === LockStatus.STALE_FH) throw new FuseError(Errno.ESTALE);
     // A definite no: nothing is left of it at the server.
@@ -205,13 +208,12 @@ export class LockRequests {
 
   /** Takes back, in the background, what the server may have granted or may yet grant. */
   #giveUp(file: LockedFile, wanted: ClientLock, credential: Credential, queued: LockNote | undefined): void {
-    const { settling } = this.#parts;
+    const { notes, settling } = this.#parts;
     const done = settling.takeBack(file, wanted, credential, queued !== undefined).then(() => {
-      if (queued !== undefined) this.#parts.notes.waitsNoMore(queued);
-      this.#note(file, wanted.owner);
-      file.wake();
+      if (queued !== undefined) notes.waitsNoMore(queued);
     });
     file.giveUp(wanted, done);
+    void done.then(() => file.wake());
   }
 
   /**
@@ -228,50 +230,71 @@ export class LockRequests {
     const { data, settling } = this.#parts;
     if (!file.pieces(owner, range).some(({ lock }) => lock !== undefined)) return;
     const work = async (): Promise<void> => {
-      await data.settle(file);
+      await data.settle(file.inode);
       await settling.unlock(file, owner, range, credential);
-      this.#note(file, owner);
       file.wake();
     };
-    await interruptible(work(), cancellation);
+    const done = work();
+    file.keep(owner, done);
+    await interruptible(done, cancellation);
   }
 
-  #note(file: LockedFile, owner: ClientOwner): void {
-    if (file.heldBy(owner).length === 0 && !file.concerns(owner)) this.#parts.notes.holdsNone(file, owner);
-  }
-
-  // ---- waiting
-
-  #woken(file: LockedFile, cancellation: Cancellation | undefined): { promise: Promise<void>; stop(): void } {
-    let stop = (): void => {};
-    const promise = new Promise<void>((resolve, reject) => {
-      stop = file.onWake(resolve);
-      cancellation?.onCancel(() => reject(new FuseError(Errno.EINTR)));
-    });
-    promise.catch(() => {});
-    return { promise, stop };
+  /** A lock of this mount that stands against another one, or else what the server says. In a grace period it waits. */
+  async test(
+    file: LockedFile,
+    wanted: ClientLock,
+    { credential, interruption }: Omit<Asking, 'wait'>,
+  ): Promise<ClientLock | TestResult> {
+    const { calls, exchange, restartSeen } = this.#parts;
+    for (;;) {
+      const local = file.against(wanted);
+      if (local !== undefined) return local;
+      // The server may mean one that this mount is taking back.
+      const settling = file.settling(wanted);
+      const asked = exchange.ask(
+        file.inode,
+        unattended(credential),
+        (handle) => calls.test(file.isHeld ? file.handle : handle, wanted, credential),
+        () => undefined,
+        isStale,
+      );
+      const { result } = await interruption.until(asked);
+      const { status } = result;
+      if (status === LockStatus.DENIED && settling !== undefined) await interruption.until(settling);
+      else if (status === LockStatus.DENIED_GRACE_PERIOD) {
+        restartSeen();
+        await this.#pause(file, GRACE_WAIT_MS, interruption, false);
+      } else return result;
+    }
   }
 
   /** Sleeps for so long, or, if `wakeable`, until something of the file is unlocked. */
   async #pause(
     file: LockedFile,
     milliseconds: number,
-    cancellation: Cancellation | undefined,
+    interruption: Interruption,
     wakeable: boolean,
   ): Promise<void> {
+    const woken = nextWake(file);
     let stop = (): void => {};
     const over = new Promise<void>((resolve) => {
       const timer = this.#parts.clock.after(milliseconds, resolve);
-      const unsubscribe = wakeable ? file.onWake(resolve) : (): boolean => false;
-      stop = (): void => {
-        timer.cancel();
-        unsubscribe();
-      };
+      stop = () => timer.cancel();
+      if (wakeable) void woken.promise.then(resolve);
     });
     try {
-      await interruptible(over, cancellation);
+      await interruption.until(over);
     } finally {
       stop();
+      woken.stop();
     }
   }
+}
+
+function nextWake(file: LockedFile): { readonly promise: Promise<void>; readonly stop: () => void } {
+  let stop = (): void => {};
+  const promise = new Promise<void>((resolve) => {
+    stop = file.onWake(resolve);
+  });
+  return { promise, stop };
 }

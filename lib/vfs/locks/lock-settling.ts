@@ -3,8 +3,9 @@
  * up, and after an UNLOCK that the server could not take yet. Repeated until it does, or the mount ends.
  */
 import type { Clock } from '../../base/clock.js';
+import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { LockRange } from '../../locks/index.js';
-import { LockStatus } from '../../programs/nlm4/index.js';
+import { type LockResult, LockStatus } from '../../programs/nlm4/index.js';
 import type { Credential } from '../../rpc/auth/credential.js';
 import type { LockCalls } from './lock-calls.js';
 import type { ClientLock, ClientOwner } from './lock-owners.js';
@@ -17,6 +18,14 @@ export interface LockSettlingNeeds {
   readonly clock: Clock;
   readonly restartSeen: () => void;
 }
+
+/**
+ * The outcome of a call. 'later': the server could not be asked, or is in a grace period. 'full': it has no room, and
+ * has changed nothing.
+ */
+type Told = 'taken' | 'later' | 'full';
+
+type Call = () => Promise<LockResult>;
 
 export class LockSettling {
   readonly #parts: LockSettlingNeeds;
@@ -36,6 +45,7 @@ export class LockSettling {
   /**
    * UNLOCK, and then the end of the owner's locks of the range here. Resolves when the server has taken it. In a grace
    * period nobody else can get the lock: it resolves at once then, and the server is told later.
+   * @throws FuseError ENOLCK where a lock would have to be split, and the server has no room: it stays as it was
    */
   async unlock(
     file: LockedFile,
@@ -44,13 +54,16 @@ export class LockSettling {
     credential: Credential,
   ): Promise<void> {
     const holds = (): boolean => file.pieces(owner, range).some(({ lock }) => lock !== undefined);
-    const done = await file.turn(owner, async () => {
-      if (!holds()) return true;
-      const done = await this.#isTaken(() => this.#parts.calls.unlock(file.handle, owner, range, credential));
-      file.remove(owner, range);
-      return done;
+    const told = await file.turn(owner, async (): Promise<Told> => {
+      if (!holds()) return 'taken';
+      const told = await this.#tell(() => this.#parts.calls.unlock(file.handle, owner, range, credential));
+      if (told !== 'full') file.remove(owner, range);
+      return told;
     });
-    if (!done) void this.agree(file, owner, range, credential);
+    if (told === 'full') throw new FuseError(Errno.ENOLCK);
+    if (told === 'taken') return;
+    const { start, end } = range;
+    file.giveUp({ owner, start, end, exclusive: true }, this.agree(file, owner, range, credential));
   }
 
   /**
@@ -65,24 +78,28 @@ export class LockSettling {
     queued: boolean,
   ): Promise<void> {
     const { owner } = wanted;
-    const cancel = (): Promise<boolean> =>
-      file.turn(owner, () => this.#isTaken(() => this.#parts.calls.cancel(file.handle, wanted, credential)));
-    while (queued && !(await cancel()) && !this.#closed) await this.#pause();
+    const cancel = (): Promise<Told> =>
+      file.turn(owner, () => this.#tell(() => this.#parts.calls.cancel(file.handle, wanted, credential)));
+    while (queued && (await cancel()) === 'later' && !this.#closed) await this.#pause();
     await this.agree(file, owner, wanted, credential);
   }
 
   /** Resolves when the server holds of a range what the owner holds of it here. */
   async agree(file: LockedFile, owner: ClientOwner, range: LockRange, credential: Credential): Promise<void> {
-    const { calls } = this.#parts;
+    const { calls, restartSeen } = this.#parts;
+    const lockAgain = async (lock: ClientLock): Promise<LockResult> => {
+      const result = await calls.lock(file.handle, lock, { block: false }, credential);
+      // Somebody else has it: the server has forgotten what is held here.
+      if (result.status === LockStatus.DENIED) restartSeen();
+      return result;
+    };
     const attempt = async (): Promise<boolean> => {
       // A piece that is held is locked as it is to be, in one step, so that nobody else gets it in between.
       for (const piece of file.pieces(owner, range)) {
         const { lock } = piece;
-        const call = (): Promise<{ readonly status: LockStatus }> =>
-          lock === undefined
-            ? calls.unlock(file.handle, owner, piece.range, credential)
-            : calls.lock(file.handle, lock, { block: false }, credential);
-        if (!(await this.#isTaken(call))) return false;
+        const call: Call = () =>
+          lock === undefined ? calls.unlock(file.handle, owner, piece.range, credential) : lockAgain(lock);
+        if ((await this.#tell(call)) !== 'taken') return false;
       }
       return true;
     };
@@ -90,15 +107,16 @@ export class LockSettling {
     while (!(await file.turn(owner, attempt)) && !this.#closed) await this.#pause();
   }
 
-  /** False: the server could not be asked, or is in a grace period. */
-  async #isTaken(call: () => Promise<{ readonly status: LockStatus }>): Promise<boolean> {
+  async #tell(call: Call): Promise<Told> {
     try {
       const { status } = await call();
-      if (status !== LockStatus.DENIED_GRACE_PERIOD) return true;
-      this.#parts.restartSeen();
-      return false;
+      if (status === LockStatus.DENIED_GRACE_PERIOD) {
+        this.#parts.restartSeen();
+        return 'later';
+      }
+      return status === LockStatus.DENIED_NOLOCKS ? 'full' : 'taken';
     } catch {
-      return false;
+      return 'later';
     }
   }
 

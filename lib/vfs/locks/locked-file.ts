@@ -6,6 +6,7 @@
  * there. When the answer has come, the table is made to hold what is confirmed again.
  */
 import {
+  conflicts,
   type LockRange,
   type LockTable,
   overlaps,
@@ -16,9 +17,19 @@ import {
 import type { FileHandle } from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
 import type { UserCredential } from '../caller/caller.js';
+import type { LockNotes } from './lock-notes.js';
 import type { ClientLock, ClientOwner, LockOwners } from './lock-owners.js';
+import { TakenThrough } from './taken-through.js';
 
 const NONE: readonly never[] = [];
+
+export interface LockedFileNeeds {
+  readonly table: LockTable<ClientOwner>;
+  readonly owners: LockOwners;
+  readonly notes: LockNotes;
+  /** Nobody uses the file, and nothing of it is held, lost or asked for. */
+  readonly idle: (file: LockedFile) => void;
+}
 
 /** Reported to the server, and not answered yet; or given up, and not taken back yet. */
 interface Unsettled {
@@ -28,33 +39,41 @@ interface Unsettled {
   readonly settled: Promise<void>;
 }
 
+/** A lock that the server has granted, and that the program does not know of yet. It may still be withdrawn. */
+export interface Grant {
+  readonly lock: ClientLock;
+  /** The range in pieces, by what the owner held of it. */
+  readonly before: readonly Piece<ClientOwner>[];
+  /** The parts of it that nobody has unlocked since. */
+  left: readonly ClientLock[];
+  readonly over: Promise<void>;
+  readonly end: () => void;
+}
+
 export class LockedFile {
   readonly inode: Inode;
   readonly key: string;
   /** The handle by which the server knows the locks: a redrive may find another one for the same object. */
   handle: FileHandle;
-  /** Counts of Inode.contentChanges after a lock was granted, and pages were good: the same count means that they still are. */
-  pagesGoodAt: number | undefined = undefined;
-  readonly #table: LockTable<ClientOwner>;
-  readonly #owners: LockOwners;
+  readonly #needs: LockedFileNeeds;
   readonly #confirmed = new Map<string, readonly ClientLock[]>();
   readonly #since = new Map<string, number>();
+  readonly #grants = new Set<Grant>();
   readonly #unsettled = new Set<Unsettled>();
   /** The end of the last call of each owner. */
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #sleepers = new Set<() => void>();
-  /** The owners that have taken locks through a descriptor, and with which credential. */
-  readonly #through = new Map<number, Map<ClientOwner, UserCredential>>();
-  /** Locks that were lost to somebody else after a restart of the server, until they are unlocked. */
-  readonly #lost = new Map<ClientOwner, readonly ClientLock[]>();
-  #users = 0;
+  readonly #through = new TakenThrough();
+  /** How often each owner is in use here. */
+  readonly #uses = new Map<string, number>();
+  /** Work that goes on whatever becomes of the program that began it. */
+  readonly #background = new Set<Promise<unknown>>();
 
-  constructor(inode: Inode, table: LockTable<ClientOwner>, owners: LockOwners) {
+  constructor(inode: Inode, needs: LockedFileNeeds) {
     this.inode = inode;
     this.key = String(inode.nodeid);
     this.handle = inode.handle;
-    this.#table = table;
-    this.#owners = owners;
+    this.#needs = needs;
   }
 
   // ---- what is held
@@ -82,8 +101,7 @@ export class LockedFile {
 
   /** Whether the owner has the whole range already, in the same way. */
   covers(wanted: ClientLock): boolean {
-    const pieces = partition(this.heldBy(wanted.owner), wanted);
-    return pieces.every(({ lock }) => lock?.exclusive === wanted.exclusive);
+    return this.pieces(wanted.owner, wanted).every(({ lock }) => lock?.exclusive === wanted.exclusive);
   }
 
   /** The range in pieces, by what the owner holds. */
@@ -91,23 +109,62 @@ export class LockedFile {
     return partition(this.heldBy(owner), range);
   }
 
-  /** The server has granted the lock, in place of what its owner had of the range. */
-  confirm(lock: ClientLock, now: number): void {
-    if (!this.#confirmed.has(lock.owner.key)) this.#since.set(lock.owner.key, now);
-    this.#set(lock.owner, replaceRange(this.heldBy(lock.owner), lock, lock));
+  /** A lock that the server has granted to another owner, and that stands against this one: that with the lowest start. */
+  against(wanted: ClientLock): ClientLock | undefined {
+    const all = [...this.held()].flatMap(({ locks }) => locks).filter((lock) => conflicts(lock, wanted));
+    return all.sort((one, other) => (one.start < other.start ? -1 : 1))[0];
+  }
+
+  /**
+   * The server has granted the lock, in place of what its owner had of the range. It ends with {@link complete} or
+   * {@link withdraw}; until then the owner asks for nothing of the range.
+   */
+  confirm(lock: ClientLock, now: number): Grant {
+    const { owner } = lock;
+    if (!this.#confirmed.has(owner.key)) this.#since.set(owner.key, now);
+    let end = (): void => {};
+    const over = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const grant: Grant = { lock, before: this.pieces(owner, lock), left: [lock], over, end };
+    this.#set(owner, replaceRange(this.heldBy(owner), lock, lock));
+    this.#grants.add(grant);
+    return grant;
+  }
+
+  /** The program gets its lock. */
+  complete(grant: Grant): void {
+    this.#grants.delete(grant);
+    grant.end();
+  }
+
+  /** The program does not want it any more: the owner holds what it held before, less what it has unlocked since. */
+  withdraw(grant: Grant): void {
+    const { owner } = grant.lock;
+    let locks = this.heldBy(owner);
+    for (const { range, lock } of grant.before) {
+      for (const part of partition(grant.left, range)) {
+        if (part.lock !== undefined)
+          locks = replaceRange(locks, part.range, lock && { ...lock, ...part.range });
+      }
+    }
+    this.#set(owner, locks);
+    this.#sync(owner);
+    this.complete(grant);
+  }
+
+  /** The end of a {@link Grant} of the same owner that meets the range. Undefined: there is none. */
+  granting(wanted: ClientLock): Promise<void> | undefined {
+    for (const { lock, over } of this.#grants)
+      if (lock.owner.key === wanted.owner.key && overlaps(lock, wanted)) return over;
+    return undefined;
   }
 
   /** The owner has no lock of this range any more. */
   remove(owner: ClientOwner, range: LockRange): void {
+    for (const grant of this.#grants)
+      if (grant.lock.owner.key === owner.key) grant.left = replaceRange(grant.left, range);
     this.#set(owner, replaceRange(this.heldBy(owner), range));
-    this.#sync(owner);
-  }
-
-  /** Makes the owner hold what it held before. `before`: pieces that cover the range which it is about. */
-  restore(owner: ClientOwner, before: readonly Piece<ClientOwner>[]): void {
-    let locks = this.heldBy(owner);
-    for (const { range, lock } of before) locks = replaceRange(locks, range, lock);
-    this.#set(owner, locks);
     this.#sync(owner);
   }
 
@@ -116,11 +173,12 @@ export class LockedFile {
     const had = this.#confirmed.has(key);
     if (locks.length > 0) {
       this.#confirmed.set(key, locks);
-      if (!had) this.#owners.useAgain(owner);
+      if (!had) this.use(owner);
     } else if (had) {
       this.#confirmed.delete(key);
       this.#since.delete(key);
-      this.#owners.giveBack(owner);
+      if (!this.#through.hasLostOf(owner)) this.#through.forget(owner);
+      this.giveBack(owner);
     }
   }
 
@@ -128,93 +186,82 @@ export class LockedFile {
 
   /** A lock was granted through this descriptor. */
   takenThrough(fh: number, owner: ClientOwner, credential: UserCredential): void {
-    const owners = this.#through.get(fh) ?? new Map<ClientOwner, UserCredential>();
-    this.#through.set(fh, owners.set(owner, credential));
-  }
-
-  /** The owner has given up all its locks. */
-  takenNowhere(owner: ClientOwner): void {
-    for (const [fh, owners] of this.#through) {
-      owners.delete(owner);
-      if (owners.size === 0) this.#through.delete(fh);
-    }
+    // Another thread may have unlocked it already.
+    if (this.#confirmed.has(owner.key)) this.#through.add(fh, owner, credential);
   }
 
   /** The descriptor is gone: the owners that took locks through it, and have some left or lost. */
   release(fh: number): readonly ClientOwner[] {
-    const owners = [...(this.#through.get(fh)?.keys() ?? NONE)];
-    this.#through.delete(fh);
-    return owners.filter((owner) => this.#confirmed.has(owner.key) || this.#lost.has(owner));
+    return this.#through
+      .release(fh)
+      .filter((owner) => this.#confirmed.has(owner.key) || this.hasLostOf(owner));
   }
 
   /** The credential with which the owner took its locks. */
   credentialOf(owner: ClientOwner): UserCredential | undefined {
-    for (const owners of this.#through.values()) {
-      const credential = owners.get(owner);
-      if (credential !== undefined) return credential;
-    }
-    return undefined;
+    return this.#through.credentialOf(owner);
   }
 
   /** The server has given the lock to somebody else. */
   lose(lock: ClientLock): void {
     const { owner } = lock;
-    if (!this.#lost.has(owner)) this.#owners.useAgain(owner);
-    this.#lost.set(owner, replaceRange(this.#lost.get(owner) ?? NONE, lock, lock));
+    if (!this.hasLostOf(owner)) this.use(owner);
+    this.#through.lose(lock);
     this.remove(owner, lock);
   }
 
   /** The owner unlocks a range: what it had lost of it does not matter any more. */
   forgetLoss(owner: ClientOwner, range: LockRange): void {
-    const lost = this.#lost.get(owner);
-    if (lost === undefined) return;
-    const left = replaceRange(lost, range);
-    if (left.length > 0) {
-      this.#lost.set(owner, left);
-      return;
-    }
-    this.#lost.delete(owner);
-    this.#owners.giveBack(owner);
+    if (!this.hasLostOf(owner)) return;
+    this.#through.forgetLoss(owner, range);
+    if (this.hasLostOf(owner)) return;
+    if (!this.#confirmed.has(owner.key)) this.#through.forget(owner);
+    this.giveBack(owner);
   }
 
   /** Whether a lock that was taken through this descriptor is lost, and has not been unlocked since. */
   hasLost(fh: number): boolean {
-    if (this.#lost.size === 0) return false;
-    for (const owner of this.#through.get(fh)?.keys() ?? NONE) if (this.#lost.has(owner)) return true;
-    return false;
+    return this.#through.hasLost(fh);
   }
 
   hasLostOf(owner: ClientOwner): boolean {
-    return this.#lost.has(owner);
+    return this.#through.hasLostOf(owner);
   }
 
   // ---- requests without an answer
 
-  /** The table holds the lock until `settled`, whatever the server will say. */
-  reserve(lock: ClientLock, settled: Promise<void>): void {
-    this.#add(lock, true, settled);
-  }
-
-  /** The server may hold the lock until `settled`, although its owner does not want it any more. */
-  giveUp(lock: ClientLock, settled: Promise<void>): void {
-    this.#add(lock, false, settled);
-  }
-
-  #add(lock: ClientLock, reserved: boolean, settled: Promise<void>): void {
-    const unsettled = { lock, reserved, settled };
-    this.#unsettled.add(unsettled);
-    const end = (): void => {
-      this.#unsettled.delete(unsettled);
-      if (reserved) this.#sync(lock.owner);
+  /** Runs `work`, which asks the server for the lock. The table holds it meanwhile, whatever the server will say. */
+  reserve<Result>(lock: ClientLock, work: () => Promise<Result>): Promise<Result> {
+    const run = async (): Promise<Result> => {
+      try {
+        return await work();
+      } finally {
+        this.#unsettled.delete(unsettled);
+        this.#sync(lock.owner);
+      }
     };
-    settled.then(end, end);
+    const result = run();
+    const settled = result.then(
+      () => {},
+      () => {},
+    );
+    const unsettled: Unsettled = { lock, reserved: true, settled };
+    this.#unsettled.add(unsettled);
+    return result;
+  }
+
+  /** The server may hold the lock until `settled`, which never rejects, although its owner does not want it any more. */
+  giveUp(lock: ClientLock, settled: Promise<void>): void {
+    const unsettled: Unsettled = { lock, reserved: false, settled };
+    this.#unsettled.add(unsettled);
+    void settled.then(() => this.#unsettled.delete(unsettled));
+    this.keep(lock.owner, settled);
   }
 
   /** Another owner's request that may stand against the lock, and has no answer yet: its end. */
   settling(wanted: ClientLock): Promise<void> | undefined {
     for (const { lock, settled } of this.#unsettled) {
-      const against = (lock.exclusive || wanted.exclusive) && overlaps(lock, wanted);
-      if (against && lock.owner.key !== wanted.owner.key) return settled.catch(() => {});
+      if (conflicts(lock, wanted)) return settled;
     }
     return undefined;
   }
@@ -229,12 +276,14 @@ export class LockedFile {
           locks = replaceRange(locks, piece.range, { ...lock, ...piece.range });
       }
     }
-    this.#table.replace(this.key, owner, locks);
+    this.#needs.table.replace(this.key, owner, locks);
   }
 
   /** A place in the table's queue is given up: what was granted to it meanwhile is nobody's. */
   leaveQueue(wanted: ClientLock): void {
-    if (!this.#table.cancel(this.key, wanted)) this.#sync(wanted.owner);
+    if (!this.#needs.table.cancel(this.key, wanted)) this.#sync(wanted.owner);
+    // Another thread of the owner may have shared the place.
+    this.wake();
   }
 
   // ---- turns
@@ -269,39 +318,37 @@ export class LockedFile {
 
   // ---- its life
 
-  use(): void {
-    this.#users++;
+  /** The owner asks for something, holds it, has lost it, or is being told of to the server. Each use is given back once. */
+  use(owner: ClientOwner): void {
+    this.#uses.set(owner.key, (this.#uses.get(owner.key) ?? 0) + 1);
+    this.#needs.owners.useAgain(owner);
   }
 
-  giveBack(): void {
-    this.#users--;
-  }
-
-  /** Calls `idle` when nobody uses it, nothing is held, lost or asked for: at once, or after the calls that are under way. */
-  whenIdle(idle: () => void): void {
-    if (this.#users > 0 || this.isHeld || this.#lost.size > 0) return;
-    if (this.#turns.size === 0 && this.#unsettled.size === 0) {
-      idle();
-      return;
+  giveBack(owner: ClientOwner): void {
+    const { key } = owner;
+    const left = (this.#uses.get(key) ?? 1) - 1;
+    if (left > 0) this.#uses.set(key, left);
+    else {
+      this.#uses.delete(key);
+      this.#needs.notes.holdsNone(this, owner);
     }
-    const ends = [...this.#turns.values(), ...[...this.#unsettled].map(({ settled }) => settled)];
-    void Promise.allSettled(ends).then(() => this.whenIdle(idle));
+    this.#needs.owners.giveBack(owner);
+    if (this.#uses.size === 0) this.#needs.idle(this);
   }
 
-  /** Whether the server may hold or grant something that is not confirmed here. */
-  get isUnsure(): boolean {
-    return this.#turns.size > 0 || this.#unsettled.size > 0;
+  /** The owner stays in use until `work` has ended, which nobody may wait for. */
+  keep(owner: ClientOwner, work: Promise<unknown>): void {
+    this.use(owner);
+    this.#background.add(work);
+    const end = (): void => {
+      this.#background.delete(work);
+      this.giveBack(owner);
+    };
+    work.then(end, end);
   }
 
-  /** Whether a call of the owner is under way, or a request of it has no answer. */
-  concerns({ key }: ClientOwner): boolean {
-    if (this.#turns.has(key)) return true;
-    for (const { lock } of this.#unsettled) if (lock.owner.key === key) return true;
-    return false;
-  }
-
-  /** Whether the table counts a lock as held that has not been granted. */
-  isUnsettled(held: ClientLock): boolean {
-    return !partition(this.heldBy(held.owner), held).some(({ lock }) => lock !== undefined);
+  /** All that {@link keep} keeps. */
+  get background(): readonly Promise<unknown>[] {
+    return [...this.#background];
   }
 }

@@ -15,11 +15,10 @@ import { LockStatus, type TestResult } from '../../programs/nlm4/index.js';
 import type { Credential } from '../../rpc/auth/credential.js';
 import type { Cancellation, RpcCaller } from '../../rpc/client/rpc-caller.js';
 import { describePath, type Inode } from '../cache/inode.js';
-import { unattended } from '../caller/caller.js';
-import { interruptible } from '../caller/interruptible.js';
 import type { VfsCounters } from '../counters.js';
 import type { OpenFile } from '../data/open-file.js';
 import type { Exchange } from '../remote/exchange.js';
+import { Interruption } from './interruption.js';
 import { LockCalls, lockFailure } from './lock-calls.js';
 import { type LockJournal, LockNotes } from './lock-notes.js';
 import { type ClientLock, type ClientOwner, LockOwners } from './lock-owners.js';
@@ -27,7 +26,7 @@ import { LockRecovery } from './lock-recovery.js';
 import { LockRequests } from './lock-requests.js';
 import { LockSettling } from './lock-settling.js';
 import { LockedData, type LockedDataNeeds } from './locked-data.js';
-import { LockedFile } from './locked-file.js';
+import { LockedFile, type LockedFileNeeds } from './locked-file.js';
 
 /** struct flock's l_type. */
 export const LockType = { READ: 0, WRITE: 1, UNLOCK: 2 } as const;
@@ -84,27 +83,37 @@ export class Locks {
   readonly #owners: LockOwners;
   readonly #table = new LockTable<ClientOwner>(undefined, 'strengthen');
   readonly #files = new Map<Inode, LockedFile>();
+  readonly #fileNeeds: LockedFileNeeds;
   readonly #requests: LockRequests;
   readonly #settling: LockSettling;
   readonly #recovery: LockRecovery;
   readonly #notes: LockNotes;
   readonly #waiting = new Set<{ file: LockedFile; lock: ClientLock; since: number }>();
+  /** The requests that are being answered. */
+  readonly #underWay = new Map<Interruption, Promise<unknown>>();
+  #closed = false;
 
   constructor(vfs: LocksNeeds, options: LocksOptions) {
     const { clock, counters, exchange, log } = vfs;
     const { rpc, callerName, connectionless, credential, random } = options;
+    const notes = new LockNotes(options.journal);
+    this.#notes = notes;
     this.#vfs = vfs;
     this.#options = options;
     const calls = new LockCalls(rpc, callerName);
     this.#calls = calls;
     this.#owners = new LockOwners(callerName, random);
+    this.#fileNeeds = {
+      table: this.#table,
+      owners: this.#owners,
+      notes,
+      idle: ({ inode }) => this.#files.delete(inode),
+    };
     const files = (): Iterable<LockedFile> => this.#files.values();
     this.#recovery = new LockRecovery({ calls, clock, counters, log, files, credential, connectionless });
     const restartSeen = (): void => this.#recovery.restartSeen();
     const settling = new LockSettling({ calls, clock, restartSeen });
     this.#settling = settling;
-    const notes = new LockNotes(options.journal);
-    this.#notes = notes;
     this.#requests = new LockRequests({
       calls,
       clock,
@@ -113,7 +122,7 @@ export class Locks {
       notes,
       settling,
       table: this.#table,
-      reclaimed: () => this.#recovery.reclaimed,
+      reclaimed: () => this.#recovery.reclaimed(),
       restartSeen,
     });
   }
@@ -123,22 +132,18 @@ export class Locks {
     this.#recovery.restartSeen();
   }
 
+  /** "Not responding" was reported of the lock manager, and it has not answered since. */
+  get unresponsive(): boolean {
+    return this.#calls.unresponsive;
+  }
+
   /** F_GETLK: what stands against a lock, of this mount's programs first. Its process is 0 if it is not one of them. */
   async test(file: OpenFile, request: LockRequest, cancellation?: Cancellation): Promise<FuseLock> {
-    return this.#using(file.inode, request, async (locked, owner) => {
+    const { credential } = file;
+    return this.#using(file.inode, request, cancellation, async (locked, owner, interruption) => {
       const wanted = wantedLock(request, owner);
-      const local = this.#table.test(locked.key, wanted);
-      if (local !== undefined && !locked.isUnsettled(local)) return describeLocal(local);
-      const { credential } = file;
-      const asked = this.#vfs.exchange.ask(
-        file.inode,
-        unattended(credential),
-        (handle) => this.#calls.test(locked.isHeld ? locked.handle : handle, wanted, credential),
-        () => undefined,
-        ({ status }) => status === LockStatus.STALE_FH,
-      );
-      const { result } = await interruptible(asked, cancellation);
-      return describeRemote(result, request.lock);
+      const against = await this.#requests.test(locked, wanted, { credential, interruption });
+      return 'owner' in against ? describeLocal(against) : describeRemote(against, request.lock);
     });
   }
 
@@ -147,18 +152,17 @@ export class Locks {
    * @throws FuseError EAGAIN, EINTR, EDEADLK, ENOLCK, EOVERFLOW, EROFS, ESTALE
    */
   async set(file: OpenFile, request: LockRequest, wait: boolean, cancellation?: Cancellation): Promise<void> {
-    const { credential } = file;
-    const { inode, fh } = file;
-    await this.#using(inode, request, async (locked, owner) => {
+    const { inode, fh, credential } = file;
+    await this.#using(inode, request, cancellation, async (locked, owner, interruption) => {
       const wanted = wantedLock(request, owner);
       if (request.lock.type === LockType.UNLOCK) {
         locked.forgetLoss(owner, wanted);
-        return this.#requests.unlock(locked, owner, wanted, credential, cancellation);
+        return this.#requests.unlock(locked, owner, wanted, credential, interruption);
       }
       const waiting = { file: locked, lock: wanted, since: this.#vfs.clock.now() };
       if (wait) this.#waiting.add(waiting);
       try {
-        await this.#requests.lock(locked, wanted, { wait, credential, cancellation });
+        await this.#requests.lock(locked, wanted, { wait, credential, interruption });
         locked.takenThrough(fh, owner, credential);
         this.#recovery.watch();
       } finally {
@@ -180,7 +184,6 @@ export class Locks {
     const locked = this.#files.get(inode);
     const owner = locked && this.#owners.find(lockOwner, false);
     if (locked === undefined || owner === undefined) return;
-    locked.takenNowhere(owner);
     if (locked.heldBy(owner).length === 0 && !locked.hasLostOf(owner)) return;
     await this.#unlockAll(locked, owner, credential, cancellation);
   }
@@ -199,13 +202,12 @@ export class Locks {
     credential: Credential,
     cancellation?: Cancellation,
   ): Promise<void> {
-    this.#owners.useAgain(owner);
-    locked.use();
+    locked.use(owner);
     try {
       locked.forgetLoss(owner, WHOLE_FILE);
       await this.#requests.unlock(locked, owner, WHOLE_FILE, credential, cancellation);
     } finally {
-      this.#giveBack(locked, owner);
+      locked.giveBack(owner);
     }
   }
 
@@ -237,23 +239,39 @@ export class Locks {
     });
   }
 
-  /** The mount is over: the server is told of what is still held, for `milliseconds` at most. Never rejects. */
+  /**
+   * The mount is over: nobody waits any more, and the server is told of what is held and of what was given up, for
+   * `milliseconds` at most. Never rejects.
+   */
   async close(milliseconds: number): Promise<void> {
+    this.#closed = true;
     this.#recovery.close();
-    const left: Promise<void>[] = [];
-    for (const file of this.#files.values()) {
-      for (const { owner } of file.held())
-        left.push(this.#unlockAll(file, owner, file.credentialOf(owner) ?? this.#options.credential));
-    }
+    for (const interruption of this.#underWay.keys()) interruption.interrupt();
     let timer: { cancel(): void } | undefined;
     const late = new Promise<void>((resolve) => {
       timer = this.#vfs.clock.after(milliseconds, resolve);
     });
-    await Promise.race([Promise.allSettled(left), late]);
+    await Promise.race([this.#releaseAll(), late]);
     timer?.cancel();
-    this.#notes.close(![...this.#files.values()].some((file) => file.isHeld || file.isUnsure));
+    this.#notes.close(this.#files.size === 0);
     this.#settling.close();
     this.#options.rpc.close();
+  }
+
+  async #releaseAll(): Promise<void> {
+    // Those that were interrupted give up first.
+    await Promise.allSettled(this.#underWay.values());
+    for (const file of [...this.#files.values()]) {
+      for (const { owner } of [...file.held()]) {
+        const credential = file.credentialOf(owner) ?? this.#options.credential;
+        this.#unlockAll(file, owner, credential).catch(() => {});
+      }
+    }
+    for (;;) {
+      const background = [...this.#files.values()].flatMap((file) => file.background);
+      if (background.length === 0) return;
+      await Promise.allSettled(background);
+    }
   }
 
   // ---- files and owners in use
@@ -261,29 +279,25 @@ export class Locks {
   async #using<Result>(
     inode: Inode,
     { owner: fuseOwner, flock, lock }: LockRequest,
-    work: (file: LockedFile, owner: ClientOwner) => Promise<Result>,
+    cancellation: Cancellation | undefined,
+    work: (file: LockedFile, owner: ClientOwner, interruption: Interruption) => Promise<Result>,
   ): Promise<Result> {
     if (!inode.isRegular) throw new FuseError(Errno.ENOLCK, 'not a regular file');
-    let file = this.#files.get(inode);
-    if (file === undefined) {
-      file = new LockedFile(inode, this.#table, this.#owners);
-      this.#files.set(inode, file);
-    }
-    file.use();
+    if (this.#closed) throw new FuseError(Errno.ENOLCK, 'the mount has ended');
+    const file = this.#files.get(inode) ?? new LockedFile(inode, this.#fileNeeds);
+    this.#files.set(inode, file);
     const owner = this.#owners.use(fuseOwner, flock, lock.pid);
+    file.use(owner);
+    const interruption = new Interruption(cancellation);
+    const running = work(file, owner, interruption);
+    this.#underWay.set(interruption, running);
     try {
-      return await work(file, owner);
+      return await running;
     } finally {
-      this.#giveBack(file, owner);
+      this.#underWay.delete(interruption);
+      file.giveBack(owner);
+      this.#owners.giveBack(owner);
     }
-  }
-
-  #giveBack(file: LockedFile, owner: ClientOwner): void {
-    this.#owners.giveBack(owner);
-    file.giveBack();
-    file.whenIdle(() => {
-      if (this.#files.get(file.inode) === file) this.#files.delete(file.inode);
-    });
   }
 }
 
