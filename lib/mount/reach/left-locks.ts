@@ -8,10 +8,12 @@ import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, constants, openSync, readFileSync, rmSync } from 'node:fs';
 import koffi from 'koffi';
 import { LAST_BYTE, lengthOf } from '../../locks/index.js';
-import { type FileHandle, fileHandleFromBytes, fileHandleToBytes } from '../../programs/nfs3/index.js';
+import { fileHandleFromBytes, fileHandleToBytes } from '../../programs/nfs3/index.js';
 import { lockProcedures, NLM_PROGRAM, type RemoteLock } from '../../programs/nlm4/index.js';
 import { programService } from '../../programs/program-service.js';
 import { AUTH_NONE, type RpcClient } from '../../rpc/index.js';
+import type { LockNote } from '../../vfs/locks/lock-notes.js';
+import { parsedLine } from './parsed-line.js';
 import { ownUid, type RuntimeFolder, runtimeFoldersOf } from './runtime-folder.js';
 
 const SUFFIX = '.locks';
@@ -32,16 +34,8 @@ export interface LockPlace {
   readonly callerName: string;
 }
 
-/** An owner that may hold locks of a file. With a range: a lock that waits, in the form in which it was asked for. */
-export interface NotedLock {
-  readonly handle: FileHandle;
-  readonly svid: number;
-  /** One character per byte. */
-  readonly ownerHandle: string;
-  readonly waiting?:
-    | { readonly start: bigint; readonly end: bigint; readonly exclusive: boolean }
-    | undefined;
-}
+/** An owner that may hold locks of a file, or a lock that waits in the form in which it was asked for. */
+export type NotedLock = LockNote;
 
 /** A new name for the file of a mount point; each mount has a file of its own. */
 export function newLockFileName(mountpoint: string): string {
@@ -145,13 +139,13 @@ function parse(
   text: string,
 ): { readonly place: LockPlace; readonly notes: readonly NotedLock[] } | undefined {
   const [head = '', ...lines] = text.split('\n', MAX_LINES);
-  const place = parsed(head);
+  const place = parsedLine(head);
   if (!isPlace(place)) return undefined;
   return { place, notes: lines.map(noteOf).filter((note) => note !== undefined) };
 }
 
 function noteOf(line: string): NotedLock | undefined {
-  const fields = parsed(line);
+  const fields = parsedLine(line);
   if (!Array.isArray(fields)) return undefined;
   const [handle, svid, ownerHandle, start, end, exclusive] = fields as unknown[];
   if (typeof handle !== 'string' || typeof svid !== 'number' || typeof ownerHandle !== 'string')
@@ -167,14 +161,6 @@ function noteOf(line: string): NotedLock | undefined {
 
 function isNumber(value: unknown): value is string {
   return typeof value === 'string' && /^\d{1,19}$/.test(value);
-}
-
-function parsed(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
-  }
 }
 
 function isPlace(value: unknown): value is LockPlace {

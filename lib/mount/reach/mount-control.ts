@@ -7,6 +7,7 @@ import { connect, type Socket } from 'node:net';
 import { isServedBy, type MountEntry } from '../../fuse/index.js';
 import type { Unwritten } from '../failure/unwritten.js';
 import { isSocketName, type MountOutcome, type StillMounted } from './link-protocol.js';
+import { parsedLine } from './parsed-line.js';
 import { type Peer, peerOf } from './peer.js';
 import { looksLikeRuntimeFolder, ownUid, RuntimeFolder, runtimeFoldersOf } from './runtime-folder.js';
 import { descriptorOf } from './socket-descriptor.js';
@@ -233,21 +234,13 @@ class AnswerLines {
       if (end >= 0) {
         const line = this.#said.slice(0, end);
         this.#said = this.#said.slice(end + 1);
-        return parsed(line);
+        return parsedLine(line);
       }
       if (this.#closed) return undefined;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
-  }
-}
-
-function parsed(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
   }
 }
 
