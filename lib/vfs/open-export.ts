@@ -21,7 +21,7 @@ export type ConnectedExport = Pick<
   ExportSession,
   'machineName' | 'limits' | 'rootHandle' | 'rootAttributes' | 'generation' | 'findRoot' | 'close'
 > &
-  Partial<Pick<ExportSession, 'lockManager'>> & { readonly rpc: RpcCaller };
+  Partial<Pick<ExportSession, 'lockManager' | 'restarts'>> & { readonly rpc: RpcCaller };
 
 /** Where the locks of a mount are, and the name of their client there. */
 export interface LocksAt {
@@ -60,6 +60,7 @@ export function openExport(
     log,
     counters,
     generation: session.generation,
+    restarts: session.restarts,
     closeEndsLocks: locksAtServer(session, config).fcntl,
     memoryReturn: collectGarbage && new MemoryReturn(clock, collectGarbage, () => inodes.size),
     readBudget: new ByteBudget(config.readAhead),
@@ -103,6 +104,6 @@ export function openLocks(
     journal: journal?.({ host, port: lockManager.port, protocol, callerName }),
     random: () => randomInt(2 ** 31) / 2 ** 31,
   });
-  lockManager.onReconnected(() => locks.restartSeen());
+  vfs.restarts.onSeen(() => locks.restartSeen());
   return locks;
 }

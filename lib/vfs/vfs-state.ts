@@ -22,6 +22,7 @@ import { Binding } from './names/name-binding.js';
 import { Exchange } from './remote/exchange.js';
 import type { NfsClient } from './remote/nfs-client.js';
 import { Redriver, type RootFinder } from './remote/redrive.js';
+import { ServerRestarts } from './remote/server-restarts.js';
 
 /** The parts that come from outside: the options, the connection, and the surroundings. */
 export interface VfsParts {
@@ -38,6 +39,7 @@ export interface VfsParts {
   /** See KernelReplies. */
   readonly generation: number;
   readonly memoryReturn?: MemoryReturn | undefined;
+  readonly restarts?: ServerRestarts | undefined;
   /** See FilesNeeds. */
   readonly closeEndsLocks?: boolean | undefined;
   readonly readBudget: ByteBudget;
@@ -66,6 +68,7 @@ export class VfsState {
   readonly plus = new PlusSupport();
   readonly memory: TransferMemory<FileWriter>;
   readonly memoryReturn: MemoryReturn | undefined;
+  readonly restarts: ServerRestarts;
   /** See FilesNeeds. */
   readonly closeEndsLocks: boolean;
 
@@ -80,6 +83,7 @@ export class VfsState {
     this.log = log;
     this.counters = counters;
     this.memoryReturn = memoryReturn;
+    this.restarts = parts.restarts ?? new ServerRestarts();
     this.closeEndsLocks = parts.closeEndsLocks ?? false;
     this.memory = new TransferMemory(parts.readBudget, parts.writeBudget, limits.wsize);
     this.open = new OpenObjects(inodes);

@@ -122,7 +122,12 @@ export const GROUPS = {
     ),
   },
   locks: {
-    sources: ['lib/vfs/locks/', 'lib/vfs/closing.ts', 'lib/vfs/remote/lock-manager.ts'],
+    sources: [
+      'lib/vfs/locks/',
+      'lib/vfs/closing.ts',
+      'lib/vfs/remote/lock-manager.ts',
+      'lib/vfs/remote/server-restarts.ts',
+    ],
     tests: [
       ...vfs('locks/lock-requests', 'locks/lock-interrupts', 'locks/lock-settling', 'locks/lock-owners'),
       'test/locks/lock-table.test.ts',

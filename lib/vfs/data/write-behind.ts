@@ -17,6 +17,7 @@ import { interruptible } from '../caller/interruptible.js';
 import type { VfsCounters } from '../counters.js';
 import { pause } from '../remote/nfs-client.js';
 import { MAX_PAUSES, pauseBefore } from '../remote/patience.js';
+import type { ServerRestarts } from '../remote/server-restarts.js';
 import { Extent } from './extent.js';
 import { ExtentMap } from './extent-map.js';
 import { Gathering, type GatheringNeeds } from './gathering.js';
@@ -27,6 +28,7 @@ import { commitAll, type WriteCallsNeeds, writeAll } from './write-calls.js';
 /** The parts of the mount that this needs. */
 export interface WriteBehindNeeds extends GatheringNeeds, WriteCallsNeeds {
   readonly counters: VfsCounters;
+  readonly restarts: ServerRestarts;
 }
 
 /** WRITEs on the wire per file. */
@@ -219,7 +221,10 @@ export class FileWriter implements PendingWrites {
       } else {
         extent.verifier = verifier;
         this.#unstable.add(extent);
-        if (this.#unstable.restarted) this.#commitInBackground();
+        if (this.#unstable.restarted) {
+          this.#vfs.restarts.seen();
+          this.#commitInBackground();
+        }
       }
     } catch (error) {
       this.#vfs.memory.writeBudget.give(extent.length);
@@ -339,6 +344,7 @@ export class FileWriter implements PendingWrites {
       const { stable, lost } = this.#unstable.settle(verifier);
       for (const extent of stable) this.#recycle(extent);
       writeBudget.give(stable.reduce((bytes, { length }) => bytes + length, 0));
+      if (lost.length > 0) this.#vfs.restarts.seen();
       for (const extent of lost) this.#rewrite(extent);
     } catch (error) {
       writeBudget.give(this.#unstable.abandon());

@@ -29,6 +29,7 @@ import { ownCredential } from '../caller/own-identity.js';
 import { type ClientConfig, NAME_MAX, type TransferLimits } from '../config.js';
 import { type LockManager, reachLockManager, wantsLockManager } from './lock-manager.js';
 import type { RootFinder } from './redrive.js';
+import { ServerRestarts } from './server-restarts.js';
 import { statusError } from './status-errno.js';
 
 /** Nothing larger goes through the kernel's FUSE in one request. */
@@ -66,10 +67,18 @@ export function transferSize(
   return wanted >= PAGE ? wanted - (wanted % PAGE) : Math.max(LEAST_TRANSFER, wanted);
 }
 
+/** The ways to the server. */
+interface Ways {
+  readonly rpc: RpcClient;
+  readonly lockManager: LockManager | undefined;
+  readonly restarts: ServerRestarts;
+}
+
 export class ExportSession implements RootFinder {
   readonly rpc: RpcClient;
   /** Undefined: locks are not the server's affair. */
   readonly lockManager: LockManager | undefined;
+  readonly restarts: ServerRestarts;
   readonly machineName = hostname();
   readonly limits: TransferLimits;
   readonly rootHandle: FileHandle;
@@ -85,7 +94,7 @@ export class ExportSession implements RootFinder {
   private constructor(
     config: ClientConfig,
     dependencies: SessionDependencies,
-    ways: { readonly rpc: RpcClient; readonly lockManager: LockManager | undefined },
+    ways: Ways,
     root: { handle: FileHandle; attributes: Fattr3; limits: TransferLimits },
   ) {
     this.#config = config;
@@ -93,6 +102,7 @@ export class ExportSession implements RootFinder {
     this.#clock = dependencies.clock ?? systemClock;
     this.rpc = ways.rpc;
     this.lockManager = ways.lockManager;
+    this.restarts = ways.restarts;
     this.rootHandle = root.handle;
     this.rootAttributes = root.attributes;
     this.limits = root.limits;
@@ -104,7 +114,8 @@ export class ExportSession implements RootFinder {
    */
   static async connect(config: ClientConfig, dependencies: SessionDependencies): Promise<ExportSession> {
     const credential = ownCredential(config.identity);
-    const lockManager = lockManagerIfOffered(config, dependencies);
+    const restarts = new ServerRestarts();
+    const lockManager = lockManagerIfOffered(config, { ...dependencies, restarts });
     // The first failure to be seen may be another one.
     lockManager.catch(() => {});
     const handle = await askMountd(config, dependencies, (mountd) => mountd.mount(config.exportPath));
@@ -130,9 +141,10 @@ export class ExportSession implements RootFinder {
       nconnect,
       timeo: Math.max(1, Math.round(config.timeoMs / 100)),
       log: (message) => dependencies.log.warn(message),
+      beforeReady: restarts.watching(nconnect),
     });
     const rpc = service.open(found);
-    return new ExportSession(config, dependencies, { rpc, lockManager: locks }, root);
+    return new ExportSession(config, dependencies, { rpc, lockManager: locks, restarts }, root);
   }
 
   /** See RootFinder. A refusal is logged once per outage, and not asked for again at once. */
@@ -179,7 +191,7 @@ export class ExportSession implements RootFinder {
 /** @throws LockManagerError where the user insists on locks at the server. */
 async function lockManagerIfOffered(
   config: ClientConfig,
-  dependencies: SessionDependencies,
+  dependencies: SessionDependencies & { readonly restarts: ServerRestarts },
 ): Promise<LockManager | undefined> {
   if (!wantsLockManager(config)) return undefined;
   try {

@@ -9,6 +9,7 @@ import { programService } from '../../programs/program-service.js';
 import type { RpcClient, ServiceOptions } from '../../rpc/index.js';
 import { ownCredential } from '../caller/own-identity.js';
 import type { ClientConfig } from '../config.js';
+import type { ServerRestarts } from './server-restarts.js';
 
 /** Mounting does not wait longer than 2 s, twice, for a service that it can do without. */
 const OPTIONAL_RPC = { timeo: 20, retrans: 1, recovery: 'soft', connectTimeout: 4_000 } as const;
@@ -21,12 +22,11 @@ export interface LockManager {
   readonly rpc: RpcClient;
   /** Where it was found. */
   readonly port: number;
-  /** Calls `listener` for each connection after the first: the server may have restarted in between. */
-  onReconnected(listener: () => void): void;
 }
 
 interface LockManagerDependencies {
   readonly log: Logger;
+  readonly restarts: ServerRestarts;
   /** Further options of every RPC connection. */
   readonly rpc?: ServiceOptions | undefined;
 }
@@ -47,8 +47,6 @@ export async function reachLockManager(
   const { host, lockPort, proto, resvport, recovery, retrans, timeoMs } = config;
   const portmap = { rpc: OPTIONAL_RPC };
   const address = { host, port: lockPort, protocol: proto, resvport, portmap };
-  const listeners: (() => void)[] = [];
-  let connections = 0;
   const options: ServiceOptions = {
     ...dependencies.rpc,
     recovery,
@@ -56,10 +54,7 @@ export async function reachLockManager(
     timeo: Math.max(1, Math.round(timeoMs / 100)),
     called: `lock manager of ${host}`,
     log: (message) => dependencies.log.warn(message),
-    beforeReady: (socket) => {
-      if (connections++ > 0) for (const listener of listeners) listener();
-      return Promise.resolve(socket);
-    },
+    beforeReady: dependencies.restarts.watching(1),
   };
   try {
     const port = await programService(NLM_PROGRAM, address).port();
@@ -67,7 +62,7 @@ export async function reachLockManager(
     const probe = programService(NLM_PROGRAM, { ...address, port }, { ...dependencies.rpc, ...OPTIONAL_RPC });
     await probe.ask((rpc) => rpc.call(lockProcedures.NULL, undefined, { credential }));
     const rpc = programService(NLM_PROGRAM, address, options).open(port);
-    return { rpc, port, onReconnected: (listener) => void listeners.push(listener) };
+    return { rpc, port };
   } catch (error) {
     throw new LockManagerError(`the lock manager of ${host} cannot be reached`, { cause: error });
   }
