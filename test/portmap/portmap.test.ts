@@ -7,12 +7,15 @@ import {
 } from '../../lib/programs/portmap/portmap-error.js';
 import {
   DUMP,
+  DUMP_V4,
   GETADDR_V3,
   GETADDR_V4,
   GETPORT,
   NULL,
   SET,
+  SET_V4,
   UNSET,
+  UNSET_V4,
 } from '../../lib/programs/portmap/procedures.js';
 import {
   type Mapping,
@@ -48,11 +51,13 @@ t.test('every procedure reads what it writes, with the numbers of RFC 1833', asy
   roundTrip(t, DUMP, undefined, [NFS, { ...NFS, protocol: 17 }]);
   roundTrip(t, GETADDR_V3, entry, '::1.8.1');
   roundTrip(t, GETADDR_V4, entry, '');
+  roundTrip(t, SET_V4, entry, true);
+  roundTrip(t, UNSET_V4, entry, false);
+  roundTrip(t, DUMP_V4, undefined, [entry, { ...entry, netid: 'udp' }]);
   t.same(
-    [NULL, SET, UNSET, GETPORT, DUMP, GETADDR_V3, GETADDR_V4].map(({ program, number }) => [
-      program.version,
-      number,
-    ]),
+    [NULL, SET, UNSET, GETPORT, DUMP, GETADDR_V3, GETADDR_V4, SET_V4, UNSET_V4, DUMP_V4].map(
+      ({ program, number }) => [program.version, number],
+    ),
     [
       [2, 0],
       [2, 1],
@@ -61,6 +66,9 @@ t.test('every procedure reads what it writes, with the numbers of RFC 1833', asy
       [2, 4],
       [3, 3],
       [4, 3],
+      [4, 1],
+      [4, 2],
+      [4, 4],
     ],
   );
 });

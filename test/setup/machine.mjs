@@ -13,6 +13,7 @@ const PACKAGES = {
   'wireshark-common': 'dumpcap',
   'util-linux': 'setpriv',
   passwd: 'useradd',
+  rpcbind: 'rpcbind',
   rsync: 'rsync',
   git: 'git',
   make: 'make',

@@ -1,10 +1,12 @@
 /** `nfs-fuse serve`: runs the embedded NFSv3 server over a local directory until a signal ends it. */
 import { errorCode } from '../../base/log.js';
+import { shownJson } from '../../base/shown-name.js';
 import { UserError } from '../../base/user-error.js';
 import { StopSignals } from '../../mount/process/stop-signals.js';
 import { EmbeddedServer, isLoopback } from '../../server/index.js';
 import type { Command, Output } from '../command.js';
 import { handleKey } from '../handle-key.js';
+import { ServeRegistration } from '../serve-portmapper.js';
 import { decideTrust, describeTrust, type Trust } from '../serve-trust.js';
 
 const NFS_PORT = '2049';
@@ -20,12 +22,14 @@ interface ServeArguments {
   readonly 'all-squash': boolean | undefined;
   readonly secure: boolean | undefined;
   readonly insecure: boolean | undefined;
+  readonly 'no-portmap': boolean | undefined;
+  readonly json: boolean | undefined;
   readonly verbose: boolean | undefined;
 }
 
 export const serveCommand: Command<ServeArguments> = {
   syntax: 'serve <directory>',
-  describe: 'Serve a local directory over NFSv3, without a portmapper',
+  describe: 'Serve a local directory over NFSv3; needs no portmapper',
   arguments: (args) =>
     args
       .positional('directory', { describe: 'What to export', type: 'string', demandOption: true })
@@ -64,7 +68,16 @@ export const serveCommand: Command<ServeArguments> = {
       })
       .conflicts('no-root-squash', ['root-squash', 'all-squash'])
       .conflicts('insecure', 'secure')
-      .option('verbose', { alias: 'v', describe: 'Print which clients mount', type: 'boolean' })
+      .option('no-portmap', {
+        describe: 'Do not register with the portmapper of this host, even where one runs',
+        type: 'boolean',
+      })
+      .option('json', { describe: 'Print one JSON object at the start, for programs', type: 'boolean' })
+      .option('verbose', {
+        alias: 'v',
+        describe: 'Print which clients mount, and what the portmapper of this host was told',
+        type: 'boolean',
+      })
       .example('$0 serve . --port 0', 'Prints the port it got'),
   run: serve,
 };
@@ -82,18 +95,51 @@ async function serve(args: ServeArguments, output: Output): Promise<number> {
   // Clients choose the modes of new objects, so the server must not apply a umask of its own.
   process.umask(0);
   const server = await start(args, trust, output);
-  const { address, port, exportName } = server;
-  const host = address.includes(':') ? `[${address}]` : address;
-  const resvport = trust.reservedPortsOnly ? ',resvport' : '';
+  const registration =
+    args['no-portmap'] === true
+      ? undefined
+      : await ServeRegistration.make(server, output.tell, args.verbose === true);
   output.print(
-    `Serving ${args.directory} as ${host}:${exportName} on port ${port}. Mount it with\n` +
-      `  nfs-fuse mount -o port=${port},mountport=${port},nlmport=${port}${resvport} ${host}:${exportName} MOUNTPOINT\n` +
-      `${describeTrust(trust, isLoopback(address))}\n`,
+    args.json === true ? jsonGreeting(args, server, trust, registration) : greeting(args, server, trust),
   );
   await stop.first;
-  const status = await Promise.race([server.close().then(() => 0), stop.second.then(() => 1)]);
+  const closed = Promise.all([registration?.remove(), server.close()]);
+  const status = await Promise.race([closed.then(() => 0), stop.second.then(() => 1)]);
   stop.dispose();
   return status;
+}
+
+function mountOptions({ port }: EmbeddedServer, trust: Trust): string {
+  return `port=${port},mountport=${port},nlmport=${port}${trust.reservedPortsOnly ? ',resvport' : ''}`;
+}
+
+function greeting({ directory }: ServeArguments, server: EmbeddedServer, trust: Trust): string {
+  const { address, port, exportName } = server;
+  const host = address.includes(':') ? `[${address}]` : address;
+  return (
+    `Serving ${directory} as ${host}:${exportName} on port ${port}. Mount it with\n` +
+    `  nfs-fuse mount -o ${mountOptions(server, trust)} ${host}:${exportName} MOUNTPOINT\n` +
+    `${describeTrust(trust, isLoopback(address))}\n`
+  );
+}
+
+function jsonGreeting(
+  { directory }: ServeArguments,
+  server: EmbeddedServer,
+  trust: Trust,
+  registration: ServeRegistration | undefined,
+): string {
+  const { address, port, exportName } = server;
+  const record = {
+    directory,
+    address,
+    port,
+    export: exportName,
+    mountOptions: mountOptions(server, trust),
+    trust: describeTrust(trust, isLoopback(address)),
+    portmapper: registration?.shown ?? null,
+  };
+  return `${shownJson(record)}\n`;
 }
 
 async function start(args: ServeArguments, trust: Trust, { tell }: Output): Promise<EmbeddedServer> {

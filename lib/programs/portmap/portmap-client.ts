@@ -6,13 +6,8 @@ import { lookup } from 'node:dns/promises';
 import { AUTH_NONE } from '../../rpc/auth/auth-none.js';
 import type { Cancellation, RpcCaller } from '../../rpc/client/rpc-caller.js';
 import { RpcService, type ServiceOptions } from '../../rpc/client/service.js';
-import {
-  RpcCancelledError,
-  RpcProcedureUnavailableError,
-  RpcProgramMismatchError,
-  RpcProgramUnavailableError,
-} from '../../rpc/rpc-errors.js';
-import { PortmapUnreachableError, ProgramNotRegisteredError } from './portmap-error.js';
+import { RpcCancelledError } from '../../rpc/rpc-errors.js';
+import { isUnsupported, PortmapUnreachableError, ProgramNotRegisteredError } from './portmap-error.js';
 import { DUMP, GETADDR_V3, GETADDR_V4, GETPORT, NULL } from './procedures.js';
 import { IpProtocol, type Mapping, PORTMAP_PORT } from './types.js';
 import { formatUniversalAddress, parseUniversalAddress } from './universal-address.js';
@@ -128,14 +123,6 @@ async function getPortV4(
 /** `address` without the interface that a link-local address names behind a %: it means nothing to the server. */
 function withoutScope(address: string): string {
   return address.split('%', 1)[0] ?? address;
-}
-
-function isUnsupported(error: unknown): boolean {
-  return (
-    error instanceof RpcProgramMismatchError ||
-    error instanceof RpcProgramUnavailableError ||
-    error instanceof RpcProcedureUnavailableError
-  );
 }
 
 async function withPortmapper<Result>(

@@ -1,5 +1,10 @@
 /** Why there is no port, in words a user can act on. */
 import { NamedError } from '../../base/named-error.js';
+import {
+  RpcProcedureUnavailableError,
+  RpcProgramMismatchError,
+  RpcProgramUnavailableError,
+} from '../../rpc/rpc-errors.js';
 
 export class PortmapError extends NamedError {}
 
@@ -16,4 +21,13 @@ export class ProgramNotRegisteredError extends PortmapError {
     this.program = program;
     this.version = version;
   }
+}
+
+/** Whether a call failed because this port mapper speaks an older version only. */
+export function isUnsupported(error: unknown): boolean {
+  return (
+    error instanceof RpcProgramMismatchError ||
+    error instanceof RpcProgramUnavailableError ||
+    error instanceof RpcProcedureUnavailableError
+  );
 }

@@ -19,6 +19,7 @@ export async function silentServer(t: Test) {
   const address = server.address();
   const port = typeof address === 'object' && address !== null ? address.port : 0;
   return {
+    port,
     /** `port=…,mountport=…` */
     options: `port=${port},mountport=${port},nolock`,
     /** The connections that are open now. */
