@@ -207,6 +207,13 @@ export const GROUPS = {
   },
   'rpc-server': {
     sources: ['lib/rpc/server/'],
-    tests: rpc('server', 'duplicate-requests', 'server-garbage', 'connection-limits', 'flavor'),
+    tests: rpc(
+      'server',
+      'server-datagrams',
+      'duplicate-requests',
+      'server-garbage',
+      'connection-limits',
+      'flavor',
+    ),
   },
 };

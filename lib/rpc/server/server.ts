@@ -1,13 +1,15 @@
 /**
- * The server half of RPC over TCP: which programs there are, where it listens, and who is connected. See
- * ServerConnection for what becomes of a call.
+ * The server half of RPC: which programs there are, where it listens, over TCP and UDP, and who is connected. See
+ * CallExecutor for what becomes of a call.
  */
 import net, { type AddressInfo } from 'node:net';
 import { type Clock, systemClock, type Timer } from '../../base/clock.js';
 import { resetSocket } from '../transport/reset-socket.js';
 import { AcceptStat, type CallBody, type ReplyFailure } from '../wire/message.js';
 import { nullProcedure, type Program } from '../wire/procedure.js';
+import type { CallOrigin } from './call-executor.js';
 import { type ConnectionLimits, DEFAULT_LIMITS, isOverdue, mostDispensable } from './connection-limits.js';
+import { DatagramListener } from './datagram-listener.js';
 import { DuplicateRequestCache } from './duplicate-request-cache.js';
 import { ServerConnection, type ServerContext } from './server-connection.js';
 import { handle, type ObservedCall, type ServerHooks, type ServerProcedure } from './server-procedure.js';
@@ -28,6 +30,11 @@ export interface RpcServerOptions {
    * When one more comes, the connection that matters least is ended for it. If all are busy, the new one is refused.
    */
   readonly maxConnections?: number | undefined;
+  /**
+   * Whether to hear a peer at all, by its address (an IPv4 address without a prefix of IPv6). The connections of others are
+   * ended and their datagrams dropped, before anything is read. By default everybody is heard.
+   */
+  readonly admits?: ((address: string) => boolean) | undefined;
   /** How long a connection may use resources without bringing calls. */
   readonly limits?: Partial<ConnectionLimits> | undefined;
   readonly clock?: Clock | undefined;
@@ -55,8 +62,9 @@ export class RpcServer {
   /** Procedures by program, version and number. */
   readonly #programs = new Map<number, Map<number, Map<number, ServerProcedure>>>();
   readonly #listeners: net.Server[] = [];
+  readonly #datagramListeners: DatagramListener[] = [];
   readonly #connections = new Set<ServerConnection>();
-  readonly #cache: DuplicateRequestCache<ServerConnection>;
+  readonly #cache: DuplicateRequestCache<CallOrigin>;
   readonly #context: ServerContext;
   readonly #limits: ConnectionLimits;
   readonly #clock: Clock;
@@ -89,6 +97,7 @@ export class RpcServer {
         this.#whenEmpty?.();
       },
       now: () => this.#clock.now(),
+      admits: (address) => options.admits?.(withoutMapping(address)) ?? true,
     };
   }
 
@@ -129,8 +138,19 @@ export class RpcServer {
     });
   }
 
+  /** As {@link listen}, for calls over UDP: at an IP address, and in one datagram each. */
+  async listenForDatagrams(address: { readonly host: string; readonly port: number }): Promise<AddressInfo> {
+    const listener = await DatagramListener.open(address, this.#context);
+    this.#datagramListeners.push(listener);
+    return listener.address;
+  }
+
   #admit(socket: net.Socket): void {
     this.accepted += 1;
+    if (!this.#context.admits(socket.remoteAddress ?? '')) {
+      resetSocket(socket);
+      return;
+    }
     const open = [...this.#connections].filter((connection) => !connection.closed);
     if (open.length >= (this.#options.maxConnections ?? DEFAULT_MAX_CONNECTIONS)) {
       const victim = mostDispensable(open);
@@ -171,9 +191,13 @@ export class RpcServer {
     for (const connection of [...this.#connections]) connection.destroy();
   }
 
-  /** Takes no more calls, answers those being carried out, and ends: after `grace` milliseconds in any case. */
+  /**
+   * Takes no more calls over TCP, answers those being carried out, and ends: after `grace` milliseconds in any case. Calls
+   * over UDP that are being carried out get no answer.
+   */
   async close(grace = DEFAULT_GRACE): Promise<void> {
     const listeners = this.#listeners.splice(0);
+    const datagramListeners = this.#datagramListeners.splice(0);
     const closed = listeners.map(
       (listener) => new Promise<void>((resolve) => listener.close(() => resolve())),
     );
@@ -187,7 +211,7 @@ export class RpcServer {
       clearTimeout(timer);
       this.#whenEmpty = undefined;
     }
-    await Promise.all(closed);
+    await Promise.all([...closed, ...datagramListeners.map((listener) => listener.close())]);
   }
 
   #find(call: CallBody): ServerProcedure | ReplyFailure {
@@ -208,4 +232,9 @@ export class RpcServer {
 
 function unaccepted(stat: AcceptStat): ReplyFailure & { kind: 'unaccepted' } {
   return { kind: 'unaccepted', stat, low: 0, high: 0 };
+}
+
+/** The IPv4 address that an IPv6 socket shows as ::ffff:192.0.2.1; other addresses as they are. */
+function withoutMapping(address: string): string {
+  return /^::ffff:[\d.]+$/.test(address) ? address.slice('::ffff:'.length) : address;
 }

@@ -61,14 +61,8 @@ export class UdpTransport implements Transport {
   /** Datagrams are copied: they are small, and the socket may keep them for a while. */
   send(messages: readonly Message[]): boolean {
     for (const message of messages) {
-      const datagram = Buffer.allocUnsafe(messageLength(message));
-      let position = 0;
-      for (const piece of message) {
-        datagram.set(piece, position);
-        position += piece.length;
-      }
       // An error here means that the datagram is lost. The call will be sent again.
-      this.#socket?.send(datagram, RECORD_MARK_BYTES, datagram.length - RECORD_MARK_BYTES, () => {});
+      this.#socket?.send(datagramOf(message), () => {});
     }
     return true;
   }
@@ -126,6 +120,17 @@ export class UdpTransport implements Transport {
     this.#socket?.close();
     this.#listener.disconnected(error);
   }
+}
+
+/** A copy of a message in one piece, without the record mark that its first bytes are reserved for. */
+export function datagramOf(message: Message): Buffer {
+  const datagram = Buffer.allocUnsafe(messageLength(message));
+  let position = 0;
+  for (const piece of message) {
+    datagram.set(piece, position);
+    position += piece.length;
+  }
+  return datagram.subarray(RECORD_MARK_BYTES);
 }
 
 /** Enlarges the receive buffer to `bytes`, or as far as the kernel lets us, and returns its size in bytes. */
