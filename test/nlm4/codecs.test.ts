@@ -39,7 +39,17 @@ function argumentBytes<Arguments>(procedure: Procedure<Arguments, unknown>, args
 t.test('the procedures have the numbers of the specification', async (t) => {
   t.same(
     lockCases.map(({ procedure: { name, number } }) => `${number} ${name}`),
-    ['0 NULL', '1 TEST', '2 LOCK', '3 CANCEL', '4 UNLOCK', '5 GRANTED', '22 NM_LOCK'],
+    [
+      '0 NULL',
+      '1 TEST',
+      '2 LOCK',
+      '3 CANCEL',
+      '4 UNLOCK',
+      '5 GRANTED',
+      '10 GRANTED_MSG',
+      '15 GRANTED_RES',
+      '22 NM_LOCK',
+    ],
   );
   for (const { procedure } of lockCases) t.equal(procedure.program, NLM_PROGRAM);
   t.match(NLM_PROGRAM, { number: 100021, version: 4 });
@@ -75,6 +85,9 @@ t.test('arguments are laid out as the specification has them', async (t) => {
   const take = hex(cancel, '00000001', 'ffffffff');
   t.equal(argumentBytes(nlm.TEST, full).toString('hex'), test);
   t.equal(argumentBytes(nlm.GRANTED, full).toString('hex'), test);
+  t.equal(argumentBytes(nlm.GRANTED_MSG, full).toString('hex'), test);
+  const refused = { cookie: 'xyz', status: LockStatus.DENIED };
+  t.equal(argumentBytes(nlm.GRANTED_RES, refused).toString('hex'), hex(cookie, '00000001'));
   t.equal(argumentBytes(nlm.CANCEL, full).toString('hex'), cancel);
   t.equal(argumentBytes(nlm.UNLOCK, full).toString('hex'), hex(cookie, lock));
   for (const procedure of [nlm.LOCK, nlm.NM_LOCK]) {

@@ -1,8 +1,9 @@
 /**
- * The procedures of NLM version 4: numbers and codecs, for client and server. Those that answer by a call of their own
- * (*_MSG, *_RES), shares, and FREE_ALL are left out: nothing here calls or serves them.
+ * The procedures of NLM version 4: numbers and codecs, for client and server. Of those that are answered by a call of their
+ * own (*_MSG, *_RES) only GRANTED_MSG and GRANTED_RES are here; shares and FREE_ALL are left out. Nothing here calls or
+ * serves the others.
  */
-import { nullProcedure, type Procedure, type Program } from '../../rpc/wire/procedure.js';
+import { nullProcedure, type Procedure, type Program, voidCodec } from '../../rpc/wire/procedure.js';
 import { XdrError } from '../../xdr/xdr-error.js';
 import type { XdrReader } from '../../xdr/xdr-reader.js';
 import type { XdrWriter } from '../../xdr/xdr-writer.js';
@@ -79,6 +80,30 @@ export const GRANTED: Procedure<TestArguments, LockResult> = {
   decodeArguments: decodeTest,
   encodeResult: encodeLockResult,
   decodeResult: decodeLockResult,
+};
+
+/**
+ * GRANTED as most servers say it: the reply is empty, and the client answers by a {@link GRANTED_RES} with the same cookie,
+ * which it calls at the server.
+ */
+export const GRANTED_MSG: Procedure<TestArguments, undefined> = {
+  program: NLM_PROGRAM,
+  number: 10,
+  name: 'GRANTED_MSG',
+  encodeArguments: encodeTest,
+  decodeArguments: decodeTest,
+  encodeResult: voidCodec.encode,
+  decodeResult: voidCodec.decode,
+};
+
+export const GRANTED_RES: Procedure<LockResult, undefined> = {
+  program: NLM_PROGRAM,
+  number: 15,
+  name: 'GRANTED_RES',
+  encodeArguments: encodeLockResult,
+  decodeArguments: decodeLockResult,
+  encodeResult: voidCodec.encode,
+  decodeResult: voidCodec.decode,
 };
 
 /** LOCK by a client that runs no status monitor: the server need not watch for its restarts. */

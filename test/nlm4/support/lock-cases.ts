@@ -45,5 +45,7 @@ export const lockCases: readonly AnyCase[] = [
   define(nlm.CANCEL, cancel, result),
   define(nlm.UNLOCK, (g) => ({ cookie: text(g), lock: lock(g) }), result),
   define(nlm.GRANTED, test, result),
+  define(nlm.GRANTED_MSG, test, () => undefined),
+  define(nlm.GRANTED_RES, result, () => undefined),
   define(nlm.NM_LOCK, take, result),
 ];
