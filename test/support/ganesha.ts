@@ -1,4 +1,9 @@
-/** A private nfs-ganesha (FSAL_VFS, NFSv3 over TCP, over UDP if asked to) on free ports of 127.0.0.1, without a portmapper. */
+/**
+ * A private nfs-ganesha (FSAL_VFS, NFSv3 over TCP, over UDP if asked to) on free ports of 127.0.0.1, without a portmapper.
+ *
+ * Its lock manager works without a portmapper and without rpc.statd: NM_LOCK is carried out, LOCK, which asks for monitoring
+ * by statd, is answered DENIED_NOLOCKS. The locks are held on the exported folder, too: programs that lock files there meet them.
+ */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -25,6 +30,8 @@ export interface GaneshaOptions {
   readonly udp?: boolean;
   /** FSINFO's rtmax, wtmax, rtpref and wtpref. */
   readonly maxIo?: number;
+  /** Give locks (NLM). With `graceSeconds`, each start begins with a grace period; otherwise there is none. */
+  readonly locks?: boolean | { readonly graceSeconds: number };
 }
 
 /** A running (or stopped) server, exporting {@link directory} as `/export`. */
@@ -39,6 +46,8 @@ export class Ganesha {
   private constructor(
     readonly port: number,
     readonly mountPort: number,
+    /** The port of its lock manager, if it has one. */
+    readonly lockPort: number,
     private readonly options: GaneshaOptions,
     private readonly exported: ScratchFolder,
     private readonly own: ScratchFolder,
@@ -49,8 +58,8 @@ export class Ganesha {
 
   /** Starts a server with an empty export. */
   static async start(options: GaneshaOptions = {}): Promise<Ganesha> {
-    const [port = 0, mountPort = 0] = await freePorts(2);
-    const server = new Ganesha(port, mountPort, options, exportFolder(), publicFolder());
+    const [port = 0, mountPort = 0, lockPort = 0] = await freePorts(3);
+    const server = new Ganesha(port, mountPort, lockPort, options, exportFolder(), publicFolder());
     try {
       await server.start();
     } catch (error) {
@@ -60,9 +69,10 @@ export class Ganesha {
     return server;
   }
 
-  /** The options that a client needs: `port=…,mountport=…`. */
+  /** The options that a client needs: `port=…,mountport=…`, and `nlmport=…` or `nolock`. */
   get mountOptions(): readonly string[] {
-    return [`port=${this.port}`, `mountport=${this.mountPort}`, 'nolock'];
+    const locks = this.options.locks ? `nlmport=${this.lockPort}` : 'nolock';
+    return [`port=${this.port}`, `mountport=${this.mountPort}`, locks];
   }
 
   /** The prefix of a command that is to reach the server. */
@@ -94,16 +104,21 @@ export class Ganesha {
       anonymous,
       everywhere = this.options.network !== undefined,
       udp = false,
+      locks = false,
     } = this.options;
     const squashTo = anonymous ? `Anonymous_Uid = ${anonymous.uid}; Anonymous_Gid = ${anonymous.gid};` : '';
+    const grace =
+      typeof locks === 'object'
+        ? `Graceless = false; Grace_Period = ${locks.graceSeconds}; Lease_Lifetime = ${locks.graceSeconds};`
+        : 'Graceless = true;';
     return `
       NFS_CORE_PARAM {
         Protocols = 3; NFS_Port = ${this.port}; MNT_Port = ${this.mountPort}; ${everywhere ? '' : 'Bind_addr = 127.0.0.1;'}
-        Enable_NLM = false; Enable_RQUOTA = false; Enable_UDP = ${udp};
+        Enable_NLM = ${locks !== false}; ${locks ? `NLM_Port = ${this.lockPort};` : ''} Enable_RQUOTA = false; Enable_UDP = ${udp};
         mount_path_pseudo = true; Dbus_Name_Prefix = "nfsfuse${this.port}";
       }
       NFS_KRB5 { Active_krb5 = false; }
-      NFSV4 { Graceless = true; RecoveryRoot = "${this.own.path}/recovery"; }
+      NFSV4 { ${grace} RecoveryRoot = "${this.own.path}/recovery"; }
       LOG { Default_Log_Level = EVENT; }
       EXPORT {
         Export_Id = 1; Path = "${this.directory}"; Pseudo = /export; Tag = export;
