@@ -17,9 +17,9 @@ const MAX_ANSWERS = 64;
 
 export interface CallbackOptions {
   /**
-   * Takes a lock that the server has granted. The owner and the range say whose it is; the cookie is the server's own. True:
-   * somebody waits for it, or holds it by now: a grant may be told twice, or cross with the reply to a LOCK. False: nobody
-   * wants it. Linux's server since 6.4 then takes the lock back, others keep it until an UNLOCK.
+   * Takes a lock that the server has granted. Owner and range say whose it is; the cookie is the server's own. True: somebody
+   * waits for it, or its owner holds it already: a grant may be told twice, or cross with the reply to a LOCK. False: nobody
+   * wants it. Linux's newer servers then unlock the range for that owner, others keep it locked until an UNLOCK.
    */
   readonly onGranted: (args: TestArguments) => boolean;
   /** The server's lock manager, for the answers. It is not closed here. */

@@ -1,0 +1,33 @@
+/** Grants of locks by a real server, nfs-ganesha, in a network of its own where port 111 is free. */
+import t from 'tap';
+import { Ganesha } from '../support/ganesha.js';
+import { GuestNetwork } from '../support/guest/network.js';
+import { Rpcbind } from '../support/rpcbind.js';
+import { untilEnd } from '../support/until-end.js';
+import { expectHeard, waits } from './support/waiter.js';
+
+const network = await GuestNetwork.make();
+t.teardown(() => network.close());
+const server = untilEnd(t, await Ganesha.start({ network, locks: true, udp: true }));
+const setting = {
+  host: server.host,
+  exportPath: server.exportPath,
+  port: server.port,
+  mountPort: server.mountPort,
+  lockPort: server.lockPort,
+  protocol: 'tcp',
+  address: '127.0.0.1',
+} as const;
+
+t.test('a server tells of a grant through port 111 and NLM, over the transport of the lock', async (t) => {
+  for (const protocol of ['tcp', 'udp'] as const) {
+    t.test(protocol, async (t) => expectHeard(t, await waits(network.enter, { ...setting, protocol })));
+  }
+});
+
+t.test('without the right to port 111, or beside another port mapper, there is no listener', async (t) => {
+  const helpless = [...network.enter, 'setpriv', '--bounding-set', '-net_bind_service'];
+  t.match(await waits(helpless, setting), { problem: 'not permitted' });
+  untilEnd(t, await Rpcbind.start(network));
+  t.match(await waits(network.enter, setting), { problem: 'taken' });
+});
