@@ -2,3 +2,4 @@
 
 export { LockListener, type LockListenerOptions, startLockListener } from './lock-listener.js';
 export { LockListenerError, type LockListenerProblem } from './lock-listener-error.js';
+export { ownAddressTowards } from './own-address.js';

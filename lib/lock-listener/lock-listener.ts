@@ -16,7 +16,7 @@ const MAX_CALL = 5 * 1024;
 const LIMITS = { maxRecord: MAX_CALL, maxConnections: 16, maxOutstanding: 16, duplicateRequests: 128 };
 
 export interface LockListenerOptions extends CallbackOptions {
-  /** The addresses of this machine at which the server sees the client. */
+  /** The addresses of this machine at which the server sees the client: see ownAddressTowards. */
   readonly addresses: readonly string[];
   /** Whether an address is the server's. Nobody else is heard: connections are ended, and datagrams dropped, unread. */
   readonly isServer: (address: string) => boolean;

@@ -16,7 +16,6 @@ const setting = {
   mountPort: server.mountPort,
   lockPort: server.lockPort,
   protocol: 'tcp',
-  address: '127.0.0.1',
 } as const;
 
 t.test('a server tells of a grant through port 111 and NLM, over the transport of the lock', async (t) => {

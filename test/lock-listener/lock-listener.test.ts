@@ -6,6 +6,7 @@ import {
   type LockListener,
   LockListenerError,
   type LockListenerOptions,
+  ownAddressTowards,
   startLockListener,
 } from '../../lib/lock-listener/index.js';
 import { fileHandleFromBytes } from '../../lib/programs/nfs3/index.js';
@@ -339,6 +340,12 @@ t.test('a port that is taken is an error, and then nothing is listened on', asyn
   });
   await (await second([other])).close();
   await t.rejects(second(['192.0.2.1']), { problem: 'other', message: /EADDRNOTAVAIL/ });
+});
+
+t.test('the own address is the one that the server sees', async (t) => {
+  t.equal(await ownAddressTowards('127.0.0.1'), '127.0.0.1');
+  t.equal(await ownAddressTowards('127.9.9.9'), '127.0.0.1');
+  t.equal(await ownAddressTowards('::1'), '::1');
 });
 
 t.test('an independent dissector reads the calls of both sides', async (t) => {

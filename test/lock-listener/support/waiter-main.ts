@@ -4,7 +4,7 @@
  *
  *   node --import=tsx test/lock-listener/support/waiter-main.ts SETTING        SETTING: JSON, see Setting
  */
-import { LockListenerError, startLockListener } from '../../../lib/lock-listener/index.js';
+import { LockListenerError, ownAddressTowards, startLockListener } from '../../../lib/lock-listener/index.js';
 import { MOUNT_PROGRAM, Mount3Client } from '../../../lib/programs/mount3/index.js';
 import * as nfs from '../../../lib/programs/nfs3/index.js';
 import { LockStatus, NLM_PROGRAM, type TestArguments } from '../../../lib/programs/nlm4/index.js';
@@ -22,8 +22,6 @@ export interface Setting {
   readonly mountPort?: number | undefined;
   readonly lockPort?: number | undefined;
   readonly protocol: 'tcp' | 'udp';
-  /** Where the server sees this client. */
-  readonly address: string;
 }
 
 export interface Grant {
@@ -46,7 +44,7 @@ export interface Report {
 }
 
 const setting = JSON.parse(process.argv[2] ?? '') as Setting;
-const { host, protocol, address } = setting;
+const { host, protocol } = setting;
 const RANGE = { offset: 100n, length: 50n };
 
 const service = (program: Program, port: number | undefined) =>
@@ -82,7 +80,7 @@ async function report(): Promise<Report> {
   /** The owner whose grants are wanted. */
   let wanted = 0;
   const listener = await startLockListener({
-    addresses: [address],
+    addresses: [await ownAddressTowards(host)],
     isServer: (peer) => peer === host,
     onGranted: (args) => granted.push(args) > 0 && args.lock.svid === wanted,
     answerTo,
