@@ -61,7 +61,6 @@ export function openExport(
     counters,
     generation: session.generation,
     restarts: session.restarts,
-    closeEndsLocks: locksAtServer(session, config).fcntl,
     memoryReturn: collectGarbage && new MemoryReturn(clock, collectGarbage, () => inodes.size),
     readBudget: new ByteBudget(config.readAhead),
     writeBudget: new ByteBudget(

@@ -40,8 +40,6 @@ export interface VfsParts {
   readonly generation: number;
   readonly memoryReturn?: MemoryReturn | undefined;
   readonly restarts?: ServerRestarts | undefined;
-  /** See FilesNeeds. */
-  readonly closeEndsLocks?: boolean | undefined;
   readonly readBudget: ByteBudget;
   readonly writeBudget: ByteBudget;
 }
@@ -69,8 +67,6 @@ export class VfsState {
   readonly memory: TransferMemory<FileWriter>;
   readonly memoryReturn: MemoryReturn | undefined;
   readonly restarts: ServerRestarts;
-  /** See FilesNeeds. */
-  readonly closeEndsLocks: boolean;
 
   constructor(parts: VfsParts) {
     const { config, identity, limits, nfs, inodes, clock, log, counters, memoryReturn, generation } = parts;
@@ -84,7 +80,6 @@ export class VfsState {
     this.counters = counters;
     this.memoryReturn = memoryReturn;
     this.restarts = parts.restarts ?? new ServerRestarts();
-    this.closeEndsLocks = parts.closeEndsLocks ?? false;
     this.memory = new TransferMemory(parts.readBudget, parts.writeBudget, limits.wsize);
     this.open = new OpenObjects(inodes);
     this.dentries = new DentryCache();

@@ -36,8 +36,6 @@ import { type WriteRequest, Writing } from './writing.js';
 /** The parts of the mount that this needs. */
 export interface FilesNeeds extends ClaimedRightsNeeds, SetAttributesNeeds, ReadAheadNeeds, WriteBehindNeeds {
   readonly config: ClientConfig;
-  /** fcntl(2) locks are at the server: each close(2) ends those of its process, also one of a file that is only read. */
-  readonly closeEndsLocks: boolean;
   readonly counters: VfsCounters;
   readonly current: CurrentAttributes;
   readonly inodes: InodeTable;
@@ -148,8 +146,10 @@ export class Files {
     kernel.refreshNow(inode);
     // An append lands where the server's file ends, not where the kernel believes: no page may say otherwise.
     if (opensForWriting(flags) && opensForAppending(flags)) openFlags |= OpenFlag.DIRECT_IO;
-    // Nothing of a reader's is to be written back when it closes: that saves a request.
-    if (!opensForWriting(flags) && !this.#vfs.closeEndsLocks) openFlags |= OpenFlag.NOFLUSH;
+    // Nothing of a reader's is to be written back when it closes: that saves a request. But close(2) also ends the fcntl(2)
+    // locks of its process, on files that are locked, or may be since somebody writes to them.
+    const endsLocks = inode.isLocked || inode.writer !== undefined;
+    if (!opensForWriting(flags) && !endsLocks) openFlags |= OpenFlag.NOFLUSH;
     return openFlags;
   }
 

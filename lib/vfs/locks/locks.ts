@@ -153,6 +153,7 @@ export class Locks {
    */
   async set(file: OpenFile, request: LockRequest, wait: boolean, cancellation?: Cancellation): Promise<void> {
     const { inode, fh, credential } = file;
+    if (!request.flock) inode.isLocked = true;
     await this.#using(inode, request, cancellation, async (locked, owner, interruption) => {
       const wanted = wantedLock(request, owner);
       if (request.lock.type === LockType.UNLOCK) {

@@ -16,27 +16,34 @@ interface Taker {
 export class TakenThrough {
   /** By descriptor, and by the owner's key: the object for an owner may be another one by and by. */
   readonly #takers = new Map<number, Map<string, Taker>>();
+  /** By the owner's key: the descriptor through which it took a lock last. */
+  readonly #last = new Map<string, number>();
   /** By the owner's key. */
   readonly #lost = new Map<string, readonly ClientLock[]>();
 
   add(fh: number, owner: ClientOwner, credential: UserCredential): void {
     const takers = this.#takers.get(fh) ?? new Map<string, Taker>();
     this.#takers.set(fh, takers.set(owner.key, { owner, credential }));
+    this.#last.set(owner.key, fh);
   }
 
   /** The owner has nothing left: it has taken nothing through any descriptor. */
   forget({ key }: ClientOwner): void {
+    this.#last.delete(key);
     for (const [fh, takers] of this.#takers) {
       takers.delete(key);
       if (takers.size === 0) this.#takers.delete(fh);
     }
   }
 
-  /** The descriptor is gone: those that took locks through it. */
+  /**
+   * The descriptor is gone: those that took locks through it, and through no other since. A process may have closed it long
+   * ago, while a child of it has not, and may hold new locks through another one.
+   */
   release(fh: number): readonly ClientOwner[] {
     const takers = this.#takers.get(fh)?.values() ?? NONE;
     this.#takers.delete(fh);
-    return [...takers].map(({ owner }) => owner);
+    return [...takers].map(({ owner }) => owner).filter(({ key }) => this.#last.get(key) === fh);
   }
 
   /** The credential with which the owner took its locks. */

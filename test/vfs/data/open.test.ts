@@ -1,5 +1,6 @@
 import t from 'tap';
 import { Errno } from '../../../lib/fuse/contract/errno.js';
+import { OpenFlag } from '../../../lib/fuse/contract/protocol.js';
 import { Credentials, withGroups } from '../../../lib/vfs/caller/caller.js';
 import { named } from '../support/named.js';
 import { O_RDONLY, O_RDWR, O_WRONLY, outcome, Rig, settled, TestContext } from '../support/rig.js';
@@ -268,4 +269,22 @@ t.test('a handle that answers for another object is not served as the old one', 
   });
   t.not(found, inode);
   t.equal(found.attributes?.fileid, other.fileid);
+});
+
+t.test('close(2) of a reader is told of only where it may end locks', async (t) => {
+  const rig = new Rig();
+  rig.server.tree.file('f', 'content');
+  const isTold = async (): Promise<boolean> => {
+    const { fh, openFlags } = await rig.open('f');
+    await rig.files.release(fh);
+    return (openFlags & OpenFlag.NOFLUSH) === 0;
+  };
+  t.equal(await isTold(), false);
+  const writer = await rig.open('f', O_RDWR);
+  t.equal(writer.openFlags & OpenFlag.NOFLUSH, 0, 'a writer');
+  t.equal(await isTold(), true, 'beside a writer, who may lock the file');
+  await rig.files.release(writer.fh);
+  t.equal(await isTold(), false);
+  writer.inode.isLocked = true;
+  t.equal(await isTold(), true, 'of a file that was locked');
 });

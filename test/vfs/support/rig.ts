@@ -197,10 +197,10 @@ export class Rig {
     path: string,
     flags = O_RDONLY,
     caller = this.caller(),
-  ): Promise<{ inode: Inode; fh: number; keep: boolean }> {
+  ): Promise<{ inode: Inode; fh: number; keep: boolean; openFlags: number }> {
     const inode = await this.walk(path, caller);
     const { fh, openFlags } = await this.files.open(inode, flags, caller);
-    return { inode, fh, keep: (openFlags & 2) !== 0 };
+    return { inode, fh, keep: (openFlags & 2) !== 0, openFlags };
   }
 
   /** creat(2) of a path in the root. */
