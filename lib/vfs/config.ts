@@ -56,6 +56,8 @@ export interface ClientConfig {
   readonly locks: 'offered' | 'insist' | 'none';
   /** Locks that the kernel keeps for the programs of this mount alone (nfs(5) local_lock). */
   readonly localLock: 'none' | 'flock' | 'posix' | 'all';
+  /** The server is to tell of locks that it grants later: it calls back, through port 111 of this machine. */
+  readonly lockCallback: boolean;
   /** A lock that the server gave to somebody else after a restart: writes under it fail, or nothing but the log says so. */
   readonly lockLost: 'eio' | 'ignore';
   /** READDIRPLUS: as the heuristic says, always, or never. */
@@ -92,6 +94,7 @@ export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
   lookupCache: 'all',
   locks: 'offered',
   localLock: 'none',
+  lockCallback: false,
   lockLost: 'eio',
   rdirplus: 'auto',
 };

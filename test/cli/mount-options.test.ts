@@ -172,6 +172,7 @@ t.test('locks go where lock, nolock, local_lock and nlmport say', async (t) => {
   for (const kinds of ['none', 'flock', 'posix', 'all'])
     t.match(parse(`local_lock=${kinds}`).client, { localLock: kinds });
   t.match(parse('locklost=ignore').client, { lockLost: 'ignore' });
+  t.match(parse('nlmcallback').client, { lockCallback: true });
   t.match(parse('nlmport=4045').client, { lockPort: 4045 });
   t.throws(() => parse('local_lock=some'), /local_lock=some is not one of none, flock, posix, all/);
 });

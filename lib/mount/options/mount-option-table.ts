@@ -294,6 +294,7 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
   ],
   ['nordirplus', flag({ rdirplus: 'none' })],
 
+  ['nlmcallback', flag({ lockCallback: true })],
   ['lock', flag({ locks: 'insist' })],
   ['nolock', flag({ locks: 'none' })],
   [

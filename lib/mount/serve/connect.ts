@@ -7,6 +7,7 @@ import type { ClientConfig } from '../../vfs/config.js';
 import { NfsFileSystem } from '../../vfs/filesystem.js';
 import { ExportSession } from '../../vfs/remote/export-session.js';
 import { summarize, type Unwritten } from '../failure/unwritten.js';
+import { hearLockGrants, type LockGrants } from './lock-grants.js';
 import type { LockNoteFile } from './lock-note-file.js';
 import { type MountStats, mountStats } from './mount-stats.js';
 
@@ -49,6 +50,13 @@ export async function connectFileSystem(
     collectGarbage,
     lockJournal: lockJournal && ((where) => lockJournal.locksAreAt(where)),
   });
+  let grants: LockGrants | undefined;
+  try {
+    grants = await hearLockGrants(config, session, fileSystem, log);
+  } catch (error) {
+    await fileSystem.shutdown();
+    throw error;
+  }
   const { rootAttributes } = session;
   const own = outOfReach(config.identity, rootAttributes);
   if (own !== undefined)
@@ -61,6 +69,7 @@ export async function connectFileSystem(
     operations: fileSystem,
     shutdown: async () => {
       await fileSystem.shutdown();
+      await grants?.close();
       lockJournal?.close(true);
     },
     writeBack: () => fileSystem.writeBack(),

@@ -11,7 +11,7 @@ import type { Logger } from '../../base/log.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { FuseLock, LockRequest } from '../../fuse/contract/operations.js';
 import { LAST_BYTE, type LockRange, LockTable, rangeOf } from '../../locks/index.js';
-import { LockStatus, type TestResult } from '../../programs/nlm4/index.js';
+import { LockStatus, type RemoteLock, type TestResult } from '../../programs/nlm4/index.js';
 import type { Credential } from '../../rpc/auth/credential.js';
 import type { Cancellation, RpcCaller } from '../../rpc/client/rpc-caller.js';
 import { describePath, type Inode } from '../cache/inode.js';
@@ -215,6 +215,26 @@ export class Locks {
   /** Whether a write through this descriptor has to fail: a lock that was taken through it is lost. */
   isLost({ inode, fh }: OpenFile): boolean {
     return this.#options.failsWhenLost && this.#files.get(inode)?.hasLost(fh) === true;
+  }
+
+  /**
+   * The server says that it has granted a lock which waited. True: somebody waits for it, and asks at once, or holds it
+   * already. A grant is matched by file, owner and range: its cookie is the server's own.
+   */
+  granted({ handle, svid, offset, length }: RemoteLock): boolean {
+    const range = rangeOf(offset, length);
+    for (const { file, lock } of this.#waiting) {
+      if (file.handle !== handle || lock.owner.svid !== svid) continue;
+      if (lock.start !== range?.start || lock.end !== range.end) continue;
+      file.wake();
+      return true;
+    }
+    for (const file of this.#files.values()) {
+      if (file.handle !== handle || range === undefined) continue;
+      for (const { owner } of file.held())
+        if (owner.svid === svid) return file.pieces(owner, range).every(({ lock }) => lock !== undefined);
+    }
+    return false;
   }
 
   /** Locks that the server has granted. */
