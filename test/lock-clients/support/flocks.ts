@@ -40,17 +40,17 @@ export const FLOCKS: readonly Case[] = [
 export const KINDS_TOGETHER: readonly Case[] = [
   {
     name: 'flock and fcntl locks of one process',
-    steps: steps(`a1 flock x; a1 set x 0:10; a1 flock u; a1 set x 0:10; a1 flock s; a1 set u 0:; a1 flock s`),
+    steps: steps(`a1 flock x; a1 set x 0:10; a1 flock u; a1 set x 0:20; a1 flock s; a1 set u 0:; a1 flock x`),
   },
   {
     name: 'flock of one process, fcntl of another',
-    steps: steps(`a1 flock s; a2 set s 0:10; a2 set x 20:10; a1 flock u; a2 set x 20:10; a2 get x 0:`),
+    steps: steps(`a1 flock s; a2 set s 0:10; a2 set x 20:10; a1 flock u; a2 set x 20:20; a2 get x 0:`),
   },
   {
     name: 'flock on one client, fcntl on another',
     steps: steps(`
-        a1 flock s; b1 set s 0:10; b1 set x 20:10; b1 get x 0:; a1 flock u; b1 set x 20:10
-        a1 flock s
+        a1 flock s; b1 set s 0:10; b1 set x 20:10; b1 get x 0:; a1 flock u; b1 set x 20:20
+        a1 flock x
       `),
   },
   {
@@ -63,5 +63,13 @@ export const KINDS_TOGETHER: readonly Case[] = [
   {
     name: 'a refused way up from a shared flock',
     steps: steps(`a1 flock s; b1 flock s; a1 flock x; b1 flock x; a2 flock s`),
+  },
+  {
+    name: 'the process of an OFD lock',
+    steps: steps(`a1 ofdset x 0:10; a2 get x 0:; b1 get x 0:; a1 get s 0:; a2 ofdget x 0:`),
+  },
+  {
+    name: 'the process of an fcntl lock, asked for by OFD',
+    steps: steps(`a1 set x 0:10; a2 ofdget x 0:; b1 ofdget x 0:; a1 ofdget s 0:; a2 get x 0:`),
   },
 ];

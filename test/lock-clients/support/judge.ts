@@ -3,15 +3,16 @@ import type { Bed } from './runner.js';
 import { runCase } from './runner.js';
 import type { Case } from './steps.js';
 
-/** An answer that is another one on the network file system, and should be. */
+/** An answer that is another one on the network file system than on a local one, and may be. */
 export interface Difference {
-  /** Which cases. */
-  readonly of: RegExp;
-  /** Which steps: the text of a step. Every such step whose local answer is `local` is meant. */
-  readonly step: RegExp;
-  readonly local: RegExp;
-  /** The answer there; `$1` is what is in brackets in `local`. */
-  readonly there: string;
+  /** The name of a case, or of several. */
+  readonly of: string | RegExp;
+  /** Steps with this text. */
+  readonly step: string | RegExp;
+  /** Which answers of the local file system; all by default. */
+  readonly local?: string;
+  /** The answer there, or whether one is right there. */
+  readonly there: string | ((answer: string, local: string) => boolean);
   readonly reason: string;
 }
 
@@ -22,21 +23,18 @@ export interface Verdict {
   readonly met: ReadonlySet<Difference>;
 }
 
-function expectedAnswers(
-  { name, steps }: Case,
-  local: readonly string[],
+const isLike = (text: string, pattern: string | RegExp): boolean =>
+  typeof pattern === 'string' ? text === pattern : pattern.test(text);
+
+function differenceAt(
   differences: readonly Difference[],
-  met: Set<Difference>,
-): string[] {
-  return local.map((answer, index) => {
-    const step = steps[index] ?? '';
-    const difference = differences.find(
-      (one) => one.of.test(name) && one.step.test(step) && one.local.test(answer),
-    );
-    if (!difference) return answer;
-    met.add(difference);
-    return answer.replace(difference.local, difference.there);
-  });
+  name: string,
+  step: string,
+  local: string,
+): Difference | undefined {
+  return differences.find(
+    (one) => isLike(name, one.of) && isLike(step, one.step) && (one.local ?? local) === local,
+  );
 }
 
 /** Runs cases on the reference and on a bed, each with new files, and compares. Stops after `limit` wrong cases. */
@@ -49,22 +47,30 @@ export async function compare(
 ): Promise<Verdict> {
   const wrong: string[] = [];
   const met = new Set<Difference>();
-  let wrongCases = 0;
   for (const [index, one] of cases.entries()) {
     const file = `case-${index}`;
     const local = await runCase(reference, one, file);
     if (local.length !== one.steps.length)
       throw new Error(`on the local file system, ${one.name}: ${local.at(-1)}`);
-    const expected = expectedAnswers(one, local, differences, met);
-    const answers = await runCase(bed, one, file, expected);
-    const story = one.steps.map((step, at) => {
-      const same = answers[at] === expected[at];
-      return same ? `  ${step} -> ${answers[at]}` : `! ${step} -> ${answers[at]}, not ${expected[at]}`;
+    const expected = one.steps.map((step, at) => {
+      const difference = differenceAt(differences, one.name, step, local[at] ?? '');
+      if (difference) met.add(difference);
+      return difference?.there ?? local[at] ?? '';
     });
+    const answers = await runCase(bed, one, file, expected);
+    const story = one.steps.map((step, at) =>
+      judged(step, answers[at] ?? 'none', expected[at] ?? '', local[at] ?? ''),
+    );
     if (!story.some((line) => line.startsWith('!'))) continue;
     wrong.push([one.name, ...story].join('\n'));
-    wrongCases += 1;
-    if (wrongCases === limit) break;
+    if (wrong.length === limit) break;
   }
   return { wrong, met };
+}
+
+/** A line about a step and its answer. */
+function judged(step: string, answer: string, expected: Difference['there'], local: string): string {
+  const isRight = typeof expected === 'string' ? answer === expected : expected(answer, local);
+  if (isRight) return `  ${step} -> ${answer}`;
+  return `! ${step} -> ${answer}, not ${typeof expected === 'string' ? expected : `like ${local}`}`;
 }

@@ -55,7 +55,7 @@ class Run {
   }
 
   /** The answer to a step. `expected`: what the reference answered, if there is one. */
-  async take(step: Step, expected: string | undefined): Promise<string> {
+  async take(step: Step, expected: unknown): Promise<string> {
     const { worker } = step;
     if (!this.#workers.has(worker)) {
       await this.#ready(worker);
@@ -71,7 +71,7 @@ class Run {
     return answer;
   }
 
-  #carryOut(step: Step, expected: string | undefined): Promise<string> {
+  #carryOut(step: Step, expected: unknown): Promise<string> {
     const { worker, operation, args } = step;
     if (isFcntl(operation)) return this.#fcntl(step, operation, expected);
     const [first = '', second = '', third = ''] = args;
@@ -117,7 +117,7 @@ class Run {
     return 'ok';
   }
 
-  async #fcntl(step: Step, command: string, expected: string | undefined): Promise<string> {
+  async #fcntl(step: Step, command: string, expected: unknown): Promise<string> {
     const [kind, area, name = 'f'] = step.args;
     const { whence, start, length } = parseArea(area);
     const args = [command, name, parseKind(kind), whence, String(start), String(length)];
@@ -135,12 +135,7 @@ class Run {
   }
 
   /** A request for a lock. One that waits is left waiting. */
-  async #lock(
-    step: Step,
-    args: readonly unknown[],
-    operation: string,
-    expected: string | undefined,
-  ): Promise<string> {
+  async #lock(step: Step, args: readonly unknown[], operation: string, expected: unknown): Promise<string> {
     const { worker, text } = step;
     const client = this.#client(worker);
     if (!mayWait(step.operation)) return granted(await client.call(worker, operation, ...args));
@@ -148,7 +143,7 @@ class Run {
     const request = client.begin(worker, operation, ...args);
     await until(`it is granted, refused or waits: ${text}`, async () => {
       if (request.settled()) return true;
-      return (expected ?? 'waits') === 'waits' && (await request.sleeps());
+      return (expected === undefined || expected === 'waits') && (await request.sleeps());
     });
     // On a network file system every request sleeps, for as long as the server takes.
     if (expected === 'waits') await new Promise((resolve) => setTimeout(resolve, BELIEVED_MS));
@@ -192,19 +187,22 @@ const inWords = (answer: LockAnswer): string =>
   'errno' in answer ? answer.errno : typeof answer.ok === 'string' ? answer.ok : 'ok';
 const granted = (answer: LockAnswer): string => ('errno' in answer ? answer.errno : 'granted');
 
-/** Carries out a case, with `file` as its file's name, and returns the answer to each step. */
+/**
+ * Carries out a case, with `file` as its file's name, and returns the answer to each step. `expected`: the answers that are
+ * expected, where they are known.
+ */
 export async function runCase(
   bed: Bed,
   { steps, suffixes = [] }: Case,
   file: string,
-  expected?: readonly string[],
+  expected: readonly unknown[] = [],
 ): Promise<string[]> {
   const run = new Run(bed, file);
   const answers: string[] = [];
   try {
     await run.prepare(['', ...suffixes]);
     for (const [index, text] of steps.entries())
-      answers.push(await run.take(parseStep(text), expected?.[index]));
+      answers.push(await run.take(parseStep(text), expected[index]));
   } catch (error) {
     answers.push(`failed: ${error instanceof Error ? error.message : String(error)}`);
   } finally {
