@@ -10,7 +10,7 @@ export interface Difference {
   /** Steps with this text. */
   readonly step: string | RegExp;
   /** Which answers of the local file system; all by default. */
-  readonly local?: string;
+  readonly local?: string | RegExp;
   /** The answer there, or whether one is right there. */
   readonly there: string | ((answer: string, local: string) => boolean);
   readonly reason: string;
@@ -33,7 +33,7 @@ function differenceAt(
   local: string,
 ): Difference | undefined {
   return differences.find(
-    (one) => isLike(name, one.of) && isLike(step, one.step) && (one.local ?? local) === local,
+    (one) => isLike(name, one.of) && isLike(step, one.step) && isLike(local, one.local ?? local),
   );
 }
 

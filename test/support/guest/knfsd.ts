@@ -20,7 +20,6 @@ const NEEDED: Readonly<Record<string, string>> = {
   '/usr/sbin/rpcbind': 'rpcbind',
   '/usr/sbin/mkfs.ext4': 'e2fsprogs',
 };
-const MODULES = ['sunrpc', 'lockd nlm_grace_period=1', 'nfsd'];
 /** The images are sparse: they take only as much space as is written to them. */
 const DISK_BYTES = 8 * 2 ** 30;
 const NESTED_BYTES = 2 ** 28;
@@ -34,6 +33,8 @@ export interface KnfsdOptions {
   readonly modules?: readonly string[];
   /** The network that the guest is plugged into; one of its own by default. */
   readonly network?: GuestNetwork;
+  /** How long each start is followed by a grace period, in which only old locks are given back: 10 at least; 0: none. */
+  readonly graceSeconds?: number;
   /** The user who may change the export's root. */
   readonly owner?: Place['owner'];
 }
@@ -136,12 +137,13 @@ export class Knfsd {
   /** Starts it (again), with the disk as it is. */
   async start(): Promise<void> {
     const { network, cable } = this;
-    const modules = [...MODULES, ...(this.options.modules ?? [])];
+    const { graceSeconds = 0, modules: more = [] } = this.options;
+    const modules = ['sunrpc', `lockd nlm_grace_period=${graceSeconds}`, 'nfsd', ...more];
     const guest = await Guest.boot({ network, cable, modules, disks: this.#disks, memory: '1G' });
     this.#guest = guest;
     const options = (this.options.exportOptions ?? KNFSD_EXPORT).join(',');
     const script = join(projectRoot, 'test/support/guest/knfsd.sh');
-    await guest.mustRun(shellLine(['bash', script, PROGRAMS, options]));
+    await guest.mustRun(shellLine(['bash', script, PROGRAMS, options, String(graceSeconds)]));
   }
 
   /** Makes `count` empty files in a folder of the export, on the server's disk. */
