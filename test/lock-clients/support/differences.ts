@@ -85,6 +85,23 @@ const KNFSD: readonly Difference[] = [
   },
 ];
 
+/** Where the first client is Linux's own one: its answers on its own server, differences from the others. */
+const LINUX_FIRST: readonly Difference[] = [
+  {
+    of: /./,
+    step: /^a\d ofdget/,
+    local: / by /,
+    there: (answer, local) => answer.replace(/ by .*/, '') === local.replace(/ by .*/, ''),
+    reason: 'Linux’s client names the process of an OFD lock',
+  },
+  ...['a1 ofdset s 0:10', 'a1 flock s'].map((step) => ({
+    of: 'flock and OFD locks of one open file',
+    step,
+    there: 'granted',
+    reason: 'Linux’s client locks both in the name of one owner, so that the end of one ends the other',
+  })),
+];
+
 export type LockServer = 'embedded' | 'ganesha' | 'knfsd';
 
 const OF_SERVER: Readonly<Record<LockServer, readonly Difference[]>> = {
@@ -92,6 +109,9 @@ const OF_SERVER: Readonly<Record<LockServer, readonly Difference[]>> = {
   ganesha: [...TELLING, ...GANESHA],
   knfsd: KNFSD,
 };
+
+/** The differences that are expected on Linux's own server where the first client is Linux's. */
+export const DIFFERENCES_OF_LINUX: readonly Difference[] = [...LINUX_FIRST, ...KNFSD, ...ALWAYS];
 
 /** The differences that are expected on a server. */
 export function differencesOn(server: LockServer): readonly Difference[] {

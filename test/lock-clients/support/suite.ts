@@ -6,7 +6,9 @@ import { untilEnd } from '../../support/until-end.js';
 import { bedIn, localBed } from './beds.js';
 import { casesOfTier } from './cases.js';
 import { differencesOn, type LockServer } from './differences.js';
-import { compare } from './judge.js';
+import { compare, type Difference } from './judge.js';
+import type { Bed } from './runner.js';
+import type { Case } from './steps.js';
 
 /** Both clients of a bed. */
 export interface Mounts {
@@ -25,18 +27,28 @@ export async function mountTwice(
   return { a: await mount(), b: await mount() };
 }
 
-/** Two mounts answer as a local folder does, but for the differences that are known of the server. */
+/** Two mounts answer as a local folder does, but for the differences that are known of the server, all of which show. */
 export async function answersAsLocal(t: Test, server: LockServer, source: MountSource): Promise<void> {
   const { a, b } = await mountTwice(t, source);
-  const cases = casesOfTier();
   const differences = differencesOn(server);
-  const { wrong, met } = await compare(localBed(t), bedIn(t, a.path, b.path), cases, differences);
-  if (wrong.length > 0) t.comment(`the mounts said:\n${a.log}${b.log}`);
-  t.same(wrong, [], `${cases.length} cases`);
+  const met = await answersRight(t, bedIn(t, a.path, b.path), differences, casesOfTier());
   const unmet = differences.filter((one) => !met.has(one));
   t.same(
     unmet.map(({ of, step }) => `${of}: ${step}`),
     [],
     'every difference shows',
   );
+  if (!t.passing()) t.comment(`the mounts said:\n${a.log}${b.log}`);
+}
+
+/** The clients of a bed answer as a local folder does, but for differences; returns those that were met. */
+export async function answersRight(
+  t: Test,
+  bed: Bed,
+  differences: readonly Difference[],
+  cases: readonly Case[],
+): Promise<ReadonlySet<Difference>> {
+  const { wrong, met } = await compare(localBed(t), bed, cases, differences);
+  t.same(wrong, [], `${cases.length} cases`);
+  return met;
 }

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Starts Linux's own NFS server in a guest (knfsd.ts), for NFSv3 over TCP and UDP, with rpcbind.
-# usage: knfsd.sh PROGRAMS OPTIONS GRACE
+# usage: knfsd.sh PROGRAMS OPTIONS GRACE [statd]
 # PROGRAMS: the folder of exportfs, rpc.mountd and rpc.nfsd; OPTIONS: exports(5); GRACE: seconds, at least 10, in which only
-# old locks are given back, or 0: none. There is no statd: a client has to lock by NM_LOCK.
+# old locks are given back, or 0: none. Without statd a client has to lock by NM_LOCK, and LOCK gets no answer.
 # Exports the disk /dev/ubda as /mnt/export. A second disk, /dev/ubdb, is mounted in it as /mnt/export/nested.
 set -eu
 programs=$1 options=$2 grace=$3
@@ -28,6 +28,7 @@ fi
 if [ -e /etc/nfs.conf ]; then mount --bind /dev/null /etc/nfs.conf; fi
 rpcbind -w
 until rpcinfo -p localhost > /dev/null 2>&1; do sleep 0.05; done
+if [ "${4:-}" = statd ]; then rpc.statd --no-notify; fi
 "$programs/exportfs" -i -o "$options" '*:/mnt/export'
 "$programs/rpc.mountd" -p 20048
 "$programs/rpc.nfsd" --no-nfs-version 4 --tcp --udp 8

@@ -35,6 +35,8 @@ export interface KnfsdOptions {
   readonly network?: GuestNetwork;
   /** How long each start is followed by a grace period, in which only old locks are given back: 10 at least; 0: none. */
   readonly graceSeconds?: number;
+  /** Run the status monitor, without which Linux's own client gets no locks. */
+  readonly statd?: boolean;
   /** The user who may change the export's root. */
   readonly owner?: Place['owner'];
 }
@@ -137,13 +139,14 @@ export class Knfsd {
   /** Starts it (again), with the disk as it is. */
   async start(): Promise<void> {
     const { network, cable } = this;
-    const { graceSeconds = 0, modules: more = [] } = this.options;
+    const { graceSeconds = 0, statd = false, modules: more = [] } = this.options;
     const modules = ['sunrpc', `lockd nlm_grace_period=${graceSeconds}`, 'nfsd', ...more];
     const guest = await Guest.boot({ network, cable, modules, disks: this.#disks, memory: '1G' });
     this.#guest = guest;
     const options = (this.options.exportOptions ?? KNFSD_EXPORT).join(',');
     const script = join(projectRoot, 'test/support/guest/knfsd.sh');
-    await guest.mustRun(shellLine(['bash', script, PROGRAMS, options, String(graceSeconds)]));
+    const words = ['bash', script, PROGRAMS, options, String(graceSeconds), ...(statd ? ['statd'] : [])];
+    await guest.mustRun(shellLine(words));
   }
 
   /** Makes `count` empty files in a folder of the export, on the server's disk. */

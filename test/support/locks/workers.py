@@ -9,7 +9,8 @@ thread, so that its worker takes others while that one waits. Offsets are decima
 Lines on standard output: {"id": n, "ok": value} or {"id": n, "errno": name}; {"began": worker, "pid": n} once a worker takes
 requests; {"ended": worker} once its process is gone, with all files closed. At the end of the input all workers are killed.
 
-With "connect HOST PORT" as arguments the lines go over a TCP connection instead, which it makes.
+With "connect HOST PORT" as arguments the lines go over a TCP connection instead, which it makes. "accept PORT" is the other
+end: it only copies between one connection and its own standard input and output.
 """
 import ctypes
 import errno
@@ -22,6 +23,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 
 libc = ctypes.CDLL(None, use_errno=True)
 # struct flock of 64-bit machines: type, whence, start, length, pid.
@@ -133,12 +135,14 @@ class Worker:
         check(libc.flock(self.files[name], FLOCKS[kind] | (0 if wait else fcntl.LOCK_NB)))
 
     def do_sleeps(self, request):
-        """Whether the thread of a request sleeps in fcntl or flock."""
+        """Whether the thread of a request sleeps in fcntl or flock, or at all where the kernel does not say in what."""
+        folder = f"/proc/self/task/{self.threads[request].native_id}"
         try:
-            with open(f"/proc/self/task/{self.threads[request].native_id}/syscall", encoding="ascii") as file:
+            with open(f"{folder}/syscall", encoding="ascii") as file:
                 return file.read().split()[0] in SYSTEM_CALLS
-        except OSError:
-            return False
+        except FileNotFoundError:
+            with open(f"{folder}/stat", encoding="latin1") as file:
+                return file.read().rsplit(")")[-1].split()[0] in "SD"
 
     def do_picture(self, name, points):
         """How each of these bytes could be had: x exclusively, s shared only, - not at all. Nothing stays locked."""
@@ -287,9 +291,42 @@ class Machine:
         os._exit(0)
 
 
+def connect(host, port):
+    """A connection, made as soon as the other end listens."""
+    while True:
+        try:
+            return socket.create_connection((host, port))
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+
+
+def copy(source, sink):
+    while data := os.read(source, 65536):
+        while data:
+            data = data[os.write(sink, data):]
+
+
+def relay(port):
+    """Copies until one of the two ends."""
+    with socket.create_server(("", port)) as listener:
+        connection = listener.accept()[0]
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send():
+        copy(0, connection.fileno())
+        connection.shutdown(socket.SHUT_WR)
+
+    threading.Thread(target=send, daemon=True).start()
+    copy(connection.fileno(), 1)
+
+
 def main():
-    if sys.argv[1:2] == ["connect"]:
-        connection = socket.create_connection((sys.argv[2], int(sys.argv[3])))
+    mode, *rest = sys.argv[1:] or [""]
+    if mode == "accept":
+        relay(int(rest[0]))
+        return
+    if mode == "connect":
+        connection = connect(rest[0], int(rest[1]))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         os.dup2(connection.fileno(), 0)
         os.dup2(connection.fileno(), 1)

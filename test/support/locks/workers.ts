@@ -4,6 +4,8 @@
  */
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { type Guest, shellLine } from '../guest/guest.js';
+import type { GuestNetwork } from '../guest/network.js';
 import { type Background, start, until } from '../process.js';
 import { projectRoot, python } from '../project.js';
 
@@ -53,6 +55,9 @@ type Message =
   | { began: string; pid: number }
   | { ended: string };
 
+const PROGRAM = join(projectRoot, 'test/support/locks/workers.py');
+/** Nobody else listens in a network of guests. */
+let nextRelayPort = 7001;
 /** A request that must be answered soon, and is not: a failure of the test. */
 const TIMEOUT_MS = 60_000;
 
@@ -73,8 +78,21 @@ export class LockWorkers {
 
   /** Starts the program, without workers; `cwd` is where their paths begin. `command` wraps it, to run it elsewhere. */
   static start(cwd: string, command = (argv: readonly string[]) => [...argv]): LockWorkers {
-    const argv = command(['env', '-C', cwd, python, join(projectRoot, 'test/support/locks/workers.py')]);
+    const argv = command(['env', '-C', cwd, python, PROGRAM]);
     return new LockWorkers(start(argv, { stdio: ['pipe', 'pipe', 'pipe'], cwd: '/' }));
+  }
+
+  /** Starts the program in a guest, in one of its folders; its lines come through a relay in the network. */
+  static inGuest(guest: Guest, network: GuestNetwork, cwd: string): LockWorkers {
+    const port = nextRelayPort++;
+    const relay = start([...network.enter, python, PROGRAM, 'accept', String(port)], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      cwd: '/',
+    });
+    const inside = `cd ${shellLine([cwd])} && exec ${shellLine([python, PROGRAM, 'connect', guest.cable.host, String(port)])}`;
+    // It ends with the connection.
+    guest.run(inside, 24 * 3_600_000).catch(() => undefined);
+    return new LockWorkers(relay);
   }
 
   #take(message: Message): void {
