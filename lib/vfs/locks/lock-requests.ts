@@ -140,9 +140,9 @@ export class LockRequests {
     for (;;) {
       // Old locks come first. Not within the owner's turn, which the reclaiming needs.
       for (let old = reclaimed(); old !== undefined; old = reclaimed()) await interruption.until(old);
-      const woken = nextWake(file);
+      const woken = nextWake(file, true);
       try {
-        const outcome = table.lock(file.key, wanted, wait ? () => file.wake() : undefined);
+        const outcome = table.lock(file.key, wanted, wait ? () => file.wakeQueue() : undefined);
         switch (outcome) {
           case 'granted':
             return await interruption.until(file.reserve(wanted, work));
@@ -275,7 +275,7 @@ export class LockRequests {
     interruption: Interruption,
     wakeable: boolean,
   ): Promise<void> {
-    const woken = nextWake(file);
+    const woken = nextWake(file, false);
     let stop = (): void => {};
     const over = new Promise<void>((resolve) => {
       const timer = this.#parts.clock.after(milliseconds, resolve);
@@ -291,10 +291,13 @@ export class LockRequests {
   }
 }
 
-function nextWake(file: LockedFile): { readonly promise: Promise<void>; readonly stop: () => void } {
+function nextWake(
+  file: LockedFile,
+  queue: boolean,
+): { readonly promise: Promise<void>; readonly stop: () => void } {
   let stop = (): void => {};
   const promise = new Promise<void>((resolve) => {
-    stop = file.onWake(resolve);
+    stop = file.onWake(resolve, queue);
   });
   return { promise, stop };
 }

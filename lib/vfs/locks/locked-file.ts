@@ -63,6 +63,7 @@ export class LockedFile {
   /** The end of the last call of each owner. */
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #sleepers = new Set<() => void>();
+  readonly #queued = new Set<() => void>();
   readonly #through = new TakenThrough();
   /** How often each owner is in use here. */
   readonly #uses = new Map<string, number>();
@@ -305,15 +306,25 @@ export class LockedFile {
 
   // ---- waiting
 
-  /** Something was unlocked, or granted to one that waits: all that wait look again. */
+  /** Something was unlocked: all that wait look again, those in the table's queue and those at the server. */
   wake(): void {
+    this.wakeQueue();
     for (const sleeper of [...this.#sleepers]) sleeper();
   }
 
-  /** Calls `sleeper` at each {@link wake}, until the function that it returns is called. */
-  onWake(sleeper: () => void): () => void {
-    this.#sleepers.add(sleeper);
-    return () => this.#sleepers.delete(sleeper);
+  /**
+   * The table has granted a lock to one that waits in its queue. Those that wait at the server sleep on: the table grants
+   * a range after each of their calls, and calls would follow calls.
+   */
+  wakeQueue(): void {
+    for (const sleeper of [...this.#queued]) sleeper();
+  }
+
+  /** Calls `sleeper` at each {@link wake}, of one in the `queue` also at {@link wakeQueue}. The result ends that. */
+  onWake(sleeper: () => void, queue: boolean): () => void {
+    const sleepers = queue ? this.#queued : this.#sleepers;
+    sleepers.add(sleeper);
+    return () => sleepers.delete(sleeper);
   }
 
   // ---- its life

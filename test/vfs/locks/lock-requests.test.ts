@@ -3,6 +3,7 @@ import t from 'tap';
 import { Errno } from '../../../lib/fuse/contract/errno.js';
 import { LockStatus } from '../../../lib/programs/nlm4/index.js';
 import { OpenFile } from '../../../lib/vfs/data/open-file.js';
+import { FIRST_POLL_MS } from '../../../lib/vfs/locks/lock-requests.js';
 import { LockType } from '../../../lib/vfs/locks/locks.js';
 import { FIRST, LockRig } from '../support/lock-rig.js';
 import { outcome, settled } from '../support/rig.js';
@@ -336,3 +337,20 @@ t.test('F_GETLK fails as the server says', async (t) => {
   rig.manager.answer('TEST', LockStatus.FAILED);
   t.equal(await outcome(rig.test()), Errno.ENOLCK);
 });
+
+t.test(
+  'several that wait for another client ask at their own times, and not after each call of the others',
+  async (t) => {
+    const rig = await LockRig.open();
+    const foreign = rig.manager.foreign(rig.handle, 0n, 9n);
+    const waits = [1, 2, 3].map((owner) => outcome(rig.wait({ owner })));
+    await settled();
+    await settled();
+    t.ok(rig.calls().split(' ').length <= 3, 'each has asked once');
+    await rig.clock.advance(FIRST_POLL_MS);
+    await settled();
+    t.ok(rig.calls().split(' ').length <= 3, 'and once more after its pause');
+    foreign.unlock();
+    t.same(await Promise.all(waits), ['pending', 'pending', 'pending']);
+  },
+);
