@@ -1,8 +1,7 @@
 /** --transport: its values, and the options that do not fit them. */
 import t from 'tap';
+import { parseMountRequest } from '../../lib/mount/options/mount-options.js';
 import { checkKernelTransport, parseKernelTransport } from '../../lib/mount/serve/kernel-transport.js';
-
-const plain = { allowOther: false, defaultPermissions: false, noExec: false, debug: false, flags: {} };
 
 t.test('the kernel transport is the default', async (t) => {
   t.equal(parseKernelTransport(undefined), 'kernel');
@@ -21,11 +20,17 @@ t.test('an unknown transport is refused, with the name that was probably meant',
   });
 });
 
-t.test('allow_other is accepted with the kernel transport only', async (t) => {
-  checkKernelTransport('fuse-native', plain);
-  checkKernelTransport('kernel', { ...plain, allowOther: true });
-  t.throws(() => checkKernelTransport('fuse-native', { ...plain, allowOther: true }), {
-    message: /allow_other is not possible/,
-    remedy: /--transport kernel/,
-  });
+t.test('allow_other and lock are accepted with the kernel transport only', async (t) => {
+  const asking = (options: string) => parseMountRequest('server:/export', [options]);
+  checkKernelTransport('fuse-native', asking('ro'));
+  for (const [option, message] of [
+    ['allow_other', /allow_other is not possible/],
+    ['lock', /lock is not possible/],
+  ] as const) {
+    checkKernelTransport('kernel', asking(option));
+    t.throws(() => checkKernelTransport('fuse-native', asking(option)), {
+      message,
+      remedy: /--transport kernel/,
+    });
+  }
 });

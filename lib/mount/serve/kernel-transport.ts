@@ -17,7 +17,7 @@ import {
   type SessionEnd,
   setReadAhead,
 } from '../../fuse/index.js';
-import type { FuseMountOptions, MountRequest } from '../options/mount-options.js';
+import type { MountRequest } from '../options/mount-options.js';
 
 /** The first is the default. */
 export const KERNEL_TRANSPORTS = ['kernel', 'fuse-native'] as const;
@@ -63,8 +63,16 @@ export function parseKernelTransport(name: string | undefined): KernelTransport 
 }
 
 /** @throws UserError for options that this way to the kernel cannot support safely. */
-export function checkKernelTransport(transport: KernelTransport, fuse: FuseMountOptions): void {
-  if (transport === 'fuse-native' && fuse.allowOther)
+export function checkKernelTransport(transport: KernelTransport, { client, fuse }: MountRequest): void {
+  if (transport !== 'fuse-native') return;
+  if (client.locks === 'insist')
+    throw new UserError(
+      'lock is not possible with --transport fuse-native: it keeps all locks on this machine.',
+      {
+        remedy: 'Use --transport kernel, or leave lock out.',
+      },
+    );
+  if (fuse.allowOther)
     throw new UserError(
       'allow_other is not possible with --transport fuse-native: it does not tell users apart, so everybody would ' +
         'act as the user who mounts.',

@@ -14,6 +14,7 @@ import {
   abandon,
   checkKernelTransport,
   KERNEL_TRANSPORTS,
+  type KernelTransport,
   mountOver,
   type ServedMount,
 } from './kernel-transport.js';
@@ -35,12 +36,13 @@ const READ_AHEAD_KIB = 1024;
  * @throws UserError if the mount does not come about, and the reason of `settings.signal` if that was aborted.
  */
 export async function startMount(
-  request: MountRequest,
+  asked: MountRequest,
   mountpoint: string,
   settings: MountSettings,
 ): Promise<RunningMount> {
   const { transport = KERNEL_TRANSPORTS[0] } = settings;
-  checkKernelTransport(transport, request.fuse);
+  checkKernelTransport(transport, asked);
+  const request = withoutLocks(asked, transport);
   const log = new ErrorKeeper(settings.log);
   const pinned = settings.inherited === undefined ? await pin(request, mountpoint) : undefined;
   const lockJournal = new LockNoteFile(mountpoint, log);
@@ -69,6 +71,12 @@ export async function startMount(
     await watcher?.dismiss();
     throw await explained(error, request);
   }
+}
+
+/** libfuse 2.9 leaves locks to the kernel, for the programs of this mount. */
+function withoutLocks(request: MountRequest, transport: KernelTransport): MountRequest {
+  if (transport === 'kernel') return request;
+  return { ...request, client: { ...request.client, locks: 'none' } };
 }
 
 function explained(error: unknown, { client }: MountRequest): Promise<unknown> {
