@@ -100,6 +100,7 @@ export function openLocks(
     connectionless: config.proto === 'udp',
     credential: ownCredential(config.identity),
     failsWhenLost: config.lockLost === 'eio',
+    hearsGrants: config.lockCallback,
     journal: journal?.({ host, port: lockManager.port, protocol, callerName }),
     random: () => randomInt(2 ** 31) / 2 ** 31,
   });

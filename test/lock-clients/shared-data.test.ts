@@ -1,12 +1,14 @@
 /** Programs on two clients change a counter and an sqlite database under locks, and nothing is lost. */
 import t from 'tap';
 import { ServeCommand } from '../support/embedded.js';
+import { Ganesha } from '../support/ganesha.js';
 import { openPlace } from '../support/places.js';
 import { untilEnd } from '../support/until-end.js';
 import { countTogether, SHARED_DATA_TIMEOUT_MS, writeDatabaseTogether } from './support/shared-data.js';
 import { mountTwice } from './support/suite.js';
 
 const STARTERS = {
+  ganesha: () => Ganesha.start({ locks: true }),
   embedded: async () => ServeCommand.start(untilEnd(t, await openPlace('root'))),
 };
 

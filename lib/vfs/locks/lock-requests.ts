@@ -2,9 +2,12 @@
  * Locks that programs ask for: fcntl(2), OFD locks and flock(2). Owns how a lock is got, waited for and given up.
  *
  * A lock is refused or waited for here first, among the programs of this mount; then the server decides. Nobody here need
- * be reachable by the server: a lock that waits is asked for again and again, and keeps its place in the server's queue. The
- * server may grant it at any moment, without a word. So every wait that is given up ends with CANCEL, and then with
- * UNLOCK.
+ * be reachable by the server: a lock that waits is asked for again and again.
+ *
+ * It stands in the server's queue only where the server can say when it grants (`hearsGrants`). nfs-ganesha takes a lock that it
+ * has granted from its queue away again when nobody hears of it, although it has answered GRANTED to the owner's next
+ * call meanwhile: two owners had one lock. A place in the queue may be granted at any moment, so every wait that is given up
+ * ends with CANCEL, and then with UNLOCK.
  */
 import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
@@ -34,6 +37,7 @@ export interface LockRequestsNeeds {
   readonly clock: Clock;
   readonly data: LockedData;
   readonly exchange: Exchange;
+  readonly hearsGrants: boolean;
   readonly notes: LockNotes;
   readonly settling: LockSettling;
   readonly table: LockTable<ClientOwner>;
@@ -178,7 +182,8 @@ export class LockRequests {
     { wait, credential, interruption }: Asking,
     asked: Asked,
   ): Promise<LockStatus> {
-    const { calls, clock, exchange, notes, restartSeen } = this.#parts;
+    const { calls, clock, exchange, hearsGrants, notes, restartSeen } = this.#parts;
+    const block = wait && hearsGrants;
     interruption.throwIfCancelled();
     asked.sent = true;
     asked.settling = file.settling(wanted);
@@ -189,8 +194,8 @@ export class LockRequests {
         // Locks that are held stay where they are known: a new handle is for files without any.
         if (!file.isHeld) file.handle = handle;
         notes.mayHold(file, wanted.owner);
-        if (wait) asked.queued ??= notes.waits(file, wanted);
-        return calls.lock(file.handle, wanted, { block: wait }, credential);
+        if (block) asked.queued ??= notes.waits(file, wanted);
+        return calls.lock(file.handle, wanted, { block }, credential);
       },
       () => undefined,
       isStale,
@@ -202,7 +207,7 @@ export class LockRequests {
     } else if (status === LockStatus.DENIED_GRACE_PERIOD) restartSeen();
     else if (status === LockStatus.STALE_FH) throw new FuseError(Errno.ESTALE);
     // A definite no: nothing is left of it at the server.
-    else if (status !== LockStatus.BLOCKED && !wait) asked.sent = false;
+    else if (status !== LockStatus.BLOCKED && !block) asked.sent = false;
     return status;
   }
 

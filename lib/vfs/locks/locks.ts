@@ -50,6 +50,8 @@ export interface LocksOptions {
   readonly credential: Credential;
   /** Writes under a lock that is lost fail with EIO. */
   readonly failsWhenLost: boolean;
+  /** The server can call this mount when it grants a lock that waits: see {@link Locks.granted}. */
+  readonly hearsGrants: boolean;
   readonly journal?: LockJournal | undefined;
   /** 0 <= random() < 1. */
   readonly random: () => number;
@@ -119,6 +121,7 @@ export class Locks {
       clock,
       data: new LockedData(vfs),
       exchange,
+      hearsGrants: options.hearsGrants,
       notes,
       settling,
       table: this.#table,

@@ -66,13 +66,6 @@ const GANESHA: readonly Difference[] = [
     reason:
       'nfs-ganesha 4.3 goes on refusing others after a way down, where the old or the new lock reaches to the end of all files',
   })),
-  {
-    of: 'another client waits to go up from shared to exclusive',
-    step: 'b3 picture 0 15',
-    local: '0s 15s',
-    there: '0- 15-',
-    reason: 'nfs-ganesha refuses a lock that another one waits against, though nothing that is held does',
-  },
 ];
 
 const KNFSD: readonly Difference[] = [

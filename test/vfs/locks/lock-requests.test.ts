@@ -5,7 +5,7 @@ import { LockStatus } from '../../../lib/programs/nlm4/index.js';
 import { OpenFile } from '../../../lib/vfs/data/open-file.js';
 import { FIRST_POLL_MS } from '../../../lib/vfs/locks/lock-requests.js';
 import { LockType } from '../../../lib/vfs/locks/locks.js';
-import { FIRST, LockRig } from '../support/lock-rig.js';
+import { FIRST, interrupter, LockRig } from '../support/lock-rig.js';
 import { outcome, settled } from '../support/rig.js';
 
 t.test('a lock and its unlock are two calls', async (t) => {
@@ -354,3 +354,30 @@ t.test(
     t.same(await Promise.all(waits), ['pending', 'pending', 'pending']);
   },
 );
+
+t.test('without callbacks, a lock that waits is asked for and stands in no queue', async (t) => {
+  const rig = await LockRig.open({}, { hearsGrants: false });
+  const foreign = rig.manager.foreign(rig.handle, 0n, 9n);
+  const waiting = rig.wait({ start: 5, end: 14 });
+  await settled();
+  t.match(rig.manager.calls[0]?.args, { block: false });
+  t.equal(rig.manager.waiting, 0, 'the server grants nothing that nobody hears of');
+  t.same(rig.journal.lines, [`${rig.handle} ${FIRST} holds`]);
+  foreign.unlock();
+  t.same(rig.manager.held, []);
+  await rig.clock.advance(FIRST_POLL_MS);
+  t.equal(await outcome(waiting), 'ok');
+  t.same(rig.manager.held, [`${FIRST} 5-14x`]);
+});
+
+t.test('without callbacks, a wait that is interrupted leaves nothing to take back', async (t) => {
+  const rig = await LockRig.open({}, { hearsGrants: false });
+  rig.manager.foreign(rig.handle, 0n, 9n);
+  const cancellation = interrupter();
+  const waiting = rig.wait({ cancellation });
+  await settled();
+  rig.calls();
+  cancellation.cancel();
+  t.equal(await outcome(waiting), Errno.EINTR);
+  t.equal(rig.calls(), '');
+});

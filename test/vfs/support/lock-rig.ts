@@ -80,6 +80,7 @@ export class LockRig extends Rig {
       connectionless: false,
       credential: this.credentials.of(0, 0, []),
       failsWhenLost: true,
+      hearsGrants: true,
       journal: this.journal,
       random: () => first / 2 ** 31,
       ...options,
