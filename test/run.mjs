@@ -23,6 +23,7 @@ const WHOLE_MATRIX = ['test/consistency/matrix-ganesha', 'test/consistency/matri
 /** Suites that take minutes, or run those of the other tests once more: not part of a plain `npm test`. */
 const LONG = [
   'test/lock-clients/embedded',
+  'test/lock-clients/restarts',
   'test/e2e/source-tree',
   'test/e2e/direct-io-suites',
   'test/e2e/one-user-matrix',
