@@ -41,6 +41,8 @@ export class LockCalls {
   /** LOCK makes a server ask its status monitor, which may be dead, or look for our name in a DNS that is. */
   #lock: LockProcedure = NM_LOCK;
   #cookie = 0;
+  /** Files and owners for which a LOCK was sent more than once: a copy of it may be under way. */
+  readonly #resent = new Set<string>();
 
   constructor(rpc: RpcCaller, callerName: string) {
     this.#rpc = rpc;
@@ -77,20 +79,26 @@ export class LockCalls {
       reclaim,
       state: STATE,
     };
+    const resent = (): void => void this.#resent.add(`${handle} ${lock.owner.svid}`);
     const usual = this.#lock;
     const other = usual === NM_LOCK ? LOCK : NM_LOCK;
     let result: LockResult;
     try {
-      result = await this.#call(usual, args, credential);
+      result = await this.#call(usual, args, credential, resent);
     } catch (error) {
       if (!isUnknownProcedure(error)) throw error;
       this.#lock = other;
-      return this.#call(other, args, credential);
+      return this.#call(other, args, credential, resent);
     }
     if (result.status !== LockStatus.DENIED_NOLOCKS) return result;
-    const second = await this.#call(other, args, credential).catch(() => result);
+    const second = await this.#call(other, args, credential, resent).catch(() => result);
     if (second.status !== LockStatus.DENIED_NOLOCKS) this.#lock = other;
     return second;
+  }
+
+  /** Whether a LOCK of this owner was sent more than once since this was last asked: a copy may arrive after its UNLOCK. */
+  takeResent(handle: FileHandle, { svid }: ClientOwner): boolean {
+    return this.#resent.delete(`${handle} ${svid}`);
   }
 
   /** Gives up a lock that waits. It has to say what its LOCK said. GRANTED: it waits no more; it may be held. */
@@ -141,9 +149,10 @@ export class LockCalls {
     procedure: Procedure<Arguments, Result>,
     args: Arguments,
     credential: Credential,
+    onRetransmit?: () => void,
   ): Promise<Result> {
     try {
-      return await this.#rpc.call(procedure, args, { credential });
+      return await this.#rpc.call(procedure, args, { credential, onRetransmit });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       throw new FuseError(Errno.ENOLCK, message, { cause: error });

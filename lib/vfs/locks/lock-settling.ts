@@ -12,6 +12,8 @@ import type { ClientLock, ClientOwner } from './lock-owners.js';
 import type { LockedFile } from './locked-file.js';
 
 const REPEAT_MS = 5_000;
+/** Pauses before an UNLOCK is sent again whose LOCK was sent more than once. */
+const LATE_MS = [2_000, 30_000];
 
 export interface LockSettlingNeeds {
   readonly calls: LockCalls;
@@ -61,9 +63,33 @@ export class LockSettling {
       return told;
     });
     if (told === 'full') throw new FuseError(Errno.ENOLCK);
+    if (this.#parts.calls.takeResent(file.handle, owner))
+      void this.#unlockLate(file, owner, range, credential);
     if (told === 'taken') return;
     const { start, end } = range;
     file.giveUp({ owner, start, end, exclusive: true }, this.agree(file, owner, range, credential));
+  }
+
+  /**
+   * A LOCK was sent more than once. A copy that the network or a busy server has kept would lock again after the UNLOCK, for
+   * ever: so the server is told once more, when none can be under way any more.
+   */
+  async #unlockLate(
+    file: LockedFile,
+    owner: ClientOwner,
+    range: LockRange,
+    credential: Credential,
+  ): Promise<void> {
+    file.use(owner);
+    try {
+      for (const wait of LATE_MS) {
+        await this.#pause(wait);
+        if (this.#closed) return;
+        await this.agree(file, owner, range, credential);
+      }
+    } finally {
+      file.giveBack(owner);
+    }
   }
 
   /**
@@ -120,7 +146,7 @@ export class LockSettling {
     }
   }
 
-  #pause(): Promise<void> {
+  #pause(milliseconds = REPEAT_MS): Promise<void> {
     return new Promise((resolve) => {
       if (this.#closed) return resolve();
       const over = (): void => {
@@ -128,7 +154,7 @@ export class LockSettling {
         this.#sleepers.delete(over);
         resolve();
       };
-      const timer = this.#parts.clock.after(REPEAT_MS, over);
+      const timer = this.#parts.clock.after(milliseconds, over);
       this.#sleepers.add(over);
     });
   }

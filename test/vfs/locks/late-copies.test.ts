@@ -1,0 +1,51 @@
+/** Copies of a LOCK that arrive after its UNLOCK: they must not lock for ever. */
+import t from 'tap';
+import { FIRST, LockRig } from '../support/lock-rig.js';
+
+/** The next LOCK is sent twice, and the server gets the copy when the test says so. */
+function keepCopy(rig: LockRig): () => void {
+  let copy = (): void => {};
+  rig.manager.once('NM_LOCK', (_args, execute, options) => {
+    options.onRetransmit?.();
+    copy = () => void execute();
+    return execute();
+  });
+  return () => copy();
+}
+
+t.test('a late copy of a LOCK is unlocked again', async (t) => {
+  const rig = await LockRig.open();
+  const arrives = keepCopy(rig);
+  await rig.set({ end: 9 });
+  await rig.unlock({ end: 9 });
+  arrives();
+  t.same(rig.manager.held, [`${FIRST} 0-9x`], 'nobody wants it');
+  t.same(rig.locks.held(), []);
+  t.same(rig.journal.lines, [`${rig.handle} ${FIRST} holds`], 'noted for whoever cleans up');
+  await rig.pass(2_000);
+  t.same(rig.manager.held, []);
+  await rig.pass(30_000);
+  t.same(rig.journal.lines, []);
+});
+
+t.test('a lock that was taken again meanwhile is kept', async (t) => {
+  const rig = await LockRig.open();
+  const arrives = keepCopy(rig);
+  await rig.set({ end: 9 });
+  await rig.unlock({ end: 9 });
+  await rig.set({ start: 5, end: 9 });
+  arrives();
+  await rig.pass(2_000);
+  t.same(rig.manager.held, [`${FIRST} 5-9x`]);
+  await rig.pass(30_000);
+  t.same(rig.manager.held, [`${FIRST} 5-9x`]);
+});
+
+t.test('an UNLOCK is sent once where its LOCK was', async (t) => {
+  const rig = await LockRig.open();
+  await rig.set();
+  await rig.unlock();
+  rig.calls();
+  await rig.pass(60_000);
+  t.equal(rig.calls(), '');
+});
