@@ -129,7 +129,17 @@ export const GROUPS = {
       'lib/vfs/remote/server-restarts.ts',
     ],
     tests: [
-      ...vfs('locks/lock-requests', 'locks/lock-interrupts', 'locks/lock-settling', 'locks/lock-owners'),
+      ...vfs(
+        'locks/lock-requests',
+        'locks/lock-interrupts',
+        'locks/lock-settling',
+        'locks/lock-recovery',
+        'locks/locked-data',
+        'locks/lock-ends',
+        'locks/lock-calls',
+        'locks/lock-owners',
+        'closing',
+      ),
       'test/locks/lock-table.test.ts',
       'test/locks/lock-model.test.ts',
     ],

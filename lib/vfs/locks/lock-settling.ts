@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
-import type { LockRange } from '../../locks/index.js';
+import { type LockRange, replaceRange } from '../../locks/index.js';
 import { type LockResult, LockStatus } from '../../programs/nlm4/index.js';
 import type { Credential } from '../../rpc/auth/credential.js';
 import type { LockCalls } from './lock-calls.js';
@@ -28,6 +28,11 @@ export interface LockSettlingNeeds {
 type Told = 'taken' | 'later' | 'full';
 
 type Call = () => Promise<LockResult>;
+
+/** Whether an unlock of the range makes two locks of one. */
+function splits(locks: readonly ClientLock[], range: LockRange): boolean {
+  return replaceRange(locks, range).length > locks.length;
+}
 
 export class LockSettling {
   readonly #parts: LockSettlingNeeds;
@@ -59,10 +64,10 @@ export class LockSettling {
     const told = await file.turn(owner, async (): Promise<Told> => {
       if (!holds()) return 'taken';
       const told = await this.#tell(() => this.#parts.calls.unlock(file.handle, owner, range, credential));
-      if (told !== 'full') file.remove(owner, range);
+      if (told === 'full' && splits(file.heldBy(owner), range)) throw new FuseError(Errno.ENOLCK);
+      file.remove(owner, range);
       return told;
     });
-    if (told === 'full') throw new FuseError(Errno.ENOLCK);
     if (this.#parts.calls.takeResent(file.handle, owner))
       void this.#unlockLate(file, owner, range, credential);
     if (told === 'taken') return;

@@ -192,12 +192,12 @@ export class Locks {
     await this.#unlockAll(locked, owner, credential, cancellation);
   }
 
-  /** The last descriptor of an open file is gone: flock(2) and OFD locks end. */
+  /** The last descriptor of an open file is gone: flock(2) and OFD locks end. Never rejects: nobody could be told. */
   async released({ inode, fh, credential }: OpenFile): Promise<void> {
     const locked = this.#files.get(inode);
     if (locked === undefined) return;
     const owners = locked.release(fh);
-    await Promise.all(owners.map((owner) => this.#unlockAll(locked, owner, credential)));
+    await Promise.allSettled(owners.map((owner) => this.#unlockAll(locked, owner, credential)));
   }
 
   async #unlockAll(

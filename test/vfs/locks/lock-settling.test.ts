@@ -87,6 +87,18 @@ t.test(
   },
 );
 
+t.test('an unlock that splits nothing is repeated where the server has no room', async (t) => {
+  const rig = await LockRig.open();
+  await rig.set({ end: 99 });
+  const full = rig.manager.answer('UNLOCK', LockStatus.DENIED_NOLOCKS);
+  t.equal(await outcome(rig.unlock({ end: 49 })), 'ok');
+  t.equal(await outcome(rig.closed()), 'ok');
+  await rig.locks.released(rig.files.get(rig.fh));
+  full();
+  await rig.pass(5_000);
+  t.same(rig.manager.held, []);
+});
+
 t.test('a server that does not know the file any more has unlocked it', async (t) => {
   for (const status of [LockStatus.STALE_FH, LockStatus.FAILED]) {
     const rig = await LockRig.open();
