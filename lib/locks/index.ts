@@ -14,4 +14,4 @@ export {
   rangeOf,
   replaceRange,
 } from './lock-range.js';
-export { type LockOutcome, LockTable, type Taking } from './lock-table.js';
+export { type LockOutcome, LockTable, type TableRules, type Taking } from './lock-table.js';

@@ -29,6 +29,20 @@ export type LockOutcome = 'granted' | 'denied' | 'waiting' | 'deadlock' | 'full'
  */
 export type Taking = 'replace' | 'strengthen';
 
+/** Whether the owner with this key holds something of a file against a lock. */
+export type HoldsAgainst<Owner extends LockOwner> = (
+  file: string,
+  key: string,
+  wanted: OwnedLock<Owner>,
+) => boolean;
+
+export interface TableRules<Owner extends LockOwner> {
+  readonly bounds?: LockBounds | undefined;
+  readonly taking?: Taking | undefined;
+  /** Asked before a request is refused as a deadlock. By default all that is in the table counts as held. */
+  readonly holdsForCertain?: HoldsAgainst<Owner> | undefined;
+}
+
 const NONE: readonly never[] = [];
 
 export class LockTable<Owner extends LockOwner> {
@@ -37,12 +51,14 @@ export class LockTable<Owner extends LockOwner> {
   readonly #waiting = new Map<string, Set<LockWaiter<Owner>>>();
   readonly #counts: LockCounts;
   readonly #taking: Taking;
+  readonly #holdsForCertain: HoldsAgainst<Owner> | undefined;
   /** Files in which somebody who waits may be able to go on. */
   readonly #unsettled = new Set<string>();
 
-  constructor(bounds: LockBounds = NO_BOUNDS, taking: Taking = 'replace') {
+  constructor({ bounds = NO_BOUNDS, taking = 'replace', holdsForCertain }: TableRules<Owner> = {}) {
     this.#counts = new LockCounts(bounds);
     this.#taking = taking;
+    this.#holdsForCertain = holdsForCertain;
   }
 
   /** Locks held, and locks waited for. */
@@ -74,7 +90,7 @@ export class LockTable<Owner extends LockOwner> {
   lock(file: string, wanted: OwnedLock<Owner>, granted?: () => void): LockOutcome {
     const locks = this.#files.get(file);
     const isFree = locks?.isFree(wanted) ?? true;
-    if (locks === undefined || (isFree && (granted === undefined || this.#isNext(locks, wanted)))) {
+    if (locks === undefined || (isFree && (granted === undefined || this.#isNext(file, locks, wanted)))) {
       return this.#take(file, wanted);
     }
     if (granted === undefined) return 'denied';
@@ -83,7 +99,7 @@ export class LockTable<Owner extends LockOwner> {
       known.granted = granted;
       return 'waiting';
     }
-    if (this.#ways(locks, wanted, wanted.owner.key, 'held').has(wanted.owner.key)) return 'deadlock';
+    if (this.#ways(file, wanted, wanted.owner.key, 'held').has(wanted.owner.key)) return 'deadlock';
     return this.#enqueue(locks, { file, lock: wanted, granted });
   }
 
@@ -190,10 +206,10 @@ export class LockTable<Owner extends LockOwner> {
   }
 
   /** Whether a lock that nothing held stands against may be taken before those that wait. */
-  #isNext(locks: FileLocks<Owner>, wanted: OwnedLock<Owner>): boolean {
+  #isNext(file: string, locks: FileLocks<Owner>, wanted: OwnedLock<Owner>): boolean {
     const { key } = wanted.owner;
     for (const earlier of locks.waitersBefore(wanted)) {
-      if (!this.#ways(locks, earlier.lock, key, 'all').has(key)) return false;
+      if (!this.#ways(file, earlier.lock, key, 'all').has(key)) return false;
     }
     return true;
   }
@@ -203,27 +219,24 @@ export class LockTable<Owner extends LockOwner> {
    * also because of places in a queue. Owners that wait for nobody are left out, but for `goal`: a file may have
    * thousands of them.
    */
-  #ways(locks: FileLocks<Owner>, lock: OwnedLock<Owner>, goal: string, reason: 'held' | 'all'): Set<string> {
-    const reached = this.#waitsFor(locks, lock, goal, reason);
+  #ways(file: string, lock: OwnedLock<Owner>, goal: string, reason: 'held' | 'all'): Set<string> {
+    const reached = this.#waitsFor(file, lock, goal, reason);
     // A set also walks through what is added meanwhile.
     for (const key of reached) {
-      for (const waiter of this.#waiting.get(key) ?? NONE) {
-        const there = this.#files.get(waiter.file);
-        if (there === undefined) continue;
-        for (const next of this.#waitsFor(there, waiter.lock, goal, reason)) reached.add(next);
-      }
+      for (const waiter of this.#waiting.get(key) ?? NONE)
+        for (const next of this.#waitsFor(waiter.file, waiter.lock, goal, reason)) reached.add(next);
     }
     return reached;
   }
 
-  #waitsFor(
-    locks: FileLocks<Owner>,
-    lock: OwnedLock<Owner>,
-    goal: string,
-    reason: 'held' | 'all',
-  ): Set<string> {
+  #waitsFor(file: string, lock: OwnedLock<Owner>, goal: string, reason: 'held' | 'all'): Set<string> {
     const keys = new Set<string>();
-    for (const key of [goal, ...this.#waiting.keys()]) if (locks.holdsAgainst(key, lock)) keys.add(key);
+    const locks = this.#files.get(file);
+    if (locks === undefined) return keys;
+    const isCertain = reason === 'held' ? this.#holdsForCertain : undefined;
+    for (const key of [goal, ...this.#waiting.keys()]) {
+      if (locks.holdsAgainst(key, lock) && isCertain?.(file, key, lock) !== false) keys.add(key);
+    }
     if (reason === 'all') for (const earlier of locks.waitersBefore(lock)) keys.add(earlier.lock.owner.key);
     return keys;
   }
@@ -235,9 +248,8 @@ export class LockTable<Owner extends LockOwner> {
    */
   #loosen(key: string): void {
     for (const { file, lock } of this.#waiting.get(key) ?? NONE) {
-      const locks = this.#files.get(file);
-      const ways = locks && this.#ways(locks, lock, key, 'all');
-      if (!ways?.has(key)) continue;
+      const ways = this.#ways(file, lock, key, 'all');
+      if (!ways.has(key)) continue;
       for (const owner of ways) {
         for (const waiter of this.#waiting.get(owner) ?? NONE) this.#unsettled.add(waiter.file);
       }
@@ -254,7 +266,7 @@ export class LockTable<Owner extends LockOwner> {
       if (locks === undefined) continue;
       for (const waiter of [...locks.queue]) {
         const { lock } = waiter;
-        if (!locks.isFree(lock) || !this.#isNext(locks, lock)) continue;
+        if (!locks.isFree(lock) || !this.#isNext(file, locks, lock)) continue;
         this.#dequeue(waiter);
         // Bounds are not asked for: it was counted while it waited, and so few can wait.
         this.#store(file, locks, lock.owner, this.#with(this.heldBy(file, lock.owner), lock));

@@ -99,7 +99,7 @@ export class LockService {
 
   constructor(options: LockServiceOptions) {
     this.#options = options;
-    this.#table = new LockTable(options.settings.bounds);
+    this.#table = new LockTable({ bounds: options.settings.bounds });
     this.#graceUntil = options.now() + options.settings.grace;
   }
 

@@ -9,6 +9,7 @@ import {
   NO_BOUNDS,
   type OwnedLock,
   rangeOf,
+  type TableRules,
 } from '../../lib/locks/index.js';
 
 const FILE = 'file';
@@ -19,8 +20,8 @@ class Locks {
   /** Requests whose turn came, in order. */
   readonly grants: string[] = [];
 
-  constructor(bounds: Partial<LockBounds> = {}) {
-    this.table = new LockTable({ ...NO_BOUNDS, ...bounds });
+  constructor(bounds: Partial<LockBounds> = {}, rules: TableRules<LockOwner> = {}) {
+    this.table = new LockTable({ ...rules, bounds: { ...NO_BOUNDS, ...bounds } });
   }
 
   static parse(text: string): OwnedLock<LockOwner> {

@@ -9,7 +9,7 @@
  * call meanwhile: two owners had one lock. A place in the queue may be granted at any moment, so every wait that is given up
  * ends with CANCEL, and then with UNLOCK.
  */
-import type { Clock } from '../../base/clock.js';
+import type { Clock, Timer } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { LockRange, LockTable } from '../../locks/index.js';
 import { LockStatus, type TestResult } from '../../programs/nlm4/index.js';
@@ -114,7 +114,7 @@ export class LockRequests {
         continue;
       }
       if (file.covers(wanted)) return;
-      const status = await this.#whileReserved(file, wanted, asking, () =>
+      const status = await this.#whileReserved(file, wanted, asking, asked, () =>
         file.turn(owner, async () =>
           file.covers(wanted) || file.granting(wanted) ? undefined : this.#ask(file, wanted, asking, asked),
         ),
@@ -122,10 +122,10 @@ export class LockRequests {
       if (status === LockStatus.GRANTED) return;
       if (status === undefined) continue;
       if (status === LockStatus.DENIED_GRACE_PERIOD) {
-        await this.#pause(file, GRACE_WAIT_MS, interruption, false);
+        await this.#waitForGrace(interruption);
         poll = FIRST_POLL_MS;
       } else if (wait && (status === LockStatus.BLOCKED || status === LockStatus.DENIED)) {
-        await this.#pause(file, poll, interruption, true);
+        await this.#pause(file, poll, interruption);
       } else {
         if (status !== LockStatus.DENIED || asked.settling === undefined) throw lockFailure(status);
         await interruption.until(asked.settling);
@@ -138,6 +138,7 @@ export class LockRequests {
     file: LockedFile,
     wanted: ClientLock,
     { wait, interruption }: Asking,
+    { queued }: Asked,
     work: () => Promise<Result>,
   ): Promise<Result> {
     const { table, reclaimed } = this.#parts;
@@ -146,7 +147,10 @@ export class LockRequests {
       for (let old = reclaimed(); old !== undefined; old = reclaimed()) await interruption.until(old);
       const woken = nextWake(file, true);
       try {
-        const outcome = table.lock(file.key, wanted, wait ? () => file.wakeQueue() : undefined);
+        // It stands in the queue of the server, who may grant it at any moment: here it lets nobody go first any more.
+        const isNext = queued !== undefined && table.lock(file.key, wanted) === 'granted';
+        const granted = wait ? () => file.wakeQueue() : undefined;
+        const outcome = isNext ? 'granted' : table.lock(file.key, wanted, granted);
         switch (outcome) {
           case 'granted':
             return await interruption.until(file.reserve(wanted, work));
@@ -163,7 +167,12 @@ export class LockRequests {
           }
           case 'waiting':
             try {
-              await interruption.until(woken.promise);
+              if (queued === undefined) await interruption.until(woken.promise);
+              else {
+                const settling = file.settling(wanted);
+                if (settling !== undefined) await interruption.until(settling);
+                else await this.#pause(file, LONGEST_POLL_MS, interruption, true);
+              }
             } catch (error) {
               file.leaveQueue(wanted);
               throw error;
@@ -268,41 +277,51 @@ export class LockRequests {
       if (status === LockStatus.DENIED && settling !== undefined) await interruption.until(settling);
       else if (status === LockStatus.DENIED_GRACE_PERIOD) {
         restartSeen();
-        await this.#pause(file, GRACE_WAIT_MS, interruption, false);
+        await this.#waitForGrace(interruption);
       } else return result;
     }
   }
 
-  /** Sleeps for so long, or, if `wakeable`, until something of the file is unlocked. */
+  /** Sleeps for so long, or until something of the file is unlocked; `inQueue`: or until the table's queue moves on. */
   async #pause(
     file: LockedFile,
     milliseconds: number,
     interruption: Interruption,
-    wakeable: boolean,
+    inQueue = false,
   ): Promise<void> {
-    const woken = nextWake(file, false);
-    let stop = (): void => {};
+    const woken = nextWake(file, inQueue);
+    const timer = this.#parts.clock.after(milliseconds, woken.wake);
+    try {
+      await interruption.until(woken.promise);
+    } finally {
+      timer.cancel();
+      woken.stop();
+    }
+  }
+
+  async #waitForGrace(interruption: Interruption): Promise<void> {
+    let timer: Timer | undefined;
     const over = new Promise<void>((resolve) => {
-      const timer = this.#parts.clock.after(milliseconds, resolve);
-      stop = () => timer.cancel();
-      if (wakeable) void woken.promise.then(resolve);
+      timer = this.#parts.clock.after(GRACE_WAIT_MS, resolve);
     });
     try {
       await interruption.until(over);
     } finally {
-      stop();
-      woken.stop();
+      timer?.cancel();
     }
   }
 }
 
-function nextWake(
-  file: LockedFile,
-  queue: boolean,
-): { readonly promise: Promise<void>; readonly stop: () => void } {
-  let stop = (): void => {};
+interface Sleep {
+  readonly promise: Promise<void>;
+  readonly wake: () => void;
+  readonly stop: () => void;
+}
+
+function nextWake(file: LockedFile, inQueue: boolean): Sleep {
+  let wake = (): void => {};
   const promise = new Promise<void>((resolve) => {
-    stop = file.onWake(resolve, queue);
+    wake = resolve;
   });
-  return { promise, stop };
+  return { promise, wake, stop: file.onWake(wake, inQueue) };
 }

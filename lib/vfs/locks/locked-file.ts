@@ -70,9 +70,13 @@ export class LockedFile {
   /** Work that goes on whatever becomes of the program that began it. */
   readonly #background = new Set<Promise<unknown>>();
 
+  static keyOf({ nodeid }: Inode): string {
+    return String(nodeid);
+  }
+
   constructor(inode: Inode, needs: LockedFileNeeds) {
     this.inode = inode;
-    this.key = String(inode.nodeid);
+    this.key = LockedFile.keyOf(inode);
     this.handle = inode.handle;
     this.#needs = needs;
   }
@@ -108,6 +112,11 @@ export class LockedFile {
   /** The range in pieces, by what the owner holds. */
   pieces(owner: ClientOwner, range: LockRange): readonly Piece<ClientOwner>[] {
     return partition(this.heldBy(owner), range);
+  }
+
+  /** Whether the server has granted the owner with this key a lock that stands against this one. */
+  holdsAgainst(key: string, wanted: ClientLock): boolean {
+    return this.#confirmed.get(key)?.some((lock) => conflicts(lock, wanted)) === true;
   }
 
   /** A lock that the server has granted to another owner, and that stands against this one: that with the lowest start. */
@@ -284,7 +293,7 @@ export class LockedFile {
   leaveQueue(wanted: ClientLock): void {
     if (!this.#needs.table.cancel(this.key, wanted)) this.#sync(wanted.owner);
     // Another thread of the owner may have shared the place.
-    this.wake();
+    this.wakeQueue();
   }
 
   // ---- turns

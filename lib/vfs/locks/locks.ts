@@ -83,8 +83,13 @@ export class Locks {
   readonly #options: LocksOptions;
   readonly #calls: LockCalls;
   readonly #owners: LockOwners;
-  readonly #table = new LockTable<ClientOwner>(undefined, 'strengthen');
-  readonly #files = new Map<Inode, LockedFile>();
+  readonly #table = new LockTable<ClientOwner>({
+    taking: 'strengthen',
+    // A lock that is only asked for may be refused, and nobody waits for it for ever.
+    holdsForCertain: (file, key, wanted) => this.#files.get(file)?.holdsAgainst(key, wanted) === true,
+  });
+  /** By {@link LockedFile.key}. */
+  readonly #files = new Map<string, LockedFile>();
   readonly #fileNeeds: LockedFileNeeds;
   readonly #requests: LockRequests;
   readonly #settling: LockSettling;
@@ -109,7 +114,7 @@ export class Locks {
       table: this.#table,
       owners: this.#owners,
       notes,
-      idle: ({ inode }) => this.#files.delete(inode),
+      idle: ({ key }) => this.#files.delete(key),
     };
     const files = (): Iterable<LockedFile> => this.#files.values();
     this.#recovery = new LockRecovery({ calls, clock, counters, log, files, credential, connectionless });
@@ -177,7 +182,7 @@ export class Locks {
 
   /** Whether close(2) by this owner has locks to release. */
   endsAtClose({ inode }: OpenFile, lockOwner: bigint): boolean {
-    const file = this.#files.get(inode);
+    const file = this.#fileOf(inode);
     const owner = file && this.#owners.find(lockOwner, false);
     return owner !== undefined && (file?.heldBy(owner).length !== 0 || file.hasLostOf(owner));
   }
@@ -185,7 +190,7 @@ export class Locks {
   /** close(2) of any descriptor ends all fcntl(2) locks of its process on the file. */
   async closed(file: OpenFile, lockOwner: bigint, cancellation?: Cancellation): Promise<void> {
     const { inode, credential } = file;
-    const locked = this.#files.get(inode);
+    const locked = this.#fileOf(inode);
     const owner = locked && this.#owners.find(lockOwner, false);
     if (locked === undefined || owner === undefined) return;
     if (locked.heldBy(owner).length === 0 && !locked.hasLostOf(owner)) return;
@@ -194,7 +199,7 @@ export class Locks {
 
   /** The last descriptor of an open file is gone: flock(2) and OFD locks end. Never rejects: nobody could be told. */
   async released({ inode, fh, credential }: OpenFile): Promise<void> {
-    const locked = this.#files.get(inode);
+    const locked = this.#fileOf(inode);
     if (locked === undefined) return;
     const owners = locked.release(fh);
     await Promise.allSettled(owners.map((owner) => this.#unlockAll(locked, owner, credential)));
@@ -217,7 +222,7 @@ export class Locks {
 
   /** Whether a write through this descriptor has to fail: a lock that was taken through it is lost. */
   isLost({ inode, fh }: OpenFile): boolean {
-    return this.#options.failsWhenLost && this.#files.get(inode)?.hasLost(fh) === true;
+    return this.#options.failsWhenLost && this.#fileOf(inode)?.hasLost(fh) === true;
   }
 
   /**
@@ -300,6 +305,10 @@ export class Locks {
 
   // ---- files and owners in use
 
+  #fileOf(inode: Inode): LockedFile | undefined {
+    return this.#files.get(LockedFile.keyOf(inode));
+  }
+
   async #using<Result>(
     inode: Inode,
     { owner: fuseOwner, flock, lock }: LockRequest,
@@ -308,8 +317,8 @@ export class Locks {
   ): Promise<Result> {
     if (!inode.isRegular) throw new FuseError(Errno.ENOLCK, 'not a regular file');
     if (this.#closed) throw new FuseError(Errno.ENOLCK, 'the mount has ended');
-    const file = this.#files.get(inode) ?? new LockedFile(inode, this.#fileNeeds);
-    this.#files.set(inode, file);
+    const file = this.#fileOf(inode) ?? new LockedFile(inode, this.#fileNeeds);
+    this.#files.set(file.key, file);
     const owner = this.#owners.use(fuseOwner, flock, lock.pid);
     file.use(owner);
     const interruption = new Interruption(cancellation);

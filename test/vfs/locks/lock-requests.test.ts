@@ -201,6 +201,42 @@ t.test('a circle of programs that wait is refused', async (t) => {
   t.equal(await outcome(waiting), 'ok');
 });
 
+t.test('a lock that is only asked for makes no deadlock', async (t) => {
+  const rig = await LockRig.open();
+  const foreign = rig.manager.foreign(rig.handle, 0n, 0n);
+  await rig.set({ owner: 2, start: 15, end: 15 });
+  const first = rig.wait({ owner: 1, start: 15, end: 15 });
+  const gate = rig.manager.gate('NM_LOCK');
+  const asked = rig.set({ owner: 1, end: 9 });
+  asked.catch(() => {});
+  await settled();
+  const second = rig.wait({ owner: 2, start: 5, end: 9 });
+  t.equal(await outcome(second), 'pending', 'the server may refuse the other one, and does');
+  gate.open();
+  t.equal(await outcome(asked), Errno.EAGAIN);
+  t.equal(await outcome(second), 'ok');
+  foreign.unlock();
+  await rig.unlock({ owner: 2 });
+  t.equal(await outcome(first), 'ok');
+});
+
+t.test('a lock that the server has granted is fetched, whoever waits here before it', async (t) => {
+  const rig = await LockRig.open();
+  const other = rig.mountLocks({}, 500_000);
+  const foreign = rig.manager.foreign(rig.handle, 0n, 9n);
+  await rig.set({ start: 20, end: 29, type: 'read' });
+  const shared = rig.wait({ owner: 2, end: 29, type: 'read' });
+  await rig.pass(1_000);
+  // It waits for a program of this mount, and would come before the next call of the other.
+  const exclusive = rig.wait({ owner: 3, start: 25, end: 25 });
+  t.equal(await outcome(exclusive), 'pending');
+  foreign.unlock();
+  await rig.pass(1_000);
+  t.equal(await outcome(shared), 'ok');
+  await rig.unlock({ owner: 2 });
+  t.equal(await outcome(rig.set({ owner: 4, end: 9 }, other)), 'ok');
+});
+
 t.test('a request is not refused because of another one that has no answer', async (t) => {
   const rig = await LockRig.open();
   const foreign = rig.manager.foreign(rig.handle, 0n, 0n);
@@ -380,4 +416,19 @@ t.test('without callbacks, a wait that is interrupted leaves nothing to take bac
   cancellation.cancel();
   t.equal(await outcome(waiting), Errno.EINTR);
   t.equal(rig.calls(), '');
+});
+
+t.test('those that wait for another client do not drive each other to ask', async (t) => {
+  const rig = await LockRig.open();
+  const foreign = rig.manager.foreign(rig.handle, 0n, 9n);
+  const waiting = [1, 2, 3, 4].map((owner) => rig.wait({ owner }));
+  for (let s = 0; s < 30; s++) await rig.pass(1_000);
+  t.ok(rig.manager.count('NM_LOCK') < 4 * 45, `${rig.manager.count('NM_LOCK')} calls`);
+  foreign.unlock();
+  for (const [at, wait] of waiting.entries()) {
+    await rig.pass(2_000);
+    t.equal(await outcome(wait), 'ok', 'in order');
+    await rig.unlock({ owner: at + 1 });
+  }
+  t.same(rig.manager.held, []);
 });

@@ -2,7 +2,14 @@
  * The lock manager of a server in memory, in the place of an RPC connection. It grants what waits as soon as it is free,
  * whether or not its owner asks, and forgets everything when it restarts.
  */
-import { type LockOwner, LockTable, lengthOf, type OwnedLock, rangeOf } from '../../../lib/locks/index.js';
+import {
+  type LockOwner,
+  type LockRange,
+  LockTable,
+  lengthOf,
+  type OwnedLock,
+  rangeOf,
+} from '../../../lib/locks/index.js';
 import {
   type CancelArguments,
   type LockArguments,
@@ -28,6 +35,12 @@ const OUTCOMES = {
   full: LockStatus.DENIED_NOLOCKS,
 } as const;
 
+/** "start-end", with "x" for an exclusive lock and "*" for the end of the file. */
+export function describeRange(lock: LockRange & { readonly exclusive: boolean }): string {
+  const end = lengthOf(lock) === 0n ? '*' : String(lock.end);
+  return `${lock.start}-${end}${lock.exclusive ? 'x' : ''}`;
+}
+
 export class FakeLockManager extends FakeCaller {
   table = new LockTable<RemoteOwner>();
   /** Only old locks are granted. */
@@ -43,18 +56,24 @@ export class FakeLockManager extends FakeCaller {
     this.grace = grace;
   }
 
-  /** The locks that are held: "svid start-end" with "x" for exclusive locks, sorted; "*" for the end of the file. */
+  /** The locks that are held: "svid start-end" as {@link describeRange} has it, sorted. */
   get held(): string[] {
     const all: string[] = [];
     for (const file of this.#files) {
       for (const owner of this.#owners.values()) {
-        for (const lock of this.table.heldBy(file, owner)) {
-          const end = lengthOf(lock) === 0n ? '*' : String(lock.end);
-          all.push(`${owner.svid} ${lock.start}-${end}${lock.exclusive ? 'x' : ''}`);
-        }
+        for (const lock of this.table.heldBy(file, owner)) all.push(`${owner.svid} ${describeRange(lock)}`);
       }
     }
     return all.sort();
+  }
+
+  /** The locks of each owner that has some of the file, in order, whoever it is. */
+  byOwner(file: string): string[] {
+    const all = [...this.#owners.values()].map((owner) => this.table.heldBy(file, owner));
+    return all
+      .filter((locks) => locks.length > 0)
+      .map((locks) => locks.map(describeRange).join())
+      .sort();
   }
 
   get waiting(): number {
