@@ -13,5 +13,6 @@ export {
   partition,
   rangeOf,
   replaceRange,
+  WHOLE_FILE,
 } from './lock-range.js';
 export { type LockOutcome, LockTable, type TableRules, type Taking } from './lock-table.js';

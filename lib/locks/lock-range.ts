@@ -12,6 +12,8 @@ export interface LockRange {
   readonly end: bigint;
 }
 
+export const WHOLE_FILE: LockRange = { start: 0n, end: LAST_BYTE };
+
 export interface LockOwner {
   /** Two owners with the same key are one. */
   readonly key: string;

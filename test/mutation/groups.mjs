@@ -138,6 +138,7 @@ export const GROUPS = {
         'locks/lock-ends',
         'locks/lock-calls',
         'locks/lock-owners',
+        'locks/late-copies',
         'closing',
       ),
       'test/locks/lock-table.test.ts',

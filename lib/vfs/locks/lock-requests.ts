@@ -94,6 +94,7 @@ export class LockRequests {
       }
     } catch (error) {
       if (asked.grant !== undefined) file.withdraw(asked.grant);
+      this.#parts.settling.awaitCopies(file, wanted.owner, asking.credential);
       if (asked.sent) this.#giveUp(file, wanted, asking.credential, asked.queued);
       throw error;
     }

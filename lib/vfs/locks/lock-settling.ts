@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
-import { type LockRange, replaceRange } from '../../locks/index.js';
+import { type LockRange, replaceRange, WHOLE_FILE } from '../../locks/index.js';
 import { type LockResult, LockStatus } from '../../programs/nlm4/index.js';
 import type { Credential } from '../../rpc/auth/credential.js';
 import type { LockCalls } from './lock-calls.js';
@@ -12,7 +12,7 @@ import type { ClientLock, ClientOwner } from './lock-owners.js';
 import type { LockedFile } from './locked-file.js';
 
 const REPEAT_MS = 5_000;
-/** Pauses before an UNLOCK is sent again whose LOCK was sent more than once. */
+/** Pauses before the server is told again, after a LOCK that was sent more than once. */
 const LATE_MS = [2_000, 30_000];
 
 export interface LockSettlingNeeds {
@@ -68,29 +68,28 @@ export class LockSettling {
       file.remove(owner, range);
       return told;
     });
-    if (this.#parts.calls.takeResent(file.handle, owner))
-      void this.#unlockLate(file, owner, range, credential);
+    this.awaitCopies(file, owner, credential);
     if (told === 'taken') return;
     const { start, end } = range;
     file.giveUp({ owner, start, end, exclusive: true }, this.agree(file, owner, range, credential));
   }
 
   /**
-   * A LOCK was sent more than once. A copy that the network or a busy server has kept would lock again after the UNLOCK, for
-   * ever: so the server is told once more, when none can be under way any more.
+   * To be called when a LOCK was refused, or its lock is unlocked. If that LOCK was sent more than once, a copy that the network
+   * or a busy server has kept may lock again, for ever: so the server is told what the owner holds of the file, in the
+   * background, when no copy can be under way any more.
    */
-  async #unlockLate(
-    file: LockedFile,
-    owner: ClientOwner,
-    range: LockRange,
-    credential: Credential,
-  ): Promise<void> {
+  awaitCopies(file: LockedFile, owner: ClientOwner, credential: Credential): void {
+    if (this.#parts.calls.takeResent(file.handle, owner)) void this.#unlockCopies(file, owner, credential);
+  }
+
+  async #unlockCopies(file: LockedFile, owner: ClientOwner, credential: Credential): Promise<void> {
     file.use(owner);
     try {
       for (const wait of LATE_MS) {
         await this.#pause(wait);
         if (this.#closed) return;
-        await this.agree(file, owner, range, credential);
+        await this.agree(file, owner, WHOLE_FILE, credential);
       }
     } finally {
       file.giveBack(owner);

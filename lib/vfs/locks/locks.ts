@@ -10,7 +10,7 @@ import type { Clock } from '../../base/clock.js';
 import type { Logger } from '../../base/log.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { FuseLock, LockRequest } from '../../fuse/contract/operations.js';
-import { LAST_BYTE, type LockRange, LockTable, rangeOf } from '../../locks/index.js';
+import { LAST_BYTE, LockTable, rangeOf, WHOLE_FILE } from '../../locks/index.js';
 import { LockStatus, type RemoteLock, type TestResult } from '../../programs/nlm4/index.js';
 import type { Credential } from '../../rpc/auth/credential.js';
 import type { Cancellation, RpcCaller } from '../../rpc/client/rpc-caller.js';
@@ -30,8 +30,6 @@ import { LockedFile, type LockedFileNeeds } from './locked-file.js';
 
 /** struct flock's l_type. */
 export const LockType = { READ: 0, WRITE: 1, UNLOCK: 2 } as const;
-
-const WHOLE_FILE: LockRange = { start: 0n, end: LAST_BYTE };
 
 export interface LocksNeeds extends LockedDataNeeds {
   readonly clock: Clock;

@@ -1,6 +1,8 @@
 /** Copies of a LOCK that arrive after its UNLOCK: they must not lock for ever. */
 import t from 'tap';
+import { Errno } from '../../../lib/fuse/contract/errno.js';
 import { FIRST, LockRig } from '../support/lock-rig.js';
+import { outcome } from '../support/rig.js';
 
 /** The next LOCK is sent twice, and the server gets the copy when the test says so. */
 function keepCopy(rig: LockRig): () => void {
@@ -48,4 +50,28 @@ t.test('an UNLOCK is sent once where its LOCK was', async (t) => {
   rig.calls();
   await rig.pass(60_000);
   t.equal(rig.calls(), '');
+});
+
+t.test('a late copy of a LOCK that was refused is unlocked', async (t) => {
+  const rig = await LockRig.open();
+  const foreign = rig.manager.foreign(rig.handle, 0n, 9n);
+  const arrives = keepCopy(rig);
+  t.equal(await outcome(rig.set({ end: 9 })), Errno.EAGAIN);
+  foreign.unlock();
+  arrives();
+  t.same(rig.manager.held, [`${FIRST} 0-9x`]);
+  await rig.pass(2_000);
+  t.same(rig.manager.held, []);
+});
+
+t.test('a late copy is unlocked as a whole, also where its lock was unlocked in pieces', async (t) => {
+  const rig = await LockRig.open();
+  const arrives = keepCopy(rig);
+  await rig.set({ end: 99 });
+  await rig.unlock({ end: 9 });
+  await rig.unlock({ start: 50, end: 99 });
+  arrives();
+  t.same(rig.manager.held, [`${FIRST} 0-99x`]);
+  await rig.pass(2_000);
+  t.same(rig.manager.held, [`${FIRST} 10-49x`]);
 });
