@@ -87,7 +87,8 @@ async function someFile(visit: ServerVisit): Promise<FileHandle | undefined> {
     maxcount: 32768,
   };
   const credential = ownCredential(config.identity);
-  const result = await visit.nfs((rpc) => rpc.call(READDIRPLUS, args, { credential }));
-  if (result.status !== Status.OK) return undefined;
+  // A server without READDIRPLUS is no fault of its lock manager.
+  const result = await visit.nfs((rpc) => rpc.call(READDIRPLUS, args, { credential })).catch(() => undefined);
+  if (result?.status !== Status.OK) return undefined;
   return result.entries.find(({ attributes, handle }) => attributes?.type === FileType.REG && handle)?.handle;
 }
