@@ -24,6 +24,10 @@ const WHOLE_MATRIX = ['test/consistency/matrix-ganesha', 'test/consistency/matri
 const LONG = [
   'test/lock-clients/embedded',
   'test/lock-clients/restarts',
+  'test/lock-clients/local',
+  'test/lock-listener/ganesha',
+  'test/cli/mount8',
+  'test/consistency/restarting-listings',
   'test/e2e/source-tree',
   'test/e2e/direct-io-suites',
   'test/e2e/one-user-matrix',
