@@ -1,4 +1,5 @@
 /** The ends of open files: close(2) and the last reference. Owns the order of data and locks. */
+import { Errno, FuseError } from '../fuse/contract/errno.js';
 import type { RequestContext } from '../fuse/contract/operations.js';
 import type { Cancellation } from '../rpc/client/rpc-caller.js';
 import type { ExitingCallers } from './caller/exiting-callers.js';
@@ -31,7 +32,7 @@ export class Closing {
     try {
       await this.#files.flush(fh, cancellation);
     } finally {
-      await this.#locks?.closed(file, lockOwner, cancellation);
+      await this.#locks?.closed(file, lockOwner, cancellation).catch(ignoreInterrupt);
     }
   }
 
@@ -41,4 +42,9 @@ export class Closing {
     await this.#files.release(fh);
     await unlocked;
   }
+}
+
+/** A signal ends the wait for an UNLOCK, which goes on: nothing has failed that close(2) could tell of. */
+function ignoreInterrupt(error: unknown): void {
+  if (!(error instanceof FuseError && error.errno === Errno.EINTR)) throw error;
 }
