@@ -108,16 +108,17 @@ export class LockRequests {
     const { wait, interruption } = asking;
     for (let poll = FIRST_POLL_MS; ; poll = Math.min(poll * 2, LONGEST_POLL_MS)) {
       interruption.throwIfCancelled();
-      // Another thread of the owner has just got a lock of the range, and may yet give it back.
-      const granting = file.granting(wanted);
-      if (granting !== undefined) {
-        await interruption.until(granting);
+      // Another thread of the owner has just got a lock of the range, and may yet give it back. Or an unlock is under way, for
+      // which nobody waits any more.
+      const changing = file.changing(wanted);
+      if (changing !== undefined) {
+        await interruption.until(changing);
         continue;
       }
       if (file.covers(wanted)) return;
       const status = await this.#whileReserved(file, wanted, asking, asked, () =>
         file.turn(owner, async () =>
-          file.covers(wanted) || file.granting(wanted) ? undefined : this.#ask(file, wanted, asking, asked),
+          file.covers(wanted) || file.changing(wanted) ? undefined : this.#ask(file, wanted, asking, asked),
         ),
       );
       if (status === LockStatus.GRANTED) return;
@@ -250,7 +251,7 @@ export class LockRequests {
       file.wake();
     };
     const done = work();
-    file.keep(owner, done);
+    file.leave(owner, range, done);
     await interruptible(done, cancellation);
   }
 

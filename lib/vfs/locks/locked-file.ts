@@ -59,6 +59,7 @@ export class LockedFile {
   readonly #confirmed = new Map<string, readonly ClientLock[]>();
   readonly #since = new Map<string, number>();
   readonly #grants = new Set<Grant>();
+  readonly #leaving = new Set<Pick<Grant, 'lock' | 'over'>>();
   readonly #unsettled = new Set<Unsettled>();
   /** The end of the last call of each owner. */
   readonly #turns = new Map<string, Promise<unknown>>();
@@ -163,11 +164,25 @@ export class LockedFile {
     this.complete(grant);
   }
 
-  /** The end of a {@link Grant} of the same owner that meets the range. Undefined: there is none. */
-  granting(wanted: ClientLock): Promise<void> | undefined {
-    for (const { lock, over } of this.#grants)
+  /**
+   * The end of a {@link Grant} or an unlock of the same owner that meets the range, so that it is not certain what the owner
+   * will have of it. Undefined: there is none.
+   */
+  changing(wanted: ClientLock): Promise<void> | undefined {
+    for (const { lock, over } of [...this.#grants, ...this.#leaving])
       if (lock.owner.key === wanted.owner.key && overlaps(lock, wanted)) return over;
     return undefined;
+  }
+
+  /** The owner gives up a range, until `work` has ended. Nobody need wait for that. */
+  leave(owner: ClientOwner, { start, end }: LockRange, work: Promise<void>): void {
+    const over = work.then(
+      () => void this.#leaving.delete(leaving),
+      () => void this.#leaving.delete(leaving),
+    );
+    const leaving = { lock: { owner, start, end, exclusive: true }, over };
+    this.#leaving.add(leaving);
+    this.keep(owner, work);
   }
 
   /** The owner has no lock of this range any more. */

@@ -225,6 +225,39 @@ t.test('an unlock that is interrupted goes on', async (t) => {
   await isClean(t, rig);
 });
 
+t.test('an unlock that nobody waits for does not take what is locked after it', async (t) => {
+  const rig = await LockRig.open();
+  await rig.set();
+  const gate = rig.manager.gate('UNLOCK');
+  const cancellation = interrupter();
+  const unlock = rig.unlock({ cancellation });
+  await settled();
+  cancellation.cancel();
+  t.equal(await outcome(unlock), Errno.EINTR);
+  const again = rig.set({ end: 9 });
+  t.equal(await outcome(again), 'pending', 'it is not had already');
+  gate.open();
+  t.equal(await outcome(again), 'ok');
+  t.same(rig.manager.held, [`${FIRST} 0-9x`]);
+});
+
+t.test('nor does one whose data is still being written', async (t) => {
+  const rig = await LockRig.open();
+  await rig.set();
+  await rig.write(rig.fh, 0, 'data');
+  const gate = rig.server.gate('WRITE');
+  const cancellation = interrupter();
+  const unlock = rig.unlock({ cancellation });
+  await settled();
+  cancellation.cancel();
+  t.equal(await outcome(unlock), Errno.EINTR);
+  const again = rig.set({ end: 9 });
+  await settled();
+  gate.open();
+  t.equal(await outcome(again), 'ok');
+  t.same(rig.manager.held, [`${FIRST} 0-9x`]);
+});
+
 t.test('F_GETLK, and a wait for a grace period, end as well', async (t) => {
   const rig = await LockRig.open();
   rig.manager.restart(true);
