@@ -11,6 +11,7 @@ import type { Identity } from './caller/identity.js';
 import type { ClientConfig, TransferLimits } from './config.js';
 import type { VfsCounters } from './counters.js';
 import type { ByteBudget } from './data/byte-budget.js';
+import { ToldCloses } from './data/told-closes.js';
 import { TransferMemory } from './data/transfer-memory.js';
 import type { FileWriter } from './data/write-behind.js';
 import { PlusSupport } from './directories/plus-support.js';
@@ -54,6 +55,7 @@ export class VfsState {
   readonly nfs: NfsClient;
   readonly inodes: InodeTable;
   readonly open: OpenObjects;
+  readonly closes: ToldCloses;
   readonly dentries: DentryCache;
   readonly attributes: AttributeCache;
   readonly kernel: KernelView;
@@ -82,6 +84,7 @@ export class VfsState {
     this.restarts = parts.restarts ?? new ServerRestarts();
     this.memory = new TransferMemory(parts.readBudget, parts.writeBudget, limits.wsize);
     this.open = new OpenObjects(inodes);
+    this.closes = new ToldCloses(config);
     this.dentries = new DentryCache();
     this.kernel = new KernelView(clock, this.dentries);
     const { kernel, dentries } = this;

@@ -120,8 +120,6 @@ export class Inode {
   removing: Promise<void> | undefined = undefined;
   silly: SillyName | undefined = undefined;
   writer: PendingWrites | undefined = undefined;
-  /** A program of this mount has asked for a fcntl(2) lock of it: close(2) may end some. */
-  isLocked = false;
   /** The append under way, for the next to wait for. */
   appending: Promise<void> | undefined = undefined;
 

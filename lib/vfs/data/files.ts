@@ -28,6 +28,7 @@ import { overlay } from './extent.js';
 import { OpenFile } from './open-file.js';
 import type { ReadAheadNeeds } from './read-ahead.js';
 import { ReadAhead } from './read-ahead.js';
+import type { ToldCloses } from './told-closes.js';
 import type { TransferMemory } from './transfer-memory.js';
 import type { WriteBehindNeeds } from './write-behind.js';
 import { type FileWriter, writerOf } from './write-behind.js';
@@ -35,6 +36,7 @@ import { type WriteRequest, Writing } from './writing.js';
 
 /** The parts of the mount that this needs. */
 export interface FilesNeeds extends ClaimedRightsNeeds, SetAttributesNeeds, ReadAheadNeeds, WriteBehindNeeds {
+  readonly closes: ToldCloses;
   readonly config: ClientConfig;
   readonly counters: VfsCounters;
   readonly current: CurrentAttributes;
@@ -131,7 +133,7 @@ export class Files {
   }
 
   #openFlags(inode: Inode, flags: number): number {
-    const { config, counters, kernel } = this.#vfs;
+    const { closes, config, counters, kernel } = this.#vfs;
     let openFlags = config.directIo ? OpenFlag.DIRECT_IO : 0;
     if (inode.pagesGeneration === inode.generation && !inode.pagesRacy) {
       counters.pages.hits++;
@@ -146,10 +148,7 @@ export class Files {
     kernel.refreshNow(inode);
     // An append lands where the server's file ends, not where the kernel believes: no page may say otherwise.
     if (opensForWriting(flags) && opensForAppending(flags)) openFlags |= OpenFlag.DIRECT_IO;
-    // Nothing of a reader's is to be written back when it closes: that saves a request. But close(2) also ends the fcntl(2)
-    // locks of its process, on files that are locked, or may be since somebody writes to them.
-    const endsLocks = inode.isLocked || inode.writer !== undefined;
-    if (!opensForWriting(flags) && !endsLocks) openFlags |= OpenFlag.NOFLUSH;
+    if (!closes.includes(inode, flags)) openFlags |= OpenFlag.NOFLUSH;
     return openFlags;
   }
 

@@ -17,6 +17,7 @@ import type { Cancellation, RpcCaller } from '../../rpc/client/rpc-caller.js';
 import { describePath, type Inode } from '../cache/inode.js';
 import type { VfsCounters } from '../counters.js';
 import type { OpenFile } from '../data/open-file.js';
+import type { ToldCloses } from '../data/told-closes.js';
 import type { Exchange } from '../remote/exchange.js';
 import { Interruption } from './interruption.js';
 import { LockCalls, lockFailure } from './lock-calls.js';
@@ -32,6 +33,7 @@ import { LockedFile, type LockedFileNeeds } from './locked-file.js';
 export const LockType = { READ: 0, WRITE: 1, UNLOCK: 2 } as const;
 
 export interface LocksNeeds extends LockedDataNeeds {
+  readonly closes: ToldCloses;
   readonly clock: Clock;
   readonly counters: VfsCounters;
   readonly exchange: Exchange;
@@ -159,7 +161,7 @@ export class Locks {
    */
   async set(file: OpenFile, request: LockRequest, wait: boolean, cancellation?: Cancellation): Promise<void> {
     const { inode, fh, credential } = file;
-    if (!request.flock) inode.isLocked = true;
+    if (!request.flock) this.#vfs.closes.locksAreUsed();
     await this.#using(inode, request, cancellation, async (locked, owner, interruption) => {
       const wanted = wantedLock(request, owner);
       if (request.lock.type === LockType.UNLOCK) {

@@ -271,20 +271,39 @@ t.test('a handle that answers for another object is not served as the old one', 
   t.equal(found.attributes?.fileid, other.fileid);
 });
 
+/** Opens "f" for reading, and closes it. */
+async function tellsOfClose(rig: Rig): Promise<boolean> {
+  const { fh, openFlags } = await rig.open('f');
+  await rig.files.release(fh);
+  return (openFlags & OpenFlag.NOFLUSH) === 0;
+}
+
 t.test('close(2) of a reader is told of only where it may end locks', async (t) => {
   const rig = new Rig();
   rig.server.tree.file('f', 'content');
-  const isTold = async (): Promise<boolean> => {
-    const { fh, openFlags } = await rig.open('f');
-    await rig.files.release(fh);
-    return (openFlags & OpenFlag.NOFLUSH) === 0;
-  };
+  const isTold = () => tellsOfClose(rig);
   t.equal(await isTold(), false);
   const writer = await rig.open('f', O_RDWR);
   t.equal(writer.openFlags & OpenFlag.NOFLUSH, 0, 'a writer');
   t.equal(await isTold(), true, 'beside a writer, who may lock the file');
   await rig.files.release(writer.fh);
   t.equal(await isTold(), false);
-  writer.inode.isLocked = true;
-  t.equal(await isTold(), true, 'of a file that was locked');
+  rig.vfs.closes.locksAreUsed();
+  t.equal(await isTold(), true, 'once a program has locked some file');
 });
+
+t.test(
+  'with -o lock the close(2) of every descriptor is told of, unless the kernel keeps these locks',
+  async (t) => {
+    for (const [localLock, told] of [
+      ['none', true],
+      ['flock', true],
+      ['posix', false],
+      ['all', false],
+    ] as const) {
+      const rig = new Rig({ config: { locks: 'insist', localLock } });
+      rig.server.tree.file('f', 'content');
+      t.equal(await tellsOfClose(rig), told, localLock);
+    }
+  },
+);
