@@ -140,6 +140,7 @@ export const GROUPS = {
         'locks/lock-calls',
         'locks/lock-owners',
         'locks/late-copies',
+        'locks/lock-model',
         'closing',
       ),
       'test/locks/lock-table.test.ts',

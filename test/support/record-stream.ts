@@ -56,6 +56,14 @@ const PROGRAMS: Readonly<Record<number, { readonly name: string; readonly proced
     },
     100005: { name: 'MOUNT', procedures: ['NULL', 'MNT', 'DUMP', 'UMNT', 'UMNTALL', 'EXPORT'] },
     100000: { name: 'PORTMAP', procedures: ['NULL', 'SET', 'UNSET', 'GETPORT', 'DUMP'] },
+    100021: {
+      name: 'NLM',
+      procedures: [
+        ...['NULL', 'TEST', 'LOCK', 'CANCEL', 'UNLOCK', 'GRANTED', 'TEST_MSG', 'LOCK_MSG', 'CANCEL_MSG'],
+        ...['UNLOCK_MSG', 'GRANTED_MSG', 'TEST_RES', 'LOCK_RES', 'CANCEL_RES', 'UNLOCK_RES', 'GRANTED_RES'],
+        ...['SM_NOTIFY', '17', '18', '19', 'SHARE', 'UNSHARE', 'NM_LOCK', 'FREE_ALL'],
+      ],
+    },
   };
 
 /** The calls of one connection that wait for their replies: they tell the procedure of a reply. */
