@@ -83,7 +83,6 @@ export const GROUPS = {
       'lib/vfs/data/files.ts',
       'lib/vfs/data/open-file.ts',
       'lib/vfs/data/read-ahead.ts',
-      'lib/vfs/data/told-closes.ts',
       'lib/vfs/data/transfer-memory.ts',
     ],
     tests: vfs(

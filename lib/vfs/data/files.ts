@@ -20,6 +20,7 @@ import { interruptible } from '../caller/interruptible.js';
 import type { ClientConfig } from '../config.js';
 import type { VfsCounters } from '../counters.js';
 import type { KernelView } from '../kernel/kernel-view.js';
+import type { ToldCloses } from '../kernel/told-closes.js';
 import type { Lookup } from '../names/lookup.js';
 import type { SillyRenames } from '../names/silly-rename.js';
 import { opensForAppending, opensForReading, opensForWriting } from '../open-flags.js';
@@ -28,7 +29,6 @@ import { overlay } from './extent.js';
 import { OpenFile } from './open-file.js';
 import type { ReadAheadNeeds } from './read-ahead.js';
 import { ReadAhead } from './read-ahead.js';
-import type { ToldCloses } from './told-closes.js';
 import type { TransferMemory } from './transfer-memory.js';
 import type { WriteBehindNeeds } from './write-behind.js';
 import { type FileWriter, writerOf } from './write-behind.js';
@@ -148,7 +148,7 @@ export class Files {
     kernel.refreshNow(inode);
     // An append lands where the server's file ends, not where the kernel believes: no page may say otherwise.
     if (opensForWriting(flags) && opensForAppending(flags)) openFlags |= OpenFlag.DIRECT_IO;
-    if (!closes.includes(inode, flags)) openFlags |= OpenFlag.NOFLUSH;
+    if (!opensForWriting(flags) && !closes.ofReader(inode)) openFlags |= OpenFlag.NOFLUSH;
     return openFlags;
   }
 

@@ -17,7 +17,7 @@ import type { Cancellation, RpcCaller } from '../../rpc/client/rpc-caller.js';
 import { describePath, type Inode } from '../cache/inode.js';
 import type { VfsCounters } from '../counters.js';
 import type { OpenFile } from '../data/open-file.js';
-import type { ToldCloses } from '../data/told-closes.js';
+import type { ToldCloses } from '../kernel/told-closes.js';
 import type { Exchange } from '../remote/exchange.js';
 import { Interruption } from './interruption.js';
 import { LockCalls, lockFailure } from './lock-calls.js';

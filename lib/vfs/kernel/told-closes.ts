@@ -5,9 +5,9 @@
  * Nothing can be made up for later: the last close of an open file is told without its process, which may have closed it long
  * before it took the lock, and left it to a child. A lock that ends wrongly loses data.
  */
+
 import type { Inode } from '../cache/inode.js';
 import type { ClientConfig } from '../config.js';
-import { opensForWriting } from '../open-flags.js';
 
 export class ToldCloses {
   /** A descriptor that is opened from now on may be one of a file that its process locks. */
@@ -23,8 +23,8 @@ export class ToldCloses {
     this.#all = true;
   }
 
-  /** Of what is opened with these flags: data is written back, or locks may end, since somebody writes and may lock. */
-  includes(inode: Inode, flags: number): boolean {
-    return this.#all || opensForWriting(flags) || inode.writer !== undefined;
+  /** Whether to tell of a descriptor that only reads: locks may have been taken, or somebody writes, and may lock. */
+  ofReader({ writer }: Inode): boolean {
+    return this.#all || writer !== undefined;
   }
 }
