@@ -1,0 +1,272 @@
+/**
+ * Records in memory that outlives the process that writes them: whoever has the descriptor can read them when that process
+ * has died, however it died. Owns the file's head, the sizes of slots, and where a record goes.
+ *
+ * To write a record costs no system call. Memory is taken in chunks, and given back when a chunk has become empty. Where
+ * there is none left, the file says that it is incomplete, and nobody will go by it.
+ */
+import { checksum } from './checksum.js';
+import { CHUNK_BYTES, Chunk, type FoundRecord, slotOverhead } from './chunk.js';
+import { RecordsError } from './records-error.js';
+import { type MappedPiece, SharedFile } from './shared-file.js';
+
+/** Names one record as long as it exists; 0 names none. */
+export type RecordRef = number;
+
+const MAGIC = 0x6e66_7352;
+/** Of the form of records in the file. Programs with another version leave it alone. */
+const VERSION = 1;
+const HEAD_BYTES = 64 * 1024;
+const INCOMPLETE_WORD = 2;
+/** The facts are written twice, in turns, so that one of them is always whole. */
+const FACTS = [4 * 1024, 32 * 1024] as const;
+const FACTS_HEADER = 16;
+const MOST_FACTS = 28 * 1024 - FACTS_HEADER;
+/** Sizes of slots. A record goes into the smallest that holds it. */
+const SLOT_SIZES: readonly number[] = [64, 96, 128, 160, 192, 256, 384, 512, 768, 1536];
+
+interface Facts {
+  readonly sequence: number;
+  readonly text: string;
+}
+
+export class RecordMemory {
+  readonly #file: SharedFile;
+  readonly #head: MappedPiece;
+  readonly #chunks: Chunk[] = [];
+  /** By slot size: chunks that have room. */
+  readonly #roomy = new Map<number, Chunk[]>();
+  readonly #spare: Chunk[] = [];
+  #stamp = 0;
+  #sequence = 0;
+  #facts: unknown = undefined;
+  #complete = true;
+  #count = 0;
+  /** Called once, when there is no memory left for another record. */
+  onIncomplete: () => void = () => {};
+
+  private constructor(file: SharedFile, head: MappedPiece) {
+    this.#file = file;
+    this.#head = head;
+  }
+
+  /** In memory without a name. Undefined: this machine gives none. */
+  static create(): RecordMemory | undefined {
+    const file = SharedFile.inMemory('nfs-fuse-state');
+    return file && RecordMemory.#begin(file);
+  }
+
+  /** In a file, open for reading and writing, whose content goes. Undefined: its file system is full, or cannot be mapped. */
+  static createIn(fd: number): RecordMemory | undefined {
+    const file = new SharedFile(fd);
+    file.clear();
+    return RecordMemory.#begin(file);
+  }
+
+  static #begin(file: SharedFile): RecordMemory | undefined {
+    if (!file.allocate(0, HEAD_BYTES)) return undefined;
+    const head = file.map(0, HEAD_BYTES);
+    if (head === undefined) return undefined;
+    head.u32[1] = VERSION;
+    head.u32[0] = MAGIC;
+    return new RecordMemory(file, head);
+  }
+
+  /** Takes up what another process has written, and goes on with it. @throws RecordsError */
+  static adopt(fd: number): RecordMemory {
+    const file = new SharedFile(fd);
+    const { size } = file;
+    if (size < HEAD_BYTES || (size - HEAD_BYTES) % CHUNK_BYTES !== 0)
+      throw new RecordsError('damaged', 'the file with the state is cut off, or another file');
+    const head = file.map(0, HEAD_BYTES);
+    if (head === undefined) throw new RecordsError('damaged', 'the file with the state cannot be mapped');
+    if (head.u32[0] !== MAGIC)
+      throw new RecordsError('damaged', 'this is not the state of a mount, or it is damaged');
+    if (head.u32[1] !== VERSION)
+      throw new RecordsError(
+        'version',
+        `the state is of version ${head.u32[1]}, this program knows ${VERSION}`,
+      );
+    if (head.u32[INCOMPLETE_WORD] !== 0)
+      throw new RecordsError('incomplete', 'there was no memory left for the whole state');
+    const memory = new RecordMemory(file, head);
+    memory.#adoptFacts();
+    for (let base = HEAD_BYTES; base < size; base += CHUNK_BYTES) memory.#adoptChunk(base);
+    return memory;
+  }
+
+  get fd(): number {
+    return this.#file.fd;
+  }
+
+  /** False: some records are missing, for which there was no memory. */
+  get complete(): boolean {
+    return this.#complete;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Memory that is taken. */
+  get bytes(): number {
+    return HEAD_BYTES + (this.#chunks.length - this.#spare.length) * CHUNK_BYTES;
+  }
+
+  /** What {@link setFacts} was given last, as JSON keeps it. Undefined: nothing yet. */
+  get facts(): unknown {
+    return this.#facts;
+  }
+
+  /** Few facts that belong to no record, as one JSON text of at most 28 KiB. @throws RangeError for more. */
+  setFacts(facts: object): void {
+    const text = Buffer.from(JSON.stringify(facts));
+    if (text.length > MOST_FACTS) throw new RangeError(`${text.length} bytes of facts`);
+    const { bytes, u32 } = this.#head;
+    const sequence = ++this.#sequence;
+    const at = FACTS[sequence % 2 === 0 ? 0 : 1];
+    u32[at >>> 2] = 0;
+    if (text.length % 4 !== 0) u32[(at + FACTS_HEADER + text.length) >>> 2] = 0;
+    bytes.set(text, at + FACTS_HEADER);
+    u32[(at >>> 2) + 1] = text.length;
+    u32[(at >>> 2) + 2] = checksum(u32, (at + FACTS_HEADER) >>> 2, (text.length + 3) >>> 2, sequence);
+    u32[at >>> 2] = sequence;
+    this.#facts = JSON.parse(text.toString());
+  }
+
+  #adoptFacts(): void {
+    const [one, other] = FACTS.map((at) => this.#factsAt(at));
+    const facts = (one?.sequence ?? 0) > (other?.sequence ?? 0) ? one : other;
+    if (facts === undefined) throw new RecordsError('damaged', 'the head of the state is damaged');
+    this.#sequence = facts.sequence;
+    this.#facts = JSON.parse(facts.text);
+  }
+
+  #factsAt(at: number): Facts | undefined {
+    const { bytes, u32 } = this.#head;
+    const sequence = u32[at >>> 2] ?? 0;
+    const length = u32[(at >>> 2) + 1] ?? 0;
+    if (sequence === 0 || length > MOST_FACTS) return undefined;
+    const start = at + FACTS_HEADER;
+    if (u32[(at >>> 2) + 2] !== checksum(u32, start >>> 2, (length + 3) >>> 2, sequence)) return undefined;
+    return { sequence, text: bytes.toString('utf8', start, start + length) };
+  }
+
+  /**
+   * Writes a record of the first `length` bytes of `content`, with cells that can be changed in place: whole numbers from 0
+   * to 2^41. Answers 0 where there is no memory for it.
+   */
+  put(kind: number, cells: readonly number[], content: Uint8Array, length = content.length): RecordRef {
+    const need = slotOverhead(cells.length) + length;
+    const slotBytes = SLOT_SIZES.find((size) => size >= need);
+    if (slotBytes === undefined) throw new RangeError(`a record of ${need} bytes`);
+    const chunk = this.#chunkWithRoom(slotBytes);
+    if (chunk === undefined) {
+      this.#fail();
+      return 0;
+    }
+    const ref = chunk.base + chunk.write(kind, ++this.#stamp, cells, content, length);
+    this.#count++;
+    if (chunk.isFull) this.#roomy.get(slotBytes)?.pop();
+    return ref;
+  }
+
+  /** The record is gone. Of no effect for 0. */
+  free(ref: RecordRef): void {
+    if (ref === 0) return;
+    const chunk = this.#chunkOf(ref);
+    const { slotBytes } = chunk;
+    const wasFull = chunk.isFull;
+    chunk.free(ref - chunk.base);
+    this.#count--;
+    const roomy = this.#roomy.get(slotBytes) ?? [];
+    if (wasFull) {
+      roomy.push(chunk);
+      this.#roomy.set(slotBytes, roomy);
+    }
+    // One chunk of each size stays, for the records to come.
+    if (!chunk.isEmpty || roomy.length < 2) return;
+    roomy.splice(roomy.indexOf(chunk), 1);
+    chunk.unassign();
+    this.#file.release(chunk.base, CHUNK_BYTES);
+    this.#spare.push(chunk);
+  }
+
+  /** Of no effect for 0. */
+  setCell(ref: RecordRef, cell: number, value: number): void {
+    if (ref === 0) return;
+    const chunk = this.#chunkOf(ref);
+    chunk.setCell(ref - chunk.base, cell, value);
+  }
+
+  /** All records, in no order. Of two that say something of the same, the one with the higher stamp was written later. */
+  *records(): Generator<FoundRecord & { readonly ref: RecordRef }> {
+    for (const chunk of this.#chunks)
+      for (const at of chunk.places()) yield { ref: chunk.base + at, ...chunk.read(at) };
+  }
+
+  #chunkOf(ref: RecordRef): Chunk {
+    const chunk = this.#chunks[Math.floor((ref - HEAD_BYTES) / CHUNK_BYTES)];
+    if (chunk === undefined) throw new RangeError(`there is no record ${ref}`);
+    return chunk;
+  }
+
+  #chunkWithRoom(slotBytes: number): Chunk | undefined {
+    const roomy = this.#roomy.get(slotBytes);
+    const known = roomy?.at(-1);
+    if (known !== undefined) return known;
+    const chunk = this.#takeSpare() ?? this.#grow();
+    if (chunk === undefined) return undefined;
+    chunk.assign(slotBytes);
+    this.#roomy.set(slotBytes, [chunk]);
+    return chunk;
+  }
+
+  #takeSpare(): Chunk | undefined {
+    const chunk = this.#spare.at(-1);
+    if (chunk === undefined || !this.#file.allocate(chunk.base, CHUNK_BYTES)) return undefined;
+    return this.#spare.pop();
+  }
+
+  #grow(): Chunk | undefined {
+    const base = HEAD_BYTES + this.#chunks.length * CHUNK_BYTES;
+    if (!this.#file.allocate(base, CHUNK_BYTES)) return undefined;
+    return this.#mapChunk(base);
+  }
+
+  #mapChunk(base: number): Chunk | undefined {
+    const piece = this.#file.map(base, CHUNK_BYTES);
+    if (piece === undefined) return undefined;
+    const chunk = new Chunk(base, piece);
+    this.#chunks.push(chunk);
+    return chunk;
+  }
+
+  #adoptChunk(base: number): void {
+    const chunk = this.#mapChunk(base);
+    if (chunk === undefined) throw new RecordsError('damaged', 'the file with the state cannot be mapped');
+    chunk.adopt();
+    const { slotBytes } = chunk;
+    if (slotBytes === 0) {
+      this.#spare.push(chunk);
+      return;
+    }
+    if (!SLOT_SIZES.includes(slotBytes))
+      throw new RecordsError('damaged', `the records from byte ${base} on have an unknown size`);
+    for (const at of chunk.places()) {
+      this.#count++;
+      this.#stamp = Math.max(this.#stamp, chunk.read(at).stamp);
+    }
+    if (chunk.isFull) return;
+    const roomy = this.#roomy.get(slotBytes) ?? [];
+    roomy.push(chunk);
+    this.#roomy.set(slotBytes, roomy);
+  }
+
+  #fail(): void {
+    if (!this.#complete) return;
+    this.#complete = false;
+    this.#head.u32[INCOMPLETE_WORD] = 1;
+    this.onIncomplete();
+  }
+}
