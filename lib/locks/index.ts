@@ -3,6 +3,7 @@
 export { type LockBounds, NO_BOUNDS } from './lock-counts.js';
 export {
   conflicts,
+  encloses,
   LAST_BYTE,
   type LockOwner,
   type LockRange,

@@ -42,6 +42,11 @@ export function overlaps(one: LockRange, other: LockRange): boolean {
   return one.start <= other.end && other.start <= one.end;
 }
 
+/** Whether the one has all bytes of the other. */
+export function encloses(one: LockRange, other: LockRange): boolean {
+  return one.start <= other.start && one.end >= other.end;
+}
+
 /** Whether the one keeps the other from being granted. */
 export function conflicts<Owner extends LockOwner>(one: OwnedLock<Owner>, other: OwnedLock<Owner>): boolean {
   return (one.exclusive || other.exclusive) && overlaps(one, other) && one.owner.key !== other.owner.key;

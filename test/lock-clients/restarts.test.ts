@@ -91,6 +91,37 @@ t.test('all locks are reclaimed, none is granted twice', { timeout: 300_000 }, a
 });
 
 t.test(
+  'those that wait for one range get it in the order in which they asked',
+  { timeout: 300_000 },
+  async (t) => {
+    const { server, a, bed } = await ground(t, { graceSeconds: GRACE_SECONDS });
+    t.same(await bed.a.begin('a1', 'fcntl', 'wait', 'f', 'x', ...range(0)).answer, GOT);
+    const waiting: ReturnType<LockWorkers['begin']>[] = [];
+    for (let n = 0; n < WAITING; n++) {
+      await bed.b.spawn(`w${n}`);
+      await bed.b.call(`w${n}`, 'open', 'f', 'file', 'rw');
+      const request = bed.b.begin(`w${n}`, 'fcntl', 'wait', 'f', 'x', ...range(0));
+      waiting.push(request);
+      await until('it waits', () => request.sleeps());
+    }
+    await server.kill();
+    await server.start();
+    await until('the lock is reclaimed', async () => (await counted(a)).locksReclaimed === 1);
+    t.same(await bed.a.call('a1', 'fcntl', 'set', 'f', 'u', ...range(0)), GOT);
+    const isSettled = () => waiting.map((request) => request.settled() !== undefined);
+    for (const [n, { answer }] of waiting.entries()) {
+      t.same(await answer, GOT);
+      t.same(
+        isSettled(),
+        waiting.map((_, at) => at <= n),
+        `${n} has it, and nobody after it`,
+      );
+      t.same(await bed.b.call(`w${n}`, 'fcntl', 'set', 'f', 'u', ...range(0)), GOT);
+    }
+  },
+);
+
+t.test(
   'a lock that somebody else has got is lost: said, counted, and writes fail',
   { timeout: 120_000 },
   async (t) => {

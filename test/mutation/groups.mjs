@@ -131,6 +131,7 @@ export const GROUPS = {
     tests: [
       ...vfs(
         'locks/lock-requests',
+        'locks/waiting-line',
         'locks/lock-interrupts',
         'locks/lock-settling',
         'locks/lock-recovery',

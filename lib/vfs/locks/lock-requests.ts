@@ -25,6 +25,7 @@ import type { ClientLock, ClientOwner } from './lock-owners.js';
 import type { LockSettling } from './lock-settling.js';
 import type { LockedData } from './locked-data.js';
 import type { Grant, LockedFile } from './locked-file.js';
+import type { PlaceInLine } from './waiting-line.js';
 
 /** The first pause of a lock that waits, and the longest one: each is twice the last. */
 export const FIRST_POLL_MS = 5;
@@ -63,6 +64,8 @@ interface Asked {
   queued: LockNote | undefined;
   /** The end of a request of this mount that the server may have refused this one for: it is taken back, say. */
   settling: Promise<void> | undefined;
+  /** Undefined: it does not wait. */
+  place: PlaceInLine | undefined;
   /** Undefined: it has not been granted, or another thread of the owner had it already. */
   grant: Grant | undefined;
 }
@@ -81,7 +84,13 @@ export class LockRequests {
    * @throws FuseError EAGAIN if another owner stands against it, EDEADLK, EINTR, ENOLCK without a lock manager's answer
    */
   async lock(file: LockedFile, wanted: ClientLock, asking: Asking): Promise<void> {
-    const asked: Asked = { sent: false, queued: undefined, settling: undefined, grant: undefined };
+    const asked: Asked = {
+      sent: false,
+      queued: undefined,
+      settling: undefined,
+      place: undefined,
+      grant: undefined,
+    };
     try {
       await this.#obtain(file, wanted, asking, asked);
       const { grant } = asked;
@@ -102,8 +111,18 @@ export class LockRequests {
     if (asked.sent) this.#giveUp(file, wanted, asking.credential, asked.queued);
   }
 
-  /** Resolves when the owner has the lock. */
+  /** Resolves when the owner has the lock. One that waits does so in line. */
   async #obtain(file: LockedFile, wanted: ClientLock, asking: Asking, asked: Asked): Promise<void> {
+    if (!asking.wait) return this.#pursue(file, wanted, asking, asked);
+    asked.place = file.line.join(wanted);
+    try {
+      await this.#pursue(file, wanted, asking, asked);
+    } finally {
+      file.line.leave(asked.place);
+    }
+  }
+
+  async #pursue(file: LockedFile, wanted: ClientLock, asking: Asking, asked: Asked): Promise<void> {
     const { owner } = wanted;
     const { wait, interruption } = asking;
     for (let poll = FIRST_POLL_MS; ; poll = Math.min(poll * 2, LONGEST_POLL_MS)) {
@@ -116,13 +135,19 @@ export class LockRequests {
         continue;
       }
       if (file.covers(wanted)) return;
-      const status = await this.#whileReserved(file, wanted, asking, asked, () =>
-        file.turn(owner, async () =>
+      const status = await this.#whileReserved(file, wanted, asking, asked, async () => {
+        if (!this.#isNext(file, asked)) return 'later';
+        return file.turn(owner, async () =>
           file.covers(wanted) || file.changing(wanted) ? undefined : this.#ask(file, wanted, asking, asked),
-        ),
-      );
+        );
+      });
       if (status === LockStatus.GRANTED) return;
       if (status === undefined) continue;
+      if (status === 'later') {
+        // Not for longer than others: it has to see when a circle of owners comes to be.
+        await this.#pause(file, poll, interruption, 'line');
+        continue;
+      }
       if (status === LockStatus.DENIED_GRACE_PERIOD) {
         await this.#waitForGrace(interruption);
         poll = FIRST_POLL_MS;
@@ -133,6 +158,13 @@ export class LockRequests {
         await interruption.until(asked.settling);
       }
     }
+  }
+
+  /** Whether it is this request's turn to ask the server. */
+  #isNext(file: LockedFile, { place }: Asked): boolean {
+    if (place === undefined) return true;
+    const { key } = place.lock.owner;
+    return file.line.isNext(place, this.#parts.hearsGrants, (earlier) => file.holdsAgainst(key, earlier));
   }
 
   /** Runs `work` once the table holds the lock, since nobody of this mount stands against it, and as long as that takes. */
@@ -147,7 +179,7 @@ export class LockRequests {
     for (;;) {
       // Old locks come first. Not within the owner's turn, which the reclaiming needs.
       for (let old = reclaimed(); old !== undefined; old = reclaimed()) await interruption.until(old);
-      const woken = nextWake(file, true);
+      const woken = nextWake(file, 'queue');
       try {
         // It stands in the queue of the server, who may grant it at any moment: here it lets nobody go first any more.
         const isNext = queued !== undefined && table.lock(file.key, wanted) === 'granted';
@@ -173,7 +205,7 @@ export class LockRequests {
               else {
                 const settling = file.settling(wanted);
                 if (settling !== undefined) await interruption.until(settling);
-                else await this.#pause(file, LONGEST_POLL_MS, interruption, true);
+                else await this.#pause(file, LONGEST_POLL_MS, interruption, 'queue');
               }
             } catch (error) {
               file.leaveQueue(wanted);
@@ -212,6 +244,8 @@ export class LockRequests {
       isStale,
     );
     const { status } = result;
+    const isHeld = status === LockStatus.BLOCKED || status === LockStatus.DENIED;
+    if (isHeld && asked.place !== undefined) file.line.toldToWait(asked.place);
     if (status === LockStatus.GRANTED) {
       interruption.throwIfCancelled();
       asked.grant = file.confirm(wanted, clock.now());
@@ -284,14 +318,14 @@ export class LockRequests {
     }
   }
 
-  /** Sleeps for so long, or until something of the file is unlocked; `inQueue`: or until the table's queue moves on. */
+  /** Sleeps for so long, or until something of the file is unlocked, the table's queue or the line moves on. */
   async #pause(
     file: LockedFile,
     milliseconds: number,
     interruption: Interruption,
-    inQueue = false,
+    where: Waits = 'server',
   ): Promise<void> {
-    const woken = nextWake(file, inQueue);
+    const woken = nextWake(file, where);
     const timer = this.#parts.clock.after(milliseconds, woken.wake);
     try {
       await interruption.until(woken.promise);
@@ -314,16 +348,20 @@ export class LockRequests {
   }
 }
 
+/** What a request waits for: a lock of another client, one of the table, or one that asked before it. */
+type Waits = 'server' | 'queue' | 'line';
+
 interface Sleep {
   readonly promise: Promise<void>;
   readonly wake: () => void;
   readonly stop: () => void;
 }
 
-function nextWake(file: LockedFile, inQueue: boolean): Sleep {
+function nextWake(file: LockedFile, where: Waits): Sleep {
   let wake = (): void => {};
   const promise = new Promise<void>((resolve) => {
     wake = resolve;
   });
-  return { promise, wake, stop: file.onWake(wake, inQueue) };
+  const stop = where === 'line' ? file.line.onChange(wake) : file.onWake(wake, where === 'queue');
+  return { promise, wake, stop };
 }

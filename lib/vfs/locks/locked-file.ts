@@ -20,6 +20,7 @@ import type { UserCredential } from '../caller/caller.js';
 import type { LockNotes } from './lock-notes.js';
 import type { ClientLock, ClientOwner, LockOwners } from './lock-owners.js';
 import { TakenThrough } from './taken-through.js';
+import { WaitingLine } from './waiting-line.js';
 
 const NONE: readonly never[] = [];
 
@@ -55,6 +56,7 @@ export class LockedFile {
   readonly key: string;
   /** The handle by which the server knows the locks: a redrive may find another one for the same object. */
   handle: FileHandle;
+  readonly line = new WaitingLine();
   readonly #needs: LockedFileNeeds;
   readonly #confirmed = new Map<string, readonly ClientLock[]>();
   readonly #since = new Map<string, number>();

@@ -118,7 +118,7 @@ export class Locks {
     };
     const files = (): Iterable<LockedFile> => this.#files.values();
     this.#recovery = new LockRecovery({ calls, clock, counters, log, files, credential, connectionless });
-    const restartSeen = (): void => this.#recovery.restartSeen();
+    const restartSeen = (): void => this.restartSeen();
     const settling = new LockSettling({ calls, clock, restartSeen });
     this.#settling = settling;
     this.#requests = new LockRequests({
@@ -137,6 +137,7 @@ export class Locks {
 
   /** The server may have restarted: a new connection, or another write verifier. */
   restartSeen(): void {
+    for (const { line } of this.#files.values()) line.serverRestarted();
     this.#recovery.restartSeen();
   }
 
