@@ -118,7 +118,7 @@ function categoryOf(chain: readonly ProfileNode[]): Category {
     // The wrappers of read(2) and write(2) on /dev/fuse.
     if (file === 'lib/fuse/system-calls.js' && functionName === 'readInto') return 'FUSE read';
     if (file === 'lib/fuse/system-calls.js' && functionName === 'writeFrom') return 'FUSE write';
-    if (file === 'lib/fuse/session/device.js' && functionName === 'writePieces') return 'FUSE write';
+    if (file === 'lib/fuse/session/channel/device.js' && functionName === 'writePieces') return 'FUSE write';
     if (leaf?.callFrame.url === '' && /^node:(net|internal\/stream_base_commons)$/.test(url)) {
       return 'socket write';
     }

@@ -34,7 +34,7 @@ export { remountKernel } from './mount/remount.js';
 export { mayMount, type Rights, readRights } from './mount/rights.js';
 export { type TrialMount, trialMount } from './mount/trial.js';
 export { type MountMethod, type UnmountOptions, unmountEntry, unmountKernel } from './mount/unmount.js';
-export type { Channel, ChannelHandler, SessionEnd } from './session/channel.js';
+export type { Channel, ChannelHandler, SessionEnd } from './session/channel/channel.js';
 export type { SessionTimers } from './session/interrupts.js';
 export type { ConnectionOptions } from './session/negotiate.js';
 export { FuseSession, type SessionOptions } from './session/session.js';

@@ -41,9 +41,9 @@ const profile = profileOf([
   [100, '(idle)'],
   [10, '(program)'],
   [20, '(garbage collector)'],
-  [30, `readable@${LIB}/fuse/session/device.js`, `readInto@${LIB}/fuse/system-calls.js`, 'recvmsg'],
+  [30, `readable@${LIB}/fuse/session/channel/device.js`, `readInto@${LIB}/fuse/system-calls.js`, 'recvmsg'],
   [40, `send@${LIB}/fuse/session/session.js`, `writeFrom@${LIB}/fuse/system-calls.js`, 'recvmsg'],
-  [50, `writePieces@${LIB}/fuse/session/device.js`, 'writevSync@node:fs', 'writeBuffers'],
+  [50, `writePieces@${LIB}/fuse/session/channel/device.js`, 'writevSync@node:fs', 'writeBuffers'],
   [
     60,
     `send@${LIB}/rpc/rpc-connection.js`,

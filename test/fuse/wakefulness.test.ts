@@ -1,5 +1,10 @@
 import t from 'tap';
-import { AWAKE_MS, INTERRUPTED_MS, REST_MS, Wakefulness } from '../../lib/fuse/session/wakefulness.js';
+import {
+  AWAKE_MS,
+  INTERRUPTED_MS,
+  REST_MS,
+  Wakefulness,
+} from '../../lib/fuse/session/channel/wakefulness.js';
 
 /** A few microseconds: what a turn of the event loop takes that finds nothing to do. */
 const IDLE_TURN_MS = 0.004;

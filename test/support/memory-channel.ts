@@ -1,7 +1,7 @@
 /** A FUSE channel in memory: builds requests as the kernel lays them out, and keeps the answers. */
 
 import { Opcode } from '../../lib/fuse/contract/protocol.js';
-import type { Channel, ChannelHandler, SessionEnd } from '../../lib/fuse/session/channel.js';
+import type { Channel, ChannelHandler, SessionEnd } from '../../lib/fuse/session/channel/channel.js';
 import type { ReplyBuffer } from '../../lib/fuse/session/reply.js';
 import { RequestBuffer } from '../../lib/fuse/session/request-buffer.js';
 

@@ -2,7 +2,7 @@
 
 import { errnoName } from '../contract/errno.js';
 import { initFlagNames, Opcode, opcodeName, SetattrValid, Size } from '../contract/protocol.js';
-import type { SessionEnd } from './channel.js';
+import type { SessionEnd } from './channel/channel.js';
 import type { ReplyBuffer } from './reply.js';
 import type { FuseRequest } from './request.js';
 import type { RequestBuffer } from './request-buffer.js';

@@ -2,7 +2,7 @@
  * The data of requests whose operation is under way, mostly of WRITEs. When too much of it is held, the channel stops
  * reading, or reads in steps, so that a server that takes no data costs a bounded amount of memory.
  */
-import type { Channel } from './channel.js';
+import type { Channel } from './channel/channel.js';
 import type { SessionTimers } from './interrupts.js';
 import { DEFAULT_MAX_WRITE } from './negotiate.js';
 import type { FuseRequest } from './request.js';

@@ -6,7 +6,7 @@
 import { Errno, errnoName } from '../contract/errno.js';
 import type { ConnectionInfo, FuseNotifier, KnownEntry, NodeId } from '../contract/operations.js';
 import { EXPIRE_ONLY, InitFlag, NotifyCode, Size } from '../contract/protocol.js';
-import type { Channel } from './channel.js';
+import type { Channel } from './channel/channel.js';
 import { ReplyBuffer } from './reply.js';
 
 const INVAL_INODE_BYTES = Size.OUT_HEADER + 24;

@@ -6,8 +6,8 @@
 import { Errno, errnoName, FuseError } from '../contract/errno.js';
 import type { ConnectionInfo, FuseNotifier, FuseOperations, MaybePromise } from '../contract/operations.js';
 import { MAX_ERRNO, Opcode, opcodeName, Size } from '../contract/protocol.js';
-import type { Channel, ChannelHandler, SessionEnd } from './channel.js';
-import { KernelChannel } from './device.js';
+import type { Channel, ChannelHandler, SessionEnd } from './channel/channel.js';
+import { KernelChannel } from './channel/device.js';
 import { FuseDump } from './dump.js';
 import { HeldPayloads } from './held-payloads.js';
 import { Interrupts, type SessionTimers, systemTimers } from './interrupts.js';

@@ -3,8 +3,8 @@
  * Owns the interfaces only.
  */
 
-import type { ReplyBuffer } from './reply.js';
-import type { RequestBuffer } from './request-buffer.js';
+import type { ReplyBuffer } from '../reply.js';
+import type { RequestBuffer } from '../request-buffer.js';
 
 /** Why a connection is over: unmounted, aborted (by the administrator or by us), or failed. */
 export type SessionEnd = 'unmounted' | 'aborted' | Error;

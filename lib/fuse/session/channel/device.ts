@@ -5,11 +5,11 @@
  */
 import { closeSync, openSync, writevSync } from 'node:fs';
 import koffi from 'koffi';
-import { Errno, errnoName, errnoOf } from '../contract/errno.js';
-import { duplicateOver, readInto, writeFrom } from '../system-calls.js';
+import { Errno, errnoName, errnoOf } from '../../contract/errno.js';
+import { duplicateOver, readInto, writeFrom } from '../../system-calls.js';
+import type { ReplyBuffer } from '../reply.js';
+import { RequestBuffer } from '../request-buffer.js';
 import type { Channel, ChannelHandler, ThreadLane } from './channel.js';
-import type { ReplyBuffer } from './reply.js';
-import { RequestBuffer } from './request-buffer.js';
 import { ThreadWriter } from './thread-writer.js';
 import { Wakefulness } from './wakefulness.js';
 

@@ -3,7 +3,7 @@
  * of writes: those that wait for a page must not queue behind those that wait for a directory.
  */
 import { write } from 'node:fs';
-import { Errno, errnoOf } from '../contract/errno.js';
+import { Errno, errnoOf } from '../../contract/errno.js';
 
 interface Waiting {
   readonly message: Uint8Array;
