@@ -72,6 +72,7 @@ const noNotifier: FuseNotifier = {
   invalidatePages: () => Promise.resolve(),
   invalidateEntry: () => Promise.resolve(),
   expireEntries: () => Promise.resolve(),
+  forgetNames: () => Promise.resolve(false),
   expiresEntries: false,
 };
 
@@ -186,6 +187,8 @@ function serve(options: NativeMountOptions, binding: NativeBinding, codec: NameC
 /** fuse-native does not say who the caller is. All callers that the kernel lets in act as the process that mounted. */
 function mounter(): RequestContext {
   return {
+    unique: 0,
+    resent: false,
     uid: process.geteuid?.() ?? 0,
     gid: process.getegid?.() ?? 0,
     // For the sake of its supplementary groups.

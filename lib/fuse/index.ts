@@ -37,5 +37,6 @@ export { type MountMethod, type UnmountOptions, unmountEntry, unmountKernel } fr
 export type { Channel, ChannelHandler, SessionEnd } from './session/channel/channel.js';
 export type { SessionTimers } from './session/interrupts.js';
 export type { ConnectionOptions } from './session/negotiate.js';
-export { FuseSession, type SessionOptions } from './session/session.js';
+export { FuseSession } from './session/session.js';
 export type { SessionCounters } from './session/session-counters.js';
+export type { SessionOptions } from './session/session-options.js';

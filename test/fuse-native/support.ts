@@ -44,7 +44,7 @@ export class FakeLibfuse {
   constructor(fs = new MemoryFileSystem(), codec: NameCodec = EVERY_BYTE) {
     this.fs = fs;
     const warn = (line: string) => void this.log.push(line);
-    const ctx = { uid: 7, gid: 8, pid: 0, cancelled: false, onCancel() {} };
+    const ctx = { unique: 0, resent: false, uid: 7, gid: 8, pid: 0, cancelled: false, onCancel() {} };
     const nodes = new Nodes(fs, codec, this.files, warn);
     const inodeNumbers = new InodeNumbers();
     const serving = { operations: fs, ctx, nodes, files: this.files, codec, inodeNumbers, warn };

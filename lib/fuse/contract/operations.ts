@@ -22,6 +22,16 @@ export const ROOT_NODEID: NodeId = 1;
  * The caller of a request, as the kernel translates it into the mounter's user namespace, and whether it still waits.
  */
 export interface RequestContext {
+  /**
+   * The kernel's number for this request, below 2^53; no other request of the connection has it. 0: the way to the kernel
+   * knows no numbers.
+   */
+  readonly unique: number;
+  /**
+   * Another process has taken this request before and has not answered it: it died, or handed the connection over. So it
+   * may have been carried out already, in part or as a whole. `unique` is the same as then.
+   */
+  readonly resent: boolean;
   readonly uid: number;
   readonly gid: number;
   /** 0 where the kernel itself asks, or where the caller's process is not visible from here. */
@@ -200,7 +210,7 @@ export interface FuseOperations {
   /** The flags that INIT asks the kernel for follow from these. */
   readonly capabilities: FuseCapabilities;
 
-  /** After INIT was answered; no request is delivered before it returns. */
+  /** After INIT was answered, or when a connection was taken over; no request is delivered before it returns. */
   init?(connection: ConnectionInfo, notifier: FuseNotifier): void;
   /** The connection has ended: unmounted or aborted. Called once; nothing is delivered afterwards. */
   destroy?(): void;
@@ -309,6 +319,13 @@ export interface FuseNotifier {
    * done. Without {@link expiresEntries}, only dentries of names that do not exist are dropped.
    */
   expireEntries(parent: NodeId, entries: Iterable<KnownEntry>): Promise<void>;
+  /**
+   * Makes the kernel look all names up again before it uses its dentries (FUSE_NOTIFY_INC_EPOCH). Takes no lock. The next
+   * look at such a dentry unhashes it, which unmounts whatever is mounted on it, also in other mount namespaces (seen with
+   * Linux 6.18); {@link expireEntries} does not. False: the kernel does not know it (before Linux 6.16), and believes what
+   * it believed.
+   */
+  forgetNames(): Promise<boolean>;
   /** False before Linux 6.2: a dentry can only be unhashed there, which also takes away whatever is mounted on it. */
   readonly expiresEntries: boolean;
 }

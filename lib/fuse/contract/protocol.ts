@@ -140,6 +140,12 @@ export const OpenFlag = {
   PARALLEL_DIRECT_WRITES: 1 << 6,
 } as const;
 
+/**
+ * The upper half of a request's number without FUSE_UNIQUE_RESEND (bit 63), which marks a request that was read before by
+ * somebody who did not answer it. The answer carries the bit as well.
+ */
+export const UNIQUE_HIGH_MASK = 0x7fff_ffff;
+
 /** Bits of fuse_setattr_in.valid. */
 export const SetattrValid = {
   MODE: 1 << 0,

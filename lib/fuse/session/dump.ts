@@ -1,7 +1,14 @@
 /** The readable dump of a session's traffic: one line for each message. It exists only if it was asked for. */
 
 import { errnoName } from '../contract/errno.js';
-import { initFlagNames, Opcode, opcodeName, SetattrValid, Size } from '../contract/protocol.js';
+import {
+  initFlagNames,
+  Opcode,
+  opcodeName,
+  SetattrValid,
+  Size,
+  UNIQUE_HIGH_MASK,
+} from '../contract/protocol.js';
 import type { SessionEnd } from './channel/channel.js';
 import type { ReplyBuffer } from './reply.js';
 import type { FuseRequest } from './request.js';
@@ -19,7 +26,8 @@ export class FuseDump {
   /** A request of `length` bytes as it arrived. */
   request(message: RequestBuffer, length: number): void {
     const opcode = message.word(4);
-    const head = `> ${opcodeName(opcode)} #${message.big(8)} node=${message.big(16)}`;
+    const again = message.word(12) > UNIQUE_HIGH_MASK ? ' again' : '';
+    const head = `> ${opcodeName(opcode)} #${message.unique(8)}${again} node=${message.big(16)}`;
     const who = `uid=${message.word(24)} gid=${message.word(28)} pid=${message.word(32)}`;
     const rest = describeArguments(opcode, message, length);
     this.#line(rest === '' ? `${head} ${who}` : `${head} ${who} ${rest}`);
@@ -129,7 +137,7 @@ function describeArguments(opcode: number, m: RequestBuffer, length: number): st
         `start=${m.big(A + 16)} end=${m.big(A + 24)} flock=${m.word(A + 40) & 1}`
       );
     case Opcode.INTERRUPT:
-      return `of=#${m.big(A)}`;
+      return `of=#${m.unique(A)}`;
     case Opcode.INIT:
       return (
         `protocol=${m.word(A)}.${m.word(A + 4)} readahead=${m.word(A + 8)} ` +

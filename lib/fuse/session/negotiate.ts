@@ -22,6 +22,8 @@ export interface ConnectionOptions {
   readonly maxReadahead?: number | undefined;
   /** Background requests (read-ahead, page write-back) under way at a time; by default 128. */
   readonly maxBackground?: number | undefined;
+  /** False: the kernel is not told that requests may be sent again to a process that takes over; by default it is. */
+  readonly resend?: boolean | undefined;
 }
 
 export const DEFAULT_MAX_WRITE = MAX_PAGES * PAGE_BYTES;
@@ -67,6 +69,7 @@ const WANTED_ALWAYS =
   InitFlag.INIT_EXT |
   InitFlag.CREATE_SUPP_GROUP |
   InitFlag.HAS_EXPIRE_ONLY |
+  InitFlag.HAS_RESEND |
   InitFlag.DIRECT_IO_ALLOW_MMAP;
 
 /** Wanted of a file system that has the capability. */
@@ -100,7 +103,8 @@ export function negotiate(
       `this kernel speaks FUSE protocol ${offer.major}.${offer.minor}; ` +
         `${PROTOCOL_MAJOR}.${PROTOCOL_MINOR_OLDEST} or newer is needed (Linux 5.4)`,
     );
-  const flags = offer.flags & wantedFlags(capabilities);
+  const refused = options.resend === false ? InitFlag.HAS_RESEND : 0n;
+  const flags = offer.flags & wantedFlags(capabilities) & ~refused;
 
   // Without MAX_PAGES a request holds at most 32 pages.
   const most = (flags & InitFlag.MAX_PAGES) !== 0n ? DEFAULT_MAX_WRITE : 32 * PAGE_BYTES;

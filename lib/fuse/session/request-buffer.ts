@@ -4,6 +4,7 @@
  * is aligned to 8 bytes from the start of the message.
  */
 import { Errno, FuseError } from '../contract/errno.js';
+import { UNIQUE_HIGH_MASK } from '../contract/protocol.js';
 import { MessageBuffer, TWO_32 } from './message-buffer.js';
 
 /** Words at or above this, as the upper half of a 64-bit field, make it 2^53 or more. */
@@ -24,6 +25,11 @@ export class RequestBuffer extends MessageBuffer {
   /** The 64-bit field at byte `offset`, rounded where it is 2^53 or above. */
   wide(offset: number): number {
     return this.word(offset) + this.word(offset + 4) * TWO_32;
+  }
+
+  /** The number of a request at byte `offset`, without the mark of one that is sent again. */
+  unique(offset: number): number {
+    return this.word(offset) + (this.word(offset + 4) & UNIQUE_HIGH_MASK) * TWO_32;
   }
 
   /** Whether the 64-bit field at byte `offset` is below 2^53. */

@@ -1,7 +1,8 @@
 /** One request between its arrival and its answer: the caller, the operation, and whether the caller still waits. */
 import { endianness } from 'node:os';
 import type { RequestContext } from '../contract/operations.js';
-import { EXT_GROUPS, Size } from '../contract/protocol.js';
+import { EXT_GROUPS, Size, UNIQUE_HIGH_MASK } from '../contract/protocol.js';
+import { TWO_32 } from './message-buffer.js';
 import type { RequestBuffer } from './request-buffer.js';
 
 /** The unit of total_extlen in bytes. */
@@ -16,9 +17,10 @@ export class FuseRequest implements RequestContext {
   readonly gid: number;
   readonly pid: number;
   readonly directoryGroup: number | undefined;
-  /** Both halves of the kernel's number for this request, echoed in the answer. */
+  /** Both halves of the kernel's number for this request as they came, echoed in the answer. */
   readonly uniqueLow: number;
   readonly uniqueHigh: number;
+  resent: boolean;
   cancelled = false;
   /** The name argument, for the log. */
   name: Buffer | undefined = undefined;
@@ -35,6 +37,7 @@ export class FuseRequest implements RequestContext {
     this.opcode = message.word(4);
     this.uniqueLow = message.word(8);
     this.uniqueHigh = message.word(12);
+    this.resent = this.uniqueHigh > UNIQUE_HIGH_MASK;
     this.nodeid = message.isSafe(16) ? message.wide(16) : Number.NaN;
     this.uid = message.word(24);
     this.gid = message.word(28);
@@ -44,7 +47,7 @@ export class FuseRequest implements RequestContext {
 
   /** The kernel counts requests from 0 and cannot reach 2^53. */
   get unique(): number {
-    return this.uniqueLow + this.uniqueHigh * 0x1_0000_0000;
+    return this.uniqueLow + (this.uniqueHigh & UNIQUE_HIGH_MASK) * TWO_32;
   }
 
   onCancel(listener: () => void): void {

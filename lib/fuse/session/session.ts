@@ -5,13 +5,13 @@
 
 import { Errno, errnoName, FuseError } from '../contract/errno.js';
 import type { ConnectionInfo, FuseNotifier, FuseOperations, MaybePromise } from '../contract/operations.js';
-import { MAX_ERRNO, Opcode, opcodeName, Size } from '../contract/protocol.js';
+import { InitFlag, MAX_ERRNO, Opcode, opcodeName, Size } from '../contract/protocol.js';
 import type { Channel, ChannelHandler, SessionEnd } from './channel/channel.js';
 import { KernelChannel } from './channel/device.js';
 import { FuseDump } from './dump.js';
 import { HeldPayloads } from './held-payloads.js';
 import { Interrupts, type SessionTimers, systemTimers } from './interrupts.js';
-import { type ConnectionOptions, DEFAULT_MAX_WRITE, encodeInit, negotiate, parseInit } from './negotiate.js';
+import { DEFAULT_MAX_WRITE, encodeInit, negotiate, parseInit } from './negotiate.js';
 import { KernelNotifier } from './notifier.js';
 import { dispatch } from './opcodes/dispatch.js';
 import type { Responder } from './opcodes/responder.js';
@@ -19,22 +19,7 @@ import { ListingBuffers, ReplyBuffer } from './reply.js';
 import { FuseRequest } from './request.js';
 import type { RequestBuffer } from './request-buffer.js';
 import { type SessionCounters, SessionCounts } from './session-counters.js';
-
-export interface SessionOptions extends ConnectionOptions {
-  /** Receives one line per event that the operator should know of. By default, standard error. */
-  readonly log?: ((line: string) => void) | undefined;
-  /** Receives one line per request, reply and notification. By default nothing is dumped, at no cost. */
-  readonly debug?: ((line: string) => void) | undefined;
-  /**
-   * How long an interrupted request may still answer normally before its operation is told that the caller
-   * wants to go; 300 ms by default. The kernel reports every signal, also those whose handlers would have the
-   * call restarted by the kernel's own NFS client.
-   */
-  readonly interruptGraceMs?: number | undefined;
-  /** How long the end of the connection waits for operations under way; 5000 ms by default. */
-  readonly drainMs?: number | undefined;
-  readonly timers?: SessionTimers | undefined;
-}
+import type { SessionOptions } from './session-options.js';
 
 /** A reply of at most this many bytes of data is copied behind its header, which costs less than writev(2). */
 const COPY_LIMIT = 16 * 1024;
@@ -45,7 +30,7 @@ export class FuseSession implements ChannelHandler, Responder {
   readonly scratch: ReplyBuffer = new ReplyBuffer(SCRATCH_BYTES);
   readonly listings = new ListingBuffers();
   readonly notifier: FuseNotifier;
-  /** Resolves once INIT is done; rejects if the connection ends before. */
+  /** Resolves once INIT is done, at once for a connection that is resumed; rejects if the connection ends before. */
   readonly ready: Promise<ConnectionInfo>;
   /** Resolves when the connection is over: operations may still be under way. Never rejects. */
   readonly over: Promise<void>;
@@ -103,7 +88,11 @@ export class FuseSession implements ChannelHandler, Responder {
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
-    this.#channel.start(this, (options.maxWrite ?? DEFAULT_MAX_WRITE) + REQUEST_HEADROOM);
+    const { resumed } = options;
+    if (resumed !== undefined) this.#connected(resumed);
+    const maxWrite = Math.max(options.maxWrite ?? DEFAULT_MAX_WRITE, resumed?.maxWrite ?? 0);
+    this.#channel.start(this, maxWrite + REQUEST_HEADROOM);
+    if (((resumed?.flags ?? 0n) & InitFlag.HAS_RESEND) !== 0n) this.#notifier.resend();
   }
 
   /** The agreement of INIT; undefined before. */
@@ -163,7 +152,7 @@ export class FuseSession implements ChannelHandler, Responder {
         this.#batchForget(message, length);
         return false;
       case Opcode.INTERRUPT:
-        this.#interrupts.interrupt(this.#inFlight, message.wide(Size.IN_HEADER));
+        this.#interrupts.interrupt(this.#inFlight, message.unique(Size.IN_HEADER));
         return false;
       case Opcode.NOTIFY_REPLY:
         return false;
@@ -317,6 +306,12 @@ export class FuseSession implements ChannelHandler, Responder {
 
   #init(request: FuseRequest, message: RequestBuffer, length: number): void {
     const offer = parseInit(message, length);
+    const { resumed, agreed } = this.#options;
+    if (resumed !== undefined) {
+      // The process before this one had noted its agreement, and died before it answered.
+      this.send(request, encodeInit(this.scratch, resumed, this.#options));
+      return;
+    }
     if (this.#connection !== undefined) throw new FuseError(Errno.EIO, 'INIT came twice');
     let connection: ConnectionInfo;
     try {
@@ -326,8 +321,14 @@ export class FuseSession implements ChannelHandler, Responder {
       this.ended(error instanceof Error ? error : new Error(String(error)));
       return;
     }
-    this.#connection = connection;
+    agreed?.(connection);
     this.send(request, encodeInit(this.scratch, connection, this.#options));
+    this.#connected(connection);
+  }
+
+  /** Requests may come from now on. */
+  #connected(connection: ConnectionInfo): void {
+    this.#connection = connection;
     this.#notifier.connected(connection);
     this.#operations.init?.(connection, this.notifier);
     this.#resolveReady(connection);

@@ -22,6 +22,7 @@ const SILENT: FuseNotifier = {
   invalidatePages: () => Promise.resolve(),
   invalidateEntry: () => Promise.resolve(),
   expireEntries: () => Promise.resolve(),
+  forgetNames: () => Promise.resolve(true),
   expiresEntries: true,
 };
 

@@ -1,6 +1,7 @@
 /** A FUSE session over memory, and the arguments of READ and WRITE as the kernel lays them out. */
 import type { FuseOperations } from '../../../lib/fuse/contract/operations.js';
-import { FuseSession, type SessionOptions } from '../../../lib/fuse/session/session.js';
+import { FuseSession } from '../../../lib/fuse/session/session.js';
+import type { SessionOptions } from '../../../lib/fuse/session/session-options.js';
 import { MemoryChannel, raw, u32, u64 } from '../../support/memory-channel.js';
 
 export interface Bench {

@@ -45,6 +45,8 @@ export interface RigOptions {
 
 /** A FUSE request's context whose caller can be interrupted. */
 export class TestContext extends TestCancellation implements RequestContext {
+  readonly unique: number = 2;
+  readonly resent: boolean = false;
   readonly uid: number;
   readonly gid: number;
   readonly pid: number;
@@ -144,6 +146,7 @@ export class Rig {
         this.notices.push(`expire ${parent} ${names.sort().join(',')}`);
         return Promise.resolve();
       },
+      forgetNames: () => Promise.resolve(this.notices.push('all names') > 0),
       expiresEntries: true,
     };
   }

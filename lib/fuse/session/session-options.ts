@@ -1,0 +1,31 @@
+/** The choices that a session is made with. Owns no behaviour. */
+import type { ConnectionInfo } from '../contract/operations.js';
+import type { SessionTimers } from './interrupts.js';
+import type { ConnectionOptions } from './negotiate.js';
+
+export interface SessionOptions extends ConnectionOptions {
+  /** Receives one line per event that the operator should know of. By default, standard error. */
+  readonly log?: ((line: string) => void) | undefined;
+  /** Receives one line per request, reply and notification. By default nothing is dumped, at no cost. */
+  readonly debug?: ((line: string) => void) | undefined;
+  /**
+   * How long an interrupted request may still answer normally before its operation is told that the caller
+   * wants to go; 300 ms by default. The kernel reports every signal, also those whose handlers would have the
+   * call restarted by the kernel's own NFS client.
+   */
+  readonly interruptGraceMs?: number | undefined;
+  /** How long the end of the connection waits for operations under way; 5000 ms by default. */
+  readonly drainMs?: number | undefined;
+  readonly timers?: SessionTimers | undefined;
+  /**
+   * The agreement that another process has reached with the kernel over this connection. That process has died, or has let
+   * go of the connection; this one goes on. No INIT comes: `init` of the operations is called at once. Requests that
+   * the other one had read and not answered come again (Linux 6.9), marked as `resent`.
+   */
+  readonly resumed?: ConnectionInfo | undefined;
+  /**
+   * Gets the agreement of INIT before the kernel does. If this process dies in between, the one that resumes answers INIT
+   * with the same agreement.
+   */
+  readonly agreed?: ((connection: ConnectionInfo) => void) | undefined;
+}
