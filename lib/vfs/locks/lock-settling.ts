@@ -112,6 +112,8 @@ export class LockSettling {
       file.turn(owner, () => this.#tell(() => this.#parts.calls.cancel(file.handle, wanted, credential)));
     while (queued && (await cancel()) === 'later' && !this.#closed) await this.#pause();
     await this.agree(file, owner, wanted, credential);
+    // The LOCK may have been sent again after its program had stopped waiting.
+    this.awaitCopies(file, owner, credential);
   }
 
   /** Resolves when the server holds of a range what the owner holds of it here. */

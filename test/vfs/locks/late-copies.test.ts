@@ -1,8 +1,8 @@
 /** Copies of a LOCK that arrive after its UNLOCK: they must not lock for ever. */
 import t from 'tap';
 import { Errno } from '../../../lib/fuse/contract/errno.js';
-import { FIRST, LockRig } from '../support/lock-rig.js';
-import { outcome } from '../support/rig.js';
+import { FIRST, interrupter, LockRig } from '../support/lock-rig.js';
+import { outcome, settled } from '../support/rig.js';
 
 /** The next LOCK is sent twice, and the server gets the copy when the test says so. */
 function keepCopy(rig: LockRig): () => void {
@@ -75,3 +75,24 @@ t.test('a late copy is unlocked as a whole, also where its lock was unlocked in 
   await rig.pass(2_000);
   t.same(rig.manager.held, [`${FIRST} 10-49x`]);
 });
+
+t.test(
+  'a late copy of a LOCK is unlocked, also where it was sent again when nobody waited any more',
+  async (t) => {
+    const rig = await LockRig.open();
+    const arrives = keepCopy(rig);
+    const gate = rig.manager.gate('NM_LOCK');
+    const cancellation = interrupter();
+    const asked = rig.set({ end: 9, cancellation });
+    await settled();
+    cancellation.cancel();
+    t.equal(await outcome(asked), Errno.EINTR);
+    gate.open();
+    await settled();
+    t.same(rig.manager.held, []);
+    arrives();
+    t.same(rig.manager.held, [`${FIRST} 0-9x`]);
+    await rig.pass(2_000);
+    t.same(rig.manager.held, []);
+  },
+);
