@@ -75,8 +75,8 @@ export class CallTable {
     return this.#outstanding.size;
   }
 
-  call(bytes: Buffer): WireRecord {
-    const header = body(bytes);
+  /** `header`: the message in `bytes`, which of a record begins after its mark. */
+  call(bytes: Buffer, header = body(bytes)): WireRecord {
     if (header.length < 24) return { bytes, xid: 0, procedure: undefined };
     const xid = header.readUInt32BE(0);
     const program = PROGRAMS[header.readUInt32BE(12)];
@@ -90,8 +90,7 @@ export class CallTable {
     if (call.procedure !== undefined) this.#outstanding.set(call.xid, call.procedure);
   }
 
-  reply(bytes: Buffer): WireRecord {
-    const header = body(bytes);
+  reply(bytes: Buffer, header = body(bytes)): WireRecord {
     if (header.length < 8) return { bytes, xid: 0, procedure: undefined };
     const xid = header.readUInt32BE(0);
     const procedure = this.#outstanding.get(xid);
