@@ -8,7 +8,14 @@ export { InitFlag, OpenFlag } from './contract/protocol.js';
 export { abortConnection, isServedBy, setReadAhead } from './mount/connection.js';
 export { findFusermount } from './mount/fusermount.js';
 export { checkInherited, connectionNumber, inheritedDescriptor } from './mount/inherited.js';
-export { type KernelMount, listMounts, type MountOptions, mountKernel } from './mount/mount.js';
+export {
+  adoptMount,
+  type KernelMount,
+  listMounts,
+  type MadeMount,
+  type MountOptions,
+  mountKernel,
+} from './mount/mount.js';
 export {
   allowOtherError,
   deviceError,

@@ -22,6 +22,20 @@ export function inheritedDescriptor(mountpoint: string): number | undefined {
  * @throws MountError 'bad-descriptor' with what is wrong and what to do.
  */
 export function checkInherited(fd: number): void {
+  // The kernel's first request, INIT, waits to be read from the moment of mounting on.
+  if ((checkConnected(fd) & PollFlag.IN) === 0)
+    throw new MountError(
+      'bad-descriptor',
+      `descriptor ${fd} is being served by another process, or was`,
+      'unmount, open /dev/fuse anew, and mount again',
+    );
+}
+
+/**
+ * Checks that `fd` is /dev/fuse, and mounted; answers what poll(2) says of it.
+ * @throws MountError 'bad-descriptor' with what is wrong and what to do.
+ */
+export function checkConnected(fd: number): number {
   const kind = deviceOf(fd);
   if (kind !== 'fuse')
     throw new MountError(
@@ -39,13 +53,7 @@ export function checkInherited(fd: number): void {
       `descriptor ${fd} is /dev/fuse, but not mounted, or not any more`,
       `mount it first: mount -i -t fuse.nfs-fuse -o fd=${fd},rootmode=40000,user_id=…,group_id=… server:/export /mnt`,
     );
-  // The kernel's first request, INIT, waits to be read from the moment of mounting on.
-  if ((state & PollFlag.IN) === 0)
-    throw new MountError(
-      'bad-descriptor',
-      `descriptor ${fd} is being served by another process, or was`,
-      'unmount, open /dev/fuse anew, and mount again',
-    );
+  return state;
 }
 
 /** The connection's number, with which its mount is device 0:number. Undefined: the kernel does not tell. */

@@ -7,10 +7,10 @@ import { errnoName } from '../contract/errno.js';
 import { mount } from '../system-calls.js';
 import { setReadAhead } from './connection.js';
 import { escapeOption, fusermountMount } from './fusermount.js';
-import { connectionNumber } from './inherited.js';
+import { checkConnected, connectionNumber } from './inherited.js';
 import { deviceError, MountError, mountCallError } from './mount-error.js';
 import { bitsOf, type FlagWishes, type KernelFlag, SAFE_FLAGS, withWishes } from './mount-flags.js';
-import { FILE_SYSTEM_TYPE, type MountEntry, readMountinfo } from './mountinfo.js';
+import { FILE_SYSTEM_TYPE, type MountEntry, mountAt, readMountinfo } from './mountinfo.js';
 import { checkPinned, landedOn, pinMountpoint, replacedError } from './mountpoint.js';
 import type { PinnedDirectory } from './pinned-directory.js';
 import { abortMount, chooseMethod, type MountMethod, type UnmountOptions, unmountEntry } from './unmount.js';
@@ -35,13 +35,13 @@ export interface MountOptions {
   readonly method?: MountMethod | undefined;
 }
 
-/** A mount that was made here, whose descriptor waits for a session. */
+/** A mount that was made here, or adopted, whose descriptor waits for a session. */
 export interface KernelMount {
   /** /dev/fuse, connected. A session takes it over. */
   readonly fd: number;
   /** Absolute, without symbolic links. */
   readonly mountpoint: string;
-  /** In mountinfo. */
+  /** In mountinfo; -1 for an adopted mount that is no longer where it was made. */
   readonly id: number;
   readonly method: 'direct' | 'fusermount';
   readonly major: number;
@@ -86,7 +86,35 @@ export async function mountKernel(options: MountOptions): Promise<KernelMount> {
   }
 }
 
-function kernelMount(fd: number, method: 'direct' | 'fusermount', entry: MountEntry): KernelMount {
+/** How and where a mount was made. */
+export type MadeMount = Pick<KernelMount, 'mountpoint' | 'method'>;
+
+/**
+ * The mount whose descriptor this process has from the one that served it before. `mountpoint` and `method` are those of
+ * that process's {@link KernelMount}. A mount that was moved meanwhile, or of which only bind mounts are left, can be
+ * served and aborted; unmounting it is then a matter of whoever did that, and `unmount` does nothing.
+ * @throws MountError 'bad-descriptor' if `fd` is not /dev/fuse or its connection is over; 'not-mounted' if the kernel does
+ * not tell the number of the connection, and nothing of ours is mounted on `mountpoint`.
+ */
+export async function adoptMount(fd: number, { mountpoint, method }: MadeMount): Promise<KernelMount> {
+  checkConnected(fd);
+  const minor = connectionNumber(fd);
+  const mounts = await listMounts();
+  const entry = mountAt(minor === undefined ? mounts : mounts.filter((at) => at.minor === minor), mountpoint);
+  if (entry !== undefined) return kernelMount(fd, method, entry);
+  if (minor === undefined)
+    throw new MountError('not-mounted', `nothing of nfs-fuse is mounted on ${mountpoint} any more`);
+  return kernelMount(fd, method, { id: ELSEWHERE, major: 0, minor, mountpoint: Buffer.from(mountpoint) });
+}
+
+/** No mount has this id. */
+const ELSEWHERE = -1;
+
+function kernelMount(
+  fd: number,
+  method: 'direct' | 'fusermount',
+  entry: Pick<MountEntry, 'id' | 'major' | 'minor' | 'mountpoint'>,
+): KernelMount {
   const { id, major, minor } = entry;
   return {
     fd,

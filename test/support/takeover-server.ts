@@ -1,0 +1,97 @@
+/**
+ * A program that serves a memory file system over a mount that its parent holds, so that it can be killed and followed by
+ * another. The tree is the same in each of them.
+ *
+ * usage: takeover-server.ts SETTING      SETTING: JSON, see TakeoverSetting. Descriptor 3: /dev/fuse, mounted.
+ *
+ * Speaks with its parent over the channel of child_process: see ServerMessage and ServerOrder.
+ */
+import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
+import type { ConnectionInfo, RequestContext } from '../../lib/fuse/contract/operations.js';
+import { FuseSession } from '../../lib/fuse/index.js';
+import { MemoryFileSystem } from './memory-fs.js';
+
+/** A {@link ConnectionInfo} as JSON can hold it. */
+export type NotedConnection = Omit<ConnectionInfo, 'flags'> & { readonly flags: string };
+
+export interface TakeoverSetting {
+  readonly resumed?: NotedConnection;
+  readonly resend?: boolean;
+  /** How long the kernel may believe names and attributes; 0 by default. */
+  readonly validMs?: number;
+  /** Methods of the file system that answer only when their caller is cancelled. */
+  readonly hold: readonly string[];
+}
+
+export interface SeenRequest {
+  readonly method: string;
+  readonly unique: number;
+  readonly resent: boolean;
+}
+
+export type ServerMessage =
+  | { readonly agreed: NotedConnection }
+  | { readonly ready: true }
+  | { readonly held: SeenRequest }
+  | { readonly resent: SeenRequest }
+  /** A LOOKUP of this name was answered. */
+  | { readonly lookedUp: string }
+  | { readonly forgot: { readonly nodeid: number; readonly nlookup: number } }
+  | { readonly names: boolean };
+
+export type ServerOrder = { readonly hold: readonly string[] } | { readonly forgetNames: true };
+
+const setting = JSON.parse(process.argv[2] ?? '') as TakeoverSetting;
+const tell = (message: ServerMessage): void => void process.send?.(message);
+let hold = new Set(setting.hold);
+
+const { validMs = 0 } = setting;
+const fs = new MemoryFileSystem({ entryValidMs: validMs, attrValidMs: validMs });
+for (const name of ['read', 'written', 'looked-up', 'locked', 'forgotten'])
+  fs.addFile(name, Buffer.from(`content of ${name}`));
+// A request that makes a name keeps all others out of its directory.
+for (const name of ['one', 'other']) fs.root.children.set(name, fs.make(0o040755, 0, 0, fs.root));
+const forget = fs.forget.bind(fs);
+fs.forget = (nodeid, nlookup) => {
+  tell({ forgot: { nodeid, nlookup } });
+  forget(nodeid, nlookup);
+};
+
+function isContext(value: unknown): value is RequestContext {
+  return typeof value === 'object' && value !== null && 'onCancel' in value;
+}
+
+/** The file system, whose methods tell of requests that come again, and answer only as far as they may. */
+const operations = new Proxy(fs, {
+  get(target, key) {
+    const value: unknown = Reflect.get(target, key);
+    if (typeof value !== 'function') return value;
+    const method = String(key);
+    return (...args: unknown[]) => {
+      const [ctx] = args;
+      if (!isContext(ctx)) return value.apply(target, args) as unknown;
+      const request = { method, unique: ctx.unique, resent: ctx.resent };
+      if (ctx.resent) tell({ resent: request });
+      if (method === 'lookup' && !hold.has(method)) tell({ lookedUp: String(args[2]) });
+      if (!hold.has(method)) return value.apply(target, args) as unknown;
+      tell({ held: request });
+      return new Promise((_, reject) => ctx.onCancel(() => reject(new FuseError(Errno.EINTR))));
+    };
+  },
+});
+
+const { resumed } = setting;
+const session = new FuseSession(3, operations, {
+  resend: setting.resend,
+  resumed: resumed && { ...resumed, flags: BigInt(resumed.flags) },
+  agreed: (connection) => tell({ agreed: { ...connection, flags: String(connection.flags) } }),
+  interruptGraceMs: 20,
+});
+process.on('message', (order: ServerOrder) => {
+  if ('hold' in order) hold = new Set(order.hold);
+  else void session.notifier.forgetNames().then((names) => tell({ names }));
+});
+await session.ready;
+tell({ ready: true });
+await session.closed;
+process.disconnect();
