@@ -26,6 +26,7 @@ const LONG = [
   'test/lock-clients/restarts',
   'test/lock-clients/local',
   'test/lock-listener/ganesha',
+  'test/lock-listener/queue',
   'test/cli/mount8',
   'test/consistency/restarting-listings',
   'test/e2e/source-tree',
