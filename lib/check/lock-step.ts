@@ -1,10 +1,12 @@
 /** Checks whether locks hold between clients: asks the server's lock manager for a lock, and gives it back. */
 import { randomInt } from 'node:crypto';
 import { hostname } from 'node:os';
+import { systemClock } from '../base/clock.js';
 import { type FileHandle, FileType, READDIRPLUS, Status } from '../programs/nfs3/index.js';
 import { LockStatus, lockProcedures, lockStatusName, NLM_PROGRAM } from '../programs/nlm4/index.js';
 import type { RpcClient } from '../rpc/index.js';
 import { ownCredential } from '../vfs/caller/own-identity.js';
+import { LateCopies } from '../vfs/locks/late-copies.js';
 import { LockCalls } from '../vfs/locks/lock-calls.js';
 import { LockOwners } from '../vfs/locks/lock-owners.js';
 import { wantsLockManager } from '../vfs/remote/lock-manager.js';
@@ -50,7 +52,7 @@ async function tryLock(visit: ServerVisit, rpc: RpcClient, port: number): Promis
     return ok(`${there}; no lock was tried, since the exported directory has no file that can be seen`);
   }
   const callerName = Buffer.from(hostname()).toString('latin1');
-  const calls = new LockCalls(rpc, callerName);
+  const calls = new LockCalls(rpc, callerName, new LateCopies(systemClock));
   const owner = new LockOwners(callerName, () => randomInt(2 ** 31) / 2 ** 31).use(0n, false, process.pid);
   const range = { start: FAR_AWAY, end: FAR_AWAY };
   const { status } = await calls.lock(

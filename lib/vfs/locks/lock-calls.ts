@@ -19,6 +19,7 @@ import type { Credential } from '../../rpc/auth/credential.js';
 import type { RpcCaller } from '../../rpc/client/rpc-caller.js';
 import { RpcProcedureUnavailableError } from '../../rpc/rpc-errors.js';
 import type { Procedure } from '../../rpc/wire/procedure.js';
+import type { LateCopies } from './late-copies.js';
 import type { ClientLock, ClientOwner } from './lock-owners.js';
 
 const { TEST, LOCK, NM_LOCK, CANCEL, UNLOCK, NULL } = lockProcedures;
@@ -41,12 +42,12 @@ export class LockCalls {
   /** LOCK makes a server ask its status monitor, which may be dead, or look for our name in a DNS that is. */
   #lock: LockProcedure = NM_LOCK;
   #cookie = 0;
-  /** Files and owners for which a LOCK was sent more than once: a copy of it may be under way. */
-  readonly #resent = new Set<string>();
+  readonly #copies: LateCopies;
 
-  constructor(rpc: RpcCaller, callerName: string) {
+  constructor(rpc: RpcCaller, callerName: string, copies: LateCopies) {
     this.#rpc = rpc;
     this.#callerName = callerName;
+    this.#copies = copies;
   }
 
   /** "Not responding" was reported, and the lock manager has not answered since. */
@@ -79,7 +80,7 @@ export class LockCalls {
       reclaim,
       state: STATE,
     };
-    const resent = (): void => void this.#resent.add(`${handle} ${lock.owner.svid}`);
+    const resent = this.#copies.watch(handle, lock.owner, lock, lock.exclusive);
     const usual = this.#lock;
     const other = usual === NM_LOCK ? LOCK : NM_LOCK;
     let result: LockResult;
@@ -94,11 +95,6 @@ export class LockCalls {
     const second = await this.#call(other, args, credential, resent).catch(() => result);
     if (second.status !== LockStatus.DENIED_NOLOCKS) this.#lock = other;
     return second;
-  }
-
-  /** Whether a LOCK of this owner was sent more than once since this was last asked: a copy may arrive after its UNLOCK. */
-  takeResent(handle: FileHandle, { svid }: ClientOwner): boolean {
-    return this.#resent.delete(`${handle} ${svid}`);
   }
 
   /** Gives up a lock that waits. It has to say what its LOCK said. GRANTED: it waits no more; it may be held. */
@@ -119,7 +115,7 @@ export class LockCalls {
     credential: Credential,
   ): Promise<LockResult> {
     const args = { cookie: this.#nextCookie(), lock: this.#remote(handle, owner, range) };
-    return this.#call(UNLOCK, args, credential);
+    return this.#call(UNLOCK, args, credential, this.#copies.watch(handle, owner, range, undefined));
   }
 
   /** Sees whether the lock manager is there. */

@@ -19,6 +19,7 @@ import { type UserCredential, unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
 import type { Exchange } from '../remote/exchange.js';
 import type { Interruption } from './interruption.js';
+import type { LateCopies } from './late-copies.js';
 import { type LockCalls, lockFailure } from './lock-calls.js';
 import type { LockNote, LockNotes } from './lock-notes.js';
 import type { ClientLock, ClientOwner } from './lock-owners.js';
@@ -36,6 +37,7 @@ export const GRACE_WAIT_MS = 5_000;
 export interface LockRequestsNeeds {
   readonly calls: LockCalls;
   readonly clock: Clock;
+  readonly copies: LateCopies;
   readonly data: LockedData;
   readonly exchange: Exchange;
   readonly hearsGrants: boolean;
@@ -123,6 +125,7 @@ export class LockRequests {
   }
 
   async #pursue(file: LockedFile, wanted: ClientLock, asking: Asking, asked: Asked): Promise<void> {
+    const { copies } = this.#parts;
     const { owner } = wanted;
     const { wait, interruption } = asking;
     for (let poll = FIRST_POLL_MS; ; poll = Math.min(poll * 2, LONGEST_POLL_MS)) {
@@ -135,10 +138,17 @@ export class LockRequests {
         continue;
       }
       if (file.covers(wanted)) return;
+      const late = copies.takingAway(file.handle, wanted);
+      if (late > 0) {
+        await this.#sleep(late, interruption);
+        continue;
+      }
+      const isUncertain = (): boolean =>
+        file.changing(wanted) !== undefined || copies.takingAway(file.handle, wanted) > 0;
       const status = await this.#whileReserved(file, wanted, asking, asked, async () => {
         if (!this.#isNext(file, asked)) return 'later';
         return file.turn(owner, async () =>
-          file.covers(wanted) || file.changing(wanted) ? undefined : this.#ask(file, wanted, asking, asked),
+          file.covers(wanted) || isUncertain() ? undefined : this.#ask(file, wanted, asking, asked),
         );
       });
       if (status === LockStatus.GRANTED) return;
@@ -149,7 +159,7 @@ export class LockRequests {
         continue;
       }
       if (status === LockStatus.DENIED_GRACE_PERIOD) {
-        await this.#waitForGrace(interruption);
+        await this.#sleep(GRACE_WAIT_MS, interruption);
         poll = FIRST_POLL_MS;
       } else if (wait && (status === LockStatus.BLOCKED || status === LockStatus.DENIED)) {
         await this.#pause(file, poll, interruption);
@@ -313,7 +323,7 @@ export class LockRequests {
       if (status === LockStatus.DENIED && settling !== undefined) await interruption.until(settling);
       else if (status === LockStatus.DENIED_GRACE_PERIOD) {
         restartSeen();
-        await this.#waitForGrace(interruption);
+        await this.#sleep(GRACE_WAIT_MS, interruption);
       } else return result;
     }
   }
@@ -335,10 +345,10 @@ export class LockRequests {
     }
   }
 
-  async #waitForGrace(interruption: Interruption): Promise<void> {
+  async #sleep(milliseconds: number, interruption: Interruption): Promise<void> {
     let timer: Timer | undefined;
     const over = new Promise<void>((resolve) => {
-      timer = this.#parts.clock.after(GRACE_WAIT_MS, resolve);
+      timer = this.#parts.clock.after(milliseconds, resolve);
     });
     try {
       await interruption.until(over);

@@ -7,17 +7,19 @@ import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import { type LockRange, replaceRange, WHOLE_FILE } from '../../locks/index.js';
 import { type LockResult, LockStatus } from '../../programs/nlm4/index.js';
 import type { Credential } from '../../rpc/auth/credential.js';
+import { COPIES_ARRIVE_MS, type LateCopies } from './late-copies.js';
 import type { LockCalls } from './lock-calls.js';
 import type { ClientLock, ClientOwner } from './lock-owners.js';
 import type { LockedFile } from './locked-file.js';
 
 const REPEAT_MS = 5_000;
 /** Pauses before the server is told again, after a LOCK that was sent more than once. */
-const LATE_MS = [2_000, 30_000];
+const LATE_MS = [COPIES_ARRIVE_MS, 30_000];
 
 export interface LockSettlingNeeds {
   readonly calls: LockCalls;
   readonly clock: Clock;
+  readonly copies: LateCopies;
   readonly restartSeen: () => void;
 }
 
@@ -80,7 +82,7 @@ export class LockSettling {
    * background, when no copy can be under way any more.
    */
   awaitCopies(file: LockedFile, owner: ClientOwner, credential: Credential): void {
-    if (this.#parts.calls.takeResent(file.handle, owner)) void this.#unlockCopies(file, owner, credential);
+    if (this.#parts.copies.takeResent(file.handle, owner)) void this.#unlockCopies(file, owner, credential);
   }
 
   async #unlockCopies(file: LockedFile, owner: ClientOwner, credential: Credential): Promise<void> {

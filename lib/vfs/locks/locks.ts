@@ -20,6 +20,7 @@ import type { OpenFile } from '../data/open-file.js';
 import type { ToldCloses } from '../kernel/told-closes.js';
 import type { Exchange } from '../remote/exchange.js';
 import { Interruption } from './interruption.js';
+import { LateCopies } from './late-copies.js';
 import { LockCalls, lockFailure } from './lock-calls.js';
 import { type LockJournal, LockNotes } from './lock-notes.js';
 import { type ClientLock, type ClientOwner, LockOwners } from './lock-owners.js';
@@ -107,7 +108,8 @@ export class Locks {
     this.#notes = notes;
     this.#vfs = vfs;
     this.#options = options;
-    const calls = new LockCalls(rpc, callerName);
+    const copies = new LateCopies(clock);
+    const calls = new LockCalls(rpc, callerName, copies);
     this.#calls = calls;
     this.#owners = new LockOwners(callerName, random);
     this.#fileNeeds = {
@@ -119,11 +121,12 @@ export class Locks {
     const files = (): Iterable<LockedFile> => this.#files.values();
     this.#recovery = new LockRecovery({ calls, clock, counters, log, files, credential, connectionless });
     const restartSeen = (): void => this.restartSeen();
-    const settling = new LockSettling({ calls, clock, restartSeen });
+    const settling = new LockSettling({ calls, clock, copies, restartSeen });
     this.#settling = settling;
     this.#requests = new LockRequests({
       calls,
       clock,
+      copies,
       data: new LockedData(vfs),
       exchange,
       hearsGrants: options.hearsGrants,

@@ -1,13 +1,13 @@
-/** Copies of a LOCK that arrive after its UNLOCK: they must not lock for ever. */
+/** Copies of calls that arrive late: they must not lock for ever, and not take away what was locked after them. */
 import t from 'tap';
 import { Errno } from '../../../lib/fuse/contract/errno.js';
 import { FIRST, interrupter, LockRig } from '../support/lock-rig.js';
 import { outcome, settled } from '../support/rig.js';
 
-/** The next LOCK is sent twice, and the server gets the copy when the test says so. */
-function keepCopy(rig: LockRig): () => void {
+/** The next call is sent twice, and the server gets the copy when the test says so. */
+function keepCopy(rig: LockRig, procedure: 'NM_LOCK' | 'UNLOCK' = 'NM_LOCK'): () => void {
   let copy = (): void => {};
-  rig.manager.once('NM_LOCK', (_args, execute, options) => {
+  rig.manager.once(procedure, (_args, execute, options) => {
     options.onRetransmit?.();
     copy = () => void execute();
     return execute();
@@ -96,3 +96,93 @@ t.test(
     t.same(rig.manager.held, []);
   },
 );
+
+t.test('a late copy of an UNLOCK does not take what its owner locks after it', async (t) => {
+  const rig = await LockRig.open();
+  await rig.set({ end: 9 });
+  const arrives = keepCopy(rig, 'UNLOCK');
+  await rig.unlock({ end: 9 });
+  const again = rig.set({ start: 5, end: 14 });
+  const apart = rig.set({ start: 20, end: 29 });
+  const another = rig.set({ owner: 2, end: 4 });
+  t.equal(await outcome(again), 'pending');
+  t.equal(await outcome(apart), 'ok', 'it does not unlock this');
+  t.equal(await outcome(another), 'ok', 'nor what somebody else locks');
+  arrives();
+  await rig.pass(2_000);
+  t.equal(await outcome(again), 'ok');
+  t.same(rig.manager.held, [`${FIRST} 20-29x`, `${FIRST} 5-14x`, `${FIRST + 1} 0-4x`]);
+});
+
+t.test('also if it takes back a LOCK, and is sent again when the next one waits for its turn', async (t) => {
+  const rig = await LockRig.open();
+  const asking = rig.manager.gate('NM_LOCK');
+  const cancellation = interrupter();
+  const given = rig.set({ end: 9, cancellation });
+  await settled();
+  cancellation.cancel();
+  t.equal(await outcome(given), Errno.EINTR);
+  const arrives = keepCopy(rig, 'UNLOCK');
+  const takingBack = rig.manager.gate('UNLOCK');
+  asking.open();
+  await settled();
+  t.equal(takingBack.waiting, 1);
+  const next = rig.set({ end: 9 });
+  await settled();
+  takingBack.open();
+  t.equal(await outcome(next), 'pending');
+  arrives();
+  await rig.pass(2_000);
+  t.equal(await outcome(next), 'ok');
+  t.same(rig.manager.held, [`${FIRST} 0-9x`]);
+});
+
+t.test('a late copy of a LOCK that shares does not weaken one that excludes', async (t) => {
+  const rig = await LockRig.open();
+  const arrives = keepCopy(rig);
+  await rig.set({ end: 9, type: 'read' });
+  t.equal(await outcome(rig.set({ end: 19, type: 'read' })), 'ok', 'it is no weaker');
+  const strengthened = rig.set({ end: 9 });
+  t.equal(await outcome(strengthened), 'pending');
+  arrives();
+  await rig.pass(2_000);
+  t.equal(await outcome(strengthened), 'ok');
+  t.same(rig.manager.held, [`${FIRST} 0-9x`, `${FIRST} 10-19`]);
+});
+
+t.test('a late copy of a LOCK that excludes weakens nothing: nobody waits for it', async (t) => {
+  const rig = await LockRig.open();
+  keepCopy(rig);
+  await rig.set({ end: 9 });
+  t.equal(await outcome(rig.set({ end: 9, type: 'read' })), 'ok');
+  t.equal(await outcome(rig.set({ end: 9 })), 'ok');
+});
+
+t.test('time counts from the last copy', async (t) => {
+  const rig = await LockRig.open();
+  await rig.set({ end: 9 });
+  rig.manager.once('UNLOCK', async (_args, execute, options) => {
+    options.onRetransmit?.();
+    await rig.pass(1_500);
+    options.onRetransmit?.();
+    return execute();
+  });
+  await rig.unlock({ end: 9 });
+  const again = rig.set({ end: 9 });
+  await rig.pass(1_999);
+  t.equal(await outcome(again), 'pending');
+  await rig.pass(1);
+  t.equal(await outcome(again), 'ok');
+});
+
+t.test('the wait for copies can be interrupted', async (t) => {
+  const rig = await LockRig.open();
+  await rig.set();
+  keepCopy(rig, 'UNLOCK');
+  await rig.unlock();
+  const cancellation = interrupter();
+  const again = rig.wait({ cancellation });
+  await settled();
+  cancellation.cancel();
+  t.equal(await outcome(again), Errno.EINTR);
+});
