@@ -1,5 +1,17 @@
 /** Notes of locks that outlive a mount: what is written, when, and who may clean up. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { Logger } from '../../lib/base/log.js';
@@ -7,6 +19,7 @@ import { type NotedLock, releaseLeftLocks } from '../../lib/mount/reach/left-loc
 import { LockNoteFile } from '../../lib/mount/serve/lock-note-file.js';
 import { fileHandleFromBytes } from '../../lib/programs/nfs3/index.js';
 import { publicFolder } from '../support/folders.js';
+import { mustRun } from '../support/process.js';
 
 const NOWHERE = { host: '127.0.0.1', port: 1, protocol: 'tcp', callerName: 'here' } as const;
 const handle = fileHandleFromBytes(Buffer.from('a file'));
@@ -105,6 +118,56 @@ t.test('a file that makes no sense is taken away, and a torn last line is ignore
   t.same(readdirSync(folder), []);
 });
 
+t.test('only files that a mount of this user can have written are believed', async (t) => {
+  const folder = runtimeFolder(t);
+  const file = new LockNoteFile('/mnt', warnings().log).locksAreAt(NOWHERE);
+  file.note(note(1));
+  file.close(false);
+  const path = join(folder, file.name);
+  const kept = join(folder, 'kept');
+  t.equal(statSync(path).mode & 0o777, 0o600);
+  const refuses = async (what: string) => {
+    t.same(await releaseLeftLocks('/mnt'), { released: 0, failed: 0 }, what);
+    t.same(readdirSync(folder).sort(), [file.name, 'kept'].sort(), `${what}: nothing is touched`);
+    rmSync(path);
+  };
+  renameSync(path, kept);
+  symlinkSync(kept, path);
+  await refuses('a link');
+  await mustRun(['mkfifo', path]);
+  await refuses('a pipe that nobody writes to');
+  copyFileSync(kept, path);
+  chownSync(path, 65_534, 65_534);
+  await refuses('a file of another user');
+  copyFileSync(kept, path);
+  chmodSync(path, 0o666);
+  await refuses('a file that others may write to');
+  renameSync(kept, path);
+  t.same(await releaseLeftLocks('/mnt'), { released: 0, failed: 1 }, 'it is asked for what the file says');
+});
+
+t.test(
+  'a file gets its name when it is claimed: another mount at the same place cannot take it away',
+  async (t) => {
+    const folder = runtimeFolder(t);
+    const seen: string[][] = [];
+    const file = new LockNoteFile('/mnt', warnings().log);
+    // The head of the file is made from this, after the file was opened.
+    const watched = {
+      ...NOWHERE,
+      get host(): string {
+        seen.push(readdirSync(folder));
+        return NOWHERE.host;
+      },
+    };
+    file.locksAreAt(watched);
+    file.note(note(1));
+    t.same(seen, [[`${file.name}.new`]]);
+    t.same(readdirSync(folder), [file.name]);
+    file.close(true);
+  },
+);
+
 t.test('a folder that cannot be written to is said once, and locks go on', async (t) => {
   const folder = runtimeFolder(t);
   const { log, lines } = warnings();
@@ -114,6 +177,6 @@ t.test('a folder that cannot be written to is said once, and locks go on', async
   file.note(note(1));
   file.note(note(2));
   t.equal(lines.length, 1);
-  t.match(lines[0], /Locks cannot be noted in the runtime folder \(EEXIST\)/);
+  t.match(lines[0], /Locks cannot be noted in the runtime folder \(EISDIR\)/);
   file.close(true);
 });

@@ -5,7 +5,7 @@
  * holds a flock(2) lock on the file.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, constants, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, rmSync } from 'node:fs';
 import koffi from 'koffi';
 import { LAST_BYTE, lengthOf } from '../../locks/index.js';
 import { fileHandleFromBytes, fileHandleToBytes } from '../../programs/nfs3/index.js';
@@ -16,6 +16,7 @@ import type { LockNote } from '../../vfs/locks/lock-notes.js';
 import { parsedLine } from './parsed-line.js';
 import { ownUid, type RuntimeFolder, runtimeFoldersOf } from './runtime-folder.js';
 
+const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
 const SUFFIX = '.locks';
 const LOCK_EX_NB = 2 | 4;
 /** The lock manager has so long for each call, in tenths of a second. */
@@ -86,12 +87,12 @@ async function releaseFile(
 ): Promise<{ readonly released: number; readonly failed: number }> {
   let fd: number;
   try {
-    fd = openSync(folder.at(name), constants.O_RDONLY | constants.O_NOFOLLOW);
+    fd = openSync(folder.at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   } catch {
     return { released: 0, failed: 0 };
   }
   try {
-    if (!claim(fd)) return { released: 0, failed: 0 };
+    if (!isOwnFile(fd) || !claim(fd)) return { released: 0, failed: 0 };
     const left = parse(readFileSync(fd, 'utf8'));
     if (left !== undefined && left.notes.length > 0) {
       try {
@@ -105,6 +106,15 @@ async function releaseFile(
   } finally {
     closeSync(fd);
   }
+}
+
+/**
+ * Whether a mount of this user can have written it. The folder keeps other users out, but may have let them in at some time:
+ * what they have left there says where calls go, and which locks end.
+ */
+function isOwnFile(fd: number): boolean {
+  const found = fstatSync(fd);
+  return found.isFile() && found.uid === ownUid() && (found.mode & 0o022) === 0;
 }
 
 /**

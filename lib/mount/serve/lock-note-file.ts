@@ -82,7 +82,7 @@ export class LockNoteFile implements LockJournal {
   #write(line: string): void {
     if (this.#isBroken) return;
     try {
-      this.#fd ??= this.#create(this.name);
+      this.#fd ??= this.#create('');
       writeSync(this.#fd, line);
     } catch (error) {
       this.#isBroken = true;
@@ -93,26 +93,34 @@ export class LockNoteFile implements LockJournal {
     }
   }
 
-  #create(name: string): number {
-    if (this.#folder === undefined || this.#where === undefined) throw new Error('there is no such folder');
-    const fd = openSync(this.#folder.at(name), O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-    claim(fd);
-    writeSync(fd, headLine(this.#where));
-    return fd;
+  /**
+   * A file with these lines, in place of the last one. It gets its name when it is claimed and whole: whoever cleans up takes
+   * away a file that nobody has claimed.
+   */
+  #create(lines: string): number {
+    const folder = this.#folder;
+    if (folder === undefined || this.#where === undefined) throw new Error('there is no such folder');
+    const temporary = folder.at(`${this.name}.new`);
+    const fd = openSync(temporary, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+    try {
+      claim(fd);
+      writeSync(fd, headLine(this.#where) + lines);
+      renameSync(temporary, folder.at(this.name));
+      return fd;
+    } catch (error) {
+      closeSync(fd);
+      rmSync(temporary, { force: true });
+      throw error;
+    }
   }
 
   #writeAnew(): void {
     const old = this.#fd;
-    const folder = this.#folder;
     this.#stale = 0;
-    if (old === undefined || folder === undefined || this.#isBroken) return;
-    const temporary = `${this.name}.new`;
+    if (old === undefined || this.#isBroken) return;
     try {
-      const next = this.#create(temporary);
       const needed = [...this.#lines].filter(([, count]) => count > 0);
-      writeSync(next, needed.map(([line]) => line).join(''));
-      renameSync(folder.at(temporary), folder.at(this.name));
-      this.#fd = next;
+      this.#fd = this.#create(needed.map(([line]) => line).join(''));
       closeSync(old);
       this.#lines.clear();
       for (const [line, count] of needed) this.#lines.set(line, count);

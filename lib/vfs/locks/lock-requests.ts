@@ -358,7 +358,7 @@ export class LockRequests {
   }
 }
 
-/** What a request waits for: a lock of another client, one of the table, or one that asked before it. */
+/** A request waits for a lock of another client, for one of the table, or for one that asked before it. */
 type Waits = 'server' | 'queue' | 'line';
 
 interface Sleep {
