@@ -55,7 +55,12 @@ export class ServeRegistration {
     } catch (error) {
       tell('warn', `Not registered with the portmapper: ${(error as PortmapError).message}`);
     }
-    const { made = [], refused = [] } = registrations ?? {};
+    const { made = [], refused = [], replaced = [] } = registrations ?? {};
+    for (const { port } of replaced)
+      tell(
+        'info',
+        `Replaced what a server at port ${port} had left with the portmapper: it does not run any more.`,
+      );
     if (made.length > 0 && verbose)
       tell('info', `Registered with the portmapper of this host: ${programs(made)}.`);
     if (refused.length > 0) tell('warn', refusal(refused));

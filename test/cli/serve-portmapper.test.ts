@@ -2,10 +2,12 @@
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { GuestNetwork } from '../support/guest/network.js';
+import { newMountPoint } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
-import { type Background, mustRun, start, until } from '../support/process.js';
+import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { Rpcbind } from '../support/rpcbind.js';
 import { untilEnd } from '../support/until-end.js';
+import { said } from './support/product.js';
 
 const network = await GuestNetwork.make();
 t.teardown(() => network.close());
@@ -42,6 +44,11 @@ async function serving(t: Test, options: readonly string[] = [], name: PlaceName
     return port > 0;
   });
   return { place, program, port };
+}
+
+async function killed({ program }: Pick<Serving, 'program'>): Promise<void> {
+  program.signal('SIGKILL');
+  await program.ended;
 }
 
 /** As rpcbind lists a server's registrations. */
@@ -124,6 +131,86 @@ t.test('where a portmapper runs', async (t) => {
       t.same(await rpcbind.registrations(), before);
       await first.program.stop();
       await nothing(t);
+    },
+  );
+
+  t.test('the registrations of a server that was killed are taken over by the next one', async (t) => {
+    for (const host of ['127.0.0.1', '0.0.0.0', '::1']) {
+      const first = await serving(t, ['--host', host]);
+      const netid = host === '::1' ? 'tcp6' : 'tcp';
+      const before = registrationsOf(first.port, 'superuser', host, netid);
+      t.same(await rpcbind.registrations(), before);
+      await killed(first);
+      t.same(await rpcbind.registrations(), before, 'they stay');
+      const { program, port } = await serving(t, ['--host', host, '--verbose']);
+      t.not(port, first.port);
+      t.same(await rpcbind.registrations(), registrationsOf(port, 'superuser', host, netid));
+      const { status, stderr } = await program.stop();
+      t.equal(status, 0);
+      t.equal(
+        stderr.toString(),
+        `nfs-fuse: Replaced what a server at port ${first.port} had left with the portmapper: it does not run any more.\n` +
+          'nfs-fuse: Registered with the portmapper of this host: NFS, MOUNT and NLM.\n',
+      );
+      await nothing(t);
+    }
+  });
+
+  t.test('an ordinary user cannot take over what root has left, and says so', async (t) => {
+    const first = await serving(t);
+    await killed(first);
+    const second = await serving(t, [], 'user');
+    t.same(await rpcbind.registrations(), registrationsOf(first.port, 'superuser'));
+    t.match(
+      (await second.program.stop()).stderr.toString(),
+      new RegExp(
+        `^nfs-fuse: The portmapper of this host has another registration of NFS version 3 \\(tcp, port ${first.port}\\)`,
+      ),
+    );
+    const third = await serving(t);
+    await third.program.stop();
+    await nothing(t);
+  });
+
+  t.test('what NFS and MOUNT servers of another kind have left stays', async (t) => {
+    await somebodyElse(100003, 3, 20_491);
+    await somebodyElse(100005, 3, 20_492);
+    const before = await rpcbind.registrations();
+    const { program } = await serving(t);
+    t.same(await rpcbind.registrations(), before);
+    t.match((await program.stop()).stderr.toString(), /has another registration of NFS/);
+    for (const number of ['100003', '100005']) await network.mustRun(['rpcinfo', '-d', number, '3']);
+  });
+
+  t.test(
+    'a client that is sent to a server which was killed says so in one line',
+    { timeout: 60_000 },
+    async (t) => {
+      const { place, program, port } = await serving(t);
+      await killed({ program });
+      const mountPoint = await newMountPoint(place);
+      const mounting = (...options: readonly string[]) =>
+        run([
+          ...network.enter,
+          ...place.command([...place.product, 'mount', ...options, '127.0.0.1:/export', mountPoint]),
+        ]);
+      const saysSo = new RegExp(
+        `^nfs-fuse: 127\\.0\\.0\\.1 refuses connections to port ${port} \\(found through the portmapper\\)\\.\n`,
+      );
+      t.match(said(await mounting()), { status: 1, stderr: saysSo });
+      // Only its lock manager is looked for there.
+      const living = await serving(t, ['--no-portmap']);
+      const ports = `port=${living.port},mountport=${living.port}`;
+      t.match(said(await mounting('-o', `lock,${ports}`)), { status: 1, stderr: saysSo });
+      t.same(said(await mounting('-o', ports)), {
+        status: 0,
+        stdout: '',
+        stderr:
+          `nfs-fuse: The lock manager of 127.0.0.1 does not answer on port ${port}: locks exclude only the programs of ` +
+          'this mount. With -o nolock this is not said; with -o lock mounting fails instead.\n',
+      });
+      await network.mustRun(place.command([...place.product, 'umount', mountPoint]));
+      await (await serving(t)).program.stop();
     },
   );
 

@@ -1,8 +1,9 @@
 /**
  * Registers programs with the port mapper of this host, so that clients find them by asking it, and takes away exactly
- * what was registered. Owns the rule that nothing which belongs to somebody else is replaced or removed.
+ * what was registered. Owns the rule that nothing which belongs to somebody else is replaced or removed, and what a
+ * registration looks like that a server of this kind has left when it was killed.
  */
-import { isIPv6 } from 'node:net';
+import { connect, isIPv6 } from 'node:net';
 import type { RpcCaller } from '../../rpc/client/rpc-caller.js';
 import { RpcService } from '../../rpc/client/service.js';
 import { RpcConnectError } from '../../rpc/rpc-errors.js';
@@ -20,6 +21,9 @@ import type { HostPort } from './universal-address.js';
 /** The port mapper of this host answers at once or not at all: wait one second, and two more. */
 const TIMES = { timeo: 10, retrans: 1, connectTimeout: 2000, recovery: 'soft' } as const;
 
+/** A connection within this host is refused or made at once. */
+const LISTENS_MS = 1_000;
+
 /** A registration that was not made. */
 export interface RefusedRegistration extends Registration {
   /** The port that is registered in its place. Undefined: the port mapper refuses, and does not say why. */
@@ -30,6 +34,7 @@ export class LocalRegistrations {
   readonly #portMapper: RpcService;
   #made: readonly Registration[] = [];
   #refused: readonly RefusedRegistration[] = [];
+  #replaced: readonly HostPort[] = [];
 
   /**
    * Registers the programs of a server that listens for TCP connections at `address`. A group of programs is registered
@@ -66,6 +71,11 @@ export class LocalRegistrations {
     return this.#refused;
   }
 
+  /** The addresses of servers that do not run any more, and whose registrations were removed to make these. */
+  get replaced(): readonly HostPort[] {
+    return this.#replaced;
+  }
+
   /**
    * Removes the registrations that were made and are still there: none is if the port mapper has ended. Returns those that
    * cannot be removed, or not without somebody else's. Throws PortmapUnreachableError.
@@ -91,14 +101,43 @@ export class LocalRegistrations {
     groups: readonly (readonly Program[])[],
     address: HostPort,
   ): Promise<void> {
-    const listed = await mapper.list();
+    let listed = await mapper.list();
     for (const { netid, host } of netidsOf(address.host)) {
       if (!mapper.netids.includes(netid)) continue;
+      listed = await this.#clear(mapper, groups, { netid, address: { host, port: address.port } }, listed);
       for (const group of groups) {
         const wanted = group.map((program) => ({ program, netid, address: { host, port: address.port } }));
         if (!(await this.#makeGroup(mapper, wanted, listed))) break;
       }
     }
+  }
+
+  /**
+   * Removes what a server of this kind has left that was killed: the whole first group is registered at one address, and
+   * nothing listens there. Returns what is still listed.
+   */
+  async #clear(
+    mapper: LocalPortMapper,
+    groups: readonly (readonly Program[])[],
+    { netid, address }: Omit<Registration, 'program'>,
+    listed: readonly ListedRegistration[],
+  ): Promise<readonly ListedRegistration[]> {
+    const [first, ...others] = (groups[0] ?? []).map((program) => inPlaceOf({ program, netid }, listed));
+    if (first?.host === undefined) return listed;
+    const dead = { host: first.host, port: first.port };
+    const isThere = (one: ListedRegistration | undefined): boolean =>
+      one?.host === dead.host && one.port === dead.port;
+    if (!others.every(isThere)) return listed;
+    if ((dead.host === address.host && dead.port === address.port) || !(await isRefused(dead))) return listed;
+    let left = listed;
+    for (const program of groups.flat()) {
+      const found = inPlaceOf({ program, netid }, listed);
+      if (found === undefined || !isThere(found)) continue;
+      if (await mapper.unset({ program, netid, address: dead }, listed))
+        left = left.filter((one) => one !== found);
+    }
+    if (left !== listed) this.#replaced = [...this.#replaced, dead];
+    return left;
   }
 
   async #makeGroup(
@@ -150,7 +189,7 @@ function netidsOf(host: string): { readonly netid: string; readonly host: string
 
 /** The registration of the same program and version over the same transport: there is one at most. */
 function inPlaceOf(
-  { program, netid }: Registration,
+  { program, netid }: Pick<Registration, 'program' | 'netid'>,
   listed: readonly ListedRegistration[],
 ): ListedRegistration | undefined {
   return listed.find(
@@ -169,4 +208,19 @@ function isSurely({ host, port }: ListedRegistration, { address }: Registration)
 /** Whether what is listed is this registration as far as the port mapper knows. */
 function mayBe({ host, port }: ListedRegistration, { address }: Registration): boolean {
   return port === address.port && (host ?? address.host) === address.host;
+}
+
+/** Whether certainly nothing listens there: this host itself refuses the connection. */
+function isRefused({ host, port }: HostPort): Promise<boolean> {
+  const own = { '0.0.0.0': '127.0.0.1', '::': '::1' }[host] ?? host;
+  return new Promise((resolve) => {
+    const socket = connect({ host: own, port, timeout: LISTENS_MS });
+    const end = (refused: boolean): void => {
+      socket.destroy();
+      resolve(refused);
+    };
+    socket.on('connect', () => end(false));
+    socket.on('timeout', () => end(false));
+    socket.on('error', (error: NodeJS.ErrnoException) => end(error.code === 'ECONNREFUSED'));
+  });
 }

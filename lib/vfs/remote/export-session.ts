@@ -27,7 +27,7 @@ import {
 } from '../../rpc/index.js';
 import { ownCredential } from '../caller/own-identity.js';
 import { type ClientConfig, NAME_MAX, type TransferLimits } from '../config.js';
-import { type LockManager, reachLockManager, wantsLockManager } from './lock-manager.js';
+import { type LockManager, LockManagerError, reachLockManager, wantsLockManager } from './lock-manager.js';
 import type { RootFinder } from './redrive.js';
 import { ServerRestarts } from './server-restarts.js';
 import { statusError } from './status-errno.js';
@@ -128,10 +128,11 @@ export class ExportSession implements RootFinder {
       { ...dependencies.rpc, ...MOUNT_RPC },
     );
     const root = await probe.ask((rpc) => learn(config, rpc, handle.handle, credential));
-    const locks = await lockManager;
-    if (locks === undefined && wantsLockManager(config))
+    const offered = await lockManager;
+    const locks = offered instanceof LockManagerError ? undefined : offered;
+    if (offered instanceof LockManagerError)
       dependencies.log.warn(
-        `${host} offers no lock manager: locks exclude only the programs of this mount. ` +
+        `${offered.message}: locks exclude only the programs of this mount. ` +
           'With -o nolock this is not said; with -o lock mounting fails instead.',
       );
     const service = programService(NFS_PROGRAM, address, {
@@ -188,17 +189,17 @@ export class ExportSession implements RootFinder {
   }
 }
 
-/** @throws LockManagerError where the user insists on locks at the server. */
+/** Undefined: none is wanted. @throws LockManagerError where the user insists on locks at the server. */
 async function lockManagerIfOffered(
   config: ClientConfig,
   dependencies: SessionDependencies & { readonly restarts: ServerRestarts },
-): Promise<LockManager | undefined> {
+): Promise<LockManager | LockManagerError | undefined> {
   if (!wantsLockManager(config)) return undefined;
   try {
     return await reachLockManager(config, dependencies);
   } catch (error) {
-    if (config.locks === 'insist') throw error;
-    return undefined;
+    if (config.locks === 'insist' || !(error instanceof LockManagerError)) throw error;
+    return error;
   }
 }
 

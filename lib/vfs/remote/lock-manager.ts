@@ -14,7 +14,7 @@ import type { ServerRestarts } from './server-restarts.js';
 /** Mounting does not wait longer than 2 s, twice, for a service that it can do without. */
 const OPTIONAL_RPC = { timeo: 20, retrans: 1, recovery: 'soft', connectTimeout: 4_000 } as const;
 
-/** The server's lock manager cannot be reached. `cause` says how that was noticed. */
+/** The server's lock manager cannot be reached: the message says so, `cause` how that was noticed. */
 export class LockManagerError extends NamedError {}
 
 /** A lasting connection with the lock manager of a server. */
@@ -56,14 +56,19 @@ export async function reachLockManager(
     log: (message) => dependencies.log.warn(message),
     beforeReady: dependencies.restarts.watching(1),
   };
+  let port = lockPort;
   try {
-    const port = await programService(NLM_PROGRAM, address).port();
+    port = await programService(NLM_PROGRAM, address).port();
     const credential = ownCredential(config.identity);
     const probe = programService(NLM_PROGRAM, { ...address, port }, { ...dependencies.rpc, ...OPTIONAL_RPC });
     await probe.ask((rpc) => rpc.call(lockProcedures.NULL, undefined, { credential }));
     const rpc = programService(NLM_PROGRAM, address, options).open(port);
     return { rpc, port };
   } catch (error) {
-    throw new LockManagerError(`the lock manager of ${host} cannot be reached`, { cause: error });
+    const message =
+      port === undefined
+        ? `${host} offers no lock manager`
+        : `The lock manager of ${host} does not answer on port ${port}`;
+    throw new LockManagerError(message, { cause: error });
   }
 }
