@@ -13,7 +13,7 @@ import type { ClientLock, ClientOwner } from './lock-owners.js';
 /** A copy that is still under way after so many milliseconds is the exception: a reply would have been given up for lost twice. */
 export const COPIES_ARRIVE_MS = 2_000;
 
-/** What the copies of one call make of a range. */
+/** The copies of one call, and the range that they change. */
 interface Copied {
   readonly key: string;
   readonly range: LockRange;

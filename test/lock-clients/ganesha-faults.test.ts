@@ -1,0 +1,57 @@
+/** Crowds of programs that lock files of nfs-ganesha from two mounts, behind a bad network. */
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { seeds } from '../model/seeds.js';
+import { FaultDatagrams } from '../support/fault-datagrams.js';
+import { FaultProxy } from '../support/fault-proxy.js';
+import { Ganesha } from '../support/ganesha.js';
+import { Mount } from '../support/mount.js';
+import { openPlace } from '../support/places.js';
+import { untilEnd } from '../support/until-end.js';
+import {
+  clientsBehind,
+  crowds,
+  FILES,
+  type Ground,
+  lateDatagrams,
+  metFaults,
+  RATES,
+} from './support/crowd.js';
+
+const isFast = process.env.NFS_FUSE_TEST_TIER === 'fast';
+const LONG = { timeout: 3_000_000 };
+
+/** Whether no file of the folder is locked. The server locks the files of its disk for its clients. */
+function isUnlocked(directory: string): boolean {
+  const locks = readFileSync('/proc/locks', 'latin1');
+  return FILES.every((name) => !locks.includes(`:${statSync(join(directory, name)).ino} `));
+}
+
+async function served(t: Test, udp: boolean) {
+  const place = untilEnd(t, await openPlace('root'));
+  const source = untilEnd(t, await Ganesha.start({ locks: true, udp }));
+  const { directory, lockPort } = source;
+  const mount = async (options: readonly string[]) =>
+    untilEnd(t, await Mount.start({ source, place, options }));
+  return { directory, lockPort, mount, isEmpty: () => isUnlocked(directory) };
+}
+
+t.test('locks over TCP are had by one at a time, and all end', LONG, async (t) => {
+  const open = async (): Promise<Ground> => {
+    const { lockPort, mount, ...ground } = await served(t, false);
+    const network = () => FaultProxy.start({ upstream: lockPort });
+    return { ...ground, clients: await clientsBehind(t, network, mount), rates: RATES.tcp };
+  };
+  metFaults(t, await crowds(t, open, seeds(isFast ? 2 : 20)));
+});
+
+t.test('locks over UDP are had by one at a time, and all end', LONG, async (t) => {
+  const open = async (): Promise<Ground> => {
+    const { lockPort, mount, ...ground } = await served(t, true);
+    const network = () => FaultDatagrams.start({ upstream: lockPort });
+    const clients = await clientsBehind(t, network, (options) => mount([...options, 'proto=udp']));
+    return { ...ground, clients, rates: RATES.udp, adapt: lateDatagrams };
+  };
+  metFaults(t, await crowds(t, open, seeds(isFast ? 2 : 12)));
+});
