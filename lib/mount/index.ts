@@ -5,6 +5,7 @@
 export type { ListExports } from './failure/explainer.js';
 export { mountFailure } from './failure/mount-failure.js';
 export type { Unwritten } from './failure/unwritten.js';
+export type { SharedLogFile, WatcherOptions } from './keep/shell-process.js';
 export { type FuseMountOptions, type MountRequest, parseMountRequest } from './options/mount-options.js';
 export { MountJournal } from './reach/journal.js';
 export type { MountOutcome } from './reach/link-protocol.js';
@@ -13,4 +14,3 @@ export type { KernelTransport } from './serve/kernel-transport.js';
 export type { MountStatistics, RunningMount } from './serve/running-mount.js';
 export type { FrontEndHints, MountSettings } from './serve/settings.js';
 export { startMount } from './serve/start.js';
-export type { SharedLogFile, WatcherOptions } from './serve/watcher.js';

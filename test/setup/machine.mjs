@@ -24,6 +24,7 @@ const PACKAGES = {
   diffutils: 'diff',
   findutils: 'find',
   procps: 'ps',
+  busybox: 'busybox',
 };
 
 /** Further packages for the tests of containers (test/containers): for installPackages, if these tests run. */

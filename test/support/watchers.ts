@@ -1,20 +1,37 @@
 /** The shell processes that watch over mounts, found by what /proc says of them. */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** The watchers of the mount at `mountpoint`. */
+const NAMES = ['nfs-fuse-watcher', 'nfs-fuse-keeper'];
+
+/** The watchers of the mount at `mountpoint`, and its keepers. */
 export function watchersOf(mountpoint: string): number[] {
+  return shellsOf(mountpoint, NAMES);
+}
+
+/** The keepers of the mount at `mountpoint`. */
+export function keepersOf(mountpoint: string): number[] {
+  return shellsOf(mountpoint, ['nfs-fuse-keeper']);
+}
+
+function shellsOf(mountpoint: string, names: readonly string[]): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .filter((pid) => {
       const args = argumentsOf(pid);
-      return args.includes('nfs-fuse-watcher') && args.includes(mountpoint);
+      return args.includes(mountpoint) && names.some((name) => args.includes(name));
     });
 }
 
 /** Takes the watchers away, so that a killed mount stays as the kernel leaves it. */
 export function endWatchers(mountpoint: string): void {
-  for (const pid of watchersOf(mountpoint)) process.kill(pid, 'SIGKILL');
+  for (const pid of watchersOf(mountpoint)) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It has just ended.
+    }
+  }
 }
 
 function argumentsOf(pid: number): string[] {

@@ -6,6 +6,7 @@
 import type { Logger } from '../../base/log.js';
 import type { SessionEnd } from '../../fuse/index.js';
 import type { Unwritten } from '../failure/unwritten.js';
+import type { Watcher } from '../keep/watcher.js';
 import type { MountRequest } from '../options/mount-options.js';
 import type { MountOutcome } from '../reach/link-protocol.js';
 import { sleep } from '../waiting.js';
@@ -17,7 +18,6 @@ import { type MountAnswers, MountLink } from './mount-link.js';
 import type { MountStats } from './mount-stats.js';
 import { describeLoss, failureOf, outcomeOf } from './outcome.js';
 import { type MountSettings, withHint } from './settings.js';
-import type { Watcher } from './watcher.js';
 
 /** After an unmount, the kernel's message that the mount is gone must come within so many looks. */
 const UNMOUNT_LOOKS = 20;

@@ -1,8 +1,8 @@
 /** The settings of a mount that come from its front end, beside the request itself. */
 import type { Logger } from '../../base/log.js';
+import type { WatcherOptions } from '../keep/shell-process.js';
 import type { MountJournal } from '../reach/journal.js';
 import type { KernelTransport } from './kernel-transport.js';
-import type { WatcherOptions } from './watcher.js';
 
 export interface MountSettings {
   /** Gets every message about the mount. */

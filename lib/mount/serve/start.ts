@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import type { Logger } from '../../base/log.js';
 import { type PinnedDirectory, pinMountpoint } from '../../fuse/index.js';
 import { isTemporary, mountFailure } from '../failure/mount-failure.js';
+import { Watcher } from '../keep/watcher.js';
 import type { MountRequest } from '../options/mount-options.js';
 import { releaseLeftLocks } from '../reach/left-locks.js';
 import { withAddress } from '../server/server-address.js';
@@ -21,7 +22,6 @@ import {
 import { LockNoteFile } from './lock-note-file.js';
 import { RunningMount } from './running-mount.js';
 import type { MountSettings } from './settings.js';
-import { Watcher } from './watcher.js';
 
 /** Between two attempts to connect. */
 const FIRST_RETRY_DELAY_MS = 1_000;

@@ -1,0 +1,136 @@
+/**
+ * The keeper: a small shell process that holds the connection with the kernel and the state of a mount. If the serving
+ * process dies, it starts another one that goes on with both (script.ts). Owns that there is a keeper as long as the mount
+ * is kept: one that has ended is replaced.
+ */
+import { ShellProcess, type WatcherOptions } from './shell-process.js';
+import { environmentWithoutKeeper, type KeptRole, toldWords } from './take-over.js';
+
+/** Where the keeper and the next process find these, in their own numbers. */
+const FUSE = 3;
+const STATE = 6;
+const OWNER = 9;
+/** A keeper that ends more often than this is not replaced any more: something is against it. */
+const MAX_REPLACED = 20;
+const REPLACED_WITHIN_MS = 60_000;
+
+export interface KeeperOptions extends WatcherOptions {
+  /** Descriptor of /dev/fuse. */
+  readonly fuse: number;
+  /** Descriptor of the state. */
+  readonly state: number;
+  /** The words by which the shell finds the mount in mountinfo. Undefined: another program has to unmount it. */
+  readonly mounted: string | undefined;
+  /** The program and the arguments that go on with the mount. */
+  readonly command: readonly string[];
+  readonly role: KeptRole;
+  /** A socket that the next process gets as well: see TakeOver. */
+  readonly owner?: number | undefined;
+  /** See TakeOver. */
+  readonly deaths: string;
+}
+
+export class Keeper {
+  readonly #where: string;
+  readonly #options: KeeperOptions;
+  readonly #warn: (line: string) => void;
+  #shell: ShellProcess | undefined;
+  #isOver = false;
+  #isPaused = false;
+  readonly #replaced: number[] = [];
+
+  private constructor(where: string, options: KeeperOptions, warn: (line: string) => void) {
+    this.#where = where;
+    this.#options = options;
+    this.#warn = warn;
+  }
+
+  /** Starts a keeper of the mount on `where`. If that fails, `warn` gets the reason, and nobody keeps the mount. */
+  static async start(where: string, options: KeeperOptions, warn: (line: string) => void): Promise<Keeper> {
+    const keeper = new Keeper(where, options, warn);
+    await keeper.#start();
+    return keeper;
+  }
+
+  /** Whether a process will go on with the mount if this one dies. */
+  get isThere(): boolean {
+    return this.#shell !== undefined && !this.#shell.hasEnded && !this.#isOver;
+  }
+
+  /** From now on nobody goes on with the mount if this process dies: its end has begun, or another process has it. */
+  release(): void {
+    this.#isOver = true;
+    this.#shell?.tell('release');
+  }
+
+  /** Another process is about to go on: the keeper starts none, and leaves a mount alone that answers. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#shell?.tell('pause');
+  }
+
+  /** The other process will not. */
+  resume(): void {
+    this.#isPaused = false;
+    this.#shell?.tell('resume');
+  }
+
+  /** Resolves when the keeper has ended, in good order. */
+  async dismiss(): Promise<void> {
+    this.#isOver = true;
+    await this.#shell?.dismiss();
+  }
+
+  async #start(): Promise<void> {
+    const { fuse, state, mounted, command, role, owner, deaths, ...options } = this.#options;
+    const descriptors = new Map([
+      [FUSE, fuse],
+      [STATE, state],
+    ]);
+    if (owner !== undefined) descriptors.set(OWNER, owner);
+    const shell = await ShellProcess.start(
+      this.#where,
+      options,
+      {
+        name: 'nfs-fuse-keeper',
+        descriptors,
+        inherits: environmentWithoutKeeper(),
+        environment: {
+          NFS_FUSE_KEEPS: 'yes',
+          NFS_FUSE_MOUNTED: mounted ?? '',
+          NFS_FUSE_INHERITED: mounted === undefined ? 'yes' : '',
+          NFS_FUSE_START: command.map(quoted).join(' '),
+          NFS_FUSE_TOLD: toldWords({ role, owner: owner === undefined ? undefined : OWNER }),
+          NFS_FUSE_LOUD: role === 'foreground' ? 'yes' : '',
+          NFS_FUSE_DEATHS: deaths,
+          NFS_FUSE_VAIN: '0',
+          NFS_FUSE_SCORE: '',
+        },
+      },
+      (why) => this.#warn(`${why}: if this process dies, nothing goes on with ${this.#where}.`),
+    );
+    this.#shell = shell;
+    if (this.#isPaused) shell?.tell('pause');
+    if (this.#isOver) await shell?.dismiss();
+    else shell?.onEnd(() => void this.#replace());
+  }
+
+  async #replace(): Promise<void> {
+    if (this.#isOver) return;
+    const now = performance.now();
+    this.#replaced.push(now);
+    if (this.#replaced.length > MAX_REPLACED) {
+      const [oldest = 0] = this.#replaced.splice(0, 1);
+      if (now - oldest < REPLACED_WITHIN_MS) {
+        this.#warn(`The keeper of ${this.#where} ends again and again: nothing keeps this mount any more.`);
+        return;
+      }
+    }
+    await this.#start();
+  }
+}
+
+/** For a POSIX shell. */
+function quoted(word: string): string {
+  return `'${word.replace(/'/g, `'\\''`)}'`;
+}

@@ -1,0 +1,38 @@
+/**
+ * A process with a keeper and without a mount. Its descriptors of the kernel and of the state are files, and the next
+ * process is a shell script.
+ *   usage: kept-main.ts FOLDER DEATHS
+ * The folder has the files fuse, state, next.sh and log, and gets the file journal. Prints "kept" when the keeper is there,
+ * and does what the lines of its standard input say: release, pause, resume, dismiss.
+ */
+import { openSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { Keeper } from '../../../lib/mount/keep/keeper.js';
+
+const [folder = '', deaths = ''] = process.argv.slice(2);
+const at = (name: string): string => join(folder, name);
+
+const keeper = await Keeper.start(
+  folder,
+  {
+    fuse: openSync(at('fuse'), 'r+'),
+    state: openSync(at('state'), 'r+'),
+    mounted: undefined,
+    command: ['sh', at('next.sh'), folder, `a'b $c "d"`],
+    role: 'foreground',
+    deaths,
+    journal: { folder: openSync(folder, 'r'), name: 'journal' },
+    logFile: { descriptor: openSync(at('log'), 'a'), onReopen: () => {} },
+    errors: 2,
+  },
+  (line) => process.stderr.write(`${line}\n`),
+);
+process.stdout.write('kept\n');
+for await (const line of createInterface({ input: process.stdin })) {
+  if (line === 'release') keeper.release();
+  else if (line === 'pause') keeper.pause();
+  else if (line === 'resume') keeper.resume();
+  else await keeper.dismiss();
+  process.stdout.write(`${line}\n`);
+}
