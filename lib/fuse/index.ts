@@ -46,4 +46,4 @@ export type { SessionTimers } from './session/interrupts.js';
 export type { ConnectionOptions } from './session/negotiate.js';
 export { FuseSession } from './session/session.js';
 export type { SessionCounters } from './session/session-counters.js';
-export type { SessionOptions } from './session/session-options.js';
+export type { DetachOptions, HandedOver, SessionOptions } from './session/session-options.js';

@@ -3,7 +3,8 @@ import { closeSync, openSync } from 'node:fs';
 import { release } from 'node:os';
 import t from 'tap';
 import { adoptMount, FuseSession, MountError, readMountinfo } from '../../lib/fuse/index.js';
-import { duplicateOver } from '../../lib/fuse/system-calls.js';
+import { readInto } from '../../lib/fuse/system-calls.js';
+import { duplicateDescriptor } from '../support/descriptors.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { serve } from '../support/served-memory.js';
@@ -67,6 +68,45 @@ t.test('requests under way when the process is killed are answered by the next o
   t.equal(await mustRun(['readlink', path('other/link')]), 'target\n');
   t.equal(first.output + second.output, '');
 });
+
+t.test(
+  'where the kernel cannot repeat requests, those under way end with an error, and no others',
+  async (t) => {
+    const { mount, path, serve } = await holdMount(t);
+    const first = await serve({ hold: ['read', 'write', 'mkdir', 'symlink', 'setlk'], resend: false });
+    const running = await startAll(
+      [
+        ['cat', path('read')],
+        python(WRITE, path('written')),
+        ['mkdir', path('one/made')],
+        python(LINK, path('other/link')),
+        python(LOCK, path('locked')),
+      ],
+      (count) => first.holds(count),
+    );
+    await first.kill();
+    // A process may die between the read of a request and its note.
+    running.push(start(['stat', path('forgotten')]));
+    const message = Buffer.alloc(2 ** 21);
+    await until('a request is read, and nobody notes it', () => readInto(mount.fd, message, 2 ** 21) > 0);
+    const late = start(['cat', path('looked-up')]);
+    const second = await serve({ hold: [] }, first);
+    const [reader, ...others] = running;
+    for (const { ended } of others) {
+      const { status, stderr } = await ended;
+      t.ok(status !== 0 && stderr.includes('Input/output error'), stderr.toString());
+    }
+    // The kernel itself asks once more for a page that its read-ahead did not get.
+    t.equal((await reader?.ended)?.stdout.toString(), 'content of read');
+    t.equal((await late.ended).stdout.toString(), 'content of looked-up');
+    t.same(second.resent, []);
+    t.equal(await mustRun(['cat', path('read')]), 'content of read');
+    await second.kill();
+    const third = await serve({ hold: [] }, first);
+    t.equal(await mustRun(['cat', path('written')]), 'content of written');
+    t.equal(first.output + second.output + third.output, '');
+  },
+);
 
 t.test('a request that comes again can be interrupted', async (t) => {
   const { path, serve } = await holdMount(t);
@@ -153,8 +193,7 @@ t.test(
   'a mount is adopted with its descriptor, and only the mount that is in its place can be unmounted',
   async (t) => {
     const { mount, session } = await serve(t, new MemoryFileSystem());
-    const fd = openSync('/dev/null', 'r');
-    duplicateOver(mount.fd, fd);
+    const fd = duplicateDescriptor(mount.fd);
     const resumed = await session.ready;
     session.abort();
     const { mountpoint, method, id, minor, major } = mount;

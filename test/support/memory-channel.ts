@@ -39,10 +39,14 @@ export class MemoryChannel implements Channel {
   readonly fromThread: WrittenMessage[] = [];
   readonly released: RequestBuffer[] = [];
   paused = false;
+  /** The session reads nothing any more. */
+  stopped = false;
   /** How many times a paused channel was asked for more. */
   steps = 0;
   closed = false;
   maxRequest = 0;
+  /** Resolves when the notifications of other threads are written. */
+  threadsFlushed: Promise<void> = Promise.resolve();
   /** The errno with which the next write fails. */
   nextErrno = 0;
   #handler: ChannelHandler | undefined;
@@ -61,6 +65,9 @@ export class MemoryChannel implements Channel {
   step(): void {
     this.steps += 1;
   }
+  stop(): void {
+    this.stopped = true;
+  }
   release(message: RequestBuffer): void {
     this.released.push(message);
   }
@@ -72,6 +79,9 @@ export class MemoryChannel implements Channel {
   }
   writeFromThread(message: Uint8Array): Promise<number> {
     return Promise.resolve(this.#take(Buffer.from(message), this.fromThread));
+  }
+  flushThreads(): Promise<void> {
+    return this.threadsFlushed;
   }
   stopThreads(): undefined {
     return undefined;

@@ -2,13 +2,16 @@
  * A program that serves a memory file system over a mount that its parent holds, so that it can be killed and followed by
  * another. The tree is the same in each of them.
  *
- * usage: takeover-server.ts SETTING      SETTING: JSON, see TakeoverSetting. Descriptor 3: /dev/fuse, mounted.
+ * usage: takeover-server.ts SETTING      SETTING: JSON, see TakeoverSetting. Descriptor 3: /dev/fuse, mounted;
+ * descriptor 4: memory that outlives the program, for its notes of requests under way.
  *
  * Speaks with its parent over the channel of child_process: see ServerMessage and ServerOrder.
  */
 import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
-import type { ConnectionInfo, RequestContext } from '../../lib/fuse/contract/operations.js';
+import type { ConnectionInfo } from '../../lib/fuse/contract/operations.js';
 import { FuseSession } from '../../lib/fuse/index.js';
+import { SharedFile } from '../../lib/records/shared-file.js';
+import { intercepted } from './intercepted.js';
 import { MemoryFileSystem } from './memory-fs.js';
 
 /** A {@link ConnectionInfo} as JSON can hold it. */
@@ -57,32 +60,23 @@ fs.forget = (nodeid, nlookup) => {
   forget(nodeid, nlookup);
 };
 
-function isContext(value: unknown): value is RequestContext {
-  return typeof value === 'object' && value !== null && 'onCancel' in value;
-}
-
-/** The file system, whose methods tell of requests that come again, and answer only as far as they may. */
-const operations = new Proxy(fs, {
-  get(target, key) {
-    const value: unknown = Reflect.get(target, key);
-    if (typeof value !== 'function') return value;
-    const method = String(key);
-    return (...args: unknown[]) => {
-      const [ctx] = args;
-      if (!isContext(ctx)) return value.apply(target, args) as unknown;
-      const request = { method, unique: ctx.unique, resent: ctx.resent };
-      if (ctx.resent) tell({ resent: request });
-      if (method === 'lookup' && !hold.has(method)) tell({ lookedUp: String(args[2]) });
-      if (!hold.has(method)) return value.apply(target, args) as unknown;
-      tell({ held: request });
-      return new Promise((_, reject) => ctx.onCancel(() => reject(new FuseError(Errno.EINTR))));
-    };
-  },
+/** Methods tell of requests that come again, and answer only as far as they may. */
+const operations = intercepted(fs, ({ method, ctx, args, answer }) => {
+  const request = { method, unique: ctx.unique, resent: ctx.resent };
+  if (ctx.resent) tell({ resent: request });
+  if (!hold.has(method)) {
+    if (method === 'lookup') tell({ lookedUp: String(args[2]) });
+    return answer();
+  }
+  tell({ held: request });
+  return new Promise((_, reject) => ctx.onCancel(() => reject(new FuseError(Errno.EINTR))));
 });
 
 const { resumed } = setting;
+const notes = new SharedFile(4);
 const session = new FuseSession(3, operations, {
   resend: setting.resend,
+  underWay: notes.map(0, notes.size)?.f64,
   resumed: resumed && { ...resumed, flags: BigInt(resumed.flags) },
   agreed: (connection) => tell({ agreed: { ...connection, flags: String(connection.flags) } }),
   interruptGraceMs: 20,

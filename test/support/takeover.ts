@@ -1,7 +1,9 @@
 /** A mount whose descriptor the test holds, and the programs that serve it one after the other. */
+import { closeSync, ftruncateSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { type KernelMount, mountKernel } from '../../lib/fuse/index.js';
+import { SharedFile } from '../../lib/records/shared-file.js';
 import { publicFolder } from './folders.js';
 import { type Background, start, until } from './process.js';
 import { projectRoot } from './project.js';
@@ -13,6 +15,7 @@ import type {
   TakeoverSetting,
 } from './takeover-server.js';
 
+const NOTES_BYTES = 8192;
 const PROGRAM = join(projectRoot, 'test/support/takeover-server.ts');
 
 function add<K>(counts: Map<K, number>, key: K, count: number): void {
@@ -33,9 +36,9 @@ export class TakeoverServer {
   forgetsNames: boolean | undefined;
   readonly #program: Background;
 
-  constructor(fd: number, setting: TakeoverSetting) {
+  constructor(fd: number, notes: number, setting: TakeoverSetting) {
     const argv = [process.execPath, '--import=tsx', PROGRAM, JSON.stringify(setting)];
-    this.#program = start(argv, { stdio: ['ignore', 'pipe', 'pipe', fd, 'ipc'], cwd: projectRoot });
+    this.#program = start(argv, { stdio: ['ignore', 'pipe', 'pipe', fd, notes, 'ipc'], cwd: projectRoot });
     this.#program.child.on('message', (message: ServerMessage) => this.#take(message));
   }
 
@@ -73,7 +76,7 @@ export class TakeoverServer {
     await this.#program.ended;
   }
 
-  /** What it has said: nothing, if all is well. */
+  /** Its words on standard output and standard error: none, if all is well. */
   get output(): string {
     return this.#program.output;
   }
@@ -90,11 +93,15 @@ export interface HeldMount {
 export async function holdMount(t: Test): Promise<HeldMount> {
   const folder = publicFolder();
   const mount = await mountKernel({ mountpoint: folder.path, source: 'memory', method: 'direct' });
+  const notes = SharedFile.inMemory('notes');
+  if (notes === undefined) throw new Error('no memfd');
+  ftruncateSync(notes.fd, NOTES_BYTES);
   const servers: TakeoverServer[] = [];
   t.teardown(async () => {
     await mount.abort();
     await mount.unmount({ lazy: true });
     for (const server of servers) await server.kill();
+    for (const fd of [mount.fd, notes.fd]) closeSync(fd);
     await folder.remove();
   });
   return {
@@ -102,7 +109,8 @@ export async function holdMount(t: Test): Promise<HeldMount> {
     path: (name) => join(mount.mountpoint, name),
     async serve(setting, before) {
       const resumed = before?.agreed;
-      const server = new TakeoverServer(mount.fd, resumed === undefined ? setting : { ...setting, resumed });
+      const whole = resumed === undefined ? setting : { ...setting, resumed };
+      const server = new TakeoverServer(mount.fd, notes.fd, whole);
       servers.push(server);
       await server.serving();
       return server;

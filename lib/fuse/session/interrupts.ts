@@ -16,6 +16,20 @@ export const systemTimers: SessionTimers = {
   clear: (timer) => clearTimeout(timer as NodeJS.Timeout),
 };
 
+/** Resolves with `work`, and after `milliseconds` in any case. */
+export async function within(
+  milliseconds: number,
+  timers: SessionTimers,
+  work: Promise<unknown>,
+): Promise<void> {
+  let timer: unknown;
+  const late = new Promise<void>((resolve) => {
+    timer = timers.set(resolve, milliseconds);
+  });
+  await Promise.race([work, late]);
+  timers.clear(timer);
+}
+
 /** At most this many interrupts are kept for requests that have not been read yet. */
 const MAX_EARLY = 64;
 
@@ -57,6 +71,7 @@ export class Interrupts {
   }
 
   #startGrace(request: FuseRequest): void {
+    request.interrupted = true;
     if (request.cancelled || request.graceTimer !== undefined) return;
     request.graceTimer = this.#timers.set(() => {
       request.graceTimer = undefined;

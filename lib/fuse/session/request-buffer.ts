@@ -12,6 +12,13 @@ const UNSAFE_HIGH = 0x20_0000;
 
 /** The memory that one read(2) of the device fills. It is used again for later requests. */
 export class RequestBuffer extends MessageBuffer {
+  /** A buffer that has a copy of `bytes` at its start. */
+  static holding(bytes: Uint8Array): RequestBuffer {
+    const message = new RequestBuffer((bytes.length + 7) & ~7);
+    message.bytes.set(bytes);
+    return message;
+  }
+
   /** The 32-bit field at byte `offset`, a multiple of 4 inside the buffer. */
   word(offset: number): number {
     return this.u32[offset >>> 2] ?? 0;

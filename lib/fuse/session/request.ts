@@ -1,7 +1,7 @@
 /** One request between its arrival and its answer: the caller, the operation, and whether the caller still waits. */
 import { endianness } from 'node:os';
 import type { RequestContext } from '../contract/operations.js';
-import { EXT_GROUPS, Size, UNIQUE_HIGH_MASK } from '../contract/protocol.js';
+import { EXT_GROUPS, Opcode, Size, UNIQUE_HIGH_MASK } from '../contract/protocol.js';
 import { TWO_32 } from './message-buffer.js';
 import type { RequestBuffer } from './request-buffer.js';
 
@@ -28,6 +28,14 @@ export class FuseRequest implements RequestContext {
   payload: RequestBuffer | undefined = undefined;
   /** Bytes of the session's payload budget that this request holds. */
   payloadBytes = 0;
+  /** Where it is noted as under way; 0: nowhere. See UnderWayNotes. */
+  noteCell = 0;
+  /** The message, where the kernel cannot repeat it. */
+  bytes: Uint8Array | undefined = undefined;
+  /** The caller got a signal. */
+  interrupted = false;
+  /** It is left to the next process unless its operation succeeds soon. */
+  left = false;
   /** The grace period of an interrupted request, running. */
   graceTimer: unknown = undefined;
   #listeners: (() => void)[] | undefined = undefined;
@@ -48,6 +56,18 @@ export class FuseRequest implements RequestContext {
   /** The kernel counts requests from 0 and cannot reach 2^53. */
   get unique(): number {
     return this.uniqueLow + (this.uniqueHigh & UNIQUE_HIGH_MASK) * TWO_32;
+  }
+
+  /** Data that programs count on is on its way: the operation should end well, even if nobody waits for it any more. */
+  get movesData(): boolean {
+    const { opcode } = this;
+    return (
+      opcode === Opcode.WRITE ||
+      opcode === Opcode.FLUSH ||
+      opcode === Opcode.FSYNC ||
+      opcode === Opcode.RELEASE ||
+      opcode === Opcode.SETATTR
+    );
   }
 
   onCancel(listener: () => void): void {

@@ -24,8 +24,35 @@ export interface SessionOptions extends ConnectionOptions {
    */
   readonly resumed?: ConnectionInfo | undefined;
   /**
+   * With `resumed`, where the kernel cannot repeat requests: those that the other process handed over ({@link HandedOver}),
+   * which are delivered before the constructor returns, marked as `resent`. Undefined: that process has died.
+   */
+  readonly requests?: readonly Uint8Array[] | undefined;
+  /**
+   * Cells in memory that outlives this process, zeros at first. Where the kernel cannot repeat requests, those under way are
+   * noted there, and the session that is `resumed` with the same cells ends them with EIO. 64 at least; with 1000 of them
+   * there is one for each request in all but odd cases.
+   */
+  readonly underWay?: Float64Array | undefined;
+  /**
    * Gets the agreement of INIT before the kernel does. If this process dies in between, the one that resumes answers INIT
    * with the same agreement.
    */
   readonly agreed?: ((connection: ConnectionInfo) => void) | undefined;
+}
+
+/** How long a session that is to let go of its connection waits. */
+export interface DetachOptions {
+  /** For the operations under way to end by themselves, in milliseconds; 5000 by default. */
+  readonly patienceMs?: number | undefined;
+  /** For operations to end that were cancelled then, and for notifications on their way; 2000 by default. */
+  readonly cancelMs?: number | undefined;
+}
+
+/** The requests that a session has taken from the kernel, and leaves to the next process. */
+export interface HandedOver {
+  /** As they came, for `requests` of {@link SessionOptions}. Empty where the kernel repeats them. */
+  readonly requests: readonly Uint8Array[];
+  /** How many there are, whoever repeats them. */
+  readonly unanswered: number;
 }

@@ -9,17 +9,19 @@ import { InitFlag, MAX_ERRNO, Opcode, opcodeName, Size } from '../contract/proto
 import type { Channel, ChannelHandler, SessionEnd } from './channel/channel.js';
 import { KernelChannel } from './channel/device.js';
 import { FuseDump } from './dump.js';
+import { Forgets } from './forgets.js';
 import { HeldPayloads } from './held-payloads.js';
-import { Interrupts, type SessionTimers, systemTimers } from './interrupts.js';
+import { Interrupts, type SessionTimers, systemTimers, within } from './interrupts.js';
 import { DEFAULT_MAX_WRITE, encodeInit, negotiate, parseInit } from './negotiate.js';
 import { KernelNotifier } from './notifier.js';
 import { dispatch } from './opcodes/dispatch.js';
 import type { Responder } from './opcodes/responder.js';
 import { ListingBuffers, ReplyBuffer } from './reply.js';
 import { FuseRequest } from './request.js';
-import type { RequestBuffer } from './request-buffer.js';
+import { RequestBuffer } from './request-buffer.js';
+import { RequestsUnderWay } from './requests-under-way.js';
 import { type SessionCounters, SessionCounts } from './session-counters.js';
-import type { SessionOptions } from './session-options.js';
+import type { DetachOptions, HandedOver, SessionOptions } from './session-options.js';
 
 /** A reply of at most this many bytes of data is copied behind its header, which costs less than writev(2). */
 const COPY_LIMIT = 16 * 1024;
@@ -46,14 +48,15 @@ export class FuseSession implements ChannelHandler, Responder {
   readonly #timers: SessionTimers;
   readonly #interrupts: Interrupts;
   readonly #payloads: HeldPayloads;
-  readonly #inFlight = new Map<number, FuseRequest>();
+  readonly #underWay = new RequestsUnderWay();
   readonly #counts = new SessionCounts();
+  readonly #forgets: Forgets;
   #connection: ConnectionInfo | undefined = undefined;
   #end: SessionEnd | undefined = undefined;
   #aborting = false;
+  #isRepeating = false;
   #destroyed = false;
   #drainTimer: unknown = undefined;
-  #idleWaiters: (() => void)[] = [];
   #resolveReady: (connection: ConnectionInfo) => void = () => {};
   #rejectReady: (error: Error) => void = () => {};
   #resolveOver: () => void = () => {};
@@ -68,6 +71,7 @@ export class FuseSession implements ChannelHandler, Responder {
     this.#operations = operations;
     this.#options = options;
     this.#log = options.log ?? ((line) => process.stderr.write(`${line}\n`));
+    this.#forgets = new Forgets(operations, this.#counts, this.#log);
     this.#dump = options.debug === undefined ? undefined : new FuseDump(options.debug);
     this.#timers = options.timers ?? systemTimers;
     this.#interrupts = new Interrupts(this.#timers, options.interruptGraceMs ?? 300, (request) =>
@@ -88,11 +92,15 @@ export class FuseSession implements ChannelHandler, Responder {
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
-    const { resumed } = options;
-    if (resumed !== undefined) this.#connected(resumed);
+    const { resumed, requests } = options;
+    const handedOver = requests?.map((bytes) => RequestBuffer.holding(bytes));
+    if (resumed !== undefined) this.#connected(resumed, handedOver);
     const maxWrite = Math.max(options.maxWrite ?? DEFAULT_MAX_WRITE, resumed?.maxWrite ?? 0);
     this.#channel.start(this, maxWrite + REQUEST_HEADROOM);
     if (((resumed?.flags ?? 0n) & InitFlag.HAS_RESEND) !== 0n) this.#notifier.resend();
+    this.#isRepeating = true;
+    for (const message of handedOver ?? []) this.request(message, message.word(0));
+    this.#isRepeating = false;
   }
 
   /** The agreement of INIT; undefined before. */
@@ -101,13 +109,12 @@ export class FuseSession implements ChannelHandler, Responder {
   }
 
   get counters(): SessionCounters {
-    return this.#counts.counters(this.#inFlight.size);
+    return this.#counts.counters(this.#underWay.size);
   }
 
   /** Resolves as soon as no operation is under way. */
   idle(): Promise<void> {
-    if (this.#inFlight.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+    return this.#underWay.idle();
   }
 
   /**
@@ -126,11 +133,33 @@ export class FuseSession implements ChannelHandler, Responder {
     // A notification waits in the kernel for a page or a directory that some request holds. The descriptor cannot be
     // closed before it has come through. So all requests are answered until then, also those that still arrive.
     this.#payloads.resume();
-    for (const request of this.#inFlight.values()) this.sendError(request, Errno.ECONNABORTED);
+    for (const request of this.#underWay.all.values()) this.sendError(request, Errno.ECONNABORTED);
     threads.then(
       () => this.ended('aborted'),
       () => this.ended('aborted'),
     );
+  }
+
+  /**
+   * Lets go of the connection, with which another process goes on: it has a duplicate of the descriptor. Nothing is read
+   * any more, from the call on. The operations under way get time to end. Those that then still wait are cancelled, unless
+   * they move data, and fail without an answer: they are left to the other process; a lock that waits is so at once. It must not begin before this resolves.
+   * Notifications that the kernel has not taken by then are dropped. Resolves, when the descriptor is closed, with what is
+   * left. Undefined: the connection has ended meanwhile. `destroy` of the operations is not called.
+   */
+  async detach({ patienceMs = 5000, cancelMs = 2000 }: DetachOptions = {}): Promise<HandedOver | undefined> {
+    if (this.#end !== undefined || this.#aborting) return undefined;
+    this.#channel.stop();
+    // The unlock that one waits for may be one of the requests that are not read any more.
+    for (const request of this.#underWay.all.values())
+      if (request.opcode === Opcode.SETLKW) this.#leave(request);
+    await within(patienceMs, this.#timers, this.idle());
+    for (const request of this.#underWay.all.values()) this.#leave(request);
+    await within(cancelMs, this.#timers, Promise.all([this.idle(), this.#channel.flushThreads()]));
+    if (this.#end !== undefined || this.#aborting) return undefined;
+    const handedOver = this.#underWay.handOver();
+    this.ended('detached');
+    return handedOver;
   }
 
   // The channel calls these two.
@@ -146,13 +175,12 @@ export class FuseSession implements ChannelHandler, Responder {
     this.#dump?.request(message, length);
     switch (opcode) {
       case Opcode.FORGET:
-        this.#forget(message.wide(16), message.wide(Size.IN_HEADER));
-        return false;
       case Opcode.BATCH_FORGET:
-        this.#batchForget(message, length);
+        this.#underWay.forget(message.unique(8));
+        this.#forgets.deliver(message, length);
         return false;
       case Opcode.INTERRUPT:
-        this.#interrupts.interrupt(this.#inFlight, message.unique(Size.IN_HEADER));
+        this.#interrupts.interrupt(this.#underWay.all, message.unique(Size.IN_HEADER));
         return false;
       case Opcode.NOTIFY_REPLY:
         return false;
@@ -163,6 +191,8 @@ export class FuseSession implements ChannelHandler, Responder {
       this.sendError(request, Errno.ECONNABORTED);
       return false;
     }
+    if (this.#isRepeating) request.resent = true;
+    this.#underWay.read(request);
     try {
       if (opcode === Opcode.INIT) this.#init(request, message, length);
       else if (opcode === Opcode.DESTROY) this.send(request, Size.OUT_HEADER);
@@ -170,6 +200,7 @@ export class FuseSession implements ChannelHandler, Responder {
     } catch (error) {
       this.#fail(request, error);
     }
+    this.#underWay.dispatched(request, message, length);
     return request.payload === message;
   }
 
@@ -182,8 +213,8 @@ export class FuseSession implements ChannelHandler, Responder {
     this.#payloads.close();
     this.#channel.close();
     // Nobody waits for these any more. Cancel them, except those that move data: they should still finish.
-    for (const request of this.#inFlight.values()) if (!movesData(request.opcode)) this.#cancel(request);
-    if (this.#inFlight.size === 0) this.#destroy();
+    for (const request of this.#underWay.all.values()) if (!request.movesData) this.#cancel(request);
+    if (this.#underWay.size === 0) this.#destroy();
     else this.#drainTimer = this.#timers.set(() => this.#destroy(), this.#options.drainMs ?? 5000);
   }
 
@@ -199,9 +230,8 @@ export class FuseSession implements ChannelHandler, Responder {
       this.#finished(request);
       return;
     }
-    const { unique } = request;
-    this.#inFlight.set(unique, request);
-    this.#interrupts.begun(request, unique);
+    this.#underWay.begun(request);
+    this.#interrupts.begun(request, request.unique);
     result.then(
       (value) => {
         try {
@@ -275,6 +305,15 @@ export class FuseSession implements ChannelHandler, Responder {
   /** The error answer to a request, and a line in the log where the file system is at fault. */
   #fail(request: FuseRequest, error: unknown): void {
     if (
+      request.left &&
+      this.#end === undefined &&
+      error instanceof FuseError &&
+      error.errno === Errno.EINTR
+    ) {
+      this.#underWay.leave(request);
+      return;
+    }
+    if (
       error instanceof FuseError &&
       Number.isInteger(error.errno) &&
       error.errno > 0 &&
@@ -294,14 +333,9 @@ export class FuseSession implements ChannelHandler, Responder {
   /** Forgets a request that was answered, and gives back what it held. */
   #finished(request: FuseRequest): void {
     if (request.graceTimer !== undefined) this.#interrupts.ended(request);
-    const wasInFlight = this.#inFlight.delete(request.unique);
-    if (request.payloadBytes > 0) this.#payloads.giveBack(request, wasInFlight);
-    if (wasInFlight && this.#inFlight.size === 0) {
-      const waiters = this.#idleWaiters;
-      this.#idleWaiters = [];
-      for (const resolve of waiters) resolve();
-      if (this.#end !== undefined) this.#destroy();
-    }
+    const wasUnderWay = this.#underWay.finished(request, this.#end === undefined);
+    if (request.payloadBytes > 0) this.#payloads.giveBack(request, wasUnderWay);
+    if (wasUnderWay && this.#underWay.size === 0 && this.#end !== undefined) this.#destroy();
   }
 
   #init(request: FuseRequest, message: RequestBuffer, length: number): void {
@@ -327,28 +361,17 @@ export class FuseSession implements ChannelHandler, Responder {
   }
 
   /** Requests may come from now on. */
-  #connected(connection: ConnectionInfo): void {
+  #connected(connection: ConnectionInfo, handedOver?: readonly RequestBuffer[]): void {
     this.#connection = connection;
     this.#notifier.connected(connection);
+    this.#underWay.connected(connection, this.#options, handedOver, this.#channel);
     this.#operations.init?.(connection, this.notifier);
     this.#resolveReady(connection);
   }
 
-  #forget(nodeid: number, nlookup: number): void {
-    try {
-      this.#operations.forget(nodeid, nlookup);
-    } catch (error) {
-      this.#counts.faults += 1;
-      const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      this.#log(`fuse: FORGET of node ${nodeid} failed: ${detail}`);
-    }
-  }
-
-  #batchForget(message: RequestBuffer, length: number): void {
-    const count = message.word(Size.IN_HEADER);
-    let at = Size.IN_HEADER + Size.BATCH_FORGET_IN;
-    for (let i = 0; i < count && at + Size.FORGET_ONE <= length; i++, at += Size.FORGET_ONE)
-      this.#forget(message.wide(at), message.wide(at + 8));
+  #leave(request: FuseRequest): void {
+    if (!request.cancelled) request.left = true;
+    if (!request.movesData) this.#cancel(request);
   }
 
   #cancel(request: FuseRequest): void {
@@ -367,20 +390,10 @@ export class FuseSession implements ChannelHandler, Responder {
     const end = this.#end ?? 'aborted';
     this.#rejectReady(end instanceof Error ? end : new Error(`${end} before the kernel sent INIT`));
     try {
-      this.#operations.destroy?.();
+      if (end !== 'detached') this.#operations.destroy?.();
     } catch (error) {
       this.#log(`fuse: ending the file system failed: ${String(error)}`);
     }
     this.#resolveClosed(end);
   }
-}
-
-function movesData(opcode: number): boolean {
-  return (
-    opcode === Opcode.WRITE ||
-    opcode === Opcode.FLUSH ||
-    opcode === Opcode.FSYNC ||
-    opcode === Opcode.RELEASE ||
-    opcode === Opcode.SETATTR
-  );
 }

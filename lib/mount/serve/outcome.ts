@@ -19,9 +19,9 @@ export interface MountEnd {
   readonly lost: Unwritten | undefined;
 }
 
-/** The reason why a mount ends although nobody unmounted it. Undefined: it was unmounted. */
+/** The reason why a mount ends although nobody unmounted it. Undefined: it was unmounted, or goes on elsewhere. */
 export function failureOf(end: SessionEnd): string | undefined {
-  if (end === 'unmounted') return undefined;
+  if (end === 'unmounted' || end === 'detached') return undefined;
   return end === 'aborted' ? 'The FUSE connection was aborted.' : end.message;
 }
 

@@ -6,8 +6,11 @@
 import type { ReplyBuffer } from '../reply.js';
 import type { RequestBuffer } from '../request-buffer.js';
 
-/** Why a connection is over: unmounted, aborted (by the administrator or by us), or failed. */
-export type SessionEnd = 'unmounted' | 'aborted' | Error;
+/**
+ * Why a session is over: its connection was unmounted, was aborted (by the administrator or by us), or failed; or it was
+ * detached: another process goes on with the connection.
+ */
+export type SessionEnd = 'unmounted' | 'aborted' | 'detached' | Error;
 
 /** The receiving side of a {@link Channel}. Neither method throws. */
 export interface ChannelHandler {
@@ -38,6 +41,11 @@ export interface Channel {
    * interrupts out before anything else.
    */
   step(): void;
+  /**
+   * Ends delivery for good: what the kernel has, it keeps for whoever reads next. Answers can still be written, and the end
+   * of the connection is still reported.
+   */
+  stop(): void;
   /** Takes back a buffer that the handler kept. */
   release(message: RequestBuffer): void;
   /** Writes the first `length` bytes of a reply or notification at once. 0, or the errno. */
@@ -46,6 +54,8 @@ export interface Channel {
   writePieces(pieces: readonly Uint8Array[]): number;
   /** Writes one message from another thread, because the kernel may block it. 0, or the errno. */
   writeFromThread(message: Uint8Array, lane: ThreadLane): Promise<number>;
+  /** Resolves as soon as all that was given to {@link writeFromThread} is written. */
+  flushThreads(): Promise<void>;
   /**
    * Drops what {@link writeFromThread} has not begun to write. Undefined: no thread is writing. Otherwise resolves when
    * all threads have come back; some may wait until requests are answered.

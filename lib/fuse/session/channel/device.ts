@@ -6,7 +6,7 @@
 import { closeSync, openSync, writevSync } from 'node:fs';
 import koffi from 'koffi';
 import { Errno, errnoName, errnoOf } from '../../contract/errno.js';
-import { duplicateOver, readInto, writeFrom } from '../../system-calls.js';
+import { duplicateOver, PollFlag, pollNow, readInto, writeFrom } from '../../system-calls.js';
 import type { ReplyBuffer } from '../reply.js';
 import { RequestBuffer } from '../request-buffer.js';
 import type { Channel, ChannelHandler, ThreadLane } from './channel.js';
@@ -29,14 +29,17 @@ export class KernelChannel implements Channel {
   readonly #spare: RequestBuffer[] = [];
   readonly #wakefulness = new Wakefulness();
   #paused = false;
+  #stopped = false;
   #closed = false;
   readonly #threads: Readonly<Record<ThreadLane, ThreadWriter>>;
   #threadsIdle: () => void = nothing;
+  #flushed: (() => void)[] = [];
 
   /** `fd`: /dev/fuse, mounted. It belongs to the channel from now on. */
   constructor(fd: number) {
     this.#fd = fd;
     const cameBack = (): void => {
+      if (!this.#threadsHaveWork) for (const resolve of this.#flushed.splice(0)) resolve();
       if (this.#threadsBusy) return;
       if (this.#closed) closeSync(this.#fd);
       this.#threadsIdle();
@@ -59,17 +62,30 @@ export class KernelChannel implements Channel {
   }
 
   resume(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#stopped) return;
     this.#paused = false;
     this.#poll?.start({ readable: true }, this.#readable);
   }
 
   step(): void {
-    if (this.#paused && !this.#closed) this.#receive(true);
+    if (this.#paused && !this.#closed && !this.#stopped) this.#receive(true);
+  }
+
+  stop(): void {
+    if (this.#closed) return;
+    this.#stopped = true;
+    this.#paused = true;
+    // A read once the connection is over finds no request, only that.
+    const ended = (): void => {
+      if ((pollNow(this.#fd, 0) & PollFlag.ERR) !== 0) this.#receive(false);
+    };
+    this.#poll?.start({ disconnect: true }, ended);
   }
 
   release(message: RequestBuffer): void {
-    if (this.#spare.length < SPARE_BUFFERS) this.#spare.push(message);
+    // A request that another process has handed over came in a buffer of its own length.
+    if (message.bytes.length >= this.#maxRequest && this.#spare.length < SPARE_BUFFERS)
+      this.#spare.push(message);
   }
 
   write(reply: ReplyBuffer, length: number): number {
@@ -96,6 +112,15 @@ export class KernelChannel implements Channel {
 
   get #threadsBusy(): boolean {
     return this.#threads.pages.busy || this.#threads.entries.busy;
+  }
+
+  get #threadsHaveWork(): boolean {
+    return this.#threads.pages.hasWork || this.#threads.entries.hasWork;
+  }
+
+  flushThreads(): Promise<void> {
+    if (!this.#threadsHaveWork) return Promise.resolve();
+    return new Promise((resolve) => this.#flushed.push(resolve));
   }
 
   #dropThreadWrites(): void {

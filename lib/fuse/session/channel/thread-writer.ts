@@ -27,6 +27,11 @@ export class ThreadWriter {
     return this.#busy;
   }
 
+  /** A write is under way, or waits for its turn. */
+  get hasWork(): boolean {
+    return this.#busy || this.#waiting.length > 0;
+  }
+
   /** 0, or the errno. */
   write(message: Uint8Array): Promise<number> {
     return new Promise((done) => {
