@@ -3,6 +3,7 @@
  * may listen on port 111: root in a network namespace of its own, as in most containers.
  */
 import { lookup } from 'node:dns/promises';
+import { isIPv6 } from 'node:net';
 import type { Logger } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
 import { LockListenerError, ownAddressTowards, startLockListener } from '../../lock-listener/index.js';
@@ -33,6 +34,17 @@ export async function hearLockGrants(
   }
   const servers = new Set((await lookup(config.host, { all: true })).map(({ address }) => address));
   const [server = config.host] = servers;
+  // nfs-ganesha 4 looks the client up as one of IPv4, and takes the lock away again that it could not tell of, although the
+  // client's next call may have been answered GRANTED meanwhile.
+  if (isIPv6(server) && config.proto === 'tcp')
+    throw new UserError(
+      'nlmcallback cannot be had over IPv6 with TCP: nfs-ganesha cannot call such a client.',
+      {
+        remedy:
+          'Leave nlmcallback out, name the server by an IPv4 address, or use proto=udp6. ' +
+          'Without it, locks that wait are asked for again and again.',
+      },
+    );
   const own = await ownAddressTowards(server);
   try {
     return await startLockListener({
