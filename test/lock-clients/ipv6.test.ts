@@ -61,6 +61,13 @@ t.test('nfs-ganesha, by its port, over TCP and UDP', { timeout: 120_000 }, async
   await exclude(t, server, server.mountOptions, ['proto=udp6']);
 });
 
+t.test('nfs-ganesha, by what rpcbind says of IPv6', { timeout: 120_000 }, async (t) => {
+  untilEnd(t, await Rpcbind.start(network));
+  const server = untilEnd(t, await Ganesha.start({ network, locks: true, udp: true, registers: true }));
+  await exclude(t, server, []);
+  await exclude(t, server, ['proto=udp6']);
+});
+
 t.test('nfs-fuse serve, by its port, and by what rpcbind says of IPv6', { timeout: 120_000 }, async (t) => {
   untilEnd(t, await Rpcbind.start(network));
   const place = untilEnd(t, await openPlace('root'));

@@ -26,6 +26,8 @@ export interface GaneshaOptions {
   readonly everywhere?: boolean;
   /** Run in this network, listening on all its addresses. */
   readonly network?: GuestNetwork;
+  /** Register with the port mapper of its network, which has to be there. */
+  readonly registers?: boolean;
   /** Serve over UDP too. */
   readonly udp?: boolean;
   /** FSINFO's rtmax, wtmax, rtpref and wtpref. */
@@ -149,7 +151,8 @@ export class Ganesha {
       '-N',
       'NIV_EVENT',
     ];
-    const server = start(argv, { env: { ...process.env, LD_PRELOAD: join(helperFolder, 'norpcbind.so') } });
+    const preload = this.options.registers ? {} : { LD_PRELOAD: join(helperFolder, 'norpcbind.so') };
+    const server = start(argv, { env: { ...process.env, ...preload } });
     this.#process = server;
     const failed = (why: string) => new Error(`nfs-ganesha ${why}\n${this.logTail()}\n${server.output}`);
     const initialized = () => {
