@@ -31,6 +31,8 @@ export interface LockRecoveryNeeds {
   readonly files: () => Iterable<LockedFile>;
   /** Of calls that no program asks for. */
   readonly credential: Credential;
+  /** The owner has lost a lock: a LOCK that asked for it again may have been sent more than once. */
+  readonly awaitCopies: (file: LockedFile, owner: ClientOwner, credential: Credential) => void;
   /** Datagrams: no connection shows that the server has restarted. */
   readonly connectionless: boolean;
 }
@@ -142,8 +144,9 @@ export class LockRecovery {
   }
 
   #lose(file: LockedFile, lock: ClientLock, status: LockStatus): void {
-    const { counters, log } = this.#parts;
+    const { awaitCopies, counters, log } = this.#parts;
     const { owner } = lock;
+    awaitCopies(file, owner, this.#credentialOf(file, owner));
     // An interrupted program may have given it back meanwhile.
     const left = file.pieces(owner, lock).flatMap((piece) => piece.lock ?? []);
     if (left.length === 0) return;
@@ -183,8 +186,12 @@ export class LockRecovery {
   }
 
   #lock(file: LockedFile, lock: ClientLock, reclaim: boolean): Promise<{ readonly status: LockStatus }> {
-    const credential = file.credentialOf(lock.owner) ?? this.#parts.credential;
+    const credential = this.#credentialOf(file, lock.owner);
     return this.#parts.calls.lock(file.handle, lock, { block: false, reclaim }, credential);
+  }
+
+  #credentialOf(file: LockedFile, owner: ClientOwner): Credential {
+    return file.credentialOf(owner) ?? this.#parts.credential;
   }
 }
 

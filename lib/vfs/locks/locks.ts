@@ -119,10 +119,12 @@ export class Locks {
       idle: ({ key }) => this.#files.delete(key),
     };
     const files = (): Iterable<LockedFile> => this.#files.values();
-    this.#recovery = new LockRecovery({ calls, clock, counters, log, files, credential, connectionless });
     const restartSeen = (): void => this.restartSeen();
     const settling = new LockSettling({ calls, clock, copies, restartSeen });
     this.#settling = settling;
+    const awaitCopies: LockSettling['awaitCopies'] = (...parts) => settling.awaitCopies(...parts);
+    const recovery = { awaitCopies, calls, clock, counters, log, files, credential, connectionless };
+    this.#recovery = new LockRecovery(recovery);
     this.#requests = new LockRequests({
       calls,
       clock,

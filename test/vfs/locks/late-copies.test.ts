@@ -97,6 +97,27 @@ t.test(
   },
 );
 
+t.test('a late copy of a LOCK that found its range lost is unlocked', async (t) => {
+  const rig = await LockRig.open();
+  await rig.set({ end: 9 });
+  rig.manager.restart(false);
+  const foreign = rig.manager.foreign(rig.handle, 0n, 9n);
+  const copies: (() => void)[] = [];
+  rig.manager.on('NM_LOCK', (_args, execute, options) => {
+    options.onRetransmit?.();
+    copies.push(execute);
+    return execute();
+  });
+  rig.locks.restartSeen();
+  await settled();
+  t.equal(rig.counters.locksLost, 1);
+  foreign.unlock();
+  for (const arrives of copies) arrives();
+  t.same(rig.manager.held, [`${FIRST} 0-9x`]);
+  await rig.pass(2_000);
+  t.same(rig.manager.held, []);
+});
+
 t.test('a late copy of an UNLOCK does not take what its owner locks after it', async (t) => {
   const rig = await LockRig.open();
   await rig.set({ end: 9 });
