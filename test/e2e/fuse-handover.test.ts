@@ -3,13 +3,15 @@ import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Errno, FuseError } from '../../lib/fuse/contract/errno.js';
-import { FuseSession, mountKernel, type SessionOptions } from '../../lib/fuse/index.js';
+import type { RequestContext } from '../../lib/fuse/contract/operations.js';
+import { FuseSession, type KernelMount, mountKernel, type SessionOptions } from '../../lib/fuse/index.js';
 import { duplicateDescriptor } from '../support/descriptors.js';
 import { publicFolder } from '../support/folders.js';
 import { intercepted } from '../support/intercepted.js';
 import { MemoryFileSystem } from '../support/memory-fs.js';
 import { type Background, run, start, until } from '../support/process.js';
 import { SeededRandom } from '../support/seeded-random.js';
+import { Gate } from '../support/served-memory.js';
 
 const HANDOVERS = 50;
 
@@ -54,6 +56,7 @@ function served({ counters }: FuseSession): number {
 }
 
 interface Relay {
+  readonly mount: KernelMount;
   readonly path: (name: string) => string;
   readonly log: string[];
   readonly session: () => FuseSession;
@@ -79,6 +82,7 @@ async function relay(t: Test, fs: MemoryFileSystem, options: SessionOptions): Pr
   });
   const resumed = await session.ready;
   return {
+    mount,
     path: (name) => join(mount.mountpoint, name),
     log,
     session: () => session,
@@ -160,3 +164,26 @@ for (const resend of [true, false]) {
     t.equal((await waiter.ended).status, 0);
   });
 }
+
+t.test(
+  'a connection that is aborted while it is handed over ends, and nothing is left to hand over',
+  async (t) => {
+    const gate = new Gate();
+    class Stuck extends MemoryFileSystem {
+      override async statfs(ctx: RequestContext, nodeid: number) {
+        await gate.wait();
+        return super.statfs(ctx, nodeid);
+      }
+    }
+    const { mount, path, session, handOver } = await relay(t, new Stuck(), {});
+    const waiting = start(['stat', '-f', path('')]);
+    await until('a request is under way', () => gate.waiting > 0);
+    const handedOver = handOver(600_000);
+    const late = start(['stat', path('')]);
+    t.equal(await mount.abort(), true);
+    t.equal(await session().over, undefined, 'the session hears of it although it reads nothing any more');
+    gate.open();
+    await t.rejects(handedOver, /the connection has ended/);
+    for (const program of [waiting, late]) t.not((await program.ended).status, 0);
+  },
+);

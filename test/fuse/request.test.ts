@@ -1,4 +1,5 @@
 /** The header of a request, and the extensions at the end of one. */
+import koffi from 'koffi';
 import t from 'tap';
 import { FuseRequest } from '../../lib/fuse/session/request.js';
 import { RequestBuffer } from '../../lib/fuse/session/request-buffer.js';
@@ -38,5 +39,21 @@ t.test('extensions that make no sense name no group', (t) => {
   t.equal(requestWith(words(8, 32)).directoryGroup, undefined, 'cut off');
   t.equal(requestWith(words(0xffff_fff8, 7, 1, 5)).directoryGroup, undefined, 'a size beyond the end');
   t.equal(requestWith(words(16, 31, 1, 5), 0xffff).directoryGroup, undefined, 'longer than the message');
+  t.end();
+});
+
+t.test('all pages of a buffer for requests are in memory before the kernel writes to it', (t) => {
+  const mincore = koffi.load(null).func('int mincore(void *address, size_t length, _Out_ uint8_t *pages)');
+  const page = 4096;
+  const size = 1024 * page;
+  const missing = (message: RequestBuffer): number => {
+    const start = BigInt(koffi.address(message.bytes));
+    const first = (start + BigInt(page - 1)) & ~BigInt(page - 1);
+    const pages = new Uint8Array(size / page - 1);
+    t.equal(mincore(first, size - page, pages), 0);
+    return pages.filter((state) => (state & 1) === 0).length;
+  };
+  t.equal(missing(RequestBuffer.inMemory(size)), 0);
+  t.ok(missing(new RequestBuffer(size)) > 0, 'which is not so by itself');
   t.end();
 });

@@ -11,7 +11,7 @@ export interface InterceptedRequest {
   readonly answer: () => unknown;
 }
 
-/** `fs`, with the answer that `handle` gives to each request. What has no caller, FORGET for one, passes by. */
+/** `fs`, with the answer that `handle` gives to each request. Methods without a caller, such as `forget`, are called as they are. */
 export function intercepted(
   fs: MemoryFileSystem,
   handle: (request: InterceptedRequest) => unknown,

@@ -4,7 +4,7 @@
  * is aligned to 8 bytes from the start of the message.
  */
 import { Errno, FuseError } from '../contract/errno.js';
-import { UNIQUE_HIGH_MASK } from '../contract/protocol.js';
+import { PAGE_BYTES, UNIQUE_HIGH_MASK } from '../contract/protocol.js';
 import { MessageBuffer, TWO_32 } from './message-buffer.js';
 
 /** Words at or above this, as the upper half of a 64-bit field, make it 2^53 or more. */
@@ -12,6 +12,17 @@ const UNSAFE_HIGH = 0x20_0000;
 
 /** The memory that one read(2) of the device fills. It is used again for later requests. */
 export class RequestBuffer extends MessageBuffer {
+  /**
+   * A buffer of at least `size` bytes for read(2) whose pages are all in memory. If this process is killed while the kernel
+   * copies a request, and the next page of the buffer has yet to be made, the copy fails: the kernel then ends the request
+   * with EIO, and no later process can have it (seen with Linux 6.18).
+   */
+  static inMemory(size: number): RequestBuffer {
+    const message = new RequestBuffer((size + 7) & ~7);
+    for (let at = 0; at < size; at += PAGE_BYTES) message.bytes[at] = 0;
+    return message;
+  }
+
   /** A buffer that has a copy of `bytes` at its start. */
   static holding(bytes: Uint8Array): RequestBuffer {
     const message = new RequestBuffer((bytes.length + 7) & ~7);

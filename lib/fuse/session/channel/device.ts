@@ -158,7 +158,7 @@ export class KernelChannel implements Channel {
     if (handler === undefined) return;
     for (let i = 0; i < BATCH && !this.#closed; i++) {
       if (this.#paused && !stepping && i > 0) break;
-      this.#current ??= this.#spare.pop() ?? new RequestBuffer(this.#maxRequest);
+      this.#current ??= this.#spare.pop() ?? RequestBuffer.inMemory(this.#maxRequest);
       const message = this.#current;
       const count = readInto(this.#fd, message.bytes, this.#maxRequest);
       if (count > 0) {
