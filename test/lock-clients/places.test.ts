@@ -2,14 +2,15 @@
  * Locks of mounts that need no root: of a plain user, through fusermount3, and in a user namespace. They exclude other
  * clients, end when nfs-fuse is killed, and what it notes of them for that is out of reach of other users.
  */
-import { chmodSync, existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Ganesha } from '../support/ganesha.js';
 import { LockWorkers } from '../support/locks/workers.js';
-import { Mount } from '../support/mount.js';
+import { Mount, newMountPoint } from '../support/mount.js';
 import { openPlace, type PlaceName } from '../support/places.js';
-import { run, until } from '../support/process.js';
+import { run, start, until } from '../support/process.js';
+import { python } from '../support/project.js';
 import { untilEnd } from '../support/until-end.js';
 
 const GOT = { ok: null };
@@ -101,3 +102,48 @@ for (const name of ['user', 'userns'] as const) {
     },
   );
 }
+
+/** Locks a file for ever, and says so. */
+const HOLDER = `
+import fcntl, sys, time
+file = open(sys.argv[1], 'r+')
+fcntl.lockf(file, fcntl.LOCK_EX)
+print('locked', flush=True)
+time.sleep(600)
+`;
+
+t.test('exec, by a plain user: locks end within 5 s of SIGKILL', { timeout: 120_000 }, async (t) => {
+  const server = untilEnd(t, await Ganesha.start({ locks: true }));
+  writeFileSync(join(server.directory, 'file'), 'content');
+  chmodSync(join(server.directory, 'file'), 0o666);
+  const place = untilEnd(t, await openPlace('user'));
+  // The kernel lets nobody write to a file whose owner has no number in the namespace.
+  chownSync(join(server.directory, 'file'), place.owner.uid, place.owner.gid);
+  const rival = await client(t, server, 'root');
+  const mountPoint = await newMountPoint(place);
+  const options = server.mountOptions.join(',');
+  const exec = [
+    ...place.product,
+    'exec',
+    '-o',
+    options,
+    `${server.host}:${server.exportPath}`,
+    mountPoint,
+    '--',
+  ];
+  const command = [python, '-c', HOLDER, join(mountPoint, 'file')];
+  const executing = untilEnd(t, start(place.command([...exec, ...command]), { cwd: '/' }));
+  await until('the lock is there', () => {
+    if (executing.outcome) throw new Error(executing.output);
+    return executing.output.includes('locked');
+  });
+  t.same(await rival.fcntl('set', 's', '0', '0').answer, REFUSED);
+  const next = rival.fcntl('wait', 'x', '0', '0');
+  executing.signal('SIGKILL');
+  await executing.ended;
+  const killed = performance.now();
+  t.same(await next.answer, GOT);
+  const milliseconds = performance.now() - killed;
+  t.comment(`free after ${Math.round(milliseconds)} ms`);
+  t.ok(milliseconds < 5_000);
+});
