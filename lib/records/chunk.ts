@@ -19,7 +19,7 @@ const CELL_BYTES = 8;
 const KIND_SHIFT = 8;
 const MOST_CELLS = 0xff;
 
-/** What a slot needs besides its content, for so many cells. */
+/** Bytes that a slot with so many cells needs besides its content. */
 export function slotOverhead(cells: number): number {
   return SLOT_HEADER + cells * CELL_BYTES;
 }

@@ -25,6 +25,11 @@ const MOST_FACTS = 28 * 1024 - FACTS_HEADER;
 /** Sizes of slots. A record goes into the smallest that holds it. */
 const SLOT_SIZES: readonly number[] = [64, 96, 128, 160, 192, 256, 384, 512, 768, 1536];
 
+/** A record that is kept. */
+export interface KeptRecord extends FoundRecord {
+  readonly ref: RecordRef;
+}
+
 interface Facts {
   readonly sequence: number;
   readonly text: string;
@@ -113,7 +118,7 @@ export class RecordMemory {
     return HEAD_BYTES + (this.#chunks.length - this.#spare.length) * CHUNK_BYTES;
   }
 
-  /** What {@link setFacts} was given last, as JSON keeps it. Undefined: nothing yet. */
+  /** The facts that {@link setFacts} was given last, as JSON keeps them. Undefined: none yet. */
   get facts(): unknown {
     return this.#facts;
   }
@@ -157,6 +162,7 @@ export class RecordMemory {
    * to 2^41. Answers 0 where there is no memory for it.
    */
   put(kind: number, cells: readonly number[], content: Uint8Array, length = content.length): RecordRef {
+    if (!this.#complete) return 0;
     const need = slotOverhead(cells.length) + length;
     const slotBytes = SLOT_SIZES.find((size) => size >= need);
     if (slotBytes === undefined) throw new RangeError(`a record of ${need} bytes`);
@@ -200,7 +206,7 @@ export class RecordMemory {
   }
 
   /** All records, in no order. Of two that say something of the same, the one with the higher stamp was written later. */
-  *records(): Generator<FoundRecord & { readonly ref: RecordRef }> {
+  *records(): Generator<KeptRecord> {
     for (const chunk of this.#chunks)
       for (const at of chunk.places()) yield { ref: chunk.base + at, ...chunk.read(at) };
   }

@@ -41,6 +41,7 @@ import { Creation } from './data/creation.js';
 import { Files, type UnwrittenFile } from './data/files.js';
 import { Directories } from './directories/directories.js';
 import { LookupStorms } from './directories/lookup-storms.js';
+import { letKernelAsk, takeUpMount } from './handover/take-up.js';
 import type { Locks } from './locks/locks.js';
 import { type Found, Lookup } from './names/lookup.js';
 import { MakeRequests, mknodWhat } from './names/make.js';
@@ -50,8 +51,8 @@ import { SillyRenames } from './names/silly-rename.js';
 import { ObjectRequests } from './object-requests.js';
 import {
   type ConnectedExport,
+  capabilitiesOf,
   type ExportDependencies,
-  locksAtServer,
   openExport,
   openLocks,
 } from './open-export.js';
@@ -59,18 +60,6 @@ import type { VfsState } from './vfs-state.js';
 
 /** The longest time that the end of a mount waits for a lock manager that does not answer. */
 const UNLOCKING_MS = 2_000;
-
-const CAPABILITIES: Omit<FuseCapabilities, 'posixLocks' | 'flockLocks'> = {
-  readdirplus: true,
-  lookupOfDots: true,
-  // The server takes these bits away.
-  clearsSetIdBits: true,
-  cachedSymlinks: false,
-};
-
-export interface CacheSizes {
-  readonly dentries: number;
-}
 
 type ListingRequest = Parameters<FuseOperations['readdir']>;
 
@@ -120,8 +109,7 @@ export class NfsFileSystem implements FuseOperations {
     this.#creation = new Creation(this.#make, this.#files);
     this.#objects = new ObjectRequests(this.#vfs, this.#files);
     this.#directories = new Directories(this.#vfs, this.#permission, this.#lookup, this.#silly);
-    const { fcntl, flock } = locksAtServer(session, config);
-    this.capabilities = { ...CAPABILITIES, posixLocks: fcntl, flockLocks: flock };
+    this.capabilities = capabilitiesOf(session, config);
     this.locks = openLocks(session, this.#vfs, dependencies.lockJournal);
     const isSilent = (): boolean => session.rpc.unresponsive === true || this.locks?.unresponsive === true;
     const exiting = new ExitingCallers(clock, isSilent);
@@ -132,7 +120,6 @@ export class NfsFileSystem implements FuseOperations {
     return this.#vfs.open.files;
   }
 
-  /** Inodes held in memory. */
   get inodeCount(): number {
     return this.#vfs.inodes.size;
   }
@@ -147,7 +134,7 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   /** Entries in the caches, each of which is bounded. */
-  get cacheSizes(): CacheSizes {
+  get cacheSizes(): { readonly dentries: number } {
     return { dentries: this.#vfs.dentries.size };
   }
 
@@ -156,8 +143,20 @@ export class NfsFileSystem implements FuseOperations {
     return { read: this.#vfs.memory.readBudget.used, write: this.#vfs.memory.writeBudget.used };
   }
 
+  /**
+   * Goes on with the mount of an earlier process, if there was one. To be awaited before the kernel's first request is read.
+   * @throws RecordsError for records of that process that are not as this program writes them
+   */
+  async takeUp(): Promise<void> {
+    const { records } = this.#vfs;
+    if (!records?.isTakeover) return;
+    const to = { files: this.#files, directories: this.#directories, silly: this.#silly };
+    await takeUpMount(this.#vfs, records, { ...to, locks: this.locks, credentials: this.#credentials });
+  }
+
   init(_connection: ConnectionInfo, notifier: FuseNotifier): void {
     this.#vfs.kernel.notifier = notifier;
+    if (this.#vfs.records?.isTakeover) void letKernelAsk(notifier, this.#vfs);
   }
 
   /**
@@ -335,8 +334,10 @@ export class NfsFileSystem implements FuseOperations {
     return this.#closing.flush(ctx, fh, lockOwner);
   }
 
-  release(_ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
-    return this.#closing.release(fh);
+  async release({ resent }: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
+    // An earlier process has closed it, and died before it said so.
+    if (resent && this.#files.find(fh) === undefined) return;
+    await this.#closing.release(fh);
   }
 
   getlk(ctx: RequestContext, _nodeid: NodeId, request: LockRequest): Promise<FuseLock> {

@@ -3,15 +3,17 @@
 import { randomInt } from 'node:crypto';
 import { type Clock, systemClock } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
+import type { FuseCapabilities } from '../fuse/contract/capabilities.js';
 import type { RpcCaller } from '../rpc/client/rpc-caller.js';
 import { InodeTable } from './cache/inode-table.js';
 import { identityFor, ownCredential } from './caller/own-identity.js';
 import { type ClientConfig, DEFAULT_CONFIG } from './config.js';
 import { VfsCounters } from './counters.js';
-import { ByteBudget } from './data/byte-budget.js';
+import { Handover, type HandoverOptions } from './handover/handover.js';
 import { MemoryReturn } from './kernel/memory-return.js';
 import type { LockJournal } from './locks/lock-notes.js';
 import { Locks } from './locks/locks.js';
+import { ByteBudget } from './memory/byte-budget.js';
 import type { ExportSession } from './remote/export-session.js';
 import { NfsClient } from './remote/nfs-client.js';
 import { VfsState } from './vfs-state.js';
@@ -39,6 +41,8 @@ export interface ExportDependencies {
   readonly lockJournal?: ((where: LocksAt) => LockJournal) | undefined;
   /** Has the engine give unused memory back; called when that is worth it. */
   readonly collectGarbage?: (() => void) | undefined;
+  /** Where the next process finds what it has to know, should it have to go on with this mount. */
+  readonly handover?: HandoverOptions | undefined;
 }
 
 export function openExport(
@@ -48,7 +52,8 @@ export function openExport(
 ): VfsState {
   const { log, clock = systemClock, collectGarbage } = dependencies;
   const counters = new VfsCounters();
-  const inodes = new InodeTable(session.rootHandle);
+  const records = dependencies.handover && new Handover(dependencies.handover);
+  const inodes = new InodeTable(session.rootHandle, undefined, records);
   const vfs = new VfsState({
     config,
     identity: identityFor(config.identity),
@@ -59,7 +64,8 @@ export function openExport(
     clock,
     log,
     counters,
-    generation: session.generation,
+    generation: records?.counters.generation ?? session.generation,
+    records,
     restarts: session.restarts,
     memoryReturn: collectGarbage && new MemoryReturn(clock, collectGarbage, () => inodes.size),
     readBudget: new ByteBudget(config.readAhead),
@@ -73,12 +79,26 @@ export function openExport(
 }
 
 /** The kinds of locks that go to the server. The kernel keeps the others for the programs of this mount. */
-export function locksAtServer(
+function locksAtServer(
   { lockManager }: ConnectedExport,
   { locks, localLock }: ClientConfig,
 ): { readonly fcntl: boolean; readonly flock: boolean } {
   if (lockManager === undefined || locks === 'none') return { fcntl: false, flock: false };
   return { fcntl: !/posix|all/.test(localLock), flock: !/flock|all/.test(localLock) };
+}
+
+/** The capabilities that the file system offers the kernel. */
+export function capabilitiesOf(session: ConnectedExport, config: ClientConfig): FuseCapabilities {
+  const { fcntl, flock } = locksAtServer(session, config);
+  return {
+    readdirplus: true,
+    lookupOfDots: true,
+    // The server takes these bits away.
+    clearsSetIdBits: true,
+    cachedSymlinks: false,
+    posixLocks: fcntl,
+    flockLocks: flock,
+  };
 }
 
 /** Locks at the server, or undefined where none go there. */
@@ -94,6 +114,7 @@ export function openLocks(
   // As bytes: the name of a machine need not be ASCII.
   const callerName = Buffer.from(machineName, 'utf8').toString('latin1');
   const { host, proto: protocol } = config;
+  const noted = journal?.({ host, port: lockManager.port, protocol, callerName });
   const locks = new Locks(vfs, {
     rpc: lockManager.rpc,
     callerName,
@@ -101,7 +122,7 @@ export function openLocks(
     credential: ownCredential(config.identity),
     failsWhenLost: config.lockLost === 'eio',
     hearsGrants: config.lockCallback,
-    journal: journal?.({ host, port: lockManager.port, protocol, callerName }),
+    journal: vfs.records === undefined ? noted : vfs.records.lockNotes(noted),
     random: () => randomInt(2 ** 31) / 2 ** 31,
   });
   vfs.restarts.onSeen(() => locks.restartSeen());

@@ -10,20 +10,21 @@ import { OpenObjects } from './cache/open-objects.js';
 import type { Identity } from './caller/identity.js';
 import type { ClientConfig, TransferLimits } from './config.js';
 import type { VfsCounters } from './counters.js';
-import type { ByteBudget } from './data/byte-budget.js';
-import { TransferMemory } from './data/transfer-memory.js';
-import type { FileWriter } from './data/write-behind.js';
 import { PlusSupport } from './directories/plus-support.js';
+import type { Handover } from './handover/handover.js';
 import { ForeignChanges } from './kernel/foreign-changes.js';
 import { KernelReplies } from './kernel/kernel-replies.js';
 import { KernelView } from './kernel/kernel-view.js';
 import type { MemoryReturn } from './kernel/memory-return.js';
 import { ToldCloses } from './kernel/told-closes.js';
+import type { ByteBudget } from './memory/byte-budget.js';
+import { TransferMemory } from './memory/transfer-memory.js';
 import { Binding } from './names/name-binding.js';
 import { Exchange } from './remote/exchange.js';
 import type { NfsClient } from './remote/nfs-client.js';
 import { Redriver, type RootFinder } from './remote/redrive.js';
 import { ServerRestarts } from './remote/server-restarts.js';
+import type { FileWriter } from './write-behind/write-behind.js';
 
 /** The parts that come from outside: the options, the connection, and the surroundings. */
 export interface VfsParts {
@@ -43,6 +44,8 @@ export interface VfsParts {
   readonly restarts?: ServerRestarts | undefined;
   readonly readBudget: ByteBudget;
   readonly writeBudget: ByteBudget;
+  /** Undefined: no other process could go on with this mount. */
+  readonly records?: Handover | undefined;
 }
 
 export class VfsState {
@@ -69,6 +72,7 @@ export class VfsState {
   readonly memory: TransferMemory<FileWriter>;
   readonly memoryReturn: MemoryReturn | undefined;
   readonly restarts: ServerRestarts;
+  readonly records: Handover | undefined;
 
   constructor(parts: VfsParts) {
     const { config, identity, limits, nfs, inodes, clock, log, counters, memoryReturn, generation } = parts;
@@ -81,11 +85,13 @@ export class VfsState {
     this.log = log;
     this.counters = counters;
     this.memoryReturn = memoryReturn;
+    this.records = parts.records;
     this.restarts = parts.restarts ?? new ServerRestarts();
     this.memory = new TransferMemory(parts.readBudget, parts.writeBudget, limits.wsize);
     this.open = new OpenObjects(inodes);
     this.closes = new ToldCloses(config);
     this.dentries = new DentryCache();
+    this.dentries.onMoved = (inode) => inodes.moved(inode);
     this.kernel = new KernelView(clock, this.dentries);
     const { kernel, dentries } = this;
     inodes.onDropped((inode) => {

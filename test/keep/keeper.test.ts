@@ -14,7 +14,7 @@ const MAIN = join(projectRoot, 'test/keep/support/kept-main.ts');
 interface Kept {
   readonly folder: string;
   readonly serving: Background;
-  /** What the next processes have written about themselves, one line each. */
+  /** The lines that the next processes have written about themselves, one each. */
   lives(): string[];
   /** The text of a file of the folder; empty if there is none. */
   text(name: string): string;

@@ -39,11 +39,11 @@ t.test('the tests of every group are there', async (t) => {
 
 t.test('a group is chosen by its name, and a file by its path, with the tests of its group', async (t) => {
   t.same(select('write-path').tests, GROUPS['write-path']?.tests);
-  t.same(select('lib/vfs/data/slots.ts'), {
-    name: 'lib/vfs/data/slots.ts',
-    mutate: ['lib/vfs/data/slots.ts'],
+  t.same(select('lib/vfs/write-behind/slots.ts'), {
+    name: 'lib/vfs/write-behind/slots.ts',
+    mutate: ['lib/vfs/write-behind/slots.ts'],
     tests: GROUPS['write-path']?.tests,
   });
-  t.same(select('lib/vfs/data/slots.ts:5-9').mutate, ['lib/vfs/data/slots.ts:5-9']);
+  t.same(select('lib/vfs/write-behind/slots.ts:5-9').mutate, ['lib/vfs/write-behind/slots.ts:5-9']);
   t.throws(() => select('chaches'), /"chaches" is neither a group nor a source file of one.*caches/);
 });

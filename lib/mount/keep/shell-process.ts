@@ -44,7 +44,7 @@ export interface WatcherOptions {
   readonly program?: string | undefined;
 }
 
-/** What makes a shell process a watcher or a keeper. */
+/** The traits by which a shell process is a watcher or a keeper. */
 export interface ShellRole {
   /** As the list of processes shows it. */
   readonly name: 'nfs-fuse-watcher' | 'nfs-fuse-keeper';

@@ -33,7 +33,7 @@ export interface TakeOver {
   readonly deaths: string;
 }
 
-/** What is told to the next process, whoever starts it. */
+/** The facts that are told to the next process, whoever starts it. */
 export interface Told {
   readonly role: KeptRole;
   readonly owner: number | undefined;

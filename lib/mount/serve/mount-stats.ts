@@ -4,7 +4,7 @@ import type { ClientCounters, ProcedureCounters } from '../../rpc/index.js';
 import type { IdentityRules } from '../../vfs/caller/identity.js';
 import type { TransferLimits } from '../../vfs/config.js';
 import type { VfsCounters } from '../../vfs/counters.js';
-import type { CacheSizes, NfsFileSystem } from '../../vfs/filesystem.js';
+import type { NfsFileSystem } from '../../vfs/filesystem.js';
 import type { ExportSession } from '../../vfs/remote/export-session.js';
 import { summarize, type Unwritten } from '../failure/unwritten.js';
 import { type LockStats, lockStats } from './lock-stats.js';
@@ -30,7 +30,7 @@ export interface MountStats {
   readonly unseenCallers: number;
   readonly inodes: number;
   readonly openFiles: number;
-  readonly cacheSizes: CacheSizes;
+  readonly cacheSizes: NfsFileSystem['cacheSizes'];
   /** Bytes of file data in memory: read ahead, and written but not yet stable on the server. */
   readonly bufferedBytes: { readonly read: number; readonly write: number };
   readonly unwritten: Unwritten;

@@ -57,6 +57,9 @@ export class DentryCache {
   /** The names of each directory that are in one of the two. */
   readonly #byDirectory = new Map<NodeId, Set<FileName>>();
 
+  /** Called when an inode was seen under another name, or in another directory, than before. */
+  onMoved: (inode: Inode) => void = () => {};
+
   constructor({ present, absent }: DentryLimits = DEFAULT_LIMITS) {
     // A dentry that takes the place of another leaves the name where it is.
     const dispose = (_dentry: Dentry, key: string, reason: string): void => {
@@ -127,9 +130,11 @@ export class DentryCache {
       // Only a new place makes a circle, and only of what may be a directory. A listing sets thousands that are neither.
       const mayHoldNames = inode.attributes === undefined || inode.isDirectory;
       if (inode.parent !== parent && mayHoldNames) breakCircle(inode, parent);
+      const hasMoved = inode.parent !== parent || inode.name !== name;
       inode.parent = parent;
       inode.name = name;
       inode.parentEpoch = parent.epoch;
+      if (hasMoved) this.onMoved(inode);
     }
     const key = keyOf(parent, name);
     const [into, other] = inode === undefined ? [this.#absent, this.#present] : [this.#present, this.#absent];

@@ -5,7 +5,34 @@
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import { type NodeId, ROOT_NODEID } from '../../fuse/contract/operations.js';
 import type { FileHandle } from '../../programs/nfs3/index.js';
+import { GivenNumbers, type ReserveNumbers } from './given-numbers.js';
 import { Inode } from './inode.js';
+
+/**
+ * Keeps for the next process of this mount, should there be one, which inodes the kernel holds. To be told before the kernel
+ * is.
+ */
+export interface InodeRecords {
+  /** The kernel holds the inode, with the count that it has now. */
+  held(inode: Inode): void;
+  /** A name, a parent or a handle that is recorded is another one now. */
+  moved(inode: Inode): void;
+  /** Neither the kernel nor an open file holds the inode. */
+  gone(inode: Inode): void;
+}
+
+export interface RecordedTable {
+  readonly inodes: InodeRecords;
+  readonly nodeids: ReserveNumbers;
+}
+
+/** An inode as an earlier process of this mount has recorded it. */
+export interface RecordedInode {
+  readonly nodeid: NodeId;
+  readonly handle: FileHandle;
+  readonly nlookup: number;
+  readonly record: number;
+}
 
 /** Inodes that nothing refers to but our caches: enough for a listing to be followed by its stats. */
 const DEFAULT_MAX_IDLE = 16_384;
@@ -23,10 +50,13 @@ export class InodeTable {
    * have gone. Not kept otherwise, since an iterator that rests keeps every state of the set since then in memory.
    */
   #longestIdle: Iterator<Inode> | undefined = undefined;
-  #nextNodeid = ROOT_NODEID + 1;
+  readonly nodeids: GivenNumbers;
+  readonly #records: InodeRecords | undefined;
 
-  constructor(rootHandle: FileHandle, maxIdle = DEFAULT_MAX_IDLE) {
+  constructor(rootHandle: FileHandle, maxIdle = DEFAULT_MAX_IDLE, records?: RecordedTable) {
     this.#maxIdle = maxIdle;
+    this.#records = records?.inodes;
+    this.nodeids = new GivenNumbers(ROOT_NODEID + 1, records?.nodeids);
     this.root = new Inode(ROOT_NODEID, rootHandle);
     // The kernel never forgets the root, so that it is neither idle nor dropped.
     this.root.nlookup = 1;
@@ -62,7 +92,7 @@ export class InodeTable {
   intern(handle: FileHandle): Inode {
     const known = this.#byHandle.get(handle);
     if (known !== undefined) return known;
-    const inode = new Inode(this.#nextNodeid++, handle);
+    const inode = new Inode(this.nodeids.next(), handle);
     this.#byNodeid.set(inode.nodeid, inode);
     this.#byHandle.set(handle, inode);
     this.#rest(inode);
@@ -72,18 +102,36 @@ export class InodeTable {
   /** The kernel was told of the inode once more. */
   hold(inode: Inode): void {
     if (inode.nlookup++ === 0 && inode.opens === 0) this.#idle.delete(inode);
+    if (!inode.isRoot) this.#records?.held(inode);
   }
 
   forget(nodeid: NodeId, nlookup: number): void {
     const inode = this.#byNodeid.get(nodeid);
     if (inode === undefined || inode.isRoot) return;
     inode.nlookup = Math.max(0, inode.nlookup - nlookup);
+    if (inode.record !== 0) this.#records?.held(inode);
     this.release(inode);
+  }
+
+  /** Takes up an inode that an earlier process of this mount has given to the kernel. */
+  takeUp({ nodeid, handle, nlookup, record }: RecordedInode): Inode {
+    const inode = new Inode(nodeid, handle);
+    inode.nlookup = nlookup;
+    inode.record = record;
+    this.#byNodeid.set(nodeid, inode);
+    if (!this.#byHandle.has(handle)) this.#byHandle.set(handle, inode);
+    return inode;
+  }
+
+  /** The inode has another parent or name. */
+  moved(inode: Inode): void {
+    if (inode.record !== 0) this.#records?.moved(inode);
   }
 
   /** To be called when `opens` went down: nothing but caches may hold the inode now. */
   release(inode: Inode): void {
     if (inode.nlookup > 0 || inode.opens > 0 || inode.evicted) return;
+    if (inode.record !== 0) this.#records?.gone(inode);
     if (inode.stale || inode.attributes?.nlink === 0) this.#drop(inode);
     else this.#rest(inode);
   }
@@ -115,6 +163,7 @@ export class InodeTable {
     if (other === inode) return;
     if (this.#byHandle.get(inode.handle) === inode) this.#byHandle.delete(inode.handle);
     inode.handle = handle;
+    this.moved(inode);
     if (other !== undefined && other.nlookup === 0 && other.opens === 0) this.#drop(other);
     if (inode.isRoot || !this.#byHandle.has(handle)) this.#byHandle.set(handle, inode);
   }

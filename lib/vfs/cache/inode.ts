@@ -32,7 +32,7 @@ export interface SillyName {
   readonly credential: UserCredential;
 }
 
-/** Data of a file that the server may not have yet (data/write-behind.ts), as other parts see it. */
+/** Data of a file that the server may not have yet (write-behind/write-behind.ts), as other parts see it. */
 export interface PendingWrites {
   /** Some of it has not been sent, or not been answered. */
   readonly dirty: boolean;
@@ -52,6 +52,8 @@ export class Inode {
   nlookup = 0;
   /** Open files and directories, those being opened included. */
   opens = 0;
+  /** Where it is recorded for the next process (InodeRecords). 0: nowhere. */
+  record = 0;
   /** Of these, files whose open(2) has not been answered. */
   opening = 0;
 

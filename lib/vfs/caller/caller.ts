@@ -17,6 +17,9 @@ export interface UserCredential extends Credential {
   readonly groups: readonly number[];
 }
 
+/** The kernel's request on whose behalf a call is made. Without a number: it is none of the kernel's. */
+export type KernelRequest = Cancellation & Partial<Pick<RequestContext, 'unique' | 'resent'>>;
+
 export interface Caller {
   readonly credential: UserCredential;
   /** Of a caller with more groups than a credential carries: all of them. */
@@ -25,6 +28,8 @@ export interface Caller {
   readonly claim?: Claim | undefined;
   /** Undefined: nobody waits who could be interrupted. */
   readonly cancellation: Cancellation | undefined;
+  /** Undefined: it is our own work. */
+  readonly request?: KernelRequest | undefined;
   /** The thread that asks, 0 for the kernel itself. */
   readonly tid: number;
 }
@@ -142,7 +147,7 @@ export class Credentials {
     if (directoryGroup !== undefined && !thread.groups.includes(directoryGroup))
       thread = this.#thread(ctx.uid, ctx.gid, [directoryGroup, ...thread.groups]);
     const { credential, manyGroups, claim } = thread;
-    return { credential, manyGroups, claim, cancellation: ctx, tid: ctx.pid };
+    return { credential, manyGroups, claim, cancellation: ctx, request: ctx, tid: ctx.pid };
   }
 
   #thread(uid: number, gid: number, groups: readonly number[]): Thread {

@@ -4,7 +4,7 @@ import type { Logger } from '../../base/log.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { BorrowedData, OpenReply, SetAttributes } from '../../fuse/contract/operations.js';
 import { OpenFlag } from '../../fuse/contract/protocol.js';
-import type { Fattr3, NfsTime, Sattr3 } from '../../programs/nfs3/index.js';
+import type { Fattr3, Sattr3 } from '../../programs/nfs3/index.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
 import type { ClaimedRightsNeeds } from '../access/claimed-rights.js';
 import { mayChange } from '../access/claimed-rights.js';
@@ -12,26 +12,30 @@ import { allowsOpen, type Permission } from '../access/permission.js';
 import type { CurrentAttributes } from '../attributes/current-attributes.js';
 import type { SetAttributesNeeds } from '../attributes/set-attributes.js';
 import { setAttributes } from '../attributes/set-attributes.js';
+import { GivenNumbers, type ReserveNumbers } from '../cache/given-numbers.js';
 import { describePath, type Inode } from '../cache/inode.js';
 import type { InodeTable } from '../cache/inode-table.js';
 import type { OpenObjects } from '../cache/open-objects.js';
-import { type Caller, withGroups } from '../caller/caller.js';
+import { type Caller, type KernelRequest, type UserCredential, withGroups } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
 import type { ClientConfig } from '../config.js';
 import type { VfsCounters } from '../counters.js';
 import type { KernelView } from '../kernel/kernel-view.js';
 import type { ToldCloses } from '../kernel/told-closes.js';
+import type { TransferMemory } from '../memory/transfer-memory.js';
 import type { Lookup } from '../names/lookup.js';
 import type { SillyRenames } from '../names/silly-rename.js';
 import { opensForAppending, opensForReading, opensForWriting } from '../open-flags.js';
 import type { Redriver } from '../remote/redrive.js';
-import { overlay } from './extent.js';
+import { overlay } from '../write-behind/extent.js';
+import type { WriteBehindNeeds } from '../write-behind/write-behind.js';
+import { type FileWriter, writerOf } from '../write-behind/write-behind.js';
+import type { LastAppend, WriteRecords } from '../write-behind/write-record.js';
+import type { FileRecords, RecordedFile } from './file-records.js';
 import { OpenFile } from './open-file.js';
 import type { ReadAheadNeeds } from './read-ahead.js';
 import { ReadAhead } from './read-ahead.js';
-import type { TransferMemory } from './transfer-memory.js';
-import type { WriteBehindNeeds } from './write-behind.js';
-import { type FileWriter, writerOf } from './write-behind.js';
+import { serverTime } from './server-time.js';
 import { type WriteRequest, Writing } from './writing.js';
 
 /** The parts of the mount that this needs. */
@@ -46,9 +50,10 @@ export interface FilesNeeds extends ClaimedRightsNeeds, SetAttributesNeeds, Read
   readonly memory: TransferMemory<FileWriter>;
   readonly open: OpenObjects;
   readonly redriver: Redriver;
+  readonly records:
+    | { readonly files: FileRecords; readonly writes: WriteRecords; readonly fhs: ReserveNumbers }
+    | undefined;
 }
-
-const MAX_SECONDS = 0xffff_ffff;
 
 /** A file with data in memory that is not on the server's stable storage. */
 export interface UnwrittenFile {
@@ -67,14 +72,21 @@ export class Files {
   readonly #silly: SillyRenames;
   readonly #writing: Writing;
   readonly #open = new Map<number, OpenFile>();
-  #nextFh = 1;
+  readonly fhs: GivenNumbers;
+  /** Files that an earlier process of this mount had opened, by the kernel's number for the request. */
+  readonly #openedBefore = new Map<number, OpenFile>();
 
   constructor(vfs: FilesNeeds, permission: Permission, lookup: Lookup, silly: SillyRenames) {
     this.#vfs = vfs;
     this.#permission = permission;
     this.#lookup = lookup;
     this.#silly = silly;
+    this.fhs = new GivenNumbers(1, vfs.records?.fhs);
     this.#writing = new Writing(vfs);
+  }
+
+  find(fh: number): OpenFile | undefined {
+    return this.#open.get(fh);
   }
 
   get(fh: number): OpenFile {
@@ -124,12 +136,49 @@ export class Files {
   }
 
   #opened(inode: Inode, flags: number, caller: Caller): OpenReply {
-    const vfs = this.#vfs;
-    if (opensForWriting(flags)) this.#writing.writerFor(inode);
-    const readAhead = opensForReading(flags) ? new ReadAhead(vfs, inode, caller.credential) : undefined;
-    const file = new OpenFile(this.#nextFh++, inode, flags, caller.credential, readAhead);
-    this.#open.set(file.fh, file);
+    const { records } = this.#vfs;
+    const file = this.#add(this.fhs.next(), inode, flags, caller.credential);
+    const { request } = caller;
+    if (request?.resent) this.#dropUntold(request.unique ?? 0);
+    records?.files.opened(file, request);
     return { fh: file.fh, openFlags: this.#openFlags(inode, flags) };
+  }
+
+  #add(fh: number, inode: Inode, flags: number, credential: UserCredential): OpenFile {
+    if (opensForWriting(flags)) this.#writing.writerFor(inode);
+    const readAhead = opensForReading(flags) ? new ReadAhead(this.#vfs, inode, credential) : undefined;
+    const file = new OpenFile(fh, inode, flags, credential, readAhead);
+    this.#open.set(fh, file);
+    return file;
+  }
+
+  /** The same request had opened the file before, and the kernel was never told: nobody would close it. */
+  #dropUntold(unique: number): void {
+    const untold = this.#openedBefore.get(unique);
+    if (untold === undefined) return;
+    this.#openedBefore.delete(unique);
+    if (!this.#open.delete(untold.fh)) return;
+    this.#vfs.records?.files.closed(untold);
+    this.#unpin(untold.inode);
+  }
+
+  /** Takes up a file that an earlier process of this mount has opened. */
+  takeUp(inode: Inode, { fh, flags, credential, errorsSeen, unique, record }: RecordedFile): OpenFile {
+    this.#pin(inode);
+    const file = this.#add(fh, inode, flags, credential);
+    file.record = record;
+    file.errorsSeen = errorsSeen;
+    file.owesLoss = isUntold(file);
+    if (unique !== 0) this.#openedBefore.set(unique, file);
+    return file;
+  }
+
+  /** Takes up the data of a file that an earlier process of this mount had taken from programs. */
+  takeUpWrites(inode: Inode, errors: number, append: LastAppend | undefined): FileWriter {
+    const writer = this.#writing.writerFor(inode);
+    writer.takeUpErrors(errors);
+    if (append !== undefined) this.#writing.appendedBefore(inode, append);
+    return writer;
   }
 
   #openFlags(inode: Inode, flags: number): number {
@@ -158,7 +207,10 @@ export class Files {
 
   #unpin(inode: Inode): void {
     this.#vfs.open.closeFile(inode, () => {
-      if (inode.writer?.clean) inode.writer = undefined;
+      if (inode.writer?.clean) {
+        writerOf(inode)?.record?.ended();
+        inode.writer = undefined;
+      }
       return inode.silly === undefined ? undefined : this.#silly.finish(inode);
     });
   }
@@ -189,8 +241,20 @@ export class Files {
   }
 
   /** See {@link Writing.write}. */
-  write(fh: number, request: WriteRequest, cancellation: Cancellation | undefined): Promise<number> {
-    return this.#writing.write(this.get(fh), request, cancellation);
+  write(fh: number, request: WriteRequest, kernel: KernelRequest | undefined): Promise<number> {
+    const file = this.get(fh);
+    const loss = file.owesLoss ? this.#takeLoss(file) : undefined;
+    if (loss !== undefined) return Promise.reject(loss);
+    return this.#writing.write(file, request, kernel);
+  }
+
+  /** The error that this descriptor has not been told of. */
+  #takeLoss(file: OpenFile): FuseError | undefined {
+    file.owesLoss = false;
+    const writer = writerOf(file.inode);
+    if (writer === undefined || writer.errors === file.errorsSeen) return undefined;
+    file.sawErrors(writer.errors, this.#vfs.records);
+    return writer.lastError;
   }
 
   /** Whether {@link flush} has anything to wait for. */
@@ -213,7 +277,8 @@ export class Files {
     if (writer === undefined) return;
     await interruptible(writer.flush(), cancellation);
     if (writer.errors === file.errorsSeen) return;
-    file.errorsSeen = writer.errors;
+    file.owesLoss = false;
+    file.sawErrors(writer.errors, this.#vfs.records);
     if (writer.lastError !== undefined) throw writer.lastError;
   }
 
@@ -233,6 +298,7 @@ export class Files {
         );
       }
     } finally {
+      this.#vfs.records?.files.closed(file);
       this.#unpin(inode);
     }
   }
@@ -319,13 +385,4 @@ function needsDrain(inode: Inode, end: number, overlaps: boolean): boolean {
 function isUntold({ inode, flags, errorsSeen }: OpenFile): boolean {
   const writer = writerOf(inode);
   return writer !== undefined && writer.errors !== errorsSeen && opensForWriting(flags);
-}
-
-/** NFSv3 times are unsigned 32-bit seconds: what lies outside becomes the nearest end, as Linux clamps them. */
-function serverTime(time: NfsTime | 'now' | undefined): NfsTime | 'server' | undefined {
-  if (time === 'now') return 'server';
-  if (time === undefined || (time.seconds >= 0 && time.seconds <= MAX_SECONDS)) return time;
-  return time.seconds < 0
-    ? { seconds: 0, nanoseconds: 0 }
-    : { seconds: MAX_SECONDS, nanoseconds: 999_999_999 };
 }

@@ -15,12 +15,12 @@ import { type Caller, type UserCredential, unattended } from '../caller/caller.j
 import { interruptible } from '../caller/interruptible.js';
 import type { TransferLimits } from '../config.js';
 import type { VfsCounters } from '../counters.js';
+import type { TransferMemory } from '../memory/transfer-memory.js';
 import type { Exchange } from '../remote/exchange.js';
 import { ofObject } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
 import { Patience } from '../remote/patience.js';
 import type { Redriver } from '../remote/redrive.js';
-import type { TransferMemory } from './transfer-memory.js';
 
 /** The parts of the mount that this needs. */
 export interface ReadAheadNeeds {

@@ -7,13 +7,16 @@ import { StableHow } from '../../programs/nfs3/index.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
 import type { CurrentAttributes } from '../attributes/current-attributes.js';
 import type { Inode } from '../cache/inode.js';
-import { unattended } from '../caller/caller.js';
+import { type KernelRequest, unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
 import type { ClientConfig } from '../config.js';
 import type { KernelView } from '../kernel/kernel-view.js';
 import { writesThrough } from '../open-flags.js';
+import { FileWriter, type WriteBehindNeeds, writerOf } from '../write-behind/write-behind.js';
+import type { LastAppend, WriteRecords } from '../write-behind/write-record.js';
+import type { FileRecords } from './file-records.js';
 import type { OpenFile } from './open-file.js';
-import { FileWriter, type WriteBehindNeeds, writerOf } from './write-behind.js';
+import { RepeatedAppends } from './repeated-appends.js';
 
 /** Beyond this a byte offset would lose bits as a number; RFC 1813 lets files be larger. */
 const MAX_OFFSET = BigInt(Number.MAX_SAFE_INTEGER);
@@ -31,6 +34,7 @@ export interface WriteRequest {
 }
 
 export interface WritingNeeds extends WriteBehindNeeds {
+  readonly records: { readonly files: FileRecords; readonly writes: WriteRecords } | undefined;
   readonly config: ClientConfig;
   readonly current: CurrentAttributes;
   readonly kernel: KernelView;
@@ -39,8 +43,16 @@ export interface WritingNeeds extends WriteBehindNeeds {
 export class Writing {
   readonly #vfs: WritingNeeds;
 
+  readonly #repeated: RepeatedAppends;
+
   constructor(vfs: WritingNeeds) {
     this.#vfs = vfs;
+    this.#repeated = new RepeatedAppends(vfs);
+  }
+
+  /** An earlier process of this mount has sent this append, or was about to. */
+  appendedBefore(inode: Inode, append: LastAppend): void {
+    this.#repeated.takeUp(inode, append);
   }
 
   /** The writer of a file that is open for writing, made if it has none yet. */
@@ -59,7 +71,7 @@ export class Writing {
   async write(
     file: OpenFile,
     request: WriteRequest,
-    cancellation: Cancellation | undefined,
+    cancellation: KernelRequest | undefined,
   ): Promise<number> {
     const { offset, data, direct } = request;
     if (BigInt(offset) + BigInt(data.length) > MAX_OFFSET) throw new FuseError(Errno.EFBIG);
@@ -100,7 +112,7 @@ export class Writing {
   ): Promise<void> {
     const { through, stable } = this.#promise(file, request.flags);
     const { offset, data, direct } = request;
-    await reportOnce(file, writer, cancellation, () =>
+    await this.#reportOnce(file, writer, cancellation, () =>
       through
         ? writer.writeThrough(offset, data, file.credential, stable, cancellation)
         : writer.write(offset, data, file.credential, cancellation),
@@ -118,7 +130,7 @@ export class Writing {
     file: OpenFile,
     writer: FileWriter,
     request: WriteRequest,
-    cancellation: Cancellation | undefined,
+    cancellation: KernelRequest | undefined,
   ): Promise<void> {
     const { inode } = file;
     const before = inode.appending ?? Promise.resolve();
@@ -130,8 +142,9 @@ export class Writing {
       begun = true;
       const { errors } = writer;
       try {
-        const write = (): Promise<void> => this.#atEnd(file, writer, data, request.offset);
-        await reportOnce(file, writer, cancellation, write);
+        const { offset } = request;
+        const write = (): Promise<void> => this.#atEnd(file, writer, { offset, data }, cancellation);
+        await this.#reportOnce(file, writer, cancellation, write);
       } catch (error) {
         if (cancellation?.cancelled && writer.errors === errors) writer.lose(error);
         throw error;
@@ -148,15 +161,22 @@ export class Writing {
     }
   }
 
-  /** `kernelOffset` is where the kernel believes the end to be. */
-  async #atEnd(file: OpenFile, writer: FileWriter, data: Uint8Array, kernelOffset: number): Promise<void> {
+  /** The offset is where the kernel believes the end to be. */
+  async #atEnd(
+    file: OpenFile,
+    writer: FileWriter,
+    { offset: kernelOffset, data }: Pick<WriteRequest, 'offset' | 'data'>,
+    kernelRequest: KernelRequest | undefined,
+  ): Promise<void> {
     const { config, current, kernel } = this.#vfs;
     const { inode, credential } = file;
     await writer.drain();
     const attributes = await current.fetch(inode, unattended(credential), 'descriptor');
     const end = writer.sizeWith(attributes.size);
     if (end + BigInt(data.length) > MAX_OFFSET) throw new FuseError(Errno.EFBIG);
-    const offset = Number(end);
+    const again = await this.#repeated.placeOf(file, data, attributes.size, kernelRequest);
+    const offset = again ?? Number(end);
+    if (kernelRequest?.unique) writer.record?.appends({ unique: kernelRequest.unique, offset });
     const stable = config.sync || writesThrough(file.flags) ? StableHow.FILE_SYNC : StableHow.UNSTABLE;
     try {
       await writer.writeThrough(offset, data, credential, stable);
@@ -184,21 +204,21 @@ export class Writing {
     // The write is done, whether its caller waits for this or not.
     return interruptible(dropped, cancellation).catch(() => {});
   }
-}
 
-/** Runs a write that reports its own error: close(2) does not report what this threw once more. */
-async function reportOnce(
-  file: OpenFile,
-  writer: FileWriter,
-  cancellation: Cancellation | undefined,
-  write: () => Promise<void>,
-): Promise<void> {
-  const { errors } = writer;
-  try {
-    await write();
-  } catch (error) {
-    if (!cancellation?.cancelled && file.errorsSeen === errors && writer.errors === errors + 1)
-      file.errorsSeen = writer.errors;
-    throw error;
+  /** Runs a write that reports its own error: close(2) does not report what this threw once more. */
+  async #reportOnce(
+    file: OpenFile,
+    writer: FileWriter,
+    cancellation: Cancellation | undefined,
+    write: () => Promise<void>,
+  ): Promise<void> {
+    const { errors } = writer;
+    try {
+      await write();
+    } catch (error) {
+      if (!cancellation?.cancelled && file.errorsSeen === errors && writer.errors === errors + 1)
+        file.sawErrors(writer.errors, this.#vfs.records);
+      throw error;
+    }
   }
 }

@@ -3,11 +3,12 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { DirectorySink, EntryReply, OpenReply } from '../../fuse/contract/operations.js';
-import { Access, fileNameToBytes, isDots } from '../../programs/nfs3/index.js';
+import { Access, fileNameToBytes, isDots, sameTime } from '../../programs/nfs3/index.js';
 import type { Permission } from '../access/permission.js';
 import type { CurrentAttributes } from '../attributes/current-attributes.js';
 import type { AttributeCache } from '../cache/attribute-cache.js';
 import type { DentryCache } from '../cache/dentry-cache.js';
+import { GivenNumbers, type ReserveNumbers } from '../cache/given-numbers.js';
 import type { Inode } from '../cache/inode.js';
 import type { InodeTable } from '../cache/inode-table.js';
 import type { OpenObjects } from '../cache/open-objects.js';
@@ -20,9 +21,11 @@ import type { KernelReplies } from '../kernel/kernel-replies.js';
 import type { KernelView } from '../kernel/kernel-view.js';
 import type { Lookup } from '../names/lookup.js';
 import type { SillyRenames } from '../names/silly-rename.js';
+import { type DirectoryRecords, OpenDirectory } from './directory-records.js';
 import type { ListingNeeds } from './listing.js';
 import { Listing } from './listing.js';
 import type { ListingEntry } from './listing-chunk.js';
+import type { ListingPlace } from './listing-place.js';
 
 /** The parts of the mount that this needs. */
 export interface DirectoriesNeeds extends ListingNeeds {
@@ -36,6 +39,7 @@ export interface DirectoriesNeeds extends ListingNeeds {
   readonly kernel: KernelView;
   readonly open: OpenObjects;
   readonly replies: KernelReplies;
+  readonly records: { readonly directories: DirectoryRecords; readonly fhs: ReserveNumbers } | undefined;
 }
 
 /** Kept of listings that nobody is reading, in bytes. */
@@ -46,16 +50,11 @@ const HUGE = 10_000;
 const WALK = 2;
 const DT_UNKNOWN = 0;
 
-class OpenDirectory {
-  readonly inode: Inode;
-  listing: Listing | undefined = undefined;
-  /** Begun while the directory was being opened, and not asked for yet. */
-  early: Listing | undefined;
-
-  constructor(inode: Inode, early: Listing | undefined) {
-    this.inode = inode;
-    this.early = early;
-  }
+/** Whom entries are given to, and in which form. */
+interface Giving {
+  readonly sink: DirectorySink;
+  readonly plus: boolean;
+  readonly withAttributes: (index: number) => boolean;
 }
 
 export class Directories {
@@ -68,7 +67,7 @@ export class Directories {
     maxSize: MAX_CACHED,
     sizeCalculation: (listing) => listing.bytes,
   });
-  #nextFh = 1;
+  readonly fhs: GivenNumbers;
   /** How many directories were read since one was opened and not read. */
   #walked = 0;
 
@@ -77,6 +76,7 @@ export class Directories {
     this.#permission = permission;
     this.#lookup = lookup;
     this.#silly = silly;
+    this.fhs = new GivenNumbers(1, vfs.records?.fhs);
     vfs.inodes.onDropped((inode) => this.#listings.delete(inode.nodeid));
   }
 
@@ -99,9 +99,30 @@ export class Directories {
       this.#vfs.open.close(inode);
       throw error;
     }
-    const fh = this.#nextFh++;
-    this.#open.set(fh, new OpenDirectory(inode, early));
-    return { fh, openFlags: 0 };
+    const { records } = this.#vfs;
+    const { request } = caller;
+    if (request?.resent) this.#dropUntold(request.unique ?? 0);
+    const directory = new OpenDirectory(this.fhs.next(), inode, request?.unique ?? 0, early);
+    this.#open.set(directory.fh, directory);
+    records?.directories.opened(directory);
+    return { fh: directory.fh, openFlags: 0 };
+  }
+
+  /** The same request had opened the directory before, and the kernel was never told: nobody would close it. */
+  #dropUntold(unique: number): void {
+    for (const directory of this.#open.values())
+      if (directory.takenUp && directory.unique === unique) this.release(directory.fh);
+  }
+
+  /** Takes up a directory that an earlier process of this mount has opened. `place`: where its listing was. */
+  takeUp(directory: OpenDirectory, place: ListingPlace | undefined): void {
+    const { inode, fh } = directory;
+    this.#vfs.open.open(inode);
+    directory.takenUp = true;
+    this.#open.set(fh, directory);
+    directory.listing = new Listing(this.#vfs, inode);
+    directory.listing.goOn(place);
+    directory.lookedBefore = place;
   }
 
   /**
@@ -123,6 +144,7 @@ export class Directories {
     const directory = this.#open.get(fh);
     if (directory === undefined) return;
     this.#open.delete(fh);
+    this.#vfs.records?.directories.closed(directory);
     const { inode, listing } = directory;
     if (listing === undefined) this.#walked = 0;
     else this.#keep(inode, listing);
@@ -143,6 +165,7 @@ export class Directories {
     const directory = this.#open.get(fh);
     if (directory === undefined) throw new FuseError(Errno.EBADF, `unknown directory handle ${fh}`);
     const { rdirplus } = this.#vfs.config;
+    if (directory.lookedBefore !== undefined) await this.#compare(directory, caller);
     // rewinddir(3) shows what opendir would (POSIX).
     const rewound = offset === 0n && directory.listing !== undefined;
     if (rewound) {
@@ -154,7 +177,21 @@ export class Directories {
     const listing = this.#listingFor(directory, offset === 0n, plus);
     const withAttributes = (index: number): boolean =>
       rdirplus === 'force' || (rdirplus === 'auto' && (plus || index < HUGE));
-    for (let index = Number(offset); ; index++) {
+    try {
+      await this.#give(directory, listing, Number(offset), { sink, plus, withAttributes }, caller);
+    } finally {
+      this.#recordPlace(directory, listing);
+    }
+  }
+
+  async #give(
+    { inode }: OpenDirectory,
+    listing: Listing,
+    from: number,
+    { sink, plus, withAttributes }: Giving,
+    caller: Caller,
+  ): Promise<void> {
+    for (let index = from; ; index++) {
       let entry = listing.entry(index);
       while (entry === undefined && !listing.endsBefore(index)) {
         index = await listing.load(index, withAttributes(index), caller);
@@ -165,8 +202,26 @@ export class Directories {
         entry = listing.entry(index);
       }
       if (entry === undefined) return;
-      if (!this.#emit(directory.inode, entry, BigInt(index + 1), sink, plus)) return;
+      if (!this.#emit(inode, entry, BigInt(index + 1), sink, plus)) return;
     }
+  }
+
+  /** The kernel is about to get entries: whoever goes on with this mount has to know where to go on. */
+  #recordPlace(directory: OpenDirectory, listing: Listing): void {
+    const { records } = this.#vfs;
+    if (records === undefined || listing.markCount === directory.marked) return;
+    directory.marked = listing.markCount;
+    records.directories.read(directory, listing.place());
+  }
+
+  /** Whether the directory looks as it did to the process that had begun the listing: entries are counted only then. */
+  async #compare(directory: OpenDirectory, caller: Caller): Promise<void> {
+    const { inode, lookedBefore, listing } = directory;
+    const { mtime, ctime } = await this.#vfs.current.fetch(inode, caller, 'listing');
+    directory.lookedBefore = undefined;
+    const looked = lookedBefore?.looked;
+    const isSame = looked !== undefined && sameTime(looked.mtime, mtime) && sameTime(looked.ctime, ctime);
+    if (!isSame) listing?.doubt();
   }
 
   #listingFor(directory: OpenDirectory, fromStart: boolean, plus: boolean): Listing {

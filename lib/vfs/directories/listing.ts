@@ -24,6 +24,7 @@ import { GivenNames } from './given-names.js';
 import { ListingChunk, type ListingEntry } from './listing-chunk.js';
 import type { PartsNeeds } from './listing-parts.js';
 import { ListingParts, type Part, type Position } from './listing-parts.js';
+import type { ListingPlace } from './listing-place.js';
 
 /** The parts of the mount that this needs. */
 export interface ListingNeeds extends PartsNeeds {
@@ -36,6 +37,8 @@ const MOST_HELD = 16 * 1024 * 1024;
 /** One entry of so many has its cookie kept. */
 const STRIDE = 256;
 const MARK_BYTES = 64;
+/** Of these, the last so many are told to another process: the kernel gets fewer entries at once than they cover. */
+const MARKS_TOLD = 8;
 /** Bytes that a listing takes without any entry. */
 const OVERHEAD = 1024;
 /**
@@ -88,6 +91,10 @@ export class Listing {
   #news = 0;
   #circledAt = -1;
   #impossible = 0;
+  /** How the directory looked when the pass began. */
+  readonly #looked: ListingPlace['looked'];
+  /** Another process had begun the pass, and the directory has changed since, or may have. */
+  #doubted = false;
 
   constructor(vfs: ListingNeeds, inode: Inode) {
     this.#vfs = vfs;
@@ -95,6 +102,37 @@ export class Listing {
     this.#parts = new ListingParts(vfs, inode);
     this.generation = inode.generation;
     this.changes = inode.contentChanges;
+    this.#looked = inode.attributes;
+  }
+
+  /** Where this pass is, for another process that may have to go on with it. */
+  place(): ListingPlace {
+    const marks: { index: number; position: Position }[] = [];
+    for (let mark = this.#marks.length - 1; mark >= 0 && marks.length < MARKS_TOLD; mark--) {
+      const position = this.#marks[mark];
+      if (position !== undefined) marks.push({ index: mark * STRIDE, position });
+    }
+    return { top: this.#top, looked: this.#looked, marks };
+  }
+
+  /** Grows with each entry whose place {@link place} tells. */
+  get markCount(): number {
+    return this.#marks.length;
+  }
+
+  /** Goes on with the pass of another process, which was at `place`. Undefined: it had not gone far. */
+  goOn(place: ListingPlace | undefined): void {
+    for (const { index, position } of place?.marks ?? [])
+      if (index % STRIDE === 0) this.#marks[index / STRIDE] = position;
+    this.#top = Math.max(place?.top ?? 0, STRIDE);
+    // Whatever entry is asked for is looked for from a mark on.
+    this.#start = Number.POSITIVE_INFINITY;
+    this.#end = Number.POSITIVE_INFINITY;
+  }
+
+  /** The directory may have changed since it was begun: entries must not be counted. */
+  doubt(): void {
+    this.#doubted = true;
   }
 
   /** Index behind the last entry that is held. */
@@ -177,7 +215,8 @@ export class Listing {
 
   /** Goes to an entry that is not held any more, or not yet again. The entries behind it are given out once more. */
   #seek(index: number): void {
-    const mark = Math.min(Math.floor(index / STRIDE), this.#marks.length - 1);
+    let mark = Math.min(Math.floor(index / STRIDE), this.#marks.length - 1);
+    while (mark > 0 && this.#marks[mark] === undefined) mark--;
     if (index >= this.#start && mark * STRIDE <= this.#end) return;
     this.#target = { index, mark };
     this.#moved = undefined;
@@ -203,6 +242,7 @@ export class Listing {
     this.#target = undefined;
     this.#start = (exactly ? target.mark : Math.ceil(this.#top / STRIDE)) * STRIDE;
     this.#end = this.#start;
+    this.#doubted = false;
     if (!exactly) this.#moved = { from: target.index, to: this.#start };
   }
 
@@ -222,7 +262,7 @@ export class Listing {
   }
 
   #take(part: Part): void {
-    this.#arrive(this.isCurrent);
+    this.#arrive(this.isCurrent && !this.#doubted);
     const { cookie } = this.#position;
     const last = part.entries.at(-1)?.cookie ?? cookie;
     this.#passed.add(cookie);

@@ -39,6 +39,11 @@ export class KernelReplies {
     return this.#view.rootFsid;
   }
 
+  /** FUSE generation of the inodes of this mount. */
+  get generation(): number {
+    return this.#parts.generation;
+  }
+
   /** The root looks like this. */
   sawRoot({ fsid }: Fattr3): void {
     this.#view = { ...this.#view, rootFsid: fsid };

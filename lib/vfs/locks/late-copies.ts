@@ -6,7 +6,7 @@
  * that shares, take away what the owner has locked since, and nothing would show it: {@link takingAway} says to wait for them.
  */
 import type { Clock } from '../../base/clock.js';
-import { type LockRange, overlaps } from '../../locks/index.js';
+import { type LockRange, overlaps, WHOLE_FILE } from '../../locks/index.js';
 import type { FileHandle } from '../../programs/nfs3/index.js';
 import type { ClientLock, ClientOwner } from './lock-owners.js';
 
@@ -52,6 +52,12 @@ export class LateCopies {
       const others = this.#weakening.filter((other) => other !== copied && this.#left(other) > 0);
       this.#weakening = [...others, copied];
     };
+  }
+
+  /** Calls of this owner may be under way that another process has sent. */
+  ofAnotherProcess(handle: FileHandle, owner: ClientOwner): void {
+    this.#resent.add(keyOf(handle, owner));
+    this.watch(handle, owner, WHOLE_FILE, undefined)();
   }
 
   #left({ sentAt }: Copied): number {

@@ -30,11 +30,25 @@ export class LockOwners {
   /** Keys of owners that nobody uses, the longest idle first. */
   readonly #idle = new Set<string>();
   #next: number;
+  /** Numbers of owners of an earlier process. */
+  readonly #takenUp = new Set<number>();
 
   /** `random`: 0 <= random() < 1. */
   constructor(callerName: string, random: () => number) {
     this.#callerName = callerName;
     this.#next = Math.floor(random() * SVIDS);
+  }
+
+  /** Takes up an owner of an earlier process of this mount, which must stay the same at the server. Nobody uses it yet. */
+  takeUp(recorded: Omit<ClientOwner, 'group'>): ClientOwner {
+    const { key, svid } = recorded;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known.owner;
+    const owner = { ...recorded, group: '' };
+    this.#known.set(key, { owner, uses: 0 });
+    this.#idle.add(key);
+    this.#takenUp.add(svid);
+    return owner;
   }
 
   /** The owner, if it has asked for a lock before. */
@@ -79,6 +93,7 @@ export class LockOwners {
   }
 
   #make(key: string, flock: boolean): ClientOwner {
+    while (this.#takenUp.has(this.#next)) this.#next = (this.#next + 1) % SVIDS;
     const svid = this.#next;
     this.#next = (svid + 1) % SVIDS;
     return { key, group: '', svid, ownerHandle: `${svid}@${this.#callerName}`, flock, pid: 0 };

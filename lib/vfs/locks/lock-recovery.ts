@@ -152,7 +152,7 @@ export class LockRecovery {
     if (left.length === 0) return;
     for (const piece of left) file.lose(piece);
     counters.locksLost++;
-    file.wake();
+    file.sleepers.wake();
     const end = lock.end === LAST_BYTE ? 'the end' : String(lock.end);
     const process = owner.pid === 0 ? 'a process' : `process ${owner.pid}`;
     const reason =

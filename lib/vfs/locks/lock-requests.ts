@@ -17,8 +17,8 @@ import type { Credential } from '../../rpc/auth/credential.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
 import { type UserCredential, unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
+import type { Interruption } from '../caller/interruption.js';
 import type { Exchange } from '../remote/exchange.js';
-import type { Interruption } from './interruption.js';
 import type { LateCopies } from './late-copies.js';
 import { type LockCalls, lockFailure } from './lock-calls.js';
 import type { LockNote, LockNotes } from './lock-notes.js';
@@ -193,7 +193,7 @@ export class LockRequests {
       try {
         // It stands in the queue of the server, who may grant it at any moment: here it lets nobody go first any more.
         const isNext = queued !== undefined && table.lock(file.key, wanted) === 'granted';
-        const granted = wait ? () => file.wakeQueue() : undefined;
+        const granted = wait ? () => file.sleepers.wakeQueue() : undefined;
         const outcome = isNext ? 'granted' : table.lock(file.key, wanted, granted);
         switch (outcome) {
           case 'granted':
@@ -273,7 +273,7 @@ export class LockRequests {
       if (queued !== undefined) notes.waitsNoMore(queued);
     });
     file.giveUp(wanted, done);
-    void done.then(() => file.wake());
+    void done.then(() => file.sleepers.wake());
   }
 
   /**
@@ -292,7 +292,7 @@ export class LockRequests {
     const work = async (): Promise<void> => {
       await data.settle(file.inode);
       await settling.unlock(file, owner, range, credential);
-      file.wake();
+      file.sleepers.wake();
     };
     const done = work();
     file.leave(owner, range, done);
@@ -372,6 +372,6 @@ function nextWake(file: LockedFile, where: Waits): Sleep {
   const promise = new Promise<void>((resolve) => {
     wake = resolve;
   });
-  const stop = where === 'line' ? file.line.onChange(wake) : file.onWake(wake, where === 'queue');
+  const stop = where === 'line' ? file.line.onChange(wake) : file.sleepers.onWake(wake, where === 'queue');
   return { promise, wake, stop };
 }

@@ -9,8 +9,8 @@ import type { Inode } from '../cache/inode.js';
 import { type UserCredential, unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
 import type { VfsCounters } from '../counters.js';
-import { writerOf } from '../data/write-behind.js';
 import type { KernelView } from '../kernel/kernel-view.js';
+import { writerOf } from '../write-behind/write-behind.js';
 
 export interface LockedDataNeeds {
   readonly attributes: AttributeCache;

@@ -19,6 +19,8 @@ import type { Inode } from '../cache/inode.js';
 import type { UserCredential } from '../caller/caller.js';
 import type { LockNotes } from './lock-notes.js';
 import type { ClientLock, ClientOwner, LockOwners } from './lock-owners.js';
+import type { LockRecords } from './lock-records.js';
+import { Sleepers } from './sleepers.js';
 import { TakenThrough } from './taken-through.js';
 import { WaitingLine } from './waiting-line.js';
 
@@ -28,6 +30,7 @@ export interface LockedFileNeeds {
   readonly table: LockTable<ClientOwner>;
   readonly owners: LockOwners;
   readonly notes: LockNotes;
+  readonly records: LockRecords | undefined;
   /** Nobody uses the file, and nothing of it is held, lost or asked for. */
   readonly idle: (file: LockedFile) => void;
 }
@@ -65,8 +68,8 @@ export class LockedFile {
   readonly #unsettled = new Set<Unsettled>();
   /** The end of the last call of each owner. */
   readonly #turns = new Map<string, Promise<unknown>>();
-  readonly #sleepers = new Set<() => void>();
-  readonly #queued = new Set<() => void>();
+  /** Those that wait. */
+  readonly sleepers = new Sleepers();
   readonly #through = new TakenThrough();
   /** How often each owner is in use here. */
   readonly #uses = new Map<string, number>();
@@ -200,9 +203,11 @@ export class LockedFile {
     const had = this.#confirmed.has(key);
     if (locks.length > 0) {
       this.#confirmed.set(key, locks);
+      this.#record(owner);
       if (!had) this.use(owner);
     } else if (had) {
       this.#confirmed.delete(key);
+      this.#record(owner);
       this.#since.delete(key);
       if (!this.#through.hasLostOf(owner)) this.#through.forget(owner);
       this.giveBack(owner);
@@ -214,7 +219,20 @@ export class LockedFile {
   /** A lock was granted through this descriptor. */
   takenThrough(fh: number, owner: ClientOwner, credential: UserCredential): void {
     // Another thread may have unlocked it already.
-    if (this.#confirmed.has(owner.key)) this.#through.add(fh, owner, credential);
+    if (!this.#confirmed.has(owner.key)) return;
+    this.#through.add(fh, owner, credential);
+    this.#record(owner);
+  }
+
+  /** An earlier process of this mount has held these locks for the owner. */
+  takeUp(owner: ClientOwner, locks: readonly ClientLock[], now: number): void {
+    this.#since.set(owner.key, now);
+    this.#set(owner, locks);
+    this.#sync(owner);
+  }
+
+  #record(owner: ClientOwner): void {
+    this.#needs.records?.holds(this, owner, this.heldBy(owner), this.#through.lastOf(owner));
   }
 
   /** The descriptor is gone: the owners that took locks through it, and have some left or lost. */
@@ -310,7 +328,7 @@ export class LockedFile {
   leaveQueue(wanted: ClientLock): void {
     if (!this.#needs.table.cancel(this.key, wanted)) this.#sync(wanted.owner);
     // Another thread of the owner may have shared the place.
-    this.wakeQueue();
+    this.sleepers.wakeQueue();
   }
 
   // ---- turns
@@ -328,29 +346,6 @@ export class LockedFile {
     const end: Promise<void> = mine.then(over, over);
     this.#turns.set(key, end);
     return mine;
-  }
-
-  // ---- waiting
-
-  /** Something was unlocked: all that wait look again, those in the table's queue and those at the server. */
-  wake(): void {
-    this.wakeQueue();
-    for (const sleeper of [...this.#sleepers]) sleeper();
-  }
-
-  /**
-   * The table has granted a lock to one that waits in its queue. Those that wait at the server sleep on: the table grants
-   * a range after each of their calls, and calls would follow calls.
-   */
-  wakeQueue(): void {
-    for (const sleeper of [...this.#queued]) sleeper();
-  }
-
-  /** Calls `sleeper` at each {@link wake}, of one in the `queue` also at {@link wakeQueue}. The result ends that. */
-  onWake(sleeper: () => void, queue: boolean): () => void {
-    const sleepers = queue ? this.#queued : this.#sleepers;
-    sleepers.add(sleeper);
-    return () => sleepers.delete(sleeper);
   }
 
   // ---- its life

@@ -15,18 +15,20 @@ import { LockStatus, type RemoteLock, type TestResult } from '../../programs/nlm
 import type { Credential } from '../../rpc/auth/credential.js';
 import type { Cancellation, RpcCaller } from '../../rpc/client/rpc-caller.js';
 import { describePath, type Inode } from '../cache/inode.js';
+import { Interruption } from '../caller/interruption.js';
 import type { VfsCounters } from '../counters.js';
 import type { OpenFile } from '../data/open-file.js';
 import type { ToldCloses } from '../kernel/told-closes.js';
 import type { Exchange } from '../remote/exchange.js';
-import { Interruption } from './interruption.js';
 import { LateCopies } from './late-copies.js';
 import { LockCalls, lockFailure } from './lock-calls.js';
 import { type LockJournal, LockNotes } from './lock-notes.js';
 import { type ClientLock, type ClientOwner, LockOwners } from './lock-owners.js';
+import type { LockRecords } from './lock-records.js';
 import { LockRecovery } from './lock-recovery.js';
 import { LockRequests } from './lock-requests.js';
 import { LockSettling } from './lock-settling.js';
+import { type LeftLocks, type SuccessionNeeds, takeUpLocks } from './lock-succession.js';
 import { LockedData, type LockedDataNeeds } from './locked-data.js';
 import { LockedFile, type LockedFileNeeds } from './locked-file.js';
 
@@ -34,6 +36,7 @@ import { LockedFile, type LockedFileNeeds } from './locked-file.js';
 export const LockType = { READ: 0, WRITE: 1, UNLOCK: 2 } as const;
 
 export interface LocksNeeds extends LockedDataNeeds {
+  readonly records: { readonly locks: LockRecords } | undefined;
   readonly closes: ToldCloses;
   readonly clock: Clock;
   readonly counters: VfsCounters;
@@ -96,6 +99,7 @@ export class Locks {
   readonly #settling: LockSettling;
   readonly #recovery: LockRecovery;
   readonly #notes: LockNotes;
+  readonly #succession: SuccessionNeeds;
   readonly #waiting = new Set<{ file: LockedFile; lock: ClientLock; since: number }>();
   /** The requests that are being answered. */
   readonly #underWay = new Map<Interruption, Promise<unknown>>();
@@ -116,6 +120,7 @@ export class Locks {
       table: this.#table,
       owners: this.#owners,
       notes,
+      records: vfs.records?.locks,
       idle: ({ key }) => this.#files.delete(key),
     };
     const files = (): Iterable<LockedFile> => this.#files.values();
@@ -125,6 +130,7 @@ export class Locks {
     const awaitCopies: LockSettling['awaitCopies'] = (...parts) => settling.awaitCopies(...parts);
     const recovery = { awaitCopies, calls, clock, counters, log, files, credential, connectionless };
     this.#recovery = new LockRecovery(recovery);
+    this.#succession = { clock, settling, copies, notes, credential };
     this.#requests = new LockRequests({
       calls,
       clock,
@@ -138,6 +144,32 @@ export class Locks {
       reclaimed: () => this.#recovery.reclaimed(),
       restartSeen,
     });
+  }
+
+  /**
+   * Takes up the locks of an earlier process of this mount, and has the server agree with them. Resolves when it does, or
+   * when it does not answer for so long; then that goes on in the background. Never rejects.
+   */
+  async takeUp(left: readonly LeftLocks[], milliseconds: number): Promise<void> {
+    const { clock, closes } = this.#vfs;
+    if (left.length === 0) return;
+    const work = left.map((one) => {
+      const file = this.#fileOf(one.inode) ?? new LockedFile(one.inode, this.#fileNeeds);
+      file.handle = one.handle;
+      this.#files.set(file.key, file);
+      const owner = this.#owners.takeUp(one.owner);
+      if (!owner.flock) closes.locksAreUsed();
+      return takeUpLocks(file, owner, one, this.#succession);
+    });
+    let timer: { cancel(): void } | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = clock.after(milliseconds, resolve);
+    });
+    await Promise.race([Promise.all(work), late]);
+    timer?.cancel();
+    this.#recovery.watch();
+    // The server may have restarted while nobody was there to notice.
+    this.restartSeen();
   }
 
   /** The server may have restarted: a new connection, or another write verifier. */
@@ -240,7 +272,7 @@ export class Locks {
     for (const { file, lock } of this.#waiting) {
       if (file.handle !== handle || lock.owner.svid !== svid) continue;
       if (lock.start !== range?.start || lock.end !== range.end) continue;
-      file.wake();
+      file.sleepers.wake();
       return true;
     }
     for (const file of this.#files.values()) {

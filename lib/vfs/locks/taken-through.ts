@@ -27,6 +27,11 @@ export class TakenThrough {
     this.#last.set(owner.key, fh);
   }
 
+  /** The descriptor through which the owner took a lock last. 0: none. */
+  lastOf({ key }: ClientOwner): number {
+    return this.#last.get(key) ?? 0;
+  }
+
   /** The owner has nothing left: it has taken nothing through any descriptor. */
   forget({ key }: ClientOwner): void {
     this.#last.delete(key);

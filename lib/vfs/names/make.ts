@@ -24,13 +24,14 @@ import { mayAddName } from '../access/claimed-rights.js';
 import type { SetAttributesNeeds } from '../attributes/set-attributes.js';
 import { setAttributes } from '../attributes/set-attributes.js';
 import type { AttributeCache } from '../cache/attribute-cache.js';
-import type { DentryCache } from '../cache/dentry-cache.js';
+import type { DentryCache, DentryKey } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
+import type { KernelReplies } from '../kernel/kernel-replies.js';
 import type { Answer, Exchange } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
 import type { Redriver } from '../remote/redrive.js';
-import { Replay } from '../remote/replay.js';
+import { Replay, type RequestRecords } from '../remote/replay.js';
 import type { Found, Lookup } from './lookup.js';
 
 /** The parts of the mount that this needs. */
@@ -39,8 +40,12 @@ export interface MakeNeeds extends ClaimedRightsNeeds, SetAttributesNeeds {
   readonly dentries: DentryCache;
   readonly exchange: Exchange;
   readonly nfs: NfsClient;
+  readonly records: { readonly requests: RequestRecords } | undefined;
   readonly redriver: Redriver;
+  readonly replies: KernelReplies;
 }
+
+const TWO_32 = 0x1_0000_0000;
 
 export class MakeRequests {
   readonly #vfs: MakeNeeds;
@@ -64,8 +69,21 @@ export class MakeRequests {
   ): Promise<Found> {
     const vfs = this.#vfs;
     if (caller.claim !== undefined) await mayAddName(vfs, parent, caller);
+    const replay = new Replay(parent, caller, vfs.records?.requests);
+    return replay.during(() => this.#makeOnce({ parent, name }, caller, replay, call, isOurs));
+  }
+
+  async #makeOnce(
+    { parent, name }: DentryKey,
+    caller: Caller,
+    replay: Replay,
+    call: (directory: FileHandle, onRetransmit: () => void) => Promise<MakeResult>,
+    isOurs: (found: Found) => boolean | Promise<boolean>,
+  ): Promise<Found> {
+    const vfs = this.#vfs;
+    const made = replay.isDone ? await this.#lookup.find(parent, name, caller) : undefined;
+    if (made !== undefined) return made;
     const generation = parent.generation;
-    const replay = new Replay(parent);
     let answer: Answer<MakeResult>;
     try {
       answer = await vfs.exchange.change(
@@ -92,6 +110,7 @@ export class MakeRequests {
       const found = await this.#lookup.find(parent, name, caller);
       if (found !== undefined && replay.mayHaveMade(found.attributes) && (await isOurs(found))) return found;
     }
+    replay.changedNothing();
     throw vfs.redriver.reportFailure(result, [parent], caller);
   }
 
@@ -126,7 +145,7 @@ export class MakeRequests {
   async #createExclusive(parent: Inode, name: FileName, mode: number, caller: Caller): Promise<Found> {
     let made: Found;
     try {
-      const verifier = randomBytes(CREATE_VERIFIER_SIZE);
+      const verifier = this.#verifierFor(caller);
       made = await this.#create(parent, name, { mode: CreateMode.EXCLUSIVE, verifier }, caller);
     } catch (error) {
       if (!(error instanceof FuseError) || error.errno !== Errno.EOPNOTSUPP) throw error;
@@ -135,6 +154,20 @@ export class MakeRequests {
     const changes: Sattr3 = { mode, atime: 'server', mtime: 'server' };
     // The kernel must not repeat the call: the file is there by now.
     return { ...made, attributes: await setAttributes(this.#vfs, made.inode, changes, caller, 'object') };
+  }
+
+  /**
+   * A request that another process had taken before gets the verifier that it had then: what that process has made is found
+   * again, and nobody else's file is taken for it.
+   */
+  #verifierFor({ request }: Caller): Buffer {
+    const { generation } = this.#vfs.replies;
+    if (!request?.unique) return randomBytes(CREATE_VERIFIER_SIZE);
+    const verifier = Buffer.alloc(CREATE_VERIFIER_SIZE);
+    // Random for each mount, and counted within one.
+    verifier.writeUInt32BE(generation, 0);
+    verifier.writeUInt32BE(request.unique % TWO_32, 4);
+    return verifier;
   }
 
   mkdir(parent: Inode, name: FileName, mode: number, caller: Caller): Promise<Found> {
@@ -176,10 +209,21 @@ export class MakeRequests {
   }
 
   async link(inode: Inode, newParent: Inode, newName: FileName, caller: Caller): Promise<Found> {
-    const { attributes, exchange, redriver, nfs } = this.#vfs;
     if (caller.claim !== undefined) await mayAddName(this.#vfs, newParent, caller);
+    const replay = new Replay(newParent, caller, this.#vfs.records?.requests);
+    return replay.during(() => this.#linkOnce(inode, { parent: newParent, name: newName }, caller, replay));
+  }
+
+  async #linkOnce(
+    inode: Inode,
+    { parent: newParent, name: newName }: DentryKey,
+    caller: Caller,
+    replay: Replay,
+  ): Promise<Found> {
+    const { attributes, exchange, redriver, nfs } = this.#vfs;
+    const made = replay.isDone ? await this.#lookup.find(newParent, newName, caller) : undefined;
+    if (made?.inode === inode) return made;
     const generation = newParent.generation;
-    const replay = new Replay(newParent);
     attributes.expectCtime(inode);
     const { result, start } = await exchange.changeTwo(
       { first: inode, second: newParent },
@@ -196,6 +240,7 @@ export class MakeRequests {
         const found = await this.#lookup.find(newParent, newName, caller);
         if (found?.inode === inode) return found;
       }
+      replay.changedNothing();
       throw redriver.reportFailure(result, [newParent, inode], caller);
     }
     return this.#lookup.complete(

@@ -23,7 +23,7 @@ import type { Caller } from '../caller/caller.js';
 import type { Exchange } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
 import type { Redriver } from '../remote/redrive.js';
-import { Replay } from '../remote/replay.js';
+import { Replay, type RequestRecords } from '../remote/replay.js';
 import type { Lookup } from './lookup.js';
 import type { SillyRenames } from './silly-rename.js';
 
@@ -35,6 +35,7 @@ export interface RemoveNeeds extends ClaimedRightsNeeds {
   readonly inodes: InodeTable;
   readonly nfs: NfsClient;
   readonly open: OpenObjects;
+  readonly records: { readonly requests: RequestRecords } | undefined;
   readonly redriver: Redriver;
 }
 
@@ -58,6 +59,11 @@ export class RemoveRequests {
 
   async unlink(parent: Inode, name: FileName, caller: Caller): Promise<void> {
     if (caller.claim !== undefined) await this.#mayTake(parent, name, caller);
+    const replay = new Replay(parent, caller, this.#vfs.records?.requests);
+    if (!replay.isDone) await replay.during(() => this.#unlink({ parent, name }, replay, caller));
+  }
+
+  async #unlink({ parent, name }: DentryKey, replay: Replay, caller: Caller): Promise<void> {
     const open = await this.#openFileNamed(parent, name, caller);
     if (open !== undefined && !(await this.#silly.survives(open, parent, name))) {
       await this.#silly.takeAway(parent, name, open, caller);
@@ -65,7 +71,7 @@ export class RemoveRequests {
     }
     const inode = this.#vfs.dentries.getUnverified(parent, name)?.inode;
     if (inode !== undefined) this.#vfs.attributes.expectCtime(inode);
-    const done = this.#remove(REMOVE, parent, name, caller);
+    const done = this.#remove(REMOVE, { parent, name }, replay, caller);
     if (inode === undefined) return done;
     // An open that comes meanwhile waits for the outcome.
     inode.removing = done.then(
@@ -85,9 +91,11 @@ export class RemoveRequests {
 
   async rmdir(parent: Inode, name: FileName, caller: Caller): Promise<void> {
     if (caller.claim !== undefined) await this.#mayTake(parent, name, caller);
+    const replay = new Replay(parent, caller, this.#vfs.records?.requests);
+    if (replay.isDone) return;
     const inode = this.#vfs.dentries.getUnverified(parent, name)?.inode;
     await this.#silly.settle(parent, name);
-    await this.#remove(RMDIR, parent, name, caller);
+    await replay.during(() => this.#remove(RMDIR, { parent, name }, replay, caller));
     if (inode === undefined) return;
     // Nobody will come back for it: it goes as soon as the kernel forgets it.
     this.#vfs.attributes.lastLinkGone(inode);
@@ -122,13 +130,12 @@ export class RemoveRequests {
 
   async #remove(
     procedure: Procedure<DirectoryName, WccResult>,
-    parent: Inode,
-    name: FileName,
+    { parent, name }: DentryKey,
+    replay: Replay,
     caller: Caller,
   ): Promise<void> {
     const { exchange, redriver, nfs, dentries } = this.#vfs;
     const generation = parent.generation;
-    const replay = new Replay(parent);
     const call = (directory: FileHandle): Promise<WccResult> =>
       nfs.call(procedure, { directory, name }, caller, replay.onRetransmit);
     const changing = exchange.change(parent, caller, call, ({ wcc }) => wcc);
@@ -138,6 +145,7 @@ export class RemoveRequests {
     }
     // The name is gone, as was wanted: the first of our calls did it, or somebody else in the same moment.
     if (result.status === Status.NOENT && replay.retransmitted) return;
+    if (result.status !== Status.OK) replay.changedNothing();
     if (result.status !== Status.OK) throw redriver.reportFailure(result, [parent], caller);
   }
 
@@ -159,9 +167,15 @@ export class RemoveRequests {
   /** RENAME. A file that is open and would be replaced gets a silly name first. Flags of renameat2(2): EINVAL. */
   async rename(from: DentryKey, to: DentryKey, flags: number, caller: Caller): Promise<void> {
     if (flags !== 0) throw new FuseError(Errno.EINVAL, 'NFSv3 has no rename with flags');
+    const { parent } = from;
+    if (caller.claim !== undefined) await this.#mayRename(from, to, caller);
+    const replay = new Replay(parent, caller, this.#vfs.records?.requests);
+    if (!replay.isDone) await replay.during(() => this.#renameOnce(from, to, replay, caller));
+  }
+
+  async #renameOnce(from: DentryKey, to: DentryKey, replay: Replay, caller: Caller): Promise<void> {
     const { parent, name } = from;
     const { parent: newParent, name: newName } = to;
-    if (caller.claim !== undefined) await this.#mayRename(from, to, caller);
     let moved = this.#vfs.dentries.get(parent, name)?.inode;
     if (moved?.silly !== undefined && !(await this.#silly.survives(moved, parent, name)))
       throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
@@ -175,7 +189,7 @@ export class RemoveRequests {
         ? undefined
         : replaced;
     if (displaced === undefined) {
-      await this.#rename({ from, to, moved }, caller);
+      await this.#rename({ from, to, moved }, replay, caller);
       return;
     }
     // A last close meanwhile must not remove a file that gets its name back.
@@ -183,7 +197,7 @@ export class RemoveRequests {
     try {
       await this.#silly.takeAway(newParent, newName, displaced, caller);
       try {
-        await this.#rename({ from, to, moved }, caller);
+        await this.#rename({ from, to, moved }, replay, caller);
       } catch (error) {
         await this.#silly.giveBack(newParent, newName, displaced, caller);
         throw error;
@@ -193,13 +207,12 @@ export class RemoveRequests {
     }
   }
 
-  async #rename({ from, to, moved: known }: Renaming, caller: Caller): Promise<void> {
+  async #rename({ from, to, moved: known }: Renaming, replay: Replay, caller: Caller): Promise<void> {
     const { attributes, redriver, dentries } = this.#vfs;
     const target = dentries.getUnverified(to.parent, to.name)?.inode;
     await this.#silly.settle(to.parent, to.name);
     // Where the directory has changed since, what the name stood for is no certainty, but it tells our own echo.
     const source = known ?? dentries.getUnverified(from.parent, from.name)?.inode;
-    const replay = new Replay(from.parent);
     const touched = [known, target].filter((inode) => inode !== undefined);
     for (const inode of touched) attributes.expectCtime(inode);
     const result = await this.#sendRename(from, to, replay, caller);
@@ -208,6 +221,7 @@ export class RemoveRequests {
       const echo = await this.#echoOfRename(result.status, to, source, replay, caller);
       if (echo === undefined) {
         for (const inode of touched) attributes.expectNoCtime(inode);
+        replay.changedNothing();
         throw redriver.reportFailure(result, [from.parent, to.parent], caller);
       }
       moved = echo;

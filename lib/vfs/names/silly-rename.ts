@@ -47,6 +47,17 @@ export interface SillyRenamesNeeds {
   readonly nfs: NfsClient;
   readonly open: OpenObjects;
   readonly redriver: Redriver;
+  readonly records: { readonly silly: SillyRecords } | undefined;
+}
+
+/** Records of files without a name, for the next process of this mount, should there be one. */
+export interface SillyRecords {
+  /** The RENAME to this name is about to be sent. */
+  begins(inode: Inode, silly: SillyName): void;
+  /** The file has its silly name. */
+  renamed(inode: Inode): void;
+  /** The file has none, or none any more. */
+  ends(inode: Inode): void;
 }
 
 export const SILLY_PREFIX = '.nfs';
@@ -113,20 +124,44 @@ export class SillyRenames {
   async #takeAway(parent: Inode, name: FileName, inode: Inode, caller: Caller): Promise<void> {
     const vfs = this.#vfs;
     const silly = await this.#freeName(parent, inode, caller);
+    const { credential } = caller;
     vfs.attributes.expectCtime(inode);
+    vfs.records?.silly.begins(inode, { directory: parent, name: silly, credential });
     const result = await this.renameWithin(parent, name, silly, caller);
     // NFS3ERR_NOENT may be the echo of our own repeated call: then the file is under its new name.
     if (result.status !== Status.OK && !(await this.#leadsTo(parent, silly, inode, caller))) {
       vfs.attributes.expectNoCtime(inode);
+      vfs.records?.silly.ends(inode);
       throw vfs.redriver.reportFailure(result, [parent], caller);
     }
     vfs.dentries.delete(parent, name);
     vfs.dentries.set(parent, name, undefined, parent.generation);
     vfs.dentries.set(parent, silly, inode, parent.generation);
-    inode.silly = { directory: parent, name: silly, credential: caller.credential };
-    this.#pending.add(inode);
+    this.#has(inode, { directory: parent, name: silly, credential });
     vfs.counters.sillyRenames++;
     // The last close may have come while the RENAME was on its way.
+    if (inode.opens === 0) void this.finish(inode);
+  }
+
+  #has(inode: Inode, silly: SillyName): void {
+    inode.silly = silly;
+    this.#pending.add(inode);
+    this.#vfs.records?.silly.renamed(inode);
+  }
+
+  /**
+   * Takes up a silly name that an earlier process of this mount has given, or was about to give (`isRenamed` false). A file that
+   * is not open any more loses it. Never rejects.
+   */
+  async takeUp(inode: Inode, silly: SillyName, isRenamed: boolean): Promise<void> {
+    const caller = unattended(silly.credential);
+    const { directory, name } = silly;
+    const is = isRenamed || (await this.#leadsTo(directory, name, inode, caller).catch(() => false));
+    if (!is) {
+      this.#vfs.records?.silly.ends(inode);
+      return;
+    }
+    this.#has(inode, silly);
     if (inode.opens === 0) void this.finish(inode);
   }
 
@@ -173,6 +208,7 @@ export class SillyRenames {
   #dropSilly(inode: Inode): void {
     inode.silly = undefined;
     this.#pending.delete(inode);
+    this.#vfs.records?.silly.ends(inode);
   }
 
   /** Keeps the file open while it may have to get its name back: see {@link drop}. */

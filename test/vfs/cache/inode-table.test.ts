@@ -4,7 +4,7 @@ import { FileType } from '../../../lib/programs/nfs3/index.js';
 import { DentryCache } from '../../../lib/vfs/cache/dentry-cache.js';
 import { describePath } from '../../../lib/vfs/cache/inode.js';
 import { InodeTable } from '../../../lib/vfs/cache/inode-table.js';
-import { ByteBudget } from '../../../lib/vfs/data/byte-budget.js';
+import { ByteBudget } from '../../../lib/vfs/memory/byte-budget.js';
 import { FakeTree, makeHandle } from '../support/fake-tree.js';
 import { named } from '../support/named.js';
 

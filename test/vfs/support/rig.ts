@@ -13,10 +13,11 @@ import { InodeTable } from '../../../lib/vfs/cache/inode-table.js';
 import { type Caller, Credentials } from '../../../lib/vfs/caller/caller.js';
 import { type ClientConfig, DEFAULT_CONFIG, type TransferLimits } from '../../../lib/vfs/config.js';
 import { VfsCounters } from '../../../lib/vfs/counters.js';
-import { ByteBudget } from '../../../lib/vfs/data/byte-budget.js';
 import { Files } from '../../../lib/vfs/data/files.js';
 import { Directories } from '../../../lib/vfs/directories/directories.js';
 import { LookupStorms } from '../../../lib/vfs/directories/lookup-storms.js';
+import type { Handover } from '../../../lib/vfs/handover/handover.js';
+import { ByteBudget } from '../../../lib/vfs/memory/byte-budget.js';
 import { Lookup } from '../../../lib/vfs/names/lookup.js';
 import { MakeRequests } from '../../../lib/vfs/names/make.js';
 import { RemoveRequests } from '../../../lib/vfs/names/remove.js';
@@ -41,6 +42,9 @@ export interface RigOptions {
   readonly readBudget?: number;
   readonly writeBudget?: number;
   readonly maxIdle?: number;
+  /** The server of another rig: another mount of the same export, or the next process of the same one. */
+  readonly server?: FakeServer;
+  readonly records?: Handover;
 }
 
 /** A FUSE request's context whose caller can be interrupted. */
@@ -80,7 +84,7 @@ export async function outcome(promise: Promise<unknown>): Promise<string | numbe
 }
 
 export class Rig {
-  readonly server = new FakeServer();
+  readonly server: FakeServer;
   readonly clock = new ManualClock();
   readonly log: string[] = [];
   /** The notifications to the kernel, in order. */
@@ -101,6 +105,7 @@ export class Rig {
 
   constructor(options: RigOptions = {}) {
     const note = (message: string): void => void this.log.push(message);
+    this.server = options.server ?? new FakeServer();
     this.credentials = new Credentials({
       machineName: 'rig',
       now: () => this.clock.now(),
@@ -110,12 +115,13 @@ export class Rig {
       config: { ...DEFAULT_CONFIG, host: 'server', exportPath: Buffer.from('/export'), ...options.config },
       limits: { rsize: 1024, wsize: 1024, dtsize: 65_536, nameMax: 255, ...options.limits },
       nfs: new NfsClient(this.server, this.clock, this.counters),
-      inodes: new InodeTable(this.server.root.handle, options.maxIdle),
+      inodes: new InodeTable(this.server.root.handle, options.maxIdle, options.records),
       rootFinder: { findRoot: () => this.findRoot() },
       clock: this.clock,
       log: { info: note, warn: note, error: note },
       counters: this.counters,
       generation: 1,
+      records: options.records,
       readBudget: new ByteBudget(options.readBudget ?? 1 << 20),
       writeBudget: new ByteBudget(options.writeBudget ?? 1 << 20),
     });
@@ -242,6 +248,14 @@ export class Rig {
       offset = sink.offset ?? offset;
       if (all.length === before) return all;
     }
+  }
+
+  /** So many entries of a directory from `offset` on, in one request, and where the next one goes on. */
+  async listSome(fh: number, offset: bigint, room: number): Promise<{ names: string[]; offset: bigint }> {
+    const all: Listed[] = [];
+    const sink = new ListSink(all, room);
+    await this.directories.read(fh, offset, sink, true, this.caller());
+    return { names: all.map(({ name }) => name), offset: sink.offset ?? offset };
   }
 
   /** The names in a directory without "." and "..", sorted. */

@@ -1,5 +1,5 @@
 /** The writer of one open file on a fake server. */
-import { writerOf } from '../../../lib/vfs/data/write-behind.js';
+import { writerOf } from '../../../lib/vfs/write-behind/write-behind.js';
 import { O_RDWR, Rig } from './rig.js';
 
 export const KIB = 1024;

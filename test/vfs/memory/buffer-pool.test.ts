@@ -1,5 +1,5 @@
 import t from 'tap';
-import { BufferPool } from '../../../lib/vfs/data/buffer-pool.js';
+import { BufferPool } from '../../../lib/vfs/memory/buffer-pool.js';
 
 t.test('a write buffer is used again, but not one that a reader may look at', (t) => {
   const pool = new BufferPool(4096, 2);

@@ -6,8 +6,8 @@
 import type { Clock, Timer } from '../../base/clock.js';
 import type { UserCredential } from '../caller/caller.js';
 import type { TransferLimits } from '../config.js';
+import type { TransferMemory } from '../memory/transfer-memory.js';
 import { Extent } from './extent.js';
-import type { TransferMemory } from './transfer-memory.js';
 
 /** The parts of the mount that this needs. */
 export interface GatheringNeeds {

@@ -21,12 +21,15 @@ import type { ServerRestarts } from '../remote/server-restarts.js';
 import { Extent } from './extent.js';
 import { ExtentMap } from './extent-map.js';
 import { Gathering, type GatheringNeeds } from './gathering.js';
+import { type Sending, SendingWrites } from './sending-writes.js';
 import { Slots } from './slots.js';
 import { UnstableData } from './unstable-data.js';
 import { commitAll, type WriteCallsNeeds, writeAll } from './write-calls.js';
+import type { WriteRecord, WriteRecords } from './write-record.js';
 
 /** The parts of the mount that this needs. */
 export interface WriteBehindNeeds extends GatheringNeeds, WriteCallsNeeds {
+  readonly records: { readonly writes: WriteRecords } | undefined;
   readonly counters: VfsCounters;
   readonly restarts: ServerRestarts;
 }
@@ -38,18 +41,11 @@ const MAX_QUEUED = 64;
 /** Unstable data that makes us send a COMMIT of its own accord. */
 const COMMIT_FROM = 32 * 1024 * 1024;
 
-/** A WRITE that was started, until all that it carries was answered. */
-interface Sending {
-  readonly extent: Extent;
-  done: Promise<void>;
-  error: FuseError | undefined;
-}
-
 export class FileWriter implements PendingWrites {
   readonly #vfs: WriteBehindNeeds;
   readonly inode: Inode;
   readonly #gathering: Gathering;
-  readonly #sending = new Set<Sending>();
+  readonly #sending = new SendingWrites();
   readonly #unstable = new UnstableData();
   /** The COMMIT under way, or a change of the file's size that none may overlap. */
   #committing: Promise<void> | undefined = undefined;
@@ -60,10 +56,13 @@ export class FileWriter implements PendingWrites {
   #lastError: FuseError | undefined = undefined;
   /** An error was met: nothing is gathered until a write succeeds. */
   #careful = false;
+  /** Undefined: no other process could go on with this mount. */
+  readonly record: WriteRecord | undefined;
 
   constructor(vfs: WriteBehindNeeds, inode: Inode) {
     this.#vfs = vfs;
     this.inode = inode;
+    this.record = vfs.records?.writes.of(inode);
     this.#gathering = new Gathering(
       vfs,
       () => this.#send(),
@@ -87,9 +86,7 @@ export class FileWriter implements PendingWrites {
 
   /** Bytes that a server which is lost now would take with it. */
   get unwrittenBytes(): number {
-    let bytes = (this.#gathering.extent?.length ?? 0) + this.#unstable.bytes;
-    for (const { extent } of this.#sending) bytes += extent.length;
-    return bytes;
+    return (this.#gathering.extent?.length ?? 0) + this.#sending.bytes + this.#unstable.bytes;
   }
 
   /** Something has not reached the server. */
@@ -110,8 +107,7 @@ export class FileWriter implements PendingWrites {
   /** Whether a read of this range needs {@link drain} first. */
   overlaps(offset: number, end: number): boolean {
     if (this.#gathering.extent?.overlaps(offset, end)) return true;
-    for (const { extent } of this.#sending) if (extent.overlaps(offset, end)) return true;
-    return false;
+    return this.#sending.within(offset, end).length > 0;
   }
 
   /**
@@ -119,16 +115,15 @@ export class FileWriter implements PendingWrites {
    * since, may have a shorter file.
    */
   get unstableEnd(): number {
-    let { end } = this.#unstable;
-    for (const { extent } of this.#sending) end = Math.max(end, extent.end);
-    return end;
+    return Math.max(this.#unstable.end, this.#sending.end);
   }
 
   /** The parts of this range that were written and are not on stable storage, the latest last: a READ may miss them. */
   unstableWithin(offset: number, end: number): readonly Extent[] {
-    const found = this.#unstable.within(offset, end);
-    for (const { extent } of this.#sending) if (extent.overlaps(offset, end)) found.push(extent);
-    return found.sort((one, other) => one.sequence - other.sequence);
+    const sent = this.#sending.within(offset, end).map(({ extent }) => extent);
+    return [...this.#unstable.within(offset, end), ...sent].sort(
+      (one, other) => one.sequence - other.sequence,
+    );
   }
 
   /**
@@ -146,6 +141,7 @@ export class FileWriter implements PendingWrites {
       return;
     }
     await this.#admit(data.length, cancellation);
+    this.record?.taken(offset, offset + data.length);
     this.#gathering.add(offset, data, credential);
   }
 
@@ -174,10 +170,7 @@ export class FileWriter implements PendingWrites {
 
   /** `wait`: milliseconds before it goes out. */
   #start(extent: Extent, stable: StableHow, wait = 0): Sending {
-    const before: Promise<void>[] = [];
-    for (const other of this.#sending) {
-      if (other.extent.overlaps(extent.offset, extent.end)) before.push(other.done);
-    }
+    const before = this.#sending.within(extent.offset, extent.end).map(({ done }) => done);
     const sending: Sending = { extent, done: Promise.resolve(), error: undefined };
     this.#sending.add(sending);
     sending.done = this.#transmit(sending, stable, before, wait).then(() => {
@@ -192,7 +185,9 @@ export class FileWriter implements PendingWrites {
   }
 
   #settled(): void {
+    if (!this.dirty) this.record?.allReached();
     if (!this.clean) return;
+    this.record?.settled();
     this.#vfs.memory.writers.delete(this);
     if (this.#vfs.memory.writers.size === 0) this.#vfs.memory.writeBuffers.trim();
   }
@@ -220,6 +215,7 @@ export class FileWriter implements PendingWrites {
         this.#recycle(extent);
       } else {
         extent.verifier = verifier;
+        this.record?.reached(extent.offset, extent.end, verifier);
         this.#unstable.add(extent);
         if (this.#unstable.restarted) {
           this.#vfs.restarts.seen();
@@ -228,7 +224,7 @@ export class FileWriter implements PendingWrites {
       }
     } catch (error) {
       this.#vfs.memory.writeBudget.give(extent.length);
-      sending.error = this.#fail(error);
+      sending.error = this.lose(error);
     } finally {
       this.#slots.give();
     }
@@ -244,13 +240,16 @@ export class FileWriter implements PendingWrites {
     this.#vfs.memory.writeBudget.give(this.#unstable.cut(offset, end));
   }
 
-  /** A write failed before it was a WRITE, and whoever made it does not wait for the answer: see {@link errors}. */
-  lose(error: unknown): void {
-    this.#fail(error);
+  /** An earlier process of this mount has met so many errors. */
+  takeUpErrors(count: number): void {
+    this.#errors = count;
+    if (count > 0) this.#lastError = new FuseError(Errno.EIO, 'an earlier write failed');
   }
 
-  #fail(error: unknown): FuseError {
+  /** Data is lost, and whoever wrote it does not wait for the answer: see {@link errors}. */
+  lose(error: unknown): FuseError {
     this.#errors++;
+    this.record?.errors(this.#errors);
     this.#careful = true;
     this.#lastError =
       error instanceof FuseError ? error : new FuseError(Errno.EIO, 'write failed', { cause: error });
@@ -348,7 +347,7 @@ export class FileWriter implements PendingWrites {
       for (const extent of lost) this.#rewrite(extent);
     } catch (error) {
       writeBudget.give(this.#unstable.abandon());
-      this.#fail(error);
+      this.lose(error);
     }
   }
 
@@ -361,6 +360,7 @@ export class FileWriter implements PendingWrites {
     this.#vfs.memory.writeBudget.give(superseded);
     for (const part of left) {
       this.#vfs.counters.rewrites++;
+      this.record?.taken(part.offset, part.end);
       part.verifier = undefined;
       const again = part.rewrites++;
       // The first time it is a server that has restarted. One that does not keep its verifier can still write FILE_SYNC; one
@@ -369,7 +369,7 @@ export class FileWriter implements PendingWrites {
       if (again <= MAX_PAUSES + 1) this.#start(part, stable, again < 2 ? 0 : pauseBefore(again - 1));
       else {
         this.#vfs.memory.writeBudget.give(part.length);
-        this.#fail(new FuseError(Errno.EIO, 'the server loses what was written, again and again'));
+        this.lose(new FuseError(Errno.EIO, 'the server loses what was written, again and again'));
       }
     }
   }

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { Errno } from '../../../lib/fuse/contract/errno.js';
 import { StableHow, Status } from '../../../lib/programs/nfs3/index.js';
-import { writerOf } from '../../../lib/vfs/data/write-behind.js';
+import { writerOf } from '../../../lib/vfs/write-behind/write-behind.js';
 import { O_DSYNC, O_RDWR, outcome, settled } from '../support/rig.js';
 import { KIB, opened, pattern } from '../support/written-file.js';
 

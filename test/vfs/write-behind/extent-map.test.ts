@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { UserCredential } from '../../../lib/vfs/caller/caller.js';
-import { Extent } from '../../../lib/vfs/data/extent.js';
-import { ExtentMap } from '../../../lib/vfs/data/extent-map.js';
+import { Extent } from '../../../lib/vfs/write-behind/extent.js';
+import { ExtentMap } from '../../../lib/vfs/write-behind/extent-map.js';
 import { SeededRandom } from '../../support/seeded-random.js';
 
 const FILE = 400;

@@ -1,9 +1,9 @@
 import t from 'tap';
 import type { UserCredential } from '../../../lib/vfs/caller/caller.js';
-import { ByteBudget } from '../../../lib/vfs/data/byte-budget.js';
-import type { Extent } from '../../../lib/vfs/data/extent.js';
-import { Gathering } from '../../../lib/vfs/data/gathering.js';
-import { TransferMemory } from '../../../lib/vfs/data/transfer-memory.js';
+import { ByteBudget } from '../../../lib/vfs/memory/byte-budget.js';
+import { TransferMemory } from '../../../lib/vfs/memory/transfer-memory.js';
+import type { Extent } from '../../../lib/vfs/write-behind/extent.js';
+import { Gathering } from '../../../lib/vfs/write-behind/gathering.js';
 import { ManualClock } from '../../rpc/support/manual-clock.js';
 
 const SOMEBODY = {} as UserCredential;

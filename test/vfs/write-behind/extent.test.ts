@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { UserCredential } from '../../../lib/vfs/caller/caller.js';
-import { Extent, overlay } from '../../../lib/vfs/data/extent.js';
+import { Extent, overlay } from '../../../lib/vfs/write-behind/extent.js';
 
 const NOBODY = {} as UserCredential;
 

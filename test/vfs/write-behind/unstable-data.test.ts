@@ -1,8 +1,8 @@
 import t from 'tap';
 import type { UserCredential } from '../../../lib/vfs/caller/caller.js';
-import { Extent } from '../../../lib/vfs/data/extent.js';
-import { Slots } from '../../../lib/vfs/data/slots.js';
-import { UnstableData } from '../../../lib/vfs/data/unstable-data.js';
+import { Extent } from '../../../lib/vfs/write-behind/extent.js';
+import { Slots } from '../../../lib/vfs/write-behind/slots.js';
+import { UnstableData } from '../../../lib/vfs/write-behind/unstable-data.js';
 import { settled } from '../support/rig.js';
 
 function extentOf(offset: number, length: number, sequence = 1, verifier = 'v'): Extent {

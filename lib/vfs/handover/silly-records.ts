@@ -1,0 +1,58 @@
+/** Records of files without a name: the last close removes what is left of them at the server, whoever serves it then. */
+import type { FileName } from '../../programs/nfs3/index.js';
+import type { KeptRecord, RecordRef } from '../../records/index.js';
+import type { Inode, SillyName } from '../cache/inode.js';
+import type { Credentials, UserCredential } from '../caller/caller.js';
+import type { SillyRecords } from '../names/silly-rename.js';
+import { KeptRecords } from './kept-records.js';
+import { RecordKind, RecordReader } from './record-text.js';
+
+const IS_RENAMED = 0;
+
+/** A silly name as it was recorded. */
+export interface SillyFound {
+  readonly ref: RecordRef;
+  readonly nodeid: number;
+  readonly directory: number;
+  readonly name: FileName;
+  readonly credential: UserCredential;
+  /** False: it is not known whether the RENAME was carried out. */
+  readonly isRenamed: boolean;
+}
+
+export class KeptSillyNames extends KeptRecords implements SillyRecords {
+  readonly #refs = new Map<Inode, RecordRef>();
+
+  /** An earlier process has recorded it. */
+  takeUp(inode: Inode, ref: RecordRef): void {
+    this.#refs.set(inode, ref);
+  }
+
+  begins(inode: Inode, { directory, name, credential }: SillyName): void {
+    const text = this.text.begin().number(inode.nodeid).number(directory.nodeid);
+    text.text(name).credential(credential);
+    this.ends(inode);
+    this.#refs.set(inode, this.memory.put(RecordKind.SILLY, [0], text.bytes, text.length));
+  }
+
+  renamed(inode: Inode): void {
+    this.memory.setCell(this.#refs.get(inode) ?? 0, IS_RENAMED, 1);
+  }
+
+  ends(inode: Inode): void {
+    this.memory.free(this.#refs.get(inode) ?? 0);
+    this.#refs.delete(inode);
+  }
+}
+
+export function readSilly({ ref, cells, content }: KeptRecord, credentials: Credentials): SillyFound {
+  const reader = new RecordReader(content);
+  return {
+    ref,
+    nodeid: reader.number(),
+    directory: reader.number(),
+    name: reader.text() as FileName,
+    credential: reader.credential(credentials),
+    isRenamed: cells[IS_RENAMED] === 1,
+  };
+}

@@ -1,0 +1,252 @@
+/**
+ * Going on with the mount of a process that has died, or has handed it over. Owns the order in which its records become objects
+ * of this process, and what is said of data that died with it.
+ *
+ * Nothing is trusted that is not recorded: attributes are asked for again, names are looked up again, and the kernel drops what it
+ * has of the content of open files.
+ */
+import type { Logger } from '../../base/log.js';
+import { Errno, FuseError } from '../../fuse/contract/errno.js';
+import type { FuseNotifier, KnownEntry, NodeId } from '../../fuse/contract/operations.js';
+import { fileNameToBytes } from '../../programs/nfs3/index.js';
+import type { DentryCache } from '../cache/dentry-cache.js';
+import { describePath, type Inode } from '../cache/inode.js';
+import type { InodeTable } from '../cache/inode-table.js';
+import { type Credentials, unattended } from '../caller/caller.js';
+import type { VfsCounters } from '../counters.js';
+import type { Files } from '../data/files.js';
+import type { OpenFile } from '../data/open-file.js';
+import type { Directories } from '../directories/directories.js';
+import { OpenDirectory } from '../directories/directory-records.js';
+import type { LeftLocks } from '../locks/lock-succession.js';
+import type { Locks } from '../locks/locks.js';
+import type { SillyRenames } from '../names/silly-rename.js';
+import { commitAll, type WriteCallsNeeds } from '../write-behind/write-calls.js';
+import { type FoundRecords, findRecords } from './found-records.js';
+import type { Handover } from './handover.js';
+import type { WritesFound } from './write-records.js';
+
+/** Locks are brought in order before programs get answers, but a lock manager that is silent holds nobody up for longer. */
+const LOCKS_MS = 5_000;
+
+export interface TakeUpNeeds extends WriteCallsNeeds {
+  readonly inodes: InodeTable;
+  readonly dentries: DentryCache;
+  readonly counters: VfsCounters;
+  readonly log: Logger;
+}
+
+/** The parts of the client that take something up. */
+export interface Successors {
+  readonly files: Files;
+  readonly directories: Directories;
+  readonly silly: SillyRenames;
+  readonly locks: Locks | undefined;
+  readonly credentials: Credentials;
+}
+
+/** A difference in ctime from whatever the server will say. */
+const NEVER = { seconds: 0, nanoseconds: 0 };
+
+/**
+ * Takes up all that an earlier process has recorded. To be called before the kernel's first request is read.
+ * @throws RecordsError for records that are not as this program writes them
+ */
+export async function takeUpMount(vfs: TakeUpNeeds, handover: Handover, to: Successors): Promise<void> {
+  const { counters, memory } = handover;
+  vfs.inodes.nodeids.goOnFrom(counters.firstNodeid);
+  to.files.fhs.goOnFrom(counters.firstFh);
+  to.directories.fhs.goOnFrom(counters.firstFh);
+  const found = findRecords(memory, to.credentials);
+  for (const ref of found.outdated) memory.free(ref);
+  for (const request of found.requests) handover.requests.takeUp(request);
+  const inodes = takeUpInodes(vfs, found);
+  const open = takeUpFiles(handover, to.files, found, inodes);
+  takeUpDirectories(handover, to.directories, found, inodes);
+  await takeUpSillyNames(handover, to.silly, found, inodes);
+  const left = locksLeft(vfs, found, inodes, to.files);
+  await Promise.all([
+    ...found.writes.map((writes) => tellLoss(vfs, to.files, writes, inodes, open)),
+    to.locks?.takeUp(left, LOCKS_MS),
+  ]);
+  for (const { ref } of found.lockNotes) memory.free(ref);
+  if (to.locks === undefined) for (const { refs } of found.locks) for (const ref of refs) memory.free(ref);
+  for (const inode of [...inodes.values()]) vfs.inodes.release(inode);
+}
+
+function takeUpInodes(vfs: TakeUpNeeds, found: FoundRecords): Map<NodeId, Inode> {
+  const inodes = new Map<NodeId, Inode>([[vfs.inodes.root.nodeid, vfs.inodes.root]]);
+  for (const { nodeid, handle, nlookup, ref: record } of found.inodes)
+    inodes.set(nodeid, vfs.inodes.takeUp({ nodeid, handle, nlookup, record }));
+  for (const { nodeid, parent: parentId, name, attributes } of found.inodes) {
+    const inode = inodes.get(nodeid);
+    if (inode === undefined) continue;
+    inode.attributes = attributes;
+    // The kernel may believe something newer, or older: the first word of the server on it is news.
+    if (attributes !== undefined) inode.told = { ...attributes, ctime: NEVER };
+    const parent = inodes.get(parentId);
+    // Of no generation: it says where to look, and is no evidence of what is there.
+    if (parent !== undefined) vfs.dentries.set(parent, name, inode, -1);
+  }
+  return inodes;
+}
+
+/** The open files, by inode. */
+function takeUpFiles(
+  { memory, writes }: Handover,
+  files: Files,
+  found: FoundRecords,
+  inodes: ReadonlyMap<NodeId, Inode>,
+): Map<Inode, OpenFile[]> {
+  for (const one of found.writes) {
+    const inode = inodes.get(one.nodeid);
+    if (inode === undefined) {
+      memory.free(one.ref);
+      continue;
+    }
+    writes.takeUp(one);
+    files.takeUpWrites(inode, one.errors, one.append);
+  }
+  const open = new Map<Inode, OpenFile[]>();
+  for (const { nodeid, ref: record, ...file } of found.files) {
+    const inode = inodes.get(nodeid);
+    if (inode === undefined) memory.free(record);
+    else open.set(inode, [...(open.get(inode) ?? []), files.takeUp(inode, { ...file, record })]);
+  }
+  return open;
+}
+
+function takeUpDirectories(
+  { memory }: Handover,
+  directories: Directories,
+  found: FoundRecords,
+  inodes: ReadonlyMap<NodeId, Inode>,
+): void {
+  for (const { fh, nodeid, unique, ref, place } of found.directories) {
+    const inode = inodes.get(nodeid);
+    if (inode === undefined) {
+      memory.free(ref);
+      continue;
+    }
+    const directory = new OpenDirectory(fh, inode, unique, undefined);
+    directory.record = ref;
+    directories.takeUp(directory, place);
+  }
+}
+
+async function takeUpSillyNames(
+  { memory, silly: records }: Handover,
+  silly: SillyRenames,
+  found: FoundRecords,
+  inodes: ReadonlyMap<NodeId, Inode>,
+): Promise<void> {
+  await Promise.all(
+    found.silly.map(async ({ ref, nodeid, directory: directoryId, name, credential, isRenamed }) => {
+      const inode = inodes.get(nodeid);
+      const directory = inodes.get(directoryId);
+      if (inode === undefined || directory === undefined) {
+        memory.free(ref);
+        return;
+      }
+      records.takeUp(inode, ref);
+      await silly.takeUp(inode, { directory, name, credential }, isRenamed);
+    }),
+  );
+}
+
+/**
+ * Data that programs had written and that the server may not have. If all of it had reached the server, which has not restarted
+ * since, a COMMIT makes it stable. Otherwise it is lost, and each descriptor through which the file may be written is told once.
+ */
+async function tellLoss(
+  vfs: TakeUpNeeds,
+  files: Files,
+  { nodeid, errors, append, taken, reached, verifier }: WritesFound,
+  inodes: ReadonlyMap<NodeId, Inode>,
+  open: ReadonlyMap<Inode, readonly OpenFile[]>,
+): Promise<void> {
+  const inode = inodes.get(nodeid);
+  if (inode === undefined || (taken === undefined && reached === undefined)) return;
+  const [file] = open.get(inode) ?? [];
+  let isOnServer = reached === undefined;
+  if (!isOnServer && file !== undefined && verifier !== undefined) {
+    const answered = await commitAll(vfs, inode, unattended(file.credential)).catch(() => undefined);
+    isOnServer = answered === verifier;
+  }
+  const offset = Math.min(taken?.offset ?? Infinity, isOnServer ? Infinity : (reached?.offset ?? Infinity));
+  const end = Math.max(taken?.end ?? 0, isOnServer ? 0 : (reached?.end ?? 0));
+  const writer = files.takeUpWrites(inode, errors, append);
+  if (end > 0) {
+    const what = `data between bytes ${offset} and ${end} was written, and died with the process that served the mount`;
+    writer.lose(new FuseError(Errno.EIO, what));
+    const told = (open.get(inode) ?? []).filter((one) => one.canWrite);
+    for (const one of told) one.owesLoss = true;
+    vfs.counters.losses++;
+    vfs.log.error(
+      `${describePath(inode)}: ${what}. ${
+        told.length > 0
+          ? 'Programs that have the file open for writing get an error.'
+          : 'Nobody has the file open for writing any more who could be told.'
+      }`,
+    );
+  }
+  writer.record?.settled();
+}
+
+/** All that the lock manager may hold for the earlier process, by owner and file. */
+function locksLeft(
+  { inodes: table }: TakeUpNeeds,
+  found: FoundRecords,
+  inodes: ReadonlyMap<NodeId, Inode>,
+  files: Files,
+): readonly LeftLocks[] {
+  const left = new Map<string, LeftLocks>();
+  for (const { nodeid, owner, handle, fh, locks } of found.locks) {
+    const inode = inodes.get(nodeid) ?? table.intern(handle);
+    left.set(`${handle} ${owner.svid}`, {
+      inode,
+      owner,
+      handle,
+      locks,
+      through: files.find(fh),
+      waiting: [],
+    });
+  }
+  for (const { note } of found.lockNotes) {
+    const { handle, svid, ownerHandle, waiting } = note;
+    const key = `${handle} ${svid}`;
+    const known = left.get(key) ?? {
+      inode: table.findByHandle(handle) ?? table.intern(handle),
+      // Its name at the kernel is not known: nobody was told that it holds anything.
+      owner: { key: `left ${svid}`, svid, ownerHandle, flock: true, pid: 0 },
+      handle,
+      locks: [],
+      through: undefined,
+      waiting: [],
+    };
+    left.set(key, waiting === undefined ? known : { ...known, waiting: [...known.waiting, waiting] });
+  }
+  return [...left.values()];
+}
+
+/** The kernel asks again for all that it believes of names, and drops what it has of open files. Never rejects. */
+export async function letKernelAsk(
+  notifier: FuseNotifier,
+  { inodes }: Pick<TakeUpNeeds, 'inodes'>,
+): Promise<void> {
+  for (const inode of inodes.values()) {
+    if (inode.opens === 0) continue;
+    if (inode.isDirectory) notifier.invalidateAttributes(inode.nodeid);
+    else void notifier.invalidatePages(inode.nodeid, 0, 0);
+  }
+  if (await notifier.forgetNames()) return;
+  // An older kernel forgets one name at a time.
+  const names = new Map<NodeId, KnownEntry[]>();
+  for (const { parent, name } of inodes.values()) {
+    if (parent === undefined) continue;
+    const entries = names.get(parent.nodeid) ?? [];
+    entries.push({ name: fileNameToBytes(name), exists: true });
+    names.set(parent.nodeid, entries);
+  }
+  for (const [parent, entries] of names) await notifier.expireEntries(parent, entries);
+}

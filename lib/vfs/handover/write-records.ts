@@ -1,0 +1,201 @@
+/**
+ * Records of data that is on its way to stable storage. The data itself dies with the process; what is recorded is which
+ * range of which file it was, so that nobody who wrote it goes on to believe that it is there.
+ *
+ * Ranges are kept as one hull, in blocks: it is set before a program is answered, and only grows until all is settled.
+ */
+import type { KeptRecord, RecordMemory, RecordRef } from '../../records/index.js';
+import type { Inode } from '../cache/inode.js';
+import type { LastAppend, WriteRecord, WriteRecords } from '../write-behind/write-record.js';
+import { KeptRecords } from './kept-records.js';
+import { RecordKind, RecordReader } from './record-text.js';
+
+const BLOCK = 4096;
+const VERIFIER_BYTES = 8;
+const TWO_32 = 0x1_0000_0000;
+const Cell = {
+  ERRORS: 0,
+  /** Of data that has not reached the server; the end is 0 if there is none. */
+  TAKEN_START: 1,
+  TAKEN_END: 2,
+  /** Of data that has, and of which a COMMIT has not vouched. */
+  REACHED_START: 3,
+  REACHED_END: 4,
+  /** The verifier of its WRITEs; both 0 and {@link VERIFIER_MIXED} 1 if there were several. */
+  VERIFIER_HIGH: 5,
+  VERIFIER_LOW: 6,
+  VERIFIER_MIXED: 7,
+  APPEND_UNIQUE: 8,
+  APPEND_HIGH: 9,
+  APPEND_LOW: 10,
+} as const;
+const CELLS = 11;
+
+/** A range of a file, in bytes. */
+export interface RecordedRange {
+  readonly offset: number;
+  readonly end: number;
+}
+
+/** Data of a file as it was recorded. */
+export interface WritesFound {
+  readonly ref: RecordRef;
+  readonly nodeid: number;
+  readonly errors: number;
+  readonly taken: RecordedRange | undefined;
+  readonly reached: RecordedRange | undefined;
+  /** One character per byte. Undefined: there were several. */
+  readonly verifier: string | undefined;
+  readonly append: LastAppend | undefined;
+}
+
+export class KeptWrites extends KeptRecords implements WriteRecords {
+  /** Of inodes whose records an earlier process has written. */
+  readonly #found = new Map<number, Pick<WritesFound, 'ref' | 'append'>>();
+
+  /** The record of this inode goes on to be used. */
+  takeUp({ nodeid, ref, append }: WritesFound): void {
+    this.#found.set(nodeid, { ref, append });
+  }
+
+  of({ nodeid }: Inode): WriteRecord {
+    const found = this.#found.get(nodeid);
+    this.#found.delete(nodeid);
+    const { bytes, length } = this.text.begin().number(nodeid);
+    const content = Buffer.from(bytes.subarray(0, length));
+    return new KeptWrite(this.memory, content, found);
+  }
+}
+
+class KeptWrite implements WriteRecord {
+  readonly #memory: RecordMemory;
+  readonly #content: Buffer;
+  #ref: RecordRef;
+  #taken = EMPTY;
+  #reached = EMPTY;
+  #verifier: string | undefined = undefined;
+  #errors = 0;
+  #hasAppended: boolean;
+
+  constructor(memory: RecordMemory, content: Buffer, found?: Pick<WritesFound, 'ref' | 'append'>) {
+    this.#memory = memory;
+    this.#content = content;
+    this.#ref = found?.ref ?? 0;
+    this.#hasAppended = found?.append !== undefined;
+  }
+
+  taken(offset: number, end: number): void {
+    const grown = cover(this.#taken, offset, end);
+    if (grown === this.#taken) return;
+    this.#taken = grown;
+    this.#setRange(Cell.TAKEN_START, Cell.TAKEN_END, grown);
+  }
+
+  reached(offset: number, end: number, verifier: string | undefined): void {
+    const grown = cover(this.#reached, offset, end);
+    if (grown !== this.#reached) {
+      this.#reached = grown;
+      this.#setRange(Cell.REACHED_START, Cell.REACHED_END, grown);
+    }
+    if (verifier === this.#verifier) return;
+    const isWhole = verifier?.length === VERIFIER_BYTES;
+    if (this.#verifier !== undefined || !isWhole) this.#set(Cell.VERIFIER_MIXED, 1);
+    this.#verifier = verifier;
+    if (!isWhole) return;
+    const bytes = Buffer.from(verifier, 'latin1');
+    this.#set(Cell.VERIFIER_HIGH, bytes.readUInt32BE(0));
+    this.#set(Cell.VERIFIER_LOW, bytes.readUInt32BE(4));
+  }
+
+  allReached(): void {
+    if (this.#taken === EMPTY) return;
+    this.#taken = EMPTY;
+    this.#set(Cell.TAKEN_END, 0);
+  }
+
+  settled(): void {
+    this.allReached();
+    this.#reached = EMPTY;
+    this.#verifier = undefined;
+    // A record costs memory, and a file may stay open for months.
+    if (this.#errors === 0 && !this.#hasAppended) this.#free();
+    else {
+      this.#set(Cell.TAKEN_END, 0);
+      this.#set(Cell.REACHED_END, 0);
+      this.#set(Cell.VERIFIER_MIXED, 0);
+    }
+  }
+
+  errors(count: number): void {
+    this.#errors = count;
+    this.#set(Cell.ERRORS, count);
+  }
+
+  appends({ unique, offset }: LastAppend): void {
+    // In this order, so that a number never stands beside the place of another request.
+    this.#set(Cell.APPEND_UNIQUE, 0);
+    this.#set(Cell.APPEND_HIGH, Math.floor(offset / TWO_32));
+    this.#set(Cell.APPEND_LOW, offset % TWO_32);
+    this.#set(Cell.APPEND_UNIQUE, unique);
+    // The request may come again until it is answered, although its data is on stable storage by then.
+    this.#hasAppended = true;
+  }
+
+  ended(): void {
+    this.#free();
+  }
+
+  /** The lower end is in front of the upper one, whenever the process dies. */
+  #setRange(start: number, end: number, range: Blocks): void {
+    this.#set(start, range.start);
+    this.#set(end, range.end);
+  }
+
+  #set(cell: number, value: number): void {
+    if (this.#ref === 0) this.#ref = this.#memory.put(RecordKind.WRITES, NO_CELLS, this.#content);
+    this.#memory.setCell(this.#ref, cell, value);
+  }
+
+  #free(): void {
+    this.#memory.free(this.#ref);
+    this.#ref = 0;
+  }
+}
+
+/** In blocks. */
+interface Blocks {
+  readonly start: number;
+  readonly end: number;
+}
+
+const EMPTY: Blocks = { start: 0, end: 0 };
+const NO_CELLS: readonly number[] = Array.from({ length: CELLS }, () => 0);
+
+/** The same object if the range is in it already. */
+function cover(known: Blocks, offset: number, end: number): Blocks {
+  const first = Math.floor(offset / BLOCK);
+  const last = Math.ceil(end / BLOCK);
+  if (known.end === 0) return { start: first, end: last };
+  if (first >= known.start && last <= known.end) return known;
+  return { start: Math.min(known.start, first), end: Math.max(known.end, last) };
+}
+
+export function readWrites({ ref, cells, content }: KeptRecord): WritesFound {
+  const cell = (which: number): number => cells[which] ?? 0;
+  const range = (start: number, end: number): RecordedRange | undefined =>
+    cell(end) === 0 ? undefined : { offset: cell(start) * BLOCK, end: cell(end) * BLOCK };
+  const unique = cell(Cell.APPEND_UNIQUE);
+  const verifier = Buffer.alloc(VERIFIER_BYTES);
+  verifier.writeUInt32BE(cell(Cell.VERIFIER_HIGH), 0);
+  verifier.writeUInt32BE(cell(Cell.VERIFIER_LOW), 4);
+  return {
+    ref,
+    nodeid: new RecordReader(content).number(),
+    errors: cell(Cell.ERRORS),
+    taken: range(Cell.TAKEN_START, Cell.TAKEN_END),
+    reached: range(Cell.REACHED_START, Cell.REACHED_END),
+    verifier: cell(Cell.VERIFIER_MIXED) === 0 ? verifier.toString('latin1') : undefined,
+    append:
+      unique === 0 ? undefined : { unique, offset: cell(Cell.APPEND_HIGH) * TWO_32 + cell(Cell.APPEND_LOW) },
+  };
+}

@@ -1,0 +1,323 @@
+/** A process goes on with the mount of one that has died: what that one had told the kernel and programs holds. */
+import t from 'tap';
+import type { Inode } from '../../../lib/vfs/cache/inode.js';
+import { type Caller, unattended } from '../../../lib/vfs/caller/caller.js';
+import { firstProcess, nextProcess } from '../support/handover-rig.js';
+import { named } from '../support/named.js';
+import { O_APPEND, O_RDWR, O_WRONLY, outcome, type Rig, settled, TestContext } from '../support/rig.js';
+
+const EIO = 5;
+const EEXIST = 17;
+const ENOENT = 2;
+
+/** A request that the kernel sends again, because nobody had answered it. */
+function again(rig: Rig, unique: number, resent = true): Caller {
+  const request = Object.assign(new TestContext(), { unique, resent });
+  return { ...rig.caller(), request };
+}
+
+const first = (rig: Rig, unique: number): Caller => again(rig, unique, false);
+
+function known(rig: Rig, { nodeid }: Inode): Inode {
+  return rig.vfs.inodes.get(nodeid);
+}
+
+t.test('node ids go on to stand for the same objects, with their counts, parents and names', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.directory('d');
+  process.rig.server.tree.directory('d/e');
+  process.rig.server.tree.file('d/e/f', 'x');
+  const f = await process.rig.walk('d/e/f');
+  await process.rig.walk('d/e/f');
+  const { rig, memory } = await nextProcess(process);
+  const after = known(rig, f);
+  t.equal(after.handle, f.handle);
+  t.equal(after.nlookup, f.nlookup);
+  t.equal(after.name, 'f');
+  t.equal(after.parent?.name, 'e');
+  t.equal(after.parent?.parent?.parent, rig.root);
+  const before = memory.count;
+  rig.vfs.inodes.forget(f.nodeid, f.nlookup - 1);
+  t.equal(memory.count, before);
+  rig.vfs.inodes.forget(f.nodeid, 1);
+  t.equal(memory.count, before - 1, 'what the kernel forgets is recorded no more');
+});
+
+t.test('new node ids are none that the kernel may still know', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('a', 'x');
+  process.rig.server.tree.file('b', 'x');
+  const a = await process.rig.walk('a');
+  process.rig.vfs.inodes.forget(a.nodeid, a.nlookup);
+  const { rig } = await nextProcess(process);
+  const b = await rig.walk('b');
+  t.ok(b.nodeid > a.nodeid);
+});
+
+t.test('a renamed file has its new place', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('a', 'x');
+  process.rig.server.tree.directory('d');
+  const d = await process.rig.walk('d');
+  const a = await process.rig.walk('a');
+  await process.rig.remove.rename(
+    process.rig.at('a'),
+    { parent: d, name: named('b') },
+    0,
+    process.rig.caller(),
+  );
+  const { rig } = await nextProcess(process);
+  t.equal(known(rig, a).name, 'b');
+  t.equal(known(rig, a).parent?.nodeid, d.nodeid);
+});
+
+t.test('open files go on to be read and written, and closed', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('f', 'hello');
+  const { fh, inode } = await process.rig.open('f', O_RDWR);
+  const { rig } = await nextProcess(process);
+  t.equal(String(await rig.read(fh, 0, 5)), 'hello');
+  await rig.write(fh, 0, 'HELLO');
+  await rig.files.flush(fh);
+  t.equal(String(rig.server.tree.at('f').data), 'HELLO');
+  t.equal(known(rig, inode).opens, 1);
+  await rig.files.release(fh);
+  t.equal(known(rig, inode).opens, 0);
+});
+
+t.test('a new file handle is none that the kernel may still know', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('f', 'hello');
+  const { fh } = await process.rig.open('f');
+  await process.rig.files.release(fh);
+  const { rig } = await nextProcess(process);
+  t.ok((await rig.open('f')).fh > fh);
+});
+
+t.test(
+  'data that had not reached the server is lost, and every descriptor that may write is told once',
+  async (t) => {
+    const process = firstProcess();
+    process.rig.server.tree.file('f', 'old');
+    const writing = await process.rig.open('f', O_RDWR);
+    const other = await process.rig.open('f', O_WRONLY);
+    await process.rig.write(writing.fh, 0, 'new');
+    const { rig } = await nextProcess(process);
+    t.match(rig.log.join('\n'), /\/f: data between bytes 0 and 4096 was written, and died/);
+    t.equal(await outcome(rig.write(writing.fh, 0, 'more')), EIO);
+    t.equal(await outcome(rig.files.flush(writing.fh)), 'ok');
+    t.equal(await outcome(rig.files.flush(other.fh)), EIO);
+    t.equal(await outcome(rig.files.flush(other.fh)), 'ok');
+    await rig.write(writing.fh, 0, 'more');
+    t.equal(await outcome(rig.files.flush(writing.fh)), 'ok');
+  },
+);
+
+t.test('a loss that nobody was told of yet is told by the process after the next', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('f', 'old');
+  const { fh } = await process.rig.open('f', O_RDWR);
+  await process.rig.write(fh, 0, 'new');
+  const { rig } = await nextProcess(await nextProcess(process));
+  t.equal(await outcome(rig.files.flush(fh)), EIO);
+  t.equal(await outcome(rig.files.flush(fh)), 'ok');
+});
+
+t.test('data that fsync or close has confirmed is there, and nobody is told of a loss', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('f', 'old');
+  const { fh } = await process.rig.open('f', O_RDWR);
+  await process.rig.write(fh, 0, 'new');
+  await process.rig.files.flush(fh);
+  const { rig } = await nextProcess(process);
+  t.equal(String(rig.server.tree.at('f').data), 'new');
+  t.equal(await outcome(rig.files.flush(fh)), 'ok');
+  t.same(rig.log, []);
+});
+
+t.test('data that the server has, and has not lost in a restart, is made stable', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('f', 'old');
+  const { fh, inode } = await process.rig.open('f', O_RDWR);
+  await process.rig.write(fh, 0, 'new');
+  await process.rig.write(fh, 100_000, 'end');
+  await inode.writer?.drain();
+  const { rig } = await nextProcess(process);
+  t.equal(await outcome(rig.files.flush(fh)), 'ok');
+  t.same(rig.log, []);
+});
+
+t.test('a file without a name goes on, and goes with its last close', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('f', 'hello');
+  const { fh, inode } = await process.rig.open('f', O_RDWR);
+  await process.rig.remove.unlink(process.rig.root, named('f'), process.rig.caller());
+  const { rig } = await nextProcess(process);
+  t.match(known(rig, inode).silly?.name, /^\.nfs/);
+  t.equal(String(await rig.read(fh, 0, 5)), 'hello');
+  await rig.files.release(fh);
+  await settled();
+  t.same(await rig.names_('/'), []);
+});
+
+t.test('a request that was carried out already, and comes again, succeeds', async (t) => {
+  const process = firstProcess();
+  const { tree } = process.rig.server;
+  tree.file('gone', 'x');
+  tree.file('from', 'x');
+  tree.file('linked', 'x');
+  await process.rig.walk('gone');
+  await process.rig.walk('from');
+  const linked = await process.rig.walk('linked');
+  const before = process.rig;
+  await before.make.mkdir(before.root, named('d'), 0o755, first(before, 10));
+  await before.make.create(before.root, named('c'), 0o644, true, first(before, 12));
+  await before.make.symlink(before.root, named('s'), Buffer.from('to'), first(before, 14));
+  await before.make.link(linked, before.root, named('l'), first(before, 16));
+  await before.remove.unlink(before.root, named('gone'), first(before, 18));
+  await before.remove.rename(before.at('from'), before.at('to'), 0, first(before, 20));
+  const { rig } = await nextProcess(process);
+  await rig.make.mkdir(rig.root, named('d'), 0o755, again(rig, 10));
+  await rig.make.create(rig.root, named('c'), 0o644, true, again(rig, 12));
+  await rig.make.symlink(rig.root, named('s'), Buffer.from('to'), again(rig, 14));
+  await rig.make.link(known(rig, linked), rig.root, named('l'), again(rig, 16));
+  await rig.remove.unlink(rig.root, named('gone'), again(rig, 18));
+  await rig.remove.rename(rig.at('from'), rig.at('to'), 0, again(rig, 20));
+  t.same(await rig.names_('/'), ['c', 'd', 'l', 'linked', 's', 'to']);
+});
+
+t.test('a new request fails where one that comes again succeeds', async (t) => {
+  const process = firstProcess();
+  const before = process.rig;
+  await before.make.create(before.root, named('c'), 0o644, true, first(before, 12));
+  await before.make.mkdir(before.root, named('d'), 0o755, first(before, 14));
+  const { rig } = await nextProcess(process);
+  t.equal(await outcome(rig.make.create(rig.root, named('c'), 0o644, true, first(rig, 30))), EEXIST);
+  t.equal(await outcome(rig.make.mkdir(rig.root, named('d'), 0o755, first(rig, 32))), EEXIST);
+  t.equal(await outcome(rig.remove.unlink(rig.root, named('x'), first(rig, 34))), ENOENT);
+});
+
+t.test('an exclusive create that comes again does not take another client’s file for its own', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('c', 'theirs');
+  const { rig } = await nextProcess(process);
+  t.equal(await outcome(rig.make.create(rig.root, named('c'), 0o644, true, again(rig, 12))), EEXIST);
+});
+
+t.test('an open that comes again leaves no file open that nobody closes', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('f', 'hello');
+  const inode = await process.rig.walk('f');
+  await process.rig.files.open(inode, O_RDWR, first(process.rig, 40));
+  const { rig } = await nextProcess(process);
+  const { fh } = await rig.files.open(known(rig, inode), O_RDWR, again(rig, 40));
+  t.equal(known(rig, inode).opens, 1);
+  await rig.files.release(fh);
+  t.equal(known(rig, inode).opens, 0);
+});
+
+function append(rig: Rig, fh: number, data: string, unique: number, resent = false): Promise<number> {
+  const request = { offset: 0, data: Buffer.from(data), flags: O_APPEND, fromPageCache: false, direct: true };
+  return rig.files.write(fh, request, Object.assign(new TestContext(), { unique, resent }));
+}
+
+t.test('an append that comes again is in the file once', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('f', 'a');
+  const { fh } = await process.rig.open('f', O_WRONLY | O_APPEND);
+  await append(process.rig, fh, 'bb', 50);
+  await append(process.rig, fh, 'cc', 52);
+  const { rig } = await nextProcess(process);
+  await append(rig, fh, 'cc', 52, true);
+  await append(rig, fh, 'dd', 54);
+  t.equal(String(rig.server.tree.at('f').data), 'abbccdd');
+});
+
+t.test(
+  'an append that comes again, and was never sent, does not destroy what another client has appended',
+  async (t) => {
+    const process = firstProcess();
+    process.rig.server.tree.file('f', 'a');
+    const { fh } = await process.rig.open('f', O_WRONLY | O_APPEND);
+    const { tree } = process.rig.server;
+    process.rig.server.once('WRITE', () => new Promise(() => {}));
+    void append(process.rig, fh, 'bb', 50).catch(() => {});
+    await settled();
+    tree.write('f', 'aXX');
+    const { rig } = await nextProcess(process);
+    await append(rig, fh, 'bb', 50, true);
+    t.equal(String(tree.at('f').data), 'aXXbb');
+  },
+);
+
+t.test('a listing goes on where it was', async (t) => {
+  const process = firstProcess();
+  const { tree } = process.rig.server;
+  const names = Array.from({ length: 1_000 }, (_, at) => `f${String(at).padStart(4, '0')}`);
+  tree.directory('d');
+  for (const name of names) tree.file(`d/${name}`, '');
+  const d = await process.rig.walk('d');
+  const { fh } = await process.rig.directories.open(d, process.rig.caller());
+  const half = await process.rig.listSome(fh, 0n, 600);
+  const { rig } = await nextProcess(process);
+  const rest = await rig.listSome(fh, half.offset, 5_000);
+  const listed = [...half.names, ...rest.names].filter((name) => !name.startsWith('.'));
+  t.same(listed.sort(), names);
+});
+
+t.test('a listing of a directory that has changed meanwhile leaves no file out', async (t) => {
+  const process = firstProcess();
+  const { tree } = process.rig.server;
+  const names = Array.from({ length: 1_000 }, (_, at) => `f${String(at).padStart(4, '0')}`);
+  tree.directory('d');
+  for (const name of names) tree.file(`d/${name}`, '');
+  const d = await process.rig.walk('d');
+  const { fh } = await process.rig.directories.open(d, process.rig.caller());
+  const half = await process.rig.listSome(fh, 0n, 600);
+  for (const name of names.slice(0, 100)) tree.remove(`d/${name}`);
+  const { rig } = await nextProcess(process);
+  const rest = await rig.listSome(fh, half.offset, 5_000);
+  const listed = new Set([...half.names, ...rest.names]);
+  t.same(
+    names.filter((name) => !listed.has(name)),
+    [],
+  );
+});
+
+t.test(
+  'nothing that the dead process believed is served: a file that has changed meanwhile is read anew',
+  async (t) => {
+    const process = firstProcess();
+    const { tree } = process.rig.server;
+    tree.file('f', 'old');
+    const { fh, inode } = await process.rig.open('f');
+    await process.rig.read(fh, 0, 3);
+    tree.write('f', 'newer');
+    const { rig } = await nextProcess(process);
+    t.equal(String(await rig.read(fh, 0, 10)), 'newer');
+    await rig.vfs.current.fetch(known(rig, inode), unattended(rig.caller().credential), 'object');
+    t.match(rig.notices.join(), new RegExp(`(attributes|pages) ${inode.nodeid}`));
+  },
+);
+
+t.test('records go with what they are about', async (t) => {
+  const process = firstProcess();
+  const { rig, memory } = process;
+  const empty = memory.count;
+  rig.server.tree.directory('d');
+  for (let at = 0; at < 50; at++) rig.server.tree.file(`d/f${at}`, 'x');
+  const inodes: Inode[] = [];
+  for (let at = 0; at < 50; at++) {
+    const { fh, inode } = await rig.open(`d/f${at}`, O_RDWR);
+    inodes.push(inode);
+    await rig.write(fh, 0, 'data');
+    await rig.files.flush(fh);
+    await rig.files.release(fh);
+  }
+  const d = await rig.walk('d');
+  const { fh } = await rig.directories.open(d, rig.caller());
+  for (const { entry } of await rig.list(fh)) if (entry) rig.vfs.inodes.forget(entry.nodeid, 1);
+  rig.directories.release(fh);
+  for (const inode of [...inodes, d]) rig.vfs.inodes.forget(inode.nodeid, inode.nlookup);
+  t.equal(memory.count, empty);
+});
