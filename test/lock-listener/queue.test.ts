@@ -13,7 +13,7 @@ import { untilEnd } from '../support/until-end.js';
 
 /** Addresses of the server's machine: port 111 of each is free for one mount. */
 const [FIRST, SECOND, THIRD] = ['10.78.0.1', '10.78.0.2', '10.78.0.3'];
-const WAITING = 10;
+const WAITING = 6;
 const GOT = { ok: null };
 const WHOLE_FILE = [0, '0', '0'] as const;
 

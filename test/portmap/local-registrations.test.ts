@@ -203,6 +203,70 @@ t.test('a registration that has changed hands meanwhile stays', async (t) => {
   t.same(mapper.list, ['100003 3 tcp 127.0.0.1.9.9', '100021 4 tcp 127.0.0.2.8.1']);
 });
 
+/** A port mapper that lists servers of these programs at ports of this host. */
+async function listing(
+  t: Test,
+  ports: readonly (readonly [Program, number])[],
+  version: 2 | 4 = 4,
+): Promise<PortMapper> {
+  const mapper = await PortMapper.start(t, version);
+  for (const [{ number, version: of }, port] of ports)
+    mapper.add(number, of, 'tcp', `127.0.0.1.${port >> 8}.${port & 255}`);
+  return mapper;
+}
+
+t.test('what a server has left that was killed is replaced, and nothing else', async (t) => {
+  const [dead = 0, other = 0] = await freePorts(2);
+  const left = await listing(t, [
+    [NFS, dead],
+    [MOUNT, dead],
+    [NLM, dead],
+  ]);
+  const registrations = await registered(left);
+  t.same(names(registrations.made), ['NFS tcp', 'MOUNT tcp', 'NLM tcp']);
+  t.same(registrations.replaced, [{ host: '127.0.0.1', port: dead }]);
+  const foreignLocks = await listing(t, [
+    [NFS, dead],
+    [MOUNT, dead],
+    [NLM, other],
+  ]);
+  t.same(names((await registered(foreignLocks)).made), ['NFS tcp', 'MOUNT tcp']);
+  const living = untilEnd(t, new RpcServer());
+  const { port: alive } = await living.listen({ host: '127.0.0.1', port: 0 });
+  for (const [what, mapper] of [
+    [
+      'one that listens',
+      await listing(t, [
+        [NFS, alive],
+        [MOUNT, alive],
+      ]),
+    ],
+    [
+      'two servers',
+      await listing(t, [
+        [NFS, dead],
+        [MOUNT, other],
+      ]),
+    ],
+    ['half a server', await listing(t, [[NFS, dead]])],
+    [
+      'somebody at an address that nobody knows',
+      await listing(
+        t,
+        [
+          [NFS, dead],
+          [MOUNT, dead],
+        ],
+        2,
+      ),
+    ],
+  ] as const) {
+    const before = mapper.list;
+    const refused = await registered(mapper);
+    t.same([refused.made, refused.replaced, mapper.list], [[], [], before], what);
+  }
+});
+
 t.test('portmap version 2 is not asked to remove a program that somebody else offers over UDP', async (t) => {
   const mapper = await PortMapper.start(t, 2);
   mapper.add(NFS.number, 3, 'udp', '0.0.0.0.8.1');
