@@ -110,18 +110,17 @@ t.test(
 
 t.test('a request that comes again can be interrupted', async (t) => {
   const { path, serve } = await holdMount(t);
-  const first = await serve({ hold: ['read'] });
+  const first = await serve({ hold: ['open'], graceMs: 3_600_000 });
   const running = await startAll(
-    [
-      ['cat', path('read')],
-      ['cat', path('written')],
-    ],
+    ['read', 'written', 'locked'].map((name) => ['cat', path(name)]),
     (count) => first.holds(count),
   );
+  running[2]?.signal('SIGKILL'); // the first process hears of it, and lives no longer than the grace
+  await until('the interrupt was read', () => first.interrupts > 0);
   await first.kill();
   running[0]?.signal('SIGKILL'); // while nobody serves
-  const second = await serve({ hold: ['read'] }, first);
-  await second.holds(2);
+  const second = await serve({ hold: ['open'] }, first);
+  await second.holds(3);
   running[1]?.signal('SIGKILL');
   for (const program of running) t.equal((await program.ended).signal, 'SIGKILL');
   t.equal((await run(['stat', path('read')])).status, 0);
@@ -145,6 +144,19 @@ t.test('deaths in a row lose nothing: each process has the requests of all befor
     const { status, stderr } = await ended;
     t.equal(status, 0, stderr.toString());
   }
+});
+
+t.test('a process that dies between the read of INIT and its answer is followed by another', async (t) => {
+  const { mount, path, serve } = await holdMount(t);
+  const message = Buffer.alloc(2 ** 21);
+  await until('INIT is read', () => readInto(mount.fd, message, message.length) > 0);
+  const program = start(['cat', path('read')]);
+  const first = await serve({ hold: [], restarted: true });
+  t.equal((await program.ended).stdout.toString(), 'content of read');
+  await first.kill();
+  const second = await serve({ hold: [] }, first);
+  t.equal(await mustRun(['cat', path('written')]), 'content of written');
+  await second.kill();
 });
 
 t.test('the kernel gives back as many lookups as were answered, whoever answered them', async (t) => {

@@ -41,6 +41,24 @@ t.test('a connection that is resumed is ready at once, and asks for what was not
   t.equal(await session.closed, 'unmounted');
 });
 
+t.test('INIT is asked for again where somebody may have read it, and is then negotiated', async (t) => {
+  const lines: string[] = [];
+  const { channel, session, log } = serve(
+    new MemoryFileSystem(),
+    { restarted: true, debug: (line) => lines.push(line) },
+    false,
+  );
+  t.match(channel.written, [{ unique: 0n, error: 7 }]);
+  channel.init();
+  t.not((await session.ready).flags & InitFlag.HAS_RESEND, 0n);
+  t.match(lines[0], 'notify RESEND = ok');
+  const old = new MemoryChannel();
+  old.nextErrno = Errno.EINVAL;
+  new FuseSession(old, new MemoryFileSystem(), { restarted: true, log: (line) => log.push(line) });
+  t.equal(old.nextErrno, 0);
+  t.same(log, [], 'an old kernel does not know it');
+});
+
 t.test('a kernel that cannot send requests again is not asked to', async (t) => {
   const resumed = { ...AGREED, flags: AGREED.flags & ~InitFlag.HAS_RESEND };
   const { channel, session } = serve(new MemoryFileSystem(), { resumed }, false);

@@ -20,6 +20,10 @@ export type NotedConnection = Omit<ConnectionInfo, 'flags'> & { readonly flags: 
 export interface TakeoverSetting {
   readonly resumed?: NotedConnection;
   readonly resend?: boolean;
+  /** See SessionOptions. */
+  readonly restarted?: boolean;
+  /** The grace of an interrupted request in milliseconds; 20 by default. */
+  readonly graceMs?: number;
   /** How long the kernel may believe names and attributes; 0 by default. */
   readonly validMs?: number;
   /** Methods of the file system that answer only when their caller is cancelled. */
@@ -40,6 +44,7 @@ export type ServerMessage =
   /** A LOOKUP of this name was answered. */
   | { readonly lookedUp: string }
   | { readonly forgot: { readonly nodeid: number; readonly nlookup: number } }
+  | { readonly interrupted: true }
   | { readonly names: boolean };
 
 export type ServerOrder = { readonly hold: readonly string[] } | { readonly forgetNames: true };
@@ -76,10 +81,14 @@ const { resumed } = setting;
 const notes = new SharedFile(4);
 const session = new FuseSession(3, operations, {
   resend: setting.resend,
+  restarted: setting.restarted,
   underWay: notes.map(0, notes.size)?.f64,
   resumed: resumed && { ...resumed, flags: BigInt(resumed.flags) },
+  debug: (line) => {
+    if (line.startsWith('> INTERRUPT')) tell({ interrupted: true });
+  },
   agreed: (connection) => tell({ agreed: { ...connection, flags: String(connection.flags) } }),
-  interruptGraceMs: 20,
+  interruptGraceMs: setting.graceMs ?? 20,
 });
 process.on('message', (order: ServerOrder) => {
   if ('hold' in order) hold = new Set(order.hold);

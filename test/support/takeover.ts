@@ -32,6 +32,8 @@ export class TakeoverServer {
   readonly forgot = new Map<number, number>();
   agreed: NotedConnection | undefined;
   isReady = false;
+  /** INTERRUPTs that it has read. */
+  interrupts = 0;
   /** Whether the kernel knew how to forget all names. */
   forgetsNames: boolean | undefined;
   readonly #program: Background;
@@ -47,6 +49,7 @@ export class TakeoverServer {
     else if ('ready' in message) this.isReady = true;
     else if ('held' in message) this.held.push(message.held);
     else if ('resent' in message) this.resent.push(message.resent);
+    else if ('interrupted' in message) this.interrupts += 1;
     else if ('names' in message) this.forgetsNames = message.names;
     else if ('lookedUp' in message) add(this.lookups, message.lookedUp, 1);
     else add(this.forgot, message.forgot.nodeid, message.forgot.nlookup);

@@ -95,7 +95,9 @@ export class KernelNotifier implements FuseNotifier {
    * Linux 6.9). Takes no lock. Only for a process that has read no request itself yet.
    */
   resend(): void {
-    this.#finish(this.#announce(NotifyCode.RESEND), 'RESEND');
+    const errno = this.#announce(NotifyCode.RESEND);
+    if (errno === Errno.EINVAL) this.#dump?.('notify RESEND: unknown to this kernel');
+    else this.#finish(errno, 'RESEND');
   }
 
   /** Writes a notification that consists of its code alone. 0, or the errno. */

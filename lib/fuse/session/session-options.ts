@@ -24,6 +24,11 @@ export interface SessionOptions extends ConnectionOptions {
    */
   readonly resumed?: ConnectionInfo | undefined;
   /**
+   * True, without `resumed`: another process has had this connection, and has died before it told an agreement. INIT is
+   * asked for again, in case it has read it (Linux 6.9; on older kernels nothing comes then).
+   */
+  readonly restarted?: boolean | undefined;
+  /**
    * With `resumed`, where the kernel cannot repeat requests: those that the other process handed over ({@link HandedOver}),
    * which are delivered before the constructor returns, marked as `resent`. Undefined: that process has died.
    */

@@ -92,12 +92,12 @@ export class FuseSession implements ChannelHandler, Responder {
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
-    const { resumed, requests } = options;
+    const { resumed, restarted, requests } = options;
     const handedOver = requests?.map((bytes) => RequestBuffer.holding(bytes));
     if (resumed !== undefined) this.#connected(resumed, handedOver);
     const maxWrite = Math.max(options.maxWrite ?? DEFAULT_MAX_WRITE, resumed?.maxWrite ?? 0);
     this.#channel.start(this, maxWrite + REQUEST_HEADROOM);
-    if (((resumed?.flags ?? 0n) & InitFlag.HAS_RESEND) !== 0n) this.#notifier.resend();
+    if (restarted === true || ((resumed?.flags ?? 0n) & InitFlag.HAS_RESEND) !== 0n) this.#notifier.resend();
     this.#isRepeating = true;
     for (const message of handedOver ?? []) this.request(message, message.word(0));
     this.#isRepeating = false;
