@@ -1,6 +1,4 @@
 /** Crowds of programs that lock files of nfs-ganesha from two mounts, behind a bad network. */
-import { readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { seeds } from '../model/seeds.js';
 import { FaultDatagrams } from '../support/fault-datagrams.js';
@@ -12,8 +10,8 @@ import { untilEnd } from '../support/until-end.js';
 import {
   clientsBehind,
   crowds,
-  FILES,
   type Ground,
+  isUnlocked,
   lateDatagrams,
   metFaults,
   RATES,
@@ -21,12 +19,6 @@ import {
 
 const isFast = process.env.NFS_FUSE_TEST_TIER === 'fast';
 const LONG = { timeout: 3_000_000 };
-
-/** Whether no file of the folder is locked. The server locks the files of its disk for its clients. */
-function isUnlocked(directory: string): boolean {
-  const locks = readFileSync('/proc/locks', 'latin1');
-  return FILES.every((name) => !locks.includes(`:${statSync(join(directory, name)).ino} `));
-}
 
 async function served(t: Test, udp: boolean) {
   const place = untilEnd(t, await openPlace('root'));

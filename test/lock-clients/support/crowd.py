@@ -106,6 +106,12 @@ class Thread(threading.Thread):
         self.dice = random.Random(program.seed * 10 + number)
 
     def run(self):
+        try:
+            self.work()
+        except OSError as error:
+            self.program.tell(f"ERROR {error}")
+
+    def work(self):
         self.locks = [self.open(number, kind) for number in range(FILES) for kind in ("fcntl", "ofd", "flock")]
         for left in range(self.operations, 0, -1):
             self.step()

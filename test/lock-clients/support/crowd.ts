@@ -1,5 +1,5 @@
 /** Crowds of programs on mounts behind a bad network: how they are run, and what is expected of each (crowd.py). */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import type { FaultDatagrams } from '../../support/fault-datagrams.js';
@@ -30,17 +30,18 @@ const AT_A_TIME = 4;
 /** Each client meets faults of its own. */
 const NEXT_CLIENT = 100_000;
 
-/** A mount, and what stands between it and the server. */
+/** A mount, and the bad network between it and the server if there is one. */
 export interface CrowdedClient {
   readonly mount: Mount;
-  readonly network: FaultProxy | FaultDatagrams;
+  readonly network?: FaultProxy | FaultDatagrams;
 }
 
 export interface Ground {
   /** The exported folder. */
   readonly directory: string;
   readonly clients: readonly CrowdedClient[];
-  readonly rates: FaultRates;
+  /** None by default. */
+  readonly rates?: FaultRates;
   /** Nobody holds a lock at the server, and nobody waits for one there. */
   readonly isEmpty: () => boolean | Promise<boolean>;
   /** Changes what a plan says. */
@@ -54,7 +55,7 @@ export interface Ground {
 /** Two mounts that reach the lock manager through a network of their own. */
 export async function clientsBehind(
   t: Test,
-  network: () => Promise<CrowdedClient['network']>,
+  network: () => Promise<FaultProxy | FaultDatagrams>,
   mount: (options: readonly string[]) => Promise<Mount>,
 ): Promise<CrowdedClient[]> {
   const client = async (): Promise<CrowdedClient> => {
@@ -76,12 +77,18 @@ export function lateDatagrams(plan: FaultPlan): FaultPlan {
 
 /** Faults of all kinds were met: it is certain that something went wrong. */
 export function metFaults(t: Test, grounds: readonly Ground[]): void {
-  const met = grounds.flatMap(({ clients }) => clients.map(({ network }) => network.counters));
+  const met = grounds.flatMap(({ clients }) => clients.flatMap(({ network }) => network?.counters ?? []));
   for (const kind of ['dropped', 'delayed', 'duplicated', 'reordered'] as const)
     t.ok(
       met.some((counters) => counters[kind] > 0),
       kind,
     );
+}
+
+/** Whether no file of the crowds is locked in this folder of this machine. A server may lock there for its clients. */
+export function isUnlocked(directory: string): boolean {
+  const locks = readFileSync('/proc/locks', 'latin1');
+  return FILES.every((name) => !locks.includes(`:${statSync(join(directory, name)).ino} `));
 }
 
 /** Runs a crowd for each seed, on several grounds at a time: no lock is had twice, no call fails, and all locks end with it. */
@@ -99,20 +106,20 @@ export async function crowds(
 
 /** Until no seeds are left. */
 async function crowdsOn(t: Test, ground: Ground, seeds: number[]): Promise<void> {
-  const { directory, clients, rates, adapt = (plan) => plan, operations = OPERATIONS } = ground;
+  const { directory, clients, rates = {}, adapt = (plan) => plan, operations = OPERATIONS } = ground;
   for (const name of FILES) writeFileSync(join(directory, name), '');
   const marks = untilEnd(t, publicFolder());
   const folders = clients.map(({ mount }) => mount.path);
   for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
     for (const [place, { network }] of clients.entries())
-      network.plan = adapt(seededPlan(seed + place * NEXT_CLIENT, rates));
+      if (network !== undefined) network.plan = adapt(seededPlan(seed + place * NEXT_CLIENT, rates));
     const sizes = [operations, PROCESSES].map(String);
     const crowd = mustRun([python, PROGRAM, String(seed), ...sizes, marks.path, ...folders], {
       timeoutMs: 300_000,
     });
     const [said] = await Promise.all([crowd, ground.meanwhile?.(seed)]);
     t.match(said, /^had [1-9]\d* interrupted \d+ died \d+\n$/, `seed ${seed}`);
-    for (const { network } of clients) network.plan = NO_FAULTS;
+    for (const { network } of clients) if (network !== undefined) network.plan = NO_FAULTS;
     await until(`no lock is left after seed ${seed}`, ground.isEmpty);
   }
 }
