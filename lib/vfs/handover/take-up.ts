@@ -64,6 +64,7 @@ export async function takeUpMount(vfs: TakeUpNeeds, handover: Handover, to: Succ
   const open = takeUpFiles(handover, to.files, found, inodes);
   takeUpDirectories(handover, to.directories, found, inodes);
   await takeUpSillyNames(handover, to.silly, found, inodes);
+  for (const locks of found.locks) handover.locks.takeUp(locks);
   const left = locksLeft(vfs, found, inodes, to.files);
   await Promise.all([
     ...found.writes.map((writes) => tellLoss(vfs, to.files, writes, inodes, open)),
@@ -239,8 +240,7 @@ export async function letKernelAsk(
     if (inode.isDirectory) notifier.invalidateAttributes(inode.nodeid);
     else void notifier.invalidatePages(inode.nodeid, 0, 0);
   }
-  if (await notifier.forgetNames()) return;
-  // An older kernel forgets one name at a time.
+  // The kernel has a shorter way to forget all names, but it would unmount what is mounted on them.
   const names = new Map<NodeId, KnownEntry[]>();
   for (const { parent, name } of inodes.values()) {
     if (parent === undefined) continue;

@@ -49,13 +49,18 @@ function describeNote({ handle, svid, waiting }: LockNote): string {
 }
 
 export class LockRig extends Rig {
-  readonly manager = new FakeLockManager();
+  readonly manager: FakeLockManager;
   readonly journal = new FakeJournal();
   readonly locks: Locks;
   fh = 0;
 
-  private constructor(options: RigOptions, lockOptions: Partial<LocksOptions>) {
+  constructor(
+    options: RigOptions,
+    lockOptions: Partial<LocksOptions> = {},
+    manager: FakeLockManager = new FakeLockManager(),
+  ) {
     super(options);
+    this.manager = manager;
     this.locks = this.mountLocks(lockOptions);
   }
 
