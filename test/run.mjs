@@ -28,6 +28,8 @@ const LONG = [
   'test/lock-listener/ganesha',
   'test/lock-listener/queue',
   'test/cli/mount8',
+  'test/keep/takeover',
+  'test/keep/restart',
   'test/consistency/restarting-listings',
   'test/e2e/source-tree',
   'test/e2e/direct-io-suites',

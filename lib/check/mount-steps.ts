@@ -12,7 +12,10 @@ import {
   readMountinfo,
   realpathWithin,
 } from '../fuse/index.js';
+import { askStats } from '../mount/reach/mount-control.js';
 import { notMounted } from '../mount/reach/not-mounted.js';
+import type { MountStatistics } from '../mount/serve/running-mount.js';
+import { sleep } from '../mount/waiting.js';
 import { failure, failureOf, ok, type Step, type Verdict } from './step.js';
 
 /** `path` as the user gave it. */
@@ -31,7 +34,11 @@ export function mountSteps(path: string, timeoutMs: number): Step[] {
     {
       name: 'answers',
       needs: ['mounted'],
-      examine: () => answers(path, found?.mountpoint.toString() ?? path, timeoutMs),
+      examine: async () => {
+        const verdict = await answers(path, found?.mountpoint.toString() ?? path, timeoutMs);
+        if (verdict.result !== 'ok') return verdict;
+        return { ...verdict, message: verdict.message + (await past(found, timeoutMs)) };
+      },
     },
   ];
 }
@@ -47,6 +54,27 @@ async function locate(path: string, timeoutMs: number): Promise<MountEntry | und
   if (inParent !== undefined) return inParent;
   const real = await realpathWithin(absolute, timeoutMs);
   return real === undefined ? undefined : mountAt(entries, real);
+}
+
+/** How often another process has gone on with the mount, as a clause. Empty: none has, or its process cannot be asked. */
+async function past(entry: MountEntry | undefined, timeoutMs: number): Promise<string> {
+  const asked = entry === undefined ? undefined : askStats(entry).catch(() => undefined);
+  const stats = await Promise.race([asked, sleep(timeoutMs).then(() => undefined)]);
+  const { deaths = 0, restarts = 0, last, kept } = takeoversIn(stats) ?? {};
+  if (last === undefined) return '';
+  const times = [
+    ...(deaths > 0 ? [`${deaths} times after a death`] : []),
+    ...(restarts > 0 ? [`${restarts} times by nfs-fuse restart`] : []),
+  ];
+  const lost =
+    last.files > 0 ? `, and data of ${last.files === 1 ? '1 file' : `${last.files} files`} was lost` : '';
+  const future = kept === true ? '' : '; not kept any more';
+  return `; taken over ${times.join(' and ')}, last at ${last.at} within ${last.milliseconds} ms${lost}${future}`;
+}
+
+function takeoversIn(stats: unknown): MountStatistics['takeovers'] | undefined {
+  if (typeof stats !== 'object' || stats === null || !('takeovers' in stats)) return undefined;
+  return (stats as Pick<MountStatistics, 'takeovers'>).takeovers;
 }
 
 async function answers(path: string, mountpoint: string, timeoutMs: number): Promise<Verdict> {

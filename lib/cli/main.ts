@@ -15,6 +15,7 @@ import { execCommand } from './commands/exec-command.js';
 import { exportsCommand } from './commands/exports-command.js';
 import { locksCommand } from './commands/locks-command.js';
 import { mountCommand } from './commands/mount-command.js';
+import { restartCommand } from './commands/restart-command.js';
 import { serveCommand } from './commands/serve-command.js';
 import { statsCommand } from './commands/stats-command.js';
 import { sweepCommand } from './commands/sweep-command.js';
@@ -27,6 +28,7 @@ const COMMANDS = [
   listed(umountCommand),
   listed(checkCommand),
   listed(execCommand),
+  listed(restartCommand),
   listed(exportsCommand),
   listed(statsCommand),
   listed(locksCommand),

@@ -67,7 +67,7 @@ for (const [name, args] of variants) {
     `${[name, ...args].join(' ')}: the watcher takes a killed mount away, and reports it on standard error`,
     async (t) => {
       const { place, server, journals } = await ground(t, name);
-      const mount = untilEnd(t, await Mount.start({ source: server, place, args }));
+      const mount = untilEnd(t, await Mount.start({ source: server, place, args: ['--no-keep', ...args] }));
       await mount.mustRun(['sh', '-c', 'echo content > file']);
       t.equal(watchersOf(mount.path).length, 1);
       await mount.kill();
@@ -106,7 +106,10 @@ for (const [name, args] of variants.filter(([, args]) => args.length === 0)) {
         ],
       };
       // Without noac, the first look would be answered with the attributes that came with the connection.
-      const mount = untilEnd(t, await Mount.start({ source, place, at: path, options: ['noac'] }));
+      const mount = untilEnd(
+        t,
+        await Mount.start({ source, place, at: path, args: ['--no-keep'], options: ['noac'] }),
+      );
       await until('the root is looked at', () => held > 0, PATIENCE_MS);
       t.notMatch(mount.log, /is mounted on/, 'it does not count as mounted yet');
       await mount.kill();
@@ -117,7 +120,7 @@ for (const [name, args] of variants.filter(([, args]) => args.length === 0)) {
 
 t.test('the watcher takes a dead mount away although a program is in it', async (t) => {
   const { place, server } = await ground(t);
-  const mount = untilEnd(t, await Mount.start({ source: server, place }));
+  const mount = untilEnd(t, await Mount.start({ source: server, place, args: ['--no-keep'] }));
   const sitting = untilEnd(
     t,
     start(['sh', '-c', 'cd "$0" && echo in && exec sleep 600', mount.path], { cwd: '/' }),
@@ -131,7 +134,7 @@ t.test('the watcher takes away a mount on a path with blanks, quotes, newlines a
   const { place, server } = await ground(t);
   const path = join(place.folder, `-l "a'b\\ $(x)\t\u00e9\n`);
   mkdirSync(path);
-  const mount = untilEnd(t, await Mount.start({ source: server, place, at: path }));
+  const mount = untilEnd(t, await Mount.start({ source: server, place, at: path, args: ['--no-keep'] }));
   await mount.kill();
   await isOrdinary(t, place, path);
 });
@@ -142,7 +145,7 @@ async function background(t: Test, where: Ground, flags: readonly string[] = [])
   const path = await newMountPoint(place);
   t.teardown(() => run(place.command(['umount', '-l', path]), { cwd: '/' }));
   const options = server.mountOptions.join(',');
-  const args = ['mount', ...flags, '-o', options, `${server.host}:${server.exportPath}`, path];
+  const args = ['mount', '--no-keep', ...flags, '-o', options, `${server.host}:${server.exportPath}`, path];
   const mounted = await nfsFuse(...args);
   t.same(mounted, { status: 0, stdout: '', stderr: '' });
   const found = await mustRun(['pgrep', '-f', '--', `nfs-fuse\\.js mount .*${path}$`]);
@@ -204,7 +207,10 @@ t.test('a mount does not use a folder for journals that another user may have ma
   const trap = join(where.place.folder, 'trap');
   mkdirSync(trap);
   await mustRun(['ln', '-s', trap, join(where.place.folder, 'nfs-fuse')]);
-  const mount = untilEnd(t, await Mount.start({ source: where.server, place: where.place }));
+  const mount = untilEnd(
+    t,
+    await Mount.start({ source: where.server, place: where.place, args: ['--no-keep'] }),
+  );
   await mount.served();
   await mount.kill();
   await isOrdinary(t, where.place, mount.path);

@@ -2,6 +2,7 @@
 import { chmodSync, chownSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { servingProcess } from '../keep/support/serving.js';
 import { ServeCommand } from '../support/embedded.js';
 import { publicFolder } from '../support/folders.js';
 import { Ganesha } from '../support/ganesha.js';
@@ -275,18 +276,55 @@ t.test('exec passes signals on to the command', async (t) => {
   await isOver(place, mnt);
 });
 
-t.test('if the mount dies, the command gets errors, the user a message, and the status is 125', async (t) => {
-  const { place, mnt, argv } = await ground(t);
-  const script = 'cd "$0" && echo ready && while ls . >/dev/null 2>&1; do sleep 0.05; done; echo over';
+t.test(
+  'if a mount dies that is not kept, the command gets errors, the user a message, and the status is 125',
+  async (t) => {
+    const { place, mnt, argv } = await ground(t);
+    const script = 'cd "$0" && echo ready && while ls . >/dev/null 2>&1; do sleep 0.05; done; echo over';
+    const program = await started(t, argv(['sh', '-c', script, mnt], ['--no-keep']));
+    const found = await run(['pgrep', '-f', '--', `nfs-fuse\\.js mount .*${mnt}$`]);
+    process.kill(Number(found.stdout.toString().trim()), 'SIGKILL');
+    const outcome = await program.ended;
+    t.match(outcome, { status: 125 });
+    t.match(
+      outcome.stderr.toString(),
+      /The mount on .* has (ended before the command|died) \(killed by SIGKILL\)/,
+    );
+    await isOver(place, mnt);
+  },
+);
+
+t.test('if the process of the mount dies, the command goes on, and its status counts', async (t) => {
+  const { server, place, mnt, argv } = await ground(t);
+  const script =
+    'cd "$0" && echo ready && until [ -e stop ]; do ls . >/dev/null || exit 9; sleep 0.05; done; exit 7';
   const program = await started(t, argv(['sh', '-c', script, mnt]));
-  const found = await run(['pgrep', '-f', '--', `nfs-fuse\\.js mount .*${mnt}$`]);
-  process.kill(Number(found.stdout.toString().trim()), 'SIGKILL');
+  for (const _ of [1, 2]) {
+    const dead = await servingProcess({ place, path: mnt });
+    process.kill(dead, 'SIGKILL');
+    await until(
+      'another process serves',
+      async () => ![0, dead].includes(await servingProcess({ place, path: mnt })),
+    );
+  }
+  writeFileSync(join(server.directory, 'stop'), '');
   const outcome = await program.ended;
-  t.match(outcome, { status: 125 });
-  t.match(
-    outcome.stderr.toString(),
-    /The mount on .* has (ended before the command|died) \(killed by SIGKILL\)/,
+  t.match(outcome, { status: 7 });
+  t.equal(outcome.stderr.toString().match(/has taken the mount over after/g)?.length, 2, 'the user is told');
+  t.notMatch(outcome.stderr.toString(), /The mount on/, 'nobody takes the mount for dead');
+  await isOver(place, mnt);
+});
+
+t.test('SIGKILL of exec ends a mount, too, that was taken over', async (t) => {
+  const { place, mnt, argv } = await ground(t);
+  const program = await started(t, argv(['sh', '-c', 'echo ready; exec sleep 600']));
+  const dead = await servingProcess({ place, path: mnt });
+  process.kill(dead, 'SIGKILL');
+  await until(
+    'another process serves',
+    async () => ![0, dead].includes(await servingProcess({ place, path: mnt })),
   );
+  program.child.kill('SIGKILL');
   await isOver(place, mnt);
 });
 

@@ -51,10 +51,13 @@ async function toldBy(mount: Mount): Promise<ToldLocks> {
   return JSON.parse(stdout) as ToldLocks;
 }
 
-async function served(test: Test): Promise<{ server: EmbeddedServer; a: Mount; b: Mount }> {
+async function served(
+  test: Test,
+  args: readonly string[] = [],
+): Promise<{ server: EmbeddedServer; a: Mount; b: Mount }> {
   const { server, directory, mount } = await watchedServer(test);
   writeFileSync(join(directory, 'file'), 'content');
-  return { server, a: (await mount()).mount, b: (await mount()).mount };
+  return { server, a: (await mount([], args)).mount, b: (await mount([], args)).mount };
 }
 
 t.test('locks shows which process holds which bytes of which file, and which waits', async (t) => {
@@ -80,7 +83,7 @@ t.test('a mount whose locks the kernel keeps says so', async (t) => {
 });
 
 t.test('locks of a mount that is killed, held and waited for, are free for others within 5 s', async (t) => {
-  const { server, a, b } = await served(t);
+  const { server, a, b } = await served(t, ['--no-keep']);
   const rival = holder(t, b, 100, 10);
   await saysLocked(rival);
   await saysLocked(holder(t, a, 0, 10));

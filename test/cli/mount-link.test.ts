@@ -28,6 +28,7 @@ const answers = (mount: string, more: Partial<MountAnswers> = {}): MountAnswers 
   isStillMounted: () => Promise.resolve(false),
   untoldLosses: () => 2,
   giveUp: () => {},
+  restart: () => Promise.reject(new Error('not asked here')),
   ...more,
 });
 

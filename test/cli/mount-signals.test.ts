@@ -155,7 +155,7 @@ t.test('SIGTERM ends a mount in the background after everything is written back'
 });
 
 t.test('the watcher outlives signals, and takes a dead mount away afterwards', async (t) => {
-  const { mount } = await ground(t);
+  const { mount } = await ground(t, ['--no-keep']);
   const [watcher = 0, ...more] = watchersOf(mount.path);
   t.same(more, [], 'one watcher');
   await sendAll(watcher);

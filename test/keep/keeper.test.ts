@@ -161,9 +161,13 @@ for (const shell of ['dash', 'busybox']) {
       const script =
         'console.log(require("fs").readFileSync("/proc/self/status", "utf8")); setInterval(() => {}, 1e6)';
       const one = await kept(t, shell, `exec ${process.execPath} -e '${script}'`);
-      for (const [keeper = 0] of [keepersOf(one.folder)])
-        for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGUSR1', 'SIGPIPE'] as const)
-          process.kill(keeper, signal);
+      const [keeper = 0] = keepersOf(one.folder);
+      const ignoredBy = (pid: number) =>
+        BigInt(`0x${/^SigIgn:\s*(\w+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]}`);
+      const SIGTERM = 1n << 14n;
+      await until('it ignores signals', () => (ignoredBy(keeper) & SIGTERM) !== 0n);
+      for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGUSR1', 'SIGPIPE'] as const)
+        process.kill(keeper, signal);
       await one.kill();
       await until('its state is known', () => one.text('log').includes('SigCgt'));
       const ignored = BigInt(`0x${/^SigIgn:\s*([0-9a-f]+)$/m.exec(one.text('log'))?.[1]}`);

@@ -5,7 +5,7 @@
 import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import type { MountStats } from '../../lib/mount/serve/mount-stats.js';
+import type { MountStatistics } from '../../lib/mount/serve/running-mount.js';
 import type { FileHandle } from '../../lib/programs/nfs3/index.js';
 import type { EmbeddedServer, EmbeddedServerOptions } from '../../lib/server/index.js';
 import { type Rig, rig } from '../server/support/rig.js';
@@ -17,10 +17,10 @@ import { mustRun } from './process.js';
 import { untilEnd } from './until-end.js';
 
 /** The output of `nfs-fuse stats --json`. */
-export async function statsOf(mount: Pick<Mount, 'place' | 'path'>): Promise<MountStats> {
+export async function statsOf(mount: Pick<Mount, 'place' | 'path'>): Promise<MountStatistics> {
   const { place, path } = mount;
   const argv = place.command([...place.product, 'stats', '--json', path]);
-  return JSON.parse(await mustRun(argv, { cwd: '/' })) as MountStats;
+  return JSON.parse(await mustRun(argv, { cwd: '/' })) as MountStatistics;
 }
 
 export interface EmbeddedMount {
@@ -36,7 +36,7 @@ export interface EmbeddedMount {
   handleOf(path: string): Promise<FileHandle>;
   /** `path` on the server's disk. */
   onServer(path: string): string;
-  stats(): Promise<MountStats>;
+  stats(): Promise<MountStatistics>;
 }
 
 /** Starts server and mount, as root; all of it ends with the test. */

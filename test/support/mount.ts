@@ -15,6 +15,7 @@ import {
   start,
   until,
 } from './process.js';
+import { endKeepers } from './watchers.js';
 
 /** A server as a mount needs to know it. */
 export interface MountSource {
@@ -214,8 +215,14 @@ export class Mount {
     return this.#agents.close();
   }
 
-  /** SIGKILL: its watcher takes the mount away soon; until then it answers "Transport endpoint is not connected". */
+  /**
+   * SIGKILL, and no other process goes on: the mount answers "Transport endpoint is not connected". If it was mounted with
+   * --no-keep, its watcher takes it away soon.
+   */
   async kill(): Promise<void> {
+    // A process that is stopped starts no other keeper.
+    this.daemon.signal('SIGSTOP');
+    endKeepers(this.path);
     this.daemon.signal('SIGKILL');
     await this.exit();
   }

@@ -46,7 +46,7 @@ export interface Watched {
   readonly directory: string;
   readonly place: Place;
   /** Mounts it (again), with options. */
-  mount(options?: readonly string[]): Promise<Client>;
+  mount(options?: readonly string[], args?: readonly string[]): Promise<Client>;
   /** How many calls of each procedure `work` costs; procedures that are not called are left out. */
   calls(work: () => Promise<unknown>): Promise<Record<string, number>>;
 }
@@ -62,8 +62,8 @@ export async function watchedServer(t: Test): Promise<Watched> {
     server,
     directory: folder.path,
     place,
-    async mount(options = []) {
-      const mount = untilEnd(t, await Mount.start({ source, place, options }));
+    async mount(options = [], args = []) {
+      const mount = untilEnd(t, await Mount.start({ source, place, options, args }));
       return { mount, fs: await mount.agent() };
     },
     async calls(work) {

@@ -23,9 +23,18 @@ function shellsOf(mountpoint: string, names: readonly string[]): number[] {
     });
 }
 
-/** Takes the watchers away, so that a killed mount stays as the kernel leaves it. */
+/** Takes watchers and keepers away, so that a killed mount stays as the kernel leaves it. */
 export function endWatchers(mountpoint: string): void {
-  for (const pid of watchersOf(mountpoint)) {
+  end(watchersOf(mountpoint));
+}
+
+/** Takes the keepers away, so that no process goes on with a mount. */
+export function endKeepers(mountpoint: string): void {
+  end(keepersOf(mountpoint));
+}
+
+function end(pids: readonly number[]): void {
+  for (const pid of pids) {
     try {
       process.kill(pid, 'SIGKILL');
     } catch {

@@ -21,6 +21,7 @@ interface ExecArguments extends IdentityArguments {
   readonly transport: string | undefined;
   readonly 'log-file': string | undefined;
   readonly 'map-root-user': boolean | undefined;
+  readonly 'no-keep': boolean | undefined;
 }
 
 /** Signals by which this process ends if they have ended the command. Others would write a core file, or have no effect here. */
@@ -58,6 +59,10 @@ export const execCommand: Command<ExecArguments> = {
       .option('map-root-user', {
         alias: 'r',
         describe: 'Run the command as root of a namespace of its own',
+        type: 'boolean',
+      })
+      .option('no-keep', {
+        describe: 'If the process of the mount dies, end the mount: no other process goes on with it',
         type: 'boolean',
       })
       .option('log-file', {
@@ -116,6 +121,7 @@ async function exec(args: ExecArguments, { tell }: Output): Promise<ExecOutcome>
     ...options.flatMap((option) => ['-o', option]),
     ...(args.transport === undefined ? [] : ['--transport', args.transport]),
     ...(logFile === undefined ? [] : ['--log-file', logFile]),
+    ...(args['no-keep'] === true ? ['--no-keep'] : []),
   ];
   return runExec({
     mountArguments: ['mount', ...flags, args.target],

@@ -1,21 +1,12 @@
 /** `nfs-fuse mount`: reads its options, and serves the mount here or in a background process. */
-import { type Logger, type LogSink, loggerTo } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
+import { takeOverAsked } from '../../mount/keep/take-over.js';
 import { grantFlags, withoutHelpersDefaults } from '../../mount/options/kernel-flags.js';
 import { type MountRequest, parseMountRequest } from '../../mount/options/mount-options.js';
-import {
-  isBackgroundChild,
-  mountInBackground,
-  type ParentReports,
-  reportToParent,
-  type ServingRole,
-} from '../../mount/process/background.js';
+import { isBackgroundChild, mountInBackground } from '../../mount/process/background.js';
 import { prepareEngine } from '../../mount/process/engine.js';
 import { LogFile } from '../../mount/process/log-file.js';
-import { serveMount } from '../../mount/process/serving-process.js';
-import { shieldFromSignals } from '../../mount/process/signal-shield.js';
-import { StopSignals } from '../../mount/process/stop-signals.js';
-import { lastWords, MountJournal } from '../../mount/reach/journal.js';
+import { MountJournal } from '../../mount/reach/journal.js';
 import { locate } from '../../mount/reach/mount-place.js';
 import { remount } from '../../mount/reach/remount.js';
 import {
@@ -26,11 +17,8 @@ import {
 import { groupsOutside } from '../../namespace/namespace.js';
 import type { Command, Output } from '../command.js';
 import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from '../identity-arguments.js';
-import { inheritedMount, noteOnKernelOptions } from '../inherited-mount.js';
-
-const DEBUG_TOPICS = ['fuse', 'rpc'] as const;
-type DebugTopic = (typeof DEBUG_TOPICS)[number];
-const STANDARD_ERROR = 2;
+import { inheritedMount } from '../inherited-mount.js';
+import { DEBUG_TOPICS, type DebugTopic, goOn, serveForParent, serveInForeground } from '../serving.js';
 
 interface MountArguments extends IdentityArguments {
   readonly target: string;
@@ -40,6 +28,7 @@ interface MountArguments extends IdentityArguments {
   readonly debug: string[] | undefined;
   readonly 'log-file': string | undefined;
   readonly transport: string | undefined;
+  readonly 'no-keep': boolean | undefined;
 }
 
 /** In the foreground it resolves when the mount has ended, in the background when the mount answers. */
@@ -91,6 +80,10 @@ export const mountCommand: Command<MountArguments> = {
         nargs: 1,
         requiresArg: true,
       })
+      .option('no-keep', {
+        describe: 'If the process dies, end the mount: no other process goes on with it',
+        type: 'boolean',
+      })
       .example('$0 mount server:/export /mnt', 'Ports found through the portmapper')
       .example('$0 mount -o port=2049,mountport=20048 server:/export /mnt', 'No portmapper needed')
       .example(
@@ -107,6 +100,7 @@ export const mountCommand: Command<MountArguments> = {
 };
 
 async function mount(args: MountArguments, byMountFuse: boolean, { tell }: Output): Promise<number> {
+  const goesOn = takeOverAsked();
   const given = args.options ?? [];
   const texts = [...(byMountFuse ? withoutHelpersDefaults(given) : given), ...identityOptionTexts(args)];
   const transport = parseKernelTransport(args.transport);
@@ -115,6 +109,11 @@ async function mount(args: MountArguments, byMountFuse: boolean, { tell }: Outpu
     return remount(args.target, asked, await locate(args.mountpoint), byMountFuse ? 'go' : 'stay', tell);
   const topics = debugTopics(args.debug ?? [], asked);
   const logPath = args['log-file'];
+  const next = { options: texts, debug: [...topics], logFile: logPath, target: args.target };
+  if (goesOn !== undefined) {
+    prepareEngine();
+    return goOn({ goesOn, request: asItIsHere(asked, false), topics, next }, tell);
+  }
   const foreground = args.foreground === true || (topics.size > 0 && logPath === undefined);
   const inherited = inheritedMount(args.mountpoint, { transport, foreground });
   const request = asItIsHere(asked, inherited !== undefined);
@@ -140,6 +139,7 @@ async function mount(args: MountArguments, byMountFuse: boolean, { tell }: Outpu
     topics,
     logFile,
     journal,
+    next: keeps(args, transport) ? { ...next, mountpoint } : undefined,
   };
   return isBackgroundChild() ? serveForParent(options) : serveInForeground(options, tell);
 }
@@ -151,137 +151,9 @@ function asItIsHere(request: MountRequest, madeElsewhere: boolean): MountRequest
   return { ...request, client: { ...client, identity: { ...client.identity, outerGroups, madeElsewhere } } };
 }
 
-interface ServeOptions {
-  readonly request: MountRequest;
-  readonly mountpoint: string;
-  /** The descriptor that `mountpoint` names, if it names one. */
-  readonly inherited: number | undefined;
-  readonly transport: KernelTransport;
-  readonly topics: ReadonlySet<DebugTopic>;
-  readonly logFile: LogFile | undefined;
-  readonly journal: MountJournal | undefined;
-}
-
-async function serveInForeground(options: ServeOptions, tell: LogSink): Promise<number> {
-  const { request, mountpoint: place, inherited, logFile } = options;
-  const toFile = logFile?.sink;
-  const log = loggerTo(tell, ...(toFile === undefined ? [] : [toFile]));
-  for (const note of request.notes) log.warn(note);
-  const note = inherited === undefined ? undefined : noteOnKernelOptions(place, request);
-  if (note !== undefined) log.warn(note);
-  const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']);
-  shieldFromSignals();
-  return serve(options, {
-    log,
-    dump: toFile ?? tell,
-    stop,
-    role: 'foreground',
-    retrying: (message) => log.warn(message),
-    mounted: (mountpoint) => {
-      tellLastWords(options, log);
-      log.info(`${request.source} is mounted on ${mountpoint}.`);
-    },
-  });
-}
-
-async function serveForParent(options: ServeOptions): Promise<number> {
-  const { request, logFile } = options;
-  const toFile = logFile?.sink;
-  const stop = new StopSignals(['SIGINT', 'SIGTERM']);
-  // These signals do not come from a terminal here. As with other daemons, SIGHUP reopens the log file.
-  shieldFromSignals(['SIGQUIT', 'SIGHUP']);
-  process.on('SIGHUP', () => logFile?.reopen({ streams: true }));
-  const parent = reportToParent(() => stop.request('SIGTERM'));
-  const log = loggerTo(
-    (level, message) => {
-      if (parent.listens) parent.log(level, message);
-      else if (toFile === undefined) options.journal?.append(level, message);
-    },
-    ...(toFile === undefined ? [] : [toFile]),
-  );
-  // A working directory would keep its file system mounted.
-  process.chdir('/');
-  try {
-    return await serve(options, {
-      log,
-      dump: toFile ?? (() => {}),
-      stop,
-      role: parent.role,
-      retrying: (message) => {
-        parent.retrying(message, request.background);
-        toFile?.('warn', message);
-      },
-      mounted: (mountpoint) => {
-        tellLastWords(options, log);
-        toFile?.('info', `${request.source} is mounted on ${mountpoint}.`);
-        parent.mounted();
-      },
-    });
-  } catch (error) {
-    await tellParent(parent, error);
-    toFile?.('error', error instanceof Error ? error.message : String(error));
-    return 1;
-  }
-}
-
-/** Reports how the mount before this one failed, if it did, and removes its journal. */
-function tellLastWords({ mountpoint, journal }: ServeOptions, log: Logger): void {
-  const words = lastWords(mountpoint);
-  if (words !== undefined) log.warn(`Of the last mount on ${mountpoint}: ${words.line}`);
-  journal?.clear();
-}
-
-async function tellParent(parent: ParentReports, error: unknown): Promise<void> {
-  const details = error instanceof Error ? error.stack : undefined;
-  if (error instanceof UserError) {
-    const { message, remedy, exitStatus } = error;
-    await parent.failed({ message, remedy, exitStatus, details });
-    return;
-  }
-  const message = `Unexpected error: ${error instanceof Error ? error.message : String(error)}`;
-  await parent.failed({ message, remedy: undefined, exitStatus: 1, details });
-}
-
-/** How a serving process hears from its user, and tells of the mount. */
-interface Surroundings {
-  readonly log: Logger;
-  /** Gets what --debug asks for. */
-  readonly dump: LogSink;
-  readonly stop: StopSignals;
-  readonly role: 'foreground' | ServingRole;
-  retrying(message: string): void;
-  mounted(mountpoint: string): void;
-}
-
-async function serve(options: ServeOptions, surroundings: Surroundings): Promise<number> {
-  const { log, dump, stop, role, retrying, mounted } = surroundings;
-  const { request, mountpoint, inherited, transport, topics, journal, logFile } = options;
-  const dumpLine = (topic: DebugTopic) =>
-    topics.has(topic) ? (line: string) => dump('info', `${topic}: ${line}`) : undefined;
-  const watcher = {
-    journal: journal?.place,
-    logFile,
-    errors: role === 'foreground' ? STANDARD_ERROR : undefined,
-    program: process.argv[1],
-  };
-  try {
-    return await serveMount(request, mountpoint, {
-      log,
-      transport,
-      inherited,
-      journal,
-      // Another process takes an inherited mount away.
-      watcher: inherited === undefined ? watcher : undefined,
-      untoldIsFailure: role === 'attached',
-      dumpFuse: dumpLine('fuse'),
-      dumpRpc: dumpLine('rpc'),
-      stop,
-      retrying,
-      mounted,
-    });
-  } finally {
-    stop.dispose();
-  }
+/** libfuse keeps the connection with the kernel to itself. */
+function keeps(args: MountArguments, transport: KernelTransport): boolean {
+  return args['no-keep'] !== true && transport === 'kernel';
 }
 
 function debugTopics(values: readonly string[], request: MountRequest): Set<DebugTopic> {

@@ -8,6 +8,7 @@ import { lastWords } from '../../mount/reach/journal.js';
 import { askStats } from '../../mount/reach/mount-control.js';
 import { locate } from '../../mount/reach/mount-place.js';
 import type { MountStats } from '../../mount/serve/mount-stats.js';
+import type { MountStatistics } from '../../mount/serve/running-mount.js';
 import { type Command, withMountpoint } from '../command.js';
 
 interface StatsArguments {
@@ -15,9 +16,7 @@ interface StatsArguments {
   readonly json: boolean | undefined;
 }
 
-type ToldStats = MountStats & {
-  readonly source: string;
-  readonly mountpoint: string;
+type ToldStats = MountStatistics & {
   readonly journal?: { readonly path: string; readonly line: string } | undefined;
 };
 
@@ -88,6 +87,7 @@ function text(stats: ToldStats): string {
     `Recovery: ${caches.redrives} redrives (${caches.redrivesFailed} in vain), ${caches.rootRemounts} new roots, ` +
       `${caches.rewrites} rewrites, ${caches.jukeboxWaits} waits for a busy server, ${rpc.reconnects} reconnections` +
       (rpc.garbage > 0 ? `, ${rpc.garbage} answers that made no sense` : ''),
+    ...takeoverLine(stats),
     ...lockLines(stats),
     `Silly renames: ${caches.sillyRenames}, removed ${caches.sillyRemoves}, left behind ${caches.sillyRemovesFailed}`,
     ...oddValuesLine(stats.oddValues),
@@ -96,6 +96,18 @@ function text(stats: ToldStats): string {
     lines.push('', `Last message (${stats.journal.path}): ${stats.journal.line}`);
   // If root asks, all of these texts come from another user's process.
   return `${lines.map(printable).join('\n')}\n`;
+}
+
+/** Empty: the process that has made the mount serves it. */
+function takeoverLine({ takeovers }: ToldStats): string[] {
+  const { deaths, restarts, last, kept } = takeovers;
+  if (last === undefined) return [];
+  const lost =
+    last.files === 0 ? 'nothing lost' : `data of ${last.files === 1 ? '1 file' : `${last.files} files`} lost`;
+  return [
+    `Taken over: ${deaths} times after a death, ${restarts} times by nfs-fuse restart; last ${last.at} from process ` +
+      `${last.pid}, within ${last.milliseconds} ms, ${lost}${kept ? '' : '; not kept any more'}`,
+  ];
 }
 
 function lockLines({ locks, caches }: MountStats): string[] {

@@ -19,8 +19,10 @@ export interface KeeperOptions extends WatcherOptions {
   readonly fuse: number;
   /** Descriptor of the state. */
   readonly state: number;
-  /** The words by which the shell finds the mount in mountinfo. Undefined: another program has to unmount it. */
+  /** The words by which the shell finds the mount in mountinfo. Undefined: it is not there (any more). */
   readonly mounted: string | undefined;
+  /** Another program has made the mount, and has to unmount it. */
+  readonly isInherited: boolean;
   /** The program and the arguments that go on with the mount. */
   readonly command: readonly string[];
   readonly role: KeptRole;
@@ -82,7 +84,7 @@ export class Keeper {
   }
 
   async #start(): Promise<void> {
-    const { fuse, state, mounted, command, role, owner, deaths, ...options } = this.#options;
+    const { fuse, state, mounted, isInherited, command, role, owner, deaths, ...options } = this.#options;
     const descriptors = new Map([
       [FUSE, fuse],
       [STATE, state],
@@ -98,7 +100,7 @@ export class Keeper {
         environment: {
           NFS_FUSE_KEEPS: 'yes',
           NFS_FUSE_MOUNTED: mounted ?? '',
-          NFS_FUSE_INHERITED: mounted === undefined ? 'yes' : '',
+          NFS_FUSE_INHERITED: isInherited ? 'yes' : '',
           NFS_FUSE_START: command.map(quoted).join(' '),
           NFS_FUSE_TOLD: toldWords({ role, owner: owner === undefined ? undefined : OWNER }),
           NFS_FUSE_LOUD: role === 'foreground' ? 'yes' : '',

@@ -27,7 +27,7 @@ export interface TakeOver {
   readonly owner: number | undefined;
   /** The process that served the mount before. */
   readonly previous: number;
-  /** When that ended, in seconds since the machine was started. */
+  /** When that ended, in seconds since the machine was started. Of no meaning for a process that hands over. */
   readonly since: number;
   /** When processes of this mount have died lately, in the keeper's words. */
   readonly deaths: string;
@@ -47,7 +47,7 @@ export function toldWords({ role, owner }: Told): string {
 /** The value of the variable for a process to which this one hands its mount over. */
 export function handOverWords(hands: Told & Pick<TakeOver, 'fuse' | 'state' | 'giver'>): string {
   const { fuse, state, giver } = hands;
-  return `fuse=${fuse} state=${state} giver=${giver} died=${process.pid} at=${secondsSinceStart()} ${toldWords(hands)}`;
+  return `fuse=${fuse} state=${state} giver=${giver} died=${process.pid} ${toldWords(hands)}`;
 }
 
 /** The name of the variable, for the environment of a process that is started. */
@@ -56,7 +56,7 @@ export function takeOverEnvironment(text: string): NodeJS.ProcessEnv {
 }
 
 /**
- * What this process is to go on with. Undefined: it was started to make a mount. The variables of the keeper are gone
+ * The mount that this process is to go on with. Undefined: it was started to make a mount. The variables of the keeper are gone
  * afterwards, so that other programs do not get them.
  */
 export function takeOverAsked(): TakeOver | undefined {

@@ -2,9 +2,11 @@
  * Mounting in the background: a detached copy of this process serves the mount. The command returns when the copy
  * reports that the mount answers, or why it does not. Owns the messages between the two processes.
  */
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
+import { Socket } from 'node:net';
 import type { LogLevel, LogSink } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
+import { OWNER, OwnedMount } from './owner-link.js';
 
 /** The environment variable that tells the copy its role. */
 const ROLE = 'NFS_FUSE_BACKGROUND';
@@ -68,9 +70,12 @@ export function startServingCopy({ args, role, logDescriptor, tell }: ServingCop
   const output = logDescriptor ?? 'ignore';
   const child = fork(entry, [...args], {
     detached: true,
-    stdio: ['ignore', output, output, 'ipc'],
+    // Descriptor 4, see owner-link.ts. A pipe of Node is a socket.
+    stdio: ['ignore', output, output, 'ipc', ...(role === 'attached' ? (['pipe'] as const) : [])],
     env: { ...process.env, [ROLE]: role },
   });
+  const link = child.stdio[OWNER];
+  const owned = link instanceof Socket ? new OwnedMount(link, tell) : undefined;
   let hasRetried: () => void = () => {};
   const retrying = new Promise<void>((resolve) => {
     hasRetried = resolve;
@@ -116,16 +121,28 @@ export function startServingCopy({ args, role, logDescriptor, tell }: ServingCop
     pid: child.pid,
     answers,
     retrying,
-    ended: new Promise((resolve) => {
-      child.once('error', () => resolve({ status: 1, signal: null }));
-      child.once('exit', (status, signal) => resolve({ status, signal }));
-    }),
-    end: () => void child.kill('SIGTERM'),
+    ended: endOf(child, owned),
+    end: () => {
+      if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+      owned?.end();
+    },
     release() {
       if (child.connected) child.disconnect();
       child.unref();
     },
   };
+}
+
+type CopyEnd = Awaited<ServingCopy['ended']>;
+
+/** The end of the copy, or of the last process that went on with its mount. */
+async function endOf(child: ChildProcess, owned: OwnedMount | undefined): Promise<CopyEnd> {
+  const own = await new Promise<CopyEnd>((resolve) => {
+    child.once('error', () => resolve({ status: 1, signal: null }));
+    child.once('exit', (status, signal) => resolve({ status, signal }));
+  });
+  const status = await owned?.over;
+  return status === undefined ? own : { status, signal: null };
 }
 
 /**

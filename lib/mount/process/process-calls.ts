@@ -5,6 +5,7 @@ import koffi from 'koffi';
 const libc = koffi.load(null);
 const cDup3 = libc.func('int dup3(int from, int to, int flags)');
 const cFcntl = libc.func('int fcntl(int fd, int command, ...)');
+const cSetsid = libc.func('int setsid()');
 const cSignal = libc.func('intptr_t signal(int number, intptr_t handler)');
 
 const F_GETFD = 1;
@@ -27,4 +28,9 @@ export function closeOnExec(fd: number): void {
 export function ignoreSignal(number: number): void {
   const SIG_IGN = 1;
   cSignal(number, SIG_IGN);
+}
+
+/** Makes this process the leader of a session and a process group of its own, unless it leads a group already. */
+export function leadOwnSession(): void {
+  cSetsid();
 }

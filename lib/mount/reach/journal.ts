@@ -81,6 +81,15 @@ export class MountJournal {
     else if (!this.#errors) this.clear();
   }
 
+  /** The messages so far are those of an earlier process of the same mount: an end in good order keeps its errors. */
+  goOn(): void {
+    try {
+      this.#errors = / error /.test(readFileSync(this.#folder.at(this.#name), 'utf8'));
+    } catch {
+      // There are none.
+    }
+  }
+
   clear(): void {
     rmSync(this.#folder.at(this.#name), { force: true });
   }

@@ -7,9 +7,11 @@
  * - `write back`: answered when everything that was written so far is on stable storage.
  * - `watch`: answered at once, and with a {@link MountOutcome} when the serving process ends.
  * - `unmounted`: the caller has unmounted. The answer is {@link StillMounted} if the mount lives on elsewhere, otherwise {}.
+ * - `restart` and a list with a program's path, or an empty list, as JSON: hands the mount over; answered with {@link Restarted}.
  * - `give up`: answered with {}. The end of the mount does not wait for a server that accepts nothing.
  */
 import type { Unwritten } from '../failure/unwritten.js';
+import { parsedLine } from './parsed-line.js';
 
 /** How a mount has ended. */
 export interface MountOutcome {
@@ -29,6 +31,27 @@ export interface StillMounted {
   /** A line for each file that lost data. */
   readonly losses: readonly string[];
   readonly untold: number;
+}
+
+/** The answer to an order to hand the mount over: the new process, or why the old one goes on. */
+export type Restarted =
+  | { readonly pid: number }
+  | { readonly failed: string; readonly remedy: string | undefined };
+
+const RESTART = 'restart ';
+
+/** The question that orders to hand the mount over to a process of `program`, or of the same program. */
+export function restartQuestion(program: string | undefined): string {
+  // A socket carries Latin-1 here.
+  const text = JSON.stringify(program === undefined ? [] : [program]);
+  return RESTART + Buffer.from(text, 'utf8').toString('latin1');
+}
+
+/** The list in such a question. Undefined: this is another question. */
+export function programIn(question: string): readonly string[] | undefined {
+  if (!question.startsWith(RESTART)) return undefined;
+  const list = parsedLine(Buffer.from(question.slice(RESTART.length), 'latin1').toString('utf8'));
+  return Array.isArray(list) && list.every((one) => typeof one === 'string') ? list : undefined;
 }
 
 const ENDING = '.sock';

@@ -6,7 +6,13 @@ import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { isServedBy, type MountEntry } from '../../fuse/index.js';
 import type { Unwritten } from '../failure/unwritten.js';
-import { isSocketName, type MountOutcome, type StillMounted } from './link-protocol.js';
+import {
+  isSocketName,
+  type MountOutcome,
+  type Restarted,
+  restartQuestion,
+  type StillMounted,
+} from './link-protocol.js';
 import { parsedLine } from './parsed-line.js';
 import { type Peer, peerOf } from './peer.js';
 import { looksLikeRuntimeFolder, ownUid, RuntimeFolder, runtimeFoldersOf } from './runtime-folder.js';
@@ -36,6 +42,8 @@ export interface MountControl {
    * back. Otherwise it never resolves: the process ends, and {@link MountWatch.ended} tells how.
    */
   unmounted(): Promise<StillMounted>;
+  /** Orders the process to hand the mount over. Undefined: it has ended without an answer. */
+  restart(program: string | undefined): Promise<Restarted | undefined>;
   /** Orders the process not to wait for a server that accepts nothing. */
   orderToGiveUp(): Promise<void>;
   close(): void;
@@ -183,6 +191,7 @@ function controlOf(peer: Peer, open: () => Promise<Link | undefined>, close: () 
     // Each question has a connection of its own. A write to a connection that the other side has just closed would
     // discard its last answer.
     unmounted: async () => stillMountedOf(await ask('unmounted')) ?? new Promise(() => {}),
+    restart: async (program) => restartedOf(await ask(restartQuestion(program))),
     orderToGiveUp: async () => void (await ask('give up')),
     close,
   };
@@ -192,7 +201,7 @@ function controlOf(peer: Peer, open: () => Promise<Link | undefined>, close: () 
 async function askOnce(socket: Socket, question: string, patienceMs?: number): Promise<unknown> {
   const lines = new AnswerLines(socket);
   if (patienceMs !== undefined) socket.setTimeout(patienceMs, () => socket.destroy());
-  socket.write(`${question}\n`);
+  socket.write(`${question}\n`, 'latin1');
   const answer = await lines.next();
   socket.destroy();
   return answer;
@@ -242,6 +251,14 @@ class AnswerLines {
       });
     }
   }
+}
+
+function restartedOf(value: unknown): Restarted | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  if ('pid' in value && typeof value.pid === 'number') return { pid: value.pid };
+  if (!('failed' in value)) return undefined;
+  const remedy = 'remedy' in value && typeof value.remedy === 'string' ? value.remedy : undefined;
+  return { failed: String(value.failed), remedy };
 }
 
 function stillMountedOf(value: unknown): StillMounted | undefined {

@@ -5,6 +5,7 @@ import type { RpcClientOptions } from '../../rpc/index.js';
 import { outOfReach } from '../../vfs/caller/own-identity.js';
 import type { ClientConfig } from '../../vfs/config.js';
 import { NfsFileSystem } from '../../vfs/filesystem.js';
+import type { HandoverOptions } from '../../vfs/handover/handover.js';
 import { ExportSession } from '../../vfs/remote/export-session.js';
 import { summarize, type Unwritten } from '../failure/unwritten.js';
 import { hearLockGrants, type LockGrants } from './lock-grants.js';
@@ -19,6 +20,10 @@ export interface ConnectedFileSystem {
    * what could not be written back.
    */
   shutdown(): Promise<void>;
+  /** The number of files whose unwritten data died with an earlier process. The log names each of them. */
+  readonly filesLost: number;
+  /** Another process is about to go on with what is open and locked here. Call it when everything is written back. */
+  letGo(): void;
   /** Writes back what was written so far, and goes on. Resolves with a line for each file that lost data. */
   writeBack(): Promise<readonly string[]>;
   /** The number of files that have lost data when no program could be told. The log names each of them. */
@@ -34,47 +39,61 @@ export interface ConnectOptions {
   readonly trace?: ((line: string) => void) | undefined;
   /** Where locks are noted that the server may hold. */
   readonly lockJournal?: LockNoteFile | undefined;
+  /** The state that the next process finds, or that this one goes on with. */
+  readonly handover?: HandoverOptions | undefined;
+  /** Awaited when the server has answered, before anything is done with the state. */
+  readonly mayGoOn?: (() => Promise<void>) | undefined;
   /** See MountSettings. */
   readonly collectGarbage?: (() => void) | undefined;
 }
 
-/** Throws what ExportSession.connect throws. */
+/** Throws what ExportSession.connect throws, and RecordsError for a state that nobody can go on with. */
 export async function connectFileSystem(
   config: ClientConfig,
-  { log, trace, collectGarbage, lockJournal }: ConnectOptions,
+  { log, trace, collectGarbage, lockJournal, handover, mayGoOn }: ConnectOptions,
 ): Promise<ConnectedFileSystem> {
   const rpc: Partial<RpcClientOptions> = { trace };
   const session = await ExportSession.connect(config, { log, rpc });
-  const fileSystem = new NfsFileSystem(session, config, {
-    log,
-    collectGarbage,
-    lockJournal: lockJournal && ((where) => lockJournal.locksAreAt(where)),
-  });
+  let fileSystem: NfsFileSystem | undefined;
   let grants: LockGrants | undefined;
   try {
+    await mayGoOn?.();
+    fileSystem = new NfsFileSystem(session, config, {
+      log,
+      collectGarbage,
+      lockJournal: lockJournal && ((where) => lockJournal.locksAreAt(where)),
+      handover,
+    });
+    await fileSystem.takeUp();
     grants = await hearLockGrants(config, session, fileSystem, log);
   } catch (error) {
-    await fileSystem.shutdown();
+    // The next attempt needs all that an earlier process had open.
+    if (handover?.isTakeover === true || fileSystem === undefined) await session.close();
+    else await fileSystem.shutdown();
     throw error;
   }
   const { rootAttributes } = session;
+  const opened = fileSystem;
+  const lost = opened.counters.losses;
   const own = outOfReach(config.identity, rootAttributes);
-  if (own !== undefined)
+  if (own !== undefined && handover?.isTakeover !== true)
     log.warn(
       'The exported directory belongs to somebody whom this user namespace does not have ' +
         `(${rootAttributes.uid}:${rootAttributes.gid}): the kernel lets nobody change it, although the server would. ` +
         `With -o uid=${own.uid},gid=${own.gid} others’ files are shown as your own, and the server alone decides.`,
     );
   return {
-    operations: fileSystem,
+    operations: opened,
+    filesLost: lost,
     shutdown: async () => {
-      await fileSystem.shutdown();
+      await opened.shutdown();
       await grants?.close();
       lockJournal?.close(true);
     },
-    writeBack: () => fileSystem.writeBack(),
-    losses: () => fileSystem.counters.losses,
-    unwritten: () => summarize(fileSystem.unwritten()),
-    stats: () => mountStats(session, fileSystem),
+    writeBack: () => opened.writeBack(),
+    letGo: () => lockJournal?.close(false),
+    losses: () => opened.counters.losses,
+    unwritten: () => summarize(opened.unwritten()),
+    stats: () => mountStats(session, opened),
   };
 }

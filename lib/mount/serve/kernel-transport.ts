@@ -9,6 +9,8 @@ import { UserError } from '../../base/user-error.js';
 import type { FuseOperations } from '../../fuse/contract/operations.js';
 import {
   abortConnection,
+  adoptMount,
+  type ConnectionInfo,
   connectionNumber,
   FuseSession,
   type KernelMount,
@@ -17,6 +19,7 @@ import {
   type SessionEnd,
   setReadAhead,
 } from '../../fuse/index.js';
+import type { MadeBy } from '../keep/facts.js';
 import type { MountRequest } from '../options/mount-options.js';
 
 /** The first is the default. */
@@ -34,11 +37,26 @@ export interface ServingOptions {
   readonly log: Logger;
   /** Gets a line for every request and reply. */
   readonly dump: ((line: string) => void) | undefined;
+  /** Gets the agreement with the kernel, before the kernel hears of it. Not called over libfuse. */
+  agreed?(connection: ConnectionInfo, mount: ServedMount['mount']): void;
+  /** The mount of an earlier process with which this one goes on. */
+  readonly resumed?: ResumedMount | undefined;
+}
+
+export interface ResumedMount {
+  /** /dev/fuse, past INIT. */
+  readonly fd: number;
+  readonly madeBy: MadeBy;
+  readonly connection: ConnectionInfo;
+  /** Requests that the process before has left to this one. */
+  readonly requests: readonly Uint8Array[] | undefined;
 }
 
 /** A mount that is served, whatever the way to the kernel. */
 export interface ServedMount {
   readonly mount: Pick<KernelMount, 'mountpoint' | 'major' | 'unmount' | 'abort' | 'setReadAhead'> & {
+    /** /dev/fuse and how it was mounted. Undefined over libfuse, which keeps it to itself. */
+    readonly device: { readonly fd: number; readonly madeBy: MadeBy } | undefined;
     /** Undefined: an old kernel does not tell it for an inherited descriptor. */
     readonly minor: number | undefined;
   };
@@ -49,6 +67,11 @@ export interface ServedMount {
   /** Resolves when the last request has been answered as well. Never rejects. */
   readonly closed: Promise<SessionEnd>;
   counters(): object;
+  /**
+   * Stops to serve and leaves the connection to another process, with the requests that are not answered: see HandedOver.
+   * @throws UserError if the connection is over. Undefined over libfuse.
+   */
+  detach?(): Promise<readonly Uint8Array[]>;
 }
 
 /** The way to the kernel that `name` means; the default without a name. @throws UserError for an unknown name. */
@@ -82,13 +105,15 @@ export function checkKernelTransport(transport: KernelTransport, { client, fuse 
 
 /** Mounts, unless the mount is inherited, and serves it. @throws MountError */
 export async function mountOver(transport: KernelTransport, options: ServingOptions): Promise<ServedMount> {
-  const { inherited } = options;
+  const { inherited, resumed } = options;
+  if (resumed?.madeBy === 'inherited') return overInherited(resumed.fd, options);
   if (inherited !== undefined) return overInherited(inherited, options);
+  if (resumed !== undefined) return overAdopted(resumed, options);
   return transport === 'kernel' ? overKernel(options) : overFuseNative(options);
 }
 
 async function overKernel(options: ServingOptions): Promise<ServedMount> {
-  const { request, mountpoint, pinned, operations, log, dump } = options;
+  const { request, mountpoint, pinned } = options;
   const { client, fuse } = request;
   const mount = await mountKernel({
     mountpoint,
@@ -105,13 +130,41 @@ async function overKernel(options: ServingOptions): Promise<ServedMount> {
     defaultPermissions: fuse.defaultPermissions || fuse.allowOther,
   });
   try {
-    const session = new FuseSession(mount.fd, operations, { log: (line) => log.error(line), debug: dump });
-    const { ready, over, closed } = session;
-    return { mount, ready, over, closed, counters: () => session.counters };
+    return served(mount, options);
   } catch (error) {
     await abandon(mount);
     throw error;
   }
+}
+
+/** The mount of an earlier process. If it cannot be served, it stays as it is, for the next attempt. */
+async function overAdopted({ fd, madeBy }: ResumedMount, options: ServingOptions): Promise<ServedMount> {
+  const method = madeBy === 'fusermount' ? madeBy : 'direct';
+  return served(await adoptMount(fd, { mountpoint: options.mountpoint, method }), options);
+}
+
+function served(made: KernelMount, options: ServingOptions): ServedMount {
+  const mount = { ...made, device: { fd: made.fd, madeBy: made.method } };
+  const session = sessionOf(made.fd, mount, options);
+  const { ready, over, closed } = session;
+  return { mount, ready, over, closed, counters: () => session.counters, detach: () => detach(session) };
+}
+
+async function detach(session: FuseSession): Promise<readonly Uint8Array[]> {
+  const left = await session.detach();
+  if (left === undefined) throw new UserError('The mount has ended meanwhile.');
+  return left.requests;
+}
+
+function sessionOf(fd: number, mount: ServedMount['mount'], options: ServingOptions): FuseSession {
+  const { operations, log, dump, agreed, resumed } = options;
+  return new FuseSession(fd, operations, {
+    log: (line) => log.error(line),
+    debug: dump,
+    resumed: resumed?.connection,
+    requests: resumed?.requests,
+    agreed: (connection) => agreed?.(connection, mount),
+  });
 }
 
 /** Takes away a mount that cannot be served after all. */
@@ -122,35 +175,37 @@ export async function abandon(mount: Pick<KernelMount, 'unmount' | 'abort'>): Pr
 
 /** An inherited mount has no path to look at, so it counts as ready after INIT. It cannot be unmounted here, only ended. */
 function overInherited(fd: number, options: ServingOptions): ServedMount {
-  const { mountpoint, operations, log, dump } = options;
+  const { mountpoint } = options;
   const minor = connectionNumber(fd);
-  const session = new FuseSession(fd, operations, { log: (line) => log.error(line), debug: dump });
-  const { over } = session;
   let isOver = false;
-  void over.then(() => {
-    isOver = true;
-  });
   let isGivenUp = false;
-  // We abort the connection in place of an unmount, so this end is in good order.
-  const closed = session.closed.then((end) => (end === 'aborted' && isGivenUp ? 'unmounted' : end));
   const abort = async () => {
     // Another process may hold a copy of the descriptor, which would keep the connection and its waiting callers alive.
     if (!isOver && minor !== undefined) await abortConnection(minor);
     session.abort();
     return true;
   };
-  return {
-    mount: {
-      mountpoint,
-      major: 0,
-      minor,
-      unmount: async () => {
-        isGivenUp = true;
-        await abort();
-      },
-      abort,
-      setReadAhead: async (kibibytes) => minor !== undefined && setReadAhead(0, minor, kibibytes),
+  const mount: ServedMount['mount'] = {
+    mountpoint,
+    device: { fd, madeBy: 'inherited' },
+    major: 0,
+    minor,
+    unmount: async () => {
+      isGivenUp = true;
+      await abort();
     },
+    abort,
+    setReadAhead: async (kibibytes) => minor !== undefined && setReadAhead(0, minor, kibibytes),
+  };
+  const session = sessionOf(fd, mount, options);
+  const { over } = session;
+  void over.then(() => {
+    isOver = true;
+  });
+  // We abort the connection in place of an unmount, so this end is in good order.
+  const closed = session.closed.then((end) => (end === 'aborted' && isGivenUp ? 'unmounted' : end));
+  return {
+    mount,
     ready: session.ready.catch(async (error: unknown) => {
       if ((await closed) instanceof Error) throw error;
       throw new UserError(`${mountpoint} was unmounted, or aborted, before it was served.`, { cause: error });
@@ -158,6 +213,7 @@ function overInherited(fd: number, options: ServingOptions): ServedMount {
     over,
     closed,
     counters: () => session.counters,
+    detach: () => detach(session),
   };
 }
 
@@ -182,6 +238,7 @@ async function overFuseNative(options: ServingOptions): Promise<ServedMount> {
     'fuse-native: a request to set only one of the two times of a file (tar x, touch -m) is ignored by libfuse 2.9 ' +
       'without an error; see README for its other limits.',
   );
-  const { mount, closed } = native;
+  const { closed } = native;
+  const mount = { ...native.mount, device: undefined };
   return { mount, ready: Promise.resolve(), over: closed, closed, counters: () => native.counters };
 }

@@ -6,7 +6,15 @@
 import { randomBytes } from 'node:crypto';
 import { lutimesSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { isControlSocket, type MountOutcome, type StillMounted, socketName } from '../reach/link-protocol.js';
+import { UserError } from '../../base/user-error.js';
+import {
+  isControlSocket,
+  type MountOutcome,
+  programIn,
+  type Restarted,
+  type StillMounted,
+  socketName,
+} from '../reach/link-protocol.js';
 import { type Peer, peerOf } from '../reach/peer.js';
 import { openRuntimeFolder, ownUid, type RuntimeFolder } from '../reach/runtime-folder.js';
 import { descriptorOf } from '../reach/socket-descriptor.js';
@@ -22,10 +30,12 @@ export interface MountAnswers {
   isStillMounted(): Promise<boolean>;
   /** From now on the end of the mount does not wait for a server that accepts nothing. */
   giveUp(): void;
+  /** Hands the mount over to a new process of `program`, and resolves with its id. @throws UserError: this one goes on */
+  restart(program: string | undefined): Promise<number>;
 }
 
-/** The longest question, in characters. */
-const MAX_QUESTION = 64;
+/** The longest question, in bytes: the order to restart names a file. */
+const MAX_QUESTION = 8 * 1024;
 /** A connection that asks nothing is closed after this time, unless it watches. */
 const IDLE_MS = 10_000;
 /** More than anyone starts commands at a time. Beyond it, the oldest connection of the busiest peer is closed. */
@@ -221,8 +231,20 @@ export class MountLink {
       case 'give up':
         this.#answers.giveUp();
         return {};
-      default:
-        throw new Error('nothing that can be asked');
+      default: {
+        const program = programIn(question);
+        if (program === undefined) throw new Error('nothing that can be asked');
+        return this.#restart(program);
+      }
+    }
+  }
+
+  async #restart([program]: readonly string[]): Promise<Restarted> {
+    try {
+      return { pid: await this.#answers.restart(program) };
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      return { failed: error.message, remedy: error.remedy };
     }
   }
 

@@ -4,8 +4,10 @@
  * an error. The start is start.ts.
  */
 import type { Logger } from '../../base/log.js';
+import { UserError } from '../../base/user-error.js';
 import type { SessionEnd } from '../../fuse/index.js';
 import type { Unwritten } from '../failure/unwritten.js';
+import { NO_TAKEOVERS } from '../keep/facts.js';
 import type { Watcher } from '../keep/watcher.js';
 import type { MountRequest } from '../options/mount-options.js';
 import type { MountOutcome } from '../reach/link-protocol.js';
@@ -13,6 +15,8 @@ import { sleep } from '../waiting.js';
 import type { ConnectedFileSystem } from './connect.js';
 import { endByForce, leave, takeAway, writeBackAtEnd } from './ending.js';
 import type { ErrorKeeper } from './error-keeper.js';
+import { handOver } from './hand-over.js';
+import type { Keeping } from './keeping.js';
 import type { ServedMount } from './kernel-transport.js';
 import { type MountAnswers, MountLink } from './mount-link.js';
 import type { MountStats } from './mount-stats.js';
@@ -22,6 +26,8 @@ import { type MountSettings, withHint } from './settings.js';
 /** After an unmount, the kernel's message that the mount is gone must come within so many looks. */
 const UNMOUNT_LOOKS = 20;
 const UNMOUNT_LOOK_MS = 20;
+/** The answer to the order to hand over is on its way for so long. */
+const ANSWER_MS = 100;
 /** Ending at once waits for each step at most this long. */
 const ABORT_PATIENCE_MS = 1_000;
 
@@ -32,6 +38,8 @@ export interface MountParts {
   readonly served: ServedMount;
   readonly fileSystem: ConnectedFileSystem;
   readonly watcher: Watcher | undefined;
+  /** Undefined: the mount ends with this process. */
+  readonly keeping: Keeping | undefined;
   readonly log: ErrorKeeper;
 }
 
@@ -44,6 +52,8 @@ export type MountStatistics = MountStats & {
   readonly options: readonly string[];
   /** Counters of the connection with the kernel. */
   readonly fuse: object;
+  /** How often another process has gone on with this mount, and whether one would now. */
+  readonly takeovers: Keeping['takeovers'];
 };
 
 export class RunningMount {
@@ -57,6 +67,8 @@ export class RunningMount {
   #unmounting = false;
   #endingAtOnce: Promise<MountOutcome> | undefined;
   #isEnded = false;
+  /** Another process goes on with the mount: what is left to do here is to end without a trace. */
+  #isHandedOver = false;
   #resolveEnded: (outcome: MountOutcome) => void = () => {};
   /** Resolves with the first reason to end. */
   readonly #end: Promise<SessionEnd>;
@@ -86,7 +98,9 @@ export class RunningMount {
       const message = `Internal error: ${error instanceof Error ? error.message : String(error)}`;
       running.#settle({ status: 1, message });
     });
-    void parts.served.closed.then((end) => running.#resolveEnd(end));
+    void parts.served.closed.then((end) => {
+      if (end !== 'detached') running.#resolveEnd(end);
+    });
     return running;
   }
 
@@ -108,6 +122,7 @@ export class RunningMount {
       options: request.options,
       ...fileSystem.stats(),
       fuse: this.requestCounters(),
+      takeovers: this.#parts.keeping?.takeovers ?? { kept: false, ...NO_TAKEOVERS },
     };
   }
 
@@ -133,6 +148,7 @@ export class RunningMount {
   unmount(): Promise<MountOutcome> {
     if (!this.#unmounting) {
       this.#unmounting = true;
+      this.#parts.keeping?.release();
       const { served, settings, log } = this.#parts;
       this.#beginCountingErrors();
       const away =
@@ -148,6 +164,7 @@ export class RunningMount {
   giveUp(): Promise<MountOutcome> {
     if (!this.#forced) {
       this.#forced = true;
+      this.#parts.keeping?.release();
       this.#stopWaiting();
       endByForce(this.#parts.served).then(this.#resolveEnd, this.#resolveEnd);
     }
@@ -170,10 +187,56 @@ export class RunningMount {
     return this.ended;
   }
 
+  /**
+   * Hands the mount over to a new process of `program`, by default of this program, and ends. Resolves with the process id
+   * when that one serves it. Programs on the mount notice nothing.
+   * @throws UserError if the new process cannot serve it: this one goes on
+   */
+  async restart(program?: string): Promise<number> {
+    const { served, fileSystem, keeping, settings } = this.#parts;
+    if (keeping === undefined)
+      throw new UserError('This mount is not kept: it was made with --no-keep, or by fuse-native.', {
+        remedy: 'Unmount it, and mount it again.',
+      });
+    if (this.#isHandedOver || this.#unmounting || this.#forced || this.#isEnded)
+      throw new UserError('This mount ends, or is handed over, already.');
+    const { logFile, errors } = settings.watcher ?? {};
+    const handing = handOver({
+      served,
+      fileSystem,
+      keeping,
+      outputs: [logFile?.descriptor ?? 'ignore', errors ?? logFile?.descriptor ?? 'ignore'],
+      program,
+      letGo: () => {
+        this.#isHandedOver = true;
+      },
+    });
+    const { pid, serves, why } = await handing.catch((error: unknown) => {
+      // The mount goes on here, or has ended at that very moment.
+      this.#isHandedOver = false;
+      throw error;
+    });
+    // The one who has asked reads the answer first.
+    void sleep(ANSWER_MS).then(() => this.#leave(serves, why));
+    if (serves) return pid;
+    throw new UserError(
+      `${why} It had taken the mount over already, which a process of the old program does now.`,
+    );
+  }
+
+  /** Ends without a word: the keeper of a mount that nobody serves takes care of it. */
+  async #leave(serves: boolean, message: string | undefined): Promise<void> {
+    const outcome = { status: serves ? 0 : 1, message };
+    await this.#link?.close(outcome);
+    if (serves) await this.#parts.keeping?.dismiss();
+    this.#settle(outcome);
+  }
+
   /** The orderly end: waits for a reason to end, and takes the steps. */
   async #finish(): Promise<void> {
-    const { request: _, settings, served, fileSystem, watcher, log } = this.#parts;
+    const { settings, served, fileSystem, watcher, keeping, log } = this.#parts;
     const end = await this.#end;
+    keeping?.release();
     this.#link?.releaseName();
     const failure = failureOf(end);
     if (failure !== undefined) {
@@ -201,17 +264,20 @@ export class RunningMount {
     settings.journal?.close(outcome.status, outcome.message);
     await this.#link?.close(outcome);
     await watcher?.dismiss();
+    await keeping?.dismiss();
     this.#settle(outcome);
   }
 
   async #dropEverything(why: string): Promise<MountOutcome> {
-    const { served, fileSystem, watcher, log } = this.#parts;
+    const { served, fileSystem, watcher, keeping, log } = this.#parts;
+    keeping?.release();
     const lost = fileSystem.unwritten();
     const outcome = { status: 1, message: describeLoss(lost), lost, untold: fileSystem.losses() };
     log.error(`Ended at once (${why}). ${outcome.message}`);
     await Promise.race([served.mount.abort(), sleep(ABORT_PATIENCE_MS)]);
     await Promise.race([this.#link?.close(outcome), sleep(ABORT_PATIENCE_MS)]);
     await watcher?.dismiss();
+    await keeping?.dismiss();
     this.#settle(outcome);
     return outcome;
   }
@@ -227,7 +293,7 @@ export class RunningMount {
   }
 
   async #openLink(): Promise<void> {
-    const { settings, served, fileSystem, log } = this.#parts;
+    const { settings, served, fileSystem, keeping, log } = this.#parts;
     const { mountpoint, major, minor } = served.mount;
     const answers: MountAnswers = {
       stats: () => this.statistics(),
@@ -235,6 +301,7 @@ export class RunningMount {
       untoldLosses: () => fileSystem.losses(),
       isStillMounted: () => isStillMounted(served.over),
       giveUp: () => void this.giveUp(),
+      restart: (program) => this.restart(program),
     };
     if (minor === undefined)
       log.warn(
@@ -251,7 +318,10 @@ export class RunningMount {
           ),
         );
     }
-    void served.over.then(() => this.#link?.releaseName());
+    void served.over.then(() => {
+      if (!this.#isHandedOver) keeping?.release();
+      this.#link?.releaseName();
+    });
   }
 }
 

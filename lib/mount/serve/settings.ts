@@ -2,6 +2,7 @@
 import type { Logger } from '../../base/log.js';
 import type { WatcherOptions } from '../keep/shell-process.js';
 import type { MountJournal } from '../reach/journal.js';
+import type { KeepSettings, TakeOverSettings } from './keeping.js';
 import type { KernelTransport } from './kernel-transport.js';
 
 export interface MountSettings {
@@ -19,6 +20,10 @@ export interface MountSettings {
   readonly journal?: MountJournal | undefined;
   /** The process that takes the mount away if this process is killed. Undefined: the mount stays, dead. */
   readonly watcher?: WatcherOptions | undefined;
+  /** Another process goes on with the mount if this process dies. Undefined: the mount ends with the process. */
+  readonly keep?: KeepSettings | undefined;
+  /** The mount with which this process goes on; it makes none then. Needs `keep` as well. */
+  readonly takeOver?: TakeOverSettings | undefined;
   /** Losses of which no program could be told make the end a failure, whenever they happened. */
   readonly untoldIsFailure?: boolean | undefined;
   /** Gets a line for every FUSE request and reply. */

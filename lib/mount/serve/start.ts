@@ -2,15 +2,17 @@
 import { stat } from 'node:fs/promises';
 import type { Logger } from '../../base/log.js';
 import { type PinnedDirectory, pinMountpoint } from '../../fuse/index.js';
+import { RecordsError } from '../../records/index.js';
 import { isTemporary, mountFailure } from '../failure/mount-failure.js';
 import { Watcher } from '../keep/watcher.js';
 import type { MountRequest } from '../options/mount-options.js';
-import { releaseLeftLocks } from '../reach/left-locks.js';
+import { type ClaimedNotes, claimNotes, releaseLeftLocks } from '../reach/left-locks.js';
 import { withAddress } from '../server/server-address.js';
 import { exportsForExplanation } from '../server/server-exports.js';
 import { sleep, unlessAborted } from '../waiting.js';
 import { type ConnectedFileSystem, connectFileSystem } from './connect.js';
 import { ErrorKeeper } from './error-keeper.js';
+import { Keeping, type TakeOverSettings } from './keeping.js';
 import {
   abandon,
   checkKernelTransport,
@@ -26,6 +28,8 @@ import type { MountSettings } from './settings.js';
 /** Between two attempts to connect. */
 const FIRST_RETRY_DELAY_MS = 1_000;
 const MAX_RETRY_DELAY_MS = 30_000;
+/** An earlier process has reached the server: what looks hopeless now may pass as well. */
+const DOUBT_MS = 60_000;
 /** A streaming reader keeps this much under way. With the kernel's own 128 KiB it would wait for every request. */
 const READ_AHEAD_KIB = 1024;
 
@@ -44,31 +48,98 @@ export async function startMount(
   checkKernelTransport(transport, asked);
   const request = withoutLocks(asked, transport);
   const log = new ErrorKeeper(settings.log);
+  if (settings.takeOver !== undefined) return goOn(request, mountpoint, settings, settings.takeOver, log);
   const pinned = settings.inherited === undefined ? await pin(request, mountpoint) : undefined;
   const lockJournal = new LockNoteFile(mountpoint, log);
+  const keeping =
+    settings.keep && Keeping.of(settings.keep, undefined, request.source, lockJournal.name, log);
   void tellOfLeftLocks(mountpoint, log);
   let fileSystem: ConnectedFileSystem;
   let watcher: Watcher | undefined;
+  const beside = { ...settings.watcher, locks: lockJournal.place };
   try {
-    fileSystem = await connectWithRetry(request, settings, log, lockJournal);
+    fileSystem = await connectWithRetry({ request, settings, log, lockJournal, keeping });
     watcher =
-      settings.watcher &&
-      (await Watcher.start(mountpoint, { ...settings.watcher, locks: lockJournal.place }, (line) =>
-        log.warn(line),
-      ));
+      settings.watcher && settings.inherited === undefined
+        ? await Watcher.start(mountpoint, beside, (line) => log.warn(line))
+        : undefined;
   } catch (error) {
     pinned?.close();
     lockJournal.close(true);
     throw error;
   }
   try {
-    const served = await mountAndAnswer({ request, mountpoint, settings, pinned, fileSystem, watcher });
-    const running = await RunningMount.of({ request, settings, served, fileSystem, watcher, log });
+    const served = await mountAndAnswer({
+      request,
+      mountpoint,
+      settings,
+      pinned,
+      fileSystem,
+      watcher,
+      keeping,
+    });
     await served.mount.setReadAhead(READ_AHEAD_KIB);
-    return running;
+    if (keeping !== undefined) {
+      await keeping.begin(served.mount, beside, 0);
+      await watcher?.dismiss();
+      watcher = undefined;
+    }
+    return await RunningMount.of({ request, settings, served, fileSystem, watcher, keeping, log });
   } catch (error) {
     await fileSystem.shutdown();
     await watcher?.dismiss();
+    await keeping?.dismiss();
+    throw await explained(error, request);
+  }
+}
+
+/**
+ * Goes on with the mount of an earlier process, however long the server takes to answer: the mount is there, and programs
+ * wait for it. If this fails, the mount stays as it is, for the next attempt.
+ */
+async function goOn(
+  request: MountRequest,
+  mountpoint: string,
+  settings: MountSettings,
+  takeOver: TakeOverSettings,
+  log: ErrorKeeper,
+): Promise<RunningMount> {
+  const lockJournal = new LockNoteFile(mountpoint, log);
+  const keeping = settings.keep && Keeping.of(settings.keep, takeOver, request.source, lockJournal.name, log);
+  let left: ClaimedNotes | undefined;
+  const claim = () => {
+    left ??= claimNotes(takeOver.facts.lockNotes);
+  };
+  // A process that hands over lets go of its notes at last.
+  if (takeOver.kind === 'death') claim();
+  const mayGoOn = async () => {
+    if (keeping !== undefined) keeping.handed = await takeOver.mayGoOn();
+    claim();
+  };
+  try {
+    const fileSystem = await connectWithRetry({ request, settings, log, lockJournal, keeping, mayGoOn });
+    const parts = {
+      request,
+      mountpoint,
+      settings,
+      pinned: undefined,
+      fileSystem,
+      watcher: undefined,
+      keeping,
+    };
+    const served = await mountAndAnswer(parts);
+    // All locks are noted again, or released.
+    left?.remove();
+    left = undefined;
+    await keeping?.begin(
+      served.mount,
+      { ...settings.watcher, locks: lockJournal.place },
+      fileSystem.filesLost,
+    );
+    return await RunningMount.of({ request, settings, served, fileSystem, watcher: undefined, keeping, log });
+  } catch (error) {
+    left?.close();
+    lockJournal.close(false);
     throw await explained(error, request);
   }
 }
@@ -92,45 +163,62 @@ async function pin(request: MountRequest, mountpoint: string): Promise<PinnedDir
   }
 }
 
+interface ConnectParts {
+  readonly request: MountRequest;
+  readonly settings: MountSettings;
+  readonly log: Logger;
+  readonly lockJournal: LockNoteFile;
+  readonly keeping: Keeping | undefined;
+  /** See ConnectOptions. */
+  readonly mayGoOn?: () => Promise<void>;
+}
+
 /**
  * Connects. While the server does not answer, tries again for `retry` minutes. A failure that waiting does not cure (no
  * such export, no such host) is thrown at once.
  */
-async function connectWithRetry(
-  request: MountRequest,
-  settings: MountSettings,
-  log: Logger,
-  lockJournal: LockNoteFile,
-): Promise<ConnectedFileSystem> {
-  const { signal, retrying } = settings;
-  const giveUpAt = performance.now() + request.client.retryMs;
+async function connectWithRetry(parts: ConnectParts): Promise<ConnectedFileSystem> {
+  const { request, settings } = parts;
+  const { signal, retrying, takeOver } = settings;
+  const patienceMs = takeOver === undefined ? request.client.retryMs : Number.POSITIVE_INFINITY;
+  const giveUpAt = performance.now() + patienceMs;
+  const doubtUntil = performance.now() + (takeOver === undefined ? 0 : DOUBT_MS);
   let lastMessage: string | undefined;
   for (let delay = FIRST_RETRY_DELAY_MS; ; delay = Math.min(delay * 2, MAX_RETRY_DELAY_MS)) {
     try {
-      return await connectOnce(request, settings, log, lockJournal);
+      return await connectOnce(parts);
     } catch (error) {
+      if (error instanceof RecordsError) throw error;
       const failure = await explained(error, request);
       const left = giveUpAt - performance.now();
-      if (!isTemporary(error) || left <= 0 || signal?.aborted) throw failure;
+      const mayPass = isTemporary(error) || performance.now() < doubtUntil;
+      if (!mayPass || left <= 0 || signal?.aborted) throw failure;
+      takeOver?.waiting();
       const message = failure instanceof Error ? failure.message : String(failure);
       if (message !== lastMessage) {
         lastMessage = message;
-        retrying?.(`${message} Trying again for ${minutes(left)}.`);
+        retrying?.(
+          `${message} Trying again${left === Number.POSITIVE_INFINITY ? '' : ` for ${minutes(left)}`}.`,
+        );
       }
       await unlessAborted(sleep(Math.min(delay, left)), signal);
     }
   }
 }
 
-async function connectOnce(
-  request: MountRequest,
-  { signal, dumpRpc, collectGarbage }: MountSettings,
-  log: Logger,
-  lockJournal: LockNoteFile,
-): Promise<ConnectedFileSystem> {
+async function connectOnce(parts: ConnectParts): Promise<ConnectedFileSystem> {
+  const { request, settings, log, lockJournal, keeping, mayGoOn } = parts;
+  const { signal, dumpRpc, collectGarbage } = settings;
   // Attempts are repeated by the caller, where the user is told of them and can interrupt.
   const config = { ...(await withAddress(request)), retryMs: 0 };
-  const connecting = connectFileSystem(config, { log, trace: dumpRpc, collectGarbage, lockJournal });
+  const connecting = connectFileSystem(config, {
+    log,
+    trace: dumpRpc,
+    collectGarbage,
+    lockJournal,
+    handover: keeping?.handover,
+    mayGoOn,
+  });
   try {
     return await unlessAborted(connecting, signal);
   } catch (error) {
@@ -167,11 +255,12 @@ interface Parts {
   readonly pinned: PinnedDirectory | undefined;
   readonly fileSystem: ConnectedFileSystem;
   readonly watcher: Watcher | undefined;
+  readonly keeping: Keeping | undefined;
 }
 
-/** Mounts, and waits until the mount answers. If it does not, takes it away again. */
+/** Mounts, and waits until the mount answers. If it does not, takes it away again, unless this process has not made it. */
 async function mountAndAnswer(parts: Parts): Promise<ServedMount> {
-  const { request, mountpoint, settings, pinned, fileSystem, watcher } = parts;
+  const { request, mountpoint, settings, pinned, fileSystem, watcher, keeping } = parts;
   const { transport = KERNEL_TRANSPORTS[0], inherited, signal, log, dumpFuse } = settings;
   if (signal?.aborted) pinned?.close();
   signal?.throwIfAborted();
@@ -183,8 +272,11 @@ async function mountAndAnswer(parts: Parts): Promise<ServedMount> {
     operations: fileSystem.operations,
     log,
     dump: dumpFuse,
+    agreed: (connection, mount) => keeping?.agreed(connection, mount),
+    resumed: keeping?.resumed,
   });
   const { mount } = served;
+  if (keeping?.resumed !== undefined) return served;
   try {
     const seen = watcher?.mounted(mount).catch(() => false);
     await unlessAborted(served.ready, signal);

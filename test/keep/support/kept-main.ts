@@ -19,6 +19,7 @@ const keeper = await Keeper.start(
     fuse: openSync(at('fuse'), 'r+'),
     state: openSync(at('state'), 'r+'),
     mounted: undefined,
+    isInherited: true,
     command: ['sh', at('next.sh'), folder, `a'b $c "d"`],
     role: 'foreground',
     deaths,

@@ -1,0 +1,33 @@
+/**
+ * The command line with which another process goes on with this mount, should this one die. Owns that it means the same
+ * wherever and whenever it is read: paths are absolute.
+ */
+import { resolve } from 'node:path';
+
+export interface NextProcess {
+  /** The texts of -o, as this process has understood them. */
+  readonly options: readonly string[];
+  readonly debug: readonly string[];
+  readonly logFile: string | undefined;
+  readonly target: string;
+  /** Absolute, or /dev/fd/N. */
+  readonly mountpoint: string;
+}
+
+/** The arguments of `nfs-fuse` for the next process. */
+export function nextArguments({ options, debug, logFile, target, mountpoint }: NextProcess): string[] {
+  return [
+    'mount',
+    ...options.flatMap((text) => ['-o', text]),
+    ...debug.flatMap((topic) => ['--debug', topic]),
+    ...(logFile === undefined ? [] : ['--log-file', resolve(logFile)]),
+    target,
+    mountpoint,
+  ];
+}
+
+/** This program, as another process can start it. */
+export function thisProgram(): string[] {
+  const [, entry] = process.argv;
+  return [process.execPath, ...process.execArgv, ...(entry === undefined ? [] : [entry])];
+}

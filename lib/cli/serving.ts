@@ -1,0 +1,251 @@
+/**
+ * Serving a mount in one of its manners: at a terminal, behind a command that has returned, for a command that owns it, and
+ * in place of a process that has died. Owns where the messages go in each of them, and which signals end the mount.
+ */
+import { type Logger, type LogLevel, type LogSink, loggerTo } from '../base/log.js';
+import { UserError } from '../base/user-error.js';
+import type { TakeOver } from '../mount/keep/take-over.js';
+import type { MountRequest } from '../mount/options/mount-options.js';
+import { type ParentReports, reportToParent, type ServingRole } from '../mount/process/background.js';
+import { starterOf, takeOverSettings } from '../mount/process/going-on.js';
+import { LogFile } from '../mount/process/log-file.js';
+import { OWNER, OwnerLink } from '../mount/process/owner-link.js';
+import { leadOwnSession } from '../mount/process/process-calls.js';
+import { serveMount } from '../mount/process/serving-process.js';
+import { shieldFromSignals } from '../mount/process/signal-shield.js';
+import { StopSignals } from '../mount/process/stop-signals.js';
+import { lastWords, MountJournal } from '../mount/reach/journal.js';
+import type { TakeOverSettings } from '../mount/serve/keeping.js';
+import type { KernelTransport } from '../mount/serve/kernel-transport.js';
+import { noteOnKernelOptions } from './inherited-mount.js';
+import { type NextProcess, nextArguments, thisProgram } from './next-process.js';
+
+export const DEBUG_TOPICS = ['fuse', 'rpc'] as const;
+export type DebugTopic = (typeof DEBUG_TOPICS)[number];
+const STANDARD_ERROR = 2;
+
+export interface ServeOptions {
+  readonly request: MountRequest;
+  readonly mountpoint: string;
+  /** The descriptor that `mountpoint` names, if it names one. */
+  readonly inherited: number | undefined;
+  readonly transport: KernelTransport;
+  readonly topics: ReadonlySet<DebugTopic>;
+  readonly logFile: LogFile | undefined;
+  readonly journal: MountJournal | undefined;
+  /** How another process would go on with the mount. Undefined: none does. */
+  readonly next: NextProcess | undefined;
+  /** The mount with which this process goes on. */
+  readonly takeOver?: TakeOverSettings | undefined;
+  /** The socket to the process that owns the mount, in a process that has taken over. */
+  readonly owner?: number | undefined;
+}
+
+/** Serves it until it ends. Resolves with the exit status. */
+export async function serveInForeground(options: ServeOptions, tell: LogSink): Promise<number> {
+  const { request, mountpoint: place, inherited, logFile } = options;
+  const toFile = logFile?.sink;
+  const log = loggerTo(tell, ...(toFile === undefined ? [] : [toFile]));
+  for (const note of request.notes) log.warn(note);
+  const note = inherited === undefined ? undefined : noteOnKernelOptions(place, request);
+  if (note !== undefined) log.warn(note);
+  const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']);
+  shieldFromSignals();
+  return serve(options, {
+    log,
+    dump: toFile ?? tell,
+    stop,
+    role: 'foreground',
+    retrying: (message) => log.warn(message),
+    mounted: (mountpoint) => {
+      tellLastWords(options, log);
+      log.info(`${request.source} is mounted on ${mountpoint}.`);
+    },
+  });
+}
+
+/** The same in a copy of the process that waits for the mount. */
+export async function serveForParent(options: ServeOptions): Promise<number> {
+  const { request, logFile } = options;
+  const toFile = logFile?.sink;
+  const stop = new StopSignals(['SIGINT', 'SIGTERM']);
+  // These signals do not come from a terminal here. As with other daemons, SIGHUP reopens the log file.
+  shieldFromSignals(['SIGQUIT', 'SIGHUP']);
+  process.on('SIGHUP', () => logFile?.reopen({ streams: true }));
+  const parent = reportToParent(() => stop.request('SIGTERM'));
+  const log = loggerTo(
+    (level, message) => {
+      if (parent.listens) parent.log(level, message);
+      else if (toFile === undefined) options.journal?.append(level, message);
+    },
+    ...(toFile === undefined ? [] : [toFile]),
+  );
+  // A working directory would keep its file system mounted.
+  process.chdir('/');
+  try {
+    return await serve(options, {
+      log,
+      dump: toFile ?? (() => {}),
+      stop,
+      role: parent.role,
+      retrying: (message) => {
+        parent.retrying(message, request.background);
+        toFile?.('warn', message);
+      },
+      mounted: (mountpoint) => {
+        tellLastWords(options, log);
+        toFile?.('info', `${request.source} is mounted on ${mountpoint}.`);
+        parent.mounted();
+      },
+    });
+  } catch (error) {
+    await tellParent(parent, error);
+    toFile?.('error', error instanceof Error ? error.message : String(error));
+    return 1;
+  }
+}
+
+export interface GoingOn {
+  readonly goesOn: TakeOver;
+  readonly request: MountRequest;
+  readonly topics: ReadonlySet<DebugTopic>;
+  readonly next: Omit<NextProcess, 'mountpoint'>;
+}
+
+/** Goes on with the mount of another process. Nobody waits for this process but those who have started it. */
+export async function goOn({ goesOn, request, topics, next }: GoingOn, tell: LogSink): Promise<number> {
+  const starter = starterOf(goesOn);
+  leadOwnSession();
+  process.chdir('/');
+  const stop = new StopSignals(['SIGINT', 'SIGTERM']);
+  shieldFromSignals(['SIGQUIT', 'SIGHUP']);
+  const owner =
+    goesOn.owner === undefined ? undefined : new OwnerLink(goesOn.owner, () => stop.request('SIGTERM'));
+  const end = (status: number): number => {
+    owner?.report({ type: 'over', status });
+    return status;
+  };
+  try {
+    const takeOver = takeOverSettings(goesOn, starter);
+    const { mountpoint, madeBy } = takeOver.facts;
+    const inherited = madeBy === 'inherited' ? goesOn.fuse : undefined;
+    const { client } = request;
+    const identity = { ...client.identity, madeElsewhere: inherited !== undefined };
+    const logFile = openAgain(next.logFile, tell);
+    process.on('SIGHUP', () => logFile?.reopen({ streams: goesOn.role !== 'foreground' }));
+    const journal = inherited === undefined ? MountJournal.for(mountpoint) : undefined;
+    journal?.goOn();
+    const sinks: LogSink[] = [
+      ...(logFile === undefined ? [] : [logFile.sink]),
+      ...(owner === undefined
+        ? []
+        : [(level: LogLevel, message: string) => owner.report({ type: 'log', level, message })]),
+      ...(goesOn.role === 'foreground' ? [tell] : []),
+    ];
+    if (goesOn.role === 'background' && logFile === undefined)
+      sinks.push((level, message) => journal?.append(level, message));
+    owner?.report({ type: 'serving' });
+    const status = await serve(
+      {
+        request: { ...request, client: { ...client, identity } },
+        mountpoint,
+        inherited,
+        transport: 'kernel',
+        topics,
+        logFile,
+        journal,
+        next: { ...next, mountpoint },
+        takeOver,
+        owner: goesOn.owner,
+      },
+      {
+        log: loggerTo(...sinks),
+        dump: logFile?.sink ?? (goesOn.role === 'foreground' ? tell : () => {}),
+        stop,
+        role: goesOn.role,
+        retrying: (message) => loggerTo(...sinks).warn(message),
+        mounted: () => {},
+      },
+    );
+    return end(status);
+  } catch (error) {
+    await starter.failed(error, stop.requested);
+    return 1;
+  }
+}
+
+/** A log file that cannot be opened any more must not keep a mount from going on. */
+function openAgain(path: string | undefined, tell: LogSink): LogFile | undefined {
+  try {
+    return path === undefined ? undefined : new LogFile(path);
+  } catch (error) {
+    tell('error', error instanceof Error ? error.message : String(error));
+    return undefined;
+  }
+}
+
+/** Reports how the mount before this one failed, if it did, and removes its journal. */
+function tellLastWords({ mountpoint, journal }: ServeOptions, log: Logger): void {
+  const words = lastWords(mountpoint);
+  if (words !== undefined) log.warn(`Of the last mount on ${mountpoint}: ${words.line}`);
+  journal?.clear();
+}
+
+async function tellParent(parent: ParentReports, error: unknown): Promise<void> {
+  const details = error instanceof Error ? error.stack : undefined;
+  if (error instanceof UserError) {
+    const { message, remedy, exitStatus } = error;
+    await parent.failed({ message, remedy, exitStatus, details });
+    return;
+  }
+  const message = `Unexpected error: ${error instanceof Error ? error.message : String(error)}`;
+  await parent.failed({ message, remedy: undefined, exitStatus: 1, details });
+}
+
+/** How a serving process hears from its user, and tells of the mount. */
+interface Surroundings {
+  readonly log: Logger;
+  /** Gets what --debug asks for. */
+  readonly dump: LogSink;
+  readonly stop: StopSignals;
+  readonly role: 'foreground' | ServingRole;
+  retrying(message: string): void;
+  mounted(mountpoint: string): void;
+}
+
+async function serve(options: ServeOptions, surroundings: Surroundings): Promise<number> {
+  const { log, dump, stop, role, retrying, mounted } = surroundings;
+  const { request, mountpoint, inherited, transport, topics, journal, logFile, next, takeOver } = options;
+  const dumpLine = (topic: DebugTopic) =>
+    topics.has(topic) ? (line: string) => dump('info', `${topic}: ${line}`) : undefined;
+  const watcher = {
+    journal: journal?.place,
+    logFile,
+    errors: role === 'foreground' ? STANDARD_ERROR : undefined,
+    program: process.argv[1],
+  };
+  try {
+    return await serveMount(request, mountpoint, {
+      log,
+      transport,
+      inherited,
+      journal,
+      watcher,
+      keep: next && {
+        program: thisProgram(),
+        arguments: nextArguments(next),
+        role,
+        owner: role === 'attached' ? (options.owner ?? OWNER) : undefined,
+      },
+      takeOver,
+      untoldIsFailure: role === 'attached',
+      dumpFuse: dumpLine('fuse'),
+      dumpRpc: dumpLine('rpc'),
+      stop,
+      retrying,
+      mounted,
+    });
+  } finally {
+    stop.dispose();
+  }
+}
