@@ -72,7 +72,6 @@ const noNotifier: FuseNotifier = {
   invalidatePages: () => Promise.resolve(),
   invalidateEntry: () => Promise.resolve(),
   expireEntries: () => Promise.resolve(),
-  forgetNames: () => Promise.resolve(false),
   expiresEntries: false,
 };
 

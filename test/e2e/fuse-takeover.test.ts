@@ -1,6 +1,5 @@
 /** A mount whose process is killed, and another process that goes on with it, on a real kernel: programs notice nothing. */
 import { closeSync, openSync } from 'node:fs';
-import { release } from 'node:os';
 import t from 'tap';
 import { adoptMount, FuseSession, MountError, readMountinfo } from '../../lib/fuse/index.js';
 import { readInto } from '../../lib/fuse/system-calls.js';
@@ -178,28 +177,6 @@ t.test('the kernel gives back as many lookups as were answered, whoever answered
   t.ok(lookups(first) > 0 && lookups(second) > 0);
   t.equal(second.forgot.get(inode), lookups(first) + lookups(second));
 });
-
-t.test(
-  'the names that an earlier process has told are asked for again once they are forgotten',
-  async (t) => {
-    const { path, serve } = await holdMount(t);
-    const first = await serve({ hold: [], validMs: 3_600_000 });
-    const look = () => mustRun(['stat', path('looked-up')]);
-    await look();
-    await first.kill();
-    const second = await serve({ hold: [], validMs: 3_600_000 }, first);
-    await look();
-    t.equal(second.lookups.size, 0, 'the kernel believes what it was told');
-    second.order({ forgetNames: true });
-    await until('the kernel was told', () => second.forgetsNames !== undefined);
-    await look();
-    // FUSE_NOTIFY_INC_EPOCH is there since Linux 6.16.
-    const [major = 0, minor = 0] = release().split('.').map(Number);
-    const isKnown = major > 6 || (major === 6 && minor >= 16);
-    t.equal(second.forgetsNames, isKnown);
-    t.equal(second.lookups.get('looked-up'), isKnown ? 1 : undefined);
-  },
-);
 
 t.test(
   'a mount is adopted with its descriptor, and only the mount that is in its place can be unmounted',

@@ -70,19 +70,3 @@ t.test(
     t.equal(channel.fromThread.length, 0);
   },
 );
-
-t.test('all names are forgotten by one notification without a body, where the kernel knows it', async (t) => {
-  const lines: string[] = [];
-  const { channel, session, log } = serve(new MemoryFileSystem(), { debug: (line) => lines.push(line) });
-  const before = channel.written.length;
-  t.equal(await session.notifier.forgetNames(), true);
-  t.match(channel.written.slice(before), [{ unique: 0n, error: 8, payload: Buffer.alloc(0) }]);
-  channel.nextErrno = Errno.EINVAL;
-  t.equal(await session.notifier.forgetNames(), false, 'a kernel before Linux 6.16');
-  t.same(log, []);
-  t.match(lines.slice(-2), ['notify INC_EPOCH = ok', 'notify INC_EPOCH: unknown to this kernel']);
-  channel.end('unmounted');
-  await session.closed;
-  t.equal(await session.notifier.forgetNames(), false);
-  t.equal(channel.written.length, before + 1);
-});

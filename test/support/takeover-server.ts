@@ -24,8 +24,6 @@ export interface TakeoverSetting {
   readonly restarted?: boolean;
   /** The grace of an interrupted request in milliseconds; 20 by default. */
   readonly graceMs?: number;
-  /** How long the kernel may believe names and attributes; 0 by default. */
-  readonly validMs?: number;
   /** Methods of the file system that answer only when their caller is cancelled. */
   readonly hold: readonly string[];
 }
@@ -44,17 +42,17 @@ export type ServerMessage =
   /** A LOOKUP of this name was answered. */
   | { readonly lookedUp: string }
   | { readonly forgot: { readonly nodeid: number; readonly nlookup: number } }
-  | { readonly interrupted: true }
-  | { readonly names: boolean };
+  | { readonly interrupted: true };
 
-export type ServerOrder = { readonly hold: readonly string[] } | { readonly forgetNames: true };
+export interface ServerOrder {
+  readonly hold: readonly string[];
+}
 
 const setting = JSON.parse(process.argv[2] ?? '') as TakeoverSetting;
 const tell = (message: ServerMessage): void => void process.send?.(message);
 let hold = new Set(setting.hold);
 
-const { validMs = 0 } = setting;
-const fs = new MemoryFileSystem({ entryValidMs: validMs, attrValidMs: validMs });
+const fs = new MemoryFileSystem({ entryValidMs: 0, attrValidMs: 0 });
 for (const name of ['read', 'written', 'looked-up', 'locked', 'forgotten'])
   fs.addFile(name, Buffer.from(`content of ${name}`));
 // A request that makes a name keeps all others out of its directory.
@@ -91,8 +89,7 @@ const session = new FuseSession(3, operations, {
   interruptGraceMs: setting.graceMs ?? 20,
 });
 process.on('message', (order: ServerOrder) => {
-  if ('hold' in order) hold = new Set(order.hold);
-  else void session.notifier.forgetNames().then((names) => tell({ names }));
+  hold = new Set(order.hold);
 });
 await session.ready;
 tell({ ready: true });

@@ -34,8 +34,6 @@ export class TakeoverServer {
   isReady = false;
   /** INTERRUPTs that it has read. */
   interrupts = 0;
-  /** Whether the kernel knew how to forget all names. */
-  forgetsNames: boolean | undefined;
   readonly #program: Background;
 
   constructor(fd: number, notes: number, setting: TakeoverSetting) {
@@ -50,7 +48,6 @@ export class TakeoverServer {
     else if ('held' in message) this.held.push(message.held);
     else if ('resent' in message) this.resent.push(message.resent);
     else if ('interrupted' in message) this.interrupts += 1;
-    else if ('names' in message) this.forgetsNames = message.names;
     else if ('lookedUp' in message) add(this.lookups, message.lookedUp, 1);
     else add(this.forgot, message.forgot.nodeid, message.forgot.nlookup);
   }

@@ -319,13 +319,6 @@ export interface FuseNotifier {
    * done. Without {@link expiresEntries}, only dentries of names that do not exist are dropped.
    */
   expireEntries(parent: NodeId, entries: Iterable<KnownEntry>): Promise<void>;
-  /**
-   * Makes the kernel look all names up again before it uses its dentries (FUSE_NOTIFY_INC_EPOCH). Takes no lock. The next
-   * look at such a dentry unhashes it, which unmounts whatever is mounted on it, also in other mount namespaces (seen with
-   * Linux 6.18); {@link expireEntries} does not. False: the kernel does not know it (before Linux 6.16), and believes what
-   * it believed.
-   */
-  forgetNames(): Promise<boolean>;
   /** False before Linux 6.2: a dentry can only be unhashed there, which also takes away whatever is mounted on it. */
   readonly expiresEntries: boolean;
 }

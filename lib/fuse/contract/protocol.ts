@@ -183,7 +183,6 @@ export const NotifyCode = {
   RETRIEVE: 5,
   DELETE: 6,
   RESEND: 7,
-  INC_EPOCH: 8,
 } as const;
 
 /** Flags of FUSE_NOTIFY_INVAL_ENTRY: the dentry is asked for again before its next use, and not unhashed. */

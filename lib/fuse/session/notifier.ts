@@ -58,7 +58,8 @@ export class KernelNotifier implements FuseNotifier {
     return this.#invalEntry(parent, name, 0);
   }
 
-  // FUSE_NOTIFY_INC_EPOCH would expire all names at once, but unmounts what is mounted on them: see forgetNames().
+  // FUSE_NOTIFY_INC_EPOCH (Linux 6.16) would expire all names at once. But the next look at such a dentry unhashes it, which
+  // unmounts whatever is mounted on it, also in other mount namespaces (seen with Linux 6.18).
   async expireEntries(parent: NodeId, entries: Iterable<KnownEntry>): Promise<void> {
     const flags = this.#expiresEntries ? EXPIRE_ONLY : 0;
     const written: Promise<void>[] = [];
@@ -81,30 +82,17 @@ export class KernelNotifier implements FuseNotifier {
     this.#finish(errno, flags === EXPIRE_ONLY ? `${what} expire` : what);
   }
 
-  async forgetNames(): Promise<boolean> {
-    if (this.#closed) return false;
-    const errno = this.#announce(NotifyCode.INC_EPOCH);
-    // EINVAL is the answer to a code that the kernel does not know.
-    if (errno === Errno.EINVAL) this.#dump?.('notify INC_EPOCH: unknown to this kernel');
-    else this.#finish(errno, 'INC_EPOCH');
-    return errno === 0;
-  }
-
   /**
    * Has the kernel send again, before all others, the requests that were read and not answered (FUSE_NOTIFY_RESEND,
    * Linux 6.9). Takes no lock. Only for a process that has read no request itself yet.
    */
   resend(): void {
-    const errno = this.#announce(NotifyCode.RESEND);
+    const message = new ReplyBuffer(Size.OUT_HEADER);
+    message.header(Size.OUT_HEADER, -NotifyCode.RESEND, 0, 0);
+    const errno = this.#channel.write(message, Size.OUT_HEADER);
+    // EINVAL is the answer to a code that the kernel does not know.
     if (errno === Errno.EINVAL) this.#dump?.('notify RESEND: unknown to this kernel');
     else this.#finish(errno, 'RESEND');
-  }
-
-  /** Writes a notification that consists of its code alone. 0, or the errno. */
-  #announce(code: number): number {
-    const message = new ReplyBuffer(Size.OUT_HEADER);
-    message.header(Size.OUT_HEADER, -code, 0, 0);
-    return this.#channel.write(message, Size.OUT_HEADER);
   }
 
   /** The connection is over: later calls do nothing. */

@@ -22,7 +22,6 @@ const SILENT: FuseNotifier = {
   invalidatePages: () => Promise.resolve(),
   invalidateEntry: () => Promise.resolve(),
   expireEntries: () => Promise.resolve(),
-  forgetNames: () => Promise.resolve(true),
   expiresEntries: true,
 };
 

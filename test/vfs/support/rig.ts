@@ -152,7 +152,6 @@ export class Rig {
         this.notices.push(`expire ${parent} ${names.sort().join(',')}`);
         return Promise.resolve();
       },
-      forgetNames: () => Promise.resolve(this.notices.push('all names') > 0),
       expiresEntries: true,
     };
   }
