@@ -23,7 +23,7 @@ export type ConnectedExport = Pick<
   ExportSession,
   'machineName' | 'limits' | 'rootHandle' | 'rootAttributes' | 'generation' | 'findRoot' | 'close'
 > &
-  Partial<Pick<ExportSession, 'lockManager' | 'restarts'>> & { readonly rpc: RpcCaller };
+  Partial<Pick<ExportSession, 'lockManager' | 'restarts' | 'port'>> & { readonly rpc: RpcCaller };
 
 /** Where the locks of a mount are, and the name of their client there. */
 export interface LocksAt {
@@ -53,6 +53,8 @@ export function openExport(
   const { log, clock = systemClock, collectGarbage } = dependencies;
   const counters = new VfsCounters();
   const records = dependencies.handover && new Handover(dependencies.handover);
+  const { rootHandle: root, port, lockManager } = session;
+  if (port !== undefined) records?.reaches({ root, port, lockPort: lockManager?.port });
   const inodes = new InodeTable(session.rootHandle, undefined, records);
   const vfs = new VfsState({
     config,

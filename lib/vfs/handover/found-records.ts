@@ -43,6 +43,7 @@ export function findRecords(memory: RecordMemory, credentials: Credentials): Fou
   for (const record of memory.records()) {
     switch (record.kind) {
       case RecordKind.COUNTERS:
+      case RecordKind.EXPORT:
         break;
       case RecordKind.INODE: {
         const inode = readInode(record);

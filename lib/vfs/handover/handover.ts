@@ -4,7 +4,9 @@
  */
 import type { RecordMemory } from '../../records/index.js';
 import type { LockJournal } from '../locks/lock-notes.js';
+import type { KnownExport } from '../remote/export-session.js';
 import { CounterRecords } from './counter-records.js';
+import { recordExport } from './export-record.js';
 import { findCounters } from './found-records.js';
 import { KeptInodes } from './inode-records.js';
 import { KeptLockNotes, KeptLocks } from './kept-locks.js';
@@ -53,6 +55,11 @@ export class Handover {
   readonly nodeids = (from: number): number => this.counters.reserveNodeids(from);
   /** Reserves numbers for the open files and directories of this process. */
   readonly fhs = (from: number): number => this.counters.reserveFhs(from);
+
+  /** The export is reached this way. */
+  reaches(known: KnownExport): void {
+    recordExport(this.memory, this.#text, known);
+  }
 
   /** Notes of locks, which go to `after` as well. */
   lockNotes(after: LockJournal | undefined): LockJournal {

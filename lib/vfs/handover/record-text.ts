@@ -107,4 +107,5 @@ export const RecordKind = {
   LOCKS: 7,
   LOCK_NOTE: 8,
   REQUEST: 9,
+  EXPORT: 10,
 } as const;

@@ -27,7 +27,13 @@ import {
 } from '../../rpc/index.js';
 import { ownCredential } from '../caller/own-identity.js';
 import { type ClientConfig, NAME_MAX, type TransferLimits } from '../config.js';
-import { type LockManager, LockManagerError, reachLockManager, wantsLockManager } from './lock-manager.js';
+import {
+  type LockManager,
+  LockManagerError,
+  openLockManager,
+  reachLockManager,
+  wantsLockManager,
+} from './lock-manager.js';
 import type { RootFinder } from './redrive.js';
 import { ServerRestarts } from './server-restarts.js';
 import { statusError } from './status-errno.js';
@@ -45,11 +51,22 @@ const REFUSED_PAUSE_MS = 1_000;
 /** Over UDP a message has to fit one datagram, and IP fragments are best few. */
 const MAX_UDP_TRANSFER = 32 * 1024;
 
+/** An export as an earlier process of the same mount has reached it. */
+export interface KnownExport {
+  readonly root: FileHandle;
+  /** Of NFS. */
+  readonly port: number;
+  /** Undefined: locks were not the server's affair, and the kernel was told so. */
+  readonly lockPort: number | undefined;
+}
+
 export interface SessionDependencies {
   readonly log: Logger;
   readonly clock?: Clock | undefined;
   /** Further options of every RPC connection. */
   readonly rpc?: ServiceOptions | undefined;
+  /** Neither mountd nor a portmapper is asked, as long as the root is there. */
+  readonly known?: KnownExport | undefined;
 }
 
 /**
@@ -83,6 +100,8 @@ export class ExportSession implements RootFinder {
   readonly limits: TransferLimits;
   readonly rootHandle: FileHandle;
   readonly rootAttributes: Fattr3;
+  /** Of NFS. */
+  readonly port: number;
   /** Tells the node ids of this mount from those of an earlier one, for handles that a re-export gave out. */
   readonly generation = randomInt(1, 2 ** 31);
   readonly #config: ClientConfig;
@@ -91,12 +110,7 @@ export class ExportSession implements RootFinder {
   #refusedAt = Number.NEGATIVE_INFINITY;
   #refusalLogged = false;
 
-  private constructor(
-    config: ClientConfig,
-    dependencies: SessionDependencies,
-    ways: Ways,
-    root: { handle: FileHandle; attributes: Fattr3; limits: TransferLimits },
-  ) {
+  private constructor(config: ClientConfig, dependencies: SessionDependencies, ways: Ways, root: FoundRoot) {
     this.#config = config;
     this.#dependencies = dependencies;
     this.#clock = dependencies.clock ?? systemClock;
@@ -106,6 +120,7 @@ export class ExportSession implements RootFinder {
     this.rootHandle = root.handle;
     this.rootAttributes = root.attributes;
     this.limits = root.limits;
+    this.port = root.port;
   }
 
   /**
@@ -113,21 +128,13 @@ export class ExportSession implements RootFinder {
    * when the root cannot be looked at.
    */
   static async connect(config: ClientConfig, dependencies: SessionDependencies): Promise<ExportSession> {
-    const credential = ownCredential(config.identity);
     const restarts = new ServerRestarts();
     const lockManager = lockManagerIfOffered(config, { ...dependencies, restarts });
     // The first failure to be seen may be another one.
     lockManager.catch(() => {});
-    const handle = await askMountd(config, dependencies, (mountd) => mountd.mount(config.exportPath));
+    const root = await findRoot(config, dependencies);
     const { host, port, proto, recovery, retrans, nconnect, resvport } = config;
     const address = { host, port, protocol: proto, resvport };
-    const found = await programService(NFS_PROGRAM, address).port();
-    const probe = programService(
-      NFS_PROGRAM,
-      { ...address, port: found },
-      { ...dependencies.rpc, ...MOUNT_RPC },
-    );
-    const root = await probe.ask((rpc) => learn(config, rpc, handle.handle, credential));
     const offered = await lockManager;
     const locks = offered instanceof LockManagerError ? undefined : offered;
     if (offered instanceof LockManagerError)
@@ -144,7 +151,7 @@ export class ExportSession implements RootFinder {
       log: (message) => dependencies.log.warn(message),
       beforeReady: restarts.watching(nconnect),
     });
-    const rpc = service.open(found);
+    const rpc = service.open(root.port);
     return new ExportSession(config, dependencies, { rpc, lockManager: locks, restarts }, root);
   }
 
@@ -195,6 +202,10 @@ async function lockManagerIfOffered(
   dependencies: SessionDependencies & { readonly restarts: ServerRestarts },
 ): Promise<LockManager | LockManagerError | undefined> {
   if (!wantsLockManager(config)) return undefined;
+  const { known } = dependencies;
+  // The kernel goes by the earlier process's word on where locks are.
+  if (known !== undefined)
+    return known.lockPort === undefined ? undefined : openLockManager(config, dependencies, known.lockPort);
   try {
     return await reachLockManager(config, dependencies);
   } catch (error) {
@@ -217,12 +228,38 @@ export async function askMountd<Answer>(
   return service.ask((rpc) => ask(new Mount3Client(rpc, ownCredential(config.identity), host)));
 }
 
+/** The root of an export, and the way to it. */
+interface FoundRoot {
+  readonly handle: FileHandle;
+  readonly attributes: Fattr3;
+  readonly limits: TransferLimits;
+  /** Of NFS. */
+  readonly port: number;
+}
+
+async function findRoot(config: ClientConfig, dependencies: SessionDependencies): Promise<FoundRoot> {
+  const { host, port, proto: protocol, resvport } = config;
+  const address = { host, port, protocol, resvport };
+  const { known } = dependencies;
+  const look = async (at: number, handle: FileHandle): Promise<FoundRoot> => {
+    const options = { ...dependencies.rpc, ...MOUNT_RPC };
+    const probe = programService(NFS_PROGRAM, { ...address, port: at }, options);
+    const credential = ownCredential(config.identity);
+    return { ...(await probe.ask((rpc) => learn(config, rpc, handle, credential))), port: at };
+  };
+  // Where the root is not what it was, the way from the beginning says why.
+  const again = known && (await look(known.port, known.root).catch(() => undefined));
+  if (again !== undefined) return again;
+  const { handle } = await askMountd(config, dependencies, (mountd) => mountd.mount(config.exportPath));
+  return look(await programService(NFS_PROGRAM, address).port(), handle);
+}
+
 async function learn(
   config: ClientConfig,
   rpc: RpcClient,
   handle: FileHandle,
   credential: Credential,
-): Promise<{ handle: FileHandle; attributes: Fattr3; limits: TransferLimits }> {
+): Promise<Omit<FoundRoot, 'port'>> {
   const object = handle;
   const [attributes, fsinfo, pathconf] = await Promise.all([
     rpc.call(GETATTR, { object }, { credential }),

@@ -36,17 +36,13 @@ export function wantsLockManager({ locks, localLock }: ClientConfig): boolean {
   return locks !== 'none' && localLock !== 'all';
 }
 
-/**
- * Finds the lock manager, and sees that it answers.
- * @throws LockManagerError
- */
-export async function reachLockManager(
+/** The lock manager at this port, whether it answers now or not: calls wait for it as long as those of the mount do. */
+export function openLockManager(
   config: ClientConfig,
   dependencies: LockManagerDependencies,
-): Promise<LockManager> {
-  const { host, lockPort, proto, resvport, recovery, retrans, timeoMs } = config;
-  const portmap = { rpc: OPTIONAL_RPC };
-  const address = { host, port: lockPort, protocol: proto, resvport, portmap };
+  port: number,
+): LockManager {
+  const { host, proto: protocol, resvport, recovery, retrans, timeoMs } = config;
   const options: ServiceOptions = {
     ...dependencies.rpc,
     recovery,
@@ -56,14 +52,27 @@ export async function reachLockManager(
     log: (message) => dependencies.log.warn(message),
     beforeReady: dependencies.restarts.watching(1),
   };
+  return { rpc: programService(NLM_PROGRAM, { host, port, protocol, resvport }, options).open(port), port };
+}
+
+/**
+ * Finds the lock manager, and sees that it answers.
+ * @throws LockManagerError
+ */
+export async function reachLockManager(
+  config: ClientConfig,
+  dependencies: LockManagerDependencies,
+): Promise<LockManager> {
+  const { host, lockPort, proto, resvport } = config;
+  const portmap = { rpc: OPTIONAL_RPC };
+  const address = { host, port: lockPort, protocol: proto, resvport, portmap };
   let port = lockPort;
   try {
     port = await programService(NLM_PROGRAM, address).port();
     const credential = ownCredential(config.identity);
     const probe = programService(NLM_PROGRAM, { ...address, port }, { ...dependencies.rpc, ...OPTIONAL_RPC });
     await probe.ask((rpc) => rpc.call(lockProcedures.NULL, undefined, { credential }));
-    const rpc = programService(NLM_PROGRAM, address, options).open(port);
-    return { rpc, port };
+    return openLockManager(config, dependencies, port);
   } catch (error) {
     const message =
       port === undefined
