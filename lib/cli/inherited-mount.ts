@@ -12,6 +12,8 @@ import type { KernelTransport } from '../mount/serve/kernel-transport.js';
 export interface ServingManner {
   readonly transport: KernelTransport;
   readonly foreground: boolean;
+  /** The file of --state, which says whether the mount is served for the first time. */
+  readonly state: string | undefined;
 }
 
 /**
@@ -20,7 +22,15 @@ export interface ServingManner {
  */
 export function inheritedMount(mountpoint: string, manner: ServingManner): number | undefined {
   const fd = inheritedDescriptor(mountpoint);
-  if (fd === undefined) return undefined;
+  if (fd === undefined) {
+    if (manner.state === undefined) return undefined;
+    throw new UserError(
+      `--state is for a mount that another program has made, and ${mountpoint} is a directory.`,
+      {
+        remedy: 'Leave --state out: the state of other mounts is in memory, where their keeper finds it.',
+      },
+    );
+  }
   if (!manner.foreground)
     throw new UserError(`${mountpoint} can only be served in the foreground.`, {
       remedy: 'Add -f. A process in the background would not have the descriptor.',
@@ -30,7 +40,7 @@ export function inheritedMount(mountpoint: string, manner: ServingManner): numbe
       remedy: 'Use --transport kernel.',
     });
   try {
-    checkInherited(fd);
+    if (manner.state === undefined) checkInherited(fd);
   } catch (error) {
     throw fuseFailure(error);
   }

@@ -17,6 +17,7 @@ import { StopSignals } from '../mount/process/stop-signals.js';
 import { lastWords, MountJournal } from '../mount/reach/journal.js';
 import type { TakeOverSettings } from '../mount/serve/keeping.js';
 import type { KernelTransport } from '../mount/serve/kernel-transport.js';
+import type { RecordMemory } from '../records/index.js';
 import { noteOnKernelOptions } from './inherited-mount.js';
 import { type NextProcess, nextArguments, thisProgram } from './next-process.js';
 
@@ -35,6 +36,8 @@ export interface ServeOptions {
   readonly journal: MountJournal | undefined;
   /** How another process would go on with the mount. Undefined: none does. */
   readonly next: NextProcess | undefined;
+  /** An empty state in a file. Undefined: in memory. */
+  readonly memory?: RecordMemory | undefined;
   /** The mount with which this process goes on. */
   readonly takeOver?: TakeOverSettings | undefined;
   /** The socket to the process that owns the mount, in a process that has taken over. */
@@ -234,6 +237,7 @@ async function serve(options: ServeOptions, surroundings: Surroundings): Promise
       keep: next && {
         program: thisProgram(),
         arguments: nextArguments(next),
+        memory: options.memory,
         role,
         owner: role === 'attached' ? (options.owner ?? OWNER) : undefined,
       },

@@ -7,7 +7,7 @@ export * from './contract/operations.js';
 export { InitFlag, OpenFlag } from './contract/protocol.js';
 export { abortConnection, isServedBy, setReadAhead } from './mount/connection.js';
 export { findFusermount } from './mount/fusermount.js';
-export { checkInherited, connectionNumber, inheritedDescriptor } from './mount/inherited.js';
+export { checkConnected, checkInherited, connectionNumber, inheritedDescriptor } from './mount/inherited.js';
 export {
   adoptMount,
   type KernelMount,

@@ -10,7 +10,7 @@ import { type Background, mustRun, run, start, until } from '../support/process.
 import { registerProcess } from '../support/registry.js';
 import { namesOfCalls, type ServedFolder, servedFolder } from '../support/served-folder.js';
 import { untilEnd } from '../support/until-end.js';
-import { endWatchers } from '../support/watchers.js';
+import { killForGood } from '../support/watchers.js';
 import { nfsFuse, product, STACK_TRACE } from './support/product.js';
 
 interface Ground extends ServedFolder {
@@ -267,8 +267,7 @@ t.test('the next mount replaces a dead mount without a watcher, and umount takes
   const where = await ground(t);
   for (const next of ['mount', 'umount'] as const) {
     const killed = await foreground(t, where);
-    endWatchers(where.mnt);
-    killed.child.kill('SIGKILL');
+    killForGood(killed.pid, where.mnt);
     await killed.ended;
     t.match((await run(['ls', where.mnt])).stderr.toString(), /Transport endpoint is not connected/);
     if (next === 'mount') {

@@ -255,7 +255,7 @@ t.test('a mount skips folders that another user has made under our name', async 
 t.test('the watcher writes into the folder that it got, whatever lies at its path later', async (t) => {
   const where = await heldServer(t);
   const { place } = where;
-  const mount = await backgroundMount(t, where);
+  const mount = await backgroundMount(t, where, ['--no-keep']);
   const folder = join(place.folder, 'nfs-fuse');
   const victim = join(place.folder, 'victim');
   const journal = `${createHash('sha256').update(mount.path).digest('hex').slice(0, 32)}.log`;

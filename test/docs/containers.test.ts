@@ -109,7 +109,15 @@ async function handOver(t: Test): Promise<HandOver> {
     mnt,
     helper,
     receive(options = []) {
-      const mount = ['mount', '-f', '-o', [port, ...options].join(','), '127.0.0.1:/export', '/dev/fd/3'];
+      const mount = [
+        'mount',
+        '-f',
+        '--no-keep',
+        '-o',
+        [port, ...options].join(','),
+        '127.0.0.1:/export',
+        '/dev/fd/3',
+      ];
       return user.command([python, join(folder, 'receive.py'), socket, ...user.product, ...mount]);
     },
   };

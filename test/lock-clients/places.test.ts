@@ -21,7 +21,7 @@ const STRANGER = 65_534;
 /** A mount in a place, and a worker there that has the file open. */
 async function client(t: Test, source: Ganesha, name: PlaceName) {
   const place = untilEnd(t, await openPlace(name));
-  const mount = untilEnd(t, await Mount.start({ source, place, options: ['lock'] }));
+  const mount = untilEnd(t, await Mount.start({ source, place, options: ['lock'], args: ['--no-keep'] }));
   await mount.served();
   const workers = untilEnd(
     t,

@@ -16,6 +16,7 @@ import { openPlace, type Place, type PlaceName } from './places.js';
 import { mustRun, type Outcome, run, until } from './process.js';
 import { registerProcess } from './registry.js';
 import { untilEnd } from './until-end.js';
+import { killForGood } from './watchers.js';
 
 const { O_CREAT, O_RDWR } = constants;
 export const BYTES = 40_000;
@@ -90,7 +91,7 @@ export async function backgroundMount(
   const isMounted = () => mountsOf(place.namespacePid).some((entry) => entry.path === path);
   t.teardown(async () => {
     proxy.release();
-    if (isRunning(pid)) process.kill(pid, 'SIGKILL');
+    if (isRunning(pid)) killForGood(pid, path);
     await until('the process has ended', () => !isRunning(pid));
     while (isMounted()) await run(place.command(['umount', '-l', path]), { cwd: '/' });
   });

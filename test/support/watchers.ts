@@ -33,6 +33,14 @@ export function endKeepers(mountpoint: string): void {
   end(keepersOf(mountpoint));
 }
 
+/** SIGKILL of the process that serves a mount, and no other one goes on with it. */
+export function killForGood(pid: number, mountpoint: string): void {
+  // A process that is stopped starts no other keeper.
+  process.kill(pid, 'SIGSTOP');
+  endKeepers(mountpoint);
+  process.kill(pid, 'SIGKILL');
+}
+
 function end(pids: readonly number[]): void {
   for (const pid of pids) {
     try {

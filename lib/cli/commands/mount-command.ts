@@ -19,6 +19,7 @@ import type { Command, Output } from '../command.js';
 import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from '../identity-arguments.js';
 import { inheritedMount } from '../inherited-mount.js';
 import { DEBUG_TOPICS, type DebugTopic, goOn, serveForParent, serveInForeground } from '../serving.js';
+import { openState } from '../state-file.js';
 
 interface MountArguments extends IdentityArguments {
   readonly target: string;
@@ -29,6 +30,7 @@ interface MountArguments extends IdentityArguments {
   readonly 'log-file': string | undefined;
   readonly transport: string | undefined;
   readonly 'no-keep': boolean | undefined;
+  readonly state: string | undefined;
 }
 
 /** In the foreground it resolves when the mount has ended, in the background when the mount answers. */
@@ -84,6 +86,13 @@ export const mountCommand: Command<MountArguments> = {
         describe: 'If the process dies, end the mount: no other process goes on with it',
         type: 'boolean',
       })
+      .option('state', {
+        describe: 'With /dev/fd/N: keep the state of the mount in this file, and go on with what is there',
+        type: 'string',
+        nargs: 1,
+        requiresArg: true,
+        conflicts: 'no-keep',
+      })
       .example('$0 mount server:/export /mnt', 'Ports found through the portmapper')
       .example('$0 mount -o port=2049,mountport=20048 server:/export /mnt', 'No portmapper needed')
       .example(
@@ -115,7 +124,7 @@ async function mount(args: MountArguments, byMountFuse: boolean, { tell }: Outpu
     return goOn({ goesOn, request: asItIsHere(asked, false), topics, next }, tell);
   }
   const foreground = args.foreground === true || (topics.size > 0 && logPath === undefined);
-  const inherited = inheritedMount(args.mountpoint, { transport, foreground });
+  const inherited = inheritedMount(args.mountpoint, { transport, foreground, state: args.state });
   const request = asItIsHere(asked, inherited !== undefined);
   const mountpoint = inherited === undefined ? await locate(args.mountpoint) : args.mountpoint;
   const logFile = logPath === undefined ? undefined : new LogFile(logPath);
@@ -129,6 +138,10 @@ async function mount(args: MountArguments, byMountFuse: boolean, { tell }: Outpu
     });
   }
   prepareEngine();
+  const state =
+    args.state === undefined || inherited === undefined
+      ? undefined
+      : openState(args.state, inherited, request.source);
   // Nothing tells where an inherited descriptor is mounted, and many mounts have the name /dev/fd/3.
   const journal = inherited === undefined ? MountJournal.for(mountpoint) : undefined;
   const options = {
@@ -140,6 +153,8 @@ async function mount(args: MountArguments, byMountFuse: boolean, { tell }: Outpu
     logFile,
     journal,
     next: keeps(args, transport) ? { ...next, mountpoint } : undefined,
+    memory: state?.memory,
+    takeOver: state?.takeOver,
   };
   return isBackgroundChild() ? serveForParent(options) : serveInForeground(options, tell);
 }

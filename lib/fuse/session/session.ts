@@ -341,6 +341,11 @@ export class FuseSession implements ChannelHandler, Responder {
   #init(request: FuseRequest, message: RequestBuffer, length: number): void {
     const offer = parseInit(message, length);
     const { resumed, agreed } = this.#options;
+    if (resumed !== undefined && !request.resent) {
+      this.sendError(request, Errno.EPROTO);
+      this.ended(new Error('This is a new mount, and the state is that of an earlier one.'));
+      return;
+    }
     if (resumed !== undefined) {
       // The process before this one had noted its agreement, and died before it answered.
       this.send(request, encodeInit(this.scratch, resumed, this.#options));

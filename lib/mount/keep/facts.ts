@@ -40,6 +40,8 @@ export interface MountFacts {
   readonly mountpoint: string;
   readonly source: string;
   readonly madeBy: MadeBy;
+  /** The process that serves it. */
+  readonly pid: number;
   /** Number of the connection; undefined where the kernel does not tell. */
   readonly minor: number | undefined;
   /** The file in the runtime folder that has the notes of locks. */
@@ -59,6 +61,11 @@ export function writeFacts(memory: RecordMemory, facts: MountFacts): void {
   });
 }
 
+/** The mount is over: nobody goes on with this state. */
+export function writeEnd(memory: RecordMemory): void {
+  memory.setFacts({ version: VERSION, over: true });
+}
+
 /** @throws RecordsError with a reason if the facts are not those of a mount of this machine since its start */
 export function readFacts(memory: RecordMemory): MountFacts {
   const facts = memory.facts as
@@ -71,7 +78,7 @@ export function readFacts(memory: RecordMemory): MountFacts {
     );
   if (facts.boot !== bootId())
     throw new RecordsError('damaged', 'the state is older than the last start of this machine');
-  const { connection, mountpoint, source, madeBy, minor, lockNotes, takeovers } = facts;
+  const { connection, mountpoint, source, madeBy, pid, minor, lockNotes, takeovers } = facts;
   if (!isConnection(connection) || mountpoint === undefined || source === undefined || madeBy === undefined)
     throw new RecordsError('damaged', 'the facts of the state are damaged');
   return {
@@ -79,6 +86,7 @@ export function readFacts(memory: RecordMemory): MountFacts {
     mountpoint,
     source,
     madeBy,
+    pid: pid ?? 0,
     minor,
     lockNotes: lockNotes ?? '',
     takeovers: takeovers ?? NO_TAKEOVERS,

@@ -5,6 +5,7 @@ import koffi from 'koffi';
 const libc = koffi.load(null);
 const cDup3 = libc.func('int dup3(int from, int to, int flags)');
 const cFcntl = libc.func('int fcntl(int fd, int command, ...)');
+const cFlock = libc.func('int flock(int fd, int operation)');
 const cSetsid = libc.func('int setsid()');
 const cSignal = libc.func('intptr_t signal(int number, intptr_t handler)');
 
@@ -28,6 +29,12 @@ export function closeOnExec(fd: number): void {
 export function ignoreSignal(number: number): void {
   const SIG_IGN = 1;
   cSignal(number, SIG_IGN);
+}
+
+/** Takes a flock(2) lock of the open file, which all duplicates of the descriptor share. False: somebody else has one. */
+export function lockFile(fd: number): boolean {
+  const LOCK_EX_NB = 2 | 4;
+  return (cFlock(fd, LOCK_EX_NB) as number) === 0;
 }
 
 /** Makes this process the leader of a session and a process group of its own, unless it leads a group already. */

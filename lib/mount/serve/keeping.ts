@@ -6,7 +6,7 @@ import type { Logger } from '../../base/log.js';
 import type { ConnectionInfo } from '../../fuse/index.js';
 import { RecordMemory } from '../../records/index.js';
 import type { HandoverOptions } from '../../vfs/handover/handover.js';
-import { type MountFacts, NO_TAKEOVERS, type Takeovers, writeFacts } from '../keep/facts.js';
+import { type MountFacts, NO_TAKEOVERS, type Takeovers, writeEnd, writeFacts } from '../keep/facts.js';
 import { Keeper } from '../keep/keeper.js';
 import type { WatcherOptions } from '../keep/shell-process.js';
 import { type KeptRole, secondsSinceStart } from '../keep/take-over.js';
@@ -133,7 +133,7 @@ export class Keeping {
   /** Writes down what is being agreed with the kernel. */
   agreed(connection: ConnectionInfo, { mountpoint, minor, device }: ServedMount['mount']): void {
     if (device === undefined) return;
-    const made = { mountpoint, source: this.#source, madeBy: device.madeBy, minor };
+    const made = { mountpoint, source: this.#source, madeBy: device.madeBy, pid: process.pid, minor };
     this.#write({ connection, ...made, lockNotes: this.#lockNotes, takeovers: NO_TAKEOVERS });
   }
 
@@ -180,6 +180,12 @@ export class Keeping {
     else this.#keeper?.resume();
   }
 
+  /** The mount has ended in good order. */
+  async end(): Promise<void> {
+    writeEnd(this.#memory);
+    await this.dismiss();
+  }
+
   async dismiss(): Promise<void> {
     await this.#keeper?.dismiss();
   }
@@ -194,7 +200,7 @@ export class Keeping {
     const { deaths, restarts } = facts.takeovers;
     const last = { kind, at: new Date().toISOString(), milliseconds, pid: previous, files };
     const count = kind === 'death' ? { deaths: deaths + 1, restarts } : { deaths, restarts: restarts + 1 };
-    this.#write({ ...facts, lockNotes: this.#lockNotes, takeovers: { ...count, last } });
+    this.#write({ ...facts, pid: process.pid, lockNotes: this.#lockNotes, takeovers: { ...count, last } });
     const lost = files === 0 ? '' : ` Data of ${files === 1 ? '1 file' : `${files} files`} died with it.`;
     if (kind === 'death')
       this.#log.warn(

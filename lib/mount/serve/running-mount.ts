@@ -264,7 +264,7 @@ export class RunningMount {
     settings.journal?.close(outcome.status, outcome.message);
     await this.#link?.close(outcome);
     await watcher?.dismiss();
-    await keeping?.dismiss();
+    await keeping?.end();
     this.#settle(outcome);
   }
 
@@ -277,7 +277,7 @@ export class RunningMount {
     await Promise.race([served.mount.abort(), sleep(ABORT_PATIENCE_MS)]);
     await Promise.race([this.#link?.close(outcome), sleep(ABORT_PATIENCE_MS)]);
     await watcher?.dismiss();
-    await keeping?.dismiss();
+    await keeping?.end();
     this.#settle(outcome);
     return outcome;
   }

@@ -1,7 +1,7 @@
 /** The start of a mount: connect with the server, mount, and wait until the mount answers. */
 import { stat } from 'node:fs/promises';
 import type { Logger } from '../../base/log.js';
-import { type PinnedDirectory, pinMountpoint } from '../../fuse/index.js';
+import { checkConnected, type PinnedDirectory, pinMountpoint } from '../../fuse/index.js';
 import { RecordsError } from '../../records/index.js';
 import { isTemporary, mountFailure } from '../failure/mount-failure.js';
 import { Watcher } from '../keep/watcher.js';
@@ -28,6 +28,8 @@ import type { MountSettings } from './settings.js';
 /** Between two attempts to connect. */
 const FIRST_RETRY_DELAY_MS = 1_000;
 const MAX_RETRY_DELAY_MS = 30_000;
+/** The same while programs wait for the mount. */
+const PROGRAMS_WAIT_MS = 2_000;
 /** An earlier process has reached the server: what looks hopeless now may pass as well. */
 const DOUBT_MS = 60_000;
 /** A streaming reader keeps this much under way. With the kernel's own 128 KiB it would wait for every request. */
@@ -88,7 +90,7 @@ export async function startMount(
   } catch (error) {
     await fileSystem.shutdown();
     await watcher?.dismiss();
-    await keeping?.dismiss();
+    await keeping?.end();
     throw await explained(error, request);
   }
 }
@@ -117,7 +119,17 @@ async function goOn(
     claim();
   };
   try {
-    const fileSystem = await connectWithRetry({ request, settings, log, lockJournal, keeping, mayGoOn });
+    const isStillThere = () => checkConnected(takeOver.fd);
+    isStillThere();
+    const fileSystem = await connectWithRetry({
+      request,
+      settings,
+      log,
+      lockJournal,
+      keeping,
+      mayGoOn,
+      isStillThere,
+    });
     const parts = {
       request,
       mountpoint,
@@ -171,6 +183,8 @@ interface ConnectParts {
   readonly keeping: Keeping | undefined;
   /** See ConnectOptions. */
   readonly mayGoOn?: () => Promise<void>;
+  /** Throws MountError if the mount that waits for this process was unmounted meanwhile. */
+  readonly isStillThere?: () => void;
 }
 
 /**
@@ -184,7 +198,8 @@ async function connectWithRetry(parts: ConnectParts): Promise<ConnectedFileSyste
   const giveUpAt = performance.now() + patienceMs;
   const doubtUntil = performance.now() + (takeOver === undefined ? 0 : DOUBT_MS);
   let lastMessage: string | undefined;
-  for (let delay = FIRST_RETRY_DELAY_MS; ; delay = Math.min(delay * 2, MAX_RETRY_DELAY_MS)) {
+  const longest = takeOver === undefined ? MAX_RETRY_DELAY_MS : PROGRAMS_WAIT_MS;
+  for (let delay = FIRST_RETRY_DELAY_MS; ; delay = Math.min(delay * 2, longest)) {
     try {
       return await connectOnce(parts);
     } catch (error) {
@@ -202,6 +217,7 @@ async function connectWithRetry(parts: ConnectParts): Promise<ConnectedFileSyste
         );
       }
       await unlessAborted(sleep(Math.min(delay, left)), signal);
+      parts.isStillThere?.();
     }
   }
 }
