@@ -117,6 +117,16 @@ export function negotiate(
   };
 }
 
+/**
+ * The answer to an INIT that a process gets which goes on with a connection: the process before it had noted `agreement`, and
+ * died before it answered. `isRepeated`: the kernel sends it again.
+ * @throws Error for an INIT that nobody has read before: it begins another connection
+ */
+export function agreedBefore(agreement: ConnectionInfo, isRepeated: boolean): ConnectionInfo {
+  if (isRepeated) return agreement;
+  throw new Error('This is a new mount, and the state is that of an earlier one.');
+}
+
 /** Encodes struct fuse_init_out behind the header of `reply`; answers the length of the message. */
 export function encodeInit(
   reply: ReplyBuffer,

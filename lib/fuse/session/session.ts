@@ -12,7 +12,7 @@ import { FuseDump } from './dump.js';
 import { Forgets } from './forgets.js';
 import { HeldPayloads } from './held-payloads.js';
 import { Interrupts, type SessionTimers, systemTimers, within } from './interrupts.js';
-import { DEFAULT_MAX_WRITE, encodeInit, negotiate, parseInit } from './negotiate.js';
+import { agreedBefore, DEFAULT_MAX_WRITE, encodeInit, negotiate, parseInit } from './negotiate.js';
 import { KernelNotifier } from './notifier.js';
 import { dispatch } from './opcodes/dispatch.js';
 import type { Responder } from './opcodes/responder.js';
@@ -339,30 +339,23 @@ export class FuseSession implements ChannelHandler, Responder {
   }
 
   #init(request: FuseRequest, message: RequestBuffer, length: number): void {
-    const offer = parseInit(message, length);
     const { resumed, agreed } = this.#options;
-    if (resumed !== undefined && !request.resent) {
-      this.sendError(request, Errno.EPROTO);
-      this.ended(new Error('This is a new mount, and the state is that of an earlier one.'));
-      return;
-    }
-    if (resumed !== undefined) {
-      // The process before this one had noted its agreement, and died before it answered.
-      this.send(request, encodeInit(this.scratch, resumed, this.#options));
-      return;
-    }
-    if (this.#connection !== undefined) throw new FuseError(Errno.EIO, 'INIT came twice');
+    const isNew = resumed === undefined;
+    if (isNew && this.#connection !== undefined) throw new FuseError(Errno.EIO, 'INIT came twice');
     let connection: ConnectionInfo;
     try {
-      connection = negotiate(offer, this.#operations.capabilities, this.#options);
+      const offer = parseInit(message, length);
+      connection = isNew
+        ? negotiate(offer, this.#operations.capabilities, this.#options)
+        : agreedBefore(resumed, request.resent);
     } catch (error) {
       this.sendError(request, Errno.EPROTO);
       this.ended(error instanceof Error ? error : new Error(String(error)));
       return;
     }
-    agreed?.(connection);
+    if (isNew) agreed?.(connection);
     this.send(request, encodeInit(this.scratch, connection, this.#options));
-    this.#connected(connection);
+    if (isNew) this.#connected(connection);
   }
 
   /** Requests may come from now on. */
