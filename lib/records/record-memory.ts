@@ -20,6 +20,8 @@ const HEAD_BYTES = 64 * 1024;
 const INCOMPLETE_WORD = 2;
 /** The facts are written twice, in turns, so that one of them is always whole. */
 const FACTS = [4 * 1024, 32 * 1024] as const;
+/** Behind the facts. */
+const CELLS = 60 * 1024;
 const FACTS_HEADER = 16;
 const MOST_FACTS = 28 * 1024 - FACTS_HEADER;
 /** Sizes of slots. A record goes into the smallest that holds it. */
@@ -116,6 +118,11 @@ export class RecordMemory {
   /** Memory that is taken. */
   get bytes(): number {
     return HEAD_BYTES + (this.#chunks.length - this.#spare.length) * CHUNK_BYTES;
+  }
+
+  /** 512 numbers that belong to no record, zeros at first. */
+  get cells(): Float64Array {
+    return this.#head.f64.subarray(CELLS / 8, HEAD_BYTES / 8);
   }
 
   /** The facts that {@link setFacts} was given last, as JSON keeps them. Undefined: none yet. */

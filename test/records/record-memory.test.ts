@@ -134,3 +134,19 @@ t.test('a file that is cut off, empty, another file, or of another version is re
   writeSync(fd, Buffer.from([9]), 0, 1, 4);
   t.equal(fault(fd), 'version');
 });
+
+t.test(
+  'cells that belong to no record are zero at first, and the largest facts leave them alone',
+  async (t) => {
+    const written = memory();
+    t.same(new Set(written.cells), new Set([0]));
+    written.cells.forEach((_, at) => {
+      written.cells[at] = at + 0.5;
+    });
+    for (const sign of ['a', 'b']) written.setFacts({ long: sign.repeat(28 * 1024 - 100) });
+    const found = RecordMemory.adopt(written.fd);
+    t.equal(found.cells.length, 512);
+    t.ok(found.cells.every((value, at) => value === at + 0.5));
+    t.same(found.facts, written.facts);
+  },
+);

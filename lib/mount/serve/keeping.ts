@@ -116,6 +116,11 @@ export class Keeping {
     return { fd: takeOver.fd, madeBy, connection, requests: this.handed?.requests };
   }
 
+  /** Where requests are noted that are under way, for kernels that cannot repeat them. */
+  get underWay(): Float64Array {
+    return this.#memory.cells;
+  }
+
   /** The state, for the process to which the mount is handed over. */
   get descriptor(): number {
     return this.#memory.fd;

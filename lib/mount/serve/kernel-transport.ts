@@ -39,6 +39,8 @@ export interface ServingOptions {
   readonly dump: ((line: string) => void) | undefined;
   /** Gets the agreement with the kernel, before the kernel hears of it. Not called over libfuse. */
   agreed?(connection: ConnectionInfo, mount: ServedMount['mount']): void;
+  /** See SessionOptions. */
+  readonly underWay?: Float64Array | undefined;
   /** The mount of an earlier process with which this one goes on. */
   readonly resumed?: ResumedMount | undefined;
 }
@@ -157,12 +159,13 @@ async function detach(session: FuseSession): Promise<readonly Uint8Array[]> {
 }
 
 function sessionOf(fd: number, mount: ServedMount['mount'], options: ServingOptions): FuseSession {
-  const { operations, log, dump, agreed, resumed } = options;
+  const { operations, log, dump, agreed, resumed, underWay } = options;
   return new FuseSession(fd, operations, {
     log: (line) => log.error(line),
     debug: dump,
     resumed: resumed?.connection,
     requests: resumed?.requests,
+    underWay,
     agreed: (connection) => agreed?.(connection, mount),
   });
 }

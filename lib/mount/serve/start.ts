@@ -289,6 +289,7 @@ async function mountAndAnswer(parts: Parts): Promise<ServedMount> {
     log,
     dump: dumpFuse,
     agreed: (connection, mount) => keeping?.agreed(connection, mount),
+    underWay: keeping?.underWay,
     resumed: keeping?.resumed,
   });
   const { mount } = served;
