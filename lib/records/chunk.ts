@@ -87,20 +87,31 @@ export class Chunk {
     this.#freeCount = 0;
   }
 
-  /** Takes up what another process has written. @throws RecordsError */
-  adopt(): void {
+  /** Takes up what another process has written, and answers its highest stamp. @throws RecordsError */
+  adopt(): number {
     const { u32 } = this.#piece;
-    if (u32[0] === 0) return;
+    if (u32[0] === 0) return 0;
     const slotBytes = u32[1] ?? 0;
     const valid = u32[0] === CHUNK_MAGIC && u32[2] === checksum(u32, 1, 1, CHUNK_MAGIC);
     if (!valid || slotBytes < SLOT_HEADER || slotBytes > CHUNK_BYTES - CHUNK_HEADER || slotBytes % 8 !== 0)
       throw new RecordsError('damaged', `the records from byte ${this.base} on are damaged`);
     this.#divide(slotBytes);
+    let stamp = 0;
     for (let slot = this.#slots - 1; slot >= 0; slot--) {
       const at = this.#place(slot);
-      if (u32[at >>> 2] === 0) this.#free[this.#freeCount++] = slot;
-      else this.read(at);
+      if (u32[at >>> 2] === 0) {
+        this.#free[this.#freeCount++] = slot;
+        continue;
+      }
+      this.#verify(at);
+      stamp = Math.max(stamp, u32[(at >>> 2) + 3] ?? 0);
     }
+    return stamp;
+  }
+
+  /** The number of its records. */
+  get count(): number {
+    return this.#slots - this.#freeCount;
   }
 
   /** The places of all records. */
@@ -143,6 +154,23 @@ export class Chunk {
   }
 
   /** @throws RecordsError for a record that is not as it was written. */
+  #verify(at: number): void {
+    const { u32, f64 } = this.#piece;
+    const word = at >>> 2;
+    const what = u32[word] ?? 0;
+    const length = u32[word + 1] ?? 0;
+    const stamp = u32[word + 3] ?? 0;
+    const count = what & MOST_CELLS;
+    const start = at + slotOverhead(count);
+    if (start + length > at + this.#slotBytes) throw this.#damaged(at);
+    const sum = checksum(u32, start >>> 2, (length + 3) >>> 2, what ^ Math.imul(length, 31) ^ stamp);
+    if (u32[word + 2] !== sum) throw this.#damaged(at);
+    const first = (at + SLOT_HEADER) >>> 3;
+    for (let i = first; i < first + count; i++)
+      if (fromCell(f64[i] ?? Number.NaN) === undefined) throw this.#damaged(at);
+  }
+
+  /** A record of this process, or one that {@link adopt} has verified. @throws RecordsError for a damaged cell. */
   read(at: number): FoundRecord {
     const { bytes, u32, f64 } = this.#piece;
     const word = at >>> 2;
@@ -151,11 +179,6 @@ export class Chunk {
     const stamp = u32[word + 3] ?? 0;
     const count = what & MOST_CELLS;
     const start = at + slotOverhead(count);
-    if (start + length > at + this.#slotBytes) throw this.#damaged(at);
-    if (
-      u32[word + 2] !== checksum(u32, start >>> 2, (length + 3) >>> 2, what ^ Math.imul(length, 31) ^ stamp)
-    )
-      throw this.#damaged(at);
     const cells: number[] = [];
     for (let i = 0; i < count; i++) {
       const value = fromCell(f64[((at + SLOT_HEADER) >>> 3) + i] ?? Number.NaN);

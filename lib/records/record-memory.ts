@@ -258,7 +258,7 @@ export class RecordMemory {
   #adoptChunk(base: number): void {
     const chunk = this.#mapChunk(base);
     if (chunk === undefined) throw new RecordsError('damaged', 'the file with the state cannot be mapped');
-    chunk.adopt();
+    this.#stamp = Math.max(this.#stamp, chunk.adopt());
     const { slotBytes } = chunk;
     if (slotBytes === 0) {
       this.#spare.push(chunk);
@@ -266,10 +266,7 @@ export class RecordMemory {
     }
     if (!SLOT_SIZES.includes(slotBytes))
       throw new RecordsError('damaged', `the records from byte ${base} on have an unknown size`);
-    for (const at of chunk.places()) {
-      this.#count++;
-      this.#stamp = Math.max(this.#stamp, chunk.read(at).stamp);
-    }
+    this.#count += chunk.count;
     if (chunk.isFull) return;
     const roomy = this.#roomy.get(slotBytes) ?? [];
     roomy.push(chunk);

@@ -41,7 +41,8 @@ import { Creation } from './data/creation.js';
 import { Files, type UnwrittenFile } from './data/files.js';
 import { Directories } from './directories/directories.js';
 import { LookupStorms } from './directories/lookup-storms.js';
-import { letKernelAsk, takeUpMount } from './handover/take-up.js';
+import { letKernelAsk } from './handover/kernel-doubts.js';
+import { takeUpMount } from './handover/take-up.js';
 import type { Locks } from './locks/locks.js';
 import { type Found, Lookup } from './names/lookup.js';
 import { MakeRequests, mknodWhat } from './names/make.js';
@@ -156,7 +157,8 @@ export class NfsFileSystem implements FuseOperations {
 
   init(_connection: ConnectionInfo, notifier: FuseNotifier): void {
     this.#vfs.kernel.notifier = notifier;
-    if (this.#vfs.records?.isTakeover) void letKernelAsk(notifier, this.#vfs);
+    const { records } = this.#vfs;
+    if (records?.isTakeover) void letKernelAsk(notifier, this.#vfs, records.counters.firstNodeid);
   }
 
   /**

@@ -144,7 +144,10 @@ export const GROUPS = {
   },
   handover: {
     sources: ['lib/vfs/handover/'],
-    tests: [...vfs('handover/handover', 'handover/lock-handover'), 'test/records/record-memory.test.ts'],
+    tests: [
+      ...vfs('handover/handover', 'handover/kernel-doubts', 'handover/lock-handover'),
+      'test/records/record-memory.test.ts',
+    ],
   },
   names: {
     sources: ['lib/vfs/names/'],

@@ -101,6 +101,11 @@ export class DentryCache {
     if (names?.delete(name) && names.size === 0) this.#byDirectory.delete(parent);
   }
 
+  /** Names of objects that it holds at the most. */
+  get room(): number {
+    return this.#present.max;
+  }
+
   get size(): number {
     return this.#present.size + this.#absent.size;
   }
@@ -122,20 +127,24 @@ export class DentryCache {
   }
 
   /**
-   * `generation` is the directory's from before the call whose reply says so. Ways up never form a circle, whatever
-   * the server says: a directory that contains itself keeps the way it had.
+   * The inode was seen there last. Ways up never form a circle, whatever the server says: a directory that contains itself
+   * keeps the way it had. True: it was last seen elsewhere.
    */
+  place(parent: Inode, name: FileName, inode: Inode): boolean {
+    if (inode === parent || inode.isRoot) return false;
+    // Only a new place makes a circle, and only of what may be a directory. A listing sets thousands that are neither.
+    const mayHoldNames = inode.attributes === undefined || inode.isDirectory;
+    if (inode.parent !== parent && mayHoldNames) breakCircle(inode, parent);
+    const hasMoved = inode.parent !== parent || inode.name !== name;
+    inode.parent = parent;
+    inode.name = name;
+    inode.parentEpoch = parent.epoch;
+    return hasMoved;
+  }
+
+  /** `generation` is the directory's from before the call whose reply says so. */
   set(parent: Inode, name: FileName, inode: Inode | undefined, generation: number): void {
-    if (inode !== undefined && inode !== parent && !inode.isRoot) {
-      // Only a new place makes a circle, and only of what may be a directory. A listing sets thousands that are neither.
-      const mayHoldNames = inode.attributes === undefined || inode.isDirectory;
-      if (inode.parent !== parent && mayHoldNames) breakCircle(inode, parent);
-      const hasMoved = inode.parent !== parent || inode.name !== name;
-      inode.parent = parent;
-      inode.name = name;
-      inode.parentEpoch = parent.epoch;
-      if (hasMoved) this.onMoved(inode);
-    }
+    if (inode !== undefined && this.place(parent, name, inode)) this.onMoved(inode);
     const key = keyOf(parent, name);
     const [into, other] = inode === undefined ? [this.#absent, this.#present] : [this.#present, this.#absent];
     const known = into.peek(key) ?? other.peek(key);

@@ -84,6 +84,10 @@ export class InodeTable {
     return inode;
   }
 
+  find(nodeid: NodeId): Inode | undefined {
+    return this.#byNodeid.get(nodeid);
+  }
+
   findByHandle(handle: FileHandle): Inode | undefined {
     return this.#byHandle.get(handle);
   }

@@ -11,7 +11,8 @@ import { readSilly, type SillyFound } from './silly-records.js';
 import { readWrites, type WritesFound } from './write-records.js';
 
 export interface FoundRecords {
-  readonly inodes: readonly InodeFound[];
+  /** By node id. */
+  readonly inodes: ReadonlyMap<number, InodeFound>;
   readonly files: readonly FileFound[];
   readonly directories: readonly DirectoryFound[];
   readonly writes: readonly WritesFound[];
@@ -79,7 +80,7 @@ export function findRecords(memory: RecordMemory, credentials: Credentials): Fou
   }
   const { locks, outdated: oldLocks } = readLocks(lockRecords);
   return {
-    inodes: [...inodes.values()],
+    inodes,
     directories: [...directories.values()],
     files,
     writes,

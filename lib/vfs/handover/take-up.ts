@@ -7,8 +7,6 @@
  */
 import type { Logger } from '../../base/log.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
-import type { FuseNotifier, KnownEntry, NodeId } from '../../fuse/contract/operations.js';
-import { fileNameToBytes } from '../../programs/nfs3/index.js';
 import type { DentryCache } from '../cache/dentry-cache.js';
 import { describePath, type Inode } from '../cache/inode.js';
 import type { InodeTable } from '../cache/inode-table.js';
@@ -60,36 +58,43 @@ export async function takeUpMount(vfs: TakeUpNeeds, handover: Handover, to: Succ
   const found = findRecords(memory, to.credentials);
   for (const ref of found.outdated) memory.free(ref);
   for (const request of found.requests) handover.requests.takeUp(request);
-  const inodes = takeUpInodes(vfs, found);
+  takeUpInodes(vfs, found);
+  const { inodes } = vfs;
   const open = takeUpFiles(handover, to.files, found, inodes);
   takeUpDirectories(handover, to.directories, found, inodes);
   await takeUpSillyNames(handover, to.silly, found, inodes);
   for (const locks of found.locks) handover.locks.takeUp(locks);
-  const left = locksLeft(vfs, found, inodes, to.files);
+  const left = locksLeft(inodes, found, to.files);
   await Promise.all([
     ...found.writes.map((writes) => tellLoss(vfs, to.files, writes, inodes, open)),
     to.locks?.takeUp(left, LOCKS_MS),
   ]);
   for (const { ref } of found.lockNotes) memory.free(ref);
   if (to.locks === undefined) for (const { refs } of found.locks) for (const ref of refs) memory.free(ref);
-  for (const inode of [...inodes.values()]) vfs.inodes.release(inode);
+  // Those that the kernel has forgotten, and that only an open file held.
+  for (const { nodeid, nlookup } of found.inodes.values()) {
+    const inode = nlookup === 0 ? inodes.find(nodeid) : undefined;
+    if (inode !== undefined) inodes.release(inode);
+  }
 }
 
-function takeUpInodes(vfs: TakeUpNeeds, found: FoundRecords): Map<NodeId, Inode> {
-  const inodes = new Map<NodeId, Inode>([[vfs.inodes.root.nodeid, vfs.inodes.root]]);
-  for (const { nodeid, handle, nlookup, ref: record } of found.inodes)
-    inodes.set(nodeid, vfs.inodes.takeUp({ nodeid, handle, nlookup, record }));
-  for (const { nodeid, parent: parentId, name, attributes } of found.inodes) {
-    const inode = inodes.get(nodeid);
-    if (inode === undefined) continue;
+function takeUpInodes({ inodes, dentries }: TakeUpNeeds, found: FoundRecords): void {
+  for (const { nodeid, handle, nlookup, ref: record, attributes } of found.inodes.values()) {
+    const inode = inodes.takeUp({ nodeid, handle, nlookup, record });
     inode.attributes = attributes;
     // The kernel may believe something newer, or older: the first word of the server on it is news.
     if (attributes !== undefined) inode.told = { ...attributes, ctime: NEVER };
-    const parent = inodes.get(parentId);
-    // Of no generation: it says where to look, and is no evidence of what is there.
-    if (parent !== undefined) vfs.dentries.set(parent, name, inode, -1);
   }
-  return inodes;
+  let tooMany = found.inodes.size - dentries.room;
+  for (const { nodeid, parent: parentId, name } of found.inodes.values()) {
+    const inode = inodes.find(nodeid);
+    const parent = inodes.find(parentId);
+    if (inode === undefined || parent === undefined) continue;
+    // That is where its record says it is.
+    dentries.place(parent, name, inode);
+    // Of no generation: it says what to expect, and is no evidence of what is there. Where not all have room, some do without.
+    if (tooMany-- <= 0) dentries.set(parent, name, inode, -1);
+  }
 }
 
 /** The open files, by inode. */
@@ -97,10 +102,10 @@ function takeUpFiles(
   { memory, writes }: Handover,
   files: Files,
   found: FoundRecords,
-  inodes: ReadonlyMap<NodeId, Inode>,
+  inodes: InodeTable,
 ): Map<Inode, OpenFile[]> {
   for (const one of found.writes) {
-    const inode = inodes.get(one.nodeid);
+    const inode = inodes.find(one.nodeid);
     if (inode === undefined) {
       memory.free(one.ref);
       continue;
@@ -110,7 +115,7 @@ function takeUpFiles(
   }
   const open = new Map<Inode, OpenFile[]>();
   for (const { nodeid, ref: record, ...file } of found.files) {
-    const inode = inodes.get(nodeid);
+    const inode = inodes.find(nodeid);
     if (inode === undefined) memory.free(record);
     else open.set(inode, [...(open.get(inode) ?? []), files.takeUp(inode, { ...file, record })]);
   }
@@ -121,10 +126,10 @@ function takeUpDirectories(
   { memory }: Handover,
   directories: Directories,
   found: FoundRecords,
-  inodes: ReadonlyMap<NodeId, Inode>,
+  inodes: InodeTable,
 ): void {
   for (const { fh, nodeid, unique, ref, place } of found.directories) {
-    const inode = inodes.get(nodeid);
+    const inode = inodes.find(nodeid);
     if (inode === undefined) {
       memory.free(ref);
       continue;
@@ -139,12 +144,12 @@ async function takeUpSillyNames(
   { memory, silly: records }: Handover,
   silly: SillyRenames,
   found: FoundRecords,
-  inodes: ReadonlyMap<NodeId, Inode>,
+  inodes: InodeTable,
 ): Promise<void> {
   await Promise.all(
     found.silly.map(async ({ ref, nodeid, directory: directoryId, name, credential, isRenamed }) => {
-      const inode = inodes.get(nodeid);
-      const directory = inodes.get(directoryId);
+      const inode = inodes.find(nodeid);
+      const directory = inodes.find(directoryId);
       if (inode === undefined || directory === undefined) {
         memory.free(ref);
         return;
@@ -157,16 +162,16 @@ async function takeUpSillyNames(
 
 /**
  * Data that programs had written and that the server may not have. If all of it had reached the server, which has not restarted
- * since, a COMMIT makes it stable. Otherwise it is lost, and each descriptor through which the file may be written is told once.
+ * since, a COMMIT makes it sinodes. Otherwise it is lost, and each descriptor through which the file may be written is told once.
  */
 async function tellLoss(
   vfs: TakeUpNeeds,
   files: Files,
   { nodeid, errors, append, taken, reached, verifier }: WritesFound,
-  inodes: ReadonlyMap<NodeId, Inode>,
+  inodes: InodeTable,
   open: ReadonlyMap<Inode, readonly OpenFile[]>,
 ): Promise<void> {
-  const inode = inodes.get(nodeid);
+  const inode = inodes.find(nodeid);
   if (inode === undefined || (taken === undefined && reached === undefined)) return;
   const [file] = open.get(inode) ?? [];
   let isOnServer = reached === undefined;
@@ -195,15 +200,10 @@ async function tellLoss(
 }
 
 /** All that the lock manager may hold for the earlier process, by owner and file. */
-function locksLeft(
-  { inodes: table }: TakeUpNeeds,
-  found: FoundRecords,
-  inodes: ReadonlyMap<NodeId, Inode>,
-  files: Files,
-): readonly LeftLocks[] {
+function locksLeft(inodes: InodeTable, found: FoundRecords, files: Files): readonly LeftLocks[] {
   const left = new Map<string, LeftLocks>();
   for (const { nodeid, owner, handle, fh, locks } of found.locks) {
-    const inode = inodes.get(nodeid) ?? table.intern(handle);
+    const inode = inodes.find(nodeid) ?? inodes.intern(handle);
     left.set(`${handle} ${owner.svid}`, {
       inode,
       owner,
@@ -217,7 +217,7 @@ function locksLeft(
     const { handle, svid, ownerHandle, waiting } = note;
     const key = `${handle} ${svid}`;
     const known = left.get(key) ?? {
-      inode: table.findByHandle(handle) ?? table.intern(handle),
+      inode: inodes.findByHandle(handle) ?? inodes.intern(handle),
       // Its name at the kernel is not known: nobody was told that it holds anything.
       owner: { key: `left ${svid}`, svid, ownerHandle, flock: true, pid: 0 },
       handle,
@@ -228,25 +228,4 @@ function locksLeft(
     left.set(key, waiting === undefined ? known : { ...known, waiting: [...known.waiting, waiting] });
   }
   return [...left.values()];
-}
-
-/** The kernel asks again for all that it believes of names, and drops what it has of open files. Never rejects. */
-export async function letKernelAsk(
-  notifier: FuseNotifier,
-  { inodes }: Pick<TakeUpNeeds, 'inodes'>,
-): Promise<void> {
-  for (const inode of inodes.values()) {
-    if (inode.opens === 0) continue;
-    if (inode.isDirectory) notifier.invalidateAttributes(inode.nodeid);
-    else void notifier.invalidatePages(inode.nodeid, 0, 0);
-  }
-  // The kernel has a shorter way to forget all names, but it would unmount what is mounted on them.
-  const names = new Map<NodeId, KnownEntry[]>();
-  for (const { parent, name } of inodes.values()) {
-    if (parent === undefined) continue;
-    const entries = names.get(parent.nodeid) ?? [];
-    entries.push({ name: fileNameToBytes(name), exists: true });
-    names.set(parent.nodeid, entries);
-  }
-  for (const [parent, entries] of names) await notifier.expireEntries(parent, entries);
 }
