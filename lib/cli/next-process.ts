@@ -1,13 +1,12 @@
 /**
  * The command line with which another process goes on with this mount, should this one die. Owns that it means the same
- * wherever and whenever it is read: paths are absolute.
+ * wherever and whenever it is read.
  */
-import { resolve } from 'node:path';
-
 export interface NextProcess {
   /** The texts of -o, as this process has understood them. */
   readonly options: readonly string[];
   readonly debug: readonly string[];
+  /** Absolute. */
   readonly logFile: string | undefined;
   readonly target: string;
   /** Absolute, or /dev/fd/N. */
@@ -20,7 +19,7 @@ export function nextArguments({ options, debug, logFile, target, mountpoint }: N
     'mount',
     ...options.flatMap((text) => ['-o', text]),
     ...debug.flatMap((topic) => ['--debug', topic]),
-    ...(logFile === undefined ? [] : ['--log-file', resolve(logFile)]),
+    ...(logFile === undefined ? [] : ['--log-file', logFile]),
     target,
     mountpoint,
   ];

@@ -1,5 +1,5 @@
 /** The process of a mount is killed, and programs that use the mount go on: with the program as users start it. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { ServeCommand } from '../support/embedded.js';
@@ -188,6 +188,33 @@ t.test('a mount in the background tells its takeovers in stats, in check and in 
   t.notOk(mountsOf(process.pid).some((entry) => entry.path === path));
   await until('nobody is left', () => watchersOf(path).length === 0, PATIENCE_MS);
 });
+
+t.test(
+  'a log file by a relative path, after a rotation as well, gets the messages of the next process',
+  async (t) => {
+    const place = untilEnd(t, await openPlace('root'));
+    const server = untilEnd(t, await ServeCommand.start(place));
+    const path = await newMountPoint(place);
+    t.teardown(() => run(place.command(['umount', '-l', path]), { cwd: '/' }));
+    const target = `${server.host}:${server.exportPath}`;
+    const args = ['mount', '--log-file', 'log', '-o', server.mountOptions.join(','), target, path];
+    await mustRun(place.command([...place.product, ...args]), { cwd: place.folder });
+    const mount = { place, path };
+    const log = join(place.folder, 'log');
+    for (const round of [1, 2]) {
+      const dead = await servingProcess(mount);
+      if (round === 2) {
+        renameSync(log, `${log}.old`);
+        process.kill(dead, 'SIGHUP');
+        await until('the log is opened anew', () => existsSync(log));
+      }
+      process.kill(dead, 'SIGKILL');
+      const message = `The process ${dead} that served ${path} died; process`;
+      await until('it is told', () => readFileSync(log, 'utf8').includes(message));
+    }
+    await mustRun(place.command([...place.product, 'umount', path]), { cwd: '/' });
+  },
+);
 
 t.test('a mount whose processes die again and again is given up, and the journal says why', async (t) => {
   const { mount } = await mounted(t, 'root');

@@ -1,4 +1,5 @@
 /** `nfs-fuse mount`: reads its options, and serves the mount here or in a background process. */
+import { resolve } from 'node:path';
 import { UserError } from '../../base/user-error.js';
 import { takeOverAsked } from '../../mount/keep/take-over.js';
 import { grantFlags, withoutHelpersDefaults } from '../../mount/options/kernel-flags.js';
@@ -118,7 +119,9 @@ async function mount(args: MountArguments, byMountFuse: boolean, { tell }: Outpu
     return remount(args.target, asked, await locate(args.mountpoint), byMountFuse ? 'go' : 'stay', tell);
   const topics = debugTopics(args.debug ?? [], asked);
   const logPath = args['log-file'];
-  const next = { options: texts, debug: [...topics], logFile: logPath, target: args.target };
+  // A process in the background leaves the working directory.
+  const nextLog = logPath === undefined ? undefined : resolve(logPath);
+  const next = { options: texts, debug: [...topics], logFile: nextLog, target: args.target };
   if (goesOn !== undefined) {
     prepareEngine();
     return goOn({ goesOn, request: asItIsHere(asked, false), topics, next }, tell);
