@@ -89,11 +89,8 @@ export class NfsFileSystem implements FuseOperations {
     this.#session = session;
     this.#vfs = openExport(session, config, dependencies);
     const { unseenGroups, madeElsewhere } = config.identity;
-    this.#callerGroups = new CallerGroups({
-      log: dependencies.log,
-      ofUnseen: unseenGroups,
-      madeElsewhere,
-    });
+    const { log } = dependencies;
+    this.#callerGroups = new CallerGroups({ log, ofUnseen: unseenGroups, madeElsewhere });
     this.#credentials = new Credentials({
       machineName: session.machineName,
       identity: this.#vfs.identity,
@@ -157,8 +154,7 @@ export class NfsFileSystem implements FuseOperations {
 
   init(_connection: ConnectionInfo, notifier: FuseNotifier): void {
     this.#vfs.kernel.notifier = notifier;
-    const { records } = this.#vfs;
-    if (records?.isTakeover) void letKernelAsk(notifier, this.#vfs, records.counters.firstNodeid);
+    void letKernelAsk(notifier, this.#vfs);
   }
 
   /**

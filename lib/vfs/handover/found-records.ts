@@ -1,4 +1,5 @@
 /** The records of an earlier process, sorted by kind. */
+import { inPieces } from '../../base/in-pieces.js';
 import { type KeptRecord, type RecordMemory, type RecordRef, RecordsError } from '../../records/index.js';
 import type { Credentials } from '../caller/caller.js';
 import type { LockNote } from '../locks/lock-notes.js';
@@ -30,8 +31,8 @@ export function findCounters(memory: RecordMemory): KeptRecord {
   throw new RecordsError('damaged', 'the state of the mount has no beginning');
 }
 
-/** @throws RecordsError for records that are not as this program writes them */
-export function findRecords(memory: RecordMemory, credentials: Credentials): FoundRecords {
+/** In pieces, between which other work is done. @throws RecordsError for records that are not as this program writes them */
+export async function findRecords(memory: RecordMemory, credentials: Credentials): Promise<FoundRecords> {
   const outdated: RecordRef[] = [];
   const inodes = new Map<number, InodeFound>();
   const directories = new Map<number, DirectoryFound>();
@@ -41,7 +42,7 @@ export function findRecords(memory: RecordMemory, credentials: Credentials): Fou
   const requests: RequestFound[] = [];
   const lockRecords: KeptRecord[] = [];
   const lockNotes: { ref: RecordRef; note: LockNote }[] = [];
-  for (const record of memory.records()) {
+  const find = (record: KeptRecord): void => {
     switch (record.kind) {
       case RecordKind.COUNTERS:
       case RecordKind.EXPORT:
@@ -77,7 +78,8 @@ export function findRecords(memory: RecordMemory, credentials: Credentials): Fou
       default:
         throw new RecordsError('damaged', `there is a record of unknown kind ${record.kind}`);
     }
-  }
+  };
+  for await (const piece of inPieces(memory.records())) for (const record of piece) find(record);
   const { locks, outdated: oldLocks } = readLocks(lockRecords);
   return {
     inodes,

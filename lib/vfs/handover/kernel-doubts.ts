@@ -1,29 +1,32 @@
-/** What the kernel was told by the process before, and is not to go by any longer. */
+/** The kernel goes by what the process before has told it, and is to go by it no longer. */
 import type { Clock } from '../../base/clock.js';
 import type { FuseNotifier, KnownEntry, NodeId } from '../../fuse/contract/operations.js';
 import { fileNameToBytes } from '../../programs/nfs3/index.js';
 import type { InodeTable } from '../cache/inode-table.js';
-import type { ClientConfig } from '../config.js';
+import type { Handover } from './handover.js';
 
 /** Names that are on their way to the kernel at a time: notifications of changes are not to wait behind a million of them. */
 const NAMES_AT_A_TIME = 64;
 
 export interface DoubtNeeds {
+  readonly records: Handover | undefined;
   readonly inodes: InodeTable;
   readonly clock: Clock;
-  readonly config: Pick<ClientConfig, 'acRegMaxMs' | 'acDirMaxMs'>;
+  /** For how long attributes and names may be trusted. */
+  readonly config: { readonly acRegMaxMs: number; readonly acDirMaxMs: number };
 }
 
 /**
- * The kernel asks again for all that it believes of names, and drops what it has of open files. Only of inodes with node ids
- * below `firstOwn`: this process has told it of the others. Ends when the kernel trusts no name any more that it was told
- * before. Never rejects.
+ * After a takeover the kernel asks again for all that it believes of names, and drops what it has of open files. Inodes that
+ * this process has told it of are left alone. Ends when the kernel trusts no name any more that it was told before. Never
+ * rejects.
  */
 export async function letKernelAsk(
   notifier: FuseNotifier,
-  { inodes, clock, config }: DoubtNeeds,
-  firstOwn: NodeId,
+  { inodes, clock, config, records }: DoubtNeeds,
 ): Promise<void> {
+  if (!records?.isTakeover) return;
+  const { firstNodeid } = records.counters;
   const trusted = clock.now() + Math.max(config.acRegMaxMs, config.acDirMaxMs);
   for (const inode of inodes.values()) {
     if (inode.opens === 0) continue;
@@ -40,7 +43,7 @@ export async function letKernelAsk(
     count = 0;
   };
   for (const { nodeid, parent, name } of inodes.values()) {
-    if (parent === undefined || nodeid >= firstOwn) continue;
+    if (parent === undefined || nodeid >= firstNodeid) continue;
     const entry = { name: fileNameToBytes(name), exists: true };
     const others = names.get(parent.nodeid);
     if (others === undefined) names.set(parent.nodeid, [entry]);

@@ -5,6 +5,7 @@
  * Nothing is trusted that is not recorded: attributes are asked for again, names are looked up again, and the kernel drops what it
  * has of the content of open files.
  */
+import { inPieces } from '../../base/in-pieces.js';
 import type { Logger } from '../../base/log.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { DentryCache } from '../cache/dentry-cache.js';
@@ -55,10 +56,10 @@ export async function takeUpMount(vfs: TakeUpNeeds, handover: Handover, to: Succ
   vfs.inodes.nodeids.goOnFrom(counters.firstNodeid);
   to.files.fhs.goOnFrom(counters.firstFh);
   to.directories.fhs.goOnFrom(counters.firstFh);
-  const found = findRecords(memory, to.credentials);
+  const found = await findRecords(memory, to.credentials);
   for (const ref of found.outdated) memory.free(ref);
   for (const request of found.requests) handover.requests.takeUp(request);
-  takeUpInodes(vfs, found);
+  await takeUpInodes(vfs, found);
   const { inodes } = vfs;
   const open = takeUpFiles(handover, to.files, found, inodes);
   takeUpDirectories(handover, to.directories, found, inodes);
@@ -78,23 +79,25 @@ export async function takeUpMount(vfs: TakeUpNeeds, handover: Handover, to: Succ
   }
 }
 
-function takeUpInodes({ inodes, dentries }: TakeUpNeeds, found: FoundRecords): void {
-  for (const { nodeid, handle, nlookup, ref: record, attributes } of found.inodes.values()) {
-    const inode = inodes.takeUp({ nodeid, handle, nlookup, record });
-    inode.attributes = attributes;
-    // The kernel may believe something newer, or older: the first word of the server on it is news.
-    if (attributes !== undefined) inode.told = { ...attributes, ctime: NEVER };
-  }
+async function takeUpInodes({ inodes, dentries }: TakeUpNeeds, found: FoundRecords): Promise<void> {
+  for await (const piece of inPieces(found.inodes.values()))
+    for (const { nodeid, handle, nlookup, ref: record, attributes } of piece) {
+      const inode = inodes.takeUp({ nodeid, handle, nlookup, record });
+      inode.attributes = attributes;
+      // The kernel may believe something newer, or older: the first word of the server on it is news.
+      if (attributes !== undefined) inode.told = { ...attributes, ctime: NEVER };
+    }
   let tooMany = found.inodes.size - dentries.room;
-  for (const { nodeid, parent: parentId, name } of found.inodes.values()) {
-    const inode = inodes.find(nodeid);
-    const parent = inodes.find(parentId);
-    if (inode === undefined || parent === undefined) continue;
-    // That is where its record says it is.
-    dentries.place(parent, name, inode);
-    // Of no generation: it says what to expect, and is no evidence of what is there. Where not all have room, some do without.
-    if (tooMany-- <= 0) dentries.set(parent, name, inode, -1);
-  }
+  for await (const piece of inPieces(found.inodes.values()))
+    for (const { nodeid, parent: parentId, name } of piece) {
+      const inode = inodes.find(nodeid);
+      const parent = inodes.find(parentId);
+      if (inode === undefined || parent === undefined) continue;
+      // That is where its record says it is.
+      dentries.place(parent, name, inode);
+      // Of no generation: it says what to expect, and is no evidence of what is there. Where not all have room, some do without.
+      if (tooMany-- <= 0) dentries.set(parent, name, inode, -1);
+    }
 }
 
 /** The open files, by inode. */

@@ -1,5 +1,6 @@
 /** A process goes on with the mount of one that has died: what that one had told the kernel and programs holds. */
 import t from 'tap';
+import type { FileHandle } from '../../../lib/programs/nfs3/index.js';
 import type { Inode } from '../../../lib/vfs/cache/inode.js';
 import { type Caller, unattended } from '../../../lib/vfs/caller/caller.js';
 import { firstProcess, nextProcess } from '../support/handover-rig.js';
@@ -320,4 +321,20 @@ t.test('records go with what they are about', async (t) => {
   rig.directories.release(fh);
   for (const inode of [...inodes, d]) rig.vfs.inodes.forget(inode.nodeid, inode.nlookup);
   t.equal(memory.count, empty);
+});
+
+t.test('other work goes on while a great many inodes are taken up', async (t) => {
+  const process = firstProcess();
+  const { inodes } = process.rig.vfs;
+  for (let at = 0; at < 40_000; at++) inodes.hold(inodes.intern(`h${at}` as FileHandle));
+  let turns = 0;
+  const count = (): void => {
+    turns++;
+    turn = setImmediate(count);
+  };
+  let turn = setImmediate(count);
+  const { rig } = await nextProcess(process);
+  clearImmediate(turn);
+  t.equal(rig.vfs.inodes.size, 40_001);
+  t.ok(turns > 20, `${turns} turns`);
 });

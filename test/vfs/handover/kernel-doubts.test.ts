@@ -5,7 +5,7 @@ import { letKernelAsk } from '../../../lib/vfs/handover/kernel-doubts.js';
 import { firstProcess, nextProcess } from '../support/handover-rig.js';
 import type { Rig } from '../support/rig.js';
 
-/** What the kernel is told, once the next process goes on with a mount of so many known files. */
+/** The next process goes on with a mount of so many known files. */
 async function manyNames(count: number) {
   const process = firstProcess();
   process.rig.server.tree.directory('d');
@@ -18,9 +18,7 @@ async function manyNames(count: number) {
 }
 
 function ask(rig: Rig, more: Partial<FuseNotifier> = {}): Promise<void> {
-  const { vfs } = rig;
-  const first = vfs.records?.counters.firstNodeid ?? 0;
-  return letKernelAsk({ ...vfs.kernel.notifier, ...more }, vfs, first);
+  return letKernelAsk({ ...rig.vfs.kernel.notifier, ...more }, rig.vfs);
 }
 
 t.test('the kernel asks again for names of the process before, not for those of this one', async (t) => {
