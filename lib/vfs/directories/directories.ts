@@ -218,10 +218,18 @@ export class Directories {
   async #compare(directory: OpenDirectory, caller: Caller): Promise<void> {
     const { inode, lookedBefore, listing } = directory;
     const { mtime, ctime } = await this.#vfs.current.fetch(inode, caller, 'listing');
+    // Another request may have come here first.
+    if (directory.lookedBefore !== lookedBefore || directory.listing !== listing) return;
     directory.lookedBefore = undefined;
     const looked = lookedBefore?.looked;
     const isSame = looked !== undefined && sameTime(looked.mtime, mtime) && sameTime(looked.ctime, ctime);
-    if (!isSame) listing?.doubt();
+    if (!isSame) {
+      listing?.doubt();
+      return;
+    }
+    // The attributes that this process knew first may have been older: that they changed says nothing of the listing.
+    directory.listing = new Listing(this.#vfs, inode);
+    directory.listing.goOn(lookedBefore);
   }
 
   #listingFor(directory: OpenDirectory, fromStart: boolean, plus: boolean): Listing {

@@ -1,5 +1,5 @@
 /** Records of files without a name: the last close removes what is left of them at the server, whoever serves it then. */
-import type { FileName } from '../../programs/nfs3/index.js';
+import type { FileHandle, FileName } from '../../programs/nfs3/index.js';
 import type { KeptRecord, RecordRef } from '../../records/index.js';
 import type { Inode, SillyName } from '../cache/inode.js';
 import type { Credentials, UserCredential } from '../caller/caller.js';
@@ -14,6 +14,9 @@ export interface SillyFound {
   readonly ref: RecordRef;
   readonly nodeid: number;
   readonly directory: number;
+  /** Of the file and of the directory, which the kernel may have forgotten. */
+  readonly handle: FileHandle;
+  readonly directoryHandle: FileHandle;
   readonly name: FileName;
   readonly credential: UserCredential;
   /** False: it is not known whether the RENAME was carried out. */
@@ -30,7 +33,7 @@ export class KeptSillyNames extends KeptRecords implements SillyRecords {
 
   begins(inode: Inode, { directory, name, credential }: SillyName): void {
     const text = this.text.begin().number(inode.nodeid).number(directory.nodeid);
-    text.text(name).credential(credential);
+    text.text(inode.handle).text(directory.handle).text(name).credential(credential);
     this.ends(inode);
     this.#refs.set(inode, this.memory.put(RecordKind.SILLY, [0], text.bytes, text.length));
   }
@@ -51,6 +54,8 @@ export function readSilly({ ref, cells, content }: KeptRecord, credentials: Cred
     ref,
     nodeid: reader.number(),
     directory: reader.number(),
+    handle: reader.text() as FileHandle,
+    directoryHandle: reader.text() as FileHandle,
     name: reader.text() as FileName,
     credential: reader.credential(credentials),
     isRenamed: cells[IS_RENAMED] === 1,

@@ -23,6 +23,7 @@ import type { SillyRenames } from '../names/silly-rename.js';
 import { commitAll, type WriteCallsNeeds } from '../write-behind/write-calls.js';
 import { type FoundRecords, findRecords } from './found-records.js';
 import type { Handover } from './handover.js';
+import type { LocksFound } from './kept-locks.js';
 import type { WritesFound } from './write-records.js';
 
 /** Locks are brought in order before programs get answers, but a lock manager that is silent holds nobody up for longer. */
@@ -64,14 +65,19 @@ export async function takeUpMount(vfs: TakeUpNeeds, handover: Handover, to: Succ
   const open = takeUpFiles(handover, to.files, found, inodes);
   takeUpDirectories(handover, to.directories, found, inodes);
   await takeUpSillyNames(handover, to.silly, found, inodes);
-  for (const locks of found.locks) handover.locks.takeUp(locks);
+  for (const locks of found.locks) {
+    if (isHeld(locks, to.files)) handover.locks.takeUp(locks);
+    else for (const ref of locks.refs) memory.free(ref);
+  }
   const left = locksLeft(inodes, found, to.files);
   await Promise.all([
     ...found.writes.map((writes) => tellLoss(vfs, to.files, writes, inodes, open)),
     to.locks?.takeUp(left, LOCKS_MS),
   ]);
   for (const { ref } of found.lockNotes) memory.free(ref);
-  if (to.locks === undefined) for (const { refs } of found.locks) for (const ref of refs) memory.free(ref);
+  if (to.locks === undefined)
+    for (const locks of found.locks)
+      if (isHeld(locks, to.files)) for (const ref of locks.refs) memory.free(ref);
   // Those that the kernel has forgotten, and that only an open file held.
   for (const { nodeid, nlookup } of found.inodes.values()) {
     const inode = nlookup === 0 ? inodes.find(nodeid) : undefined;
@@ -144,19 +150,17 @@ function takeUpDirectories(
 }
 
 async function takeUpSillyNames(
-  { memory, silly: records }: Handover,
+  { silly: records }: Handover,
   silly: SillyRenames,
   found: FoundRecords,
   inodes: InodeTable,
 ): Promise<void> {
   await Promise.all(
-    found.silly.map(async ({ ref, nodeid, directory: directoryId, name, credential, isRenamed }) => {
-      const inode = inodes.find(nodeid);
-      const directory = inodes.find(directoryId);
-      if (inode === undefined || directory === undefined) {
-        memory.free(ref);
-        return;
-      }
+    found.silly.map(async (one) => {
+      const { ref, name, credential, isRenamed } = one;
+      // The kernel may have forgotten both: the name is to go all the same.
+      const inode = inodes.find(one.nodeid) ?? inodes.intern(one.handle);
+      const directory = inodes.find(one.directory) ?? inodes.intern(one.directoryHandle);
       records.takeUp(inode, ref);
       await silly.takeUp(inode, { directory, name, credential }, isRenamed);
     }),
@@ -202,16 +206,25 @@ async function tellLoss(
   writer.record?.settled();
 }
 
+/**
+ * Locks end with the open file through which they were taken: where it is closed, the earlier process had begun to unlock them,
+ * and the kernel will not say once more that they end.
+ */
+function isHeld({ fh }: LocksFound, files: Files): boolean {
+  return files.find(fh) !== undefined;
+}
+
 /** All that the lock manager may hold for the earlier process, by owner and file. */
 function locksLeft(inodes: InodeTable, found: FoundRecords, files: Files): readonly LeftLocks[] {
   const left = new Map<string, LeftLocks>();
-  for (const { nodeid, owner, handle, fh, locks } of found.locks) {
+  for (const one of found.locks) {
+    const { nodeid, owner, handle, fh } = one;
     const inode = inodes.find(nodeid) ?? inodes.intern(handle);
     left.set(`${handle} ${owner.svid}`, {
       inode,
       owner,
       handle,
-      locks,
+      locks: isHeld(one, files) ? one.locks : [],
       through: files.find(fh),
       waiting: [],
     });

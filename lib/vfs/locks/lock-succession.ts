@@ -53,8 +53,8 @@ export async function takeUpLocks(
         owner,
         locks.map((lock) => ({ ...lock, owner })),
         clock.now(),
+        through,
       );
-    if (through !== undefined) file.takenThrough(through.fh, owner, through.credential);
     // A call of the other process may arrive behind the calls of this one.
     copies.ofAnotherProcess(file.handle, owner);
     const asked = waiting.map((range) => settling.takeBack(file, { ...range, owner }, credential, true));

@@ -224,9 +224,16 @@ export class LockedFile {
     this.#record(owner);
   }
 
-  /** An earlier process of this mount has held these locks for the owner. */
-  takeUp(owner: ClientOwner, locks: readonly ClientLock[], now: number): void {
+  /** An earlier process of this mount has held these locks for the owner, who had taken one `through` this descriptor last. */
+  takeUp(
+    owner: ClientOwner,
+    locks: readonly ClientLock[],
+    now: number,
+    through: { readonly fh: number; readonly credential: UserCredential } | undefined,
+  ): void {
     this.#since.set(owner.key, now);
+    // It is recorded together with the locks.
+    if (through !== undefined) this.#through.add(through.fh, owner, through.credential);
     this.#set(owner, locks);
     this.#sync(owner);
   }

@@ -176,6 +176,8 @@ export class RemoveRequests {
   async #renameOnce(from: DentryKey, to: DentryKey, replay: Replay, caller: Caller): Promise<void> {
     const { parent, name } = from;
     const { parent: newParent, name: newName } = to;
+    // What has the new name by now may be what was moved: it must not be taken for what is to be replaced.
+    if (replay.retransmitted && (await this.#isRenamed(from, to, replay, caller))) return;
     let moved = this.#vfs.dentries.get(parent, name)?.inode;
     if (moved?.silly !== undefined && !(await this.#silly.survives(moved, parent, name)))
       throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
@@ -205,6 +207,13 @@ export class RemoveRequests {
     } finally {
       this.#silly.drop(displaced);
     }
+  }
+
+  /** Whether an earlier process has sent the RENAME, and the server has carried it out. */
+  async #isRenamed(from: DentryKey, to: DentryKey, replay: Replay, caller: Caller): Promise<boolean> {
+    const source = this.#vfs.dentries.getUnverified(from.parent, from.name)?.inode;
+    if ((await this.#find(from.parent, from.name, caller)) !== undefined) return false;
+    return (await this.#echoOfRename(Status.NOENT, to, source, replay, caller)) !== undefined;
   }
 
   async #rename({ from, to, moved: known }: Renaming, replay: Replay, caller: Caller): Promise<void> {

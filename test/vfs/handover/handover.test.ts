@@ -161,6 +161,23 @@ t.test('a file without a name goes on, and goes with its last close', async (t) 
   t.same(await rig.names_('/'), []);
 });
 
+t.test('a file without a name goes although the kernel has forgotten it and its directory', async (t) => {
+  const process = firstProcess();
+  const { rig: before } = process;
+  before.server.tree.directory('d');
+  before.server.tree.file('d/f', 'hello');
+  const d = await before.walk('d');
+  const { fh, inode } = await before.open('d/f', O_RDWR);
+  await before.remove.unlink(d, named('f'), before.caller());
+  before.vfs.inodes.forget(d.nodeid, d.nlookup);
+  before.server.once('REMOVE', () => new Promise(() => {}));
+  await before.files.release(fh);
+  before.vfs.inodes.forget(inode.nodeid, inode.nlookup);
+  await settled();
+  const { rig } = await nextProcess(process);
+  t.same([...rig.server.tree.at('d').children.keys()], []);
+});
+
 t.test('a request that was carried out already, and comes again, succeeds', async (t) => {
   const process = firstProcess();
   const { tree } = process.rig.server;
@@ -185,6 +202,26 @@ t.test('a request that was carried out already, and comes again, succeeds', asyn
   await rig.remove.unlink(rig.root, named('gone'), again(rig, 18));
   await rig.remove.rename(rig.at('from'), rig.at('to'), 0, again(rig, 20));
   t.same(await rig.names_('/'), ['c', 'd', 'l', 'linked', 's', 'to']);
+});
+
+t.test('an open file that was renamed already keeps its new name when the rename comes again', async (t) => {
+  const process = firstProcess();
+  const { rig: before } = process;
+  before.server.tree.file('from', 'x');
+  before.server.tree.file('to', 'y');
+  const { fh } = await before.open('from', O_RDWR);
+  await before.walk('to');
+  const end = before.server.on('RENAME', (_args, execute) => {
+    execute();
+    return new Promise(() => {});
+  });
+  void before.remove.rename(before.at('from'), before.at('to'), 0, first(before, 20));
+  await settled();
+  end();
+  const { rig } = await nextProcess(process);
+  await rig.remove.rename(rig.at('from'), rig.at('to'), 0, again(rig, 20));
+  t.same(await rig.names_('/'), ['to']);
+  t.equal(String(await rig.read(fh, 0, 5)), 'x');
 });
 
 t.test('a new request fails where one that comes again succeeds', async (t) => {
@@ -264,6 +301,20 @@ t.test('a listing goes on where it was', async (t) => {
   const rest = await rig.listSome(fh, half.offset, 5_000);
   const listed = [...half.names, ...rest.names].filter((name) => !name.startsWith('.'));
   t.same(listed.sort(), names);
+});
+
+t.test('a listing gives no name twice because the records of its directory are old', async (t) => {
+  const process = firstProcess();
+  const { rig: before } = process;
+  before.server.tree.directory('d');
+  const d = await before.walk('d');
+  for (const name of ['a', 'b', 'c', 'e']) before.server.tree.file(`d/${name}`, '');
+  await before.pass(60_000);
+  const { fh } = await before.directories.open(d, before.caller());
+  const half = await before.listSome(fh, 0n, 4);
+  const { rig } = await nextProcess(process);
+  const rest = await rig.listSome(fh, half.offset, 100);
+  t.same([...half.names, ...rest.names].sort(), ['.', '..', 'a', 'b', 'c', 'e']);
 });
 
 t.test('a listing of a directory that has changed meanwhile leaves no file out', async (t) => {

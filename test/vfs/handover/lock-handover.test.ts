@@ -83,3 +83,27 @@ t.test(
     t.same(rig.manager.held, []);
   },
 );
+
+t.test('a lock goes on through as many processes as follow each other', async (t) => {
+  const { rig: before, memory } = await first();
+  await before.set({ owner: 1, pid: 11 });
+  const rig = await next(await next(await next(before, memory), memory), memory);
+  t.equal(held(rig).length, 1);
+  await rig.locks.released(rig.files.get(rig.fh));
+  t.same(rig.manager.held, []);
+});
+
+t.test(
+  'a lock ends although the process died between the close of its open file and the unlock',
+  async (t) => {
+    const { rig: before, memory } = await first();
+    await before.set({ owner: 7, flock: true });
+    before.manager.once('UNLOCK', () => new Promise(() => {}));
+    void before.locks.released(before.files.get(before.fh));
+    await before.files.release(before.fh);
+    const rig = await next(before, memory);
+    t.same(held(rig), []);
+    t.same(rig.manager.held, []);
+    t.same(held(await next(rig, memory)), []);
+  },
+);
