@@ -4,7 +4,7 @@ const PRIME = 0x0100_0193;
 const SEED = 0x811c_9dc5;
 
 /** Of `count` words from word `from` on; `seed` goes into it as well. An unsigned 32-bit number, never 0. */
-export function checksum(words: Uint32Array, from: number, count: number, seed: number): number {
+export function checksum(words: Int32Array, from: number, count: number, seed: number): number {
   let sum = Math.imul(SEED ^ seed, PRIME);
   for (let at = from; at < from + count; at++) {
     sum = Math.imul(sum ^ (words[at] ?? 0), PRIME);

@@ -63,14 +63,14 @@ export class Chunk {
 
   /** Divides the chunk into slots, all free. */
   assign(slotBytes: number): void {
-    const { u32 } = this.#piece;
+    const { u32, i32 } = this.#piece;
     this.#divide(slotBytes);
     for (let slot = this.#slots - 1; slot >= 0; slot--) {
       u32[this.#place(slot) >>> 2] = 0;
       this.#free[this.#freeCount++] = slot;
     }
     u32[1] = slotBytes;
-    u32[2] = checksum(u32, 1, 1, CHUNK_MAGIC);
+    u32[2] = checksum(i32, 1, 1, CHUNK_MAGIC);
     u32[0] = CHUNK_MAGIC;
   }
 
@@ -89,10 +89,10 @@ export class Chunk {
 
   /** Takes up what another process has written, and answers its highest stamp. @throws RecordsError */
   adopt(): number {
-    const { u32 } = this.#piece;
+    const { u32, i32 } = this.#piece;
     if (u32[0] === 0) return 0;
     const slotBytes = u32[1] ?? 0;
-    const valid = u32[0] === CHUNK_MAGIC && u32[2] === checksum(u32, 1, 1, CHUNK_MAGIC);
+    const valid = u32[0] === CHUNK_MAGIC && u32[2] === checksum(i32, 1, 1, CHUNK_MAGIC);
     if (!valid || slotBytes < SLOT_HEADER || slotBytes > CHUNK_BYTES - CHUNK_HEADER || slotBytes % 8 !== 0)
       throw new RecordsError('damaged', `the records from byte ${this.base} on are damaged`);
     this.#divide(slotBytes);
@@ -103,8 +103,7 @@ export class Chunk {
         this.#free[this.#freeCount++] = slot;
         continue;
       }
-      this.#verify(at);
-      stamp = Math.max(stamp, u32[(at >>> 2) + 3] ?? 0);
+      stamp = Math.max(stamp, this.#verify(at));
     }
     return stamp;
   }
@@ -127,19 +126,19 @@ export class Chunk {
   }
 
   /** Writes a record of the first `length` bytes of `content` into a free slot. Answers its place in the chunk. */
-  write(kind: number, stamp: number, cells: readonly number[], content: Uint8Array, length: number): number {
-    const { bytes, u32, f64 } = this.#piece;
+  write(kind: number, stamp: number, cells: readonly number[], content: Buffer, length: number): number {
+    const { bytes, u32, i32, f64 } = this.#piece;
     const at = this.#place(this.#free[--this.#freeCount] ?? 0);
     const word = at >>> 2;
     for (let i = 0; i < cells.length; i++) f64[((at + SLOT_HEADER) >>> 3) + i] = toCell(cells[i] ?? 0);
     const start = at + slotOverhead(cells.length);
     // The last word counts in the checksum as a whole.
     if (length % 4 !== 0) u32[(start + length) >>> 2] = 0;
-    bytes.set(length === content.length ? content : content.subarray(0, length), start);
+    content.copy(bytes, start, 0, length);
     const what = (kind << KIND_SHIFT) | cells.length;
     u32[word + 1] = length;
     u32[word + 3] = stamp;
-    u32[word + 2] = checksum(u32, start >>> 2, (length + 3) >>> 2, what ^ Math.imul(length, 31) ^ stamp);
+    u32[word + 2] = checksum(i32, start >>> 2, (length + 3) >>> 2, what ^ Math.imul(length, 31) ^ stamp);
     u32[word] = what;
     return at;
   }
@@ -153,32 +152,33 @@ export class Chunk {
     this.#piece.f64[((at + SLOT_HEADER) >>> 3) + cell] = toCell(value);
   }
 
-  /** @throws RecordsError for a record that is not as it was written. */
-  #verify(at: number): void {
-    const { u32, f64 } = this.#piece;
+  /** The parts of the slot at this place, as its first words say. */
+  #form(at: number) {
+    const { u32 } = this.#piece;
     const word = at >>> 2;
     const what = u32[word] ?? 0;
-    const length = u32[word + 1] ?? 0;
-    const stamp = u32[word + 3] ?? 0;
     const count = what & MOST_CELLS;
     const start = at + slotOverhead(count);
+    return { what, count, start, length: u32[word + 1] ?? 0, sum: u32[word + 2], stamp: u32[word + 3] ?? 0 };
+  }
+
+  /** Answers its stamp. @throws RecordsError for a record that is not as it was written. */
+  #verify(at: number): number {
+    const { i32, f64 } = this.#piece;
+    const { what, count, start, length, sum, stamp } = this.#form(at);
     if (start + length > at + this.#slotBytes) throw this.#damaged(at);
-    const sum = checksum(u32, start >>> 2, (length + 3) >>> 2, what ^ Math.imul(length, 31) ^ stamp);
-    if (u32[word + 2] !== sum) throw this.#damaged(at);
+    const seed = what ^ Math.imul(length, 31) ^ stamp;
+    if (sum !== checksum(i32, start >>> 2, (length + 3) >>> 2, seed)) throw this.#damaged(at);
     const first = (at + SLOT_HEADER) >>> 3;
     for (let i = first; i < first + count; i++)
       if (fromCell(f64[i] ?? Number.NaN) === undefined) throw this.#damaged(at);
+    return stamp;
   }
 
   /** A record of this process, or one that {@link adopt} has verified. @throws RecordsError for a damaged cell. */
   read(at: number): FoundRecord {
-    const { bytes, u32, f64 } = this.#piece;
-    const word = at >>> 2;
-    const what = u32[word] ?? 0;
-    const length = u32[word + 1] ?? 0;
-    const stamp = u32[word + 3] ?? 0;
-    const count = what & MOST_CELLS;
-    const start = at + slotOverhead(count);
+    const { bytes, f64 } = this.#piece;
+    const { what, count, start, length, stamp } = this.#form(at);
     const cells: number[] = [];
     for (let i = 0; i < count; i++) {
       const value = fromCell(f64[((at + SLOT_HEADER) >>> 3) + i] ?? Number.NaN);

@@ -15,7 +15,7 @@ export type RecordRef = number;
 
 const MAGIC = 0x6e66_7352;
 /** Of the form of records in the file. Programs with another version leave it alone. */
-const VERSION = 1;
+const VERSION = 2;
 const HEAD_BYTES = 64 * 1024;
 const INCOMPLETE_WORD = 2;
 /** The facts are written twice, in turns, so that one of them is always whole. */
@@ -26,6 +26,15 @@ const FACTS_HEADER = 16;
 const MOST_FACTS = 28 * 1024 - FACTS_HEADER;
 /** Sizes of slots. A record goes into the smallest that holds it. */
 const SLOT_SIZES: readonly number[] = [64, 96, 128, 160, 192, 256, 384, 512, 768, 1536];
+
+/** The smallest slot for so many bytes. */
+function slotFor(need: number): number {
+  for (let at = 0; at < SLOT_SIZES.length; at++) {
+    const size = SLOT_SIZES[at] ?? 0;
+    if (size >= need) return size;
+  }
+  throw new RangeError(`a record of ${need} bytes`);
+}
 
 /** A record that is kept. */
 export interface KeptRecord extends FoundRecord {
@@ -134,14 +143,14 @@ export class RecordMemory {
   setFacts(facts: object): void {
     const text = Buffer.from(JSON.stringify(facts));
     if (text.length > MOST_FACTS) throw new RangeError(`${text.length} bytes of facts`);
-    const { bytes, u32 } = this.#head;
+    const { bytes, u32, i32 } = this.#head;
     const sequence = ++this.#sequence;
     const at = FACTS[sequence % 2 === 0 ? 0 : 1];
     u32[at >>> 2] = 0;
     if (text.length % 4 !== 0) u32[(at + FACTS_HEADER + text.length) >>> 2] = 0;
     bytes.set(text, at + FACTS_HEADER);
     u32[(at >>> 2) + 1] = text.length;
-    u32[(at >>> 2) + 2] = checksum(u32, (at + FACTS_HEADER) >>> 2, (text.length + 3) >>> 2, sequence);
+    u32[(at >>> 2) + 2] = checksum(i32, (at + FACTS_HEADER) >>> 2, (text.length + 3) >>> 2, sequence);
     u32[at >>> 2] = sequence;
     this.#facts = JSON.parse(text.toString());
   }
@@ -155,12 +164,12 @@ export class RecordMemory {
   }
 
   #factsAt(at: number): Facts | undefined {
-    const { bytes, u32 } = this.#head;
+    const { bytes, u32, i32 } = this.#head;
     const sequence = u32[at >>> 2] ?? 0;
     const length = u32[(at >>> 2) + 1] ?? 0;
     if (sequence === 0 || length > MOST_FACTS) return undefined;
     const start = at + FACTS_HEADER;
-    if (u32[(at >>> 2) + 2] !== checksum(u32, start >>> 2, (length + 3) >>> 2, sequence)) return undefined;
+    if (u32[(at >>> 2) + 2] !== checksum(i32, start >>> 2, (length + 3) >>> 2, sequence)) return undefined;
     return { sequence, text: bytes.toString('utf8', start, start + length) };
   }
 
@@ -168,11 +177,10 @@ export class RecordMemory {
    * Writes a record of the first `length` bytes of `content`, with cells that can be changed in place: whole numbers from 0
    * to 2^41. Answers 0 where there is no memory for it.
    */
-  put(kind: number, cells: readonly number[], content: Uint8Array, length = content.length): RecordRef {
+  put(kind: number, cells: readonly number[], content: Buffer, length = content.length): RecordRef {
     if (!this.#complete) return 0;
     const need = slotOverhead(cells.length) + length;
-    const slotBytes = SLOT_SIZES.find((size) => size >= need);
-    if (slotBytes === undefined) throw new RangeError(`a record of ${need} bytes`);
+    const slotBytes = slotFor(need);
     const chunk = this.#chunkWithRoom(slotBytes);
     if (chunk === undefined) {
       this.#fail();

@@ -24,6 +24,8 @@ const MAP_FAILED = 2n ** BigInt(8 * koffi.sizeof('void *')) - 1n;
 export interface MappedPiece {
   readonly bytes: Buffer;
   readonly u32: Uint32Array;
+  /** The same as signed numbers: the engine has no need to put any of them on the heap. */
+  readonly i32: Int32Array;
   readonly f64: Float64Array;
 }
 
@@ -65,6 +67,11 @@ export class SharedFile {
     const address = cMmap(null, length, PROT_READ_WRITE, MAP_SHARED, this.fd, offset) as bigint | null;
     if (address === null || BigInt(address) === MAP_FAILED) return undefined;
     const memory = koffi.view(address, length);
-    return { bytes: Buffer.from(memory), u32: new Uint32Array(memory), f64: new Float64Array(memory) };
+    return {
+      bytes: Buffer.from(memory),
+      u32: new Uint32Array(memory),
+      i32: new Int32Array(memory),
+      f64: new Float64Array(memory),
+    };
   }
 }

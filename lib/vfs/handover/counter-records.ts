@@ -9,7 +9,7 @@ import { RecordKind } from './record-text.js';
 const BLOCK = 4096;
 const NODEID = 1;
 const FH = 2;
-const NOTHING = new Uint8Array(0);
+const NOTHING = Buffer.alloc(0);
 
 export class CounterRecords {
   readonly #memory: RecordMemory;

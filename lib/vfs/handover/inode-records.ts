@@ -1,11 +1,17 @@
 /** Records of the inodes that the kernel holds: node id, handle, where it was last seen, and how it looked when it was recorded. */
 
-import { type Fattr3, type FileHandle, type FileName, FileType } from '../../programs/nfs3/index.js';
-import type { KeptRecord, RecordRef } from '../../records/index.js';
+import {
+  type Fattr3,
+  type FileHandle,
+  type FileName,
+  FileType,
+  type NfsTime,
+} from '../../programs/nfs3/index.js';
+import { type KeptRecord, type RecordRef, RecordsError } from '../../records/index.js';
 import type { Inode } from '../cache/inode.js';
 import type { InodeRecords } from '../cache/inode-table.js';
 import { KeptRecords } from './kept-records.js';
-import { RecordKind, RecordReader } from './record-text.js';
+import { RecordKind } from './record-text.js';
 
 const NLOOKUP = 0;
 
@@ -21,6 +27,119 @@ export interface InodeFound {
   readonly name: FileName;
   /** Perhaps older than what was known last. */
   readonly attributes: Fattr3 | undefined;
+}
+
+/** Places of numbers: of 64-bit ones in units of 8 bytes, of others in units of 4. The texts come behind them. */
+const Wide = { NODEID: 0, PARENT: 1, SIZE: 2, FSID: 3, FILEID: 4 } as const;
+const Word = {
+  TYPE: 10,
+  MODE: 11,
+  NLINK: 12,
+  UID: 13,
+  GID: 14,
+  MTIME: 15,
+  CTIME: 17,
+  HANDLE_LENGTH: 19,
+  NAME_LENGTH: 20,
+} as const;
+const TEXTS = 84;
+const MOST_BYTES = 1488;
+
+/**
+ * The form of an inode's record. There is one for each inode that the kernel is told of, and each mount begins with thousands
+ * of them: numbers have fixed places, so that there is little to do and little for the engine to compile.
+ */
+class InodeForm {
+  readonly #wide = new BigUint64Array(MOST_BYTES / 8);
+  readonly #numbers = new Float64Array(this.#wide.buffer);
+  readonly #words = new Uint32Array(this.#wide.buffer);
+  readonly bytes = Buffer.from(this.#wide.buffer);
+
+  /** Answers the length in bytes. @throws RangeError where a name and a handle are longer than NFS has them */
+  write({ nodeid, parent, handle, name, attributes }: Inode): number {
+    const words = this.#words;
+    const length = TEXTS + handle.length + name.length;
+    if (length > MOST_BYTES) throw new RangeError('the record is too long');
+    this.#numbers[Wide.NODEID] = nodeid;
+    this.#numbers[Wide.PARENT] = parent === undefined ? 0 : parent.nodeid;
+    words[Word.TYPE] = 0;
+    if (attributes !== undefined) this.#writeAttributes(attributes);
+    words[Word.HANDLE_LENGTH] = handle.length;
+    words[Word.NAME_LENGTH] = name.length;
+    this.bytes.write(handle, TEXTS, 'latin1');
+    this.bytes.write(name, TEXTS + handle.length, 'latin1');
+    return length;
+  }
+
+  #writeAttributes({ type, mode, nlink, uid, gid, size, fsid, fileid, mtime, ctime }: Fattr3): void {
+    const words = this.#words;
+    const wide = this.#wide;
+    wide[Wide.SIZE] = size;
+    wide[Wide.FSID] = fsid;
+    wide[Wide.FILEID] = fileid;
+    words[Word.TYPE] = type;
+    words[Word.MODE] = mode;
+    words[Word.NLINK] = nlink;
+    words[Word.UID] = uid;
+    words[Word.GID] = gid;
+    words[Word.MTIME] = mtime.seconds;
+    words[Word.MTIME + 1] = mtime.nanoseconds;
+    words[Word.CTIME] = ctime.seconds;
+    words[Word.CTIME + 1] = ctime.nanoseconds;
+  }
+
+  /** @throws RecordsError for content that {@link write} has not written */
+  read(content: Buffer): Omit<InodeFound, 'ref' | 'stamp' | 'nlookup'> {
+    content.copy(this.bytes);
+    const handleEnd = TEXTS + this.#word(Word.HANDLE_LENGTH);
+    const end = handleEnd + this.#word(Word.NAME_LENGTH);
+    if (content.length !== end || end > MOST_BYTES)
+      throw new RecordsError('damaged', 'the record of an inode has another length');
+    const type = this.#word(Word.TYPE);
+    return {
+      nodeid: this.#numbers[Wide.NODEID] ?? 0,
+      parent: this.#numbers[Wide.PARENT] ?? 0,
+      handle: this.bytes.toString('latin1', TEXTS, handleEnd) as FileHandle,
+      name: this.bytes.toString('latin1', handleEnd, end) as FileName,
+      attributes: isFileType(type) ? this.#readAttributes(type) : undefined,
+    };
+  }
+
+  #readAttributes(type: FileType): Fattr3 {
+    const size = this.#wide[Wide.SIZE] ?? 0n;
+    const mtime = this.#time(Word.MTIME);
+    return {
+      type,
+      mode: this.#word(Word.MODE),
+      nlink: this.#word(Word.NLINK),
+      uid: this.#word(Word.UID),
+      gid: this.#word(Word.GID),
+      size,
+      used: size,
+      rdevMajor: 0,
+      rdevMinor: 0,
+      fsid: this.#wide[Wide.FSID] ?? 0n,
+      fileid: this.#wide[Wide.FILEID] ?? 0n,
+      atime: mtime,
+      mtime,
+      ctime: this.#time(Word.CTIME),
+    };
+  }
+
+  #word(place: number): number {
+    return this.#words[place] ?? 0;
+  }
+
+  #time(place: number): NfsTime {
+    return { seconds: this.#word(place), nanoseconds: this.#word(place + 1) };
+  }
+}
+
+const FORM = new InodeForm();
+const FILE_TYPES: readonly number[] = Object.values(FileType);
+
+function isFileType(type: number): type is FileType {
+  return FILE_TYPES.includes(type);
 }
 
 export class KeptInodes extends KeptRecords implements InodeRecords {
@@ -40,64 +159,11 @@ export class KeptInodes extends KeptRecords implements InodeRecords {
     inode.record = 0;
   }
 
-  #put({ nodeid, nlookup, parent, handle, name, attributes }: Inode): RecordRef {
-    const text = this.text
-      .begin()
-      .number(nodeid)
-      .number(parent?.nodeid ?? 0);
-    text.text(handle).text(name);
-    text.u32(attributes?.type ?? 0);
-    if (attributes !== undefined) {
-      const { mode, nlink, uid, gid, size, fsid, fileid, mtime, ctime } = attributes;
-      text.u32(mode).u32(nlink).u32(uid).u32(gid).u64(size).u64(fsid).u64(fileid);
-      text.u32(mtime.seconds).u32(mtime.nanoseconds).u32(ctime.seconds).u32(ctime.nanoseconds);
-    }
-    return this.memory.put(RecordKind.INODE, [nlookup], text.bytes, text.length);
+  #put(inode: Inode): RecordRef {
+    return this.memory.put(RecordKind.INODE, [inode.nlookup], FORM.bytes, FORM.write(inode));
   }
 }
 
 export function readInode({ ref, stamp, cells, content }: KeptRecord): InodeFound {
-  const reader = new RecordReader(content);
-  const nodeid = reader.number();
-  const parent = reader.number();
-  const handle = reader.text() as FileHandle;
-  const name = reader.text() as FileName;
-  const type = reader.u32();
-  return {
-    ref,
-    stamp,
-    nodeid,
-    nlookup: cells[NLOOKUP] ?? 0,
-    parent,
-    handle,
-    name,
-    attributes: isFileType(type) ? readAttributes(reader, type) : undefined,
-  };
-}
-
-function isFileType(type: number): type is FileType {
-  return (Object.values(FileType) as number[]).includes(type);
-}
-
-function readAttributes(reader: RecordReader, type: FileType): Fattr3 {
-  const [mode, nlink, uid, gid] = [reader.u32(), reader.u32(), reader.u32(), reader.u32()] as const;
-  const [size, fsid, fileid] = [reader.u64(), reader.u64(), reader.u64()] as const;
-  const mtime = { seconds: reader.u32(), nanoseconds: reader.u32() };
-  const ctime = { seconds: reader.u32(), nanoseconds: reader.u32() };
-  return {
-    type,
-    mode,
-    nlink,
-    uid,
-    gid,
-    size,
-    used: size,
-    rdevMajor: 0,
-    rdevMinor: 0,
-    fsid,
-    fileid,
-    atime: mtime,
-    mtime,
-    ctime,
-  };
+  return { ref, stamp, nlookup: cells[NLOOKUP] ?? 0, ...FORM.read(content) };
 }
