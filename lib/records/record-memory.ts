@@ -4,6 +4,9 @@
  *
  * To write a record costs no system call. Memory is taken in chunks, and given back when a chunk has become empty. Where
  * there is none left, the file says that it is incomplete, and nobody will go by it.
+ *
+ * Blocks of data lie between the chunks. The head says which they are: their content is anybody's, and must not be taken for
+ * records.
  */
 import { checksum } from './checksum.js';
 import { CHUNK_BYTES, Chunk, type FoundRecord, slotOverhead } from './chunk.js';
@@ -24,6 +27,10 @@ const FACTS = [4 * 1024, 32 * 1024] as const;
 const CELLS = 60 * 1024;
 const FACTS_HEADER = 16;
 const MOST_FACTS = 28 * 1024 - FACTS_HEADER;
+/** A bit for each chunk, set for those of blocks. */
+const BLOCK_MAP = 60 * 1024;
+const MOST_MAPPED = (HEAD_BYTES - BLOCK_MAP) * 8;
+const CHUNKS_IN_BLOCK = 4;
 /** Sizes of slots. A record goes into the smallest that holds it. */
 const SLOT_SIZES: readonly number[] = [64, 96, 128, 160, 192, 256, 384, 512, 768, 1536];
 
@@ -41,6 +48,13 @@ export interface KeptRecord extends FoundRecord {
   readonly ref: RecordRef;
 }
 
+/** A piece of the file for data. */
+export interface DataBlock {
+  /** Where it begins in the file, in bytes. */
+  readonly base: number;
+  readonly bytes: Buffer;
+}
+
 interface Facts {
   readonly sequence: number;
   readonly text: string;
@@ -49,7 +63,12 @@ interface Facts {
 export class RecordMemory {
   readonly #file: SharedFile;
   readonly #head: MappedPiece;
-  readonly #chunks: Chunk[] = [];
+  /** Undefined where a block lies. */
+  readonly #chunks: (Chunk | undefined)[] = [];
+  /** By where they begin. */
+  readonly #blocks = new Map<number, DataBlock>();
+  /** Those of which nothing is used. */
+  readonly #freeBlocks = new Map<number, DataBlock>();
   /** By slot size: chunks that have room. */
   readonly #roomy = new Map<number, Chunk[]>();
   readonly #spare: Chunk[] = [];
@@ -107,7 +126,10 @@ export class RecordMemory {
       throw new RecordsError('incomplete', 'there was no memory left for the whole state');
     const memory = new RecordMemory(file, head);
     memory.#adoptFacts();
-    for (let base = HEAD_BYTES; base < size; base += CHUNK_BYTES) memory.#adoptChunk(base);
+    for (let base = HEAD_BYTES; base < size; base = HEAD_BYTES + memory.#chunks.length * CHUNK_BYTES) {
+      if (memory.#isBlock(memory.#chunks.length)) memory.#adoptBlock(base, size);
+      else memory.#adoptChunk(base);
+    }
     return memory;
   }
 
@@ -126,7 +148,8 @@ export class RecordMemory {
 
   /** Memory that is taken. */
   get bytes(): number {
-    return HEAD_BYTES + (this.#chunks.length - this.#spare.length) * CHUNK_BYTES;
+    const free = this.#spare.length + this.#freeBlocks.size * CHUNKS_IN_BLOCK;
+    return HEAD_BYTES + (this.#chunks.length - free) * CHUNK_BYTES;
   }
 
   /** 512 numbers that belong to no record, zeros at first. */
@@ -222,8 +245,74 @@ export class RecordMemory {
 
   /** All records, in no order. Of two that say something of the same, the one with the higher stamp was written later. */
   *records(): Generator<KeptRecord> {
-    for (const chunk of this.#chunks)
+    for (const chunk of this.#chunks) {
+      if (chunk === undefined) continue;
       for (const at of chunk.places()) yield { ref: chunk.base + at, ...chunk.read(at) };
+    }
+  }
+
+  /** A block of a mebibyte for data, of any content. Undefined: there is no memory for it. */
+  takeBlock(): DataBlock | undefined {
+    const [free] = this.#freeBlocks.values();
+    if (free !== undefined) {
+      if (!this.#file.allocate(free.base, free.bytes.length)) return undefined;
+      this.#freeBlocks.delete(free.base);
+      return free;
+    }
+    const first = this.#chunks.length;
+    if (first + CHUNKS_IN_BLOCK > MOST_MAPPED) return undefined;
+    const base = HEAD_BYTES + first * CHUNK_BYTES;
+    if (!this.#file.allocate(base, CHUNKS_IN_BLOCK * CHUNK_BYTES)) return undefined;
+    const block = this.#mapBlock(base);
+    if (block === undefined) return undefined;
+    const map = this.#head.bytes;
+    for (let chunk = first; chunk < first + CHUNKS_IN_BLOCK; chunk++) {
+      const at = BLOCK_MAP + (chunk >>> 3);
+      map[at] = (map[at] ?? 0) | (1 << (chunk & 7));
+    }
+    return block;
+  }
+
+  /** The block in which this place of the file lies. */
+  blockWith(place: number): DataBlock | undefined {
+    const chunk = Math.floor((place - HEAD_BYTES) / CHUNK_BYTES);
+    for (let back = 0; back < CHUNKS_IN_BLOCK; back++) {
+      const block = this.#blocks.get(HEAD_BYTES + (chunk - back) * CHUNK_BYTES);
+      if (block !== undefined) return block;
+    }
+    return undefined;
+  }
+
+  /** A block of an earlier process has data. */
+  isTaken({ base }: DataBlock): void {
+    this.#freeBlocks.delete(base);
+  }
+
+  /** Nothing of the block is used any more: its memory goes back. */
+  giveBlock(block: DataBlock): void {
+    this.#freeBlocks.set(block.base, block);
+    this.#file.release(block.base, block.bytes.length);
+  }
+
+  #isBlock(chunk: number): boolean {
+    if (chunk >= MOST_MAPPED) return false;
+    return ((this.#head.bytes[BLOCK_MAP + (chunk >>> 3)] ?? 0) & (1 << (chunk & 7))) !== 0;
+  }
+
+  #adoptBlock(base: number, size: number): void {
+    const whole = base + CHUNKS_IN_BLOCK * CHUNK_BYTES <= size;
+    const block = whole ? this.#mapBlock(base) : undefined;
+    if (block === undefined) throw new RecordsError('damaged', 'the file with the state is cut off');
+    this.#freeBlocks.set(base, block);
+  }
+
+  #mapBlock(base: number): DataBlock | undefined {
+    const piece = this.#file.map(base, CHUNKS_IN_BLOCK * CHUNK_BYTES);
+    if (piece === undefined) return undefined;
+    const block = { base, bytes: piece.bytes };
+    this.#blocks.set(base, block);
+    for (let count = 0; count < CHUNKS_IN_BLOCK; count++) this.#chunks.push(undefined);
+    return block;
   }
 
   #chunkOf(ref: RecordRef): Chunk {

@@ -5,6 +5,7 @@ import type { RpcClientOptions } from '../../rpc/index.js';
 import { outOfReach } from '../../vfs/caller/own-identity.js';
 import type { ClientConfig } from '../../vfs/config.js';
 import { NfsFileSystem } from '../../vfs/filesystem.js';
+import { recordedExport } from '../../vfs/handover/export-record.js';
 import type { HandoverOptions } from '../../vfs/handover/handover.js';
 import { ExportSession } from '../../vfs/remote/export-session.js';
 import { summarize, type Unwritten } from '../failure/unwritten.js';
@@ -53,7 +54,8 @@ export async function connectFileSystem(
   { log, trace, collectGarbage, lockJournal, handover, mayGoOn }: ConnectOptions,
 ): Promise<ConnectedFileSystem> {
   const rpc: Partial<RpcClientOptions> = { trace };
-  const session = await ExportSession.connect(config, { log, rpc });
+  const known = handover?.isTakeover === true ? recordedExport(handover.memory) : undefined;
+  const session = await ExportSession.connect(config, { log, rpc, known });
   let fileSystem: NfsFileSystem | undefined;
   let grants: LockGrants | undefined;
   try {

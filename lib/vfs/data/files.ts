@@ -173,10 +173,15 @@ export class Files {
     return file;
   }
 
+  /** The data of a file on its way to stable storage. */
+  writerOf(inode: Inode): FileWriter {
+    return this.#writing.writerFor(inode);
+  }
+
   /** Takes up the data of a file that an earlier process of this mount had taken from programs. */
   takeUpWrites(inode: Inode, errors: number, append: LastAppend | undefined): FileWriter {
-    const writer = this.#writing.writerFor(inode);
-    writer.takeUpErrors(errors);
+    const writer = this.writerOf(inode);
+    writer.takeUp(0, errors);
     if (append !== undefined) this.#writing.appendedBefore(inode, append);
     return writer;
   }

@@ -4,6 +4,7 @@ import { type KeptRecord, type RecordMemory, type RecordRef, RecordsError } from
 import type { Credentials } from '../caller/caller.js';
 import type { LockNote } from '../locks/lock-notes.js';
 import { type InodeFound, readInode } from './inode-records.js';
+import { type CopyFound, readCopy } from './kept-data.js';
 import { type LocksFound, readLockNote, readLocks } from './kept-locks.js';
 import { type DirectoryFound, type FileFound, readDirectory, readFile } from './open-records.js';
 import { RecordKind } from './record-text.js';
@@ -19,6 +20,8 @@ export interface FoundRecords {
   readonly writes: readonly WritesFound[];
   readonly silly: readonly SillyFound[];
   readonly locks: readonly LocksFound[];
+  /** Of each file in the order in which its data was written. */
+  readonly copies: readonly CopyFound[];
   readonly requests: readonly RequestFound[];
   readonly lockNotes: readonly { readonly ref: RecordRef; readonly note: LockNote }[];
   /** Of no use: what took their place was written, and the process died before they went. */
@@ -39,6 +42,7 @@ export async function findRecords(memory: RecordMemory, credentials: Credentials
   const files: FileFound[] = [];
   const writes: WritesFound[] = [];
   const silly: SillyFound[] = [];
+  const copies: CopyFound[] = [];
   const requests: RequestFound[] = [];
   const lockRecords: KeptRecord[] = [];
   const lockNotes: { ref: RecordRef; note: LockNote }[] = [];
@@ -66,6 +70,9 @@ export async function findRecords(memory: RecordMemory, credentials: Credentials
       case RecordKind.SILLY:
         silly.push(readSilly(record, credentials));
         break;
+      case RecordKind.DATA:
+        copies.push(readCopy(record, credentials));
+        break;
       case RecordKind.REQUEST:
         requests.push(readRequest(record));
         break;
@@ -87,6 +94,7 @@ export async function findRecords(memory: RecordMemory, credentials: Credentials
     files,
     writes,
     silly,
+    copies: copies.sort((one, other) => one.sequence - other.sequence || one.stamp - other.stamp),
     requests,
     locks,
     lockNotes,

@@ -108,4 +108,5 @@ export const RecordKind = {
   LOCK_NOTE: 8,
   REQUEST: 9,
   EXPORT: 10,
+  DATA: 11,
 } as const;

@@ -64,6 +64,7 @@ export async function takeUpMount(vfs: TakeUpNeeds, handover: Handover, to: Succ
   const { inodes } = vfs;
   const open = takeUpFiles(handover, to.files, found, inodes);
   takeUpDirectories(handover, to.directories, found, inodes);
+  await takeUpData(handover, to.files, found, inodes);
   await takeUpSillyNames(handover, to.silly, found, inodes);
   for (const locks of found.locks) {
     if (isHeld(locks, to.files)) handover.locks.takeUp(locks);
@@ -129,6 +130,35 @@ function takeUpFiles(
     else open.set(inode, [...(open.get(inode) ?? []), files.takeUp(inode, { ...file, record })]);
   }
   return open;
+}
+
+/** Data that had not come to stable storage is written again, in the order in which programs had written it. */
+async function takeUpData(
+  { writes }: Handover,
+  files: Files,
+  found: FoundRecords,
+  inodes: InodeTable,
+): Promise<void> {
+  const copies = found.copies.map((copy) => ({ copy, buffer: writes.data.takeAgain(copy) }));
+  // Data that is written from now on counts after all of it.
+  for (const { nodeid, sequence } of found.copies) {
+    const inode = inodes.find(nodeid);
+    const writer = inode && files.writerOf(inode);
+    writer?.takeUp(sequence, writer.errors);
+  }
+  for (const { copy, buffer } of copies) {
+    const inode = inodes.find(copy.nodeid);
+    if (inode === undefined || buffer === undefined) {
+      writes.data.drop(copy, buffer);
+      continue;
+    }
+    const { offset, length, credential } = copy;
+    const data = buffer.bytes.subarray(0, length);
+    const writer = files.writerOf(inode);
+    await writes.data.again(copy, buffer, () => writer.write(offset, data, credential));
+    // Nobody is left who would close it.
+    if (inode.opens === 0) void writer.flush();
+  }
 }
 
 function takeUpDirectories(

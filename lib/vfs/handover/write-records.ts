@@ -1,12 +1,14 @@
 /**
- * Records of data that is on its way to stable storage. The data itself dies with the process; what is recorded is which
- * range of which file it was, so that nobody who wrote it goes on to believe that it is there.
+ * Records of data that is on its way to stable storage. A copy of it lies in memory that outlives the process (kept-data.ts), and
+ * the next one writes it again. Where there is no room for a copy, it is recorded which range of the file it was, so that nobody
+ * who wrote it goes on to believe that it is there.
  *
  * Ranges are kept as one hull, in blocks: it is set before a program is answered, and only grows until all is settled.
  */
 import type { KeptRecord, RecordMemory, RecordRef } from '../../records/index.js';
 import type { Inode } from '../cache/inode.js';
-import type { LastAppend, WriteRecord, WriteRecords } from '../write-behind/write-record.js';
+import type { LastAppend, TakenData, WriteRecord, WriteRecords } from '../write-behind/write-record.js';
+import { type FileCopies, KeptData } from './kept-data.js';
 import { KeptRecords } from './kept-records.js';
 import { RecordKind, RecordReader } from './record-text.js';
 
@@ -51,6 +53,7 @@ export interface WritesFound {
 
 export class KeptWrites extends KeptRecords implements WriteRecords {
   /** Of inodes whose records an earlier process has written. */
+  readonly #data = new KeptData(this.memory, this.text);
   readonly #found = new Map<number, Pick<WritesFound, 'ref' | 'append'>>();
 
   /** The record of this inode goes on to be used. */
@@ -58,18 +61,31 @@ export class KeptWrites extends KeptRecords implements WriteRecords {
     this.#found.set(nodeid, { ref, append });
   }
 
+  /** Copies of data of an earlier process, in the order in which they were made. */
+  get data(): KeptData {
+    return this.#data;
+  }
+
   of({ nodeid }: Inode): WriteRecord {
     const found = this.#found.get(nodeid);
     this.#found.delete(nodeid);
     const { bytes, length } = this.text.begin().number(nodeid);
     const content = Buffer.from(bytes.subarray(0, length));
-    return new KeptWrite(this.memory, content, found);
+    return new KeptWrite(this.memory, { content, found, copies: this.#data.of(nodeid) });
   }
+}
+
+interface KeptWriteParts {
+  readonly content: Buffer;
+  /** Undefined: no earlier process has written one. */
+  readonly found: Pick<WritesFound, 'ref' | 'append'> | undefined;
+  readonly copies: FileCopies;
 }
 
 class KeptWrite implements WriteRecord {
   readonly #memory: RecordMemory;
   readonly #content: Buffer;
+  readonly #copies: FileCopies;
   #ref: RecordRef;
   #taken = EMPTY;
   #reached = EMPTY;
@@ -77,21 +93,34 @@ class KeptWrite implements WriteRecord {
   #errors = 0;
   #hasAppended: boolean;
 
-  constructor(memory: RecordMemory, content: Buffer, found?: Pick<WritesFound, 'ref' | 'append'>) {
+  constructor(memory: RecordMemory, { content, found, copies }: KeptWriteParts) {
     this.#memory = memory;
     this.#content = content;
+    this.#copies = copies;
     this.#ref = found?.ref ?? 0;
     this.#hasAppended = found?.append !== undefined;
   }
 
-  taken(offset: number, end: number): void {
-    const grown = cover(this.#taken, offset, end);
+  taken(taken: TakenData): void {
+    if (this.#copies.keep(taken)) return;
+    const { offset, data } = taken;
+    const grown = cover(this.#taken, offset, offset + data.length);
     if (grown === this.#taken) return;
     this.#taken = grown;
     this.#setRange(Cell.TAKEN_START, Cell.TAKEN_END, grown);
   }
 
+  stableBelow(sequence: number): void {
+    this.#copies.dropBelow(sequence);
+  }
+
+  cutTo(size: number, upTo: number): void {
+    this.#copies.cutTo(size, upTo);
+  }
+
   reached(offset: number, end: number, verifier: string | undefined): void {
+    // Of all that was taken there are copies.
+    if (this.#taken === EMPTY && this.#reached === EMPTY) return;
     const grown = cover(this.#reached, offset, end);
     if (grown !== this.#reached) {
       this.#reached = grown;
@@ -115,6 +144,7 @@ class KeptWrite implements WriteRecord {
 
   settled(): void {
     this.allReached();
+    this.#copies.dropBelow(Number.POSITIVE_INFINITY);
     this.#reached = EMPTY;
     this.#verifier = undefined;
     // A record costs memory, and a file may stay open for months.
@@ -142,6 +172,7 @@ class KeptWrite implements WriteRecord {
   }
 
   ended(): void {
+    this.#copies.dropBelow(Number.POSITIVE_INFINITY);
     this.#free();
   }
 

@@ -54,10 +54,13 @@ export class LateCopies {
     };
   }
 
-  /** Calls of this owner may be under way that another process has sent. */
-  ofAnotherProcess(handle: FileHandle, owner: ClientOwner): void {
+  /**
+   * Calls of this owner may be under way that another process has sent. `connectionless`: as datagrams. A connection has broken
+   * since, and the server has read all that it will ever get of it before this process had started.
+   */
+  ofAnotherProcess(handle: FileHandle, owner: ClientOwner, connectionless: boolean): void {
     this.#resent.add(keyOf(handle, owner));
-    this.watch(handle, owner, WHOLE_FILE, undefined)();
+    if (connectionless) this.watch(handle, owner, WHOLE_FILE, undefined)();
   }
 
   #left({ sentAt }: Copied): number {

@@ -36,6 +36,8 @@ export interface SuccessionNeeds {
   /** Of calls that no program asks for. */
   readonly credential: Credential;
   readonly clock: Clock;
+  /** The lock manager is called by datagrams. */
+  readonly connectionless: boolean;
 }
 
 /** Resolves when the server holds what the owner holds, and nothing waits for it. */
@@ -43,7 +45,7 @@ export async function takeUpLocks(
   file: LockedFile,
   owner: ClientOwner,
   { locks, through, waiting }: LeftLocks,
-  { settling, copies, notes, credential, clock }: SuccessionNeeds,
+  { settling, copies, notes, credential, clock, connectionless }: SuccessionNeeds,
 ): Promise<void> {
   file.use(owner);
   try {
@@ -56,7 +58,7 @@ export async function takeUpLocks(
         through,
       );
     // A call of the other process may arrive behind the calls of this one.
-    copies.ofAnotherProcess(file.handle, owner);
+    copies.ofAnotherProcess(file.handle, owner, connectionless);
     const asked = waiting.map((range) => settling.takeBack(file, { ...range, owner }, credential, true));
     await Promise.all([...asked, settling.agree(file, owner, WHOLE_FILE, credential)]);
     settling.awaitCopies(file, owner, credential);

@@ -130,7 +130,7 @@ export class Locks {
     const awaitCopies: LockSettling['awaitCopies'] = (...parts) => settling.awaitCopies(...parts);
     const recovery = { awaitCopies, calls, clock, counters, log, files, credential, connectionless };
     this.#recovery = new LockRecovery(recovery);
-    this.#succession = { clock, settling, copies, notes, credential };
+    this.#succession = { clock, settling, copies, notes, credential, connectionless };
     this.#requests = new LockRequests({
       calls,
       clock,

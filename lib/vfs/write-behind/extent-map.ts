@@ -33,6 +33,14 @@ export class ExtentMap {
     this.#bytes += extent.length;
   }
 
+  /** The lowest number of them; infinite without any. */
+  get oldest(): number {
+    return this.#extents.reduce(
+      (oldest, { sequence }) => Math.min(oldest, sequence),
+      Number.POSITIVE_INFINITY,
+    );
+  }
+
   /** Whether one was numbered up to `sequence`. */
   hasUpTo(sequence: number): boolean {
     return this.#extents.some((extent) => extent.sequence <= sequence);

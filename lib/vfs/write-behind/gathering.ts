@@ -42,6 +42,11 @@ export class Gathering {
     return this.#extent;
   }
 
+  /** Its number; infinite if there is nothing. */
+  get oldest(): number {
+    return this.#extent?.sequence ?? Number.POSITIVE_INFINITY;
+  }
+
   /** Copies `data`, sending what is full or does not go with it. */
   add(offset: number, data: Uint8Array, credential: UserCredential): void {
     const { wsize } = this.#vfs.limits;

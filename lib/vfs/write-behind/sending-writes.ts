@@ -9,7 +9,37 @@ export interface Sending {
   error: FuseError | undefined;
 }
 
+/** WRITEs of a file that wait for the wire or are on it: then the writer waits. */
+const MOST = 64;
+
 export class SendingWrites extends Set<Sending> {
+  #waiters: (() => void)[] = [];
+
+  /** There are so many that the next has to wait. */
+  get isFull(): boolean {
+    return this.size >= MOST;
+  }
+
+  /** Resolves when one has ended. */
+  changed(): Promise<void> {
+    return new Promise((resolve) => this.#waiters.push(resolve));
+  }
+
+  override delete(sending: Sending): boolean {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    const was = super.delete(sending);
+    for (const go of waiters) go();
+    return was;
+  }
+
+  /** The lowest number of them; infinite without any. */
+  get oldest(): number {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { extent } of this) oldest = Math.min(oldest, extent.sequence);
+    return oldest;
+  }
+
   get bytes(): number {
     let bytes = 0;
     for (const { extent } of this) bytes += extent.length;

@@ -31,6 +31,11 @@ export class UnstableData {
     return Math.max(this.#waiting.end, this.#covered.end);
   }
 
+  /** The lowest number of it; infinite if there is nothing. */
+  get oldest(): number {
+    return Math.min(this.#waiting.oldest, this.#covered.oldest);
+  }
+
   /** The server has shown more than one verifier: some of it is lost, and readers would miss it until it is written again. */
   get restarted(): boolean {
     return this.#restarted;

@@ -36,8 +36,6 @@ export interface WriteBehindNeeds extends GatheringNeeds, WriteCallsNeeds {
 
 /** WRITEs on the wire per file. */
 const MAX_IN_FLIGHT = 16;
-/** WRITEs per file that wait for the wire or are on it: then the writer waits. */
-const MAX_QUEUED = 64;
 /** Unstable data that makes us send a COMMIT of its own accord. */
 const COMMIT_FROM = 32 * 1024 * 1024;
 
@@ -50,7 +48,6 @@ export class FileWriter implements PendingWrites {
   /** The COMMIT under way, or a change of the file's size that none may overlap. */
   #committing: Promise<void> | undefined = undefined;
   readonly #slots = new Slots(MAX_IN_FLIGHT);
-  #queueWaiters: (() => void)[] = [];
   #sequence = 0;
   #errors = 0;
   #lastError: FuseError | undefined = undefined;
@@ -104,6 +101,11 @@ export class FileWriter implements PendingWrites {
     return size >= end ? size : BigInt(end);
   }
 
+  /** The lowest number that is not on stable storage. */
+  get #oldest(): number {
+    return Math.min(this.#gathering.oldest, this.#sending.oldest, this.#unstable.oldest);
+  }
+
   /** Whether a read of this range needs {@link drain} first. */
   overlaps(offset: number, end: number): boolean {
     if (this.#gathering.extent?.overlaps(offset, end)) return true;
@@ -141,16 +143,13 @@ export class FileWriter implements PendingWrites {
       return;
     }
     await this.#admit(data.length, cancellation);
-    this.record?.taken(offset, offset + data.length);
     this.#gathering.add(offset, data, credential);
+    this.record?.taken({ sequence: this.#sequence, offset, data, credential });
   }
 
   /** Waits until there is room for `bytes` in the file's queue and in the mount's budget, and takes it. */
   async #admit(bytes: number, cancellation: Cancellation | undefined): Promise<void> {
-    while (this.#sending.size >= MAX_QUEUED) {
-      const room = new Promise<void>((resolve) => this.#queueWaiters.push(resolve));
-      await interruptible(room, cancellation);
-    }
+    while (this.#sending.isFull) await interruptible(this.#sending.changed(), cancellation);
     const { writeBudget, writers } = this.#vfs.memory;
     if (!writeBudget.tryTake(bytes)) await writeBudget.take(bytes, cancellation);
     writers.add(this);
@@ -175,7 +174,6 @@ export class FileWriter implements PendingWrites {
     this.#sending.add(sending);
     sending.done = this.#transmit(sending, stable, before, wait).then(() => {
       this.#sending.delete(sending);
-      for (const go of this.#queueWaiters.splice(0)) go();
       // Memory for unstable data comes back only with a COMMIT.
       if (this.#unstable.waiting >= COMMIT_FROM || this.#vfs.memory.writeBudget.waiting > 0)
         this.#commitInBackground();
@@ -186,6 +184,7 @@ export class FileWriter implements PendingWrites {
 
   #settled(): void {
     if (!this.dirty) this.record?.allReached();
+    if (!this.clean && this.#unstable.isEmpty) this.record?.stableBelow(this.#oldest);
     if (!this.clean) return;
     this.record?.settled();
     this.#vfs.memory.writers.delete(this);
@@ -240,8 +239,9 @@ export class FileWriter implements PendingWrites {
     this.#vfs.memory.writeBudget.give(this.#unstable.cut(offset, end));
   }
 
-  /** An earlier process of this mount has met so many errors. */
-  takeUpErrors(count: number): void {
+  /** Goes on where an earlier process of this mount was: it has numbered writes so far, and met so many errors. */
+  takeUp(sequence: number, count: number): void {
+    this.#sequence = Math.max(this.#sequence, sequence);
     this.#errors = count;
     if (count > 0) this.#lastError = new FuseError(Errno.EIO, 'an earlier write failed');
   }
@@ -276,9 +276,9 @@ export class FileWriter implements PendingWrites {
     await interruptible(sending.done, cancellation);
     if (sending.error !== undefined) throw sending.error;
     // A server that promised less than it was asked for.
-    if (stable === Stable.FILE_SYNC && extent.verifier !== undefined) {
-      await interruptible(this.flush(), cancellation);
-    }
+    if (extent.verifier === undefined) return;
+    if (stable === Stable.FILE_SYNC) await interruptible(this.flush(), cancellation);
+    else if (!this.clean) this.record?.taken({ sequence: extent.sequence, offset, data: copy, credential });
   }
 
   /**
@@ -292,10 +292,7 @@ export class FileWriter implements PendingWrites {
     if (this.#sending.size > 0) await Promise.all(Array.from(this.#sending, ({ done }) => done));
   }
 
-  /**
-   * Everything written so far is on stable storage. Does not throw: whoever wrote asks for errors, and each
-   * open file is told once.
-   */
+  /** Everything written so far is on stable storage. Does not throw: whoever wrote asks for errors, once per open file. */
   async flush(): Promise<void> {
     const upTo = this.#sequence;
     await this.drain(true);
@@ -324,6 +321,7 @@ export class FileWriter implements PendingWrites {
   #exclude(work: Promise<unknown>): Promise<void> {
     const ended = (): void => {
       this.#committing = undefined;
+      this.record?.stableBelow(this.#oldest);
       const due = this.#unstable.restarted || this.#unstable.waiting >= COMMIT_FROM;
       if (due || this.#vfs.memory.writeBudget.waiting > 0) this.#commitInBackground();
       this.#settled();
@@ -360,7 +358,6 @@ export class FileWriter implements PendingWrites {
     this.#vfs.memory.writeBudget.give(superseded);
     for (const part of left) {
       this.#vfs.counters.rewrites++;
-      this.record?.taken(part.offset, part.end);
       part.verifier = undefined;
       const again = part.rewrites++;
       // The first time it is a server that has restarted. One that does not keep its verifier can still write FILE_SYNC; one
@@ -384,8 +381,10 @@ export class FileWriter implements PendingWrites {
       else if (this.dirty) await this.drain();
       else break;
     }
+    const upTo = this.#sequence;
     const resized = change().then((answer) => {
       this.#forget(size, Number.POSITIVE_INFINITY);
+      this.record?.cutTo(size, upTo);
       return answer;
     });
     await this.#exclude(resized);

@@ -96,9 +96,9 @@ t.test('a new file handle is none that the kernel may still know', async (t) => 
 });
 
 t.test(
-  'data that had not reached the server is lost, and every descriptor that may write is told once',
+  'data that there was no memory for is lost, and every descriptor that may write is told once',
   async (t) => {
-    const process = firstProcess();
+    const process = firstProcess({}, false);
     process.rig.server.tree.file('f', 'old');
     const writing = await process.rig.open('f', O_RDWR);
     const other = await process.rig.open('f', O_WRONLY);
@@ -115,7 +115,7 @@ t.test(
 );
 
 t.test('a loss that nobody was told of yet is told by the process after the next', async (t) => {
-  const process = firstProcess();
+  const process = firstProcess({}, false);
   process.rig.server.tree.file('f', 'old');
   const { fh } = await process.rig.open('f', O_RDWR);
   await process.rig.write(fh, 0, 'new');
@@ -388,4 +388,78 @@ t.test('other work goes on while a great many inodes are taken up', async (t) =>
   clearImmediate(turn);
   t.equal(rig.vfs.inodes.size, 40_001);
   t.ok(turns > 20, `${turns} turns`);
+});
+
+t.test('data that was written, and had not reached the server, is there all the same', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('f', 'old data');
+  const { fh } = await process.rig.open('f', O_RDWR);
+  await process.rig.write(fh, 0, 'new');
+  await process.rig.write(fh, 1, 'EW');
+  await process.rig.write(fh, 5_000, 'far');
+  const { rig, memory } = await nextProcess(process);
+  t.equal(String(await rig.read(fh, 0, 8)), 'nEW data');
+  t.equal(await outcome(rig.files.flush(fh)), 'ok');
+  const { data } = rig.server.tree.at('f');
+  t.equal(String(data.subarray(0, 8)), 'nEW data');
+  t.equal(String(data.subarray(5_000)), 'far');
+  t.same(rig.log, []);
+  const count = memory.count;
+  await rig.write(fh, 0, 'more');
+  await rig.files.flush(fh);
+  t.equal(memory.count, count, 'no copy is left of what is stable');
+});
+
+t.test('data survives several deaths, in the order in which it was written', async (t) => {
+  const first = firstProcess();
+  first.rig.server.tree.file('f', '');
+  const { fh } = await first.rig.open('f', O_RDWR);
+  await first.rig.write(fh, 0, 'aaaa');
+  await first.rig.write(fh, 2_000, 'x');
+  await first.rig.write(fh, 1, 'bb');
+  const second = await nextProcess(first);
+  await second.rig.write(fh, 2, 'c');
+  const { rig } = await nextProcess(await nextProcess(second));
+  t.equal(await outcome(rig.files.flush(fh)), 'ok');
+  t.equal(String(rig.server.tree.at('f').data.subarray(0, 4)), 'abca');
+});
+
+t.test('data that a COMMIT has vouched for is not written over what others have written since', async (t) => {
+  const process = firstProcess();
+  const { tree } = process.rig.server;
+  tree.file('f', '');
+  const { fh } = await process.rig.open('f', O_RDWR);
+  await process.rig.write(fh, 0, 'ours');
+  await process.rig.files.flush(fh);
+  await process.rig.write(fh, 100, 'later');
+  tree.write('f', Buffer.concat([Buffer.from('them'), Buffer.alloc(96)]));
+  const { rig } = await nextProcess(process);
+  await rig.files.flush(fh);
+  t.equal(String(tree.at('f').data.subarray(0, 4)), 'them');
+  t.equal(String(tree.at('f').data.subarray(100)), 'later');
+});
+
+t.test('data that was cut off does not come back', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('f', '');
+  const { fh, inode } = await process.rig.open('f', O_RDWR);
+  await process.rig.write(fh, 0, 'long data');
+  const changes = { mode: undefined, uid: undefined, gid: undefined, atime: undefined, mtime: undefined, fh };
+  await process.rig.files.setAttributes(inode, { ...changes, size: 4n }, process.rig.caller());
+  const { rig } = await nextProcess(process);
+  await rig.files.flush(fh);
+  t.equal(String(rig.server.tree.at('f').data), 'long');
+});
+
+t.test('data of a file that is closed, and was being written back, reaches the server', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('f', '');
+  const { fh } = await process.rig.open('f', O_RDWR);
+  await process.rig.write(fh, 0, 'data');
+  process.rig.server.once('WRITE', () => new Promise(() => {}));
+  void process.rig.files.release(fh);
+  await settled();
+  const { rig } = await nextProcess(process);
+  await rig.files.release(fh);
+  t.equal(String(rig.server.tree.at('f').data), 'data');
 });

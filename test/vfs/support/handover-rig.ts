@@ -9,11 +9,12 @@ export interface Successive {
   readonly memory: RecordMemory;
 }
 
-/** A mount whose next process finds records of it. */
-export function firstProcess(options: RigOptions = {}): Successive {
+/** A mount whose next process finds records of it. Without `copies`, there is no memory for data. */
+export function firstProcess(options: RigOptions = {}, copies = true): Successive {
   const memory = RecordMemory.create();
   if (memory === undefined) throw new Error('this machine gives no memory that can be shared');
   memory.setFacts({});
+  if (!copies) Object.assign(memory, { takeBlock: () => undefined });
   const records = new Handover({ memory, isTakeover: false });
   return { rig: new Rig({ ...options, records }), memory };
 }
