@@ -120,8 +120,6 @@ export class Directories {
     this.#vfs.open.open(inode);
     directory.takenUp = true;
     this.#open.set(fh, directory);
-    directory.listing = new Listing(this.#vfs, inode);
-    directory.listing.goOn(place);
     directory.lookedBefore = place;
   }
 
@@ -165,7 +163,7 @@ export class Directories {
     const directory = this.#open.get(fh);
     if (directory === undefined) throw new FuseError(Errno.EBADF, `unknown directory handle ${fh}`);
     const { rdirplus } = this.#vfs.config;
-    if (directory.lookedBefore !== undefined) await this.#compare(directory, caller);
+    if (directory.lookedBefore !== undefined) await this.#goOnWith(directory, directory.lookedBefore, caller);
     // rewinddir(3) shows what opendir would (POSIX).
     const rewound = offset === 0n && directory.listing !== undefined;
     if (rewound) {
@@ -214,22 +212,17 @@ export class Directories {
     records.directories.read(directory, listing.place());
   }
 
-  /** Whether the directory looks as it did to the process that had begun the listing: entries are counted only then. */
-  async #compare(directory: OpenDirectory, caller: Caller): Promise<void> {
-    const { inode, lookedBefore, listing } = directory;
+  /** Goes on with the listing of an earlier process. Entries are counted only if the directory looks as it did then. */
+  async #goOnWith(directory: OpenDirectory, place: ListingPlace, caller: Caller): Promise<void> {
+    const { inode } = directory;
     const { mtime, ctime } = await this.#vfs.current.fetch(inode, caller, 'listing');
     // Another request may have come here first.
-    if (directory.lookedBefore !== lookedBefore || directory.listing !== listing) return;
+    if (directory.lookedBefore !== place) return;
     directory.lookedBefore = undefined;
-    const looked = lookedBefore?.looked;
+    const { looked } = place;
     const isSame = looked !== undefined && sameTime(looked.mtime, mtime) && sameTime(looked.ctime, ctime);
-    if (!isSame) {
-      listing?.doubt();
-      return;
-    }
-    // The attributes that this process knew first may have been older: that they changed says nothing of the listing.
     directory.listing = new Listing(this.#vfs, inode);
-    directory.listing.goOn(lookedBefore);
+    directory.listing.goOn(place, isSame);
   }
 
   #listingFor(directory: OpenDirectory, fromStart: boolean, plus: boolean): Listing {

@@ -120,19 +120,17 @@ export class Listing {
     return this.#marks.length;
   }
 
-  /** Goes on with the pass of another process, which was at `place`. Undefined: it had not gone far. */
-  goOn(place: ListingPlace | undefined): void {
-    for (const { index, position } of place?.marks ?? [])
-      if (index % STRIDE === 0) this.#marks[index / STRIDE] = position;
-    this.#top = Math.max(place?.top ?? 0, STRIDE);
+  /**
+   * Goes on with the pass of another process, which was at `place`. `exactly`: the directory is as it was, so that entries may be
+   * counted.
+   */
+  goOn({ top, marks }: ListingPlace, exactly: boolean): void {
+    for (const { index, position } of marks) if (index % STRIDE === 0) this.#marks[index / STRIDE] = position;
+    this.#top = Math.max(top, STRIDE);
+    this.#doubted = !exactly;
     // Whatever entry is asked for is looked for from a mark on.
     this.#start = Number.POSITIVE_INFINITY;
     this.#end = Number.POSITIVE_INFINITY;
-  }
-
-  /** The directory may have changed since it was begun: entries must not be counted. */
-  doubt(): void {
-    this.#doubted = true;
   }
 
   /** Index behind the last entry that is held. */

@@ -463,3 +463,15 @@ t.test('data of a file that is closed, and was being written back, reaches the s
   await rig.files.release(fh);
   t.equal(String(rig.server.tree.at('f').data), 'data');
 });
+
+t.test('a listing that has come to its end ends in the next process, too', async (t) => {
+  const process = firstProcess();
+  const { tree } = process.rig.server;
+  tree.directory('d');
+  const d = await process.rig.walk('d');
+  for (let at = 0; at < 50; at++) tree.file(`d/f${at}`, '');
+  const { fh } = await process.rig.directories.open(d, process.rig.caller());
+  const all = await process.rig.listSome(fh, 0n, 1_000);
+  const { rig } = await nextProcess(process);
+  t.same((await rig.listSome(fh, all.offset, 1_000)).names, []);
+});
