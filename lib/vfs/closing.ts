@@ -20,17 +20,24 @@ export class Closing {
   /** close(2) by a process that owns its fcntl(2) locks as `lockOwner`. Throws what {@link Files.flush} throws. */
   flush(ctx: RequestContext, fh: number, lockOwner: bigint): Promise<void> {
     const endsLocks = this.#locks?.endsAtClose(this.#files.get(fh), lockOwner) === true;
-    if (!endsLocks && !this.#files.waitsAtFlush(fh)) return this.#files.flush(fh, ctx);
+    if (!endsLocks && !this.#files.waitsAtFlush(fh)) return this.#files.flush(fh, ctx, ctx);
     return this.#exiting.wait(ctx, (cancellation) =>
-      endsLocks ? this.#flushAndUnlock(fh, lockOwner, cancellation) : this.#files.flush(fh, cancellation),
+      endsLocks
+        ? this.#flushAndUnlock(ctx, fh, lockOwner, cancellation)
+        : this.#files.flush(fh, cancellation, ctx),
     );
   }
 
   /** Data first: the next owner of the lock is to see it. Locks end also where that fails. */
-  async #flushAndUnlock(fh: number, lockOwner: bigint, cancellation: Cancellation): Promise<void> {
+  async #flushAndUnlock(
+    ctx: RequestContext,
+    fh: number,
+    lockOwner: bigint,
+    cancellation: Cancellation,
+  ): Promise<void> {
     const file = this.#files.get(fh);
     try {
-      await this.#files.flush(fh, cancellation);
+      await this.#files.flush(fh, cancellation, ctx);
     } finally {
       await this.#locks?.closed(file, lockOwner, cancellation).catch(ignoreInterrupt);
     }

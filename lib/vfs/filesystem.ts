@@ -353,7 +353,7 @@ export class NfsFileSystem implements FuseOperations {
   }
 
   fsync(ctx: RequestContext, _nodeid: NodeId, fh: number): Promise<void> {
-    return this.#files.flush(fh, ctx);
+    return this.#files.flush(fh, ctx, ctx);
   }
 
   opendir(ctx: RequestContext, nodeid: NodeId): Promise<OpenReply> {

@@ -7,7 +7,7 @@ import type { OpenFile } from './open-file.js';
 
 /** An open file as an earlier process of this mount has recorded it. */
 export interface RecordedFile
-  extends Pick<OpenFile, 'fh' | 'flags' | 'credential' | 'errorsSeen' | 'record'> {
+  extends Pick<OpenFile, 'fh' | 'flags' | 'credential' | 'errorsSeen' | 'told' | 'record'> {
   /** The kernel's number for the request that opened it. */
   readonly unique: number;
 }
@@ -15,7 +15,7 @@ export interface RecordedFile
 export interface FileRecords {
   /** To be called before the kernel is told of the open file. */
   opened(file: OpenFile, request: KernelRequest | undefined): void;
-  /** Another number of errors was reported through the file ({@link OpenFile.errorsSeen}). */
+  /** Another number of errors was reported through the file ({@link OpenFile.errorsSeen}, {@link OpenFile.told}). */
   errorsSeen(file: OpenFile): void;
   closed(file: OpenFile): void;
 }

@@ -163,9 +163,11 @@ export class Files {
   }
 
   /** Takes up a file that an earlier process of this mount has opened. */
-  takeUp(inode: Inode, { fh, flags, credential, errorsSeen, unique, record }: RecordedFile): OpenFile {
+  takeUp(inode: Inode, recorded: RecordedFile): OpenFile {
+    const { fh, flags, credential, errorsSeen, told, unique, record } = recorded;
     this.#pin(inode);
     const file = this.#add(fh, inode, flags, credential);
+    file.told = told;
     file.record = record;
     file.errorsSeen = errorsSeen;
     file.owesLoss = isUntold(file);
@@ -248,17 +250,18 @@ export class Files {
   /** See {@link Writing.write}. */
   write(fh: number, request: WriteRequest, kernel: KernelRequest | undefined): Promise<number> {
     const file = this.get(fh);
-    const loss = file.owesLoss ? this.#takeLoss(file) : undefined;
+    file.comesAgain(kernel);
+    const loss = file.owesLoss ? this.#takeLoss(file, kernel) : undefined;
     if (loss !== undefined) return Promise.reject(loss);
     return this.#writing.write(file, request, kernel);
   }
 
   /** The error that this descriptor has not been told of. */
-  #takeLoss(file: OpenFile): FuseError | undefined {
+  #takeLoss(file: OpenFile, request: KernelRequest | undefined): FuseError | undefined {
     file.owesLoss = false;
     const writer = writerOf(file.inode);
     if (writer === undefined || writer.errors === file.errorsSeen) return undefined;
-    file.sawErrors(writer.errors, this.#vfs.records);
+    file.sawErrors(writer.errors, this.#vfs.records, request);
     return writer.lastError;
   }
 
@@ -271,19 +274,24 @@ export class Files {
    * close(2) and fsync(2): all that was written is on stable storage, or an error is thrown, once per open file.
    * EINTR when the caller stops waiting; the writes go on, and what they come to is told the next time.
    */
-  async flush(fh: number, cancellation?: Cancellation): Promise<void> {
+  async flush(fh: number, cancellation?: Cancellation, request?: KernelRequest): Promise<void> {
     const file = this.get(fh);
-    await this.#writeBack(file, cancellation);
+    file.comesAgain(request);
+    await this.#writeBack(file, cancellation, request);
     await this.#vfs.kernel.notified(file.inode);
   }
 
-  async #writeBack(file: OpenFile, cancellation: Cancellation | undefined): Promise<void> {
+  async #writeBack(
+    file: OpenFile,
+    cancellation: Cancellation | undefined,
+    request: KernelRequest | undefined,
+  ): Promise<void> {
     const writer = writerOf(file.inode);
     if (writer === undefined) return;
     await interruptible(writer.flush(), cancellation);
     if (writer.errors === file.errorsSeen) return;
     file.owesLoss = false;
-    file.sawErrors(writer.errors, this.#vfs.records);
+    file.sawErrors(writer.errors, this.#vfs.records, request);
     if (writer.lastError !== undefined) throw writer.lastError;
   }
 

@@ -1,7 +1,7 @@
 /** An open file: the kernel's `fh`, who opened it, and what its reads and writes need to remember. */
 
 import type { Inode } from '../cache/inode.js';
-import type { UserCredential } from '../caller/caller.js';
+import type { KernelRequest, UserCredential } from '../caller/caller.js';
 import { opensForAppending, opensForWriting } from '../open-flags.js';
 import { writerOf } from '../write-behind/write-behind.js';
 import type { ReadAhead } from './read-ahead.js';
@@ -9,6 +9,13 @@ import type { ReadAhead } from './read-ahead.js';
 /** Where it is recorded that errors were reported. */
 interface SeenErrors {
   readonly files: { errorsSeen(file: OpenFile): void };
+}
+
+/** The kernel's request that is told of errors: it comes again where the process dies before the kernel has the answer. */
+export interface ToldRequest {
+  readonly unique: number;
+  /** {@link OpenFile.errorsSeen} before it was told. */
+  readonly before: number;
 }
 
 export class OpenFile {
@@ -20,6 +27,8 @@ export class OpenFile {
   readonly readAhead: ReadAhead | undefined;
   /** The last write error that was reported through this descriptor (errseq of the kernel). */
   errorsSeen: number;
+  /** The request that was told of errors last. */
+  told: ToldRequest | undefined = undefined;
   /** Where it is recorded for the next process (FileRecords). 0: nowhere. */
   record = 0;
   /** Data of it died with an earlier process of this mount, and its next write, fsync or close is to fail. */
@@ -40,8 +49,17 @@ export class OpenFile {
     this.errorsSeen = writerOf(inode)?.errors ?? 0;
   }
 
-  /** So many errors of the file have been reported through this descriptor. */
-  sawErrors(count: number, records: SeenErrors | undefined): void {
+  /** An earlier process may have told this request of errors, and died before the kernel had the answer: it is told again. */
+  comesAgain(request: KernelRequest | undefined): void {
+    const { told } = this;
+    if (!request?.resent || told === undefined || told.unique !== request.unique) return;
+    this.errorsSeen = told.before;
+    this.owesLoss = true;
+  }
+
+  /** So many errors of the file have been reported through this descriptor, in the answer to `request`. */
+  sawErrors(count: number, records: SeenErrors | undefined, request: KernelRequest | undefined): void {
+    this.told = { unique: request?.unique ?? 0, before: this.errorsSeen };
     this.errorsSeen = count;
     records?.files.errorsSeen(this);
   }

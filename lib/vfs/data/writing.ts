@@ -108,7 +108,7 @@ export class Writing {
     file: OpenFile,
     writer: FileWriter,
     request: WriteRequest,
-    cancellation: Cancellation | undefined,
+    cancellation: KernelRequest | undefined,
   ): Promise<void> {
     const { through, stable } = this.#promise(file, request.flags);
     const { offset, data, direct } = request;
@@ -209,15 +209,15 @@ export class Writing {
   async #reportOnce(
     file: OpenFile,
     writer: FileWriter,
-    cancellation: Cancellation | undefined,
+    request: KernelRequest | undefined,
     write: () => Promise<void>,
   ): Promise<void> {
     const { errors } = writer;
     try {
       await write();
     } catch (error) {
-      if (!cancellation?.cancelled && file.errorsSeen === errors && writer.errors === errors + 1)
-        file.sawErrors(writer.errors, this.#vfs.records);
+      if (!request?.cancelled && file.errorsSeen === errors && writer.errors === errors + 1)
+        file.sawErrors(writer.errors, this.#vfs.records, request);
       throw error;
     }
   }

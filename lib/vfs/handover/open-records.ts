@@ -2,13 +2,16 @@
 import type { KeptRecord, RecordRef } from '../../records/index.js';
 import type { Credentials, KernelRequest, UserCredential } from '../caller/caller.js';
 import type { FileRecords } from '../data/file-records.js';
-import type { OpenFile } from '../data/open-file.js';
+import type { OpenFile, ToldRequest } from '../data/open-file.js';
 import type { DirectoryRecords, OpenDirectory } from '../directories/directory-records.js';
 import type { ListingPlace } from '../directories/listing-place.js';
 import { KeptRecords } from './kept-records.js';
 import { RecordKind, RecordReader } from './record-text.js';
 
 const ERRORS_SEEN = 0;
+/** The request that was told of errors last, and how many had been seen before. */
+const TOLD = 1;
+const SEEN_BEFORE = 2;
 const VERIFIER_BYTES = 8;
 
 /** An open file as it was recorded. */
@@ -21,6 +24,7 @@ export interface FileFound {
   readonly flags: number;
   readonly credential: UserCredential;
   readonly errorsSeen: number;
+  readonly told: ToldRequest | undefined;
 }
 
 export class KeptFiles extends KeptRecords implements FileRecords {
@@ -32,10 +36,14 @@ export class KeptFiles extends KeptRecords implements FileRecords {
       .number(inode.nodeid)
       .number(request?.unique ?? 0);
     text.u32(flags).credential(credential);
-    file.record = this.memory.put(RecordKind.FILE, [errorsSeen], text.bytes, text.length);
+    file.record = this.memory.put(RecordKind.FILE, [errorsSeen, 0, 0], text.bytes, text.length);
   }
 
-  errorsSeen({ record, errorsSeen }: OpenFile): void {
+  errorsSeen({ record, errorsSeen, told }: OpenFile): void {
+    // In this order, so that a request never stands beside what another one has been told.
+    this.memory.setCell(record, TOLD, 0);
+    this.memory.setCell(record, SEEN_BEFORE, told?.before ?? 0);
+    this.memory.setCell(record, TOLD, told?.unique ?? 0);
     this.memory.setCell(record, ERRORS_SEEN, errorsSeen);
   }
 
@@ -55,6 +63,7 @@ export function readFile({ ref, cells, content }: KeptRecord, credentials: Crede
     flags: reader.u32(),
     credential: reader.credential(credentials),
     errorsSeen: cells[ERRORS_SEEN] ?? 0,
+    told: cells[TOLD] ? { unique: cells[TOLD], before: cells[SEEN_BEFORE] ?? 0 } : undefined,
   };
 }
 

@@ -29,7 +29,8 @@ export class KeptRequests extends KeptRecords implements RequestRecords {
   takeUp({ ref, unique, isDone, ctime }: RequestFound): void {
     this.#refs.set(unique, ref);
     this.#earlier.set(unique, { isDone, ctime });
-    this.ended(unique);
+    // Any of them may come again: none goes before new ones have ended.
+    this.#ended.add(unique);
   }
 
   begins(unique: number, ctime: NfsTime | undefined): void {
@@ -62,6 +63,8 @@ export class KeptRequests extends KeptRecords implements RequestRecords {
   }
 
   earlier(unique: number): EarlierRequest | undefined {
+    // It is under way once more.
+    this.#ended.delete(unique);
     return this.#earlier.get(unique);
   }
 

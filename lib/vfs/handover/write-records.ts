@@ -54,11 +54,11 @@ export interface WritesFound {
 export class KeptWrites extends KeptRecords implements WriteRecords {
   /** Of inodes whose records an earlier process has written. */
   readonly #data = new KeptData(this.memory, this.text);
-  readonly #found = new Map<number, Pick<WritesFound, 'ref' | 'append'>>();
+  readonly #found = new Map<number, Pick<WritesFound, 'ref' | 'append' | 'errors'>>();
 
   /** The record of this inode goes on to be used. */
-  takeUp({ nodeid, ref, append }: WritesFound): void {
-    this.#found.set(nodeid, { ref, append });
+  takeUp({ nodeid, ref, append, errors }: WritesFound): void {
+    this.#found.set(nodeid, { ref, append, errors });
   }
 
   /** Copies of data of an earlier process, in the order in which they were made. */
@@ -78,7 +78,7 @@ export class KeptWrites extends KeptRecords implements WriteRecords {
 interface KeptWriteParts {
   readonly content: Buffer;
   /** Undefined: no earlier process has written one. */
-  readonly found: Pick<WritesFound, 'ref' | 'append'> | undefined;
+  readonly found: Pick<WritesFound, 'ref' | 'append' | 'errors'> | undefined;
   readonly copies: FileCopies;
 }
 
@@ -91,14 +91,15 @@ class KeptWrite implements WriteRecord {
   #reached = EMPTY;
   #verifier: string | undefined = undefined;
   #errors = 0;
-  #hasAppended: boolean;
+  #append: LastAppend | undefined;
 
   constructor(memory: RecordMemory, { content, found, copies }: KeptWriteParts) {
     this.#memory = memory;
     this.#content = content;
     this.#copies = copies;
     this.#ref = found?.ref ?? 0;
-    this.#hasAppended = found?.append !== undefined;
+    this.#append = found?.append;
+    this.#errors = found?.errors ?? 0;
   }
 
   taken(taken: TakenData): void {
@@ -148,7 +149,7 @@ class KeptWrite implements WriteRecord {
     this.#reached = EMPTY;
     this.#verifier = undefined;
     // A record costs memory, and a file may stay open for months.
-    if (this.#errors === 0 && !this.#hasAppended) this.#free();
+    if (this.#errors === 0 && this.#append === undefined) this.#free();
     else {
       this.#set(Cell.TAKEN_END, 0);
       this.#set(Cell.REACHED_END, 0);
@@ -162,13 +163,15 @@ class KeptWrite implements WriteRecord {
   }
 
   appends({ unique, offset }: LastAppend): void {
+    // One that comes again is never without its number, in case this process dies as well.
+    if (this.#append?.unique === unique && this.#append.offset === offset) return;
     // In this order, so that a number never stands beside the place of another request.
     this.#set(Cell.APPEND_UNIQUE, 0);
     this.#set(Cell.APPEND_HIGH, Math.floor(offset / TWO_32));
     this.#set(Cell.APPEND_LOW, offset % TWO_32);
     this.#set(Cell.APPEND_UNIQUE, unique);
     // The request may come again until it is answered, although its data is on stable storage by then.
-    this.#hasAppended = true;
+    this.#append = { unique, offset };
   }
 
   ended(): void {

@@ -124,6 +124,19 @@ t.test('a loss that nobody was told of yet is told by the process after the next
   t.equal(await outcome(rig.files.flush(fh)), 'ok');
 });
 
+t.test('a loss is told once more where the process died before the kernel had the answer', async (t) => {
+  const process = firstProcess({}, false);
+  process.rig.server.tree.file('f', 'old');
+  const { fh } = await process.rig.open('f', O_RDWR);
+  await process.rig.write(fh, 0, 'new');
+  const request = { ...new TestContext(), unique: 30, resent: false } as TestContext;
+  const second = await nextProcess(process);
+  t.equal(await outcome(second.rig.files.flush(fh, undefined, request)), EIO);
+  const { rig } = await nextProcess(await nextProcess(second));
+  t.equal(await outcome(rig.files.flush(fh, undefined, { ...request, resent: true } as TestContext)), EIO);
+  t.equal(await outcome(rig.files.flush(fh, undefined, { ...request, unique: 32 } as TestContext)), 'ok');
+});
+
 t.test('data that fsync or close has confirmed is there, and nobody is told of a loss', async (t) => {
   const process = firstProcess();
   process.rig.server.tree.file('f', 'old');
@@ -269,6 +282,50 @@ t.test('an append that comes again is in the file once', async (t) => {
   await append(rig, fh, 'cc', 52, true);
   await append(rig, fh, 'dd', 54);
   t.equal(String(rig.server.tree.at('f').data), 'abbccdd');
+});
+
+t.test('an append that comes again and again is in the file once', async (t) => {
+  const process = firstProcess();
+  process.rig.server.tree.file('f', 'a');
+  const { fh } = await process.rig.open('f', O_WRONLY | O_APPEND);
+  await append(process.rig, fh, 'bb', 50);
+  const second = await nextProcess(process);
+  const { memory } = second;
+  const setCell = memory.setCell.bind(memory);
+  // It dies with the first thing that it records of it.
+  memory.setCell = (...cell) => {
+    setCell(...cell);
+    memory.setCell = () => {};
+  };
+  second.rig.server.once('WRITE', () => new Promise(() => {}));
+  void append(second.rig, fh, 'bb', 50, true).catch(() => {});
+  await settled();
+  const { rig } = await nextProcess(second);
+  await append(rig, fh, 'bb', 50, true);
+  t.equal(String(rig.server.tree.at('f').data), 'abb');
+});
+
+t.test('a request that is under way stays recorded while many others come and go', async (t) => {
+  const process = firstProcess();
+  const { rig: before } = process;
+  const end = before.server.on('MKDIR', (args, execute) => {
+    const result: unknown = execute();
+    return args.where.name === 'slow' ? new Promise(() => {}) : result;
+  });
+  void before.make.mkdir(before.root, named('slow'), 0o755, first(before, 10));
+  await settled();
+  const others = async (rig: Rig, from: number): Promise<void> => {
+    for (let at = 0; at < 300; at++)
+      await rig.make.mkdir(rig.root, named(`d${from + at}`), 0o755, first(rig, 1000 + from + at));
+  };
+  await others(before, 0);
+  const second = await nextProcess(process);
+  void second.rig.make.mkdir(second.rig.root, named('slow'), 0o755, again(second.rig, 10)).catch(() => {});
+  await others(second.rig, 500);
+  const { rig } = await nextProcess(second);
+  end();
+  await rig.make.mkdir(rig.root, named('slow'), 0o755, again(rig, 10));
+  t.ok(rig.server.tree.has('slow'));
 });
 
 t.test(
