@@ -176,7 +176,7 @@ export class RemoveRequests {
   async #renameOnce(from: DentryKey, to: DentryKey, replay: Replay, caller: Caller): Promise<void> {
     const { parent, name } = from;
     const { parent: newParent, name: newName } = to;
-    // What has the new name by now may be what was moved: it must not be taken for what is to be replaced.
+    // The object that has the new name by now may be the one that was moved: it must not be taken for what is to be replaced.
     if (replay.retransmitted && (await this.#isRenamed(from, to, replay, caller))) return;
     let moved = this.#vfs.dentries.get(parent, name)?.inode;
     if (moved?.silly !== undefined && !(await this.#silly.survives(moved, parent, name)))
