@@ -276,8 +276,9 @@ export class FileWriter implements PendingWrites {
     await interruptible(sending.done, cancellation);
     if (sending.error !== undefined) throw sending.error;
     // A server that promised less than it was asked for.
-    if (extent.verifier === undefined) return;
-    if (stable === Stable.FILE_SYNC) await interruptible(this.flush(), cancellation);
+    if (stable === Stable.FILE_SYNC && extent.verifier !== undefined)
+      await interruptible(this.flush(), cancellation);
+    // Older data that the next process writes again must not come to lie over it, stable as it may be.
     else if (!this.clean) this.record?.taken({ sequence: extent.sequence, offset, data: copy, credential });
   }
 

@@ -5,7 +5,16 @@ import type { Inode } from '../../../lib/vfs/cache/inode.js';
 import { type Caller, unattended } from '../../../lib/vfs/caller/caller.js';
 import { firstProcess, nextProcess } from '../support/handover-rig.js';
 import { named } from '../support/named.js';
-import { O_APPEND, O_RDWR, O_WRONLY, outcome, type Rig, settled, TestContext } from '../support/rig.js';
+import {
+  O_APPEND,
+  O_DSYNC,
+  O_RDWR,
+  O_WRONLY,
+  outcome,
+  type Rig,
+  settled,
+  TestContext,
+} from '../support/rig.js';
 
 const EIO = 5;
 const EEXIST = 17;
@@ -136,6 +145,22 @@ t.test('a loss is told once more where the process died before the kernel had th
   t.equal(await outcome(rig.files.flush(fh, undefined, { ...request, resent: true } as TestContext)), EIO);
   t.equal(await outcome(rig.files.flush(fh, undefined, { ...request, unique: 32 } as TestContext)), 'ok');
 });
+
+t.test(
+  'data that the next process writes again does not come to lie over a later synchronous write',
+  async (t) => {
+    const process = firstProcess();
+    process.rig.server.tree.file('f', '');
+    const { fh, inode } = await process.rig.open('f', O_RDWR);
+    const other = await process.rig.open('f', O_RDWR | O_DSYNC);
+    await process.rig.write(fh, 0, 'aaaa');
+    await inode.writer?.drain();
+    await process.rig.write(other.fh, 0, 'bb');
+    const { rig } = await nextProcess(process);
+    await rig.files.flush(fh);
+    t.equal(String(rig.server.tree.at('f').data), 'bbaa');
+  },
+);
 
 t.test('data that fsync or close has confirmed is there, and nobody is told of a loss', async (t) => {
   const process = firstProcess();
