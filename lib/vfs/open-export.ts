@@ -6,7 +6,8 @@ import type { Logger } from '../base/log.js';
 import type { FuseCapabilities } from '../fuse/contract/capabilities.js';
 import type { RpcCaller } from '../rpc/client/rpc-caller.js';
 import { InodeTable } from './cache/inode-table.js';
-import { identityFor, ownCredential } from './caller/own-identity.js';
+import type { Ids } from './caller/identity.js';
+import { identityFor, ownCredential, ownServerIds } from './caller/own-identity.js';
 import { type ClientConfig, DEFAULT_CONFIG } from './config.js';
 import { VfsCounters } from './counters.js';
 import { Handover, type HandoverOptions } from './handover/handover.js';
@@ -32,6 +33,10 @@ export interface LocksAt {
   readonly protocol: 'tcp' | 'udp';
   /** One character per byte. */
   readonly callerName: string;
+  /** Calls come from a port below 1024, where that is permitted. */
+  readonly resvport: boolean;
+  /** Whom the server takes for the caller of what no program asks for. */
+  readonly user: Ids;
 }
 
 export interface ExportDependencies {
@@ -115,8 +120,9 @@ export function openLocks(
   if (lockManager === undefined || !(kinds.fcntl || kinds.flock)) return undefined;
   // As bytes: the name of a machine need not be ASCII.
   const callerName = Buffer.from(machineName, 'utf8').toString('latin1');
-  const { host, proto: protocol } = config;
-  const noted = journal?.({ host, port: lockManager.port, protocol, callerName });
+  const { host, proto: protocol, resvport } = config;
+  const user = ownServerIds(identityFor(config.identity));
+  const noted = journal?.({ host, port: lockManager.port, protocol, callerName, resvport, user });
   const locks = new Locks(vfs, {
     rpc: lockManager.rpc,
     callerName,

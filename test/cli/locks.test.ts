@@ -6,13 +6,14 @@ import { serverSteps } from '../../lib/check/server-steps.js';
 import { ServerVisit } from '../../lib/check/server-visit.js';
 import { examineAll, type Finding } from '../../lib/check/step.js';
 import { parseMountRequest } from '../../lib/mount/options/mount-options.js';
+import { LockStatus } from '../../lib/programs/nlm4/index.js';
 import type { EmbeddedServer } from '../../lib/server/index.js';
 import { Mount } from '../support/mount.js';
-import { type Background, start, until } from '../support/process.js';
+import { type Background, run, start, until } from '../support/process.js';
 import { watchedServer } from '../support/two-mounts.js';
 import { untilEnd } from '../support/until-end.js';
 import { endWatchers } from '../support/watchers.js';
-import { nfsFuse } from './support/product.js';
+import { nfsFuse, type Said, said } from './support/product.js';
 
 /** Locks a range of a file, says so, and keeps the lock. */
 const HOLDER = `
@@ -99,6 +100,53 @@ t.test('locks of a mount that is killed, held and waited for, are free for other
   await saysLocked(holder(t, b, 100, 10));
   await end(next);
   await until('nothing waits at the server', () => server.locks.waiting === 0);
+});
+
+/** In the place of the mount, whose runtime folder has the notes. */
+async function releaseLeft({ place, path }: Mount): Promise<Said> {
+  return said(await run(place.command([...place.product, 'locks', '--release-left', path]), { cwd: '/' }));
+}
+
+t.test('left locks are released where the server wants a reserved port: by the watcher', async (t) => {
+  const { server, directory, mount } = await watchedServer(t, { reservedPortsOnly: true });
+  writeFileSync(join(directory, 'file'), 'content');
+  const { mount: killed } = await mount(['resvport'], ['--no-keep']);
+  await saysLocked(holder(t, killed, 0, 10));
+  await killed.kill();
+  await until('it is released', () => server.locks.held === 0);
+});
+
+t.test('left locks are released where the server wants a reserved port: by --release-left', async (t) => {
+  const { server, directory, mount } = await watchedServer(t, { reservedPortsOnly: true });
+  writeFileSync(join(directory, 'file'), 'content');
+  const { mount: killed } = await mount(['resvport']);
+  await saysLocked(holder(t, killed, 0, 10));
+  endWatchers(killed.path);
+  await killed.kill();
+  t.equal(server.locks.held, 1, 'nobody has released it');
+  t.match(await releaseLeft(killed), {
+    status: 0,
+    stdout: 'Released 1 lock.\n',
+  });
+  t.equal(server.locks.held, 0);
+  t.match(await releaseLeft(killed), { stdout: 'Released 0 locks.\n' });
+});
+
+t.test('left locks that the server refuses to release stay noted, and that is said', async (t) => {
+  const { server, directory, mount } = await watchedServer(t, { reservedPortsOnly: true });
+  writeFileSync(join(directory, 'file'), 'content');
+  const { mount: killed } = await mount(['resvport']);
+  await saysLocked(holder(t, killed, 0, 10));
+  endWatchers(killed.path);
+  await killed.kill();
+  server.faults.add({ procedure: 'UNLOCK', lockStatus: LockStatus.FAILED, times: 2 });
+  for (const _attempt of [1, 2]) {
+    const said = await releaseLeft(killed);
+    t.match(said, { status: 1, stdout: /^The server keeps 1 lock: NLM4_FAILED\.$/m });
+  }
+  t.equal(server.locks.held, 1);
+  t.match(await releaseLeft(killed), { status: 0 });
+  t.equal(server.locks.held, 0);
 });
 
 t.test('the next mount at the same place releases what the watcher could not', async (t) => {

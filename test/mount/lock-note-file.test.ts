@@ -15,15 +15,33 @@ import {
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { Logger } from '../../lib/base/log.js';
-import { type NotedLock, releaseLeftLocks } from '../../lib/mount/reach/left-locks.js';
+import { type LockPlace, type NotedLock, releaseLeftLocks } from '../../lib/mount/reach/left-locks.js';
 import { LockNoteFile } from '../../lib/mount/serve/lock-note-file.js';
 import { fileHandleFromBytes } from '../../lib/programs/nfs3/index.js';
+import {
+  LockStatus,
+  lockProcedures,
+  lockStatusName,
+  NLM_PROGRAM,
+  type UnlockArguments,
+} from '../../lib/programs/nlm4/index.js';
+import { handle, RpcServer } from '../../lib/rpc/index.js';
+import type { EmbeddedServer } from '../../lib/server/index.js';
+import { rig } from '../server/support/rig.js';
 import { publicFolder } from '../support/folders.js';
 import { mustRun } from '../support/process.js';
 
-const NOWHERE = { host: '127.0.0.1', port: 1, protocol: 'tcp', callerName: 'here' } as const;
-const handle = fileHandleFromBytes(Buffer.from('a file'));
-const note = (svid: number): NotedLock => ({ handle, svid, ownerHandle: `${svid}@here` });
+const NOWHERE = {
+  host: '127.0.0.1',
+  port: 1,
+  protocol: 'tcp',
+  callerName: 'here',
+  resvport: false,
+  user: { uid: 0, gid: 0, groups: [] },
+} as const;
+const NOT_REACHED = { released: 0, failed: 1, why: /ECONNREFUSED/ };
+const fileHandle = fileHandleFromBytes(Buffer.from('a file'));
+const note = (svid: number): NotedLock => ({ handle: fileHandle, svid, ownerHandle: `${svid}@here` });
 
 /** A runtime folder of the test's own. */
 function runtimeFolder(test: Test): string {
@@ -99,10 +117,91 @@ t.test(
     t.same(await releaseLeftLocks('/mnt'), { released: 0, failed: 0 });
     file.close(false);
     t.same(await releaseLeftLocks('/elsewhere'), { released: 0, failed: 0 });
-    t.same(await releaseLeftLocks('/mnt'), { released: 0, failed: 1 });
+    t.match(await releaseLeftLocks('/mnt'), NOT_REACHED);
     t.same(readdirSync(folder), [file.name]);
   },
 );
+
+/** Where a server of the test's own listens that wants a reserved port. */
+async function strictServer(
+  test: Test,
+): Promise<{ readonly server: EmbeddedServer; readonly at: LockPlace }> {
+  const { server } = await rig(test, { reservedPortsOnly: true }, undefined, { resvport: true });
+  return { server, at: { ...NOWHERE, port: server.port, resvport: true } };
+}
+
+t.test('locks count as released only if the lock manager says that it holds nothing', async (t) => {
+  const folder = runtimeFolder(t);
+  const { server, at } = await strictServer(t);
+  const { GRANTED, DENIED_GRACE_PERIOD, STALE_FH } = LockStatus;
+  for (const lockStatus of Object.values(LockStatus)) {
+    const file = new LockNoteFile('/mnt', warnings().log).locksAreAt(at);
+    file.note(note(1));
+    file.note(note(2));
+    file.close(false);
+    const stale = { procedure: 'UNLOCK', lockStatus: STALE_FH } as const;
+    server.faults.add({ procedure: 'UNLOCK', lockStatus });
+    server.faults.add({ ...stale, when: (args) => (args as UnlockArguments).lock.svid === 2 });
+    const gone = ([GRANTED, DENIED_GRACE_PERIOD, STALE_FH] as number[]).includes(lockStatus);
+    const name = lockStatusName(lockStatus);
+    const expected = gone ? { released: 2, failed: 0 } : { released: 1, failed: 1, why: name };
+    t.same(await releaseLeftLocks('/mnt'), expected, name);
+    t.same(readdirSync(folder), gone ? [] : [file.name], name);
+    server.faults.clear();
+    rmSync(join(folder, file.name), { force: true });
+  }
+});
+
+t.test('what waits is given up, and it does not matter if nothing waits any more', async (t) => {
+  runtimeFolder(t);
+  const { server, at } = await strictServer(t);
+  for (const [lockStatus, failed] of [
+    [LockStatus.DENIED, 0],
+    [LockStatus.FAILED, 1],
+  ] as const) {
+    const file = new LockNoteFile('/mnt', warnings().log).locksAreAt(at);
+    file.note({ ...note(1), waiting: { start: 0n, end: 5n, exclusive: true } });
+    file.close(false);
+    server.faults.add({ procedure: 'CANCEL', lockStatus });
+    server.faults.add({ procedure: 'UNLOCK', lockStatus: LockStatus.GRANTED });
+    t.match(await releaseLeftLocks('/mnt'), { released: 1 - failed, failed });
+    server.faults.clear();
+  }
+});
+
+t.test('calls carry the user whom the notes name', async (t) => {
+  runtimeFolder(t);
+  const seen: unknown[] = [];
+  const server = new RpcServer();
+  const { UNLOCK } = lockProcedures;
+  const unlock = handle(UNLOCK, ({ cookie }, { credential }) => {
+    seen.push(credential);
+    return { cookie, status: LockStatus.GRANTED };
+  });
+  server.register(NLM_PROGRAM, [unlock]);
+  const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
+  t.teardown(() => server.close());
+  const user = { uid: 4711, gid: 4712, groups: [4713] };
+  const file = new LockNoteFile('/mnt', warnings().log).locksAreAt({ ...NOWHERE, port, user });
+  file.note(note(1));
+  file.close(false);
+  t.same(await releaseLeftLocks('/mnt'), { released: 1, failed: 0 });
+  t.same(seen, [{ machineName: 'here', ...user }]);
+});
+
+t.test('notes that do not say how the server is called are understood', async (t) => {
+  const folder = runtimeFolder(t);
+  const { server, at } = await strictServer(t);
+  const file = new LockNoteFile('/mnt', warnings().log).locksAreAt({
+    ...at,
+    resvport: undefined,
+    user: undefined,
+  });
+  file.note({ ...note(1), handle: server.rootHandle });
+  file.close(false);
+  t.notMatch(readFileSync(join(folder, file.name), 'utf8'), /resvport|user/);
+  t.same(await releaseLeftLocks('/mnt'), { released: 1, failed: 0 });
+});
 
 t.test('a file that makes no sense is taken away, and a torn last line is ignored', async (t) => {
   const folder = runtimeFolder(t);
@@ -112,7 +211,7 @@ t.test('a file that makes no sense is taken away, and a torn last line is ignore
   const text = readFileSync(path, 'utf8');
   file.close(false);
   writeFileSync(path, `${text}["6162",2,"6`);
-  t.same(await releaseLeftLocks('/mnt'), { released: 0, failed: 1 });
+  t.match(await releaseLeftLocks('/mnt'), NOT_REACHED);
   writeFileSync(path, '\0\xff{"version":1}\n[]\n[1,2,3]\n');
   t.same(await releaseLeftLocks('/mnt'), { released: 0, failed: 0 });
   t.same(readdirSync(folder), []);
@@ -143,7 +242,7 @@ t.test('only files that a mount of this user can have written are believed', asy
   chmodSync(path, 0o666);
   await refuses('a file that others may write to');
   renameSync(kept, path);
-  t.same(await releaseLeftLocks('/mnt'), { released: 0, failed: 1 }, 'it is asked for what the file says');
+  t.match(await releaseLeftLocks('/mnt'), NOT_REACHED, 'it is asked for what the file says');
 });
 
 t.test(

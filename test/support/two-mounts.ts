@@ -2,7 +2,7 @@
 import { closeSync, futimesSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import { EmbeddedServer } from '../../lib/server/index.js';
+import { EmbeddedServer, type EmbeddedServerOptions } from '../../lib/server/index.js';
 import type { Agent } from './agent.js';
 import { exportFolder } from './folders.js';
 import { Mount } from './mount.js';
@@ -52,10 +52,10 @@ export interface Watched {
 }
 
 /** An embedded server in this process, whose calls are counted. */
-export async function watchedServer(t: Test): Promise<Watched> {
+export async function watchedServer(t: Test, options: Partial<EmbeddedServerOptions> = {}): Promise<Watched> {
   const place = untilEnd(t, await openPlace('root'));
   const folder = untilEnd(t, exportFolder());
-  const server = untilEnd(t, await EmbeddedServer.start({ path: folder.path }));
+  const server = untilEnd(t, await EmbeddedServer.start({ ...options, path: folder.path }));
   const mountOptions = [`port=${server.port}`, `mountport=${server.port}`, `nlmport=${server.port}`];
   const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
   return {

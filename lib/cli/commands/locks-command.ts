@@ -4,7 +4,7 @@ import type { Argv } from 'yargs';
 import { printable } from '../../base/log.js';
 import { shownJson } from '../../base/shown-name.js';
 import { absolutePath } from '../../base/utf8-path.js';
-import { releaseLeftLocks } from '../../mount/reach/left-locks.js';
+import { lockCount, releaseLeftLocks } from '../../mount/reach/left-locks.js';
 import type { ShownLock } from '../../mount/serve/lock-stats.js';
 import { type Command, withMountpoint } from '../command.js';
 import { statsOf } from './stats-command.js';
@@ -38,11 +38,11 @@ export const locksCommand: Command<LocksArguments> = {
 };
 
 async function release(mountpoint: string, json: boolean, print: (text: string) => void): Promise<number> {
-  const { released, failed } = await releaseLeftLocks(absolutePath(mountpoint));
-  if (json) print(`${JSON.stringify({ released, failed })}\n`);
+  const { released, failed, why } = await releaseLeftLocks(absolutePath(mountpoint));
+  if (json) print(`${JSON.stringify({ released, failed, ...(why === undefined ? {} : { why }) })}\n`);
   else {
-    print(`Released ${released} locks.\n`);
-    if (failed > 0) print(`${failed} locks stay, because their lock manager does not answer.\n`);
+    print(`Released ${lockCount(released)}.\n`);
+    if (failed > 0) print(`The server keeps ${lockCount(failed)}: ${why}.\n`);
   }
   return failed > 0 ? 1 : 0;
 }
@@ -50,7 +50,7 @@ async function release(mountpoint: string, json: boolean, print: (text: string) 
 type NamedLock = ShownLock & { readonly command: string };
 
 function table(locks: readonly NamedLock[]): string {
-  if (locks.length === 0) return 'No locks.\n';
+  if (locks.length === 0) return 'No locks of this mount’s programs.\n';
   const rows = locks.map(({ state, kind, flock, start, end, seconds, pid, command, path }) => [
     state,
     kind,

@@ -9,9 +9,19 @@ import { closeSync, constants, fstatSync, openSync, readFileSync, rmSync } from 
 import koffi from 'koffi';
 import { LAST_BYTE, lengthOf } from '../../locks/index.js';
 import { fileHandleFromBytes, fileHandleToBytes } from '../../programs/nfs3/index.js';
-import { lockProcedures, NLM_PROGRAM, type RemoteLock } from '../../programs/nlm4/index.js';
+import {
+  type LockResult,
+  LockStatus,
+  lockProcedures,
+  lockStatusName,
+  NLM_PROGRAM,
+  type RemoteLock,
+} from '../../programs/nlm4/index.js';
 import { programService } from '../../programs/program-service.js';
-import { AUTH_NONE, type RpcClient } from '../../rpc/index.js';
+import { authSysCredential, type Credential, type RpcClient } from '../../rpc/index.js';
+import type { Ids } from '../../vfs/caller/identity.js';
+import { ownCredential } from '../../vfs/caller/own-identity.js';
+import { DEFAULT_CONFIG } from '../../vfs/config.js';
 import type { LockNote } from '../../vfs/locks/lock-notes.js';
 import { parsedLine } from './parsed-line.js';
 import { ownUid, type RuntimeFolder, runtimeFoldersOf } from './runtime-folder.js';
@@ -26,13 +36,34 @@ const MAX_LINES = 100_000;
 
 const flock = koffi.load(null).func('int flock(int fd, int operation)');
 
-/** Where locks are held, and the name under which. */
+/** Where locks are held, the name under which, and how the server is called there. */
 export interface LockPlace {
   readonly host: string;
   readonly port: number;
   readonly protocol: 'tcp' | 'udp';
   /** One character per byte. */
   readonly callerName: string;
+  /** The mount calls from a port below 1024. Undefined: an older version has made the notes, which did not say. */
+  readonly resvport?: boolean | undefined;
+  /** Whom the server takes for the caller. Undefined as above. */
+  readonly user?: Ids | undefined;
+}
+
+/** What became of locks that were left. */
+export interface Release {
+  /** The number of owners and files of which the server holds nothing any more. */
+  readonly released: number;
+  /** The number of those of which it may. Their notes stay. */
+  readonly failed: number;
+  /** Why, if any failed. */
+  readonly why?: string;
+}
+
+const NOTHING: Release = { released: 0, failed: 0 };
+
+/** "1 lock", "2 locks". */
+export function lockCount(count: number): string {
+  return `${count} ${count === 1 ? 'lock' : 'locks'}`;
 }
 
 /** An owner that may hold locks of a file, or a lock that waits in the form in which it was asked for. */
@@ -58,21 +89,15 @@ export function noteLine({ handle, svid, ownerHandle, waiting }: NotedLock): str
   return `${JSON.stringify([...owner, ...(range ?? [])])}\n`;
 }
 
-/**
- * Releases the locks that mounts on `mountpoint` have left, if their processes are dead. Resolves with the number of locks
- * that were released, and of those whose lock manager did not answer: their file stays. Never rejects.
- */
-export async function releaseLeftLocks(
-  mountpoint: string,
-): Promise<{ readonly released: number; readonly failed: number }> {
-  const sum = { released: 0, failed: 0 };
+/** Releases the locks that mounts on `mountpoint` have left, if their processes are dead. Never rejects. */
+export async function releaseLeftLocks(mountpoint: string): Promise<Release> {
+  let sum = NOTHING;
   for (const folder of runtimeFoldersOf(ownUid())) {
     try {
       for (const name of folder.names()) {
         if (!name.startsWith(placeOf(mountpoint)) || !name.endsWith(SUFFIX)) continue;
-        const { released, failed } = await releaseFile(folder, name);
-        sum.released += released;
-        sum.failed += failed;
+        const { released, failed, ...more } = await releaseFile(folder, name);
+        sum = { ...sum, ...more, released: sum.released + released, failed: sum.failed + failed };
       }
     } finally {
       folder.close();
@@ -119,28 +144,19 @@ function claimedIn(folder: RuntimeFolder, name: string, fd: number): ClaimedNote
   };
 }
 
-async function releaseFile(
-  folder: RuntimeFolder,
-  name: string,
-): Promise<{ readonly released: number; readonly failed: number }> {
+async function releaseFile(folder: RuntimeFolder, name: string): Promise<Release> {
   let fd: number;
   try {
     fd = openSync(folder.at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   } catch {
-    return { released: 0, failed: 0 };
+    return NOTHING;
   }
   try {
-    if (!isOwnFile(fd) || !claim(fd)) return { released: 0, failed: 0 };
+    if (!isOwnFile(fd) || !claim(fd)) return NOTHING;
     const left = parse(readFileSync(fd, 'utf8'));
-    if (left !== undefined && left.notes.length > 0) {
-      try {
-        await unlockAll(left.place, left.notes);
-      } catch {
-        return { released: 0, failed: left.notes.length };
-      }
-    }
-    rmSync(folder.at(name), { force: true });
-    return { released: left?.notes.length ?? 0, failed: 0 };
+    const done = left === undefined || left.notes.length === 0 ? NOTHING : await unlockAll(left);
+    if (done.failed === 0) rmSync(folder.at(name), { force: true });
+    return done;
   } finally {
     closeSync(fd);
   }
@@ -155,37 +171,70 @@ function isOwnFile(fd: number): boolean {
   return found.isFile() && found.uid === ownUid() && (found.mode & 0o022) === 0;
 }
 
+/** Statuses after which the server holds nothing. In a grace period the locks are gone already, and a dead mount reclaims none. */
+const GONE: ReadonlySet<LockStatus> = new Set([
+  LockStatus.GRANTED,
+  LockStatus.DENIED_GRACE_PERIOD,
+  LockStatus.STALE_FH,
+]);
+/** A CANCEL is denied where nothing waits in that form any more. */
+const WAITS_NOT: ReadonlySet<LockStatus> = new Set([...GONE, LockStatus.DENIED]);
+
 /**
- * Ends what waits before what is held: the server would else grant the one when the other is released. In a grace period
- * the locks are gone already, and a dead mount reclaims none.
+ * Ends what waits before what is held: the server would else grant the one when the other is released. Calls go out as those
+ * of the mount did, or the server would refuse them. Never rejects.
  */
-async function unlockAll(place: LockPlace, notes: readonly NotedLock[]): Promise<void> {
-  const { host, port, protocol, callerName } = place;
+async function unlockAll({ place, notes }: LeftNotes): Promise<Release> {
+  const { host, port, protocol, callerName, resvport = true } = place;
   const { CANCEL, UNLOCK } = lockProcedures;
   const cookie = 'release';
-  const options = { credential: AUTH_NONE };
+  const options = { credential: credentialOf(place) };
   const remote = ({ handle, svid, ownerHandle }: NotedLock, start: bigint, end: bigint): RemoteLock => {
     const length = lengthOf({ start, end });
     return { callerName, handle, ownerHandle, svid, offset: start, length };
   };
-  const service = programService(NLM_PROGRAM, { host, port, protocol }, RELEASE_RPC);
-  await service.ask(async (rpc: RpcClient) => {
-    for (const note of notes) {
-      const { waiting } = note;
-      if (waiting === undefined) continue;
-      const { start, end, exclusive } = waiting;
-      await rpc.call(CANCEL, { cookie, block: true, exclusive, lock: remote(note, start, end) }, options);
-    }
-    for (const note of notes) {
-      await rpc.call(UNLOCK, { cookie, lock: remote(note, 0n, LAST_BYTE) }, options);
-    }
-  });
+  const left = new Set(notes);
+  const refused = new Set<NotedLock>();
+  let why: string | undefined;
+  const judge = (note: NotedLock, { status }: LockResult, good: ReadonlySet<LockStatus>): void => {
+    if (good.has(status)) return;
+    why ??= lockStatusName(status);
+    refused.add(note);
+  };
+  try {
+    const service = programService(NLM_PROGRAM, { host, port, protocol, resvport }, RELEASE_RPC);
+    await service.ask(async (rpc: RpcClient) => {
+      for (const note of notes) {
+        const { waiting } = note;
+        if (waiting === undefined) continue;
+        const { start, end, exclusive } = waiting;
+        const lock = remote(note, start, end);
+        judge(note, await rpc.call(CANCEL, { cookie, block: true, exclusive, lock }, options), WAITS_NOT);
+      }
+      for (const note of notes) {
+        judge(note, await rpc.call(UNLOCK, { cookie, lock: remote(note, 0n, LAST_BYTE) }, options), GONE);
+        if (!refused.has(note)) left.delete(note);
+      }
+    });
+  } catch (error) {
+    why ??= error instanceof Error ? error.message : String(error);
+  }
+  const counts = { released: notes.length - left.size, failed: left.size };
+  return left.size > 0 && why !== undefined ? { ...counts, why } : counts;
+}
+
+function credentialOf({ callerName, user }: LockPlace): Credential {
+  if (user === undefined) return ownCredential(DEFAULT_CONFIG.identity);
+  return authSysCredential({ machineName: Buffer.from(callerName, 'latin1').toString('utf8'), ...user });
+}
+
+interface LeftNotes {
+  readonly place: LockPlace;
+  readonly notes: readonly NotedLock[];
 }
 
 /** The last line may be cut off: the process died while it wrote that, and had asked for nothing yet. */
-function parse(
-  text: string,
-): { readonly place: LockPlace; readonly notes: readonly NotedLock[] } | undefined {
+function parse(text: string): LeftNotes | undefined {
   const [head = '', ...lines] = text.split('\n', MAX_LINES);
   const place = parsedLine(head);
   if (!isPlace(place)) return undefined;
@@ -213,14 +262,26 @@ function isNumber(value: unknown): value is string {
 
 function isPlace(value: unknown): value is LockPlace {
   if (typeof value !== 'object' || value === null) return false;
-  const { version, host, port, protocol, callerName } = value as Record<string, unknown>;
+  const { version, host, port, protocol, callerName, resvport, user } = value as Record<string, unknown>;
   return (
     version === 1 &&
     typeof host === 'string' &&
     typeof port === 'number' &&
     (protocol === 'tcp' || protocol === 'udp') &&
-    typeof callerName === 'string'
+    typeof callerName === 'string' &&
+    (resvport === undefined || typeof resvport === 'boolean') &&
+    (user === undefined || isIds(user))
   );
+}
+
+function isIds(value: unknown): value is Ids {
+  if (typeof value !== 'object' || value === null) return false;
+  const { uid, gid, groups } = value as Record<string, unknown>;
+  return [uid, gid].every(isId) && Array.isArray(groups) && groups.every(isId);
+}
+
+function isId(value: unknown): boolean {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 2 ** 32;
 }
 
 function placeOf(mountpoint: string): string {

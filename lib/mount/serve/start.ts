@@ -6,7 +6,7 @@ import { RecordsError } from '../../records/index.js';
 import { isTemporary, mountFailure } from '../failure/mount-failure.js';
 import { Watcher } from '../keep/watcher.js';
 import type { MountRequest } from '../options/mount-options.js';
-import { type ClaimedNotes, claimNotes, releaseLeftLocks } from '../reach/left-locks.js';
+import { type ClaimedNotes, claimNotes, lockCount, releaseLeftLocks } from '../reach/left-locks.js';
 import { withAddress } from '../server/server-address.js';
 import { exportsForExplanation } from '../server/server-exports.js';
 import { sleep, unlessAborted } from '../waiting.js';
@@ -250,12 +250,10 @@ async function connectOnce(parts: ConnectParts): Promise<ConnectedFileSystem> {
 
 /** Releases what an earlier mount of this place left when it was killed. Mounting does not wait for that. */
 async function tellOfLeftLocks(mountpoint: string, log: Logger): Promise<void> {
-  const { released, failed } = await releaseLeftLocks(mountpoint);
-  if (released > 0) log.info(`Released ${released} locks that an earlier mount on ${mountpoint} had left.`);
-  if (failed > 0)
-    log.warn(
-      `The lock manager does not answer: ${failed} locks that an earlier mount on ${mountpoint} had left stay.`,
-    );
+  const { released, failed, why } = await releaseLeftLocks(mountpoint);
+  const earlier = `that an earlier mount on ${mountpoint} had left`;
+  if (released > 0) log.info(`Released ${lockCount(released)} ${earlier}.`);
+  if (failed > 0) log.warn(`The server keeps ${lockCount(failed)} ${earlier}: ${why}.`);
 }
 
 function minutes(milliseconds: number): string {
