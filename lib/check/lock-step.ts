@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { systemClock } from '../base/clock.js';
 import { type FileHandle, FileType, READDIRPLUS, Status } from '../programs/nfs3/index.js';
 import { LockStatus, lockProcedures, lockStatusName, NLM_PROGRAM } from '../programs/nlm4/index.js';
+import { PortmapUnreachableError } from '../programs/portmap/index.js';
 import type { RpcClient } from '../rpc/index.js';
 import { ownCredential } from '../vfs/caller/own-identity.js';
 import { LateCopies } from '../vfs/locks/late-copies.js';
@@ -25,6 +26,12 @@ export async function lockManager(visit: ServerVisit): Promise<Verdict> {
     port = await visit.service(NLM_PROGRAM, config.lockPort).port();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
+    // There may be one all the same.
+    if (config.locks !== 'insist' && error instanceof PortmapUnreachableError)
+      return warning(
+        `It cannot be asked for without a portmapper: ${local}.`,
+        'Give its port, as in -o nlmport=4045 (of nfs-fuse serve it is the port of everything else), or nolock.',
+      );
     if (config.locks !== 'insist') return ok(`none is found (${reason}); ${local}`);
     return failure(
       `None is found (${reason}), and -o lock insists on one.`,

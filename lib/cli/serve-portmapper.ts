@@ -106,12 +106,17 @@ function programs(registrations: readonly Registration[]): string {
 
 function refusal(refused: readonly RefusedRegistration[]): string {
   const taken = refused.filter(({ taken }) => taken !== undefined);
-  if (taken.length === 0) return `The portmapper of this host refuses to register ${programs(refused)}.`;
+  const needed = 'clients of this server need port=, mountport= and nlmport=';
+  if (taken.length === 0)
+    return (
+      `The portmapper of this host refuses to register ${programs(refused)}: ${needed}. ` +
+      'A mount with nlmcallback is such a portmapper.'
+    );
   const list = taken.map(
     ({ program, netid, taken }) => `${program.name} version ${program.version} (${netid}, port ${taken})`,
   );
   const effect = taken.every(({ program }) => program === NLM_PROGRAM)
     ? 'clients do not find the locks of this server'
-    : 'clients of this server need port=, mountport= and nlmport=';
+    : needed;
   return `The portmapper of this host has another registration of ${list.join(', ')}: it stays, and ${effect}.`;
 }

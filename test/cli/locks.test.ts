@@ -176,8 +176,8 @@ t.test('an unmount in good order releases all locks, and leaves no note', async 
 });
 
 async function lockStep(server: EmbeddedServer, options: string): Promise<Finding | undefined> {
-  const { port } = server;
-  const target = `127.0.0.1:${server.exportName}`;
+  const { port, address } = server;
+  const target = `${address}:${server.exportName}`;
   const visit = new ServerVisit(
     parseMountRequest(target, [`port=${port},mountport=${port}`, options]),
     10_000,
@@ -203,4 +203,24 @@ t.test('check fails without a lock manager only where lock insists on one', asyn
   // The discard port: nothing listens there.
   t.match(await lockStep(server, 'nlmport=9'), { result: 'warning', message: /does not answer on port 9/ });
   t.match(await lockStep(server, 'nlmport=9,lock'), { result: 'failure' });
+});
+
+/** Port 111 of an address that only this machine uses. */
+const WITHOUT_PORTMAPPER = { host: '127.0.98.4' };
+
+t.test('check warns where no portmapper can be asked for the lock manager', async (t) => {
+  const { server } = await watchedServer(t, WITHOUT_PORTMAPPER);
+  const finding = await lockStep(server, 'nlmport=0');
+  t.match(finding, {
+    result: 'warning',
+    message: /cannot be asked for without a portmapper/,
+    remedy: /nlmport=/,
+  });
+  t.match(await lockStep(server, 'lock'), { result: 'failure', remedy: /nlmport=/ });
+});
+
+t.test('a mount that cannot ask for the lock manager names nlmport', async (t) => {
+  const { mount } = await watchedServer(t, WITHOUT_PORTMAPPER);
+  const { mount: local } = await mount(['nlmport=0'], ['-f']);
+  t.match(local.log, /cannot be asked for the lock manager, whose port nlmport= can name: locks exclude/);
 });

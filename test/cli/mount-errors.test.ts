@@ -6,6 +6,7 @@ import { MountStatus } from '../../lib/programs/mount3/index.js';
 import { fileHandleFromBytes, NFS_PROGRAM } from '../../lib/programs/nfs3/index.js';
 import { portmapProcedures } from '../../lib/programs/portmap/index.js';
 import { handle, RpcServer } from '../../lib/rpc/index.js';
+import { EmbeddedServer } from '../../lib/server/index.js';
 import { publicFolder } from '../support/folders.js';
 import { freePorts } from '../support/ports.js';
 import { start, until } from '../support/process.js';
@@ -83,6 +84,28 @@ t.test('mount explains a machine without portmapper', async (t) => {
     await nfsFuse(['mount', '127.0.98.1:/export', emptyFolder(t)]),
     /There is no portmapper on 127\.0\.98\.1 \(port 111 refuses connections\)/,
     /give port= and mountport=/,
+  );
+});
+
+t.test('mount explains that lock needs nlmport where there is no portmapper', async (t) => {
+  const host = '127.0.98.3';
+  const folder = untilEnd(t, publicFolder());
+  const server = untilEnd(t, await EmbeddedServer.start({ path: folder.path, host }));
+  const ports = `port=${server.port},mountport=${server.port}`;
+  const lock = (options: string) =>
+    nfsFuse(['mount', '-o', `${ports},lock${options}`, `${host}:/export`, emptyFolder(t)]);
+  failsWith(
+    t,
+    await lock(''),
+    /The portmapper of 127\.0\.98\.3 cannot be asked for the lock manager/,
+    /^ *Give nlmport= .*or leave lock out, or give nolock\.$/,
+  );
+  const [closed] = await freePorts(1);
+  failsWith(
+    t,
+    await lock(`,nlmport=${closed},retry=0`),
+    new RegExp(`refuses connections to port ${closed} \\(nlmport=, NLM\\)`),
+    /Check that the server runs there/,
   );
 });
 

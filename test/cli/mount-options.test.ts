@@ -174,6 +174,8 @@ t.test('locks go where lock, nolock, local_lock and nlmport say', async (t) => {
   t.match(parse('locklost=ignore').client, { lockLost: 'ignore' });
   t.match(parse('nlmcallback').client, { lockCallback: true });
   t.match(parse('nlmport=4045').client, { lockPort: 4045 });
+  t.match(parse('nlmport=0').client, { lockPort: undefined }, 'the portmapper is asked, as with port=0');
+  t.match(parse('nolock,lock').client, { locks: 'insist' }, 'the last one counts');
   t.throws(() => parse('local_lock=some'), /local_lock=some is not one of none, flock, posix, all/);
 });
 

@@ -24,6 +24,14 @@ t.test('a refused mount(2) names the capability', async (t) => {
   t.match(mountCallError('ELOOP', '/mnt').message, /ELOOP/);
 });
 
+t.test(
+  'a mount(2) that is refused in a user namespace names the mount namespace that it needs',
+  async (t) => {
+    t.match(mountCallError('EPERM', '/mnt', false).remedy, /"unshare -Urm".*--cap-add SYS_ADMIN/);
+    t.notMatch(mountCallError('EPERM', '/mnt', true).remedy, /unshare/);
+  },
+);
+
 t.test('the output of fusermount3 becomes one clear error with a remedy', async (t) => {
   const of = (output: string, setuid = true) =>
     fusermountError('/usr/bin/fusermount3', setuid, output, 'exit status 1', false);

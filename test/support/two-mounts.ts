@@ -57,7 +57,7 @@ export async function watchedServer(t: Test, options: Partial<EmbeddedServerOpti
   const folder = untilEnd(t, exportFolder());
   const server = untilEnd(t, await EmbeddedServer.start({ ...options, path: folder.path }));
   const mountOptions = [`port=${server.port}`, `mountport=${server.port}`, `nlmport=${server.port}`];
-  const source = { host: '127.0.0.1', exportPath: server.exportName, mountOptions };
+  const source = { host: options.host ?? '127.0.0.1', exportPath: server.exportName, mountOptions };
   return {
     server,
     directory: folder.path,

@@ -34,7 +34,7 @@ export const serveCommand: Command<ServeArguments> = {
     args
       .positional('directory', { describe: 'What to export', type: 'string', demandOption: true })
       .option('port', {
-        describe: 'TCP port for NFS and MOUNT; 0: any free one',
+        describe: 'TCP port for NFS, MOUNT and locks (NLM); 0: any free one',
         type: 'string',
         default: NFS_PORT,
         requiresArg: true,

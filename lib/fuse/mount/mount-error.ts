@@ -73,15 +73,23 @@ export function deviceError(code: string | undefined): MountError {
   }
 }
 
+/** mount_namespaces(7): CAP_SYS_ADMIN is needed in the user namespace that owns the mount namespace. */
+const OWN_MOUNT_NAMESPACE =
+  'root of a user namespace needs a mount namespace that was made in it: "unshare -Urm", not "unshare -Ur"; ';
+
 /** Why mount(2) failed, by errno name. */
-export function mountCallError(errno: string, mountpoint: string): MountError {
+export function mountCallError(
+  errno: string,
+  mountpoint: string,
+  initialUserNamespace = readRights().initialUserNamespace,
+): MountError {
   switch (errno) {
     case 'EPERM':
     case 'EACCES':
       return new MountError(
         'refused',
         `the kernel refused to mount on ${mountpoint} (${errno})`,
-        'a container needs --cap-add SYS_ADMIN (Kubernetes: securityContext.capabilities.add: [SYS_ADMIN]), and, ' +
+        `${initialUserNamespace ? '' : OWN_MOUNT_NAMESPACE}a container needs --cap-add SYS_ADMIN (Kubernetes: securityContext.capabilities.add: [SYS_ADMIN]), and, ` +
           'where a security profile forbids mount(2), --security-opt seccomp=unconfined or apparmor=unconfined; an ' +
           'ordinary user needs fusermount3 of the package fuse3',
       );

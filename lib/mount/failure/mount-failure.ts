@@ -6,6 +6,7 @@ import { RpcTimeoutError } from '../../rpc/index.js';
 import type { ClientConfig } from '../../vfs/config.js';
 import { causes, codeOf, type Explainer, type ListExports, TEMPORARY_CODES } from './explainer.js';
 import { explainFuse } from './fuse-failure.js';
+import { explainLockManager } from './lock-failure.js';
 import { explainMount3 } from './mount3-failure.js';
 import { explainPortmap } from './portmap-failure.js';
 import { explainRoot } from './root-failure.js';
@@ -20,7 +21,13 @@ const explainLack: Explainer = (error) => {
 /** These look at the error itself. */
 const OUTERMOST: readonly Explainer[] = [explainLack, explainFuse];
 /** These look at each cause of the error, the outermost first. */
-const FOR_CAUSES: readonly Explainer[] = [explainMount3, explainPortmap, explainRpc, explainRoot];
+const FOR_CAUSES: readonly Explainer[] = [
+  explainLockManager,
+  explainMount3,
+  explainPortmap,
+  explainRpc,
+  explainRoot,
+];
 
 /** Whether the same attempt may succeed a little later. */
 export function isTemporary(error: unknown): boolean {

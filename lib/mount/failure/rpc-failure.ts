@@ -89,5 +89,6 @@ function whichPort(port: number, config: ClientConfig): string {
   const names: string[] = [];
   if (port === config.port) names.push('port=, NFS');
   if (port === config.mountPort) names.push('mountport=, MOUNT');
+  if (port === config.lockPort) names.push('nlmport=, NLM');
   return names.length === 0 ? 'found through the portmapper' : names.join('; ');
 }

@@ -49,7 +49,7 @@ export interface LockPlace {
   readonly user?: Ids | undefined;
 }
 
-/** What became of locks that were left. */
+/** The outcome of an attempt to release left locks. */
 export interface Release {
   /** The number of owners and files of which the server holds nothing any more. */
   readonly released: number;

@@ -40,6 +40,10 @@ export class LockSettling {
   readonly #parts: LockSettlingNeeds;
   #closed = false;
   readonly #sleepers = new Set<() => void>();
+  /** Work that waits for late copies, and the ends of its pauses. */
+  readonly #awaited = new Set<Promise<void>>();
+  readonly #copyPauses = new Set<() => void>();
+  #hurries = false;
 
   constructor(parts: LockSettlingNeeds) {
     this.#parts = parts;
@@ -49,6 +53,16 @@ export class LockSettling {
   close(): void {
     this.#closed = true;
     for (const sleeper of [...this.#sleepers]) sleeper();
+  }
+
+  /**
+   * The mount ends: late copies are not waited for any more. The server is told once more what is held of each file for which
+   * they were, and nothing of it is left then. Resolves when the server has taken that.
+   */
+  async endAwaiting(): Promise<void> {
+    this.#hurries = true;
+    for (const over of [...this.#copyPauses]) over();
+    while (this.#awaited.size > 0) await Promise.all(this.#awaited);
   }
 
   /**
@@ -82,16 +96,20 @@ export class LockSettling {
    * background, when no copy can be under way any more.
    */
   awaitCopies(file: LockedFile, owner: ClientOwner, credential: Credential): void {
-    if (this.#parts.copies.takeResent(file.handle, owner)) void this.#unlockCopies(file, owner, credential);
+    if (!this.#parts.copies.takeResent(file.handle, owner)) return;
+    const work = this.#unlockCopies(file, owner, credential).finally(() => this.#awaited.delete(work));
+    this.#awaited.add(work);
   }
 
   async #unlockCopies(file: LockedFile, owner: ClientOwner, credential: Credential): Promise<void> {
     file.use(owner);
     try {
       for (const wait of LATE_MS) {
-        await this.#pause(wait);
+        if (!this.#hurries) await this.#pause(wait, this.#copyPauses);
         if (this.#closed) return;
+        const isLast = this.#hurries;
         await this.agree(file, owner, WHOLE_FILE, credential);
+        if (isLast) return;
       }
     } finally {
       file.giveBack(owner);
@@ -154,16 +172,19 @@ export class LockSettling {
     }
   }
 
-  #pause(milliseconds = REPEAT_MS): Promise<void> {
+  /** Ends early with the mount, and when the end that it puts in `pauses` is called. */
+  #pause(milliseconds = REPEAT_MS, pauses = new Set<() => void>()): Promise<void> {
     return new Promise((resolve) => {
       if (this.#closed) return resolve();
       const over = (): void => {
         timer.cancel();
         this.#sleepers.delete(over);
+        pauses.delete(over);
         resolve();
       };
       const timer = this.#parts.clock.after(milliseconds, over);
       this.#sleepers.add(over);
+      pauses.add(over);
     });
   }
 }

@@ -336,7 +336,7 @@ export class Locks {
     }
     for (;;) {
       const background = [...this.#files.values()].flatMap((file) => file.background);
-      if (background.length === 0) return;
+      if (background.length === 0) return this.#settling.endAwaiting();
       await Promise.allSettled(background);
     }
   }

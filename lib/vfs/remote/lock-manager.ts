@@ -5,6 +5,7 @@
 import type { Logger } from '../../base/log.js';
 import { NamedError } from '../../base/named-error.js';
 import { lockProcedures, NLM_PROGRAM } from '../../programs/nlm4/index.js';
+import { PortmapUnreachableError } from '../../programs/portmap/index.js';
 import { programService } from '../../programs/program-service.js';
 import type { RpcClient, ServiceOptions } from '../../rpc/index.js';
 import { ownCredential } from '../caller/own-identity.js';
@@ -74,10 +75,14 @@ export async function reachLockManager(
     await probe.ask((rpc) => rpc.call(lockProcedures.NULL, undefined, { credential }));
     return openLockManager(config, dependencies, port);
   } catch (error) {
-    const message =
-      port === undefined
-        ? `${host} offers no lock manager`
-        : `The lock manager of ${host} does not answer on port ${port}`;
-    throw new LockManagerError(message, { cause: error });
+    throw new LockManagerError(lockManagerLack(host, port, error), { cause: error });
   }
+}
+
+/** `port` is undefined: it was not found. */
+function lockManagerLack(host: string, port: number | undefined, error: unknown): string {
+  if (port !== undefined) return `The lock manager of ${host} does not answer on port ${port}`;
+  if (error instanceof PortmapUnreachableError)
+    return `The portmapper of ${host} cannot be asked for the lock manager, whose port nlmport= can name`;
+  return `${host} offers no lock manager`;
 }

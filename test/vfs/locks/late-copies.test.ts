@@ -30,6 +30,41 @@ t.test('a late copy of a LOCK is unlocked again', async (t) => {
   t.same(rig.journal.lines, []);
 });
 
+t.test('the end of the mount does not wait for late copies: the server is told once more', async (t) => {
+  const rig = await LockRig.open();
+  const arrives = keepCopy(rig);
+  await rig.set({ end: 9 });
+  await rig.unlock({ end: 9 });
+  arrives();
+  t.equal(await outcome(rig.locks.close(2_000)), 'ok');
+  t.same(rig.manager.held, []);
+  t.same(rig.journal.lines, []);
+  t.equal(rig.journal.closed, true, 'nothing is left for the next mount');
+  t.equal(rig.clock.next, undefined, 'nothing goes on afterwards');
+});
+
+t.test('a copy of a LOCK whose lock ends with the mount is not waited for either', async (t) => {
+  const rig = await LockRig.open();
+  keepCopy(rig);
+  await rig.set({ end: 9 });
+  t.equal(await outcome(rig.locks.close(2_000)), 'ok');
+  t.same(rig.manager.held, []);
+  t.equal(rig.journal.closed, true);
+});
+
+t.test('a server that cannot be told at the end leaves the notes for whoever comes next', async (t) => {
+  const rig = await LockRig.open();
+  keepCopy(rig);
+  await rig.set({ end: 9 });
+  await rig.unlock({ end: 9 });
+  rig.manager.grace = true;
+  const end = rig.locks.close(2_000);
+  await rig.pass(2_000);
+  t.equal(await outcome(end), 'ok');
+  t.equal(rig.journal.closed, false);
+  t.equal(rig.clock.next, undefined);
+});
+
 t.test('a lock that was taken again meanwhile is kept', async (t) => {
   const rig = await LockRig.open();
   const arrives = keepCopy(rig);
