@@ -64,6 +64,26 @@ t.test('without a portmapper, serve says nothing about one', async (t) => {
   t.same([status, stderr.toString()], [0, '']);
 });
 
+t.test('beside a mount with nlmcallback, serve says what its clients have to give', async (t) => {
+  const { place, program, port } = await serving(t, ['--no-portmap']);
+  const mountPoint = await newMountPoint(place);
+  const options = `port=${port},mountport=${port},nlmport=${port},nlmcallback`;
+  const mount = [...place.product, 'mount', '-f', '-o', options, '127.0.0.1:/export', mountPoint];
+  const mounting = untilEnd(t, start([...network.enter, ...place.command(mount)], { cwd: '/' }));
+  await until('it listens as a portmapper', async () => {
+    if (mounting.outcome) throw new Error(mounting.output);
+    return (await run([...network.enter, 'bash', '-c', 'exec 3<>/dev/tcp/127.0.0.1/111'])).status === 0;
+  });
+  const other = await serving(t);
+  t.equal(
+    (await other.program.stop()).stderr.toString(),
+    'nfs-fuse: The portmapper of this host refuses to register NFS: clients of this server need port=, mountport= ' +
+      'and nlmport=. A mount with nlmcallback is such a portmapper.\n',
+  );
+  await mounting.stop();
+  await program.stop();
+});
+
 t.test('where a portmapper runs', async (t) => {
   const rpcbind = untilEnd(t, await Rpcbind.start(network));
   const nothing = async (t: Test) => t.same(await rpcbind.registrations(), []);
