@@ -166,6 +166,31 @@ t.test('rootless podman', { timeout: 40 * MINUTES }, async (t) => {
     t.equal(readFileSync(join(server.directory, 'file'), 'utf8'), 'by exec\n');
   });
 
+  await t.test(
+    'the process that serves the mount is killed again and again, and the container goes on',
+    async (t) => {
+      const exec = ['exec', '-o', server.mountOptions.join(','), target, '/mnt', '--', 'sh', '-ec'];
+      // One program has the folder as its own, one has a file open, and each round appends, reads and lists.
+      const script = `
+      cd /mnt; exec 3> open; echo begun >&3
+      last=
+      for round in 1 2 3 4 5; do
+        until pid=$(nfs-fuse stats --json /mnt | sed -n 's/^  "pid": \\([0-9]*\\),$/\\1/p') && [ "$pid" != "$last" ]; do sleep 0.2; done
+        last=$pid
+        kill -9 "$pid"
+        echo "$round" >> rounds; echo "$round" >&3; cat rounds > /dev/null; ls | grep -q open
+      done
+      exec 3>&-
+      cat rounds open | tr '\\n' ' '`;
+      const outcome = await podman.run(['run', '--rm', '--network=host', ...FUSE, IMAGE, ...exec, script], {
+        timeoutMs: 3 * MINUTES,
+      });
+      t.equal(outcome.stdout.toString(), '1 2 3 4 5 begun 1 2 3 4 5 ', outcome.stderr.toString());
+      t.equal(outcome.status, 0);
+      t.equal(readFileSync(join(server.directory, 'open'), 'utf8'), 'begun\n1\n2\n3\n4\n5\n');
+    },
+  );
+
   await t.test('on a shared folder, other containers see the mount', async (t) => {
     const shared = join(podman.place.folder, 'shared');
     await mustRun(podman.place.command(['mkdir', shared]));
