@@ -131,6 +131,29 @@ t.test('SIGTERM ends a mount in good order that was taken over, and writes back 
   t.notMatch(mount.log, /was unmounted/, 'nobody takes it for dead');
 });
 
+t.test('a clean end soon after a takeover leaves no locks for the next mount to release', async (t) => {
+  const { server, mount } = await mounted(t, 'root');
+  const { place, path } = mount;
+  writeFileSync(join(server.directory, 'file'), 'content');
+  const locks = ['import fcntl, sys, time', 'f = open(sys.argv[1], "r+")', 'fcntl.lockf(f, fcntl.LOCK_EX)'];
+  const script = [...locks, 'print("locked", flush=True)', 'time.sleep(600)'].join('\n');
+  const holder = untilEnd(
+    t,
+    start(place.command(['/usr/bin/python3', '-c', script, join(path, 'file')]), { cwd: '/' }),
+  );
+  await until('it is locked', () => holder.output === 'locked\n');
+  await killOnce(mount);
+  holder.signal('SIGKILL');
+  await holder.ended;
+  const ask = async (...args: readonly string[]): Promise<string> =>
+    mustRun(place.command([...place.product, 'locks', ...args, path]), { cwd: '/' });
+  await until('the kernel has closed the file', async () => JSON.parse(await ask('--json')).held === 0);
+  const pid = await servingProcess(mount);
+  await mustRun(place.command(['umount', path]), { cwd: '/' });
+  await until('the process has ended', () => !existsSync(`/proc/${pid}`));
+  t.equal(await ask('--release-left'), 'Released 0 locks.\n');
+});
+
 t.test('locks of programs that live are not released when the process dies', async (t) => {
   const { server, mount, place } = await mounted(t, 'root');
   const other = untilEnd(t, await Mount.start({ source: server, place }));
