@@ -120,8 +120,8 @@ export class Files {
     if (inode.writer?.dirty) await interruptible(inode.writer.drain(), caller.cancellation);
     const { namesGeneration } = inode;
     await this.#permission.admit(inode, caller, (granted) => allowsOpen(granted, flags));
+    // Deleted by another client, and kept by the server for somebody: not what the path names any more.
     if (inode.attributes?.nlink === 0 && inode.silly === undefined) {
-      // Deleted by another client, and kept by the server for somebody: not what the path names any more.
       inode.markStale();
       throw this.#vfs.redriver.reportStale(inode, caller, 'path');
     }
@@ -138,9 +138,8 @@ export class Files {
   #opened(inode: Inode, flags: number, caller: Caller): OpenReply {
     const { records } = this.#vfs;
     const file = this.#add(this.fhs.next(), inode, flags, caller.credential);
-    const { request } = caller;
-    if (request?.resent) this.#dropUntold(request.unique ?? 0);
-    records?.files.opened(file, request);
+    if (caller.request?.resent) this.#dropUntold(caller.request.unique ?? 0);
+    records?.files.opened(file, caller.request);
     return { fh: file.fh, openFlags: this.#openFlags(inode, flags) };
   }
 

@@ -9,7 +9,7 @@ import { MortalProcess, type World } from './mortal-process.js';
 
 export const ROOT = 1;
 
-/** What a request does; it is called once for each process that takes the request. */
+/** The work of a request; it is called once for each process that takes the request. */
 export type Asking<Result> = (fs: NfsFileSystem, ctx: TestContext) => Result | Promise<Result>;
 
 interface Request {

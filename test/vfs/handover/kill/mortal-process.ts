@@ -16,7 +16,7 @@ import { FakeLockManager } from '../../support/fake-lock-manager.js';
 import { FakeServer } from '../../support/fake-server.js';
 import type { Chance } from './chance.js';
 
-/** What may happen next, in no order. */
+/** Events that may happen next, in no order. */
 export class Steps {
   readonly #all: (() => void)[] = [];
   readonly #chance: Chance;
@@ -45,7 +45,7 @@ export class Steps {
   }
 }
 
-/** What outlives every process. */
+/** The things that outlive every process. */
 export class World {
   readonly chance: Chance;
   readonly steps: Steps;
@@ -69,7 +69,7 @@ function newMemory(): RecordMemory {
   return memory;
 }
 
-/** What the dead process goes on to write is not in it. */
+/** The work that the dead process goes on to write is not in it. */
 function copyOf({ fd }: RecordMemory): RecordMemory {
   const content = Buffer.alloc(fstatSync(fd).size);
   readSync(fd, content, 0, content.length, 0);

@@ -1,5 +1,5 @@
 /**
- * What programs know of their files: the objects as they must be, and what may have been lost with a process. Owns the rules of
+ * The knowledge that programs have of their files: the objects as they must be, and what may have been lost with a process. Owns the rules of
  * errors: a descriptor gets EIO only if data of its file could be lost since it was told last, and all of them get it if one does.
  */
 

@@ -26,14 +26,14 @@ export const NOTHING = {
 };
 export const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
 
-/** What all threads share. */
+/** Shared by all threads. */
 export interface Shared {
   readonly files: Set<ProgramFile>;
   /** Lines that were appended to the log. */
   readonly lines: string[];
   /** How often the counter was incremented. */
   count: number;
-  /** Who holds the lock of a node. */
+  /** The holder of the lock of a node. */
   readonly holders: Map<number, string>;
   /** Nodes that some thread is about to name. */
   readonly pinned: Map<number, number>;
@@ -56,7 +56,7 @@ export class Program {
   protected readonly open: Descriptor[] = [];
   /** Nodes that it names in what it does now. */
   protected readonly pins: number[] = [];
-  /** What it is doing, for people. */
+  /** Its present work, for people. */
   doing = '';
 
   constructor(world: World, kernel: Kernel, name: string, shared: Shared) {

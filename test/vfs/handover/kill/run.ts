@@ -100,7 +100,7 @@ function advance({ server: { tree } }: World, { process }: Kernel, milliseconds:
   process.clock.advance(milliseconds);
 }
 
-/** What goes on after the last answer has ended. */
+/** Work that goes on after the last answer has ended. */
 async function settle(world: World, kernel: Kernel): Promise<void> {
   for (let quiet = 0; quiet < 20; quiet++) {
     await nextTurn();
