@@ -97,7 +97,7 @@ export class Files {
 
   async open(inode: Inode, flags: number, caller: Caller): Promise<OpenReply> {
     // Counted before anything is asked: an unlink that comes meanwhile finds the file in use.
-    this.#pin(inode);
+    this.pin(inode);
     inode.opening++;
     try {
       if (inode.removing !== undefined) {
@@ -107,7 +107,7 @@ export class Files {
       await this.#admit(inode, flags, caller);
       return this.#opened(inode, flags, withGroups(caller, inode.attributes?.gid));
     } catch (error) {
-      this.#unpin(inode);
+      this.unpin(inode);
       throw error;
     } finally {
       inode.opening--;
@@ -131,7 +131,7 @@ export class Files {
 
   /** A file that CREATE has just made: nothing of it is cached anywhere. */
   created(inode: Inode, flags: number, caller: Caller): OpenReply {
-    this.#pin(inode);
+    this.pin(inode);
     return this.#opened(inode, flags, caller);
   }
 
@@ -158,13 +158,13 @@ export class Files {
     this.#openedBefore.delete(unique);
     if (!this.#open.delete(untold.fh)) return;
     this.#vfs.records?.files.closed(untold);
-    this.#unpin(untold.inode);
+    this.unpin(untold.inode);
   }
 
   /** Takes up a file that an earlier process of this mount has opened. */
   takeUp(inode: Inode, recorded: RecordedFile): OpenFile {
     const { fh, flags, credential, errorsSeen, told, unique, record } = recorded;
-    this.#pin(inode);
+    this.pin(inode);
     const file = this.#add(fh, inode, flags, credential);
     file.told = told;
     file.record = record;
@@ -207,11 +207,12 @@ export class Files {
     return openFlags;
   }
 
-  #pin(inode: Inode): void {
+  /** The file counts as open. Each needs its {@link unpin}. */
+  pin(inode: Inode): void {
     this.#vfs.open.openFile(inode);
   }
 
-  #unpin(inode: Inode): void {
+  unpin(inode: Inode): void {
     this.#vfs.open.closeFile(inode, () => {
       if (inode.writer?.clean) {
         writerOf(inode)?.record?.ended();
@@ -311,7 +312,7 @@ export class Files {
       }
     } finally {
       this.#vfs.records?.files.closed(file);
-      this.#unpin(inode);
+      this.unpin(inode);
     }
   }
 
@@ -319,7 +320,6 @@ export class Files {
   async setAttributes(inode: Inode, changes: SetAttributes, caller: Caller): Promise<Fattr3> {
     const writer = writerOf(inode);
     // A WRITE that arrives after the SETATTR would move the mtime again, or write beyond a new end.
-    // Most often it is the last thing that happens to a file before it is closed (tar, cp -p).
     if (writer?.dirty) await interruptible(writer.drain(true), caller.cancellation);
     let asWhom = caller;
     // ftruncate(2): the right to write was settled at open.

@@ -62,6 +62,8 @@ export async function takeUpMount(vfs: TakeUpNeeds, handover: Handover, to: Succ
   for (const request of found.requests) handover.requests.takeUp(request);
   await takeUpInodes(vfs, found);
   const { inodes } = vfs;
+  const written = writtenInodes(found, inodes);
+  for (const inode of written) to.files.pin(inode);
   const open = takeUpFiles(handover, to.files, found, inodes);
   takeUpDirectories(handover, to.directories, found, inodes);
   await takeUpData(handover, to.files, found, inodes);
@@ -79,11 +81,24 @@ export async function takeUpMount(vfs: TakeUpNeeds, handover: Handover, to: Succ
   if (to.locks === undefined)
     for (const locks of found.locks)
       if (isHeld(locks, to.files)) for (const ref of locks.refs) memory.free(ref);
+  for (const inode of written) void letGo(inode, to.files);
   // Those that the kernel has forgotten, and that only an open file held.
   for (const { nodeid, nlookup } of found.inodes.values()) {
     const inode = nlookup === 0 ? inodes.find(nodeid) : undefined;
     if (inode !== undefined) inodes.release(inode);
   }
+}
+
+/** Files whose data an earlier process had taken. Some may be closed by now. */
+function writtenInodes(found: FoundRecords, inodes: InodeTable): ReadonlySet<Inode> {
+  const all = [...found.writes, ...found.copies].map(({ nodeid }) => inodes.find(nodeid));
+  return new Set(all.filter((inode) => inode !== undefined));
+}
+
+/** The file counts as open no longer. Where nobody else has it open, its data comes to stable storage first. */
+async function letGo(inode: Inode, files: Files): Promise<void> {
+  if (inode.opens === 1) await files.writerOf(inode).flush();
+  files.unpin(inode);
 }
 
 async function takeUpInodes({ inodes, dentries }: TakeUpNeeds, found: FoundRecords): Promise<void> {
@@ -156,8 +171,6 @@ async function takeUpData(
     const data = buffer.bytes.subarray(0, length);
     const writer = files.writerOf(inode);
     await writes.data.again(copy, buffer, () => writer.write(offset, data, credential));
-    // Nobody is left who would close it.
-    if (inode.opens === 0) void writer.flush();
   }
 }
 

@@ -90,6 +90,9 @@ class KeptWrite implements WriteRecord {
   #taken = EMPTY;
   #reached = EMPTY;
   #verifier: string | undefined = undefined;
+  /** Since all was settled: of some data there is no copy, and the server has answered with several verifiers. */
+  #isShort = false;
+  #isMixed = false;
   #errors = 0;
   #append: LastAppend | undefined;
 
@@ -104,6 +107,9 @@ class KeptWrite implements WriteRecord {
 
   taken(taken: TakenData): void {
     if (this.#copies.keep(taken)) return;
+    // It may have reached the server already.
+    if (!this.#isShort && this.#reached !== EMPTY) this.#recordReached();
+    this.#isShort = true;
     const { offset, data } = taken;
     const grown = cover(this.#taken, offset, offset + data.length);
     if (grown === this.#taken) return;
@@ -120,21 +126,22 @@ class KeptWrite implements WriteRecord {
   }
 
   reached(offset: number, end: number, verifier: string | undefined): void {
-    // Of all that was taken there are copies.
-    if (this.#taken === EMPTY && this.#reached === EMPTY) return;
-    const grown = cover(this.#reached, offset, end);
-    if (grown !== this.#reached) {
-      this.#reached = grown;
-      this.#setRange(Cell.REACHED_START, Cell.REACHED_END, grown);
-    }
-    if (verifier === this.#verifier) return;
+    const hadAny = this.#reached !== EMPTY;
+    this.#reached = cover(this.#reached, offset, end);
     const isWhole = verifier?.length === VERIFIER_BYTES;
-    if (this.#verifier !== undefined || !isWhole) this.#set(Cell.VERIFIER_MIXED, 1);
+    this.#isMixed ||= !isWhole || (hadAny && verifier !== this.#verifier);
     this.#verifier = verifier;
-    if (!isWhole) return;
-    const bytes = Buffer.from(verifier, 'latin1');
-    this.#set(Cell.VERIFIER_HIGH, bytes.readUInt32BE(0));
-    this.#set(Cell.VERIFIER_LOW, bytes.readUInt32BE(4));
+    if (this.#isShort) this.#recordReached();
+  }
+
+  #recordReached(): void {
+    if (this.#isMixed) this.#set(Cell.VERIFIER_MIXED, 1);
+    else {
+      const bytes = Buffer.from(this.#verifier ?? '', 'latin1');
+      this.#set(Cell.VERIFIER_HIGH, bytes.readUInt32BE(0));
+      this.#set(Cell.VERIFIER_LOW, bytes.readUInt32BE(4));
+    }
+    this.#setRange(Cell.REACHED_START, Cell.REACHED_END, this.#reached);
   }
 
   allReached(): void {
@@ -147,7 +154,8 @@ class KeptWrite implements WriteRecord {
     this.allReached();
     this.#copies.dropBelow(Number.POSITIVE_INFINITY);
     this.#reached = EMPTY;
-    this.#verifier = undefined;
+    this.#isShort = false;
+    this.#isMixed = false;
     // A record costs memory, and a file may stay open for months.
     if (this.#errors === 0 && this.#append === undefined) this.#free();
     else {

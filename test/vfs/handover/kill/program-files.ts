@@ -80,6 +80,8 @@ export function synced(descriptor: Descriptor): void {
     for (const one of file.open)
       if (one !== descriptor && !one.owed) for (const death of untold) one.untold.delete(death);
   untold.clear();
+  // A loss from before this descriptor was opened is still to be told to others.
+  if ([...file.open].some((one) => one.untold.size > 0)) return;
   file.unsynced = false;
   file.doubtful = false;
 }
