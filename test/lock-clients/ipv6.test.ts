@@ -20,7 +20,10 @@ t.teardown(() => network.close());
 /** A mount with a worker that has the file open. */
 async function client(t: Test, source: MountSource, options: readonly string[]) {
   const place = untilEnd(t, await openPlace('root'));
-  const mount = untilEnd(t, await Mount.start({ source, place, options: ['lock', ...options] }));
+  const mount = untilEnd(
+    t,
+    await Mount.start({ source, place, options: ['lock', ...options], args: ['--no-keep'] }),
+  );
   await mount.served();
   const workers = untilEnd(t, LockWorkers.start(mount.path));
   await workers.spawn('w');

@@ -6,6 +6,7 @@ import {
   type FileName,
   FileType,
   type NfsTime,
+  NO_NAME,
 } from '../../programs/nfs3/index.js';
 import { type KeptRecord, type RecordRef, RecordsError } from '../../records/index.js';
 import type { Inode } from '../cache/inode.js';
@@ -44,6 +45,8 @@ const Word = {
 } as const;
 const TEXTS = 84;
 const MOST_BYTES = 1488;
+/** FUSE_NAME_MAX. */
+const MOST_NAME = 1024;
 
 /**
  * The form of an inode's record. There is one for each inode that the kernel is told of, and each mount begins with thousands
@@ -55,11 +58,12 @@ class InodeForm {
   readonly #words = new Uint32Array(this.#wide.buffer);
   readonly bytes = Buffer.from(this.#wide.buffer);
 
-  /** Answers the length in bytes. @throws RangeError where a name and a handle are longer than NFS has them */
-  write({ nodeid, parent, handle, name, attributes }: Inode): number {
+  /** Answers the length in bytes. */
+  write({ nodeid, parent, handle, name: lastName, attributes }: Inode): number {
     const words = this.#words;
+    // Servers list names of any length. The kernel is told of none that is so long, and nothing is looked for by one.
+    const name = lastName.length > MOST_NAME ? NO_NAME : lastName;
     const length = TEXTS + handle.length + name.length;
-    if (length > MOST_BYTES) throw new RangeError('the record is too long');
     this.#numbers[Wide.NODEID] = nodeid;
     this.#numbers[Wide.PARENT] = parent === undefined ? 0 : parent.nodeid;
     words[Word.TYPE] = 0;

@@ -8,7 +8,7 @@ import { KeptRecords } from './kept-records.js';
 import { RecordKind, RecordReader, type RecordText } from './record-text.js';
 
 /** Ranges in one record; an owner with more has several. */
-const MOST_RANGES = 64;
+const MOST_RANGES = 48;
 
 export class KeptLocks extends KeptRecords implements LockRecords {
   /** By file and owner. */
