@@ -29,6 +29,7 @@ const LONG = [
   'test/lock-listener/queue',
   'test/cli/mount8',
   'test/keep/takeover',
+  'test/keep/storm',
   'test/keep/restart',
   'test/consistency/restarting-listings',
   'test/e2e/source-tree',
