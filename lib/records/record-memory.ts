@@ -20,6 +20,7 @@ const MAGIC = 0x6e66_7352;
 /** Of the form of records in the file. Programs with another version leave it alone. */
 const VERSION = 2;
 const HEAD_BYTES = 64 * 1024;
+const CUT_OFF = 'the file with the state is cut off, or another file';
 const INCOMPLETE_WORD = 2;
 /** The facts are written twice, in turns, so that one of them is always whole. */
 const FACTS = [4 * 1024, 32 * 1024] as const;
@@ -76,6 +77,7 @@ export class RecordMemory {
   #sequence = 0;
   #facts: unknown = undefined;
   #complete = true;
+  #frozen = false;
   #count = 0;
   /** Called once, when there is no memory left for another record. */
   onIncomplete: () => void = () => {};
@@ -110,27 +112,42 @@ export class RecordMemory {
   /** Takes up what another process has written, and goes on with it. @throws RecordsError */
   static adopt(fd: number): RecordMemory {
     const file = new SharedFile(fd);
-    const { size } = file;
-    if (size < HEAD_BYTES || (size - HEAD_BYTES) % CHUNK_BYTES !== 0)
-      throw new RecordsError('damaged', 'the file with the state is cut off, or another file');
+    if (file.size < HEAD_BYTES) throw new RecordsError('damaged', CUT_OFF);
     const head = file.map(0, HEAD_BYTES);
     if (head === undefined) throw new RecordsError('damaged', 'the file with the state cannot be mapped');
-    if (head.u32[0] !== MAGIC)
-      throw new RecordsError('damaged', 'this is not the state of a mount, or it is damaged');
-    if (head.u32[1] !== VERSION)
-      throw new RecordsError(
-        'version',
-        `the state is of version ${head.u32[1]}, this program knows ${VERSION}`,
-      );
-    if (head.u32[INCOMPLETE_WORD] !== 0)
-      throw new RecordsError('incomplete', 'there was no memory left for the whole state');
     const memory = new RecordMemory(file, head);
-    memory.#adoptFacts();
-    for (let base = HEAD_BYTES; base < size; base = HEAD_BYTES + memory.#chunks.length * CHUNK_BYTES) {
-      if (memory.#isBlock(memory.#chunks.length)) memory.#adoptBlock(base, size);
-      else memory.#adoptChunk(base);
-    }
+    memory.adoptAgain();
     return memory;
+  }
+
+  /**
+   * Takes up what the other process has written since {@link adopt}. To be called when it has stopped to write, and before
+   * anything is written here. @throws RecordsError
+   */
+  adoptAgain(): void {
+    const { size } = this.#file;
+    const { u32 } = this.#head;
+    if ((size - HEAD_BYTES) % CHUNK_BYTES !== 0) throw new RecordsError('damaged', CUT_OFF);
+    if (u32[0] !== MAGIC)
+      throw new RecordsError('damaged', 'this is not the state of a mount, or it is damaged');
+    if (u32[1] !== VERSION)
+      throw new RecordsError('version', `the state is of version ${u32[1]}, this program knows ${VERSION}`);
+    if (u32[INCOMPLETE_WORD] !== 0)
+      throw new RecordsError('incomplete', 'there was no memory left for the whole state');
+    for (const known of [this.#roomy, this.#blocks, this.#freeBlocks]) known.clear();
+    for (const known of [this.#chunks, this.#spare]) known.length = 0;
+    this.#stamp = 0;
+    this.#count = 0;
+    this.#adoptFacts();
+    for (let base = HEAD_BYTES; base < size; base = HEAD_BYTES + this.#chunks.length * CHUNK_BYTES) {
+      if (this.#isBlock(this.#chunks.length)) this.#adoptBlock(base, size);
+      else this.#adoptChunk(base);
+    }
+  }
+
+  /** Another process goes on with the records: nothing is written here any more. */
+  freeze(): void {
+    this.#frozen = true;
   }
 
   get fd(): number {
@@ -201,7 +218,7 @@ export class RecordMemory {
    * to 2^41. Answers 0 where there is no memory for it.
    */
   put(kind: number, cells: readonly number[], content: Buffer, length = content.length): RecordRef {
-    if (!this.#complete) return 0;
+    if (!this.#complete || this.#frozen) return 0;
     const need = slotOverhead(cells.length) + length;
     const slotBytes = slotFor(need);
     const chunk = this.#chunkWithRoom(slotBytes);
@@ -217,7 +234,7 @@ export class RecordMemory {
 
   /** The record is gone. Of no effect for 0. */
   free(ref: RecordRef): void {
-    if (ref === 0) return;
+    if (ref === 0 || this.#frozen) return;
     const chunk = this.#chunkOf(ref);
     const { slotBytes } = chunk;
     const wasFull = chunk.isFull;
@@ -238,7 +255,7 @@ export class RecordMemory {
 
   /** Of no effect for 0. */
   setCell(ref: RecordRef, cell: number, value: number): void {
-    if (ref === 0) return;
+    if (ref === 0 || this.#frozen) return;
     const chunk = this.#chunkOf(ref);
     chunk.setCell(ref - chunk.base, cell, value);
   }

@@ -150,3 +150,27 @@ t.test(
     t.same(found.facts, written.facts);
   },
 );
+
+t.test(
+  'records that were written after the memory was adopted are found when it is adopted again',
+  async (t) => {
+    const written = memory();
+    for (let at = 0; at < 100; at++) written.put(1, [at], Buffer.from(`${at}`));
+    const next = RecordMemory.adopt(written.fd);
+    const refs = Array.from({ length: 10_000 }, (_, at) => written.put(2, [at], Buffer.alloc(300, 'x')));
+    for (const ref of refs.slice(0, 5_000)) written.free(ref);
+    written.setFacts({ of: 'later' });
+    written.freeze();
+    t.equal(written.put(3, [], Buffer.from('too late')), 0);
+    next.adoptAgain();
+    t.equal(next.count, 5_100);
+    t.same(next.facts, { of: 'later' });
+    for (let at = 0; at < 6_000; at++) next.put(4, [], Buffer.alloc(300, 'y'));
+    const last = RecordMemory.adopt(written.fd);
+    const kinds = [...last.records()].map(({ kind }) => kind);
+    t.same(
+      [1, 2, 3, 4].map((kind) => kinds.filter((one) => one === kind).length),
+      [100, 5_000, 0, 6_000],
+    );
+  },
+);

@@ -69,6 +69,7 @@ export async function handOver(parts: HandOverParts): Promise<HandedOverTo> {
   });
   await fileSystem.writeBack();
   fileSystem.letGo();
+  keeping.freeze();
   other.go({ since, requests });
   try {
     await other.says('served', SERVE_MS);

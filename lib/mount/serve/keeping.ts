@@ -185,6 +185,11 @@ export class Keeping {
     else this.#keeper?.resume();
   }
 
+  /** The state is another process's from now on. */
+  freeze(): void {
+    this.#memory.freeze();
+  }
+
   /** The mount has ended in good order. */
   async end(): Promise<void> {
     writeEnd(this.#memory);

@@ -116,6 +116,8 @@ async function goOn(
   if (takeOver.kind === 'death') claim();
   const mayGoOn = async () => {
     if (keeping !== undefined) keeping.handed = await takeOver.mayGoOn();
+    // The process that hands over has gone on to write.
+    if (takeOver.kind === 'restart') takeOver.memory.adoptAgain();
     claim();
   };
   try {
