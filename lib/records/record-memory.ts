@@ -18,19 +18,19 @@ export type RecordRef = number;
 
 const MAGIC = 0x6e66_7352;
 /** Of the form of records in the file. Programs with another version leave it alone. */
-const VERSION = 2;
+const VERSION = 3;
 const HEAD_BYTES = 64 * 1024;
 const CUT_OFF = 'the file with the state is cut off, or another file';
 const INCOMPLETE_WORD = 2;
+/** A bit for each chunk, set for those of blocks. It ends where the facts begin. */
+const BLOCK_MAP = 1024;
 /** The facts are written twice, in turns, so that one of them is always whole. */
 const FACTS = [4 * 1024, 32 * 1024] as const;
+const MOST_MAPPED = (FACTS[0] - BLOCK_MAP) * 8;
 /** Behind the facts. */
 const CELLS = 60 * 1024;
 const FACTS_HEADER = 16;
 const MOST_FACTS = 28 * 1024 - FACTS_HEADER;
-/** A bit for each chunk, set for those of blocks. */
-const BLOCK_MAP = 60 * 1024;
-const MOST_MAPPED = (HEAD_BYTES - BLOCK_MAP) * 8;
 const CHUNKS_IN_BLOCK = 4;
 /** Sizes of slots. A record goes into the smallest that holds it. */
 const SLOT_SIZES: readonly number[] = [64, 96, 128, 160, 192, 256, 384, 512, 768, 1536];

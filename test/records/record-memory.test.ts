@@ -174,3 +174,19 @@ t.test(
     );
   },
 );
+
+t.test('cells, facts and blocks of data lie beside each other', async (t) => {
+  const written = memory();
+  written.cells.fill(0.5);
+  written.setFacts({ of: 'x'.repeat(20_000) });
+  for (let at = 0; at < 5; at++) {
+    written.takeBlock()?.bytes.fill(at + 1);
+    written.put(1, [at], Buffer.alloc(1_000, 'r'));
+  }
+  written.cells.fill(1.5);
+  const found = RecordMemory.adopt(written.fd);
+  t.ok(found.cells.every((value) => value === 1.5));
+  t.same(found.facts, written.facts);
+  t.equal(found.count, 5);
+  t.equal(contents(found).length, 5);
+});

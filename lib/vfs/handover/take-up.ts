@@ -212,7 +212,7 @@ async function takeUpSillyNames(
 
 /**
  * Data that programs had written and that the server may not have. If all of it had reached the server, which has not restarted
- * since, a COMMIT makes it sinodes. Otherwise it is lost, and each descriptor through which the file may be written is told once.
+ * since, a COMMIT makes it stable. Otherwise it is lost, and each descriptor through which the file may be written is told once.
  */
 async function tellLoss(
   vfs: TakeUpNeeds,
