@@ -18,3 +18,11 @@ export const systemClock: Clock = {
     return { cancel: () => clearTimeout(timer) };
   },
 };
+
+/** Resolves or rejects as `work` does, or resolves after so many milliseconds. The work goes on all the same. */
+export function atMost(clock: Clock, milliseconds: number, work: Promise<unknown>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(milliseconds, resolve);
+    work.then(() => resolve(), reject).finally(() => timer.cancel());
+  });
+}

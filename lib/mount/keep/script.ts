@@ -23,7 +23,7 @@
  * - `bye`: the end in good order.
  */
 
-/** So many processes in a row may end before they serve the mount. Before each the keeper waits a second longer. */
+/** The number of processes in a row that may end before they serve the mount. Before each the keeper waits a second longer. */
 const MAX_IN_VAIN = 5;
 /** A mount whose process dies more often than this within a minute is given up. */
 const MAX_DEATHS = 60;

@@ -57,7 +57,7 @@ export class OpenFile {
     this.owesLoss = true;
   }
 
-  /** So many errors of the file have been reported through this descriptor, in the answer to `request`. */
+  /** `count` errors of the file have been reported through this descriptor, in the answer to `request`. */
   sawErrors(count: number, records: SeenErrors | undefined, request: KernelRequest | undefined): void {
     this.told = { unique: request?.unique ?? 0, before: this.errorsSeen };
     this.errorsSeen = count;

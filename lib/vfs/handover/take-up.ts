@@ -69,7 +69,7 @@ export async function takeUpMount(vfs: TakeUpNeeds, handover: Handover, to: Succ
   await takeUpData(handover, to.files, found, inodes);
   await takeUpSillyNames(handover, to.silly, found, inodes);
   for (const locks of found.locks) {
-    if (isHeld(locks, to.files)) handover.locks.takeUp(locks);
+    if (to.locks !== undefined && isHeld(locks, to.files)) handover.locks.takeUp(locks);
     else for (const ref of locks.refs) memory.free(ref);
   }
   const left = locksLeft(inodes, found, to.files);
@@ -78,9 +78,6 @@ export async function takeUpMount(vfs: TakeUpNeeds, handover: Handover, to: Succ
     to.locks?.takeUp(left, LOCKS_MS),
   ]);
   for (const { ref } of found.lockNotes) memory.free(ref);
-  if (to.locks === undefined)
-    for (const locks of found.locks)
-      if (isHeld(locks, to.files)) for (const ref of locks.refs) memory.free(ref);
   for (const inode of written) void letGo(inode, to.files);
   // Those that the kernel has forgotten, and that only an open file held.
   for (const { nodeid, nlookup } of found.inodes.values()) {

@@ -7,7 +7,7 @@
  * arrives by another way makes the kernel ask again.
  */
 
-import type { Clock } from '../../base/clock.js';
+import { atMost, type Clock } from '../../base/clock.js';
 import type { FuseNotifier, KnownEntry } from '../../fuse/contract/operations.js';
 import { type Fattr3, type FileName, fileNameToBytes, sameTime } from '../../programs/nfs3/index.js';
 import type { Dentry, DentryCache } from '../cache/dentry-cache.js';
@@ -95,7 +95,7 @@ export class KernelView {
     try {
       const reply = await request();
       const dropped = this.#dropping.get(inode);
-      if (dropped !== undefined) await this.#atMost(PATIENCE_MS, dropped);
+      if (dropped !== undefined) await atMost(this.#clock, PATIENCE_MS, dropped);
       return reply;
     } finally {
       const others = (this.#answering.get(inode) ?? 1) - 1;
@@ -222,7 +222,7 @@ export class KernelView {
   notified(inode?: Inode, milliseconds = PATIENCE_MS): Promise<void> | undefined {
     const pages = inode && this.#dropping.get(inode);
     if (this.#expiring === undefined && pages === undefined) return undefined;
-    return this.#atMost(milliseconds, Promise.all([this.#expiring, pages]));
+    return atMost(this.#clock, milliseconds, Promise.all([this.#expiring, pages]));
   }
 
   /**
@@ -231,18 +231,7 @@ export class KernelView {
    */
   pagesDropped(): Promise<void> | undefined {
     if (this.#dropping.size === 0) return undefined;
-    return this.#atMost(HEAD_START_MS, Promise.all(this.#dropping.values()));
-  }
-
-  /** Resolves when `work` is done, or after so many milliseconds. */
-  #atMost(milliseconds: number, work: Promise<unknown>): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#clock.after(milliseconds, resolve);
-      void work.then(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
+    return atMost(this.#clock, HEAD_START_MS, Promise.all(this.#dropping.values()));
   }
 }
 

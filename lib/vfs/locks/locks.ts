@@ -6,7 +6,7 @@
  * two have the same number. Nothing tells an OFD lock from one of fcntl(2), and nobody unlocks one at the end of its
  * open file: so the last close of a descriptor ends what was locked through it.
  */
-import type { Clock } from '../../base/clock.js';
+import { atMost, type Clock } from '../../base/clock.js';
 import type { Logger } from '../../base/log.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { FuseLock, LockRequest } from '../../fuse/contract/operations.js';
@@ -161,12 +161,7 @@ export class Locks {
       if (!owner.flock) closes.locksAreUsed();
       return takeUpLocks(file, owner, one, this.#succession);
     });
-    let timer: { cancel(): void } | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = clock.after(milliseconds, resolve);
-    });
-    await Promise.race([Promise.all(work), late]);
-    timer?.cancel();
+    await atMost(clock, milliseconds, Promise.all(work));
     this.#recovery.watch();
     // The server may have restarted while nobody was there to notice.
     this.restartSeen();
@@ -314,12 +309,7 @@ export class Locks {
     this.#closed = true;
     this.#recovery.close();
     for (const interruption of this.#underWay.keys()) interruption.interrupt();
-    let timer: { cancel(): void } | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = this.#vfs.clock.after(milliseconds, resolve);
-    });
-    await Promise.race([this.#releaseAll(), late]);
-    timer?.cancel();
+    await atMost(this.#vfs.clock, milliseconds, this.#releaseAll());
     this.#notes.close(this.#files.size === 0);
     this.#settling.close();
     this.#options.rpc.close();

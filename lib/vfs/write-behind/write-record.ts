@@ -35,7 +35,7 @@ export interface WriteRecord {
   allReached(): void;
   /** All of it is on stable storage, or counted as lost. */
   settled(): void;
-  /** So many write errors have been met. */
+  /** `count` write errors have been met. */
   errors(count: number): void;
   /** This append is about to be sent. */
   appends(append: LastAppend): void;

@@ -249,7 +249,7 @@ export class Rig {
     }
   }
 
-  /** So many entries of a directory from `offset` on, in one request, and where the next one goes on. */
+  /** At most `room` entries of a directory from `offset` on, in one request, and where the next one goes on. */
   async listSome(fh: number, offset: bigint, room: number): Promise<{ names: string[]; offset: bigint }> {
     const all: Listed[] = [];
     const sink = new ListSink(all, room);
