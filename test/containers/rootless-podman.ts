@@ -169,6 +169,11 @@ export class RootlessPodman {
     return descendants(this.holder.pid);
   }
 
+  /** Those of them that run in containers, by their numbers here. */
+  containers(): number[] {
+    return this.processes().filter((pid) => (statusLine(pid, 'NSpid')?.split('\t').length ?? 0) > 3);
+  }
+
   /** Ends everything that runs, and removes containers, images and storage. */
   async close(): Promise<void> {
     if (this.#closed) return;

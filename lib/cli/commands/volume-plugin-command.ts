@@ -1,0 +1,111 @@
+/** `nfs-fuse volume-plugin`: volumes for docker and podman, each an export of an NFS server. */
+import { join } from 'node:path';
+import { ownProgram } from '../../base/own-program.js';
+import { UserError } from '../../base/user-error.js';
+import { readRights } from '../../fuse/index.js';
+import { runPlugin } from '../../volume-plugin/plugin.js';
+import { unitFiles } from '../../volume-plugin/unit-files.js';
+import type { Command, Output } from '../command.js';
+
+/** The name of the plugin unless --socket gives another one: that of the socket. */
+const NAME = 'nfs-fuse';
+
+interface VolumePluginArguments {
+  readonly socket: string | undefined;
+  readonly root: string | undefined;
+  readonly options: string[] | undefined;
+  readonly scope: string;
+  readonly 'print-units': string | undefined;
+}
+
+export const volumePluginCommand: Command<VolumePluginArguments> = {
+  syntax: 'volume-plugin',
+  describe: 'Be a volume driver for docker and podman',
+  arguments: (args) =>
+    args
+      .option('socket', {
+        describe: 'Where to listen; by default where docker looks, or in $XDG_RUNTIME_DIR for a user',
+        type: 'string',
+        nargs: 1,
+        requiresArg: true,
+      })
+      .option('root', {
+        describe:
+          'The folder of the volumes; by default /var/lib/nfs-fuse-volumes, or ~/.local/share/nfs-fuse-volumes',
+        type: 'string',
+        nargs: 1,
+        requiresArg: true,
+      })
+      .option('options', {
+        alias: 'o',
+        describe: 'Mount options for every volume; its own come after them',
+        type: 'string',
+        array: true,
+        nargs: 1,
+        requiresArg: true,
+      })
+      .option('scope', {
+        describe: 'local: volumes are made on each machine; global: once for a swarm',
+        type: 'string',
+        default: 'local',
+        nargs: 1,
+        requiresArg: true,
+      })
+      .option('print-units', {
+        describe: 'Print the units for systemd: "system", or "user" for rootless podman',
+        type: 'string',
+        nargs: 1,
+        requiresArg: true,
+      })
+      .example('$0 volume-plugin', 'As root, for docker and podman')
+      .example('podman unshare $0 volume-plugin', 'For rootless podman')
+      .example('docker volume create --driver nfs-fuse -o device=server:/export data', ''),
+  run: volumePlugin,
+};
+
+async function volumePlugin(args: VolumePluginArguments, output: Output): Promise<number> {
+  const units = args['print-units'];
+  if (units !== undefined && units !== 'system' && units !== 'user')
+    throw new UserError(`--print-units=${units} is not one of system, user.`, {
+      remedy: 'Write --print-units=system, or --print-units=user for rootless podman.',
+    });
+  const { scope } = args;
+  if (scope !== 'local' && scope !== 'global')
+    throw new UserError(`--scope=${scope} is not one of local, global.`, {
+      remedy: 'Leave it out for local.',
+    });
+  const isRootOfMachine = process.geteuid?.() === 0 && readRights().initialUserNamespace;
+  const isForUser = units === undefined ? !isRootOfMachine : units === 'user';
+  const socket = args.socket ?? defaultSocket(isForUser);
+  const root = args.root ?? defaultRoot(isForUser);
+  if (units !== undefined) {
+    const more = (args.options ?? []).flatMap((text) => ['-o', text]);
+    const scoped = scope === 'local' ? [] : ['--scope', scope];
+    const pluginArguments = ['--socket', socket, '--root', root, ...scoped, ...more];
+    output.print(unitFiles({ program: ownProgram(), args: pluginArguments, socket, isForUser, name: NAME }));
+    return 0;
+  }
+  // Containers have users of their own. An ordinary user may need user_allow_other for it, and root does not.
+  const defaults = [...(process.geteuid?.() === 0 ? ['allow_other'] : []), ...(args.options ?? [])];
+  await runPlugin({ root, socket, scope, defaults, program: ownProgram(), tell: output.tell });
+  return 0;
+}
+
+function defaultSocket(isForUser: boolean): string {
+  if (!isForUser) return `/run/docker/plugins/${NAME}.sock`;
+  const folder = process.env.XDG_RUNTIME_DIR;
+  if (folder !== undefined && folder !== '') return join(folder, 'nfs-fuse', 'volumes.sock');
+  throw new UserError('XDG_RUNTIME_DIR is not set, so there is no usual place for the socket.', {
+    remedy: 'Name one with --socket, in a folder of your own.',
+  });
+}
+
+function defaultRoot(isForUser: boolean): string {
+  if (!isForUser) return '/var/lib/nfs-fuse-volumes';
+  const home = process.env.HOME;
+  const data = process.env.XDG_DATA_HOME ?? (home === undefined ? undefined : join(home, '.local/share'));
+  if (data !== undefined) return join(data, 'nfs-fuse-volumes');
+  throw new UserError('HOME is not set, so there is no usual place for the volumes.', {
+    remedy: 'Name a folder with --root.',
+  });
+}
