@@ -6,6 +6,8 @@
 #   --secret id=npmrc,src=$HOME/.npmrc
 ARG BASE=node:26-slim
 
+# One file that runs without Node in any image with glibc and libstdc++:  podman build --target single-file -t nfs-fuse-file .
+# and in the other image's own Dockerfile:  COPY --from=nfs-fuse-file /nfs-fuse /usr/local/bin/
 FROM ${BASE} AS build
 WORKDIR /src
 COPY package.json package-lock.json .npmrc ./
@@ -13,14 +15,23 @@ RUN --mount=type=secret,id=npmrc,target=/root/.npmrc npm ci --no-audit --no-fund
 COPY tsconfig.json ./
 COPY bin ./bin
 COPY lib ./lib
+
+FROM build AS package
+RUN npm run package -- --out /out/nfs-fuse
+
+FROM scratch AS single-file
+COPY --from=package /out/nfs-fuse /nfs-fuse
+ENTRYPOINT ["/nfs-fuse"]
+
+FROM build AS installed
 # fuse-native stays behind: where /dev/fuse can be used at all, the default transport can use it.
 RUN npm run build && npm uninstall --no-save --omit=dev --offline --no-audit --no-fund fuse-native && \
     find node_modules -type d -empty -delete
 
 FROM ${BASE}
-COPY --from=build /src/package.json /opt/nfs-fuse/
-COPY --from=build /src/node_modules /opt/nfs-fuse/node_modules
-COPY --from=build /src/dist /opt/nfs-fuse/dist
+COPY --from=installed /src/package.json /opt/nfs-fuse/
+COPY --from=installed /src/node_modules /opt/nfs-fuse/node_modules
+COPY --from=installed /src/dist /opt/nfs-fuse/dist
 RUN ln -s /opt/nfs-fuse/dist/bin/nfs-fuse.js /usr/local/bin/nfs-fuse && mkdir -p /mnt
 # Unmounts and flushes on SIGTERM, which `docker stop` and `podman stop` send.
 STOPSIGNAL SIGTERM

@@ -1,6 +1,3 @@
 #!/usr/bin/env node
-/** The program: its arguments are one command line. */
-import '../lib/mount/process/inspector-guard.js';
-import { start } from '../lib/cli/entry.js';
-
-await start(process.argv.slice(2));
+/** The program that users start. The build makes a bundle of it, since to find and read hundreds of files takes long. */
+import '../lib/cli/start/whole-program.js';

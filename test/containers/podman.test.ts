@@ -2,37 +2,28 @@
  * The image of our Dockerfile in rootless podman, as an ordinary user runs it. The base image is made here, and npm
  * may be reachable from this machine only: the build and the containers use its network.
  */
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { publicFolder } from '../support/folders.js';
 import { Ganesha } from '../support/ganesha.js';
+import { MemoryGroup } from '../support/memory-group.js';
 import { mustRun, type Outcome, until } from '../support/process.js';
-import { projectRoot } from '../support/project.js';
 import { untilEnd } from '../support/until-end.js';
 import { makeBaseImage, npmSecret } from './base-image.js';
+import { buildContext } from './build-context.js';
 import { RootlessPodman, stillRun } from './rootless-podman.js';
 import { compileSmoke, showSmoke } from './run-smoke.js';
 import { requireTools } from './tools.js';
 
 const IMAGE = 'localhost/nfs-fuse:test';
 const MINUTES = 60_000;
+const MIB = 1024 * 1024;
 const FUSE = ['--device', '/dev/fuse'];
 const MAY_MOUNT = ['--cap-add', 'SYS_ADMIN'];
 /** The number of bytes that our layers may add to the base image. */
 const MOST_BYTES_ADDED = 20_000_000;
-
-/** A copy of the project as it is now, which the user can read, with leftovers that must stay outside the image. */
-async function buildContext(folder: string): Promise<string> {
-  const context = join(folder, 'context');
-  const without = ['.git', 'node_modules', 'dist', '.tap'].map((name) => `--exclude=/${name}`);
-  await mustRun(['rsync', '-a', ...without, `${projectRoot}/`, context]);
-  for (const name of ['dist', 'node_modules']) {
-    mkdirSync(join(context, name));
-    writeFileSync(join(context, name, 'leftover.js'), '');
-  }
-  return context;
-}
 
 async function buildImage(podman: RootlessPodman): Promise<void> {
   const base = await makeBaseImage(podman);
@@ -188,6 +179,47 @@ t.test('rootless podman', { timeout: 40 * MINUTES }, async (t) => {
       t.equal(outcome.stdout.toString(), '1 2 3 4 5 begun 1 2 3 4 5 ', outcome.stderr.toString());
       t.equal(outcome.status, 0);
       t.equal(readFileSync(join(server.directory, 'open'), 'utf8'), 'begun\n1\n2\n3\n4\n5\n');
+    },
+  );
+
+  await t.test(
+    "the container's memory limit kills the process that serves the mount, and the container goes on",
+    async (t) => {
+      const group = untilEnd(t, new MemoryGroup());
+      const big = randomBytes(96 * MIB);
+      writeFileSync(join(server.directory, 'big'), big);
+      const options = [...server.mountOptions, `readahead=${64 * MIB}`, `writebehind=${8 * MIB}`].join(',');
+      const exec = ['exec', '-o', options, target, '/mnt', '--', 'sh', '-ec'];
+      const script = `
+      cd /mnt; exec 3> kept; : > log; echo ready
+      until [ -e go ]; do sleep 0.1; done
+      n=0
+      until [ -e over ]; do
+        sha256sum big >> sums
+        head -c 20000000 big > copy; cmp -n 20000000 copy big
+        n=$((n + 1)); echo $n >> log; echo $n >&3
+      done
+      sort -u sums; cmp log kept; ls | grep -c copy; echo all right`;
+      await podman.mustRun([
+        ...['run', '--detach', '--name=limited', '--network=host', ...FUSE, IMAGE],
+        ...[...exec, script],
+      ]);
+      await podman.untilSays('limited', 'ready');
+      group.takeAll(() => podman.containers());
+      t.not(group.pids.length, 0);
+      // The kernel charges what a process takes from now on.
+      group.limit = group.usage + 72 * MIB;
+      writeFileSync(join(server.directory, 'go'), '');
+      await until('processes were killed', () => group.kills >= 3 || group.pids.length === 0, MINUTES);
+      group.limit = undefined;
+      writeFileSync(join(server.directory, 'over'), '');
+      const { exitCode, log } = await podman.end('limited');
+      const sum = createHash('sha256').update(big).digest('hex');
+      t.match(log, `\n${sum}  big\n1\nall right\n`, log);
+      t.match(log, /died; process \d+ has taken the mount over/, log);
+      t.equal(exitCode, 0, log);
+      t.ok(group.kills >= 3, `${group.kills} kills`);
+      for (const name of ['big', 'go', 'over']) rmSync(join(server.directory, name));
     },
   );
 

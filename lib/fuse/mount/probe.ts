@@ -3,6 +3,7 @@
  * thread that hangs would keep this process from ending.
  */
 import { spawn } from 'node:child_process';
+import { helperWords, isSingleFile } from '../../base/own-program.js';
 
 /** 'dead': its server is gone; 'silent': no answer within the time; 'alive': anything else. */
 export type MountState = 'alive' | 'dead' | 'silent';
@@ -13,16 +14,30 @@ export interface MountAnswer {
   readonly errno?: string | undefined;
 }
 
+// As scripts, since a file would have to be found and read.
 // statfs(2), because the kernel never answers it from a cache (it answers stat(2) so while attributes are valid). And
 // stat(2), because a caller that may not enter the mount gets an empty answer from statfs(2), but no error.
-const PROGRAM =
-  `const fs = require('node:fs'); try { fs.statfsSync(process.argv[1]); fs.statSync(process.argv[1]) } ` +
-  `catch (error) { process.stdout.write(String(error.code)) }`;
+const PROGRAMS = {
+  ask:
+    `const fs = require('node:fs'); try { fs.statfsSync(process.argv[1]); fs.statSync(process.argv[1]) } ` +
+    `catch (error) { process.stdout.write(String(error.code)) }`,
+  realpath: `process.stdout.write(require('node:fs').realpathSync(process.argv[1]))`,
+};
+type Program = keyof typeof PROGRAMS;
 const DEAD = new Set(['ENOTCONN', 'ECONNABORTED']);
+
+/** Does in this process what these programs do, where the product is one file and its own helper. */
+export function runProbe(name: string, argument: string): boolean {
+  const program = Object.hasOwn(PROGRAMS, name) ? PROGRAMS[name as Program] : undefined;
+  if (program === undefined) return false;
+  const required = (module: string): unknown => process.getBuiltinModule(module);
+  new Function('require', 'process', program)(required, { argv: ['', argument], stdout: process.stdout });
+  return true;
+}
 
 /** Asks the mount at `mountpoint`, for at most `timeoutMs`. Never rejects. */
 export async function askMount(mountpoint: string, timeoutMs: number): Promise<MountAnswer> {
-  const said = await evaluate(PROGRAM, mountpoint, timeoutMs);
+  const said = await evaluate('ask', mountpoint, timeoutMs);
   if (said === undefined) return { state: 'silent' };
   if (said === '') return { state: 'alive' };
   return { state: DEAD.has(said) ? 'dead' : 'alive', errno: said };
@@ -38,17 +53,19 @@ export async function probe(mountpoint: string, timeoutMs = 5000): Promise<Mount
  * there is no such path.
  */
 export async function realpathWithin(path: string, timeoutMs: number): Promise<string | undefined> {
-  const program = `process.stdout.write(require('node:fs').realpathSync(process.argv[1]))`;
-  return (await evaluate(program, path, timeoutMs)) || undefined;
+  return (await evaluate('realpath', path, timeoutMs)) || undefined;
 }
 
 /**
  * The output of a JavaScript program for its argument. Undefined: it did not end in time, and perhaps not even when
  * killed.
  */
-function evaluate(program: string, argument: string, timeoutMs: number): Promise<string | undefined> {
+function evaluate(name: Program, argument: string, timeoutMs: number): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['-e', program, '--', argument], {
+    const [command, ...args] = isSingleFile()
+      ? helperWords(name, argument)
+      : [process.execPath, '-e', PROGRAMS[name], '--', argument];
+    const child = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'ignore'],
       env: { ...process.env, NODE_OPTIONS: '' },
       // The present directory may be in the mount that hangs.

@@ -1,16 +1,16 @@
 /**
- * The program behind trialMount(). It mounts in a mount namespace of its own, which ends with the program and takes the
- * mount with it, also after a crash. Prints what it has learned as JSON.
+ * The work of the program behind trialMount(). It mounts in a mount namespace of its own, which ends with the program and takes the
+ * mount with it, also after a crash.
  */
 import { closeSync, constants, openSync } from 'node:fs';
 import { errnoName } from '../contract/errno.js';
 import { PROTOCOL_MAJOR, PROTOCOL_MINOR_OLDEST } from '../contract/protocol.js';
+import { setReadAhead } from '../mount/connection.js';
+import { bitsOf, SAFE_FLAGS } from '../mount/mount-flags.js';
+import { mountAt, readMountinfo } from '../mount/mountinfo.js';
 import { parseInit } from '../session/negotiate.js';
 import { RequestBuffer } from '../session/request-buffer.js';
 import { mount, readInto, unshareMounts } from '../system-calls.js';
-import { setReadAhead } from './connection.js';
-import { bitsOf, SAFE_FLAGS } from './mount-flags.js';
-import { mountAt, readMountinfo } from './mountinfo.js';
 import type { TrialMount } from './trial.js';
 
 /** The kernel refuses reads into a smaller buffer. */
@@ -20,7 +20,8 @@ const READ_AHEAD_KIB = 1024;
 /** It always exists, and nothing in this process looks it up after the mount. */
 const TARGET = Buffer.from('/');
 
-async function attempt(): Promise<TrialMount> {
+/** Never rejects but for faults of this program. The mount namespace of this process is another one from then on. */
+export async function attemptTrial(): Promise<TrialMount> {
   const alone = unshareMounts();
   if (alone < 0) return { outcome: 'untried', errno: errnoName(-alone) };
   let fd: number;
@@ -51,5 +52,3 @@ async function attempt(): Promise<TrialMount> {
     closeSync(fd);
   }
 }
-
-process.stdout.write(JSON.stringify(await attempt()));

@@ -1,6 +1,7 @@
 /** A mount that no other process sees. It shows whether the kernel lets this user mount, and what it then offers. */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { helperWords, isSingleFile } from '../../base/own-program.js';
 
 export type TrialMount =
   | {
@@ -23,12 +24,15 @@ export interface TrialOptions {
   readonly timeoutMs: number;
 }
 
-const PROGRAM = fileURLToPath(new URL('./trial-program.js', import.meta.url));
+/** The helper's name where the product is one file. */
+export const TRIAL = 'trial';
+const script = (): string => fileURLToPath(new URL('./trial-program.js', import.meta.url));
 
 /** Never rejects, and leaves nothing behind: the mount ends with the process that made it. */
 export function trialMount({ inUserNamespace, timeoutMs }: TrialOptions): Promise<TrialMount> {
   const namespace = inUserNamespace ? ['unshare', '-Urm'] : [];
-  const [command = process.execPath, ...args] = [...namespace, process.execPath, PROGRAM];
+  const program = isSingleFile() ? helperWords(TRIAL, '') : [process.execPath, script()];
+  const [command = process.execPath, ...args] = [...namespace, ...program];
   return new Promise((resolve) => {
     const child = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'ignore'],
