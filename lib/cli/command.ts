@@ -6,6 +6,8 @@ import type { LogSink } from '../base/log.js';
 export interface Output {
   /** Standard output, exactly as given. */
   print(text: string): void;
+  /** Calls the listener when nobody reads standard output any more. That shows at an attempt to write. */
+  onClosed(listener: () => void): void;
   /** A message for people on standard error, one line. */
   readonly tell: LogSink;
 }

@@ -1,12 +1,13 @@
 /** The command line as a whole: the commands, and the messages about their failures. */
 import type { Argv } from 'yargs';
 import yargs from 'yargs';
-import { printable, standardError } from '../base/log.js';
+import { standardError } from '../base/log.js';
 import { nearestName } from '../base/nearest-name.js';
 import { packageInfo } from '../base/package-info.js';
-import { anyWorkingDirectory, lackBehind } from '../base/surroundings.js';
+import { anyWorkingDirectory } from '../base/surroundings.js';
 import { UserError } from '../base/user-error.js';
 import { looksLikeTarget } from '../mount/options/mount-target.js';
+import { isBackgroundChild, reportToParent } from '../mount/process/background.js';
 import { keepDescriptorsToOurselves } from '../mount/process/inherited-descriptors.js';
 import { listed, type Output } from './command.js';
 import { checkCommand } from './commands/check-command.js';
@@ -20,6 +21,8 @@ import { serveCommand } from './commands/serve-command.js';
 import { statsCommand } from './commands/stats-command.js';
 import { sweepCommand } from './commands/sweep-command.js';
 import { umountCommand } from './commands/umount-command.js';
+import { volumePluginCommand } from './commands/volume-plugin-command.js';
+import { fail } from './failure-text.js';
 import { refuseWhatIsNotUtf8 } from './utf8-arguments.js';
 
 /** In the order in which --help shows them. */
@@ -33,6 +36,7 @@ const COMMANDS = [
   listed(statsCommand),
   listed(locksCommand),
   listed(sweepCommand),
+  listed(volumePluginCommand),
   listed(serveCommand),
   listed(demoCommand),
 ];
@@ -42,6 +46,7 @@ const NAMES = [...COMMANDS.map(({ name }) => name), COMPLETION];
 /** The streams of this process. */
 const OUTPUT: Output = {
   print: (text) => void process.stdout.write(text),
+  onClosed: (listener) => void process.stdout.once('error', listener),
   tell: standardError,
 };
 
@@ -50,8 +55,6 @@ const OUTPUT: Output = {
  * (--help, --version, completion), yargs ends the process.
  */
 export async function main(args: readonly string[]): Promise<number> {
-  // If a reader goes away (a pager, a terminal), mounts and clean-ups must go on.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let exitStatus = 0;
   try {
     keepDescriptorsToOurselves();
@@ -66,8 +69,9 @@ export async function main(args: readonly string[]): Promise<number> {
     await parser.parseAsync();
     return exitStatus;
   } catch (error) {
-    process.stderr.write(describe(error));
-    return error instanceof UserError ? error.exitStatus : 1;
+    // The command that has started this process prints what has happened.
+    if (isBackgroundChild()) await reportToParent(() => {}).failed(error);
+    return fail(error);
   }
 }
 
@@ -136,28 +140,4 @@ function inOurWords(message: string): string {
   const [, option] = /^Not enough arguments following: (.+)$/.exec(said) ?? [];
   if (option !== undefined) return `${option.length === 1 ? '-' : '--'}${option} needs a value.`;
   return said.replace(/[.]?$/, '.');
-}
-
-/** The failure on the first line and the remedy below; with NFS_FUSE_DEBUG also the causes. */
-function describe(error: unknown): string {
-  const debugging = process.env.NFS_FUSE_DEBUG !== undefined && process.env.NFS_FUSE_DEBUG !== '';
-  const lines: string[] = [];
-  const lack = lackBehind(error);
-  if (lack !== undefined) lines.push(`nfs-fuse: ${lack.message}`, `          ${lack.remedy}`);
-  else if (error instanceof UserError) {
-    lines.push(`nfs-fuse: ${error.message}`);
-    if (error.remedy !== undefined) lines.push(`          ${error.remedy}`);
-  } else {
-    const message = error instanceof Error ? error.message : String(error);
-    lines.push(`nfs-fuse: Unexpected error: ${message}`);
-    if (!debugging) lines.push('          Repeat with NFS_FUSE_DEBUG=1 in the environment to see where.');
-  }
-  if (debugging) {
-    let cause: unknown = error;
-    while (cause instanceof Error) {
-      lines.push(cause.stack ?? cause.message);
-      cause = cause.cause;
-    }
-  }
-  return `${lines.map(printable).join('\n')}\n`;
 }

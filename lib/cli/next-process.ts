@@ -24,9 +24,3 @@ export function nextArguments({ options, debug, logFile, target, mountpoint }: N
     mountpoint,
   ];
 }
-
-/** This program, as another process can start it. */
-export function thisProgram(): string[] {
-  const [, entry] = process.argv;
-  return [process.execPath, ...process.execArgv, ...(entry === undefined ? [] : [entry])];
-}

@@ -3,12 +3,14 @@
  * in place of a process that has died. Owns where the messages go in each of them, and which signals end the mount.
  */
 import { type Logger, type LogLevel, type LogSink, loggerTo } from '../base/log.js';
-import { UserError } from '../base/user-error.js';
+import { ownProgram } from '../base/own-program.js';
 import type { TakeOver } from '../mount/keep/take-over.js';
+import { ServiceManager } from '../mount/manager/service-manager.js';
 import type { MountRequest } from '../mount/options/mount-options.js';
-import { type ParentReports, reportToParent, type ServingRole } from '../mount/process/background.js';
+import { reportToParent, type ServingRole } from '../mount/process/background.js';
 import { starterOf, takeOverSettings } from '../mount/process/going-on.js';
 import { LogFile } from '../mount/process/log-file.js';
+import { goFirst } from '../mount/process/memory-shortage.js';
 import { OWNER, OwnerLink } from '../mount/process/owner-link.js';
 import { leadOwnSession } from '../mount/process/process-calls.js';
 import { serveMount } from '../mount/process/serving-process.js';
@@ -19,7 +21,7 @@ import type { TakeOverSettings } from '../mount/serve/keeping.js';
 import type { KernelTransport } from '../mount/serve/kernel-transport.js';
 import type { RecordMemory } from '../records/index.js';
 import { noteOnKernelOptions } from './inherited-mount.js';
-import { type NextProcess, nextArguments, thisProgram } from './next-process.js';
+import { type NextProcess, nextArguments } from './next-process.js';
 
 export const DEBUG_TOPICS = ['fuse', 'rpc'] as const;
 export type DebugTopic = (typeof DEBUG_TOPICS)[number];
@@ -42,6 +44,8 @@ export interface ServeOptions {
   readonly takeOver?: TakeOverSettings | undefined;
   /** The socket to the process that owns the mount, in a process that has taken over. */
   readonly owner?: number | undefined;
+  /** See Told, in a process that has taken over. */
+  readonly score?: number | undefined;
 }
 
 /** Serves it until it ends. Resolves with the exit status. */
@@ -83,6 +87,7 @@ export async function serveForParent(options: ServeOptions): Promise<number> {
     },
     ...(toFile === undefined ? [] : [toFile]),
   );
+  for (const note of request.notes) log.warn(note);
   // A working directory would keep its file system mounted.
   process.chdir('/');
   try {
@@ -102,7 +107,7 @@ export async function serveForParent(options: ServeOptions): Promise<number> {
       },
     });
   } catch (error) {
-    await tellParent(parent, error);
+    await parent.failed(error);
     toFile?.('error', error instanceof Error ? error.message : String(error));
     return 1;
   }
@@ -160,6 +165,7 @@ export async function goOn({ goesOn, request, topics, next }: GoingOn, tell: Log
         next: { ...next, mountpoint },
         takeOver,
         owner: goesOn.owner,
+        score: goesOn.score,
       },
       {
         log: loggerTo(...sinks),
@@ -194,17 +200,6 @@ function tellLastWords({ mountpoint, journal }: ServeOptions, log: Logger): void
   journal?.clear();
 }
 
-async function tellParent(parent: ParentReports, error: unknown): Promise<void> {
-  const details = error instanceof Error ? error.stack : undefined;
-  if (error instanceof UserError) {
-    const { message, remedy, exitStatus } = error;
-    await parent.failed({ message, remedy, exitStatus, details });
-    return;
-  }
-  const message = `Unexpected error: ${error instanceof Error ? error.message : String(error)}`;
-  await parent.failed({ message, remedy: undefined, exitStatus: 1, details });
-}
-
 /** How a serving process hears from its user, and tells of the mount. */
 interface Surroundings {
   readonly log: Logger;
@@ -225,8 +220,10 @@ async function serve(options: ServeOptions, surroundings: Surroundings): Promise
     journal: journal?.place,
     logFile,
     errors: role === 'foreground' ? STANDARD_ERROR : undefined,
-    program: process.argv[1],
+    program: ownProgram(),
   };
+  const manager = role === 'foreground' ? ServiceManager.of(process.env) : undefined;
+  void stop.first.then(() => manager?.stopping());
   try {
     return await serveMount(request, mountpoint, {
       log,
@@ -235,11 +232,12 @@ async function serve(options: ServeOptions, surroundings: Surroundings): Promise
       journal,
       watcher,
       keep: next && {
-        program: thisProgram(),
+        program: ownProgram(),
         arguments: nextArguments(next),
         memory: options.memory,
         role,
         owner: role === 'attached' ? (options.owner ?? OWNER) : undefined,
+        score: role === 'attached' ? goFirst(options.score) : undefined,
       },
       takeOver,
       untoldIsFailure: role === 'attached',
@@ -247,9 +245,14 @@ async function serve(options: ServeOptions, surroundings: Surroundings): Promise
       dumpRpc: dumpLine('rpc'),
       stop,
       retrying,
-      mounted,
+      mounted: (at) => {
+        mounted(at);
+        manager?.ready(`${request.source} is mounted on ${at}.`);
+      },
+      handedOver: (pid) => manager?.goesOnAs(pid),
     });
   } finally {
+    manager?.dispose();
     stop.dispose();
   }
 }

@@ -7,7 +7,7 @@ import { absolutePath } from '../../base/utf8-path.js';
 import { lockCount, releaseLeftLocks } from '../../mount/reach/left-locks.js';
 import type { ShownLock } from '../../mount/serve/lock-stats.js';
 import { type Command, withMountpoint } from '../command.js';
-import { statsOf } from './stats-command.js';
+import { statsOf } from '../stats/asking.js';
 
 interface LocksArguments {
   readonly mountpoint: string;

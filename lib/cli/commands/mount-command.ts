@@ -131,15 +131,13 @@ async function mount(args: MountArguments, byMountFuse: boolean, { tell }: Outpu
   const request = asItIsHere(asked, inherited !== undefined);
   const mountpoint = inherited === undefined ? await locate(args.mountpoint) : args.mountpoint;
   const logFile = logPath === undefined ? undefined : new LogFile(logPath);
-  if (!foreground && !isBackgroundChild()) {
-    for (const note of request.notes) tell('warn', note);
+  if (!foreground && !isBackgroundChild())
     return mountInBackground({
       args: process.argv.slice(2),
       returnOnRetry: request.background,
       logDescriptor: logFile?.descriptor,
       tell,
     });
-  }
   prepareEngine();
   const state =
     args.state === undefined || inherited === undefined

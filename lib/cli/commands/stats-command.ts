@@ -1,149 +1,179 @@
-/** `nfs-fuse stats`: shows the work of a mount so far: calls with their times, caches, recoveries. */
+/** `nfs-fuse stats`: shows the work of a mount, or of all: so far, in intervals, or for Prometheus. */
+import type { Argv } from 'yargs';
 import { printable } from '../../base/log.js';
 import { shownJson } from '../../base/shown-name.js';
 import { UserError } from '../../base/user-error.js';
-import { FILE_SYSTEM_TYPE, mountAt, readMountinfo } from '../../fuse/index.js';
-import { describeUnwritten } from '../../mount/failure/unwritten.js';
-import { lastWords } from '../../mount/reach/journal.js';
-import { askStats } from '../../mount/reach/mount-control.js';
-import { locate } from '../../mount/reach/mount-place.js';
-import type { MountStats } from '../../mount/serve/mount-stats.js';
-import type { MountStatistics } from '../../mount/serve/running-mount.js';
-import { type Command, withMountpoint } from '../command.js';
+import { type MeasuredMount, metricsText } from '../../mount/metrics/mount-metrics.js';
+import { parseMountTarget } from '../../mount/options/mount-target.js';
+import type { Command, Output } from '../command.js';
+import { type AskedMount, cannotBeAsked, mountsToAsk, statsOf, type ToldStats } from '../stats/asking.js';
+import { statsText } from '../stats/stats-text.js';
+import { watchMounts } from '../stats/watching.js';
 
 interface StatsArguments {
-  readonly mountpoint: string;
+  readonly mountpoint: string | undefined;
   readonly json: boolean | undefined;
+  readonly interval: string | undefined;
+  readonly count: string | undefined;
+  readonly procedures: boolean | undefined;
+  readonly prometheus: boolean | undefined;
 }
 
-type ToldStats = MountStatistics & {
-  readonly journal?: { readonly path: string; readonly line: string } | undefined;
-};
+/** More often than that, the asking itself would be a part of what is measured. */
+const LEAST_INTERVAL_SECONDS = 0.1;
+const MOST_INTERVAL_SECONDS = 86_400;
 
 export const statsCommand: Command<StatsArguments> = {
-  syntax: 'stats <mountpoint>',
-  describe: 'Show what a mount has done: remote calls, caches, recoveries',
-  arguments: (args) => withMountpoint(args).option('json', { describe: 'Print JSON', type: 'boolean' }),
+  syntax: 'stats [mountpoint]',
+  describe: 'Show what mounts have done: remote calls, caches, recoveries',
+  arguments: (args: Argv) =>
+    args
+      .positional('mountpoint', {
+        describe: 'Where an export is mounted; all mounts without it',
+        type: 'string',
+      })
+      .option('json', { describe: 'Print JSON; with --interval, one object on each line', type: 'boolean' })
+      .option('interval', {
+        describe: 'Print the rates since the mount, and then those of every so many seconds',
+        type: 'string',
+        requiresArg: true,
+      })
+      .option('count', {
+        describe: 'With --interval: end after so many reports',
+        type: 'string',
+        requiresArg: true,
+      })
+      .option('procedures', {
+        describe: 'With --interval: every procedure that was called, not only READ, WRITE and the busiest',
+        type: 'boolean',
+      })
+      .option('prometheus', { describe: 'Print metrics in the text format of Prometheus', type: 'boolean' }),
   run: async (args, output) => {
+    checkTogether(args);
+    if (args.interval !== undefined) return watch(args, args.interval, output);
+    if (args.prometheus === true) return prometheus(args.mountpoint, output);
+    if (args.mountpoint === undefined) return all(args.json === true, output);
     const stats = await statsOf(args.mountpoint);
-    output.print(args.json === true ? `${shownJson(stats, 2)}\n` : text(stats));
+    output.print(args.json === true ? `${shownJson(stats, 2)}\n` : textOrComplaint(args.mountpoint, stats));
     return 0;
   },
 };
 
-/** Throws UserError if nothing of ours is mounted there, or if it cannot be asked. */
-export async function statsOf(path: string): Promise<ToldStats> {
-  const mountpoint = await locate(path);
-  const entry = mountAt(await readMountinfo(), mountpoint);
-  if (entry?.type !== FILE_SYSTEM_TYPE) {
-    const words = lastWords(mountpoint);
-    const last = words === undefined ? '' : ` Of the last mount there: ${words.line}`;
-    throw new UserError(`${path} is not mounted by nfs-fuse.${last}`, {
-      remedy: 'findmnt -t fuse.nfs-fuse lists what is.',
-    });
-  }
-  const stats = await askStats(entry);
-  // The journal has the messages of a mount whose command has returned.
-  if (stats !== undefined) return { ...(stats as ToldStats), journal: lastWords(mountpoint) };
-  throw new UserError(`The process that serves ${path} cannot be asked.`, {
-    remedy:
-      "It has ended or is stopped, or it is another user's: ask as root, or as the user who has mounted it.",
-  });
+function checkTogether({ json, interval, count, procedures, prometheus }: StatsArguments): void {
+  const wrong = (message: string, remedy: string) => new UserError(message, { remedy });
+  if (prometheus === true && (json === true || interval !== undefined))
+    throw wrong(
+      '--prometheus has a format of its own, and shows the state of now.',
+      'Leave out the other option.',
+    );
+  if (interval === undefined && (count !== undefined || procedures === true))
+    throw wrong(
+      '--count and --procedures are about the reports of --interval.',
+      'Write --interval SECONDS as well.',
+    );
 }
 
-function text(stats: ToldStats): string {
-  const { caches, rpc, limits } = stats;
-  const lines = [
-    `${printable(stats.source)} on ${printable(stats.mountpoint)}, process ${stats.pid}, up ${stats.uptimeSeconds} s`,
-    `  memory ${megabytes(stats.residentBytes)}, CPU ${stats.cpuSeconds.toFixed(1)} s, ` +
-      `${stats.inodes} inodes, ${stats.openFiles} open files, rsize ${limits.rsize}, wsize ${limits.wsize}`,
-    ...(stats.unwritten.files > 0 ? [`  not written back yet: ${describeUnwritten(stats.unwritten)}`] : []),
-    ...identityLine(stats.identity),
-    ...(stats.unseenCallers > 0
-      ? [
-          `  callers whose groups cannot be read were met ${stats.unseenCallers} times (groups= names groups for them)`,
-        ]
-      : []),
-    '',
-    'Call           Number   Resent  Errors   Sent        Received    Average',
-    ...[...stats.procedures]
-      .sort((a, b) => b.calls - a.calls)
-      .map(
-        (one) =>
-          `${one.procedure.padEnd(12)} ${String(one.calls).padStart(8)} ${String(one.retransmits).padStart(8)} ` +
-          `${String(one.errors).padStart(7)}   ${megabytes(one.bytesSent).padEnd(11)} ` +
-          `${megabytes(one.bytesReceived).padEnd(11)} ${(one.rtt / Math.max(1, one.replies)).toFixed(2)} ms`,
-      ),
-    '',
-    'Cache              Hits     Misses  Revalidated  Invalidated',
-    ...(['attributes', 'dentries', 'negativeDentries', 'access', 'listings', 'pages'] as const).map(
-      (name) => {
-        const cache = caches[name];
-        const cell = (value: number, width: number) => String(value).padStart(width);
-        return `${name.padEnd(16)} ${cell(cache.hits, 6)} ${cell(cache.misses, 10)} ${cell(cache.revalidated, 12)} ${cell(cache.invalidated, 12)}`;
+async function watch(args: StatsArguments, interval: string, output: Output): Promise<number> {
+  const ended = new AbortController();
+  const end = (): void => ended.abort();
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.once(signal, end);
+  output.onClosed(end);
+  try {
+    return await watchMounts(
+      {
+        path: args.mountpoint,
+        intervalMs: intervalOf(interval) * 1_000,
+        count: args.count === undefined ? undefined : countOf(args.count),
+        json: args.json === true,
+        allProcedures: args.procedures === true,
+        ended: ended.signal,
       },
-    ),
-    '',
-    `Recovery: ${caches.redrives} redrives (${caches.redrivesFailed} in vain), ${caches.rootRemounts} new roots, ` +
-      `${caches.rewrites} rewrites, ${caches.jukeboxWaits} waits for a busy server, ${rpc.reconnects} reconnections` +
-      (rpc.garbage > 0 ? `, ${rpc.garbage} answers that made no sense` : ''),
-    ...takeoverLine(stats),
-    ...lockLines(stats),
-    `Silly renames: ${caches.sillyRenames}, removed ${caches.sillyRemoves}, left behind ${caches.sillyRemovesFailed}`,
-    ...oddValuesLine(stats.oddValues),
-  ];
-  if (stats.journal !== undefined)
-    lines.push('', `Last message (${stats.journal.path}): ${stats.journal.line}`);
-  // If root asks, all of these texts come from another user's process.
-  return `${lines.map(printable).join('\n')}\n`;
+      output.print,
+    );
+  } finally {
+    for (const signal of signals) process.off(signal, end);
+  }
 }
 
-/** Empty: the process that has made the mount serves it. */
-function takeoverLine({ takeovers }: ToldStats): string[] {
-  const { deaths, restarts, last, kept } = takeovers;
-  if (last === undefined) return [];
-  const lost =
-    last.files === 0 ? 'nothing lost' : `data of ${last.files === 1 ? '1 file' : `${last.files} files`} lost`;
-  return [
-    `Taken over: ${deaths} times after a death, ${restarts} times by nfs-fuse restart; last ${last.at} from process ` +
-      `${last.pid}, within ${last.milliseconds} ms, ${lost}${kept ? '' : '; not kept any more'}`,
-  ];
+function intervalOf(text: string): number {
+  const seconds = /^\d{1,5}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
+  if (seconds >= LEAST_INTERVAL_SECONDS && seconds <= MOST_INTERVAL_SECONDS) return seconds;
+  throw new UserError(
+    `--interval=${text} is not a number of seconds from ${LEAST_INTERVAL_SECONDS} to ${MOST_INTERVAL_SECONDS}.`,
+    { remedy: 'Write a number without a unit: --interval 5.' },
+  );
 }
 
-function lockLines({ locks, caches }: MountStats): string[] {
-  if (locks === undefined) return [];
-  const { held, waiting, procedures } = locks;
-  const calls = procedures.reduce((sum, { calls }) => sum + calls, 0);
-  return [
-    `Locks: ${held} held, ${waiting} waited for, ${calls} calls to the lock manager, ` +
-      `${caches.locksReclaimed} reclaimed after restarts, ${caches.locksLost} lost`,
-  ];
-}
-
-/** The identity options as the user wrote them. Empty: there are none. */
-function identityLine(rules: MountStats['identity']): string[] {
-  const said = (['uid', 'gid'] as const).flatMap((kind) => {
-    const { everybody, ranges } = rules[kind];
-    return [
-      ...(everybody === undefined ? [] : [`${kind}=${everybody}`]),
-      ...ranges.map(({ local, server, count }) => `idmap-${kind}=${local}:${server}:${count}`),
-    ];
+function countOf(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new UserError(`--count=${text} is not a number of reports.`, {
+    remedy: 'Write a whole number from 1 on: --count 10.',
   });
-  if (rules.unseenGroups !== undefined) said.push(`groups=${rules.unseenGroups.join(':')}`);
-  return said.length === 0 ? [] : [`  identity ${said.join(', ')}`];
 }
 
-/** Values that the server should not have sent. Empty: it has sent none. */
-function oddValuesLine({ nanoseconds, fileTypes, handles, names }: MountStats['oddValues']): string[] {
-  const said = [
-    ...(nanoseconds > 0 ? [`${nanoseconds} times with too many nanoseconds`] : []),
-    ...(fileTypes > 0 ? [`${fileTypes} unknown file types`] : []),
-    ...(handles > 0 ? [`${handles} handles that are too long`] : []),
-    ...(names > 0 ? [`${names} impossible names in directories`] : []),
-  ];
-  return said.length === 0 ? [] : [`Wrong values from the server: ${said.join(', ')}`];
+async function prometheus(path: string | undefined, output: Output): Promise<number> {
+  const mounts = await mountsToAsk(path);
+  output.print(metricsText(await Promise.all(mounts.map(measured))));
+  return 0;
 }
 
-function megabytes(bytes: number): string {
-  return `${(bytes / (1024 * 1024)).toFixed(1)} MiB`;
+async function measured(mount: AskedMount): Promise<MeasuredMount> {
+  const { mountpoint, device } = mount;
+  return { ...serverAndExport(mount.source), mountpoint, device, stats: await mount.ask() };
+}
+
+function serverAndExport(source: string): { server: string; export: string } {
+  try {
+    const { host, exportPath } = parseMountTarget(source);
+    return { server: host, export: exportPath.toString() };
+  } catch {
+    // Another program has made the mount, and named it otherwise.
+    return { server: '', export: source };
+  }
+}
+
+/** Exit status 1: a mount does not answer. It is named, and the others are shown all the same. */
+async function all(json: boolean, output: Output): Promise<number> {
+  const mounts = await mountsToAsk();
+  if (json) {
+    const answers = await Promise.all(
+      mounts.map(async (mount) => (await mount.ask()) ?? withoutAnswer(mount)),
+    );
+    output.print(`${shownJson(answers, 2)}\n`);
+    return answers.some((answer) => 'error' in answer) ? 1 : 0;
+  }
+  if (mounts.length === 0) output.print('Nothing is mounted by nfs-fuse here.\n');
+  let shown = 0;
+  let silent = 0;
+  // Each is shown as soon as it has answered.
+  await Promise.all(
+    mounts.map(async (mount) => {
+      const stats = await mount.ask();
+      if (stats === undefined) {
+        silent += 1;
+        output.tell('error', `${mount.source}: ${cannotBeAsked(mount.mountpoint)}`);
+        return;
+      }
+      output.print(`${shown > 0 ? '\n' : ''}${textOrComplaint(mount.mountpoint, stats)}`);
+      shown += 1;
+    }),
+  );
+  return silent > 0 ? 1 : 0;
+}
+
+function withoutAnswer({ source, mountpoint }: AskedMount) {
+  return { source, mountpoint, error: cannotBeAsked(mountpoint) };
+}
+
+/** A process of another version, or of another user, may answer in a way that cannot be shown. */
+function textOrComplaint(mountpoint: string, stats: ToldStats): string {
+  try {
+    return statsText(stats);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    return printable(
+      `The process that serves ${mountpoint} answers in a way that this version does not know.\n`,
+    );
+  }
 }

@@ -11,6 +11,8 @@ const EXTENSION_HEADER = 8;
 const LITTLE_ENDIAN = endianness() === 'LE';
 
 export class FuseRequest implements RequestContext {
+  /** When it came, in milliseconds of performance.now(). */
+  readonly arrivedAt = performance.now();
   readonly opcode: number;
   readonly nodeid: number;
   readonly uid: number;

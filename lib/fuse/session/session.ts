@@ -332,6 +332,7 @@ export class FuseSession implements ChannelHandler, Responder {
 
   /** Forgets a request that was answered, and gives back what it held. */
   #finished(request: FuseRequest): void {
+    this.#counts.answered(request.opcode, performance.now() - request.arrivedAt);
     if (request.graceTimer !== undefined) this.#interrupts.ended(request);
     const wasUnderWay = this.#underWay.finished(request, this.#end === undefined);
     if (request.payloadBytes > 0) this.#payloads.giveBack(request, wasUnderWay);

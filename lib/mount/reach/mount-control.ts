@@ -28,8 +28,8 @@ const PATIENCE_MS = 10_000;
 /** The process that serves a mount, found and proven to be that. */
 export interface MountControl {
   readonly peer: Peer;
-  /** The counters of the mount. Undefined: the process does not answer. */
-  stats(): Promise<unknown>;
+  /** The counters of the mount. Undefined: the process does not answer within that time, or within ten seconds. */
+  stats(patienceMs?: number): Promise<unknown>;
   /**
    * Brings everything that was written so far to stable storage, however long that takes. Resolves with a line for each
    * file that lost data. Undefined: the process has ended before.
@@ -56,11 +56,11 @@ export interface MountWatch {
   cancel(): void;
 }
 
-/** The counters of a mount. Undefined: its process cannot be asked from here. */
-export async function askStats(wanted: Wanted): Promise<unknown> {
+/** The counters of a mount. Undefined: its process cannot be asked from here, or does not answer within that time. */
+export async function askStats(wanted: Wanted, patienceMs?: number): Promise<unknown> {
   const control = await reachMount(wanted);
   try {
-    return await control?.stats();
+    return await control?.stats(patienceMs);
   } finally {
     control?.close();
   }
@@ -179,7 +179,7 @@ function controlOf(peer: Peer, open: () => Promise<Link | undefined>, close: () 
   };
   return {
     peer,
-    stats: () => ask('stats', PATIENCE_MS),
+    stats: (patienceMs = PATIENCE_MS) => ask('stats', patienceMs),
     writeBack: async () => {
       const losses = await ask('write back');
       return Array.isArray(losses) ? losses.map(String) : undefined;

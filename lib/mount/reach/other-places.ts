@@ -1,7 +1,7 @@
 /** The other places where a file system is mounted. Its process goes on serving them after an unmount. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { printable } from '../../base/log.js';
-import { type MountEntry, parseMountinfo, readMountinfo } from '../../fuse/index.js';
+import { type MountEntry, readMountinfo } from '../../fuse/index.js';
+import { contentOf, otherMountTables } from './mount-tables.js';
 
 /** A process in whose mount namespace the file system is mounted. Only one process of each namespace is named. */
 export interface Holder {
@@ -18,22 +18,20 @@ export interface OtherPlaces {
 
 const MAX_HOLDERS = 10;
 
-/** Where the file system of the removed mount `gone` is still mounted. */
-export async function otherPlacesOf(gone: MountEntry): Promise<OtherPlaces> {
-  const isSame = (entry: MountEntry) => entry.major === gone.major && entry.minor === gone.minor;
+/**
+ * Where the file system of the removed mount `gone` is still mounted. Mounts at `notAt` do not count: services with a mount
+ * namespace of their own have a copy of each mount at its own place, and containers have it elsewhere.
+ */
+export async function otherPlacesOf(gone: MountEntry, notAt?: Buffer): Promise<OtherPlaces> {
+  const isSame = (entry: MountEntry) =>
+    entry.major === gone.major && entry.minor === gone.minor && notAt?.equals(entry.mountpoint) !== true;
   const here = (await readMountinfo()).filter(isSame).map((entry) => entry.mountpoint.toString());
-  const seen = new Set([namespaceOf('self')]);
   const processes: Holder[] = [];
-  for (const pid of readdirSync('/proc')) {
+  for (const { pid, entries } of otherMountTables()) {
     if (processes.length === MAX_HOLDERS) break;
-    if (!/^\d+$/.test(pid)) continue;
-    const namespace = namespaceOf(pid);
-    if (namespace === undefined || seen.has(namespace)) continue;
-    seen.add(namespace);
-    const table = contentOf(`/proc/${pid}/mountinfo`);
-    if (table === undefined || !parseMountinfo(table).some(isSame)) continue;
+    if (!entries.some(isSame)) continue;
     const command = contentOf(`/proc/${pid}/comm`)?.toString().trimEnd() ?? '';
-    processes.push({ pid: Number(pid), command: printable(command) });
+    processes.push({ pid, command: printable(command) });
   }
   return { mountpoints: [...new Set(here)], processes };
 }
@@ -46,20 +44,4 @@ export function describeOtherPlaces({ mountpoints, processes }: OtherPlaces): st
   return processes.length === 1
     ? `Another mount namespace still has it (${named}).`
     : `Other mount namespaces still have it (${named}).`;
-}
-
-function namespaceOf(pid: string): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/ns/mnt`);
-  } catch {
-    return undefined;
-  }
-}
-
-function contentOf(path: string): Buffer | undefined {
-  try {
-    return readFileSync(path);
-  } catch {
-    return undefined;
-  }
 }

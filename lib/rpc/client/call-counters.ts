@@ -1,4 +1,5 @@
 /** The counters of the RPC client, per procedure and per client. Numbers only go up. */
+import { Latencies, type LatencyCounts } from '../../base/latencies.js';
 import type { Procedure } from '../wire/procedure.js';
 
 export interface ProcedureCounters {
@@ -15,9 +16,18 @@ export interface ProcedureCounters {
   replies: number;
   /** Sum of the times from first sending to reply, in milliseconds. */
   rtt: number;
+  /** Sum of the times from the call to its reply, in milliseconds: those in the queue of this client included. */
+  execution: number;
+  /** The times that {@link rtt} sums up, by their length. */
+  readonly latencies: Latencies;
   /** Calls that ended in an RpcError, of whatever kind. NFS statuses are results, not errors. */
   errors: number;
 }
+
+/** The counters of a procedure at one moment. */
+export type ProcedureCounts = Readonly<Omit<ProcedureCounters, 'latencies'>> & {
+  readonly latencies: LatencyCounts;
+};
 
 export interface ClientCounters {
   /** Replies to no call of ours. */
@@ -52,14 +62,16 @@ export class Counters implements ClientCounters {
       bytesReceived: 0,
       replies: 0,
       rtt: 0,
+      execution: 0,
+      latencies: new Latencies(),
       errors: 0,
     };
     this.#byProcedure.set(procedure, fresh);
     return fresh;
   }
 
-  /** Those of every procedure that was called at least once. */
-  procedures(): ProcedureCounters[] {
-    return [...this.#byProcedure.values()];
+  /** Those of every procedure that was called at least once, as they are now. */
+  procedures(): ProcedureCounts[] {
+    return [...this.#byProcedure.values()].map((one) => ({ ...one, latencies: one.latencies.counts() }));
   }
 }
