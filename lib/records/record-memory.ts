@@ -18,7 +18,7 @@ export type RecordRef = number;
 
 const MAGIC = 0x6e66_7352;
 /** Of the form of records in the file. Programs with another version leave it alone. */
-const VERSION = 3;
+const VERSION = 5;
 const HEAD_BYTES = 64 * 1024;
 const CUT_OFF = 'the file with the state is cut off, or another file';
 const INCOMPLETE_WORD = 2;
@@ -273,6 +273,7 @@ export class RecordMemory {
     const [free] = this.#freeBlocks.values();
     if (free !== undefined) {
       if (!this.#file.allocate(free.base, free.bytes.length)) return undefined;
+      this.#file.populate(free);
       this.#freeBlocks.delete(free.base);
       return free;
     }
@@ -282,6 +283,7 @@ export class RecordMemory {
     if (!this.#file.allocate(base, CHUNKS_IN_BLOCK * CHUNK_BYTES)) return undefined;
     const block = this.#mapBlock(base);
     if (block === undefined) return undefined;
+    this.#file.populate(block);
     const map = this.#head.bytes;
     for (let chunk = first; chunk < first + CHUNKS_IN_BLOCK; chunk++) {
       const at = BLOCK_MAP + (chunk >>> 3);

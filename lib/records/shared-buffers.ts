@@ -6,8 +6,10 @@ import type { DataBlock, RecordMemory } from './record-memory.js';
 
 /** A block is divided into places of one of these sizes. */
 const SIZES = [1024, 4 * 1024, 16 * 1024, 64 * 1024, 256 * 1024, 1024 * 1024] as const;
-/** Blocks without data that are kept for the next. */
-const MOST_IDLE = 32;
+/** Blocks without data that are kept for the next, while data is being written: what a stream has between two COMMITs. */
+const MOST_IDLE = 64;
+/** And afterwards. */
+const IDLE = 16;
 
 /** A place for data. */
 export interface SharedBuffer {
@@ -74,6 +76,11 @@ export class SharedBuffers {
     this.#divided.delete(block.base);
     if (this.#idle.length < MOST_IDLE) this.#idle.push(block);
     else this.#memory.giveBlock(block);
+  }
+
+  /** Nothing is being written: a few blocks are enough to begin with again. */
+  trim(): void {
+    while (this.#idle.length > IDLE) this.#memory.giveBlock(this.#idle.pop() as DataBlock);
   }
 
   #taken(divided: Divided, at: number): SharedBuffer {

@@ -1,68 +1,20 @@
 /** --state FILE: whoever has the descriptor of a mount and the file goes on with the mount. */
-import { chmodSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
-import { publicFolder } from '../support/folders.js';
+import t from 'tap';
 import { openPlace } from '../support/places.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
-import { servedFolder } from '../support/served-folder.js';
 import { untilEnd } from '../support/until-end.js';
-import { endKeepers, keepersOf } from '../support/watchers.js';
+import { keepersOf } from '../support/watchers.js';
+import { armed, killed } from './support/armed.js';
 
 const PATIENCE_MS = 60_000;
-
-/**
- * A helper: it mounts, and starts nfs-fuse with the descriptor each time that a line comes, with
- * that line as the further arguments. It keeps the descriptor.
- */
-async function ground(t: Test) {
-  const { server, served, mnt } = await servedFolder(t);
-  const place = untilEnd(t, await openPlace('root'));
-  const scratch = untilEnd(t, publicFolder());
-  const state = join(scratch.path, 'state');
-  chmodSync(served, 0o777);
-  const options = 'rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,nosuid,nodev';
-  const arm = `mount -i -t fuse.nfs-fuse -o fd=8,${options} 127.0.0.1:/export ${mnt}`;
-  const product = place.product.join(' ');
-  const ports = `port=${server.port},mountport=${server.port},nolock`;
-  const script = [
-    `exec 8<>/dev/fuse && ${arm} && echo armed`,
-    'while read -r more; do',
-    `  XDG_RUNTIME_DIR=${place.folder} ${product} mount -f -o ${ports} $more 127.0.0.1:/export /dev/fd/8 2>&1 &`,
-    '  echo "started $!"',
-    'done',
-  ].join('\n');
-  const helper = untilEnd(t, start(['sh', '-c', script], { stdio: ['pipe', 'pipe', 'pipe'] }));
-  t.teardown(() => run(['umount', '-l', mnt]));
-  const says = (what: RegExp) =>
-    until(`the helper says ${what}`, () => {
-      if (helper.outcome !== undefined) throw new Error(helper.output);
-      return what.test(helper.output);
-    }).catch((error: unknown) => {
-      throw new Error(helper.output, { cause: error });
-    });
-  await says(/^armed$/m);
-  let starts = 0;
-  const serve = async (more: string): Promise<number> => {
-    starts += 1;
-    helper.child.stdin?.write(`${more}\n`);
-    await until('it is started', () => helper.output.split('started ').length > starts);
-    return Number.parseInt(helper.output.split('started ')[starts] ?? '', 10);
-  };
-  return { helper, served, mnt, state, scratch, serve, says };
-}
-
-const killed = (pid: number) => {
-  process.kill(pid, 'SIGSTOP');
-  endKeepers('/dev/fd/8');
-  process.kill(pid, 'SIGKILL');
-};
 
 /** How often the helper's output has these words. */
 const count = (helper: Background, what: RegExp) => helper.output.match(new RegExp(what, 'g'))?.length ?? 0;
 
 t.test('the next process with the descriptor and the file goes on, and open files stay open', async (t) => {
-  const { helper, served, mnt, state, serve, says } = await ground(t);
+  const { helper, served, mnt, state, serve, says } = await armed(t);
   const first = await serve(`--state ${state}`);
   await says(/is mounted on \/dev\/fd\/8/);
   const content =
@@ -86,7 +38,7 @@ t.test('the next process with the descriptor and the file goes on, and open file
 t.test(
   'a state that is in use, damaged, cut off, or of another mount is refused, and the mount goes on later',
   async (t) => {
-    const { helper, mnt, state, scratch, serve, says } = await ground(t);
+    const { helper, mnt, state, scratch, serve, says } = await armed(t);
     const first = await serve(`--state ${state}`);
     await says(/is mounted on \/dev\/fd\/8/);
     await serve(`--state ${state}`);
@@ -126,13 +78,13 @@ t.test(
 );
 
 t.test('the state of another mount is refused', async (t) => {
-  const one = await ground(t);
+  const one = await armed(t);
   const first = await one.serve(`--state ${one.state}`);
   await one.says(/is mounted on \/dev\/fd\/8/);
   killed(first);
   await until('nobody keeps it', () => keepersOf('/dev/fd/8').length === 0, PATIENCE_MS);
   // While this connection is there, no other one gets its number.
-  const other = await ground(t);
+  const other = await armed(t);
   await other.serve(`--state ${one.state}`);
   await other.says(
     /cannot be gone on with: it is that of another mount: 127\.0\.0\.1:\/export on \/dev\/fd\/8, connection \d+\./,
@@ -146,7 +98,7 @@ t.test('the state of another mount is refused', async (t) => {
 t.test(
   'the state of an earlier mount with the same number is refused as soon as the kernel begins',
   async (t) => {
-    const one = await ground(t);
+    const one = await armed(t);
     const first = await one.serve(`--state ${one.state}`);
     await one.says(/is mounted on \/dev\/fd\/8/);
     killed(first);
@@ -154,7 +106,7 @@ t.test(
     await mustRun(['umount', '-l', one.mnt]);
     one.helper.signal('SIGKILL');
     await one.helper.ended;
-    const other = await ground(t);
+    const other = await armed(t);
     await other.serve(`--state ${one.state}`);
     await other.says(
       /cannot be gone on with: it is that of another mount|This is a new mount, and the state is that of an earlier one\./,

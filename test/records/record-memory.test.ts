@@ -2,7 +2,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { RecordMemory, RecordsError } from '../../lib/records/index.js';
+import { adoptLiving, RecordMemory, RecordsError } from '../../lib/records/index.js';
 import { publicFolder } from '../support/folders.js';
 import { SeededRandom } from '../support/seeded-random.js';
 import { untilEnd } from '../support/until-end.js';
@@ -133,6 +133,38 @@ t.test('a file that is cut off, empty, another file, or of another version is re
   t.equal(fault(fd), 'none');
   writeSync(fd, Buffer.from([9]), 0, 1, 4);
   t.equal(fault(fd), 'version');
+});
+
+t.test('a record that its process is writing at that moment is no damage, and lasting damage is', (t) => {
+  const written = memory();
+  written.setFacts({});
+  written.put(1, [], Buffer.from('content'));
+  const { adoptAgain } = RecordMemory.prototype;
+  t.teardown(() => Object.assign(RecordMemory.prototype, { adoptAgain }));
+  /** How often the records are looked at, if the first looks fail so. */
+  const looks = (
+    failing: number,
+    fault: 'damaged' | 'version',
+    adopt: (fd: number) => RecordMemory,
+  ): string => {
+    let count = 0;
+    Object.assign(RecordMemory.prototype, {
+      adoptAgain(this: RecordMemory) {
+        if (++count <= failing) throw new RecordsError(fault, 'for a test');
+        adoptAgain.call(this);
+      },
+    });
+    try {
+      return `${adopt(written.fd).count} record, ${count} looks`;
+    } catch (error) {
+      return `${(error as RecordsError).fault} after ${count}`;
+    }
+  };
+  t.equal(looks(1, 'damaged', RecordMemory.adopt), 'damaged after 1');
+  t.equal(looks(9, 'damaged', adoptLiving), '1 record, 10 looks');
+  t.equal(looks(10, 'damaged', adoptLiving), 'damaged after 10');
+  t.equal(looks(1, 'version', adoptLiving), 'version after 1');
+  t.end();
 });
 
 t.test(

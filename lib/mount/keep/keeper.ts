@@ -3,7 +3,7 @@
  * process dies, it starts another one that goes on with both (script.ts). Owns that there is a keeper as long as the mount
  * is kept: one that has ended is replaced.
  */
-import { ShellProcess, type WatcherOptions } from './shell-process.js';
+import { quoted, ShellProcess, type WatcherOptions } from './shell-process.js';
 import { environmentWithoutKeeper, type KeptRole, toldWords } from './take-over.js';
 
 /** Where the keeper and the next process find these, in their own numbers. */
@@ -28,6 +28,8 @@ export interface KeeperOptions extends WatcherOptions {
   readonly role: KeptRole;
   /** A socket that the next process gets as well: see TakeOver. */
   readonly owner?: number | undefined;
+  /** See Told. */
+  readonly score?: number | undefined;
   /** See TakeOver. */
   readonly deaths: string;
 }
@@ -84,7 +86,8 @@ export class Keeper {
   }
 
   async #start(): Promise<void> {
-    const { fuse, state, mounted, isInherited, command, role, owner, deaths, ...options } = this.#options;
+    const { fuse, state, mounted, isInherited, command, role, owner, score, deaths, ...options } =
+      this.#options;
     const descriptors = new Map([
       [FUSE, fuse],
       [STATE, state],
@@ -102,11 +105,12 @@ export class Keeper {
           NFS_FUSE_MOUNTED: mounted ?? '',
           NFS_FUSE_INHERITED: isInherited ? 'yes' : '',
           NFS_FUSE_START: command.map(quoted).join(' '),
-          NFS_FUSE_TOLD: toldWords({ role, owner: owner === undefined ? undefined : OWNER }),
+          NFS_FUSE_TOLD: toldWords({ role, owner: owner === undefined ? undefined : OWNER, score }),
           NFS_FUSE_LOUD: role === 'foreground' ? 'yes' : '',
           NFS_FUSE_DEATHS: deaths,
           NFS_FUSE_VAIN: '0',
           NFS_FUSE_SCORE: '',
+          NFS_FUSE_LOWER: String(score ?? ''),
         },
       },
       (why) => this.#warn(`${why}: if this process dies, nothing goes on with ${this.#where}.`),
@@ -130,9 +134,4 @@ export class Keeper {
     }
     await this.#start();
   }
-}
-
-/** For a POSIX shell. */
-function quoted(word: string): string {
-  return `'${word.replace(/'/g, `'\\''`)}'`;
 }

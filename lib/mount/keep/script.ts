@@ -3,7 +3,9 @@
  * starts it. POSIX sh as dash and busybox have it: a process of Node would take 40 MB of memory.
  *
  * It reads from a pipe to which only the serving process can write. The end of the pipe without "bye" is the death of that
- * process. It leads a session of its own, so that signals to the terminal or to the process group do not reach it.
+ * process. A thread of the dead process can keep the pipe open: one that waits in the kernel for a page or a directory,
+ * which a request holds that only the next process will answer. So another shell, the waker, looks every few seconds for
+ * such a process, and sends SIGCONT, which ends the wait for the pipe. This one leads a session of its own, so that signals to the terminal or to the process group do not reach it.
  *
  * As a watcher (before there is a mount, and where none is kept) it takes the dead mount away and reports it. As a keeper
  * it holds the connection with the kernel and the state of the mount, and starts a process that goes on with both. That
@@ -16,15 +18,31 @@
  * The words of the serving process:
  * - `mounted ID MAJOR:MINOR`: there is a mount to look at, and to take away.
  * - `log N`: the log file is now descriptor N of the serving process.
- * - `alive`: a process that takes over is well, and only waits for the server.
+ * - `pid N`: the number of the process that takes over.
+ * - `alive`: it is well, and only waits for the server.
  * - `why TEXT`: why it will not take over; `hopeless TEXT`: and no other process will either.
  * - `pause`, `resume`: another process is about to go on with the mount, or is not after all.
  * - `release`: the mount ends, so it is not kept any more.
  * - `bye`: the end in good order.
  */
 
-/** The number of processes in a row that may end before they serve the mount. Before each the keeper waits a second longer. */
+const WAKER_SECONDS = 3;
+/** The arguments are the numbers of the process and of the shell that waits for its end. */
+export const WAKER = `
+while sleep ${WAKER_SECONDS} && [ -d "/proc/$2" ]; do
+  state=
+  while read -r name value rest; do
+    if [ "$name" = State: ]; then state=$value; break; fi
+  done < "/proc/$1/status"
+  case $state in ''|Z|X) kill -s CONT "$2" ;; esac
+done
+`;
+
+/** The number of processes in a row that may end before they serve the mount. Before each the keeper waits a second longer, up to a bound. */
 const MAX_IN_VAIN = 5;
+/** The same for processes that end without a word: they were killed, and memory may be there again a little later. */
+const MAX_KILLED = 10;
+const MAX_PAUSE_SECONDS = 5;
 /** A mount whose process dies more often than this within a minute is given up. */
 const MAX_DEATHS = 60;
 
@@ -34,7 +52,9 @@ const MAX_DEATHS = 60;
  * stat(1) asks it and gets five seconds. mountinfo writes blanks and backslashes as \NNN, which %b resolves. The dot
  * keeps newlines at the end.
  *
- * The kernel kills no process with the score -1000 for want of memory. Only a privileged process may have it.
+ * The kernel kills no process with the score -1000 for want of memory. Only a privileged process may have it. The others
+ * have at least the lower score that the serving process had before it raised its own; the next process begins with the
+ * raised one.
  */
 export const SCRIPT = `
 for signal in $NFS_FUSE_SIGNALS; do command trap '' "$signal"; done 2>/dev/null
@@ -48,10 +68,29 @@ hopeless=
 why=
 if [ -n "$keeps" ]; then
   if [ -z "$NFS_FUSE_SCORE" ]; then read -r NFS_FUSE_SCORE < /proc/self/oom_score_adj; fi
+  if [ -n "$NFS_FUSE_LOWER" ]; then echo "$NFS_FUSE_LOWER" > /proc/self/oom_score_adj; fi
   echo -1000 > /proc/self/oom_score_adj
 fi 2>/dev/null
-while read -r word rest; do
+waker=
+woken=
+serving=
+trap 'woken=1' CONT
+trap 'if [ -n "$waker" ]; then kill -s KILL "$waker"; fi 2>/dev/null' EXIT
+watch_over() {
+  serving=$1
+  sh -c "$NFS_FUSE_WAKER" nfs-fuse-waker "$1" "$$" </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+  waker=$!
+}
+is_alive() {
+  state=Z
+  if [ -d "/proc/$serving" ]; then
+    while read -r name state more; do if [ "$name" = State: ]; then break; fi; done < "/proc/$serving/status"
+  fi 2>/dev/null
+  [ "$state" != Z ] && [ "$state" != X ]
+}
+listen() { while read -r word rest; do
   case $word in
+    pid) watch_over "$rest" ;;
     mounted)
       mounted=$rest
       if [ -d "$place" ]; then echo yes >&3; else echo no >&3; fi 2>/dev/null
@@ -66,16 +105,23 @@ while read -r word rest; do
     release) keeps= ; exec 3>&- 6>&- ;;
     bye) exit 0 ;;
   esac
+done; }
+if [ -n "$NFS_FUSE_SERVES" ]; then watch_over "$NFS_FUSE_SERVES"; fi
+listen
+while [ -n "$woken" ] && { [ -z "$serving" ] || is_alive; }; do
+  woken=
+  listen
 done
 start_next() {
   NFS_FUSE_VAIN=$((vain + 1))
+  NFS_FUSE_SERVES=
   NFS_FUSE_TAKE_OVER="fuse=3 state=6 keeper=7 died=$NFS_FUSE_PID at=$NFS_FUSE_DIED_AT deaths=$NFS_FUSE_DEATHS $NFS_FUSE_TOLD"
-  export NFS_FUSE_VAIN NFS_FUSE_DIED_AT NFS_FUSE_DEATHS NFS_FUSE_SCORE
+  export NFS_FUSE_VAIN NFS_FUSE_DIED_AT NFS_FUSE_DEATHS NFS_FUSE_SCORE NFS_FUSE_SERVES
   exec 8>&1
   (
     { echo "$NFS_FUSE_SCORE" > /proc/self/oom_score_adj; } 2>/dev/null
     eval "set -- $NFS_FUSE_START"
-    unset NFS_FUSE_WATCH NFS_FUSE_SIGNALS NFS_FUSE_START
+    unset NFS_FUSE_WATCH NFS_FUSE_WAKER NFS_FUSE_SIGNALS NFS_FUSE_START
     export NFS_FUSE_TAKE_OVER
     if [ -z "$NFS_FUSE_LOUD" ]; then exec 2>&8; fi
     exec "$@" </dev/null 7>&1 >&8 8>&- 4>&- 5>&-
@@ -95,10 +141,12 @@ if [ -n "$keeps" ] && [ -z "$paused" ]; then
   NFS_FUSE_DEATHS=$recent$now
   if [ -n "$hopeless" ]; then :
   elif [ "$deaths" -ge ${MAX_DEATHS} ]; then why='its processes have died more than ${MAX_DEATHS} times within a minute'
-  elif [ "$vain" -ge ${MAX_IN_VAIN} ]; then
+  elif [ "$vain" -ge ${MAX_KILLED} ] || { [ "$vain" -ge ${MAX_IN_VAIN} ] && [ -n "$why" ]; }; then
     why="the process that was to take it over has ended $vain times before it served\${why:+: $why}"
   else
-    if [ "$vain" -gt 0 ]; then sleep "$vain"; fi
+    if [ "$vain" -ge ${MAX_PAUSE_SECONDS} ]; then sleep ${MAX_PAUSE_SECONDS}
+    elif [ "$vain" -gt 0 ]; then sleep "$vain"
+    fi
     start_next
     exit 0
   fi
@@ -127,8 +175,8 @@ answers() {
   timeout -s KILL 5 stat -f "$path"
 }
 if [ -n "$paused" ] && find_mount && answers; then exit 0; fi </dev/null >/dev/null 2>&1
-if [ -n "$NFS_FUSE_LOCKS" ] && [ -s "/proc/self/fd/5/$NFS_FUSE_LOCKS" ] && [ -n "$NFS_FUSE_MAIN" ]; then
-  "$NFS_FUSE_NODE" "$NFS_FUSE_MAIN" locks --release-left "$place" </dev/null >/dev/null 2>&1 &
+if [ -n "$NFS_FUSE_LOCKS" ] && [ -s "/proc/self/fd/5/$NFS_FUSE_LOCKS" ] && [ -n "$NFS_FUSE_SELF" ]; then
+  eval "$NFS_FUSE_SELF"' locks --release-left "$place"' </dev/null >/dev/null 2>&1 &
 fi
 what='and its mount was gone already'
 if [ -n "$NFS_FUSE_INHERITED" ]; then
@@ -137,8 +185,8 @@ else
   [ -n "$mounted" ] || find_mount || exit 0
   if find_mount; then
     if ! answers; then
-      umount -l "$path" || fusermount3 -u -z "$path" || fusermount -u -z "$path" ||
-        { [ -n "$NFS_FUSE_MAIN" ] && "$NFS_FUSE_NODE" "$NFS_FUSE_MAIN" umount --lazy "$path"; }
+      umount -f -l "$path" || umount -l "$path" || fusermount3 -u -z "$path" || fusermount -u -z "$path" ||
+        { [ -n "$NFS_FUSE_SELF" ] && eval "$NFS_FUSE_SELF"' umount --lazy "$path"'; }
       what="and $NFS_FUSE_WHERE was unmounted"
       if find_mount; then what="and $NFS_FUSE_WHERE is dead: nfs-fuse umount takes it away"; fi
     fi

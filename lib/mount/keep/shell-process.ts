@@ -7,7 +7,7 @@ import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { errorCode, printable } from '../../base/log.js';
 import type { MountJournal } from '../reach/journal.js';
-import { SCRIPT } from './script.js';
+import { SCRIPT, WAKER } from './script.js';
 
 /** Signals that end a process by default and do not mean a fault of it. As numbers: shells know only some names. */
 const UNWANTED_SIGNALS: readonly number[] = [
@@ -40,8 +40,8 @@ export interface WatcherOptions {
   readonly errors?: number | undefined;
   /** The file in which the mount notes its locks. The folder belongs to this user alone. */
   readonly locks?: { readonly folder: number; readonly name: string } | undefined;
-  /** The file of the program nfs-fuse, whose `umount` is used where the machine has no other program for it. */
-  readonly program?: string | undefined;
+  /** The words that start nfs-fuse, whose `umount` is used where the machine has no other program for it. */
+  readonly program?: readonly string[] | undefined;
 }
 
 /** The traits by which a shell process is a watcher or a keeper. */
@@ -109,14 +109,15 @@ export class ShellProcess {
         ...role.inherits,
         PATH: withUsualFolders(process.env.PATH ?? ''),
         NFS_FUSE_WATCH: SCRIPT,
+        NFS_FUSE_WAKER: WAKER,
+        NFS_FUSE_SERVES: String(process.pid),
         NFS_FUSE_WHERE: printable(where).replace(/\n/g, '\\n'),
         NFS_FUSE_PID: String(process.pid),
         // Opened below descriptor 4, because its path may lead elsewhere by the time of the death.
         NFS_FUSE_JOURNAL: journal?.name ?? '',
         NFS_FUSE_LOCKS: locks?.name ?? '',
         NFS_FUSE_SIGNALS: UNWANTED_SIGNALS.join(' '),
-        NFS_FUSE_NODE: process.execPath,
-        NFS_FUSE_MAIN: program ?? '',
+        NFS_FUSE_SELF: (program ?? []).map(quoted).join(' '),
         ...role.environment,
       },
     });
@@ -179,4 +180,9 @@ function firstWord(stream: Readable): Promise<string> {
     stream.on('error', () => {});
     stream.on('close', () => resolve(text.trim()));
   });
+}
+
+/** For a POSIX shell. */
+export function quoted(word: string): string {
+  return `'${word.replace(/'/g, `'\\''`)}'`;
 }

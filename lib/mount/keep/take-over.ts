@@ -7,8 +7,8 @@ import { readFileSync } from 'node:fs';
 const VARIABLE = 'NFS_FUSE_TAKE_OVER';
 /** Variables that the keeper has set for itself. */
 const OF_THE_SHELL =
-  /^NFS_FUSE_(?:WATCH|WHERE|PID|JOURNAL|LOCKS|SIGNALS|NODE|MAIN|KEEPS|MOUNTED|VAIN|SCORE)$/;
-const ALSO_OF_THE_SHELL = /^NFS_FUSE_(?:DEATHS|DIED_AT|START|TOLD|LOUD|INHERITED|TAKE_OVER)$/;
+  /^NFS_FUSE_(?:WATCH|WAKER|SERVES|WHERE|PID|JOURNAL|LOCKS|SIGNALS|NODE|MAIN|KEEPS|MOUNTED|VAIN|SCORE)$/;
+const ALSO_OF_THE_SHELL = /^NFS_FUSE_(?:DEATHS|DIED_AT|LOWER|START|TOLD|LOUD|INHERITED|TAKE_OVER)$/;
 
 /** How a process serves a mount: at a terminal, behind it, or for `nfs-fuse exec`. */
 export type KeptRole = 'foreground' | 'background' | 'attached';
@@ -25,6 +25,8 @@ export interface TakeOver {
   readonly giver: number | undefined;
   /** A socket to the process that runs a command for the time of which the mount is there (`nfs-fuse exec`). */
   readonly owner: number | undefined;
+  /** See Told. */
+  readonly score: number | undefined;
   /** The process that served the mount before. */
   readonly previous: number;
   /** When that ended, in seconds since the machine was started. Of no meaning for a process that hands over. */
@@ -37,11 +39,16 @@ export interface TakeOver {
 export interface Told {
   readonly role: KeptRole;
   readonly owner: number | undefined;
+  /** By which the kernel chose processes to end for want of memory before the first one of this mount changed its own. */
+  readonly score: number | undefined;
 }
 
 /** The words of the variable that stay the same from one process to the next. */
-export function toldWords({ role, owner }: Told): string {
-  return owner === undefined ? `role=${role}` : `role=${role} owner=${owner}`;
+export function toldWords({ role, owner, score }: Told): string {
+  const words = [`role=${role}`];
+  if (owner !== undefined) words.push(`owner=${owner}`);
+  if (score !== undefined) words.push(`score=${score}`);
+  return words.join(' ');
 }
 
 /** The value of the variable for a process to which this one hands its mount over. */
@@ -64,9 +71,9 @@ export function takeOverAsked(): TakeOver | undefined {
   for (const name of Object.keys(process.env)) if (isOfTheKeeper(name)) delete process.env[name];
   if (text === undefined) return undefined;
   const words = new Map(text.split(' ').map((word) => pair(word)));
-  const number = (name: string): number | undefined => {
+  const number = (name: string, form = /^\d+(\.\d+)?$/): number | undefined => {
     const value = words.get(name);
-    return value === undefined || !/^\d+(\.\d+)?$/.test(value) ? undefined : Number(value);
+    return value === undefined || !form.test(value) ? undefined : Number(value);
   };
   const fuse = number('fuse');
   const state = number('state');
@@ -79,6 +86,7 @@ export function takeOverAsked(): TakeOver | undefined {
     keeper: number('keeper'),
     giver: number('giver'),
     owner: number('owner'),
+    score: number('score', /^-?\d+$/),
     previous: number('died') ?? 0,
     since: number('at') ?? secondsSinceStart(),
     deaths: words.get('deaths') ?? '',

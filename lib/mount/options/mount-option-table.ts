@@ -1,6 +1,7 @@
 /** Every mount option by its name in nfs(5), mount(8) or fuse(8): what it takes, and what it changes. */
 import { UserError } from '../../base/user-error.js';
 import type { KernelFlag } from '../../fuse/index.js';
+import { DISK_CACHE_OPTIONS } from './disk-cache-options.js';
 import { IDENTITY_OPTIONS } from './identity-options.js';
 import {
   choice,
@@ -86,7 +87,7 @@ const IGNORED = [
   'iversion noiversion mand nomand silent loud',
   // nfs(5): "ignored after kernel 2.6.25".
   'intr nointr',
-  'nosharecache nofsc noacl nosoftreval sloppy',
+  'nosharecache noacl nosoftreval sloppy',
 ].flatMap((names) => names.split(' '));
 export const IGNORED_OPTIONS: ReadonlySet<string> = new Set([...IGNORED, 'v3']);
 
@@ -129,6 +130,7 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
   ['debug', fuseFlag({ debug: true })],
 
   ...IDENTITY_OPTIONS,
+  ...DISK_CACHE_OPTIONS,
 
   ['port', port('port')],
   ['mountport', port('mountPort')],
@@ -225,6 +227,8 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
   ['wsize', transferSize('wsize')],
   ['readahead', memory('readAhead')],
   ['writebehind', memory('writeBehind')],
+  ['attrbehind', flag({ attributesBehind: true })],
+  ['noattrbehind', flag({ attributesBehind: false })],
   ['direct_io', flag({ directIo: true })],
 
   [
@@ -261,6 +265,12 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
   ['noac', flag({ attributeCache: false })],
   ['cto', flag({ closeToOpen: true })],
   ['nocto', flag({ closeToOpen: false })],
+  ['earlyread', flag({ earlyRead: true })],
+  ['noearlyread', flag({ earlyRead: false })],
+  ['walkahead', flag({ walkAhead: true })],
+  ['nowalkahead', flag({ walkAhead: false })],
+  ['directcreate', flag({ directCreate: true })],
+  ['nodirectcreate', flag({ directCreate: false })],
   [
     'lookupcache',
     choice('all, pos or none', {
@@ -319,7 +329,6 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
   ],
   ['sec', onlyValue('sys', 'Kerberos is not supported.')],
   ['acl', refused('POSIX ACLs (the NFSACL protocol) are not supported.', 'Leave acl out.')],
-  ['fsc', refused('A cache on the local disk is not supported.', 'Leave fsc out.')],
   [
     'sharecache',
     refused('Each mount has a cache of its own.', 'Leave sharecache out; mount the export only once.'),

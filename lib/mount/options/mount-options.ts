@@ -3,11 +3,14 @@
  * The options themselves are in mount-option-table.ts; here are their order, and the rules between them.
  */
 
+import { memoryLimit } from '../../base/memory-limit.js';
 import { nearestName } from '../../base/nearest-name.js';
 import { UserError } from '../../base/user-error.js';
 import type { FlagWishes } from '../../fuse/index.js';
 import { type ClientConfig, DEFAULT_CONFIG } from '../../vfs/config.js';
+import { checkDiskCache } from './disk-cache-options.js';
 import { checkIdentityOptions } from './identity-options.js';
+import { memoryBudgets } from './memory-budgets.js';
 import { MOUNT_OPTIONS } from './mount-option-table.js';
 import { parseMountTarget } from './mount-target.js';
 import type { Draft, MountOption } from './option-kinds.js';
@@ -71,15 +74,19 @@ export function parseMountRequest(target: string, optionTexts: readonly string[]
   const retryMs = chosen.retryMs ?? (draft.background ? BACKGROUND_RETRY_MS : 0);
   const proto = chosen.proto ?? DEFAULT_CONFIG.proto;
   const attributeCache = chosen.attributeCache ?? true;
+  const times = attributeTimes(chosen);
   const client: ClientConfig = {
     ...DEFAULT_CONFIG,
+    ...memoryBudgets(memoryLimit()),
     ...(proto === 'udp' ? { timeoMs: UDP_TIMEO_MS, retrans: UDP_RETRANS } : {}),
     ...chosen,
-    ...attributeTimes(chosen),
+    ...times,
+    ...checkDiskCache(chosen, { attributeCache, ...times }, draft.notes),
     port: chosen.port ?? port,
     retryMs,
     // nfs(5): noac forces application writes to become synchronous.
     sync: (chosen.sync ?? false) || !attributeCache,
+    kernelChecks: draft.fuse.defaultPermissions || draft.fuse.allowOther,
     host,
     exportPath,
   };

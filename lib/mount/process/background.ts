@@ -2,9 +2,11 @@
  * Mounting in the background: a detached copy of this process serves the mount. The command returns when the copy
  * reports that the mount answers, or why it does not. Owns the messages between the two processes.
  */
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { Socket } from 'node:net';
 import type { LogLevel, LogSink } from '../../base/log.js';
+import { ownProgram } from '../../base/own-program.js';
+import { lackBehind } from '../../base/surroundings.js';
 import { UserError } from '../../base/user-error.js';
 import { OWNER, OwnedMount } from './owner-link.js';
 
@@ -65,10 +67,9 @@ export function isBackgroundChild(): boolean {
 
 /** Starts the copy, and passes its messages to `tell`. */
 export function startServingCopy({ args, role, logDescriptor, tell }: ServingCopyOptions): ServingCopy {
-  const [, entry] = process.argv;
-  if (entry === undefined) throw new Error('the program does not know its own file');
+  const [command, ...words] = ownProgram();
   const output = logDescriptor ?? 'ignore';
-  const child = fork(entry, [...args], {
+  const child = spawn(command, [...words, ...args], {
     detached: true,
     // Descriptor 4, see owner-link.ts. A pipe of Node is a socket.
     stdio: ['ignore', output, output, 'ipc', ...(role === 'attached' ? (['pipe'] as const) : [])],
@@ -179,7 +180,8 @@ export interface ParentReports {
   /** `leaves`: the command returns now, and the copy goes on without it. */
   retrying(message: string, leaves: boolean): void;
   mounted(): void;
-  failed(failure: Omit<Extract<Report, { type: 'failed' }>, 'type'>): Promise<void>;
+  /** Resolves when the command has been told of the failure. */
+  failed(error: unknown): Promise<void>;
 }
 
 /**
@@ -212,6 +214,19 @@ export function reportToParent(onParentGone: () => void): ParentReports {
       send({ type: 'mounted' });
       waiting = attached;
     },
-    failed: (failure) => new Promise((resolve) => send({ type: 'failed', ...failure }, resolve)),
+    failed: (error) => new Promise((resolve) => send(failure(error), resolve)),
   };
+}
+
+function failure(error: unknown): Extract<Report, { type: 'failed' }> {
+  const details = error instanceof Error ? error.stack : undefined;
+  if (error instanceof UserError) {
+    const { message, remedy, exitStatus } = error;
+    return { type: 'failed', message, remedy, exitStatus, details };
+  }
+  const lack = lackBehind(error);
+  if (lack !== undefined) return { type: 'failed', ...lack, exitStatus: 1, details };
+  const message = `Unexpected error: ${error instanceof Error ? error.message : String(error)}`;
+  const remedy = 'Repeat with NFS_FUSE_DEBUG=1 in the environment to see where.';
+  return { type: 'failed', message, remedy, exitStatus: 1, details };
 }

@@ -6,7 +6,7 @@ import { closeSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { printable } from '../../base/log.js';
 import { MountError } from '../../fuse/index.js';
-import { RecordMemory, RecordsError } from '../../records/index.js';
+import { adoptLiving, RecordMemory, RecordsError } from '../../records/index.js';
 import { readFacts } from '../keep/facts.js';
 import type { TakeOver } from '../keep/take-over.js';
 import type { Handed, TakeOverSettings } from '../serve/keeping.js';
@@ -28,7 +28,7 @@ export interface Starter {
  */
 export function takeOverSettings(asked: TakeOver, starter: Starter): TakeOverSettings {
   const { fuse, state, previous, since, deaths, giver } = asked;
-  const memory = RecordMemory.adopt(state);
+  const memory = giver === undefined ? RecordMemory.adopt(state) : adoptLiving(state);
   return {
     fd: fuse,
     memory,
@@ -60,6 +60,7 @@ function startedByKeeper(pipe: number | undefined): Starter {
       // The keeper was killed. This process gets one of its own as soon as it serves.
     }
   };
+  tell(`pid ${process.pid}`);
   return {
     waiting: () => tell('alive'),
     mayGoOn: () => Promise.resolve(undefined),

@@ -1,12 +1,14 @@
 /** Connects the client proper with an export. */
 import type { Logger } from '../../base/log.js';
-import type { FuseOperations } from '../../fuse/index.js';
+import type { CreationIntents, FuseOperations } from '../../fuse/index.js';
 import type { RpcClientOptions } from '../../rpc/index.js';
 import { outOfReach } from '../../vfs/caller/own-identity.js';
 import type { ClientConfig } from '../../vfs/config.js';
+import { CacheFolder } from '../../vfs/disk-cache/cache-folder.js';
 import { NfsFileSystem } from '../../vfs/filesystem.js';
 import { recordedExport } from '../../vfs/handover/export-record.js';
 import type { HandoverOptions } from '../../vfs/handover/handover.js';
+import { rehearseRecords } from '../../vfs/handover/inode-records.js';
 import { ExportSession } from '../../vfs/remote/export-session.js';
 import { summarize, type Unwritten } from '../failure/unwritten.js';
 import { hearLockGrants, type LockGrants } from './lock-grants.js';
@@ -36,26 +38,45 @@ export interface ConnectedFileSystem {
 
 export interface ConnectOptions {
   readonly log: Logger;
+  /** Absolute, without symbolic links. */
+  readonly mountpoint: string;
   /** Gets a line for every remote call. */
   readonly trace?: ((line: string) => void) | undefined;
   /** Where locks are noted that the server may hold. */
   readonly lockJournal?: LockNoteFile | undefined;
   /** The state that the next process finds, or that this one goes on with. */
   readonly handover?: HandoverOptions | undefined;
+  /** Foresees which lookups need not be sent. */
+  readonly intents?: CreationIntents | undefined;
   /** Awaited when the server has answered, before anything is done with the state. */
   readonly mayGoOn?: (() => Promise<void>) | undefined;
   /** See MountSettings. */
   readonly collectGarbage?: (() => void) | undefined;
 }
 
-/** Throws what ExportSession.connect throws, and RecordsError for a state that nobody can go on with. */
+/**
+ * Throws what ExportSession.connect throws, UserError for a folder that is not fit for the cache on the local disk, and
+ * RecordsError for a state that nobody can go on with.
+ */
 export async function connectFileSystem(
   config: ClientConfig,
-  { log, trace, collectGarbage, lockJournal, handover, mayGoOn }: ConnectOptions,
+  { log, mountpoint, trace, collectGarbage, lockJournal, handover, intents, mayGoOn }: ConnectOptions,
 ): Promise<ConnectedFileSystem> {
+  const servedSince = performance.now();
   const rpc: Partial<RpcClientOptions> = { trace };
   const known = handover?.isTakeover === true ? recordedExport(handover.memory) : undefined;
-  const session = await ExportSession.connect(config, { log, rpc, known });
+  const cacheFolder = await openCacheFolder(
+    config,
+    mountpoint,
+    handover?.isTakeover === true ? log : undefined,
+  );
+  const connecting = ExportSession.connect(config, { log, rpc, known });
+  // Programs wait for a process that takes over.
+  if (handover?.isTakeover === false) rehearseRecords(handover.memory);
+  const session = await connecting.catch(async (error: unknown) => {
+    await cacheFolder?.close();
+    throw error;
+  });
   let fileSystem: NfsFileSystem | undefined;
   let grants: LockGrants | undefined;
   try {
@@ -63,8 +84,10 @@ export async function connectFileSystem(
     fileSystem = new NfsFileSystem(session, config, {
       log,
       collectGarbage,
+      cacheFolder,
       lockJournal: lockJournal && ((where) => lockJournal.locksAreAt(where)),
       handover,
+      intents,
     });
     await fileSystem.takeUp();
     grants = await hearLockGrants(config, session, fileSystem, log);
@@ -72,6 +95,7 @@ export async function connectFileSystem(
     // The next attempt needs all that an earlier process had open.
     if (handover?.isTakeover === true || fileSystem === undefined) await session.close();
     else await fileSystem.shutdown();
+    await cacheFolder?.close();
     throw error;
   }
   const { rootAttributes } = session;
@@ -96,6 +120,22 @@ export async function connectFileSystem(
     letGo: () => lockJournal?.close(false),
     losses: () => opened.counters.losses,
     unwritten: () => summarize(opened.unwritten()),
-    stats: () => mountStats(session, opened),
+    stats: () => mountStats(session, opened, config, servedSince),
   };
+}
+
+/** `onWithout`: programs wait for a mount that is there already; without its cache it is slower, and nothing else. */
+async function openCacheFolder(
+  { diskCache }: ClientConfig,
+  mountpoint: string,
+  onWithout: Logger | undefined,
+): Promise<CacheFolder | undefined> {
+  if (diskCache === undefined) return undefined;
+  try {
+    return await CacheFolder.open(diskCache.folder, mountpoint);
+  } catch (error) {
+    if (onWithout === undefined) throw error;
+    onWithout.warn(`${error instanceof Error ? error.message : String(error)} The mount goes on without it.`);
+    return undefined;
+  }
 }

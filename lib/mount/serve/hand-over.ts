@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import type { Socket } from 'node:net';
+import { isSingleFile } from '../../base/own-program.js';
 import { UserError } from '../../base/user-error.js';
 import { handOverWords, secondsSinceStart, takeOverEnvironment } from '../keep/take-over.js';
 import { sleep } from '../waiting.js';
@@ -82,9 +83,10 @@ export async function handOver(parts: HandOverParts): Promise<HandedOverTo> {
 }
 
 function start({ keeping, outputs, program }: HandOverParts, fuse: number): ChildProcess {
-  const { role, owner, arguments: rest } = keeping.settings;
+  const { role, owner, score, arguments: rest } = keeping.settings;
   const words = handOverWords({
     role,
+    score,
     fuse: FUSE,
     state: STATE,
     giver: GIVER,
@@ -109,13 +111,13 @@ function start({ keeping, outputs, program }: HandOverParts, fuse: number): Chil
   });
 }
 
-/** The words that start a program: a script that is not executable is given to this Node. */
+/** The words that start a program: a script that is not executable is given to this Node, or to the one on the PATH. */
 function runnerOf(program: string): string[] {
   try {
     accessSync(program, constants.X_OK);
     return [program];
   } catch {
-    return [process.execPath, program];
+    return [isSingleFile() ? 'node' : process.execPath, program];
   }
 }
 

@@ -21,6 +21,8 @@ export interface KeepSettings {
   readonly role: KeptRole;
   /** A socket that the next process gets as well: see TakeOver. */
   readonly owner?: number | undefined;
+  /** See Told. */
+  readonly score?: number | undefined;
   /** An empty state in a file of the user's own. Undefined: in memory. */
   readonly memory?: RecordMemory | undefined;
 }
@@ -148,7 +150,7 @@ export class Keeping {
     if (device === undefined || !this.#memory.complete) return;
     const takeOver = this.#takeOver;
     const mounted = device.madeBy === 'inherited' ? undefined : await wordsFor(mount);
-    const { role, owner } = this.#settings;
+    const { role, owner, score } = this.#settings;
     const deaths = takeOver?.deaths ?? '';
     this.#keeper = await Keeper.start(
       mount.mountpoint,
@@ -160,6 +162,7 @@ export class Keeping {
         command: this.command,
         role,
         owner,
+        score,
         deaths,
         isInherited: device.madeBy === 'inherited',
       },

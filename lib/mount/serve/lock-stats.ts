@@ -1,6 +1,6 @@
 /** The locks of a mount, in the shape that `nfs-fuse locks --json` and `nfs-fuse stats --json` print. */
 import { LAST_BYTE } from '../../locks/index.js';
-import type { ProcedureCounters } from '../../rpc/index.js';
+import type { ProcedureCounts } from '../../rpc/index.js';
 import type { NfsFileSystem } from '../../vfs/filesystem.js';
 import type { ExportSession } from '../../vfs/remote/export-session.js';
 
@@ -28,7 +28,7 @@ export interface LockStats {
   readonly held: number;
   readonly waiting: number;
   readonly locks: readonly ShownLock[];
-  readonly procedures: readonly Readonly<ProcedureCounters>[];
+  readonly procedures: readonly ProcedureCounts[];
 }
 
 /** Undefined: the kernel keeps all locks for the programs of this mount. */

@@ -216,6 +216,7 @@ export class RunningMount {
       this.#isHandedOver = false;
       throw error;
     });
+    if (serves) settings.handedOver?.(pid);
     // The one who has asked reads the answer first.
     void sleep(ANSWER_MS).then(() => this.#leave(serves, why));
     if (serves) return pid;

@@ -26,6 +26,8 @@ export interface MountSettings {
   readonly takeOver?: TakeOverSettings | undefined;
   /** Losses of which no program could be told make the end a failure, whenever they happened. */
   readonly untoldIsFailure?: boolean | undefined;
+  /** Called when another process, `pid`, serves the mount, and this one is about to end. */
+  readonly handedOver?: ((pid: number) => void) | undefined;
   /** Gets a line for every FUSE request and reply. */
   readonly dumpFuse?: ((line: string) => void) | undefined;
   /** Gets a line for every remote call. */

@@ -1,7 +1,7 @@
 /** The start of a mount: connect with the server, mount, and wait until the mount answers. */
 import { stat } from 'node:fs/promises';
 import type { Logger } from '../../base/log.js';
-import { checkConnected, type PinnedDirectory, pinMountpoint } from '../../fuse/index.js';
+import { checkConnected, type PinnedDirectory, pinMountpoint, ThreadIntents } from '../../fuse/index.js';
 import { RecordsError } from '../../records/index.js';
 import { isTemporary, mountFailure } from '../failure/mount-failure.js';
 import { Watcher } from '../keep/watcher.js';
@@ -59,8 +59,19 @@ export async function startMount(
   let fileSystem: ConnectedFileSystem;
   let watcher: Watcher | undefined;
   const beside = { ...settings.watcher, locks: lockJournal.place };
+  // Only the maker of a mount knows for certain that the kernel numbers threads as this process sees them.
+  const intents =
+    transport === 'kernel' && settings.inherited === undefined ? new ThreadIntents() : undefined;
   try {
-    fileSystem = await connectWithRetry({ request, settings, log, lockJournal, keeping });
+    fileSystem = await connectWithRetry({
+      request,
+      mountpoint,
+      settings,
+      log,
+      lockJournal,
+      keeping,
+      intents,
+    });
     watcher =
       settings.watcher && settings.inherited === undefined
         ? await Watcher.start(mountpoint, beside, (line) => log.warn(line))
@@ -81,6 +92,8 @@ export async function startMount(
       keeping,
     });
     await served.mount.setReadAhead(READ_AHEAD_KIB);
+    const { major, minor } = served.mount;
+    if (minor !== undefined) intents?.begin({ major, minor });
     if (keeping !== undefined) {
       await keeping.begin(served.mount, beside, 0);
       await watcher?.dismiss();
@@ -125,6 +138,7 @@ async function goOn(
     isStillThere();
     const fileSystem = await connectWithRetry({
       request,
+      mountpoint,
       settings,
       log,
       lockJournal,
@@ -179,11 +193,13 @@ async function pin(request: MountRequest, mountpoint: string): Promise<PinnedDir
 
 interface ConnectParts {
   readonly request: MountRequest;
+  readonly mountpoint: string;
   readonly settings: MountSettings;
   readonly log: Logger;
   readonly lockJournal: LockNoteFile;
   readonly keeping: Keeping | undefined;
   /** See ConnectOptions. */
+  readonly intents?: ThreadIntents | undefined;
   readonly mayGoOn?: () => Promise<void>;
   /** Throws MountError if the mount that waits for this process was unmounted meanwhile. */
   readonly isStillThere?: () => void;
@@ -225,16 +241,18 @@ async function connectWithRetry(parts: ConnectParts): Promise<ConnectedFileSyste
 }
 
 async function connectOnce(parts: ConnectParts): Promise<ConnectedFileSystem> {
-  const { request, settings, log, lockJournal, keeping, mayGoOn } = parts;
+  const { request, mountpoint, settings, log, lockJournal, keeping, intents, mayGoOn } = parts;
   const { signal, dumpRpc, collectGarbage } = settings;
   // Attempts are repeated by the caller, where the user is told of them and can interrupt.
   const config = { ...(await withAddress(request)), retryMs: 0 };
   const connecting = connectFileSystem(config, {
     log,
+    mountpoint,
     trace: dumpRpc,
     collectGarbage,
     lockJournal,
     handover: keeping?.handover,
+    intents,
     mayGoOn,
   });
   try {

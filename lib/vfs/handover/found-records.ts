@@ -4,6 +4,7 @@ import { type KeptRecord, type RecordMemory, type RecordRef, RecordsError } from
 import type { Credentials } from '../caller/caller.js';
 import type { LockNote } from '../locks/lock-notes.js';
 import { type InodeFound, readInode } from './inode-records.js';
+import { type AttributesFound, readAttributes } from './kept-attributes.js';
 import { type CopyFound, readCopy } from './kept-data.js';
 import { type LocksFound, readLockNote, readLocks } from './kept-locks.js';
 import { type DirectoryFound, type FileFound, readDirectory, readFile } from './open-records.js';
@@ -18,6 +19,8 @@ export interface FoundRecords {
   readonly files: readonly FileFound[];
   readonly directories: readonly DirectoryFound[];
   readonly writes: readonly WritesFound[];
+  /** Of each file the last ones. */
+  readonly attributes: readonly AttributesFound[];
   readonly silly: readonly SillyFound[];
   readonly locks: readonly LocksFound[];
   /** Of each file in the order in which its data was written. */
@@ -39,6 +42,7 @@ export async function findRecords(memory: RecordMemory, credentials: Credentials
   const outdated: RecordRef[] = [];
   const inodes = new Map<number, InodeFound>();
   const directories = new Map<number, DirectoryFound>();
+  const attributes = new Map<number, AttributesFound>();
   const files: FileFound[] = [];
   const writes: WritesFound[] = [];
   const silly: SillyFound[] = [];
@@ -67,6 +71,11 @@ export async function findRecords(memory: RecordMemory, credentials: Credentials
       case RecordKind.WRITES:
         writes.push(readWrites(record));
         break;
+      case RecordKind.ATTRIBUTES: {
+        const one = readAttributes(record, credentials);
+        keepNewer(attributes, one.nodeid, one, outdated);
+        break;
+      }
       case RecordKind.SILLY:
         silly.push(readSilly(record, credentials));
         break;
@@ -93,6 +102,7 @@ export async function findRecords(memory: RecordMemory, credentials: Credentials
     directories: [...directories.values()],
     files,
     writes,
+    attributes: [...attributes.values()],
     silly,
     copies: copies.sort((one, other) => one.sequence - other.sequence || one.stamp - other.stamp),
     requests,

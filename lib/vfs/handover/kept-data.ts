@@ -10,9 +10,8 @@ import {
   SharedBuffers,
 } from '../../records/index.js';
 import type { Credentials, UserCredential } from '../caller/caller.js';
-import type { TakenData } from '../write-behind/write-record.js';
-import { KeptRecords } from './kept-records.js';
-import { RecordKind, RecordReader, type RecordText } from './record-text.js';
+import type { Room, TakenData } from '../write-behind/write-record.js';
+import { KeptRecords, RecordKind, RecordReader, type RecordText } from './record-text.js';
 
 const LENGTH = 0;
 
@@ -26,14 +25,53 @@ export interface CopyFound {
   readonly length: number;
   readonly place: number;
   readonly size: number;
+  /** Where it begins in its place. */
+  readonly at: number;
   readonly credential: UserCredential;
 }
 
+/** A place that has data, in which several copies may lie. */
+class Held implements Room {
+  readonly #buffer: SharedBuffer;
+  readonly #empty: (buffer: SharedBuffer) => void;
+  #holders = 0;
+
+  /** `empty` is called when nobody holds it any more. */
+  constructor(buffer: SharedBuffer, empty: (buffer: SharedBuffer) => void) {
+    this.#buffer = buffer;
+    this.#empty = empty;
+  }
+
+  get bytes(): Buffer {
+    return this.#buffer.bytes;
+  }
+
+  get place(): number {
+    return this.#buffer.place;
+  }
+
+  get size(): number {
+    return this.#buffer.size;
+  }
+
+  hold(): this {
+    this.#holders++;
+    return this;
+  }
+
+  letGo(): void {
+    if (--this.#holders === 0) this.#empty(this.#buffer);
+  }
+}
+
+/** The bytes from `at` on of a place. */
 interface Copy {
   readonly sequence: number;
   readonly offset: number;
   length: number;
-  readonly buffer: SharedBuffer;
+  readonly held: Held;
+  readonly at: number;
+  /** 0: what gathers here, as a whole, holds the place. */
   readonly ref: RecordRef;
 }
 
@@ -41,6 +79,10 @@ interface Copy {
 export interface FileCopies {
   /** Keeps a copy. False: there is no memory for it. */
   keep(taken: TakenData): boolean;
+  /** A place in which data with this number will gather. Undefined: there is no memory for it. */
+  room(length: number, sequence: number): Room | undefined;
+  /** Copies in this place are of no use any more. */
+  left(room: Room): void;
   /** Copies with lower numbers are of no use any more. */
   dropBelow(sequence: number): void;
   /** The file has so many bytes: those behind must not come back, of writes up to this number. */
@@ -50,7 +92,12 @@ export interface FileCopies {
 export class KeptData extends KeptRecords {
   readonly #buffers: SharedBuffers;
   /** By file: the copy of an earlier process whose data is being written again. It goes on to be the copy. */
-  readonly #again = new Map<number, Pick<Copy, 'buffer' | 'ref'>>();
+  readonly #again = new Map<number, Omit<Copy, 'sequence'>>();
+  /** By place: those that an earlier process had taken. */
+  readonly #found = new Map<number, Held>();
+  #readers = 0;
+  /** Places that nobody holds any more, while somebody may still read them. */
+  #left: SharedBuffer[] = [];
 
   constructor(memory: RecordMemory, text: RecordText) {
     super(memory, text);
@@ -58,85 +105,147 @@ export class KeptData extends KeptRecords {
   }
 
   of(nodeid: number): FileCopies {
-    const copies: Copy[] = [];
-    const drop = ({ ref, buffer }: Copy): void => {
-      this.memory.free(ref);
-      this.#buffers.give(buffer);
+    let copies: Copy[] = [];
+    const dropWhere = (isUseless: (copy: Copy) => boolean): void => {
+      const useless = copies.filter(isUseless);
+      if (useless.length === 0) return;
+      copies = copies.filter((copy) => !isUseless(copy));
+      for (const { ref, held } of useless) {
+        this.memory.free(ref);
+        held.letGo();
+      }
     };
     return {
       keep: (taken) => {
+        if (this.#goesOn(copies.at(-1), taken)) return true;
         const copy = this.#copy(nodeid, taken);
         if (copy !== undefined) copies.push(copy);
         return copy !== undefined;
       },
-      dropBelow: (sequence) => {
-        for (const copy of copies.splice(0)) {
-          if (copy.sequence < sequence) drop(copy);
-          else copies.push(copy);
-        }
+      room: (length, sequence) => {
+        // Data that is written again has its place.
+        const held = this.#again.has(nodeid) ? undefined : this.#take(length);
+        if (held !== undefined)
+          copies.push({ sequence, offset: 0, length: 0, held: held.hold(), at: 0, ref: 0 });
+        return held;
       },
+      left: (room) => dropWhere(({ held }) => held === room),
+      dropBelow: (sequence) => dropWhere((copy) => copy.sequence < sequence),
       cutTo: (size, upTo) => {
-        for (const copy of copies.splice(0)) {
-          const cut = copy.sequence <= upTo ? size - copy.offset : copy.length;
-          const length = Math.min(copy.length, cut);
-          if (length <= 0) {
-            drop(copy);
-            continue;
-          }
-          if (length < copy.length) this.memory.setCell(copy.ref, LENGTH, length);
-          copy.length = length;
-          copies.push(copy);
-        }
+        const lengthOf = ({ sequence, offset, length }: Copy): number =>
+          sequence <= upTo ? Math.min(length, size - offset) : length;
+        dropWhere((copy) => copy.ref !== 0 && lengthOf(copy) <= 0);
+        for (const copy of copies) this.#setLength(copy, lengthOf(copy));
       },
     };
   }
 
-  #copy(nodeid: number, { sequence, offset, data, credential }: TakenData): Copy | undefined {
+  #setLength(copy: Copy, length: number): void {
+    if (copy.ref === 0 || copy.length === length) return;
+    copy.length = length;
+    this.memory.setCell(copy.ref, LENGTH, length);
+  }
+
+  /** Whether the data lies where `copy` ends, or within it: then it is recorded with it. */
+  #goesOn(copy: Copy | undefined, { sequence, offset, data, room }: TakenData): boolean {
+    if (copy === undefined || copy.ref === 0 || copy.held !== room || copy.sequence !== sequence)
+      return false;
+    const from = offset - copy.offset;
+    if (from < 0 || from > copy.length || placeIn(room, data) !== copy.at + from) return false;
+    this.#setLength(copy, Math.max(copy.length, from + data.length));
+    return true;
+  }
+
+  #copy(nodeid: number, { sequence, offset, data, credential, room }: TakenData): Copy | undefined {
     const known = this.#again.get(nodeid);
     if (known !== undefined) {
       this.#again.delete(nodeid);
-      return { ...known, sequence, offset, length: data.length };
+      return { ...known, sequence };
     }
-    const buffer = this.#buffers.take(data.length);
-    if (buffer === undefined) return undefined;
-    buffer.bytes.set(data);
+    const own = room instanceof Held ? undefined : this.#take(data.length);
+    const held = room instanceof Held ? room : own;
+    if (held === undefined) return undefined;
+    held.hold();
+    own?.bytes.set(data);
+    const at = own === undefined ? placeIn(held, data) : 0;
     const text = this.text.begin().number(nodeid).number(sequence).number(offset);
-    text.number(buffer.place).u32(buffer.size);
+    text.number(held.place).u32(held.size).u32(at);
     text.credential(credential);
     const ref = this.memory.put(RecordKind.DATA, [data.length], text.bytes, text.length);
-    if (ref !== 0) return { sequence, offset, length: data.length, buffer, ref };
-    this.#buffers.give(buffer);
+    if (ref !== 0) return { sequence, offset, length: data.length, held, at, ref };
+    held.letGo();
     return undefined;
   }
 
+  #take(length: number): Held | undefined {
+    const buffer = this.#buffers.take(length);
+    return buffer && new Held(buffer, this.#give);
+  }
+
+  readonly #give = (buffer: SharedBuffer): void => {
+    this.#found.delete(buffer.place);
+    if (this.#readers > 0) this.#left.push(buffer);
+    else this.#buffers.give(buffer);
+  };
+
+  /** Until {@link endReading}, places keep their data although nobody holds them. */
+  beginReading(): void {
+    this.#readers++;
+  }
+
+  endReading(): void {
+    this.#readers--;
+    if (this.#readers > 0 || this.#left.length === 0) return;
+    for (const buffer of this.#left) this.#buffers.give(buffer);
+    this.#left = [];
+  }
+
+  /** Nothing is being written: memory for the next data need not be kept ready. */
+  trim(): void {
+    this.#buffers.trim();
+  }
+
   /**
-   * The data of copies that an earlier process has made. To be called with all of them before any is made: their places are taken.
+   * The bytes of a copy that an earlier process has made. To be called with all of them before any is made: their places are taken.
    * Undefined for one whose place is none.
    */
-  takeAgain(found: CopyFound): SharedBuffer | undefined {
-    return this.#buffers.takeAgain(found.place, found.size);
+  takeAgain({ place, size, at, length }: CopyFound): Buffer | undefined {
+    const known = this.#found.get(place);
+    const buffer = known === undefined ? this.#buffers.takeAgain(place, size) : undefined;
+    const held = known ?? (buffer && new Held(buffer, this.#give));
+    if (held === undefined || held.size !== size) return undefined;
+    this.#found.set(place, held.hold());
+    return held.bytes.subarray(at, at + length);
   }
 
   /** Runs `write`, which writes the data of this copy again: no other copy is made of it. */
-  async again(copy: CopyFound, buffer: SharedBuffer, write: () => Promise<void>): Promise<void> {
-    this.#again.set(copy.nodeid, { ref: copy.ref, buffer });
+  async again(copy: CopyFound, write: () => Promise<void>): Promise<void> {
+    const { nodeid, offset, length, at, ref } = copy;
+    const held = this.#found.get(copy.place);
+    if (held === undefined) throw new RangeError(`there is no place ${copy.place}`);
+    this.#again.set(nodeid, { offset, length, held, at, ref });
     await write();
     // It went straight to stable storage.
-    if (this.#again.delete(copy.nodeid)) this.drop(copy, buffer);
+    if (this.#again.delete(nodeid)) this.drop(copy, true);
   }
 
-  /** A copy of an earlier process is of no use any more. */
-  drop({ ref }: CopyFound, buffer: SharedBuffer | undefined): void {
+  /** A copy of an earlier process is of no use any more. `isHeld`: {@link takeAgain} has found it. */
+  drop({ ref, place }: CopyFound, isHeld: boolean): void {
     this.memory.free(ref);
-    if (buffer !== undefined) this.#buffers.give(buffer);
+    if (isHeld) this.#found.get(place)?.letGo();
   }
+}
+
+/** Where `data` begins in the room in which it lies. */
+function placeIn(room: Room, data: Uint8Array): number {
+  return data.byteOffset - room.bytes.byteOffset;
 }
 
 export function readCopy({ ref, stamp, cells, content }: KeptRecord, credentials: Credentials): CopyFound {
   const reader = new RecordReader(content);
   const [nodeid, sequence, offset] = [reader.number(), reader.number(), reader.number()] as const;
-  const [place, size] = [reader.number(), reader.u32()] as const;
-  const length = Math.min(cells[LENGTH] ?? 0, size);
+  const [place, size, at] = [reader.number(), reader.u32(), reader.u32()] as const;
+  const length = Math.max(0, Math.min(cells[LENGTH] ?? 0, size - at));
   const credential = reader.credential(credentials);
-  return { ref, stamp, nodeid, sequence, offset, length, place, size, credential };
+  return { ref, stamp, nodeid, sequence, offset, length, place, size, at, credential };
 }

@@ -4,8 +4,7 @@ import type { KeptRecord, RecordMemory, RecordRef } from '../../records/index.js
 import type { LockJournal, LockNote } from '../locks/lock-notes.js';
 import type { ClientLock, ClientOwner } from '../locks/lock-owners.js';
 import type { HeldLock, LockRecords, RecordedLockFile, RecordedOwner } from '../locks/lock-records.js';
-import { KeptRecords } from './kept-records.js';
-import { RecordKind, RecordReader, type RecordText } from './record-text.js';
+import { KeptRecords, RecordKind, RecordReader, type RecordText } from './record-text.js';
 
 /** Ranges in one record; an owner with more has several. */
 const MOST_RANGES = 48;

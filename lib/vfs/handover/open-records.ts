@@ -5,8 +5,7 @@ import type { FileRecords } from '../data/file-records.js';
 import type { OpenFile, ToldRequest } from '../data/open-file.js';
 import type { DirectoryRecords, OpenDirectory } from '../directories/directory-records.js';
 import type { ListingPlace } from '../directories/listing-place.js';
-import { KeptRecords } from './kept-records.js';
-import { RecordKind, RecordReader } from './record-text.js';
+import { KeptRecords, RecordKind, RecordReader } from './record-text.js';
 
 const ERRORS_SEEN = 0;
 /** The request that was told of errors last, and how many had been seen before. */
@@ -40,7 +39,9 @@ export class KeptFiles extends KeptRecords implements FileRecords {
   }
 
   errorsSeen({ record, errorsSeen, told }: OpenFile): void {
-    // In this order, so that a request never stands beside what another one has been told.
+    // In this order, so that a request never stands beside what another one has been told. One that is told again, since nobody
+    // had its answer, counts as told only when all of it is written again.
+    this.memory.setCell(record, ERRORS_SEEN, told?.before ?? errorsSeen);
     this.memory.setCell(record, TOLD, 0);
     this.memory.setCell(record, SEEN_BEFORE, told?.before ?? 0);
     this.memory.setCell(record, TOLD, told?.unique ?? 0);

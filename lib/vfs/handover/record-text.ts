@@ -1,5 +1,5 @@
 /** The content of a record: numbers, texts and credentials, one behind the other. Owns the form, for writing and reading. */
-import { RecordsError } from '../../records/index.js';
+import { type RecordMemory, RecordsError } from '../../records/index.js';
 import type { Credentials, UserCredential } from '../caller/caller.js';
 
 /** The longest record: a name and a handle with all that belongs to them, or a hundred ranges. */
@@ -51,6 +51,17 @@ export class RecordText {
     this.u32(uid).u32(gid).u32(groups.length);
     for (const group of groups) this.u32(group);
     return this;
+  }
+}
+
+/** The common part of those who write records: where they write them, and the record that is being put together. */
+export abstract class KeptRecords {
+  protected readonly memory: RecordMemory;
+  protected readonly text: RecordText;
+
+  constructor(memory: RecordMemory, text: RecordText) {
+    this.memory = memory;
+    this.text = text;
   }
 }
 
@@ -109,4 +120,5 @@ export const RecordKind = {
   REQUEST: 9,
   EXPORT: 10,
   DATA: 11,
+  ATTRIBUTES: 12,
 } as const;

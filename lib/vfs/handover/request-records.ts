@@ -6,8 +6,7 @@
 import type { NfsTime } from '../../programs/nfs3/index.js';
 import type { KeptRecord, RecordRef } from '../../records/index.js';
 import type { EarlierRequest, RequestRecords } from '../remote/replay.js';
-import { KeptRecords } from './kept-records.js';
-import { RecordKind, RecordReader } from './record-text.js';
+import { KeptRecords, RecordKind, RecordReader } from './record-text.js';
 
 const DONE = 0;
 /** Answers are written at once: far fewer than these are on their way. */

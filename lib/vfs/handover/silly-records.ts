@@ -4,8 +4,7 @@ import type { KeptRecord, RecordRef } from '../../records/index.js';
 import type { Inode, SillyName } from '../cache/inode.js';
 import type { Credentials, UserCredential } from '../caller/caller.js';
 import type { SillyRecords } from '../names/silly-rename.js';
-import { KeptRecords } from './kept-records.js';
-import { RecordKind, RecordReader } from './record-text.js';
+import { KeptRecords, RecordKind, RecordReader } from './record-text.js';
 
 const IS_RENAMED = 0;
 

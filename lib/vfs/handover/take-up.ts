@@ -67,6 +67,7 @@ export async function takeUpMount(vfs: TakeUpNeeds, handover: Handover, to: Succ
   const open = takeUpFiles(handover, to.files, found, inodes);
   takeUpDirectories(handover, to.directories, found, inodes);
   await takeUpData(handover, to.files, found, inodes);
+  takeUpAttributes(handover, to.files, found, inodes);
   await takeUpSillyNames(handover, to.silly, found, inodes);
   for (const locks of found.locks) {
     if (to.locks !== undefined && isHeld(locks, to.files)) handover.locks.takeUp(locks);
@@ -88,7 +89,9 @@ export async function takeUpMount(vfs: TakeUpNeeds, handover: Handover, to: Succ
 
 /** Files whose data an earlier process had taken. Some may be closed by now. */
 function writtenInodes(found: FoundRecords, inodes: InodeTable): ReadonlySet<Inode> {
-  const all = [...found.writes, ...found.copies].map(({ nodeid }) => inodes.find(nodeid));
+  const all = [...found.writes, ...found.copies, ...found.attributes].map(({ nodeid }) =>
+    inodes.find(nodeid),
+  );
   return new Set(all.filter((inode) => inode !== undefined));
 }
 
@@ -151,23 +154,39 @@ async function takeUpData(
   found: FoundRecords,
   inodes: InodeTable,
 ): Promise<void> {
-  const copies = found.copies.map((copy) => ({ copy, buffer: writes.data.takeAgain(copy) }));
+  const copies = found.copies.map((copy) => ({ copy, data: writes.data.takeAgain(copy) }));
   // Data that is written from now on counts after all of it.
   for (const { nodeid, sequence } of found.copies) {
     const inode = inodes.find(nodeid);
     const writer = inode && files.writerOf(inode);
     writer?.takeUp(sequence, writer.errors);
   }
-  for (const { copy, buffer } of copies) {
+  for (const { copy, data } of copies) {
     const inode = inodes.find(copy.nodeid);
-    if (inode === undefined || buffer === undefined) {
-      writes.data.drop(copy, buffer);
+    if (inode === undefined || data === undefined) {
+      writes.data.drop(copy, data !== undefined);
       continue;
     }
-    const { offset, length, credential } = copy;
-    const data = buffer.bytes.subarray(0, length);
     const writer = files.writerOf(inode);
-    await writes.data.again(copy, buffer, () => writer.write(offset, data, credential));
+    await writes.data.again(copy, () => writer.write(copy.offset, data, copy.credential));
+  }
+}
+
+/** Changes of attributes come after all data that is written again. */
+function takeUpAttributes(
+  { memory, writes }: Handover,
+  files: Files,
+  found: FoundRecords,
+  inodes: InodeTable,
+): void {
+  for (const one of found.attributes) {
+    const inode = inodes.find(one.nodeid);
+    if (inode === undefined) {
+      memory.free(one.ref);
+      continue;
+    }
+    writes.attributes.takeUp(one);
+    files.writerOf(inode).takeUpAttributes(one.set, one.credential);
   }
 }
 

@@ -5,12 +5,14 @@
  *
  * Ranges are kept as one hull, in blocks: it is set before a program is answered, and only grows until all is settled.
  */
+import type { Sattr3 } from '../../programs/nfs3/index.js';
 import type { KeptRecord, RecordMemory, RecordRef } from '../../records/index.js';
 import type { Inode } from '../cache/inode.js';
-import type { LastAppend, TakenData, WriteRecord, WriteRecords } from '../write-behind/write-record.js';
+import type { UserCredential } from '../caller/caller.js';
+import type { LastAppend, Room, TakenData, WriteRecord, WriteRecords } from '../write-behind/write-record.js';
+import { KeptAttributes } from './kept-attributes.js';
 import { type FileCopies, KeptData } from './kept-data.js';
-import { KeptRecords } from './kept-records.js';
-import { RecordKind, RecordReader } from './record-text.js';
+import { KeptRecords, RecordKind, RecordReader } from './record-text.js';
 
 const BLOCK = 4096;
 const VERIFIER_BYTES = 8;
@@ -56,6 +58,9 @@ export class KeptWrites extends KeptRecords implements WriteRecords {
   readonly #data = new KeptData(this.memory, this.text);
   readonly #found = new Map<number, Pick<WritesFound, 'ref' | 'append' | 'errors'>>();
 
+  /** Attributes that are to be set after the data. */
+  readonly attributes = new KeptAttributes(this.memory, this.text);
+
   /** The record of this inode goes on to be used. */
   takeUp({ nodeid, ref, append, errors }: WritesFound): void {
     this.#found.set(nodeid, { ref, append, errors });
@@ -66,26 +71,43 @@ export class KeptWrites extends KeptRecords implements WriteRecords {
     return this.#data;
   }
 
+  beginReading(): void {
+    this.#data.beginReading();
+  }
+
+  endReading(): void {
+    this.#data.endReading();
+  }
+
+  trim(): void {
+    this.#data.trim();
+  }
+
   of({ nodeid }: Inode): WriteRecord {
     const found = this.#found.get(nodeid);
     this.#found.delete(nodeid);
     const { bytes, length } = this.text.begin().number(nodeid);
     const content = Buffer.from(bytes.subarray(0, length));
-    return new KeptWrite(this.memory, { content, found, copies: this.#data.of(nodeid) });
+    const { attributes } = this;
+    return new KeptWrite(this.memory, { nodeid, content, found, attributes, copies: this.#data.of(nodeid) });
   }
 }
 
 interface KeptWriteParts {
+  readonly nodeid: number;
   readonly content: Buffer;
   /** Undefined: no earlier process has written one. */
   readonly found: Pick<WritesFound, 'ref' | 'append' | 'errors'> | undefined;
   readonly copies: FileCopies;
+  readonly attributes: KeptAttributes;
 }
 
 class KeptWrite implements WriteRecord {
   readonly #memory: RecordMemory;
   readonly #content: Buffer;
   readonly #copies: FileCopies;
+  readonly #nodeid: number;
+  readonly #attributes: KeptAttributes;
   #ref: RecordRef;
   #taken = EMPTY;
   #reached = EMPTY;
@@ -96,8 +118,10 @@ class KeptWrite implements WriteRecord {
   #errors = 0;
   #append: LastAppend | undefined;
 
-  constructor(memory: RecordMemory, { content, found, copies }: KeptWriteParts) {
+  constructor(memory: RecordMemory, { nodeid, content, found, copies, attributes }: KeptWriteParts) {
     this.#memory = memory;
+    this.#nodeid = nodeid;
+    this.#attributes = attributes;
     this.#content = content;
     this.#copies = copies;
     this.#ref = found?.ref ?? 0;
@@ -115,6 +139,14 @@ class KeptWrite implements WriteRecord {
     if (grown === this.#taken) return;
     this.#taken = grown;
     this.#setRange(Cell.TAKEN_START, Cell.TAKEN_END, grown);
+  }
+
+  room(length: number, sequence: number): Room | undefined {
+    return this.#copies.room(length, sequence);
+  }
+
+  left(room: Room): void {
+    this.#copies.left(room);
   }
 
   stableBelow(sequence: number): void {
@@ -182,7 +214,15 @@ class KeptWrite implements WriteRecord {
     this.#append = { unique, offset };
   }
 
+  sets(changes: Sattr3 | undefined, credential: UserCredential | undefined): boolean {
+    if (changes !== undefined && credential !== undefined)
+      return this.#attributes.set(this.#nodeid, changes, credential);
+    this.#attributes.drop(this.#nodeid);
+    return true;
+  }
+
   ended(): void {
+    this.#attributes.drop(this.#nodeid);
     this.#copies.dropBelow(Number.POSITIVE_INFINITY);
     this.#free();
   }

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import traceback
 
 mount, scratch, sources, files = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
@@ -125,6 +126,18 @@ def append_line(count):
     over.wait(0.05)
 
 
+longest_pause = 0
+
+
+def ask_the_server(_):
+    """Every open(2) of another file takes a call to the server."""
+    global longest_pause
+    begun = time.monotonic()
+    open(f'{mount}/folder/here').close()
+    longest_pause = max(longest_pause, time.monotonic() - begun)
+    over.wait(0.005)
+
+
 total = 0
 counting = threading.Lock()
 
@@ -161,7 +174,8 @@ for folder in range(files // 100):
         open(f'{mount}/many/{folder}/{at}', 'w').close()
 tail = subprocess.Popen(['tail', '-f', '-n', '+1', f'{mount}/log'], stdout=open(f'{scratch}/tail', 'wb'))
 print('ready', flush=True)
-works = [pack_tree, unpack_tree, git, commit_rows, read_big, sit_in_folder, find_all, write_and_sync, append_line]
+works = [pack_tree, unpack_tree, git, commit_rows, read_big, sit_in_folder, find_all, write_and_sync, append_line,
+         ask_the_server]
 threads = [repeat(work.__name__, work) for work in works] + [repeat('count_up', count_up) for _ in range(2)]
 while not os.path.exists(f'{scratch}/end'):
     over.wait(0.2)
@@ -180,4 +194,5 @@ tail.kill()
 if int(open(f'{mount}/counter').read()) != total:
     failures.append('counter')
 print('rounds', rounds, flush=True)
+print(f'longest pause: {longest_pause * 1000:.0f} ms', flush=True)
 print('FAILED' if failures else 'all right', *failures, flush=True)

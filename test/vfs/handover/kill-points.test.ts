@@ -1,9 +1,9 @@
 /** Processes that serve a mount die at every point of their work, one after the other, and no program notices. */
 import t from 'tap';
-
+import { atTier } from '../../support/tier.js';
 import { run } from './kill/run.js';
 
-const DEATHS = process.env.NFS_FUSE_TEST_TIER === 'fast' ? 150 : 1_000;
+const DEATHS = atTier({ fast: 150, all: 1_000 });
 
 t.test('programs see no difference, and nothing hangs, whenever the process dies', async (t) => {
   const first = Number(process.env.NFS_FUSE_KILL_SEED ?? 1);

@@ -54,11 +54,14 @@ export class World {
   readonly log: string[] = [];
   /** There is memory for copies of what is written. */
   readonly hasRoom: boolean;
+  /** Bytes; with more, pieces gather in places that have to grow. */
+  readonly wsize: number;
 
   constructor(chance: Chance) {
     this.chance = chance;
     this.steps = new Steps(chance);
     this.hasRoom = chance.often(0.5);
+    this.wsize = chance.often(0.5) ? 1024 : 16 * 1024;
     this.server.entriesPerReply = 7;
   }
 }
@@ -119,7 +122,7 @@ export class MortalProcess {
       {
         rpc,
         machineName: 'test',
-        limits: { rsize: 1024, wsize: 1024, dtsize: 65_536, nameMax: 255 },
+        limits: { rsize: 1024, wsize: world.wsize, dtsize: 65_536, nameMax: 255 },
         rootHandle: server.root.handle,
         rootAttributes: server.tree.attributes(server.root),
         generation: 7,

@@ -24,6 +24,10 @@ export class ProgramFile {
   unsynced = false;
   /** A process has died with unsynced data, and nobody knows yet what came of it. */
   doubtful = false;
+  /** Undefined: it is not known. */
+  mode: number | undefined = undefined;
+  /** The time in seconds that a program has set, and none has written since. */
+  mtime: number | undefined = undefined;
   readonly open = new Set<Descriptor>();
 }
 

@@ -1,3 +1,4 @@
+import { NO_CHANGES } from '../../support/no-changes.js';
 import type { Chance } from './chance.js';
 import { type Kernel, ROOT } from './kernel.js';
 import type { World } from './mortal-process.js';
@@ -15,15 +16,6 @@ export const O_RDWR = 2;
 const O_EXCL = 0o200;
 export const O_APPEND = 0o2000;
 export const O_SYNC = 0o4010000;
-export const NOTHING = {
-  mode: undefined,
-  uid: undefined,
-  gid: undefined,
-  size: undefined,
-  atime: undefined,
-  mtime: undefined,
-  fh: undefined,
-};
 export const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
 
 /** Shared by all threads. */
@@ -54,6 +46,8 @@ export class Program {
   protected readonly name: string;
   protected readonly shared: Shared;
   protected readonly open: Descriptor[] = [];
+  /** Names in its own directory that another client had: for a while they may still be seen (acdirmin). */
+  readonly #theirs = new Set<string>();
   /** Nodes that it names in what it does now. */
   protected readonly pins: number[] = [];
   /** Its present work, for people. */
@@ -92,7 +86,8 @@ export class Program {
   }
 
   protected freeName({ directory }: Place, names = NAMES): string | undefined {
-    const free = names.filter((name) => !directory.entries.has(name));
+    const isTheirs = (name: string): boolean => directory === this.root && this.#theirs.has(name);
+    const free = names.filter((name) => !directory.entries.has(name) && !isTheirs(name));
     return free.length === 0 ? undefined : this.chance.of(free);
   }
 
@@ -124,6 +119,7 @@ export class Program {
       fs.create(ctx, place.nodeid, Buffer.from(name), 0o644, flags),
     );
     const file = new ProgramFile();
+    file.mode = 0o644;
     place.directory.entries.set(name, file);
     const nodeid = this.kernel.told(place.nodeid, name, entry);
     this.open.push(this.opened(open.fh, nodeid, file, flags));
@@ -143,6 +139,7 @@ export class Program {
     const errno = await making.then(() => 0, errnoOf);
     if (errno !== 17) throw new Error(`${errno} instead of EEXIST`);
     this.world.server.tree.remove(`${this.name}/${name}`);
+    this.#theirs.add(name);
   }
 
   protected async openOne(): Promise<void> {
@@ -177,6 +174,7 @@ export class Program {
     if (this.open.length === 0) return;
     const one = this.chance.of(this.open);
     const { file, flags } = one;
+    file.mtime = undefined;
     const data = this.chance.bytes(1 + this.chance.below(this.chance.often(0.2) ? 3000 : 300));
     const offset = (flags & O_APPEND) !== 0 ? file.bytes.length : this.chance.below(file.bytes.length + 50);
     this.doing = `write ${data.length} at ${offset}, flags ${flags.toString(8)}`;
@@ -207,10 +205,11 @@ export class Program {
   protected async writeAnew(one: Descriptor): Promise<void> {
     const { file, nodeid, fh } = one;
     const before = this.doing;
+    file.mtime = undefined;
     for (let isDone = false; !isDone; ) {
       this.doing = `${before}; all of it once more`;
       file.unsynced = true;
-      await this.kernel.ask((fs, ctx) => fs.setattr(ctx, nodeid, { ...NOTHING, size: 0n, fh }));
+      await this.kernel.ask((fs, ctx) => fs.setattr(ctx, nodeid, { ...NO_CHANGES, size: 0n, fh }));
       isDone = true;
       for (let at = 0; at < file.bytes.length && isDone; at += 1500)
         isDone = await tells(one, () => this.send(one, at, file.bytes.subarray(at, at + 1500)));
@@ -286,6 +285,10 @@ export class Program {
     const { attributes } = await this.kernel.ask((fs, ctx) => fs.getattr(ctx, nodeid, undefined));
     if (!file.doubtful && Number(attributes.size) !== file.bytes.length)
       throw new Error(`its size is ${attributes.size} instead of ${file.bytes.length}`);
+    if (file.mode !== undefined && (attributes.mode & 0o7777) !== file.mode)
+      throw new Error(`its mode is ${attributes.mode.toString(8)} instead of ${file.mode.toString(8)}`);
+    if (file.mtime !== undefined && attributes.mtime.seconds !== file.mtime)
+      throw new Error(`its time is ${attributes.mtime.seconds} instead of ${file.mtime}`);
   }
 
   protected async truncate(): Promise<void> {
@@ -295,15 +298,30 @@ export class Program {
     if (file.doubtful) return;
     const size = this.chance.below(file.bytes.length + 20);
     this.doing = `truncate to ${size}`;
-    await this.kernel.ask((fs, ctx) => fs.setattr(ctx, nodeid, { ...NOTHING, size: BigInt(size), fh }));
+    await this.kernel.ask((fs, ctx) => fs.setattr(ctx, nodeid, { ...NO_CHANGES, size: BigInt(size), fh }));
     file.bytes = Buffer.concat([file.bytes.subarray(0, size)], size);
+    file.mtime = undefined;
   }
 
   protected async chmod(): Promise<void> {
     if (this.open.length === 0) return;
-    const { nodeid } = this.chance.of(this.open);
-    this.doing = 'chmod';
-    await this.kernel.ask((fs, ctx) => fs.setattr(ctx, nodeid, { ...NOTHING, mode: 0o600 }));
+    const { nodeid, file } = this.chance.of(this.open);
+    const mode = this.chance.of([0o600, 0o640, 0o644]);
+    this.doing = `chmod ${mode.toString(8)}`;
+    await this.kernel.ask((fs, ctx) => fs.setattr(ctx, nodeid, { ...NO_CHANGES, mode }));
+    file.mode = mode;
+  }
+
+  protected async utimes(): Promise<void> {
+    if (this.open.length === 0) return;
+    const { nodeid, file } = this.chance.of(this.open);
+    // Data that is written again after it would move the time.
+    if (file.doubtful) return;
+    const seconds = 1 + this.chance.below(1_000);
+    this.doing = `utimes ${seconds}`;
+    const mtime = { seconds, nanoseconds: 0 };
+    await this.kernel.ask((fs, ctx) => fs.setattr(ctx, nodeid, { ...NO_CHANGES, mtime }));
+    file.mtime = seconds;
   }
 
   protected get owner(): number {

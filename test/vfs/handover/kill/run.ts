@@ -8,7 +8,7 @@ import { Chance } from './chance.js';
 import { Kernel } from './kernel.js';
 import { World } from './mortal-process.js';
 import type { Shared } from './program.js';
-import { lostWith, type ProgramDirectory, type ProgramObject } from './program-files.js';
+import { lostWith, type ProgramDirectory, type ProgramFile, type ProgramObject } from './program-files.js';
 
 const PROGRAMS = 4;
 const STEPS = 60;
@@ -114,7 +114,7 @@ function same(one: readonly string[], other: readonly string[], what: string): v
 
 function compare(
   wanted: ProgramObject,
-  { type, children, data, stable, target }: FakeNode,
+  { type, children, data, stable, target, mode, mtime }: FakeNode,
   path: string,
 ): void {
   if (wanted.kind === 'symlink') {
@@ -122,6 +122,9 @@ function compare(
   } else if (wanted.kind === 'file') {
     if (!data.equals(wanted.bytes)) throw new Error(`${path} has other content`);
     if (!stable.equals(wanted.bytes)) throw new Error(`${path} is not on stable storage`);
+    const { mode: wantedMode = mode, mtime: wantedTime = mtime.seconds } = wanted as ProgramFile;
+    if (mode !== wantedMode) throw new Error(`${path} has another mode`);
+    if (mtime.seconds !== wantedTime) throw new Error(`${path} has another time`);
   } else {
     if (type !== FileType.DIR) throw new Error(`${path} is no directory`);
     same([...children.keys()].sort(), [...(wanted as ProgramDirectory).entries.keys()].sort(), path);
