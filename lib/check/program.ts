@@ -3,12 +3,17 @@
  * that an old Node.js lacks, so that it can report these faults.
  */
 import { createRequire } from 'node:module';
+import { isSingleFile } from '../base/own-program.js';
 import { packageInfo } from '../base/package-info.js';
 import { failure, ok, type Step, type Verdict } from './step.js';
 
 const REINSTALL =
   'Install nfs-fuse again on this very machine (npm install -g nfs-fuse, or npm ci in a clone): its native part ' +
   'differs between glibc and musl and between processors.';
+
+const OF_SINGLE_FILE =
+  'This file needs glibc, libstdc++ and libgcc, as every Node has them, and a folder to which it may write and from which it may ' +
+  'run programs ($XDG_RUNTIME_DIR, /dev/shm, /tmp: one is enough).';
 
 /** `loadError`: the reason why the rest of this program could not be loaded. */
 export function programSteps(loadError?: unknown): Step[] {
@@ -32,12 +37,13 @@ export function nodeVerdict(version: string, oldest: string | undefined): Verdic
 function packagesVerdict(loadError: unknown): Verdict {
   try {
     if (loadError !== undefined) throw loadError;
+    if (isSingleFile()) return ok('all packages are part of this program');
     // This loads the package.
     const { version } = createRequire(import.meta.url)('koffi') as { readonly version: string };
     return ok(`koffi ${version}, which makes the system calls, can be loaded`);
   } catch (error) {
     const [reason = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
-    return failure(`The program cannot be loaded: ${reason}`, REINSTALL);
+    return failure(`The program cannot be loaded: ${reason}`, isSingleFile() ? OF_SINGLE_FILE : REINSTALL);
   }
 }
 

@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, writeFile } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { ownProgram } from '../base/own-program.js';
 import type { Style } from '../base/terminal.js';
 import { UserError } from '../base/user-error.js';
 import { canActAsCallers, isRootOutside, isUnprivilegedPortFree } from '../server/index.js';
@@ -309,7 +310,7 @@ function trustOfDemo(insideNamespace: boolean): {
 
 /** The command line that runs this program with other arguments. */
 function self(...args: string[]): [string, ...string[]] {
-  return [process.execPath, ...process.execArgv, process.argv[1] ?? '', ...args];
+  return [...ownProgram(), ...args];
 }
 
 function check(holds: boolean, expectation: string): void {

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { endianness } from 'node:os';
 import { dirname, join } from 'node:path';
 import koffi from 'koffi';
+import { isSingleFile } from '../base/own-program.js';
 import { MountError } from '../fuse/index.js';
 
 /** The only version whose memory layout is known here (request.ts), and the last one there is. */
@@ -44,6 +45,7 @@ export interface NativeBinding {
  * @throws MountError when the package is not installed, or cannot be used here.
  */
 export function loadBinding(): NativeBinding {
+  if (isSingleFile()) throw unusable('it is not part of the single executable file');
   const require = createRequire(import.meta.url);
   const folder = packageFolder(require);
   checkVersion(folder);

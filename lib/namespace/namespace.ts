@@ -6,6 +6,7 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { ownProgram } from '../base/own-program.js';
 import { UserError } from '../base/user-error.js';
 import { mayMount } from '../fuse/index.js';
 import { environmentInUtf8 } from './environment.js';
@@ -77,7 +78,7 @@ export function enterNamespace(asRoot: boolean, warn: (message: string) => void)
     warn(
       'This unshare cannot keep the user: the command runs as root of its namespace, also for the server.',
     );
-  const argv = [unshare, ...flags, process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const argv = [unshare, ...flags, ...ownProgram(), ...process.argv.slice(2)];
   const errno = replaceProcess(unshare, argv, {
     ...environmentInUtf8(),
     [MARK]: `${GROUPS}${(process.getgroups?.() ?? []).join(',')}`,

@@ -4,7 +4,7 @@ export { type Clock, systemClock, type Timer } from '../base/clock.js';
 export { AUTH_NONE } from './auth/auth-none.js';
 export * from './auth/auth-sys.js';
 export * from './auth/credential.js';
-export type { ClientCounters, ProcedureCounters } from './client/call-counters.js';
+export type { ClientCounters, ProcedureCounts } from './client/call-counters.js';
 export { RpcClient, type RpcClientOptions } from './client/client.js';
 export type { Recovery } from './client/retransmission.js';
 export type { CallOptions, Cancellation, RpcCaller } from './client/rpc-caller.js';

@@ -30,6 +30,8 @@ export interface ClientConfig {
 
   /** Which of the server's users and groups stand for which of this machine's. */
   readonly identity: IdentityRules;
+  /** The kernel decides by mode and owner who may do what (default_permissions), and asks for them at each open(2). */
+  readonly kernelChecks: boolean;
   readonly readOnly: boolean;
   /** Largest READ and WRITE; undefined: what the server prefers. */
   readonly rsize: number | undefined;
@@ -38,6 +40,8 @@ export interface ClientConfig {
   readonly readAhead: number;
   /** Bytes that may be written behind for all files together; 0: write(2) waits until the server has taken the data. */
   readonly writeBehind: number;
+  /** Changes of a file that is being made go to the server with its data, where their outcome is certain. */
+  readonly attributesBehind: boolean;
   /** Reads and writes go around the kernel's page cache: pieces as large as the program's, and none kept. */
   readonly directIo: boolean;
   /** Every write is on stable storage before it returns (-o sync, noac). */
@@ -51,6 +55,22 @@ export interface ClientConfig {
   readonly attributeCache: boolean;
   /** Close-to-open (nfs(5) cto, nocto). */
   readonly closeToOpen: boolean;
+  /** A small file that is opened for reading is asked for along with its attributes. */
+  readonly earlyRead: boolean;
+  /**
+   * Data that was read stays on the local disk (nfs(5) fsc), in this folder: an absolute path; undefined: the user's own
+   * cache folder.
+   */
+  readonly diskCache: { readonly folder: string | undefined } | undefined;
+  /** Bytes of disk for it; undefined: 10 GiB, or a tenth of the file system if that is less. */
+  readonly diskCacheSize: number | undefined;
+  /** With nocto: directories that a program which walks a tree is about to open are listed ahead. */
+  readonly walkAhead: boolean;
+  /**
+   * A name that a call is about to make, and may not exist, is made without a LOOKUP before, where that is certain. 'far': only if the
+   * server is so far away that it pays.
+   */
+  readonly directCreate: boolean | 'far';
   readonly lookupCache: 'all' | 'pos' | 'none';
   /** Locks at the server: where it offers them, insisted upon (lock), or none (nolock). */
   readonly locks: 'offered' | 'insist' | 'none';
@@ -78,11 +98,13 @@ export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
   retrans: 2,
   retryMs: 0,
   identity: SAME_IDENTITY,
+  kernelChecks: false,
   readOnly: false,
   rsize: undefined,
   wsize: undefined,
   readAhead: 64 * 1024 * 1024,
   writeBehind: 128 * 1024 * 1024,
+  attributesBehind: true,
   directIo: false,
   sync: false,
   acRegMinMs: 3_000,
@@ -91,6 +113,11 @@ export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
   acDirMaxMs: 60_000,
   attributeCache: true,
   closeToOpen: true,
+  earlyRead: true,
+  diskCache: undefined,
+  diskCacheSize: undefined,
+  walkAhead: true,
+  directCreate: 'far',
   lookupCache: 'all',
   locks: 'offered',
   localLock: 'none',

@@ -99,7 +99,7 @@ export class NfsFileSystem implements FuseOperations {
     });
     this.counters = this.#vfs.counters;
     this.#permission = new Permission(this.#vfs);
-    this.#lookup = new Lookup(this.#vfs, new LookupStorms(this.#vfs));
+    this.#lookup = new Lookup(this.#vfs, new LookupStorms(this.#vfs), dependencies.intents);
     this.#make = new MakeRequests(this.#vfs, this.#lookup);
     this.#silly = new SillyRenames(this.#vfs);
     this.#remove = new RemoveRequests(this.#vfs, this.#lookup, this.#silly);
@@ -183,6 +183,7 @@ export class NfsFileSystem implements FuseOperations {
     await this.#silly.finishAll();
     await this.locks?.close(UNLOCKING_MS);
     this.#vfs.memoryReturn?.close();
+    await this.#vfs.disk?.close();
     await this.#session.close();
   }
 

@@ -3,6 +3,7 @@ import { Errno, FuseError } from '../fuse/contract/errno.js';
 import type { AttributesReply, FuseStatfs, SetAttributes } from '../fuse/contract/operations.js';
 import { type Fattr3, type FileHandle, FSSTAT, type FsstatResult, Status } from '../programs/nfs3/index.js';
 import type { CurrentAttributes } from './attributes/current-attributes.js';
+import type { AttributeCache } from './cache/attribute-cache.js';
 import type { Inode } from './cache/inode.js';
 import type { InodeTable } from './cache/inode-table.js';
 import type { Caller } from './caller/caller.js';
@@ -22,6 +23,7 @@ import { isStale } from './remote/status-errno.js';
 
 /** The parts of the mount that this needs. */
 export interface ObjectRequestsNeeds extends SymbolicLinkNeeds {
+  readonly attributes: AttributeCache;
   readonly current: CurrentAttributes;
   readonly exchange: Exchange;
   readonly foreign: ForeignChanges;
@@ -60,8 +62,20 @@ export class ObjectRequests {
   /** stat(2) and fstat(2), once the server has what was written here. Throws ENOENT and what the server says. */
   async attributes(inode: Inode, caller: Caller): Promise<AttributesReply> {
     const vfs = this.#vfs;
+    const { writer, attributes: before } = inode;
+    if (before !== undefined && writer?.setsLater && writer.opening === caller.tid) {
+      // The kernel asks for mode and owner once more within the open(2) that makes the file. Programs that look come after that.
+      writer.opening = undefined;
+      return vfs.replies.attributes(inode, before);
+    }
     // Size and times are the server's to say, once it has the data.
-    if (inode.writer?.dirty) await interruptible(inode.writer.drain(), caller.cancellation);
+    if (writer?.dirty) {
+      await interruptible(writer.drain(), caller.cancellation);
+      // The replies to calls that began after this request did are as good as one to GETATTR.
+      const { attributes: now, own } = inode;
+      if (now !== undefined && now !== before && own === undefined && vfs.attributes.isFresh(inode))
+        return vfs.replies.attributes(inode, now);
+    }
     const reachedBy = vfs.kernel.reachedBy(inode);
     try {
       const latest = await this.#latest(inode, caller, reachedBy);
@@ -99,7 +113,8 @@ export class ObjectRequests {
       if (foreign.takeRemoval(inode) || removed) throw this.#lookAgain(inode, caller);
     }
     // The kernel looks a directory up again after its mode was changed (fuse_do_setattr).
-    if (inode.isDirectory && inode.parent !== undefined) kernel.tellsName(inode.parent, inode.name, 0);
+    if (inode.isDirectory && inode.parent !== undefined)
+      kernel.tellsName(inode.parent, inode.name, undefined, 0);
     return this.#vfs.replies.attributes(inode, attributes);
   }
 

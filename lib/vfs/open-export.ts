@@ -4,12 +4,14 @@ import { randomInt } from 'node:crypto';
 import { type Clock, systemClock } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
 import type { FuseCapabilities } from '../fuse/contract/capabilities.js';
+import type { CreationIntents } from '../fuse/contract/operations.js';
 import type { RpcCaller } from '../rpc/client/rpc-caller.js';
 import { InodeTable } from './cache/inode-table.js';
 import type { Ids } from './caller/identity.js';
 import { identityFor, ownCredential, ownServerIds } from './caller/own-identity.js';
 import { type ClientConfig, DEFAULT_CONFIG } from './config.js';
 import { VfsCounters } from './counters.js';
+import type { CacheFolder } from './disk-cache/cache-folder.js';
 import { Handover, type HandoverOptions } from './handover/handover.js';
 import { MemoryReturn } from './kernel/memory-return.js';
 import type { LockJournal } from './locks/lock-notes.js';
@@ -46,6 +48,10 @@ export interface ExportDependencies {
   readonly lockJournal?: ((where: LocksAt) => LockJournal) | undefined;
   /** Has the engine give unused memory back; called when that is worth it. */
   readonly collectGarbage?: (() => void) | undefined;
+  /** Where data that was read stays on the local disk. Undefined: nowhere. */
+  readonly cacheFolder?: CacheFolder | undefined;
+  /** Foresees which lookups need not be sent. */
+  readonly intents?: CreationIntents | undefined;
   /** Where the next process finds what it has to know, should it have to go on with this mount. */
   readonly handover?: HandoverOptions | undefined;
 }
@@ -55,7 +61,7 @@ export function openExport(
   config: ClientConfig,
   dependencies: ExportDependencies,
 ): VfsState {
-  const { log, clock = systemClock, collectGarbage } = dependencies;
+  const { log, clock = systemClock, collectGarbage, cacheFolder } = dependencies;
   const counters = new VfsCounters();
   const records = dependencies.handover && new Handover(dependencies.handover);
   const { rootHandle: root, port, lockManager } = session;
@@ -73,6 +79,7 @@ export function openExport(
     counters,
     generation: records?.counters.generation ?? session.generation,
     records,
+    disk: cacheFolder && { folder: cacheFolder, port: port ?? config.port ?? 0 },
     restarts: session.restarts,
     memoryReturn: collectGarbage && new MemoryReturn(clock, collectGarbage, () => inodes.size),
     readBudget: new ByteBudget(config.readAhead),

@@ -1,4 +1,5 @@
 /** The flags of open(2), as the kernel passes them on: Linux's numbers on every architecture that Node runs on. */
+import { constants } from 'node:fs';
 
 const O_ACCMODE = 3;
 const O_WRONLY = 1;
@@ -23,6 +24,11 @@ export function opensForExecution(flags: number): boolean {
 
 export function opensForAppending(flags: number): boolean {
   return (flags & O_APPEND) !== 0;
+}
+
+/** O_DIRECT. */
+export function bypassesCache(flags: number): boolean {
+  return (flags & constants.O_DIRECT) !== 0;
 }
 
 /** O_SYNC contains O_DSYNC. */

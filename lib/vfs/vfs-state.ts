@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
 import type { Fattr3 } from '../programs/nfs3/index.js';
 import { CurrentAttributes } from './attributes/current-attributes.js';
+import { SettingEvidence } from './attributes/setting-evidence.js';
 import { AttributeCache, type CallStart } from './cache/attribute-cache.js';
 import { DentryCache } from './cache/dentry-cache.js';
 import type { InodeTable } from './cache/inode-table.js';
@@ -11,6 +12,8 @@ import type { Identity } from './caller/identity.js';
 import type { ClientConfig, TransferLimits } from './config.js';
 import type { VfsCounters } from './counters.js';
 import { PlusSupport } from './directories/plus-support.js';
+import type { CacheFolder } from './disk-cache/cache-folder.js';
+import { DiskCache } from './disk-cache/disk-cache.js';
 import type { Handover } from './handover/handover.js';
 import { ForeignChanges } from './kernel/foreign-changes.js';
 import { KernelReplies } from './kernel/kernel-replies.js';
@@ -24,6 +27,7 @@ import { Exchange } from './remote/exchange.js';
 import type { NfsClient } from './remote/nfs-client.js';
 import { Redriver, type RootFinder } from './remote/redrive.js';
 import { ServerRestarts } from './remote/server-restarts.js';
+import { Overtaking } from './write-behind/overtaking.js';
 import type { FileWriter } from './write-behind/write-behind.js';
 
 /** The parts that come from outside: the options, the connection, and the surroundings. */
@@ -44,6 +48,8 @@ export interface VfsParts {
   readonly restarts?: ServerRestarts | undefined;
   readonly readBudget: ByteBudget;
   readonly writeBudget: ByteBudget;
+  /** Where data stays on the local disk, and the port of NFS of this server. Undefined: it does not. */
+  readonly disk?: { readonly folder: CacheFolder; readonly port: number } | undefined;
   /** Undefined: no other process could go on with this mount. */
   readonly records?: Handover | undefined;
 }
@@ -69,10 +75,14 @@ export class VfsState {
   readonly current: CurrentAttributes;
   readonly binding: Binding;
   readonly plus = new PlusSupport();
+  readonly evidence = new SettingEvidence();
+  readonly overtaking = new Overtaking();
   readonly memory: TransferMemory<FileWriter>;
   readonly memoryReturn: MemoryReturn | undefined;
   readonly restarts: ServerRestarts;
   readonly records: Handover | undefined;
+  /** Undefined: nothing stays on the local disk. */
+  readonly disk: DiskCache | undefined;
 
   constructor(parts: VfsParts) {
     const { config, identity, limits, nfs, inodes, clock, log, counters, memoryReturn, generation } = parts;
@@ -117,6 +127,7 @@ export class VfsState {
     });
     const sawRoot = (shown: Fattr3): void => this.replies.sawRoot(shown);
     this.current = new CurrentAttributes({ nfs, attributes, redriver, exchange, counters, sawRoot });
+    this.disk = parts.disk && new DiskCache(this, parts.disk.folder, parts.disk.port);
     this.binding = new Binding({ inodes, dentries, attributes, redriver });
   }
 

@@ -1,9 +1,10 @@
 /** Close-to-open: a client that opens after the other has closed reads all that the other wrote, every time. */
 import { constants, readFileSync } from 'node:fs';
 import t from 'tap';
+import { atTier } from '../support/tier.js';
 import { type Client, tickAfter, twoMounts } from '../support/two-mounts.js';
 
-const ROUNDS = process.env.NFS_FUSE_TEST_TIER === 'fast' ? 250 : 1000;
+const ROUNDS = atTier({ fast: 250, ci: 400, all: 1000 });
 
 /** Content that names its round, so that a single byte of another round is noticed. */
 function contentOf(round: number, size: number): Buffer {

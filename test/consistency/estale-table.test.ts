@@ -89,9 +89,13 @@ const ROWS: readonly Row[] = [
   onPath('create', 'CREATE', '', async (agent, folder) =>
     agent.closeFd(await agent.open(unique(folder), O_CREAT | O_WRONLY)),
   ),
-  onPath('create with O_EXCL', 'SETATTR', undefined, async (agent, folder) =>
-    agent.closeFd(await agent.open(unique(folder), O_CREAT | O_EXCL | O_WRONLY)),
-  ),
+  // The mode goes to the server behind the answer: a file that has gone meanwhile is no failure of its close.
+  {
+    ...onPath('create with O_EXCL', 'SETATTR', undefined, async (agent, folder) =>
+      agent.closeFd(await agent.open(unique(folder), O_CREAT | O_EXCL | O_WRONLY)),
+    ),
+    forEver: FINE,
+  },
   onPath('mkdir', 'MKDIR', '', (agent, folder) => agent.mkdir(unique(folder))),
   onPath('symlink', 'SYMLINK', '', (agent, folder) => agent.symlink('target', unique(folder))),
   onPath('mknod', 'MKNOD', '', (agent, folder) => agent.mkfifo(unique(folder))),
@@ -260,9 +264,9 @@ t.test('the table', { timeout: 240_000 }, async (t) => {
 
 t.test('docs/semantics.md has this table', async (t) => {
   const text = readFileSync(`${projectRoot}/docs/semantics.md`, 'utf8');
-  // The formatter pads cells.
+  // The formatter pads cells. Other tables have other columns.
   const lines = text.split('\n').map((line) => line.replace(/ +\|/g, ' |'));
-  const table = lines.filter((line) => /^\| .* \| [A-Z]+ \| .* \|$/.test(line));
+  const table = lines.filter((line) => /^\| [^|]* \| [A-Z]+ \| [^|]* \| [^|]* \|$/.test(line));
   t.same(table, measured);
 });
 

@@ -5,28 +5,19 @@ import type {
   FuseRead,
   FuseWrite,
   NegativeEntryReply,
-  SetAttributes,
 } from '../../lib/fuse/contract/operations.js';
 import { Status } from '../../lib/programs/nfs3/index.js';
 import { DEFAULT_CONFIG } from '../../lib/vfs/config.js';
 import { NfsFileSystem } from '../../lib/vfs/filesystem.js';
 import { ManualClock } from '../rpc/support/manual-clock.js';
 import { FakeServer } from './support/fake-server.js';
+import { NO_CHANGES } from './support/no-changes.js';
 import { O_RDONLY, O_RDWR, outcome, settled, TestContext } from './support/rig.js';
 
 const O_EXCL = 0o200;
 const O_TRUNC = 0o1000;
 const ROOT = 1;
 const bytes = (name: string): Buffer => Buffer.from(name, 'latin1');
-const none: SetAttributes = {
-  mode: undefined,
-  uid: undefined,
-  gid: undefined,
-  size: undefined,
-  atime: undefined,
-  mtime: undefined,
-  fh: undefined,
-};
 
 function mounted() {
   const server = new FakeServer();
@@ -101,15 +92,15 @@ t.test('O_TRUNC on create, truncate, chmod and utimes arrive as they should', as
   tree.file('f', 'content');
   const { entry, open } = await fs.create(ctx, ROOT, bytes('f'), 0o100644, O_RDWR | O_TRUNC);
   t.equal(entry.attributes.size, 0n);
-  await fs.setattr(ctx, entry.nodeid, { ...none, size: 10n, fh: open.fh });
+  await fs.setattr(ctx, entry.nodeid, { ...NO_CHANGES, size: 10n, fh: open.fh });
   t.equal(tree.at('f').data.length, 10);
   const times = { atime: { seconds: -5, nanoseconds: 3 }, mtime: { seconds: 2 ** 40, nanoseconds: 1 } };
-  await fs.setattr(ctx, entry.nodeid, { ...none, mode: 0o104755, ...times });
+  await fs.setattr(ctx, entry.nodeid, { ...NO_CHANGES, mode: 0o104755, ...times });
   const { attributes } = server.named('SETATTR').at(-1)?.args ?? {};
   t.same(attributes.mode, 0o4755);
   t.same(attributes.atime, { seconds: 0, nanoseconds: 0 });
   t.same(attributes.mtime, { seconds: 0xffff_ffff, nanoseconds: 999_999_999 });
-  const now = await fs.setattr(ctx, entry.nodeid, { ...none, mtime: 'now' });
+  const now = await fs.setattr(ctx, entry.nodeid, { ...NO_CHANGES, mtime: 'now' });
   t.equal(server.named('SETATTR').at(-1)?.args.attributes.mtime, 'server');
   t.equal(now.attributes.size, 10n);
 });
@@ -158,7 +149,7 @@ t.test('chmod of a removed file that the server keeps is repeated for what has t
   tree.remove('f');
   tree.assignHandle(old.handle, old);
   tree.file('f');
-  const chmod = (id: number) => outcome(fs.setattr(ctx, id, { ...none, mode: 0o600 }));
+  const chmod = (id: number) => outcome(fs.setattr(ctx, id, { ...NO_CHANGES, mode: 0o600 }));
   t.equal(await chmod(nodeid), Errno.ESTALE, 'the kernel looks the path up again');
   t.equal(await chmod(found(await fs.lookup(ctx, ROOT, bytes('f'))).nodeid), 'ok');
   t.equal(tree.at('f').mode & 0o777, 0o600);
@@ -244,7 +235,7 @@ t.test(
       (caller) => fs.flush(caller, nodeid, fh, 0n),
       (caller) => fs.getattr(caller, nodeid, fh),
       (caller) => fs.read(caller, nodeid, reading(fh, 0, 10)),
-      (caller) => fs.setattr(caller, nodeid, { ...none, size: 0n, fh }),
+      (caller) => fs.setattr(caller, nodeid, { ...NO_CHANGES, size: 0n, fh }),
       (caller) => fs.open(caller, nodeid, O_RDONLY),
       (caller) => fs.lookup(caller, ROOT, bytes('other')),
     ];

@@ -47,6 +47,16 @@ export interface RequestContext {
   onCancel(listener: () => void): void;
 }
 
+/** Foresees what FUSE does not say: that a lookup only prepares a call which makes the name. */
+export interface CreationIntents {
+  /**
+   * Whether the lookup of `name` (a character for each byte) in `parent`, for whose answer this thread waits, is the last one
+   * of a call that makes this name and fails if it exists: whatever the answer is, the kernel goes on to make it, and
+   * nobody else sees the answer. False where that is not certain. Never rejects.
+   */
+  makes(thread: Pick<RequestContext, 'pid' | 'uid'>, parent: NodeId, name: string): Promise<boolean>;
+}
+
 /** Seconds since the epoch and nanoseconds; seconds may be negative. */
 export interface FuseTime {
   readonly seconds: number;

@@ -13,7 +13,7 @@ import type { OpenTransport } from '../transport/transport.js';
 import { MAX_DATAGRAM, UdpTransport } from '../transport/udp-transport.js';
 import type { Procedure } from '../wire/procedure.js';
 import { RecordPool } from '../wire/record-pool.js';
-import { type ClientCounters, Counters, type ProcedureCounters } from './call-counters.js';
+import { type ClientCounters, Counters, type ProcedureCounts } from './call-counters.js';
 import { MOST_CALLS } from './congestion-window.js';
 import { type PendingCall, type Settle, TypedCall } from './pending-call.js';
 import { type Recovery, RetransmissionPolicy } from './retransmission.js';
@@ -64,6 +64,8 @@ export interface RpcClientOptions {
   readonly random?: (() => number) | undefined;
   /** A step between each TCP connection and its first call; see ConnectionStep. */
   readonly beforeReady?: ConnectionStep | undefined;
+  /** Called for each TCP connection that is made, before it carries a call. */
+  readonly onConnected?: (() => void) | undefined;
   readonly connectSocket?: ((options: net.TcpNetConnectOpts) => net.Socket) | undefined;
   readonly createDatagramSocket?: ((type: dgram.SocketType) => dgram.Socket) | undefined;
 }
@@ -168,6 +170,7 @@ export class RpcClient implements RpcCaller {
         connectSocket,
         keepAlive,
         beforeReady: options.beforeReady,
+        onConnected: options.onConnected,
       });
   }
 
@@ -273,8 +276,8 @@ export class RpcClient implements RpcCaller {
     return this.#counters;
   }
 
-  /** Counters of each procedure that was called. */
-  procedureCounters(): readonly Readonly<ProcedureCounters>[] {
+  /** Counters of each procedure that was called, as they are now. */
+  procedureCounters(): readonly ProcedureCounts[] {
     return this.#counters.procedures();
   }
 

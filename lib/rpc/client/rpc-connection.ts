@@ -179,7 +179,10 @@ export class RpcConnection {
     const { counters: procedure } = call;
     procedure.replies += 1;
     procedure.bytesReceived += message.length;
-    procedure.rtt += this.#heardAt - call.sentAt;
+    const rtt = this.#heardAt - call.sentAt;
+    procedure.rtt += rtt;
+    procedure.execution += this.#heardAt - call.madeAt;
+    procedure.latencies.add(rtt);
     this.#answered(call);
   }
 

@@ -36,6 +36,8 @@ export interface TcpTransportOptions extends OpeningOptions {
   readonly connectSocket: (options: net.TcpNetConnectOpts) => net.Socket;
   /** Taken after each connection is made. Undefined: the connection carries calls at once. */
   readonly beforeReady?: ConnectionStep | undefined;
+  /** Called when a connection is made. */
+  readonly onConnected?: (() => void) | undefined;
 }
 
 export class TcpTransport implements Transport {
@@ -108,6 +110,7 @@ export class TcpTransport implements Transport {
     socket.once('connect', () => {
       if (this.#socket !== socket || this.#ended) return;
       this.#connected = true;
+      this.#options.onConnected?.();
       if (beforeReady === undefined) this.#nowReady();
       else this.#takeStep(beforeReady, socket);
     });

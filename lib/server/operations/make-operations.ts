@@ -25,6 +25,8 @@ import { changeDirectory, type Known, type Place, remember } from './name-operat
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDWR } = constants;
 /** The modes of new objects for which the client gives none. */
 const FILE_MODE = 0o644;
+/** Of a file that its maker has not said the mode of yet: CREATE with EXCLUSIVE has no place for it. */
+const UNSAID_MODE = 0o600;
 const DIRECTORY_MODE = 0o755;
 const SETGID = 0o2000;
 /** Keeps the sign bit of a stored time clear: some file systems have no years after 2038 or before 1970. */
@@ -90,7 +92,8 @@ function finishByName(place: Place, name: Name, attributes: Sattr3, caller: Serv
 export function create(tree: ExportedTree, args: CreateArguments, caller: ServedUser): MakeResult {
   const { how } = args;
   return make(tree, args.where, (place, name) => {
-    const attributes = how.mode === CreateMode.EXCLUSIVE ? markOf(how.verifier) : how.attributes;
+    const attributes =
+      how.mode === CreateMode.EXCLUSIVE ? { ...markOf(how.verifier), mode: UNSAID_MODE } : how.attributes;
     const descriptor = createFile(tree, place, name, attributes, caller);
     if (descriptor >= 0) {
       const made = rememberMade(tree, place, name);

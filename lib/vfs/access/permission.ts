@@ -74,6 +74,15 @@ export class Permission {
     await this.#require(inode, caller, 'path', granted, suffices);
   }
 
+  /**
+   * Asks what the caller may do with an object that it is expected to open, unless that is known. Never rejects: who opens the
+   * object asks again.
+   */
+  async learn(inode: Inode, caller: Caller): Promise<void> {
+    if (this.#remembered(inode, caller) !== undefined) return;
+    await this.#ask(inode, allBits(inode), caller).catch(() => {});
+  }
+
   #remembered(inode: Inode, caller: Caller): number | undefined {
     return knownAccess(inode, caller.credential, allBits(inode));
   }
@@ -125,6 +134,7 @@ export class Permission {
 
   /** access(2), chdir(2) and fchdir(2). Throws EACCES. */
   async check(inode: Inode, mask: number, caller: Caller): Promise<void> {
+    if (inode.writer?.setsLater) await inode.writer.drain();
     const reachedBy = this.#vfs.kernel.reachedBy(inode);
     if ((mask & (R_OK | W_OK | X_OK)) === 0) {
       await this.#vfs.current.fresh(inode, caller, reachedBy);

@@ -105,7 +105,7 @@ export class AttributeCache {
       return;
     }
     const known = inode.attributes;
-    const picture = { attributes, start, seen: this.#calls };
+    let picture = { attributes, start, seen: this.#calls };
     if (known === undefined) {
       this.#restartWindow(inode, picture, told);
       return;
@@ -118,6 +118,9 @@ export class AttributeCache {
       const order = byCtime(attributes, known, this.#serverClock.ordered);
       if (order === 'unclear') this.expire(inode);
       if (order !== 'newer') return;
+    } else if (compareTime(known.atime, attributes.atime) > 0) {
+      // A READ that overlapped with this call has moved the time of access, which takes no new ctime.
+      picture = { ...picture, attributes: known };
     }
     if (sameState(attributes, known)) {
       this.#confirm(inode, picture, told);

@@ -6,6 +6,7 @@
 import { LRUCache } from 'lru-cache';
 import type { KnownEntry, NodeId } from '../../fuse/contract/operations.js';
 import { type FileName, fileNameToBytes } from '../../programs/nfs3/index.js';
+import { HeldNames } from './held-names.js';
 import type { Inode } from './inode.js';
 
 /** A name in a directory. */
@@ -51,29 +52,67 @@ function breakCircle(inode: Inode, parent: Inode): void {
   }
 }
 
+/** No name has this key. */
+const PLACEHOLDER = '/';
+const NOTHING: Dentry = { inode: undefined, generation: 0, namesGeneration: 0, kernelTrustsUntil: 0 };
+
+/**
+ * A cache that is never empty: when its last entry goes, lru-cache clears all that it has room for,
+ * which takes longer than to make a file.
+ */
+function neverEmpty(max: number, onGone: (key: string, dentry: Dentry) => void): LRUCache<string, Dentry> {
+  // A dentry that takes the place of another leaves the name where it is.
+  const dispose = (dentry: Dentry, key: string, reason: string): void => {
+    if (reason !== 'set' && key !== PLACEHOLDER) onGone(key, dentry);
+  };
+  const disposeAfter = (_dentry: Dentry, key: string): void => {
+    if (key === PLACEHOLDER) cache.set(PLACEHOLDER, NOTHING);
+  };
+  const cache = new LRUCache<string, Dentry>({ max: max + 1, dispose, disposeAfter });
+  cache.set(PLACEHOLDER, NOTHING);
+  return cache;
+}
+
 export class DentryCache {
   readonly #present: LRUCache<string, Dentry>;
   readonly #absent: LRUCache<string, Dentry>;
   /** The names of each directory that are in one of the two. */
   readonly #byDirectory = new Map<NodeId, Set<FileName>>();
+  readonly #held = new HeldNames();
 
   /** Called when an inode was seen under another name, or in another directory, than before. */
   onMoved: (inode: Inode) => void = () => {};
 
   constructor({ present, absent }: DentryLimits = DEFAULT_LIMITS) {
-    // A dentry that takes the place of another leaves the name where it is.
-    const dispose = (_dentry: Dentry, key: string, reason: string): void => {
-      if (reason !== 'set') this.#leaveIndex(key);
+    const leave = (key: string, { inode }: Dentry): void => {
+      this.#leaveIndex(key);
+      if (inode !== undefined) this.#held.add(key, inode);
     };
-    this.#present = new LRUCache({ max: present, dispose });
-    this.#absent = new LRUCache({ max: absent, dispose });
+    this.#present = neverEmpty(present, leave);
+    this.#absent = neverEmpty(absent, leave);
   }
 
-  /** The kernel is told what the name stands for, and need not ask again until then. */
-  told(parent: Inode, name: FileName, until: number): void {
+  /** The kernel is told what the name stands for, and need not ask again until then. `inode`: that of the reply. */
+  told(parent: Inode, name: FileName, until: number, inode?: Inode): void {
     const key = keyOf(parent, name);
-    const dentry = this.#present.peek(key) ?? this.#absent.peek(key);
+    const present = this.#present.peek(key);
+    const dentry = present ?? this.#absent.peek(key);
     if (dentry !== undefined) dentry.kernelTrustsUntil = until;
+    if (inode !== undefined && present === undefined) this.#held.add(key, inode);
+  }
+
+  /**
+   * Whether the kernel may know an object by this name, rightly or not. If not, there is nothing that it would drop if it were
+   * told that the name is not there: no mount on the object, and nobody's working directory.
+   */
+  mayBeHeld(parent: Inode, name: FileName): boolean {
+    const key = keyOf(parent, name);
+    return this.#present.peek(key) !== undefined || this.#held.get(key) !== undefined;
+  }
+
+  /** The kernel has renamed something, most probably `inode`. */
+  kernelMoved(from: DentryKey, to: DentryKey, inode: Inode): void {
+    this.#held.add(keyOf(to.parent, to.name), this.#held.get(keyOf(from.parent, from.name)) ?? inode);
   }
 
   /** The names in `directory` that the kernel need not ask for after `now`. From now on it has to. */
@@ -103,11 +142,11 @@ export class DentryCache {
 
   /** Names of objects that it holds at the most. */
   get room(): number {
-    return this.#present.max;
+    return this.#present.max - 1;
   }
 
   get size(): number {
-    return this.#present.size + this.#absent.size;
+    return this.#present.size + this.#absent.size - 2;
   }
 
   /** The meaning of the name while the directory was as it is now. */

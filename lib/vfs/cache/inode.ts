@@ -32,7 +32,7 @@ export interface SillyName {
   readonly credential: UserCredential;
 }
 
-/** Data of a file that the server may not have yet (write-behind/write-behind.ts), as other parts see it. */
+/** Data and attributes of a file that the server may not have yet (write-behind/write-behind.ts), as other parts see it. */
 export interface PendingWrites {
   /** Some of it has not been sent, or not been answered. */
   readonly dirty: boolean;
@@ -40,6 +40,12 @@ export interface PendingWrites {
   readonly clean: boolean;
   /** The file's size, where the server has `size`. */
   sizeWith(size: bigint): bigint;
+  /** Attributes have been set here that the server has not answered for yet. */
+  readonly setsLater: boolean;
+  /** The thread whose open(2) is making the file. Before that returns, the kernel asks for the file's mode and owner. */
+  opening: number | undefined;
+  /** The attributes as they will be then, where the server has these. */
+  attributesWith(attributes: Fattr3): Fattr3;
   /** Resolves once the server has it. `atRest`: no more is expected soon. */
   drain(atRest?: boolean): Promise<void>;
 }

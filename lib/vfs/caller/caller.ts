@@ -18,7 +18,7 @@ export interface UserCredential extends Credential {
 }
 
 /** The kernel's request on whose behalf a call is made. Without a number: it is none of the kernel's. */
-export type KernelRequest = Cancellation & Partial<Pick<RequestContext, 'unique' | 'resent'>>;
+export type KernelRequest = Cancellation & Partial<Pick<RequestContext, 'unique' | 'resent' | 'uid'>>;
 
 export interface Caller {
   readonly credential: UserCredential;

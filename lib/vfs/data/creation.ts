@@ -5,7 +5,8 @@ import type { FileName } from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
 import type { Found } from '../names/lookup.js';
-import type { MakeRequests } from '../names/make.js';
+import type { CompletesLater, MakeRequests } from '../names/make.js';
+import { opensForWriting } from '../open-flags.js';
 import type { Files } from './files.js';
 
 const O_EXCL = 0o200;
@@ -45,8 +46,14 @@ export class Creation {
     // The server would open an existing file as the user for whom it takes the caller, unchecked. It must be certain that
     // the file is new; the kernel looks the name up otherwise, and opens the file that it finds.
     const certain = exclusive || caller.claim !== undefined;
+    const { changes } = this.#files;
+    const completesLater: CompletesLater = ({ inode, attributes }, wanted) => {
+      if (!exclusive || !opensForWriting(flags) || !inode.isRegular) return false;
+      this.#files.writerOf(inode);
+      return changes.completesLater(inode, attributes, wanted, caller);
+    };
     const made = await this.#make
-      .create(directory, name, mode & 0o7777, certain, caller)
+      .create(directory, name, mode & 0o7777, certain, caller, completesLater)
       .catch((error: unknown) => {
         const exists = error instanceof FuseError && error.errno === Errno.EEXIST;
         throw exists && !exclusive && certain ? new FuseError(Errno.ESTALE, 'made meanwhile') : error;
@@ -60,6 +67,8 @@ export class Creation {
     const truncate = (flags & O_TRUNC) !== 0;
     const attributes =
       truncate && holdsData ? await this.#files.setAttributes(inode, EMPTY, caller) : made.attributes;
-    return { found: { ...made, attributes }, open: this.#files.created(inode, flags, caller) };
+    const open = this.#files.created(inode, flags, caller);
+    if (exclusive) changes.made(inode, made.attributes, caller);
+    return { found: { ...made, attributes }, open };
   }
 }

@@ -4,14 +4,10 @@ import type { Logger } from '../../base/log.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { BorrowedData, OpenReply, SetAttributes } from '../../fuse/contract/operations.js';
 import { OpenFlag } from '../../fuse/contract/protocol.js';
-import type { Fattr3, Sattr3 } from '../../programs/nfs3/index.js';
+import type { Fattr3 } from '../../programs/nfs3/index.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
-import type { ClaimedRightsNeeds } from '../access/claimed-rights.js';
-import { mayChange } from '../access/claimed-rights.js';
 import { allowsOpen, type Permission } from '../access/permission.js';
 import type { CurrentAttributes } from '../attributes/current-attributes.js';
-import type { SetAttributesNeeds } from '../attributes/set-attributes.js';
-import { setAttributes } from '../attributes/set-attributes.js';
 import { GivenNumbers, type ReserveNumbers } from '../cache/given-numbers.js';
 import { describePath, type Inode } from '../cache/inode.js';
 import type { InodeTable } from '../cache/inode-table.js';
@@ -25,21 +21,22 @@ import type { ToldCloses } from '../kernel/told-closes.js';
 import type { TransferMemory } from '../memory/transfer-memory.js';
 import type { Lookup } from '../names/lookup.js';
 import type { SillyRenames } from '../names/silly-rename.js';
-import { opensForAppending, opensForReading, opensForWriting } from '../open-flags.js';
+import { bypassesCache, opensForAppending, opensForReading, opensForWriting } from '../open-flags.js';
 import type { Redriver } from '../remote/redrive.js';
 import { overlay } from '../write-behind/extent.js';
 import type { WriteBehindNeeds } from '../write-behind/write-behind.js';
 import { type FileWriter, writerOf } from '../write-behind/write-behind.js';
 import type { LastAppend, WriteRecords } from '../write-behind/write-record.js';
+import { AttributeChanges, type AttributeChangesNeeds } from './attribute-changes.js';
+import { EarlyReads } from './early-reads.js';
 import type { FileRecords, RecordedFile } from './file-records.js';
 import { OpenFile } from './open-file.js';
 import type { ReadAheadNeeds } from './read-ahead.js';
 import { ReadAhead } from './read-ahead.js';
-import { serverTime } from './server-time.js';
-import { type WriteRequest, Writing } from './writing.js';
+import { needsDrain, type WriteRequest, Writing } from './writing.js';
 
 /** The parts of the mount that this needs. */
-export interface FilesNeeds extends ClaimedRightsNeeds, SetAttributesNeeds, ReadAheadNeeds, WriteBehindNeeds {
+export interface FilesNeeds extends AttributeChangesNeeds, ReadAheadNeeds, WriteBehindNeeds {
   readonly closes: ToldCloses;
   readonly config: ClientConfig;
   readonly counters: VfsCounters;
@@ -71,6 +68,8 @@ export class Files {
   readonly #lookup: Lookup;
   readonly #silly: SillyRenames;
   readonly #writing: Writing;
+  readonly #early: EarlyReads;
+  readonly changes: AttributeChanges;
   readonly #open = new Map<number, OpenFile>();
   readonly fhs: GivenNumbers;
   /** Files that an earlier process of this mount had opened, by the kernel's number for the request. */
@@ -83,6 +82,8 @@ export class Files {
     this.#silly = silly;
     this.fhs = new GivenNumbers(1, vfs.records?.fhs);
     this.#writing = new Writing(vfs);
+    this.#early = new EarlyReads(vfs);
+    this.changes = new AttributeChanges(vfs, (fh) => this.#open.get(fh));
   }
 
   find(fh: number): OpenFile | undefined {
@@ -96,17 +97,24 @@ export class Files {
   }
 
   async open(inode: Inode, flags: number, caller: Caller): Promise<OpenReply> {
+    const writer = writerOf(inode);
+    if (writer !== undefined) writer.maker = undefined;
     // Counted before anything is asked: an unlink that comes meanwhile finds the file in use.
     this.pin(inode);
     inode.opening++;
+    let early: ReadAhead | undefined;
     try {
       if (inode.removing !== undefined) {
         await inode.removing;
         if (inode.stale) throw this.#vfs.redriver.reportStale(inode, caller, 'path');
       }
-      await this.#admit(inode, flags, caller);
-      return this.#opened(inode, flags, withGroups(caller, inode.attributes?.gid));
+      const admitted = this.#admit(inode, flags, caller);
+      // After the question that it goes along with: the answers mostly come in this order as well.
+      early = this.#early.begin(inode, flags, withGroups(caller, inode.attributes?.gid).credential);
+      await admitted;
+      return this.#opened(inode, flags, withGroups(caller, inode.attributes?.gid), early);
     } catch (error) {
+      early?.drop();
       this.unpin(inode);
       throw error;
     } finally {
@@ -135,17 +143,21 @@ export class Files {
     return this.#opened(inode, flags, caller);
   }
 
-  #opened(inode: Inode, flags: number, caller: Caller): OpenReply {
+  #opened(inode: Inode, flags: number, caller: Caller, early?: ReadAhead): OpenReply {
     const { records } = this.#vfs;
-    const file = this.#add(this.fhs.next(), inode, flags, caller.credential);
+    const file = this.#add(this.fhs.next(), inode, flags, caller.credential, early);
     if (caller.request?.resent) this.#dropUntold(caller.request.unique ?? 0);
     records?.files.opened(file, caller.request);
     return { fh: file.fh, openFlags: this.#openFlags(inode, flags) };
   }
 
-  #add(fh: number, inode: Inode, flags: number, credential: UserCredential): OpenFile {
+  #add(fh: number, inode: Inode, flags: number, credential: UserCredential, early?: ReadAhead): OpenFile {
     if (opensForWriting(flags)) this.#writing.writerFor(inode);
-    const readAhead = opensForReading(flags) ? new ReadAhead(this.#vfs, inode, credential) : undefined;
+    const mayRead = opensForReading(flags);
+    const readAhead = mayRead
+      ? (early ?? new ReadAhead(this.#vfs, inode, credential, !bypassesCache(flags)))
+      : undefined;
+    readAhead?.opened(credential);
     const file = new OpenFile(fh, inode, flags, credential, readAhead);
     this.#open.set(fh, file);
     return file;
@@ -169,7 +181,7 @@ export class Files {
     file.told = told;
     file.record = record;
     file.errorsSeen = errorsSeen;
-    file.owesLoss = isUntold(file);
+    file.owesLoss = file.isUntold;
     if (unique !== 0) this.#openedBefore.set(unique, file);
     return file;
   }
@@ -237,13 +249,13 @@ export class Files {
     const end = writer?.unstableEnd ?? 0;
     if (end <= offset) return file.readAhead.read(offset, size, caller);
     const unstable = writer?.unstableWithin(offset, offset + size) ?? [];
-    const { writeBuffers } = this.#vfs.memory;
-    writeBuffers.beginReading();
+    const buffers = [this.#vfs.memory.writeBuffers, this.#vfs.records?.writes];
+    for (const one of buffers) one?.beginReading();
     try {
       const { pieces, release } = await file.readAhead.read(offset, size, caller);
       return { pieces: overlay(pieces, offset, size, unstable, end), release };
     } finally {
-      writeBuffers.endReading();
+      for (const one of buffers) one?.endReading();
     }
   }
 
@@ -300,11 +312,11 @@ export class Files {
     const file = this.get(fh);
     const { inode } = file;
     this.#open.delete(fh);
-    file.readAhead?.drop();
+    file.readAhead?.closed();
     const writer = writerOf(inode);
     try {
       if (writer !== undefined && !writer.clean) await writer.flush();
-      if (writer?.lastError !== undefined && isUntold(file)) {
+      if (writer?.lastError !== undefined && file.isUntold) {
         this.#vfs.counters.losses++;
         this.#vfs.log.error(
           `${describePath(inode)}: a write failed after the file was closed, and nobody could be told: ${writer.lastError.message}`,
@@ -316,36 +328,9 @@ export class Files {
     }
   }
 
-  /** chmod, chown, truncate, utimes and the like. Writes that came before are on the server first. */
-  async setAttributes(inode: Inode, changes: SetAttributes, caller: Caller): Promise<Fattr3> {
-    const writer = writerOf(inode);
-    // A WRITE that arrives after the SETATTR would move the mtime again, or write beyond a new end.
-    if (writer?.dirty) await interruptible(writer.drain(true), caller.cancellation);
-    let asWhom = caller;
-    // ftruncate(2): the right to write was settled at open.
-    const file = changes.fh === undefined ? undefined : this.#open.get(changes.fh);
-    if (caller.claim !== undefined) {
-      const opened = file !== undefined && opensForWriting(file.flags);
-      await mayChange(this.#vfs, inode, changes, opened, caller);
-    }
-    if (changes.size !== undefined) {
-      inode.countContentChange();
-      if (file !== undefined) asWhom = { ...caller, credential: file.credential };
-    }
-    const sattr: Sattr3 = {
-      mode: changes.mode === undefined ? undefined : changes.mode & 0o7777,
-      uid: changes.uid,
-      gid: changes.gid,
-      size: changes.size,
-      atime: serverTime(changes.atime),
-      mtime: serverTime(changes.mtime),
-    };
-    // Of all that change attributes, only ftruncate(2) says that it has a descriptor. Where truncate(2), chmod(2) and
-    // the like name a file that another client has replaced, the kernel's second look finds the new one.
-    const reachedBy = changes.fh === undefined ? 'path' : 'descriptor';
-    const change = (): Promise<Fattr3> => setAttributes(this.#vfs, inode, sattr, asWhom, reachedBy);
-    if (changes.size === undefined || writer === undefined) return change();
-    return interruptible(writer.resize(Number(changes.size), change), caller.cancellation);
+  /** See {@link AttributeChanges.set}. */
+  setAttributes(inode: Inode, changes: SetAttributes, caller: Caller): Promise<Fattr3> {
+    return this.changes.set(inode, changes, caller);
   }
 
   /**
@@ -354,7 +339,7 @@ export class Files {
    */
   async flushAll(): Promise<readonly string[]> {
     const untold = new Set<Inode>();
-    for (const file of this.#open.values()) if (isUntold(file)) untold.add(file.inode);
+    for (const file of this.#open.values()) if (file.isUntold) untold.add(file.inode);
     const writers = new Set<FileWriter>();
     for (const inode of this.#vfs.inodes.values()) {
       const writer = writerOf(inode);
@@ -382,19 +367,4 @@ export class Files {
     }
     return files;
   }
-}
-
-/**
- * Whether a read up to `end` has to wait for writes: where it meets them, and where it goes beyond what the server
- * has of a file that they make longer, since the gap before them would look like the end of the file.
- */
-function needsDrain(inode: Inode, end: number, overlaps: boolean): boolean {
-  if (overlaps) return true;
-  return inode.writer?.dirty === true && BigInt(end) > (inode.attributes?.size ?? 0n);
-}
-
-/** Data of it was lost, and who has it open for writing does not know yet. */
-function isUntold({ inode, flags, errorsSeen }: OpenFile): boolean {
-  const writer = writerOf(inode);
-  return writer !== undefined && writer.errors !== errorsSeen && opensForWriting(flags);
 }

@@ -64,6 +64,12 @@ export class OpenFile {
     records?.files.errorsSeen(this);
   }
 
+  /** Data of it was lost, and who has it open for writing does not know yet. */
+  get isUntold(): boolean {
+    const writer = writerOf(this.inode);
+    return writer !== undefined && writer.errors !== this.errorsSeen && this.canWrite;
+  }
+
   get canWrite(): boolean {
     return opensForWriting(this.flags);
   }

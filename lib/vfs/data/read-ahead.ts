@@ -8,25 +8,30 @@
 import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import type { BorrowedData } from '../../fuse/contract/operations.js';
-import { type FileHandle, READ, type ReadResult, Status } from '../../programs/nfs3/index.js';
+import { type Fattr3, type FileHandle, READ, type ReadResult, Status } from '../../programs/nfs3/index.js';
 import type { AttributeCache } from '../cache/attribute-cache.js';
 import type { Inode } from '../cache/inode.js';
 import { type Caller, type UserCredential, unattended } from '../caller/caller.js';
 import { interruptible } from '../caller/interruptible.js';
 import type { TransferLimits } from '../config.js';
 import type { VfsCounters } from '../counters.js';
+import type { Before, DiskCache } from '../disk-cache/disk-cache.js';
 import type { TransferMemory } from '../memory/transfer-memory.js';
 import type { Exchange } from '../remote/exchange.js';
 import { ofObject } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
 import { Patience } from '../remote/patience.js';
 import type { Redriver } from '../remote/redrive.js';
+import { type Collected, type Ended, type Fetched, type Segment, slice } from './segment.js';
+import { Unstored } from './unstored.js';
 
 /** The parts of the mount that this needs. */
 export interface ReadAheadNeeds {
   readonly attributes: AttributeCache;
   readonly clock: Clock;
   readonly counters: VfsCounters;
+  /** Undefined: nothing is kept on the local disk. */
+  readonly disk: DiskCache | undefined;
   readonly exchange: Exchange;
   readonly limits: TransferLimits;
   readonly memory: TransferMemory;
@@ -41,47 +46,12 @@ const FIRST_READ = 256 * 1024;
 /** The kernel sends the parts of its own read-ahead at once and not always in order. */
 const REORDER_SLACK = 1024 * 1024;
 
-interface Fetched {
-  readonly pieces: readonly Uint8Array[];
-  readonly length: number;
-  /** The file ended here. */
-  readonly eof: boolean;
-}
-
-interface Segment {
-  readonly offset: number;
-  readonly length: number;
-  readonly result: Promise<Fetched>;
-  used: boolean;
-  /** The list of segments while it is there, and everybody who waits for the data or has been given parts of it. */
-  holders: number;
-}
-
-/** The bytes from `from` to `to` of pieces laid end to end, appended to `out`. */
-function slice(pieces: readonly Uint8Array[], from: number, to: number, out: Uint8Array[]): void {
-  let at = 0;
-  for (const piece of pieces) {
-    const start = Math.max(0, from - at);
-    const end = Math.min(piece.length, to - at);
-    if (start < end) out.push(start === 0 && end === piece.length ? piece : piece.subarray(start, end));
-    at += piece.length;
-    if (at >= to) return;
-  }
-}
-
-/** The data of one read, piece by piece. */
-interface Collected {
-  readonly pieces: Uint8Array[];
-  /** Segments that some of the pieces are parts of. */
-  readonly held: Segment[];
-  /** Those of the pieces that came with READs for this read alone. */
-  readonly fetched: Uint8Array[];
-}
-
 export class ReadAhead {
   readonly #vfs: ReadAheadNeeds;
   readonly #inode: Inode;
-  readonly #credential: UserCredential;
+  #credential: UserCredential;
+  readonly #disk: DiskCache | undefined;
+  readonly #unstored = new Unstored();
   #segments: Segment[] = [];
   #window = 0;
   /** The range that a sequential reader has gone through, and how many bytes of it were read. */
@@ -92,18 +62,61 @@ export class ReadAhead {
   #ahead = 0;
   #generation: number;
   #changes: number;
+  /** The last moment at which the first read is served by what was asked for along with the open. */
+  #until = Number.POSITIVE_INFINITY;
+  #hasBegun = false;
 
-  constructor(vfs: ReadAheadNeeds, inode: Inode, credential: UserCredential) {
+  /** `asksDisk`: what is on the local disk will do. */
+  constructor(vfs: ReadAheadNeeds, inode: Inode, credential: UserCredential, asksDisk = true) {
     this.#vfs = vfs;
+    this.#disk = asksDisk ? vfs.disk : undefined;
     this.#inode = inode;
     this.#credential = credential;
     this.#generation = inode.generation;
     this.#changes = inode.contentChanges;
   }
 
+  /**
+   * For a file that is about to be opened: `length` bytes from its start are asked for at once. Serves reads from when
+   * {@link opened} is called. `ended` is told whether it did. Undefined where there is no memory for it.
+   */
+  static early(
+    vfs: ReadAheadNeeds,
+    inode: Inode,
+    credential: UserCredential,
+    length: number,
+    ended: Ended,
+  ): ReadAhead | undefined {
+    const readAhead = new ReadAhead(vfs, inode, credential);
+    if (!readAhead.#enabled) return undefined;
+    if (!readAhead.#start(0, length, ended)) return undefined;
+    readAhead.#until = vfs.clock.now();
+    readAhead.#window = 1;
+    return readAhead;
+  }
+
+  get until(): number {
+    return this.#until;
+  }
+
+  /**
+   * The open with this credential is about to be answered: what was asked for early serves a read that comes within as
+   * long as that took.
+   */
+  opened(credential: UserCredential): void {
+    if (!Number.isFinite(this.#until)) return;
+    const now = this.#vfs.clock.now();
+    this.#until = now + (now - this.#until);
+    // The caller turned out to be in a group that counts for the file: the data was asked for without it.
+    if (credential.id !== this.#credential.id) this.drop();
+    this.#credential = credential;
+  }
+
   /** Up to `size` bytes at `offset`; fewer only at the end of the file. */
   async read(offset: number, size: number, caller: Caller): Promise<BorrowedData> {
-    if (this.#generation !== this.#inode.generation || this.#changes !== this.#inode.contentChanges)
+    const late = !this.#hasBegun && this.#vfs.clock.now() > this.#until;
+    this.#hasBegun = true;
+    if (late || this.#generation !== this.#inode.generation || this.#changes !== this.#inode.contentChanges)
       this.drop();
     const near = Math.abs(offset - this.#expected) <= REORDER_SLACK && this.#enabled;
     const end = offset + size;
@@ -114,8 +127,9 @@ export class ReadAhead {
       this.#bytes = size;
       // A jump to the start is somebody beginning to read the file.
       if (offset !== 0 || !this.#enabled) {
-        const { pieces } = await this.#fetch(offset, size, caller);
-        return { pieces, release: () => this.#recycle(pieces) };
+        const fetched = await this.#fetch(offset, size, caller);
+        this.#hands(fetched);
+        return { pieces: fetched.pieces, release: () => this.#recycle(fetched.pieces) };
       }
     } else {
       this.#origin = Math.min(this.#origin, offset);
@@ -155,16 +169,20 @@ export class ReadAhead {
       if (segment === undefined) {
         const next = this.#segments.find((one) => one.offset > at && one.offset < end);
         const fetched = await this.#fetch(at, (next?.offset ?? end) - at, caller);
+        this.#hands(fetched);
         into.pieces.push(...fetched.pieces);
         into.fetched.push(...fetched.pieces);
         at += fetched.length;
         if (fetched.eof) break;
         continue;
       }
-      segment.used = true;
       segment.holders++;
       into.held.push(segment);
       const fetched = await this.#arrival(segment, caller);
+      if (fetched === undefined) continue;
+      this.#hands(fetched);
+      if (!segment.used) segment.ended?.(fetched);
+      segment.used = true;
       const from = at - segment.offset;
       const to = Math.min(end - segment.offset, fetched.length);
       if (from < to) {
@@ -173,6 +191,11 @@ export class ReadAhead {
       }
       if (at >= segment.offset + fetched.length && (fetched.eof || fetched.length < segment.length)) break;
     }
+  }
+
+  /** The data goes to the kernel, which may keep it. */
+  #hands({ racy }: Fetched): void {
+    if (racy) this.#inode.pagesRacy = true;
   }
 
   /** One holder less. The memory is used again when none is left and the READ has ended. */
@@ -186,15 +209,21 @@ export class ReadAhead {
   }
 
   #recycle(pieces: readonly Uint8Array[]): void {
-    for (const piece of pieces) this.#vfs.nfs.recycle(piece);
+    for (const piece of pieces) {
+      this.#vfs.nfs.recycle(piece);
+      this.#disk?.recycle(piece);
+    }
   }
 
-  async #arrival(segment: Segment, caller: Caller): Promise<Fetched> {
+  /** Undefined: it failed, and this read can ask for itself. */
+  async #arrival(segment: Segment, caller: Caller): Promise<Fetched | undefined> {
     try {
       return await interruptible(segment.result, caller.cancellation);
     } catch (error) {
       // A READ that failed may succeed when it is sent again; one that is merely not waited for any more stays.
-      if (!caller.cancellation?.cancelled) this.#discard(segment);
+      if (caller.cancellation?.cancelled) throw error;
+      this.#discard(segment);
+      if (segment.ended !== undefined) return undefined;
       throw error;
     }
   }
@@ -234,13 +263,13 @@ export class ReadAhead {
     }
   }
 
-  #start(offset: number, length: number): boolean {
+  #start(offset: number, length: number, ended?: Ended): boolean {
     const budget = this.#vfs.memory.readBudget;
     if (!budget.tryTake(length)) return false;
-    const result = this.#fetch(offset, length, unattended(this.#credential));
+    const result = this.#fetch(offset, length, unattended(this.#credential), ended !== undefined);
     // A reader that waits for it gets the error; if none does, the data was not needed.
     result.catch(() => {});
-    this.#segments.push({ offset, length, result, used: false, holders: 1 });
+    this.#segments.push({ offset, length, result, ended, used: false, holders: 1 });
     this.#ahead = offset + length;
     return true;
   }
@@ -261,7 +290,10 @@ export class ReadAhead {
     const { counters } = this.#vfs;
     const { readBudget } = this.#vfs.memory;
     if (segment.used) counters.readAheadHits++;
-    else counters.readAheadWasted++;
+    else {
+      counters.readAheadWasted++;
+      segment.ended?.(undefined);
+    }
     // The memory is in use until the READ has ended, needed or not.
     const give = (): void => readBudget.give(segment.length);
     segment.result.then(give, give);
@@ -278,19 +310,43 @@ export class ReadAhead {
     this.#changes = this.#inode.contentChanges;
   }
 
+  /** The file is closed. Parts of it that the local disk should have and does not are read once more. */
+  closed(): void {
+    this.drop();
+    const disk = this.#disk;
+    if (disk === undefined) return;
+    const again = async (offset: number, length: number): Promise<void> =>
+      this.#recycle((await this.#fetch(offset, length, unattended(this.#credential), true)).pieces);
+    const { ctime } = this.#inode.attributes ?? {};
+    this.#unstored.closed(this.#vfs.clock, ctime, (work) => disk.inTurn(work), again);
+  }
+
   /**
    * READs until `length` bytes came or the file ended; short reads are continued (RFC 1813 3.3.6). Where a reply that
    * says it was the end also shows a larger file, or the other way round, the size decides.
    */
-  async #fetch(offset: number, length: number, caller: Caller): Promise<Fetched> {
+  async #fetch(offset: number, length: number, caller: Caller, isEarly = false): Promise<Fetched> {
     const pieces: Uint8Array[] = [];
     const patience = new Patience(this.#vfs.clock, 'the server gives only a few bytes with each READ');
     let done = 0;
     let eof = false;
+    let racy = false;
+    let attributes: Fattr3 | undefined;
     while (done < length && !eof) {
       const at = offset + done;
-      const wanted = Math.min(length - done, this.#vfs.limits.rsize);
-      const result = await this.#readOnce(at, wanted, caller);
+      const kept =
+        this.#disk &&
+        (await this.#disk.read(this.#inode, at, length - done, this.#asOpener(caller), isEarly));
+      if (kept?.data !== undefined) {
+        pieces.push(kept.data);
+        done += kept.data.length;
+        ({ eof } = kept);
+        continue;
+      }
+      const wanted = Math.min(length - done, this.#vfs.limits.rsize, kept?.gap ?? Number.POSITIVE_INFINITY);
+      const { result, isRacy } = await this.#readOnce(at, wanted, caller, isEarly);
+      racy ||= isRacy;
+      ({ attributes } = result);
       const { length: came } = result.data;
       const isMore = came > length - done;
       // More than was asked for is no gift: what lies behind the range belongs to another read.
@@ -304,21 +360,41 @@ export class ReadAhead {
           throw new FuseError(Errno.EIO, 'the server answered a READ with nothing');
         eof = true;
       } else eof = result.eof && !isMore && !(size !== undefined && size > at + came);
-      if (!eof) await patience.after(data.length, wanted, caller.cancellation);
+      // One READ has to do: with a server that gives less, the read that follows is as patient as ever.
+      if (isEarly && !eof && done < length) throw new FuseError(Errno.EIO, 'in vain');
+      if (!eof && done < length) await patience.after(data.length, wanted, caller.cancellation);
     }
-    return { pieces, length: done, eof };
+    return { pieces, length: done, eof, racy, attributes };
   }
 
-  async #readOnce(offset: number, count: number, caller: Caller): Promise<ReadResult & { status: 0 }> {
+  async #readOnce(
+    offset: number,
+    count: number,
+    caller: Caller,
+    isEarly: boolean,
+  ): Promise<{ readonly result: ReadResult & { status: 0 }; readonly isRacy: boolean }> {
     const { attributes, exchange, redriver, nfs } = this.#vfs;
     const inode = this.#inode;
-    const asOpener: Caller = { ...caller, credential: this.#credential };
-    const call = (file: FileHandle): Promise<ReadResult> => nfs.call(READ, { file, offset, count }, asOpener);
+    const asOpener = this.#asOpener(caller);
+    let before: Before | undefined;
+    const call = (file: FileHandle): Promise<ReadResult> => {
+      before = this.#disk?.before(inode);
+      return nfs.call(READ, { file, offset, count }, asOpener);
+    };
     const { result, start } = await exchange.ask(inode, asOpener, call, ofObject);
+    // The open, or the read that follows it, finds out for itself, and reports it to who asked.
+    if (isEarly && (result.status !== Status.OK || inode.stale)) throw new FuseError(Errno.EIO, 'in vain');
     if (result.status !== Status.OK) throw redriver.reportFailure(result, [inode], asOpener, 'descriptor');
     if (inode.stale) throw redriver.reportStale(inode, asOpener, 'descriptor');
     const ctime = (result.attributes ?? inode.attributes)?.ctime;
-    if (ctime === undefined || attributes.isRacy(ctime, start)) inode.pagesRacy = true;
-    return result;
+    const isRacy = ctime === undefined || attributes.isRacy(ctime, start);
+    if (this.#disk?.offer(inode, before, result.attributes, offset, result.data, isRacy))
+      this.#unstored.add(offset, result.data.length);
+    return { result, isRacy };
+  }
+
+  /** The rights count that the file was opened with. */
+  #asOpener(caller: Caller): Caller {
+    return caller.credential === this.#credential ? caller : { ...caller, credential: this.#credential };
   }
 }

@@ -222,3 +222,13 @@ export class Writing {
     }
   }
 }
+
+/**
+ * Whether a read up to `end` has to wait for writes: where it meets them, and where it goes beyond what the server
+ * has of a file that they make longer, since the gap before them would look like the end of the file.
+ */
+export function needsDrain(inode: Inode, end: number, overlaps: boolean): boolean {
+  // The times that were set before the read, not those that it makes.
+  if (overlaps || inode.writer?.setsLater) return true;
+  return inode.writer?.dirty === true && BigInt(end) > (inode.attributes?.size ?? 0n);
+}

@@ -26,6 +26,7 @@ import type { ListingNeeds } from './listing.js';
 import { Listing } from './listing.js';
 import type { ListingEntry } from './listing-chunk.js';
 import type { ListingPlace } from './listing-place.js';
+import { WalkAhead } from './walk-ahead.js';
 
 /** The parts of the mount that this needs. */
 export interface DirectoriesNeeds extends ListingNeeds {
@@ -62,6 +63,7 @@ export class Directories {
   readonly #permission: Permission;
   readonly #lookup: Lookup;
   readonly #silly: SillyRenames;
+  readonly #ahead: WalkAhead;
   readonly #open = new Map<number, OpenDirectory>();
   readonly #listings = new LRUCache<number, Listing>({
     maxSize: MAX_CACHED,
@@ -76,8 +78,12 @@ export class Directories {
     this.#permission = permission;
     this.#lookup = lookup;
     this.#silly = silly;
+    this.#ahead = new WalkAhead(vfs, permission, (inode) => this.#kept(inode));
     this.fhs = new GivenNumbers(1, vfs.records?.fhs);
-    vfs.inodes.onDropped((inode) => this.#listings.delete(inode.nodeid));
+    vfs.inodes.onDropped((inode) => {
+      this.#listings.delete(inode.nodeid);
+      this.#ahead.forget(inode);
+    });
   }
 
   /** Listings kept for whoever reads a directory next. */
@@ -90,7 +96,7 @@ export class Directories {
     let early: Listing | undefined;
     try {
       await interruptible(this.#silly.settleWithin(inode), caller.cancellation);
-      if (this.#walked >= WALK) early = this.#listEarly(inode, caller);
+      early = await this.#listed(inode, caller);
       const { namesGeneration } = inode;
       await this.#permission.admit(inode, caller, (granted) => (granted & Access.READ) !== 0);
       if (inode.namesGeneration !== namesGeneration) await this.#lookup.confirm(inode, caller);
@@ -123,19 +129,33 @@ export class Directories {
     directory.lookedBefore = place;
   }
 
+  /** The beginning of a listing that serves the first read, where the directory is as its opening finds it. */
+  async #listed(inode: Inode, caller: Caller): Promise<Listing | undefined> {
+    const ahead = this.#ahead.opened(inode, caller);
+    if (ahead !== undefined) {
+      await interruptible(ahead.admitted, caller.cancellation);
+      if (ahead.listing.isCurrent) return ahead.listing;
+    }
+    return this.#walked >= WALK ? this.#listEarly(inode, caller) : undefined;
+  }
+
   /**
    * A program that walks a tree reads each directory that it opens: the first entries are asked for together with the right to read them.
    * They are used if they are of the directory as the opening finds it. Undefined: they are known, or nothing is
    * known that a change could be told by.
    */
   #listEarly(inode: Inode, caller: Caller): Listing | undefined {
-    const known = this.#listings.get(inode.nodeid);
-    if (inode.attributes === undefined) return undefined;
-    if (known?.isWhole && known.isCurrent && this.#isUseful(known, true)) return undefined;
+    if (inode.attributes === undefined || this.#kept(inode) !== undefined) return undefined;
     const listing = new Listing(this.#vfs, inode);
     // A failed call is repeated by the program's own read.
     listing.load(0, this.#vfs.config.rdirplus !== 'none', unattended(caller.credential)).catch(() => {});
     return listing;
+  }
+
+  /** All of the directory as it is now, with attributes, if that is known. */
+  #kept(inode: Inode): Listing | undefined {
+    const known = this.#listings.get(inode.nodeid);
+    return known?.isWhole && known.isCurrent && this.#isUseful(known, true) ? known : undefined;
   }
 
   release(fh: number): void {
@@ -180,6 +200,7 @@ export class Directories {
     } finally {
       this.#recordPlace(directory, listing);
     }
+    this.#ahead.read(directory.inode, listing, caller);
   }
 
   async #give(
@@ -200,7 +221,10 @@ export class Directories {
         entry = listing.entry(index);
       }
       if (entry === undefined) return;
-      if (!this.#emit(inode, entry, BigInt(index + 1), sink, plus)) return;
+      if (this.#emit(inode, entry, BigInt(index + 1), sink, plus)) continue;
+      if (listing.nearsEnd(index))
+        listing.loadAhead(withAttributes(listing.length), unattended(caller.credential));
+      return;
     }
   }
 

@@ -61,6 +61,12 @@ export class ListingChunk {
     return fileNameFromBytes(this.#names.subarray(at === 0 ? 0 : this.#ends[at - 1], this.#ends[at]));
   }
 
+  /** The entries of a type, where it is known. */
+  *ofType(type: Fattr3['type']): Generator<ListingEntry> {
+    for (let at = this.#types.indexOf(type); at >= 0; at = this.#types.indexOf(type, at + 1))
+      yield this.entry(at);
+  }
+
   entry(at: number): ListingEntry {
     const type = this.#types[at] ?? 0;
     return {

@@ -14,7 +14,9 @@ import {
   COOKIE_VERIFIER_SIZE,
   type DirectoryEntryPlus,
   type FileName,
+  type FileType,
   fileNameToBytes,
+  isDots,
   oddValues,
 } from '../../programs/nfs3/index.js';
 import type { Inode } from '../cache/inode.js';
@@ -138,6 +140,12 @@ export class Listing {
     return this.#end;
   }
 
+  /** The reader who has come to this entry has used most of the part that came last. */
+  nearsEnd(index: number): boolean {
+    const last = this.#chunks.at(-1);
+    return last !== undefined && (this.#end - index) * 2 < last.count;
+  }
+
   /** All of the directory is held. */
   get isWhole(): boolean {
     return this.complete && this.#start === 0;
@@ -165,6 +173,12 @@ export class Listing {
     }
     const chunk = this.#chunks[low];
     return chunk?.entry(index - chunk.first);
+  }
+
+  /** Of the entries that are held, those of a type; "." and ".." are left out. */
+  *ofType(type: FileType): Generator<ListingEntry> {
+    for (const chunk of this.#chunks)
+      for (const entry of chunk.ofType(type)) if (!isDots(entry.name)) yield entry;
   }
 
   /** The directory has no entry `index`, nor any behind it. */

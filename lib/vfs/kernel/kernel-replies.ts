@@ -52,7 +52,8 @@ export class KernelReplies {
   /** The attributes of an object, for as long as they are trusted here. */
   attributes(inode: Inode, attributes: Fattr3): AttributesReply {
     const shown = KernelView.shown(inode, attributes);
-    const attrValidMs = this.#parts.attributes.remaining(inode);
+    // The last word on what was set is the server's: whoever looks has it asked for.
+    const attrValidMs = inode.writer?.setsLater ? 0 : this.#parts.attributes.remaining(inode);
     this.#parts.kernel.tells(inode, shown, attrValidMs);
     return { attributes: toFuseAttributes(shown, this.#view, shown.size, shown.nlink), attrValidMs };
   }
@@ -68,8 +69,9 @@ export class KernelReplies {
     attributes: Fattr3,
     entryValidMs: number,
   ): EntryReply {
-    this.#parts.kernel.tellsName(parent, name, entryValidMs);
-    return this.handOverDentry(inode, attributes, entryValidMs);
+    const reply = this.handOverDentry(inode, attributes, entryValidMs);
+    this.#parts.kernel.tellsName(parent, name, inode, entryValidMs);
+    return reply;
   }
 
   /** As {@link handOver}, where the dentry knows already what the kernel is told of the name. */
@@ -87,7 +89,7 @@ export class KernelReplies {
   /** `name` in `parent` is not there, as of a call that was sent under `generation`. */
   absent(parent: Inode, name: FileName, generation: number): NegativeEntryReply {
     const entryValidMs = this.entryValidity(parent, generation, false);
-    this.#parts.kernel.tellsName(parent, name, entryValidMs);
+    this.#parts.kernel.tellsName(parent, name, undefined, entryValidMs);
     return { nodeid: 0, entryValidMs };
   }
 

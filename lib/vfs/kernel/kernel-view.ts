@@ -9,7 +9,13 @@
 
 import { atMost, type Clock } from '../../base/clock.js';
 import type { FuseNotifier, KnownEntry } from '../../fuse/contract/operations.js';
-import { type Fattr3, type FileName, fileNameToBytes, sameTime } from '../../programs/nfs3/index.js';
+import {
+  compareTime,
+  type Fattr3,
+  type FileName,
+  fileNameToBytes,
+  sameTime,
+} from '../../programs/nfs3/index.js';
 import type { Dentry, DentryCache } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
 import { samePicture } from '../cache/picture.js';
@@ -36,6 +42,8 @@ export class KernelView {
   notifier: FuseNotifier = SILENT;
   readonly #clock: Clock;
   readonly #dentries: DentryCache;
+  /** Attributes that came with data for the kernel along with an open, and until when they serve the next fstat(2). */
+  readonly #alongWithRead = new WeakMap<Inode, { readonly attributes: Fattr3; readonly until: number }>();
   /** How many requests for the attributes of an inode are being answered. */
   readonly #answering = new Map<Inode, number>();
   /** Files whose pages are being dropped. */
@@ -49,7 +57,8 @@ export class KernelView {
   }
 
   /** The attributes as programs are to see them: with what this mount has not written yet, less a silly name. */
-  static shown(inode: Inode, attributes: Fattr3): Fattr3 {
+  static shown(inode: Inode, known: Fattr3): Fattr3 {
+    const attributes = inode.writer?.attributesWith(known) ?? known;
     const size = inode.writer?.sizeWith(attributes.size) ?? attributes.size;
     const nlink = inode.silly === undefined ? attributes.nlink : Math.max(0, attributes.nlink - 1);
     return size === attributes.size && nlink === attributes.nlink
@@ -72,6 +81,20 @@ export class KernelView {
   }
 
   /**
+   * The kernel was given data that came with these attributes: until then they are the server's word about the time of
+   * access, should nothing newer be known.
+   */
+  readAlong(inode: Inode, attributes: Fattr3, until: number): void {
+    this.#alongWithRead.set(inode, { attributes, until });
+  }
+
+  #hasReadAlong(inode: Inode, known: Fattr3): boolean {
+    const along = this.#alongWithRead.get(inode);
+    if (along === undefined || this.#clock.now() > along.until) return false;
+    return samePicture(along.attributes, known) && compareTime(known.atime, along.attributes.atime) >= 0;
+  }
+
+  /**
    * Whether the kernel asks for attributes that it could have answered for itself (its trust never ends before ours: it
    * rounds times up to ticks, and counts from the reply's arrival): it is about to refuse the caller
    * (fuse_permission), or a program wants the server's word (AT_STATX_FORCE_SYNC). After a read or write it also has a
@@ -83,7 +106,8 @@ export class KernelView {
     if (told === undefined || attributes === undefined) return false;
     if (kernelTrustsUntil > 0) return this.#clock.now() < kernelTrustsUntil;
     // Most listings come from memory, after which Linux's client would not ask either.
-    return !inode.isDirectory || mayBeRefused(attributes, caller);
+    if (inode.isDirectory) return mayBeRefused(attributes, caller);
+    return !this.#hasReadAlong(inode, attributes);
   }
 
   /**
@@ -148,9 +172,9 @@ export class KernelView {
     return forGood ? trustedMs : Math.min(trustedMs, UNEXPIRED_MS);
   }
 
-  /** The kernel is told what a name stands for, and may believe it for `validMs` milliseconds. */
-  tellsName(parent: Inode, name: FileName, validMs: number): void {
-    this.#dentries.told(parent, name, this.#clock.now() + validMs);
+  /** The kernel is told what a name stands for, and may believe it for `validMs` milliseconds. Undefined: nothing. */
+  tellsName(parent: Inode, name: FileName, inode: Inode | undefined, validMs: number): void {
+    this.#dentries.told(parent, name, this.#clock.now() + validMs, inode);
   }
 
   /** As {@link tellsName}, of a dentry that is at hand. */

@@ -1,7 +1,8 @@
 /** Finding a name: lookup, and what a call that made one left untold. */
 import { LRUCache } from 'lru-cache';
+import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
-import type { EntryReply, NegativeEntryReply } from '../../fuse/contract/operations.js';
+import type { CreationIntents, EntryReply, NegativeEntryReply } from '../../fuse/contract/operations.js';
 import {
   type Fattr3,
   type FileHandle,
@@ -15,7 +16,7 @@ import type { ClaimedRightsNeeds } from '../access/claimed-rights.js';
 import { maySearch } from '../access/claimed-rights.js';
 import type { CurrentAttributes } from '../attributes/current-attributes.js';
 import type { AttributeCache } from '../cache/attribute-cache.js';
-import type { DentryCache } from '../cache/dentry-cache.js';
+import type { DentryCache, DentryKey } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
 import type { ClientConfig } from '../config.js';
@@ -29,6 +30,7 @@ import type { NfsClient } from '../remote/nfs-client.js';
 import type { Redriver } from '../remote/redrive.js';
 import { isStale, statusError } from '../remote/status-errno.js';
 import type { Binding, NamedObject } from './name-binding.js';
+import { SparedLookups } from './spared-lookups.js';
 import type { SymbolicLinkNeeds } from './symbolic-link.js';
 import { readTarget, stepsOf } from './symbolic-link.js';
 
@@ -36,6 +38,7 @@ import { readTarget, stepsOf } from './symbolic-link.js';
 export interface LookupNeeds extends ClaimedRightsNeeds, SymbolicLinkNeeds {
   readonly attributes: AttributeCache;
   readonly binding: Binding;
+  readonly clock: Clock;
   readonly config: ClientConfig;
   readonly counters: VfsCounters;
   readonly current: CurrentAttributes;
@@ -71,10 +74,12 @@ export class Lookup {
   readonly #asked: LookupListener;
   /** Threads whose call the kernel was made to repeat by {@link confirm}. */
   readonly #sentBack = new LRUCache<number, Inode>({ max: MAX_SENT_BACK });
+  readonly #spared: SparedLookups;
 
-  constructor(vfs: LookupNeeds, asked: LookupListener) {
+  constructor(vfs: LookupNeeds, asked: LookupListener, intents?: CreationIntents) {
     this.#vfs = vfs;
     this.#asked = asked;
+    this.#spared = new SparedLookups(vfs, intents);
   }
 
   /** The answer to the kernel that asks for a name. @throws FuseError */
@@ -84,8 +89,12 @@ export class Lookup {
     if (caller.claim !== undefined) await maySearch(vfs, parent, caller);
     const cached = this.#fromCache(parent, name);
     if (cached !== undefined) return cached;
+    // Of no time, so that nobody else goes by it.
+    if (await this.#spared.isSpared(parent, name, caller)) return { nodeid: 0, entryValidMs: 0 };
     const generation = parent.generation;
+    const began = vfs.clock.now();
     const found = await this.#findForKernel(parent, name, caller);
+    this.#spared.lookupTook(vfs.clock.now() - began);
     // This lookup may have shown that other names mean something else by now: its caller may look at them next.
     await vfs.kernel.notified(undefined, HEAD_START_MS);
     if (found === undefined) return vfs.replies.absent(parent, name, generation);
@@ -110,6 +119,21 @@ export class Lookup {
   async find(parent: Inode, name: FileName, caller: Caller): Promise<Found | undefined> {
     const result = parent.gone ? undefined : await this.#ask(parent, name, caller);
     return result === undefined ? this.#findInSuccessor(parent, name, caller) : result.found;
+  }
+
+  /**
+   * The error for a name that the server has not made, for another reason than that it is there already. As with the lookup that
+   * was not sent for it, a name that is there is told as such.
+   */
+  async whyNotMade(
+    { parent, name }: DentryKey,
+    { status }: { readonly status: Status },
+    caller: Caller,
+  ): Promise<FuseError | undefined> {
+    if (status === Status.EXIST || status === Status.NOTSUPP || isStale(status)) return undefined;
+    if (!this.#spared.take(parent, name, caller)) return undefined;
+    const found = await this.find(parent, name, caller).catch(() => undefined);
+    return found && new FuseError(Errno.EEXIST, 'it is there, and may not be made either');
   }
 
   /**

@@ -45,6 +45,9 @@ export interface MakeNeeds extends ClaimedRightsNeeds, SetAttributesNeeds {
   readonly replies: KernelReplies;
 }
 
+/** Whether `changes`, which complete a new file, may be left to somebody who sets them later. */
+export type CompletesLater = (made: Found, changes: Sattr3) => boolean;
+
 const TWO_32 = 0x1_0000_0000;
 
 export class MakeRequests {
@@ -111,7 +114,8 @@ export class MakeRequests {
       if (found !== undefined && replay.mayHaveMade(found.attributes) && (await isOurs(found))) return found;
     }
     replay.changedNothing();
-    throw vfs.redriver.reportFailure(result, [parent], caller);
+    const known = await this.#lookup.whyNotMade({ parent, name }, result, caller);
+    throw known ?? vfs.redriver.reportFailure(result, [parent], caller);
   }
 
   /** open(2) with O_CREAT. A file that exists already keeps its content: CREATE has no guard against its own late copies. */
@@ -121,8 +125,9 @@ export class MakeRequests {
     mode: number,
     exclusive: boolean,
     caller: Caller,
+    later?: CompletesLater,
   ): Promise<Found> {
-    if (exclusive) return this.#createExclusive(parent, name, mode, caller);
+    if (exclusive) return this.#createExclusive({ parent, name }, mode, caller, later);
     return this.#create(parent, name, { mode: CreateMode.UNCHECKED, attributes: { mode } }, caller);
   }
 
@@ -142,7 +147,12 @@ export class MakeRequests {
    * O_EXCL: EXCLUSIVE with a verifier that makes a repeated call succeed (RFC 1813 3.3.8), and a SETATTR for
    * the mode and for the times, in which servers keep the verifier. Servers that cannot get GUARDED instead.
    */
-  async #createExclusive(parent: Inode, name: FileName, mode: number, caller: Caller): Promise<Found> {
+  async #createExclusive(
+    { parent, name }: DentryKey,
+    mode: number,
+    caller: Caller,
+    later: CompletesLater | undefined,
+  ): Promise<Found> {
     let made: Found;
     try {
       const verifier = this.#verifierFor(caller);
@@ -152,6 +162,7 @@ export class MakeRequests {
       return this.#create(parent, name, { mode: CreateMode.GUARDED, attributes: { mode } }, caller);
     }
     const changes: Sattr3 = { mode, atime: 'server', mtime: 'server' };
+    if (later?.(made, changes)) return made;
     // The kernel must not repeat the call: the file is there by now.
     return { ...made, attributes: await setAttributes(this.#vfs, made.inode, changes, caller, 'object') };
   }
@@ -221,6 +232,7 @@ export class MakeRequests {
     replay: Replay,
   ): Promise<Found> {
     const { attributes, exchange, redriver, nfs } = this.#vfs;
+    if (inode.writer?.setsLater) await inode.writer.drain();
     const made = replay.isDone ? await this.#lookup.find(newParent, newName, caller) : undefined;
     if (made?.inode === inode) return made;
     const generation = newParent.generation;
@@ -241,7 +253,8 @@ export class MakeRequests {
         if (found?.inode === inode) return found;
       }
       replay.changedNothing();
-      throw redriver.reportFailure(result, [newParent, inode], caller);
+      const known = await this.#lookup.whyNotMade({ parent: newParent, name: newName }, result, caller);
+      throw known ?? redriver.reportFailure(result, [newParent, inode], caller);
     }
     return this.#lookup.complete(
       {

@@ -178,6 +178,9 @@ export class RemoveRequests {
     const { parent: newParent, name: newName } = to;
     // The object that has the new name by now may be the one that was moved: it must not be taken for what is to be replaced.
     if (replay.retransmitted && (await this.#isRenamed(from, to, replay, caller))) return;
+    const writer = this.#vfs.dentries.getUnverified(parent, name)?.inode?.writer;
+    // Under its new name the file has to be found as it was made.
+    if (writer?.setsLater) await writer.drain();
     let moved = this.#vfs.dentries.get(parent, name)?.inode;
     if (moved?.silly !== undefined && !(await this.#silly.survives(moved, parent, name)))
       throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
@@ -238,7 +241,8 @@ export class RemoveRequests {
     // Two names of one file: nothing was renamed.
     if (moved === target && moved !== undefined) return;
     dentries.set(from.parent, from.name, undefined, from.parent.generation);
-    if (moved !== undefined) {
+    if (moved === undefined) dentries.kernelMoved(from, to, source ?? this.#vfs.inodes.root);
+    else {
       dentries.set(to.parent, to.name, moved, to.parent.generation);
       // Its ctime moved, and by whom is plain.
       attributes.expire(moved);

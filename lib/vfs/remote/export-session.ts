@@ -149,7 +149,7 @@ export class ExportSession implements RootFinder {
       nconnect,
       timeo: Math.max(1, Math.round(config.timeoMs / 100)),
       log: (message) => dependencies.log.warn(message),
-      beforeReady: restarts.watching(nconnect),
+      onConnected: restarts.watching(nconnect),
     });
     const rpc = service.open(root.port);
     return new ExportSession(config, dependencies, { rpc, lockManager: locks, restarts }, root);

@@ -51,7 +51,7 @@ export function openLockManager(
     timeo: Math.max(1, Math.round(timeoMs / 100)),
     called: `lock manager of ${host}`,
     log: (message) => dependencies.log.warn(message),
-    beforeReady: dependencies.restarts.watching(1),
+    onConnected: dependencies.restarts.watching(1),
   };
   return { rpc: programService(NLM_PROGRAM, { host, port, protocol, resvport }, options).open(port), port };
 }

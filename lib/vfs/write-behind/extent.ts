@@ -1,5 +1,6 @@
 /** A piece of a file on its way to stable storage: where it belongs, its bytes, and on whose behalf. */
 import type { UserCredential } from '../caller/caller.js';
+import type { Room } from './write-record.js';
 
 export class Extent {
   readonly offset: number;
@@ -15,6 +16,8 @@ export class Extent {
   rewrites = 0;
   /** False for a part: its bytes lie in a buffer that it shares with others. */
   whole = true;
+  /** Where the bytes of a gathering extent lie; undefined: in memory of its own. */
+  room: Room | undefined = undefined;
 
   constructor(offset: number, credential: UserCredential, data: Buffer, length: number, sequence: number) {
     this.offset = offset;
@@ -48,11 +51,6 @@ export class Extent {
     part.rewrites = this.rewrites;
     part.whole = false;
     return part;
-  }
-
-  /** Lets go of room that was never filled. */
-  trim(): void {
-    if (this.length * 2 <= this.data.length) this.data = Buffer.from(this.data.subarray(0, this.length));
   }
 }
 

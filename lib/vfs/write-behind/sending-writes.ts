@@ -1,12 +1,26 @@
 /** The WRITEs of one file that are on their way, or wait for the wire. */
 import type { FuseError } from '../../fuse/contract/errno.js';
+import type { Fattr3 } from '../../programs/nfs3/index.js';
 import type { Extent } from './extent.js';
 
 /** A WRITE that was started, until all that it carries was answered. */
 export interface Sending {
   readonly extent: Extent;
+  /** Resolves when the first of it has gone out, or is known not to. */
+  readonly begun: Promise<void>;
+  readonly begin: () => void;
+  /** The file as the last reply showed it. */
+  after: Fattr3 | undefined;
   done: Promise<void>;
   error: FuseError | undefined;
+}
+
+export function sendingOf(extent: Extent): Sending {
+  let begin = (): void => {};
+  const begun = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
+  return { extent, begun, begin, after: undefined, done: Promise.resolve(), error: undefined };
 }
 
 /** WRITEs of a file that wait for the wire or are on it: then the writer waits. */

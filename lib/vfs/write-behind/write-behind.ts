@@ -9,7 +9,7 @@
  * synchronous until one succeeds.
  */
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
-import { StableHow as Stable, type StableHow } from '../../programs/nfs3/index.js';
+import { type Sattr3, StableHow as Stable, type StableHow } from '../../programs/nfs3/index.js';
 import type { Cancellation } from '../../rpc/client/rpc-caller.js';
 import type { Inode, PendingWrites } from '../cache/inode.js';
 import { type UserCredential, unattended } from '../caller/caller.js';
@@ -18,17 +18,19 @@ import type { VfsCounters } from '../counters.js';
 import { pause } from '../remote/nfs-client.js';
 import { MAX_PAUSES, pauseBefore } from '../remote/patience.js';
 import type { ServerRestarts } from '../remote/server-restarts.js';
+import { DeferredAttributes, type DeferredAttributesNeeds } from './deferred-attributes.js';
 import { Extent } from './extent.js';
 import { ExtentMap } from './extent-map.js';
 import { Gathering, type GatheringNeeds } from './gathering.js';
-import { type Sending, SendingWrites } from './sending-writes.js';
+import { PendingData } from './pending-data.js';
+import { type Sending, sendingOf } from './sending-writes.js';
 import { Slots } from './slots.js';
-import { UnstableData } from './unstable-data.js';
 import { commitAll, type WriteCallsNeeds, writeAll } from './write-calls.js';
+import { WriteErrors } from './write-errors.js';
 import type { WriteRecord, WriteRecords } from './write-record.js';
 
 /** The parts of the mount that this needs. */
-export interface WriteBehindNeeds extends GatheringNeeds, WriteCallsNeeds {
+export interface WriteBehindNeeds extends GatheringNeeds, WriteCallsNeeds, DeferredAttributesNeeds {
   readonly records: { readonly writes: WriteRecords } | undefined;
   readonly counters: VfsCounters;
   readonly restarts: ServerRestarts;
@@ -39,93 +41,73 @@ const MAX_IN_FLIGHT = 16;
 /** Unstable data that makes us send a COMMIT of its own accord. */
 const COMMIT_FROM = 32 * 1024 * 1024;
 
-export class FileWriter implements PendingWrites {
+export class FileWriter extends PendingData implements PendingWrites {
   readonly #vfs: WriteBehindNeeds;
   readonly inode: Inode;
-  readonly #gathering: Gathering;
-  readonly #sending = new SendingWrites();
-  readonly #unstable = new UnstableData();
+  protected readonly gathering: Gathering;
   /** The COMMIT under way, or a change of the file's size that none may overlap. */
   #committing: Promise<void> | undefined = undefined;
   readonly #slots = new Slots(MAX_IN_FLIGHT);
   #sequence = 0;
-  #errors = 0;
-  #lastError: FuseError | undefined = undefined;
+  readonly #errors = new WriteErrors();
   /** An error was met: nothing is gathered until a write succeeds. */
   #careful = false;
+  /** The file is new, only its maker has it open, and the server takes that for its owner: by this credential. */
+  maker: UserCredential | undefined = undefined;
   /** Undefined: no other process could go on with this mount. */
   readonly record: WriteRecord | undefined;
 
   constructor(vfs: WriteBehindNeeds, inode: Inode) {
+    super();
     this.#vfs = vfs;
     this.inode = inode;
     this.record = vfs.records?.writes.of(inode);
-    this.#gathering = new Gathering(
-      vfs,
-      () => this.#send(),
-      () => ++this.#sequence,
-    );
+    const number = (): number => ++this.#sequence;
+    this.gathering = new Gathering(vfs, () => this.#send(), number, this.record);
   }
 
   /** Counts the write errors of this file; an open file that has seen fewer has one to report. */
   get errors(): number {
-    return this.#errors;
+    return this.#errors.count;
   }
 
   get lastError(): FuseError | undefined {
-    return this.#lastError;
+    return this.#errors.last;
   }
 
   /** Nothing is on its way and nothing waits for a COMMIT. */
   get clean(): boolean {
-    return !this.dirty && this.#unstable.isEmpty && this.#committing === undefined;
-  }
-
-  /** Bytes that a server which is lost now would take with it. */
-  get unwrittenBytes(): number {
-    return (this.#gathering.extent?.length ?? 0) + this.#sending.bytes + this.#unstable.bytes;
-  }
-
-  /** Something has not reached the server. */
-  get dirty(): boolean {
-    return this.#gathering.extent !== undefined || this.#sending.size > 0;
+    return !this.dirty && this.unstable.isEmpty && this.#committing === undefined;
   }
 
   /**
-   * The file's size, given what the server says and what has not reached it. Data that is not on stable storage counts
-   * too: a server that has restarted may have lost it, and gets it again (as in Linux, where a file with writes
-   * pending does not shrink).
+   * Sets attributes that the server is asked for later: with the data, and before {@link drain} and {@link flush} resolve.
+   * `afterData`: a WRITE that is carried out later would undo some of it. Its failure is told as that of a write is. False: the
+   * server has to be asked at once.
    */
-  sizeWith(size: bigint): bigint {
-    const end = Math.max(this.unstableEnd, this.#gathering.extent?.end ?? 0);
-    return size >= end ? size : BigInt(end);
+  setLater(set: Sattr3, credential: UserCredential, afterData: boolean): boolean {
+    return this.#deferred.defer({ set, credential, afterData });
   }
 
-  /** The lowest number that is not on stable storage. */
-  get #oldest(): number {
-    return Math.min(this.#gathering.oldest, this.#sending.oldest, this.#unstable.oldest);
+  /** An earlier process has set them, and not asked the server. */
+  takeUpAttributes(set: Sattr3, credential: UserCredential): void {
+    this.#deferred.takeUp({ set, credential, afterData: true });
   }
 
-  /** Whether a read of this range needs {@link drain} first. */
-  overlaps(offset: number, end: number): boolean {
-    if (this.#gathering.extent?.overlaps(offset, end)) return true;
-    return this.#sending.within(offset, end).length > 0;
+  get #deferred(): DeferredAttributes {
+    this.attributes ??= new DeferredAttributes(this.#vfs, {
+      inode: this.inode,
+      record: this.record,
+      drain: () => this.drain(),
+      notSet: (error) => void this.#errors.met(error, this.record),
+      settled: () => this.#settled(),
+    });
+    return this.attributes;
   }
 
-  /**
-   * Where what was written and is not on stable storage ends: a server that has restarted, and was not written to
-   * since, may have a shorter file.
-   */
-  get unstableEnd(): number {
-    return Math.max(this.#unstable.end, this.#sending.end);
-  }
-
-  /** The parts of this range that were written and are not on stable storage, the latest last: a READ may miss them. */
-  unstableWithin(offset: number, end: number): readonly Extent[] {
-    const sent = this.#sending.within(offset, end).map(({ extent }) => extent);
-    return [...this.#unstable.within(offset, end), ...sent].sort(
-      (one, other) => one.sequence - other.sequence,
-    );
+  /** The server is asked for other attributes now: what was set before must not come once more. */
+  setsNow(): void {
+    this.attributes?.forget();
   }
 
   /**
@@ -138,18 +120,24 @@ export class FileWriter implements PendingWrites {
     credential: UserCredential,
     cancellation?: Cancellation,
   ): Promise<void> {
+    if (this.attributes !== undefined) await this.#afterAttributes(cancellation);
     if (this.#careful) {
       await this.writeThrough(offset, data, credential, Stable.FILE_SYNC, cancellation);
       return;
     }
     await this.#admit(data.length, cancellation);
-    this.#gathering.add(offset, data, credential);
-    this.record?.taken({ sequence: this.#sequence, offset, data, credential });
+    this.gathering.add(offset, data, credential);
+  }
+
+  /** A write moves the time of change that was set before it. */
+  async #afterAttributes(cancellation: Cancellation | undefined): Promise<void> {
+    while (this.attributes?.holdUpWrites) await interruptible(this.drain(), cancellation);
+    this.attributes?.forget();
   }
 
   /** Waits until there is room for `bytes` in the file's queue and in the mount's budget, and takes it. */
   async #admit(bytes: number, cancellation: Cancellation | undefined): Promise<void> {
-    while (this.#sending.isFull) await interruptible(this.#sending.changed(), cancellation);
+    while (this.sending.isFull) await interruptible(this.sending.changed(), cancellation);
     const { writeBudget, writers } = this.#vfs.memory;
     if (!writeBudget.tryTake(bytes)) await writeBudget.take(bytes, cancellation);
     writers.add(this);
@@ -163,19 +151,19 @@ export class FileWriter implements PendingWrites {
 
   /** Sends what was gathered. */
   #send(stable: StableHow = Stable.UNSTABLE): void {
-    const extent = this.#gathering.take();
+    const extent = this.gathering.take();
     if (extent !== undefined) this.#start(extent, stable);
   }
 
   /** `wait`: milliseconds before it goes out. */
   #start(extent: Extent, stable: StableHow, wait = 0): Sending {
-    const before = this.#sending.within(extent.offset, extent.end).map(({ done }) => done);
-    const sending: Sending = { extent, done: Promise.resolve(), error: undefined };
-    this.#sending.add(sending);
+    const before = this.sending.within(extent.offset, extent.end).map(({ done }) => done);
+    const sending = sendingOf(extent);
+    this.sending.add(sending);
     sending.done = this.#transmit(sending, stable, before, wait).then(() => {
-      this.#sending.delete(sending);
+      this.sending.delete(sending);
       // Memory for unstable data comes back only with a COMMIT.
-      if (this.#unstable.waiting >= COMMIT_FROM || this.#vfs.memory.writeBudget.waiting > 0)
+      if (this.unstable.waiting >= COMMIT_FROM || this.#vfs.memory.writeBudget.waiting > 0)
         this.#commitInBackground();
       this.#settled();
     });
@@ -183,12 +171,14 @@ export class FileWriter implements PendingWrites {
   }
 
   #settled(): void {
-    if (!this.dirty) this.record?.allReached();
-    if (!this.clean && this.#unstable.isEmpty) this.record?.stableBelow(this.#oldest);
+    if (!this.isUnsent) this.record?.allReached();
+    if (!this.clean && this.unstable.isEmpty) this.record?.stableBelow(this.oldest);
     if (!this.clean) return;
     this.record?.settled();
-    this.#vfs.memory.writers.delete(this);
-    if (this.#vfs.memory.writers.size === 0) this.#vfs.memory.writeBuffers.trim();
+    this.attributes?.forget();
+    const { writers, writeBuffers } = this.#vfs.memory;
+    writers.delete(this);
+    if (writers.size === 0) for (const one of [writeBuffers, this.#vfs.records?.writes]) one?.trim();
   }
 
   /** Writes one extent in full and settles what becomes of its data. Never rejects. */
@@ -206,8 +196,10 @@ export class FileWriter implements PendingWrites {
     try {
       const { offset, credential } = extent;
       const data = extent.data.subarray(0, extent.length);
-      const write = { offset, data, stable };
-      const { committed, verifier } = await writeAll(this.#vfs, this.inode, write, unattended(credential));
+      const write = { offset, data, stable, onSent: sending.begin };
+      const written = await writeAll(this.#vfs, this.inode, write, unattended(credential));
+      const { committed, verifier } = written;
+      sending.after = written.after;
       this.#careful = false;
       if (committed === Stable.FILE_SYNC) {
         this.#vfs.memory.writeBudget.give(extent.length);
@@ -215,8 +207,8 @@ export class FileWriter implements PendingWrites {
       } else {
         extent.verifier = verifier;
         this.record?.reached(extent.offset, extent.end, verifier);
-        this.#unstable.add(extent);
-        if (this.#unstable.restarted) {
+        this.unstable.add(extent);
+        if (this.unstable.restarted) {
           this.#vfs.restarts.seen();
           this.#commitInBackground();
         }
@@ -225,35 +217,31 @@ export class FileWriter implements PendingWrites {
       this.#vfs.memory.writeBudget.give(extent.length);
       sending.error = this.lose(error);
     } finally {
+      sending.begin();
       this.#slots.give();
     }
   }
 
-  /** Its data is stable, and the WRITE that carried it was answered: nobody needs the buffer any more. */
+  /** Its data is stable: nobody needs the buffer any more. */
   #recycle(extent: Extent): void {
     if (extent.whole) this.#vfs.memory.writeBuffers.give(extent.data);
   }
 
   /** Data that is overwritten or cut off must not come back with a rewrite. */
   #forget(offset: number, end: number): void {
-    this.#vfs.memory.writeBudget.give(this.#unstable.cut(offset, end));
+    this.#vfs.memory.writeBudget.give(this.unstable.cut(offset, end));
   }
 
-  /** Goes on where an earlier process of this mount was: it has numbered writes so far, and met so many errors. */
+  /** An earlier process of this mount has numbered writes so far, and met so many errors. */
   takeUp(sequence: number, count: number): void {
     this.#sequence = Math.max(this.#sequence, sequence);
-    this.#errors = count;
-    if (count > 0) this.#lastError = new FuseError(Errno.EIO, 'an earlier write failed');
+    this.#errors.takeUp(count);
   }
 
-  /** Data is lost, and whoever wrote it does not wait for the answer: see {@link errors}. */
+  /** Data is lost, and nobody waits for the answer: see {@link errors}. */
   lose(error: unknown): FuseError {
-    this.#errors++;
-    this.record?.errors(this.#errors);
     this.#careful = true;
-    this.#lastError =
-      error instanceof FuseError ? error : new FuseError(Errno.EIO, 'write failed', { cause: error });
-    return this.#lastError;
+    return this.#errors.met(error, this.record);
   }
 
   /**
@@ -268,6 +256,7 @@ export class FileWriter implements PendingWrites {
     cancellation?: Cancellation,
   ): Promise<void> {
     await interruptible(this.drain(), cancellation);
+    if (this.attributes !== undefined) await this.#afterAttributes(cancellation);
     await this.#admit(data.length, cancellation);
     // Kept as an extent like any other while it is on its way, so that reads and other writes see it.
     const copy = Buffer.from(data);
@@ -283,47 +272,55 @@ export class FileWriter implements PendingWrites {
   }
 
   /**
-   * Everything written so far has reached the server, stable or not. Errors stay for {@link flush}.
+   * Everything written and set so far has reached the server, stable or not. Errors stay for {@link flush}.
    * `atRest`: no more is expected soon, so that a file which fits one WRITE goes stable with it and needs no
    * COMMIT afterwards.
    */
   async drain(atRest = false): Promise<void> {
-    const alone = this.#sending.size === 0 && this.#unstable.isEmpty;
+    const alone = this.sending.size === 0 && this.unstable.isEmpty;
     this.#send(atRest && alone ? Stable.FILE_SYNC : Stable.UNSTABLE);
-    if (this.#sending.size > 0) await Promise.all(Array.from(this.#sending, ({ done }) => done));
+    const writes = Array.from(this.sending);
+    const set = this.attributes?.send(writes);
+    if (writes.length > 0) await Promise.all(writes.map(({ done }) => done));
+    await set;
   }
 
-  /** Everything written so far is on stable storage. Does not throw: whoever wrote asks for errors, once per open file. */
-  async flush(): Promise<void> {
+  /** {@link makeStable}, and others may look at the file from now on. */
+  flush(): Promise<void> {
+    this.maker = undefined;
+    return this.makeStable();
+  }
+
+  /** Everything written and set so far is on stable storage. Does not throw: whoever wrote asks for errors, once per open file. */
+  async makeStable(): Promise<void> {
     const upTo = this.#sequence;
     await this.drain(true);
     for (;;) {
       // A COMMIT that is under way may cover what was written, and turn out to have to write it again.
       if (this.#committing !== undefined) await this.#committing;
-      else if (this.#unstable.hasUpTo(upTo)) await this.#commit();
+      else if (this.unstable.hasUpTo(upTo)) await this.#commit();
       else {
-        const rewritten = Array.from(this.#sending).filter(({ extent }) => extent.sequence <= upTo);
-        if (rewritten.length === 0) return;
-        await Promise.all(rewritten.map(({ done }) => done));
+        const rewritten = Array.from(this.sending).filter(({ extent }) => extent.sequence <= upTo);
+        if (rewritten.length > 0) await Promise.all(rewritten.map(({ done }) => done));
+        else if (this.setsLater) await this.drain();
+        else return;
       }
     }
   }
 
   #commitInBackground(): void {
-    if (this.#committing === undefined && !this.#unstable.isEmpty) void this.#commit();
+    if (this.#committing === undefined && !this.unstable.isEmpty) void this.#commit();
   }
 
-  /** One COMMIT for all that is unstable now. Never rejects. */
-  #commit(): Promise<void> {
-    return this.#exclude(this.#commitOnce());
-  }
+  /** One COMMIT for all that is unstable. Never rejects. */
+  #commit = (): Promise<void> => this.#exclude(this.#commitOnce());
 
-  /** No COMMIT is sent until `work` has ended. Never rejects. */
+  /** No COMMIT is sent before `work` has ended. Never rejects. */
   #exclude(work: Promise<unknown>): Promise<void> {
     const ended = (): void => {
       this.#committing = undefined;
-      this.record?.stableBelow(this.#oldest);
-      const due = this.#unstable.restarted || this.#unstable.waiting >= COMMIT_FROM;
+      this.record?.stableBelow(this.oldest);
+      const due = this.unstable.restarted || this.unstable.waiting >= COMMIT_FROM;
       if (due || this.#vfs.memory.writeBudget.waiting > 0) this.#commitInBackground();
       this.#settled();
     };
@@ -334,18 +331,18 @@ export class FileWriter implements PendingWrites {
   async #commitOnce(): Promise<void> {
     const { counters } = this.#vfs;
     const { writeBudget } = this.#vfs.memory;
-    const first = this.#unstable.cover();
+    const first = this.unstable.cover();
     if (first === undefined) return;
     counters.commits++;
     try {
       const verifier = await commitAll(this.#vfs, this.inode, unattended(first.credential));
-      const { stable, lost } = this.#unstable.settle(verifier);
+      const { stable, lost } = this.unstable.settle(verifier);
       for (const extent of stable) this.#recycle(extent);
       writeBudget.give(stable.reduce((bytes, { length }) => bytes + length, 0));
       if (lost.length > 0) this.#vfs.restarts.seen();
       for (const extent of lost) this.#rewrite(extent);
     } catch (error) {
-      writeBudget.give(this.#unstable.abandon());
+      writeBudget.give(this.unstable.abandon());
       this.lose(error);
     }
   }
@@ -355,15 +352,16 @@ export class FileWriter implements PendingWrites {
     const left = new ExtentMap();
     left.add(extent);
     let superseded = 0;
-    for (const { extent: newer } of this.#sending) superseded += left.cut(newer.offset, newer.end);
+    for (const { extent: newer } of this.sending) superseded += left.cut(newer.offset, newer.end);
     this.#vfs.memory.writeBudget.give(superseded);
     for (const part of left) {
       this.#vfs.counters.rewrites++;
       part.verifier = undefined;
       const again = part.rewrites++;
-      // The first time it is a server that has restarted. One that does not keep its verifier can still write FILE_SYNC; one
-      // that does not do that either has pauses to come to itself, and then the writer an error.
+      // At first it is a restart. A server that never keeps its verifier can still write FILE_SYNC; one that does not do that
+      // either has pauses to come to itself, and then the writer an error.
       const stable = again === 0 ? Stable.UNSTABLE : Stable.FILE_SYNC;
+      this.attributes?.again();
       if (again <= MAX_PAUSES + 1) this.#start(part, stable, again < 2 ? 0 : pauseBefore(again - 1));
       else {
         this.#vfs.memory.writeBudget.give(part.length);

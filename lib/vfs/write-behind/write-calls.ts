@@ -4,6 +4,7 @@ import type { Clock } from '../../base/clock.js';
 import { Errno, FuseError } from '../../fuse/contract/errno.js';
 import {
   COMMIT,
+  type Fattr3,
   StableHow as Stable,
   type StableHow,
   Status,
@@ -36,6 +37,8 @@ export interface WriteTerms {
   readonly offset: number;
   readonly data: Uint8Array;
   readonly stable: StableHow;
+  /** Called as soon as a WRITE has gone out. */
+  readonly onSent?: (() => void) | undefined;
 }
 
 /** The server's promise about data that it took. */
@@ -44,23 +47,28 @@ export interface Written {
   readonly committed: StableHow;
   /** Undefined where all is on stable storage; a verifier that no COMMIT answers where two were seen. */
   readonly verifier: string | undefined;
+  /** The file as the last reply showed it. */
+  readonly after: Fattr3 | undefined;
 }
 
 /** WRITEs until all bytes are taken; short writes are continued (RFC 1813 3.3.7). Throws what fsync(2) is to report. */
 export async function writeAll(
   vfs: WriteCallsNeeds,
   inode: Inode,
-  { offset, data, stable }: WriteTerms,
+  { offset, data, stable, onSent }: WriteTerms,
   caller: Caller,
 ): Promise<Written> {
   let committed: StableHow = Stable.FILE_SYNC;
   let verifier: string | undefined;
+  let after: Fattr3 | undefined;
   const patience = new Patience(vfs.clock, 'the server takes only a few bytes with each WRITE');
   // A server that takes less than it is sent is sent less: what it leaves has crossed the network for nothing.
   let most = vfs.limits.wsize;
   for (let done = 0; done < data.length; ) {
     const piece = data.subarray(done, done + most);
-    const result = await writeOnce(vfs, inode, { offset: offset + done, data: piece, stable }, caller);
+    const write = { offset: offset + done, data: piece, stable, onSent };
+    const result = await writeOnce(vfs, inode, write, caller);
+    after = result.wcc.after;
     if (result.count === 0) throw new FuseError(Errno.EIO, 'the server wrote nothing');
     const taken = Math.min(result.count, piece.length);
     done += taken;
@@ -71,19 +79,23 @@ export async function writeAll(
     verifier = committed === Stable.FILE_SYNC || verifier === result.verifier ? result.verifier : '';
     committed = Stable.UNSTABLE;
   }
-  return { committed, verifier };
+  return { committed, verifier, after };
 }
 
 async function writeOnce(
   vfs: WriteCallsNeeds,
   inode: Inode,
-  { offset, data, stable }: WriteTerms,
+  { offset, data, stable, onSent }: WriteTerms,
   caller: Caller,
 ): Promise<WriteResult & { status: 0 }> {
   const { result } = await vfs.exchange.change(
     inode,
     caller,
-    (file) => vfs.nfs.call(WRITE, { file, offset, data, stable }, caller),
+    (file) => {
+      const reply = vfs.nfs.call(WRITE, { file, offset, data, stable }, caller);
+      onSent?.();
+      return reply;
+    },
     ({ wcc }) => wcc,
     trusting,
   );

@@ -4,6 +4,7 @@ import { exportFolder } from '../../support/folders.js';
 import { KNFSD_EXPORT, Knfsd } from '../../support/guest/knfsd.js';
 import { Mount } from '../../support/mount.js';
 import { openPlace } from '../../support/places.js';
+import { atTier } from '../../support/tier.js';
 import { untilEnd } from '../../support/until-end.js';
 import { startServer } from '../../support/variants.js';
 import { familyTable } from './families.js';
@@ -19,8 +20,8 @@ import {
 } from './program.js';
 import { judge } from './verdict.js';
 
-/** Every so many-th of the program's 41 667 combinations: 5 123 of them. */
-export const ALL = 8;
+/** Every so many-th of the program's 41 667 combinations: 5 123 of them, or a third of those. */
+export const ALL = atTier({ ci: 24, all: 8 });
 /** A plain `npm test` has time for one combination in this many. */
 export const SAMPLE = 192;
 const TIMEOUT_MS = 30 * 60_000;
@@ -45,15 +46,17 @@ function startKnfsd(): Promise<Knfsd> {
 
 /**
  * Runs every `every`th combination on `server`, in each of the passes: at once after the change, and again after the
- * attributes' timeout.
+ * attributes' timeout. `more`: further options of both mounts.
  */
 export function matrixOn(
   t: Test,
   server: RecordedServer,
   every: number,
   passes: readonly Pass[] = PASSES,
+  more: readonly string[] = [],
 ): void {
-  t.test(`nothing older than Linux's own client shows, ${server}`, { timeout: TIMEOUT_MS }, async (t) => {
+  const what = [`nothing older than Linux's own client shows, ${server}`, ...more].join(' ');
+  t.test(what, { timeout: TIMEOUT_MS }, async (t) => {
     const record = recordFor(server);
     t.equal(
       record.hash,
@@ -65,7 +68,7 @@ export function matrixOn(
     const source = untilEnd(t, await (server === 'knfsd' ? startKnfsd() : startServer(server, place)));
     const truth = await localOutcomes(every);
     const outcomes = async (pass: Pass): Promise<Outcomes> => {
-      const options = ['allow_other', ...PASS_OPTIONS[pass]];
+      const options = ['allow_other', ...PASS_OPTIONS[pass], ...more];
       const mounts = [
         await Mount.start({ source, place, options, asUsual: true }),
         await Mount.start({ source, place, options, asUsual: true }),

@@ -1,17 +1,9 @@
 /** The guard of SETATTR (RFC 1813 3.3.2): a truncation that comes late must not cut off what was written after it. */
+
 import t from 'tap';
 import { type SetattrArguments, Status } from '../../../lib/programs/nfs3/index.js';
+import { NO_CHANGES } from '../support/no-changes.js';
 import { O_RDWR, Rig } from '../support/rig.js';
-
-const none = {
-  mode: undefined,
-  uid: undefined,
-  gid: undefined,
-  size: undefined,
-  atime: undefined,
-  mtime: undefined,
-  fh: undefined,
-};
 
 async function opened() {
   const rig = new Rig();
@@ -19,7 +11,8 @@ async function opened() {
   server.tree.file('f', 'content');
   const { inode, fh } = await rig.open('f', O_RDWR);
   server.forgetCalls();
-  const truncate = (size: bigint) => rig.files.setAttributes(inode, { ...none, size, fh }, rig.caller());
+  const truncate = (size: bigint) =>
+    rig.files.setAttributes(inode, { ...NO_CHANGES, size, fh }, rig.caller());
   const guards = () => server.named('SETATTR').map(({ args }) => (args as SetattrArguments).guard);
   return { rig, server, file: server.tree.at('f'), inode, fh, truncate, guards };
 }
@@ -32,13 +25,13 @@ t.test('a change of the size is guarded by the ctime that is known, after writes
   await rig.write(fh, 3, Buffer.from('more'));
   await truncate(5n);
   t.equal(file.data.toString(), 'conmo');
-  t.equal(server.count('SETATTR'), 2, 'none was refused');
+  t.equal(server.count('SETATTR'), 2, 'NO_CHANGES was refused');
 });
 
 t.test('other attributes are not: what another client has done meanwhile is no matter', async (t) => {
   const { rig, server, inode, guards } = await opened();
   server.tree.modified(server.tree.at('f'));
-  await rig.files.setAttributes(inode, { ...none, mode: 0o600 }, rig.caller());
+  await rig.files.setAttributes(inode, { ...NO_CHANGES, mode: 0o600 }, rig.caller());
   t.same(guards(), [undefined]);
 });
 

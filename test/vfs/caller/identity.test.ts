@@ -1,6 +1,5 @@
 import t from 'tap';
 import { Errno, FuseError } from '../../../lib/fuse/contract/errno.js';
-import type { SetAttributes } from '../../../lib/fuse/contract/operations.js';
 import { decodeAuthSys } from '../../../lib/rpc/auth/auth-sys.js';
 import { Credentials } from '../../../lib/vfs/caller/caller.js';
 import {
@@ -16,19 +15,11 @@ import {
 import { identityFor, mounterWith, outOfReach, ownCredential } from '../../../lib/vfs/caller/own-identity.js';
 import { toFuseAttributes } from '../../../lib/vfs/kernel/fuse-attributes.js';
 import { FakeTree } from '../support/fake-tree.js';
+import { NO_CHANGES } from '../support/no-changes.js';
 import { TestContext } from '../support/rig.js';
 
 const range = (local: number, server: number, count: number): IdRange => ({ local, server, count });
 const ROOT: Mounter = { uid: 0, gid: 0, complete: true, hasUid: () => true, hasGid: () => true };
-const NO_CHANGE: SetAttributes = {
-  mode: undefined,
-  uid: undefined,
-  gid: undefined,
-  size: undefined,
-  atime: undefined,
-  mtime: undefined,
-  fh: undefined,
-};
 
 function rules(uid: readonly IdRange[], gid: readonly IdRange[] = []) {
   return { uid: { everybody: undefined, ranges: uid }, gid: { everybody: undefined, ranges: gid } };
@@ -112,12 +103,12 @@ t.test('who has no counterpart gets EOVERFLOW; chown to one without gets EINVAL'
   t.equal(errnoOf(of(1, 0)), Errno.EOVERFLOW);
   t.equal(errnoOf(of(0, 1)), Errno.EOVERFLOW);
   const chown = (uid: number | undefined, gid: number | undefined) => () =>
-    identity.ownersToServer({ ...NO_CHANGE, uid, gid });
+    identity.ownersToServer({ ...NO_CHANGES, uid, gid });
   t.match(chown(0, undefined)(), { uid: 5000, gid: undefined });
   t.match(chown(undefined, 0)(), { uid: undefined, gid: 6000 });
   t.equal(errnoOf(chown(1, 0)), Errno.EINVAL);
   t.equal(errnoOf(chown(0, NOBODY)), Errno.EINVAL, 'nobody is a way to show, not somebody to give to');
-  const chmod = { ...NO_CHANGE, mode: 0o600 };
+  const chmod = { ...NO_CHANGES, mode: 0o600 };
   t.equal(identity.ownersToServer(chmod), chmod, 'other changes pass as they are');
   t.end();
 });

@@ -3,13 +3,14 @@ import { Errno } from '../../../lib/fuse/contract/errno.js';
 import { OpenFlag } from '../../../lib/fuse/contract/protocol.js';
 import { Credentials, withGroups } from '../../../lib/vfs/caller/caller.js';
 import { named } from '../support/named.js';
+import { NO_CHANGES } from '../support/no-changes.js';
 import { O_RDONLY, O_RDWR, O_WRONLY, outcome, Rig, settled, TestContext } from '../support/rig.js';
 
 /** Far enough from the last change for the server's clock to have moved on. */
 const LATER = 100;
 
 t.test('opening asks once: ACCESS the first time, GETATTR when the rights are known', async (t) => {
-  const rig = new Rig();
+  const rig = new Rig({ config: { earlyRead: false } });
   rig.server.tree.file('f', 'content');
   const caller = rig.caller();
   // Twice: the root had changed since it was mounted.
@@ -116,15 +117,7 @@ t.test('rights that were asked for before a change of ours are not kept', async 
   const gate = rig.server.gate('ACCESS', 'reply');
   const asking = rig.permission.check(inode, 4, stranger);
   await settled();
-  const none = {
-    uid: undefined,
-    gid: undefined,
-    size: undefined,
-    atime: undefined,
-    mtime: undefined,
-    fh: undefined,
-  };
-  await rig.files.setAttributes(inode, { ...none, mode: 0o600 }, rig.caller());
+  await rig.files.setAttributes(inode, { ...NO_CHANGES, mode: 0o600 }, rig.caller());
   gate.open();
   await asking;
   t.equal(await outcome(rig.permission.check(inode, 4, stranger)), Errno.EACCES);
@@ -136,7 +129,7 @@ t.test('an unchanged file keeps its pages over an open, a changed one does not',
   server.tree.file('f', 'old');
   rig.clock.advance(LATER);
   const first = await rig.open('f');
-  t.equal(first.keep, false, 'the kernel has none yet');
+  t.equal(first.keep, false, 'the kernel has NO_CHANGES yet');
   await rig.pass(LATER);
   await rig.read(first.fh, 0, 10);
   await rig.files.release(first.fh);
@@ -251,7 +244,7 @@ t.test('what is open is counted: files and directories by inode, files by mount'
 });
 
 t.test('a handle that answers for another object is not served as the old one', async (t) => {
-  const rig = new Rig();
+  const rig = new Rig({ config: { earlyRead: false } });
   const { tree } = rig.server;
   const old = tree.file('f', 'old');
   const { inode, fh } = await rig.open('f');

@@ -10,7 +10,9 @@ function content(length: number): Buffer {
 }
 
 async function reader(length: number, options: RigOptions = {}, flags = 0) {
-  const rig = new Rig({ ...options, limits: { rsize: 16 * KIB, ...options.limits } });
+  // The READ that goes out along with an open has tests of its own.
+  const config = { earlyRead: false, ...options.config };
+  const rig = new Rig({ ...options, config, limits: { rsize: 16 * KIB, ...options.limits } });
   const data = content(length);
   rig.server.tree.file('f', data);
   const { inode, fh } = await rig.open('f', flags);

@@ -1,5 +1,6 @@
 /** A server that restarts, or never keeps a verifier: uncommitted data is written again, and nothing newer is lost. */
 import t from 'tap';
+import { NO_CHANGES } from '../support/no-changes.js';
 import { O_DSYNC, O_RDWR, settled } from '../support/rig.js';
 import { KIB, opened, pattern } from '../support/written-file.js';
 
@@ -87,3 +88,34 @@ t.test('a server whose verifier never stays is written to with FILE_SYNC in the 
   await rig.files.flush(fh);
   t.same(server.tree.at('f').stable, pattern(2 * KIB));
 });
+
+t.test(
+  'a time that a program sets is not moved by data that was written before and is written again',
+  async (t) => {
+    const { rig, server, inode, fh } = await opened();
+    await rig.write(fh, 0, pattern(4 * KIB));
+    const mtime = { seconds: 77, nanoseconds: 0 };
+    await rig.files.setAttributes(inode, { ...NO_CHANGES, mtime }, rig.caller());
+    t.same(server.tree.at('f').stable, pattern(4 * KIB), 'as with Linux, the data is stable before');
+    server.restart();
+    await rig.write(fh, 4 * KIB - 1, Buffer.alloc(0));
+    await rig.files.flush(fh);
+    t.same(server.tree.at('f').mtime, mtime);
+    t.equal(rig.counters.rewrites, 0);
+  },
+);
+
+t.test(
+  'a change of the mode does not wait for a COMMIT, unless it sets bits that a write clears',
+  async (t) => {
+    for (const [mode, commits] of [
+      [0o600, 0],
+      [0o4700, 1],
+    ] as const) {
+      const { rig, server, inode, fh } = await opened();
+      await rig.write(fh, 0, pattern(4 * KIB));
+      await rig.files.setAttributes(inode, { ...NO_CHANGES, mode }, rig.caller());
+      t.equal(server.count('COMMIT'), commits);
+    }
+  },
+);

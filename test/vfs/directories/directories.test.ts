@@ -25,7 +25,7 @@ t.test('ls -l is one pass: READDIRPLUS, and nothing per entry', async (t) => {
   t.equal(server.count(), 3);
   t.equal(server.count('READDIRPLUS'), 3);
   for (const { name, entry } of listed.slice(2)) {
-    rig.vfs.kernel.tellsName(inode, named(name), 0);
+    rig.vfs.kernel.tellsName(inode, named(name), undefined, 0);
     const found = await rig.lookup.entry(inode, named(name), rig.caller());
     if (found.nodeid === 0 || found.nodeid !== entry?.nodeid) t.fail(`${name} is another inode`);
   }
@@ -68,6 +68,19 @@ t.test('who reads on finds the next part on its way; who does not has asked for 
   await rig.directories.read(fh, 15n, sink, true, rig.caller());
   await settled();
   t.equal(server.count('READDIRPLUS'), 3);
+});
+
+t.test('who has read most of a part finds the next one on its way', async (t) => {
+  const { rig, server, fh } = await directory(50);
+  server.entriesPerReply = 10;
+  const { offset } = await rig.listSome(fh, 0n, 5);
+  await settled();
+  t.equal(server.count('READDIRPLUS'), 1, 'half of it is not most');
+  await rig.listSome(fh, offset, 1);
+  await settled();
+  t.equal(server.count('READDIRPLUS'), 2);
+  t.same(plainNames(await rig.list(fh)), expected(50));
+  t.equal(server.count('READDIRPLUS'), 6, 'each part once');
 });
 
 t.test('a void cookie starts the pass again, without duplicates or holes', async (t) => {

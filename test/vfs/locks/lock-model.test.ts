@@ -14,6 +14,7 @@ import {
 } from '../../locks/support/reference-locks.js';
 import { seeds } from '../../model/seeds.js';
 import { SeededRandom } from '../../support/seeded-random.js';
+import { atTier } from '../../support/tier.js';
 import { describeRange } from '../support/fake-lock-manager.js';
 import { FIRST, interrupter, LockRig } from '../support/lock-rig.js';
 import { settled } from '../support/rig.js';
@@ -335,7 +336,7 @@ function describe({ file, owner, first, last, exclusive }: ReferenceRequest): st
 
 t.test('two mounts and their server do what marks on bytes do', { timeout: 600_000 }, async (t) => {
   const outcomes: Record<string, number> = {};
-  for (const seed of seeds(process.env.NFS_FUSE_TEST_TIER === 'fast' ? 8 : 40)) {
+  for (const seed of seeds(atTier({ fast: 8, all: 40 }))) {
     const model = await Model.start(new SeededRandom(seed));
     let step = 0;
     try {

@@ -42,7 +42,7 @@ t.test('lookupcache=pos remembers what exists, none nothing; the kernel is told 
     await stat(rig, 'f');
     await stat(rig, 'none');
     rig.server.forgetCalls();
-    rig.vfs.kernel.tellsName(rig.root, named('f'), 0);
+    rig.vfs.kernel.tellsName(rig.root, named('f'), undefined, 0);
     const found = await rig.lookup.entry(rig.root, named('f'), rig.caller());
     t.equal(rig.server.count('LOOKUP'), positive, lookupCache);
     t.equal(found.entryValidMs > 0, positive === 0);

@@ -105,7 +105,7 @@ t.test('a server that takes less than it is sent is sent less', async (t) => {
 });
 
 t.test('one byte with each READ, and no end: pauses, and then EIO', async (t) => {
-  const { rig, server, fh } = await opened({}, 'x'.repeat(KIB), O_RDONLY);
+  const { rig, server, fh } = await opened({ config: { earlyRead: false } }, 'x'.repeat(KIB), O_RDONLY);
   server.mostRead = 1;
   const { end, waits } = await patiently(rig, rig.read(fh, 0, KIB));
   t.equal(end, Errno.EIO);

@@ -207,7 +207,7 @@ export class FakeServer extends FakeCaller {
     return { status, object, attributes, directoryWcc };
   }
 
-  do_CREATE({ where, how }: CreateArguments) {
+  do_CREATE({ where, how }: CreateArguments, uid: number) {
     const parent = this.#node(where.directory);
     const existing = parent?.children.get(where.name);
     const verifier = how.mode === CreateMode.EXCLUSIVE ? text(how.verifier) : undefined;
@@ -224,6 +224,7 @@ export class FakeServer extends FakeCaller {
     }
     return this.#make(where.directory, where.name, () => {
       const node = this.tree.make(FileType.REG, 0);
+      if (uid === 0) node.uid = this.squash ? 65_534 : 0;
       node.exclusive = verifier;
       if ('attributes' in how) this.#set(node, how.attributes);
       return node;

@@ -1,6 +1,7 @@
 /** The client's parts over a fake server and a clock turned by hand: what the unit tests of lib/vfs work on. */
 
 import type {
+  CreationIntents,
   DirectorySink,
   EntryReply,
   FuseNotifier,
@@ -16,6 +17,7 @@ import { VfsCounters } from '../../../lib/vfs/counters.js';
 import { Files } from '../../../lib/vfs/data/files.js';
 import { Directories } from '../../../lib/vfs/directories/directories.js';
 import { LookupStorms } from '../../../lib/vfs/directories/lookup-storms.js';
+import type { CacheFolder } from '../../../lib/vfs/disk-cache/cache-folder.js';
 import type { Handover } from '../../../lib/vfs/handover/handover.js';
 import { ByteBudget } from '../../../lib/vfs/memory/byte-budget.js';
 import { Lookup } from '../../../lib/vfs/names/lookup.js';
@@ -45,6 +47,9 @@ export interface RigOptions {
   /** The server of another rig: another mount of the same export, or the next process of the same one. */
   readonly server?: FakeServer;
   readonly records?: Handover;
+  /** Data stays there on the local disk. */
+  readonly cacheFolder?: CacheFolder;
+  readonly intents?: CreationIntents;
 }
 
 /** A FUSE request's context whose caller can be interrupted. */
@@ -122,13 +127,14 @@ export class Rig {
       counters: this.counters,
       generation: 1,
       records: options.records,
+      disk: options.cacheFolder && { folder: options.cacheFolder, port: 2049 },
       readBudget: new ByteBudget(options.readBudget ?? 1 << 20),
       writeBudget: new ByteBudget(options.writeBudget ?? 1 << 20),
     });
     this.vfs.kernel.notifier = this.#notifier();
     this.vfs.adoptRoot(this.server.tree.attributes(this.server.root), this.vfs.attributes.start());
     this.permission = new Permission(this.vfs);
-    this.lookup = new Lookup(this.vfs, new LookupStorms(this.vfs));
+    this.lookup = new Lookup(this.vfs, new LookupStorms(this.vfs), options.intents);
     this.make = new MakeRequests(this.vfs, this.lookup);
     this.silly = new SillyRenames(this.vfs);
     this.remove = new RemoveRequests(this.vfs, this.lookup, this.silly);
@@ -192,7 +198,7 @@ export class Rig {
   async walk(path: string, caller = this.caller()): Promise<Inode> {
     let inode = this.root;
     for (const name of path.split('/').filter((part) => part !== '')) {
-      this.vfs.kernel.tellsName(inode, named(name), 0);
+      this.vfs.kernel.tellsName(inode, named(name), undefined, 0);
       const reply = await this.lookup.entry(inode, named(name), caller);
       if (reply.nodeid === 0) throw Object.assign(new Error(`no ${path}`), { errno: 2 });
       inode = this.vfs.inodes.get(reply.nodeid);

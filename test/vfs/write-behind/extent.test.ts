@@ -48,18 +48,6 @@ t.test('a part has what its extent has, but for a buffer of its own', async (t) 
   t.match(part, { verifier: 'verifier', rewrites: 2, whole: false, credential: NOBODY });
 });
 
-t.test('room that was never filled is let go of where it is half of the buffer or more', async (t) => {
-  for (const [length, kept] of [
-    [5, 5],
-    [6, 10],
-  ] as const) {
-    const extent = new Extent(0, NOBODY, Buffer.alloc(10, 'x'), length, 1);
-    extent.trim();
-    t.equal(extent.data.length, kept);
-    t.equal(extent.data.subarray(0, length).toString(), 'x'.repeat(length));
-  }
-});
-
 t.test('what was read is handed on as it is where nothing lies over it', async (t) => {
   const read = [Buffer.from('ab'), Buffer.from('c')];
   t.equal(overlay(read, 0, 10, [], 3), read);

@@ -4,11 +4,12 @@ import { ByteBudget } from '../../../lib/vfs/memory/byte-budget.js';
 import { TransferMemory } from '../../../lib/vfs/memory/transfer-memory.js';
 import type { Extent } from '../../../lib/vfs/write-behind/extent.js';
 import { Gathering } from '../../../lib/vfs/write-behind/gathering.js';
+import type { WriteRecord } from '../../../lib/vfs/write-behind/write-record.js';
 import { ManualClock } from '../../rpc/support/manual-clock.js';
 
 const SOMEBODY = {} as UserCredential;
 
-function setup(wsize = 100) {
+function setup(wsize = 100, record?: WriteRecord) {
   const clock = new ManualClock();
   const memory = new TransferMemory(new ByteBudget(1 << 20), new ByteBudget(1 << 20), wsize);
   const sent: Extent[] = [];
@@ -20,6 +21,7 @@ function setup(wsize = 100) {
       if (extent !== undefined) sent.push(extent);
     },
     () => ++sequence,
+    record,
   );
   const add = (offset: number, data: string, credential = SOMEBODY): void => {
     memory.writeBudget.tryTake(data.length);
@@ -124,9 +126,9 @@ function room(wsize: number, ...writes: number[]): number | undefined {
 t.test('the buffer has room for what is likely to come', async (t) => {
   t.equal(room(1024 * KIB, 10), KIB);
   t.equal(room(1024 * KIB, 1500), 1500);
-  t.equal(room(1024 * KIB, 32 * KIB - 1), 32 * KIB - 1);
-  t.equal(room(1024 * KIB, 32 * KIB), 64 * KIB);
-  t.equal(room(64 * KIB, 40 * KIB), 64 * KIB, 'and never for more than one WRITE');
+  t.equal(room(1024 * KIB, 128 * KIB - 1), 128 * KIB - 1);
+  t.equal(room(1024 * KIB, 128 * KIB), 256 * KIB);
+  t.equal(room(192 * KIB, 160 * KIB), 192 * KIB, 'and never for more than one WRITE');
   t.equal(room(4 * KIB, 5000), KIB, 'the rest of a write counts alone');
 });
 
@@ -138,16 +140,16 @@ t.test('a buffer grows by four, or to what is needed, up to wsize', async (t) =>
 });
 
 t.test('buffers of wsize come from those that are kept', async (t) => {
-  const { add, memory, gathering } = setup(64 * KIB);
+  const { add, memory, gathering } = setup(256 * KIB);
   const kept = [memory.writeBuffers.take(), memory.writeBuffers.take()];
   for (const buffer of kept) memory.writeBuffers.give(buffer);
-  add(0, 'x'.repeat(32 * KIB));
+  add(0, 'x'.repeat(128 * KIB));
   t.ok(kept.includes(gathering.extent?.data as Buffer), 'one that is as large from the start');
-  add(100_000, 'x'.repeat(30 * KIB));
+  add(1_000_000, 'x'.repeat(120 * KIB));
   t.notOk(kept.includes(gathering.extent?.data as Buffer));
-  add(100_000 + 30 * KIB, 'y'.repeat(KIB));
+  add(1_000_000 + 120 * KIB, 'y'.repeat(KIB));
   t.ok(kept.includes(gathering.extent?.data as Buffer), 'one that has grown');
-  t.equal(gathering.extent?.data.subarray(30 * KIB - 1, 31 * KIB).toString(), `x${'y'.repeat(KIB)}`);
+  t.equal(gathering.extent?.data.subarray(120 * KIB - 1, 121 * KIB).toString(), `x${'y'.repeat(KIB)}`);
 });
 
 t.test('a buffer that grows to wsize exactly is one of those that are kept, too', async (t) => {
