@@ -1,4 +1,4 @@
-/** load.c and calls.c: compiled where they are missing or old; the loads are run. */
+/** load.c, calls.c and delay.c: compiled where they are missing or old; the loads are run. */
 import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { mustRun } from '../test/support/process.js';
@@ -21,9 +21,19 @@ export async function compileCalls(folder: string): Promise<string | undefined> 
   return existsSync(LIBNFS_HEADER) ? compile('calls', folder, ['-lnfs']) : undefined;
 }
 
-async function compile(name: string, folder: string, flags: readonly string[]): Promise<string> {
+/** The same with delay.c. */
+export function compileDelay(folder: string): Promise<string> {
+  return compile('delay', folder, [], 'bench/distance');
+}
+
+async function compile(
+  name: string,
+  folder: string,
+  flags: readonly string[],
+  sources = 'bench',
+): Promise<string> {
   mkdirSync(folder, { recursive: true });
-  const source = join(projectRoot, 'bench', `${name}.c`);
+  const source = join(projectRoot, sources, `${name}.c`);
   const program = join(folder, name);
   const changed = Math.max(
     ...[source, join(projectRoot, 'bench/timing.h')].map((path) => statSync(path).mtimeMs),

@@ -1,11 +1,14 @@
 /** `npm run bench`, once everything that it needs is there (run.mjs): reads the options, measures, reports. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DEFAULT_CONFIG } from '../lib/vfs/config.js';
 import type { Place } from '../test/support/places.js';
 import { projectRoot } from '../test/support/project.js';
-import { thisMachine, touchMemory } from './machine.js';
-import { measureRow } from './measure.js';
+import { DelayedWay, DIRECT, type Way } from './distance/way.js';
+import { compileDelay } from './load.js';
+import { isAlone, thisMachine, touchMemory } from './machine.js';
+import { measureAlong } from './measure.js';
 import {
   BEFORE,
   BEFORE_ROOTLESS,
@@ -57,6 +60,8 @@ async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Su
   const root = await place('root');
   addMount(OURS, 'nfs-fuse, mounted as root', root, false);
   if (before !== undefined) addMount(BEFORE, 'an earlier build of it', earlierBuild(root, before), false);
+  for (const { name, path } of options.nodes)
+    addMount(name, `nfs-fuse, mounted as root, run by Node ${nodeVersion(path)}`, runBy(root, path), false);
   if (peers.includes(ROOTLESS)) {
     const rootless = await place('userns');
     addMount(ROOTLESS, 'nfs-fuse, mounted in an unprivileged user namespace', rootless, true);
@@ -101,6 +106,28 @@ async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Su
   return subjects;
 }
 
+/** The ways to the servers, which end with the setting. */
+async function makeWays(rttMs: readonly number[], setting: Setting): Promise<readonly Way[]> {
+  if (rttMs.length === 0) return [DIRECT];
+  const program = await compileDelay(dirname(setting.load));
+  const ways = rttMs.map((rtt) => new DelayedWay(rtt, program, isAlone()));
+  for (const way of ways) setting.endWith(() => way.close());
+  return ways;
+}
+
+/** Such as "24.1.0". */
+function nodeVersion(program: string): string {
+  const { status, stdout, error } = spawnSync(program, ['--version'], { encoding: 'utf8' });
+  const version = /^v([\d.]+)/.exec(stdout ?? '')?.[1];
+  if (status === 0 && version !== undefined) return version;
+  throw new UsageError(`--node: ${program} is no Node${error === undefined ? '' : ` (${error.message})`}`);
+}
+
+/** The place with the product as another node runs it, which its user must be able to read. */
+function runBy(place: Place, node: string): Place {
+  return { ...place, product: [node, ...place.product.slice(1)] };
+}
+
 /** The place with another build of the product, which its user must be able to read. */
 function earlierBuild(place: Place, folder: string): Place {
   const program = join(folder, 'dist/bin/nfs-fuse.js');
@@ -117,6 +144,7 @@ function measure(options: BenchOptions): Promise<Report> {
   return withSetting(sizes, options.disk, async (setting) => {
     const rows = chooseRows(allRows(sizes, setting.load), options.rows);
     const about = await thisMachine();
+    const ways = await makeWays(options.rttMs, setting);
     const subjects = await makeSubjects(options, setting);
     const results: RowResult[] = [];
     // Streams fill the page cache, of the server's file system as of the client.
@@ -124,7 +152,7 @@ function measure(options: BenchOptions): Promise<Report> {
       row.stream === true && !quick ? touchMemory(setting.load, 3 * sizes.streamBytes) : Promise.resolve();
     for (const [index, row] of rows.entries()) {
       const report = (what: string) => progress(`[${index + 1}/${rows.length}] ${what}`);
-      results.push(await measureRow(row, subjects, { runs, quick, progress: report, ready }));
+      results.push(await measureAlong(row, subjects, ways, { runs, quick, progress: report, ready }));
     }
     return {
       date: new Date().toISOString(),
@@ -137,6 +165,7 @@ function measure(options: BenchOptions): Promise<Report> {
         read: DEFAULT_CONFIG.readAhead / (1 << 20),
         write: DEFAULT_CONFIG.writeBehind / (1 << 20),
       },
+      ...(options.rttMs.length > 0 ? { rttMs: options.rttMs } : {}),
       subjects: subjects.map(({ name, description }) => ({ name, description })),
       rows: results,
     };
@@ -168,7 +197,11 @@ async function main(): Promise<void> {
       : (JSON.parse(readFileSync(options.from, 'utf8')) as Report);
   if (options.out !== undefined) writeDocuments(report, options.out);
   process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : plainTable(report));
-  if (report.rows.some(({ failures }) => Object.keys(failures).length > 0)) process.exitCode = 1;
+  const failed = report.rows.flatMap(({ failures, far = [] }) => [
+    failures,
+    ...far.map((one) => one.failures),
+  ]);
+  if (failed.some((failures) => Object.keys(failures).length > 0)) process.exitCode = 1;
 }
 
 try {

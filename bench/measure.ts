@@ -1,8 +1,10 @@
 /** Measures one row: all subjects side by side, run by run, so that a noisy moment meets everybody. */
 import { contextSwitches, cpuSeconds, forgetPeaks, peakKiB } from './cost.js';
+import { DIRECT, type Way } from './distance/way.js';
 import {
   type CallCounts,
   type CountedSession,
+  type FarResult,
   type LoadResult,
   type Measurement,
   OURS,
@@ -20,6 +22,10 @@ export interface MeasureOptions {
   readonly runs: number;
   /** No warm-up where a run begins with everything forgotten, and calls are counted in the run that is timed. */
   readonly quick: boolean;
+  /** How clients reach their servers; by default without a relay. */
+  readonly way?: Way;
+  /** Counts no calls, which are the same at every distance. */
+  readonly uncounted?: boolean;
   /** Called right before each run, which does not count it. */
   ready?(row: Row): Promise<void>;
   /** Called with what is being done now. */
@@ -30,7 +36,7 @@ export interface MeasureOptions {
 export async function measureRow(
   row: Row,
   subjects: readonly Subject[],
-  { runs, quick, progress, ready }: MeasureOptions,
+  { runs, quick, progress, ready, way = DIRECT, uncounted = false }: MeasureOptions,
 ): Promise<RowResult> {
   const taking = subjects.filter((subject) => subject.takes(row));
   const stores = [...new Set(taking.map(({ store }) => store))];
@@ -52,9 +58,9 @@ export async function measureRow(
   try {
     progress(`${row.id}: preparing`);
     for (const store of stores) await prepareRow(store, row);
-    for (const subject of quick ? [] : taking) {
+    for (const subject of quick || uncounted ? [] : taking) {
       await attempt(subject, 'counting calls', async () => {
-        calls = (await countCalls(row, subject)) ?? calls;
+        calls = (await countCalls(row, subject, way)) ?? calls;
       });
     }
     const first = quick && row.cold !== 'nothing' ? 1 : 0;
@@ -62,9 +68,9 @@ export async function measureRow(
       // A subject leaves the machine's memory and caches as it does to the next one: each run turns the order round.
       for (const subject of run % 2 === 0 ? taking : taking.toReversed()) {
         await attempt(subject, run === 0 ? 'warm-up' : `run ${run} of ${runs}`, async () => {
-          if (quick && subject.name === OURS) counted ??= await subject.openCounted?.(row.id);
+          if (quick && subject.name === OURS) counted ??= await subject.openCounted?.(row.id, way);
           const counter = subject.name === OURS ? counted : undefined;
-          const session = counter ?? sessions.get(subject) ?? (await subject.open(row.id));
+          const session = counter ?? sessions.get(subject) ?? (await subject.open(row.id, way));
           sessions.set(subject, session);
           const sample = await once(row, session, async (timed) => {
             await ready?.(row);
@@ -99,6 +105,34 @@ export async function measureRow(
     seconds,
     failures,
   };
+}
+
+/**
+ * Measures `row` on each of `ways`, of which the first is the nearest: subjects that know no distance take part there
+ * only. One after the other, since a row's folder is there once.
+ */
+export async function measureAlong(
+  row: Row,
+  subjects: readonly Subject[],
+  ways: readonly Way[],
+  options: MeasureOptions,
+): Promise<RowResult> {
+  const [near = DIRECT, ...further] = ways;
+  const result = await measureRow(row, subjects, { ...options, way: near });
+  const far: FarResult[] = [];
+  for (const way of further) {
+    const { rttMs } = way;
+    const distant = subjects.filter(({ distant }) => distant);
+    const progress = (what: string) => options.progress(`${rttMs} ms: ${what}`);
+    const { measurements, failures } = await measureRow(row, distant, {
+      ...options,
+      way,
+      uncounted: true,
+      progress,
+    });
+    far.push({ rttMs, measurements, failures });
+  }
+  return far.length === 0 ? result : { ...result, far };
 }
 
 /** The result of a load, in the unit of a row. */
@@ -145,9 +179,13 @@ export async function once(
 }
 
 /** The calls of one run of `row`. A run before has warmed the caches that must be warm. */
-export async function countCalls(row: Row, subject: Subject): Promise<CallCounts | undefined> {
+export async function countCalls(
+  row: Row,
+  subject: Subject,
+  way: Way = DIRECT,
+): Promise<CallCounts | undefined> {
   if (subject.openCounted === undefined || subject.name !== OURS) return undefined;
-  const session = await subject.openCounted(row.id);
+  const session = await subject.openCounted(row.id, way);
   try {
     if (row.cold === 'nothing') await once(row, session);
     await session.prepare(row.cold);

@@ -1,4 +1,5 @@
 /** The words of the benchmark: rows, subjects that are measured, their sessions, and results. */
+import type { Way } from './distance/way.js';
 import type { Machine } from './machine.js';
 import type { Reference } from './reference.js';
 
@@ -61,11 +62,13 @@ export interface Subject {
   /** How the report explains it. */
   readonly description: string;
   readonly store: Store;
+  /** Its server can be put at a distance; otherwise a way makes no difference to it. */
+  readonly distant?: true;
   takes(row: Row): boolean;
-  /** Opens the folder of row `id`, which is there already. */
-  open(id: string): Promise<Session>;
+  /** Opens the folder of row `id`, which is there already; its server is reached by `way`. */
+  open(id: string, way: Way): Promise<Session>;
   /** The same, with a counter in between, for a run that is not timed. */
-  openCounted?(id: string): Promise<CountedSession>;
+  openCounted?(id: string, way: Way): Promise<CountedSession>;
   close(): Promise<void>;
 }
 
@@ -131,6 +134,14 @@ export interface Measurement {
   readonly peakKiB: number | undefined;
 }
 
+/** A row with the server further away. */
+export interface FarResult {
+  /** Added by the way to each round trip. */
+  readonly rttMs: number;
+  readonly measurements: readonly Measurement[];
+  readonly failures: Readonly<Record<string, string>>;
+}
+
 export interface RowResult {
   readonly id: string;
   readonly title: string;
@@ -144,6 +155,8 @@ export interface RowResult {
   readonly seconds: number;
   /** Subjects that could not do the row, and why. */
   readonly failures: Readonly<Record<string, string>>;
+  /** The same at the further distances, by distance; not there if there was only one. */
+  readonly far?: readonly FarResult[];
 }
 
 export interface Report {
@@ -157,6 +170,8 @@ export interface Report {
   readonly disk: string;
   /** Data that nfs-fuse may hold, at the most, for readers and for writers. */
   readonly bufferMiB: { readonly read: number; readonly write: number };
+  /** Milliseconds that the ways through the relay add to each round trip, ascending; not there if there was no relay. */
+  readonly rttMs?: readonly number[];
   readonly subjects: readonly { readonly name: string; readonly description: string }[];
   readonly rows: readonly RowResult[];
 }

@@ -17,8 +17,13 @@ Run it as root, on a machine that does nothing else.
   --disk KIND       where servers and the local directory keep files: folder (of the machine's file system) or image
                     (an ext4 file system of its own on a loop device, the default)
   --json            the results as JSON on standard output, not as a table
-  --out FOLDER      where benchmark.md, .svg and .json go; default: docs, and nowhere with --quick, --rows or --peers
+  --out FOLDER      where benchmark.md, .svg and .json go; default: docs, and nowhere with --quick, --rows, --peers
+                    or an --rtt whose least is not 0
   --from FILE       measure nothing: make the documents again from an earlier run's benchmark.json
+  --rtt MS,…        put servers at these distances: round trips take so much longer, by a relay without a limit of
+                    bandwidth. 0 is the relay alone; usual are 0, 0.2, 1 and 10. With several, each row also says how
+                    many round trips an operation waits for, one after the other: 0,10 is best for that
+  --node NAME=FILE  another node program that runs nfs-fuse, too: all rows as root; may be repeated
   --before FOLDER   an older clone of nfs-fuse, built, that is measured too: all rows as root, streams rootless
 
 usage: npm run profile -- [options] [ROW…]
@@ -35,6 +40,8 @@ export type DiskKind = (typeof DISKS)[number];
 
 export interface BenchOptions {
   readonly folders: readonly { readonly name: string; readonly path: string }[];
+  /** Other node programs that run nfs-fuse. */
+  readonly nodes: readonly { readonly name: string; readonly path: string }[];
   readonly peers: readonly PeerName[];
   readonly rows: readonly string[] | undefined;
   readonly runs: number;
@@ -45,6 +52,8 @@ export interface BenchOptions {
   readonly out: string | undefined;
   readonly from: string | undefined;
   readonly before: string | undefined;
+  /** Milliseconds that the ways to the servers add to each round trip, ascending; none: there is no relay. */
+  readonly rttMs: readonly number[];
   /** Print USAGE, and do nothing else. */
   readonly help: boolean;
 }
@@ -57,15 +66,10 @@ const list = (text: string | undefined) => text?.split(',').filter((item) => ite
 /** Reads the arguments; `base` is where the documents go by default, `cwd` what paths are relative to. */
 export function readOptions(argv: readonly string[], base: string, cwd: string): BenchOptions {
   const { values } = parse(argv);
-  const folders = (values.dir ?? []).map((text) => {
-    const match = /^([\w.-]+)=(.+)$/.exec(text);
-    if (match?.[1] === undefined || match[2] === undefined) {
-      throw new UsageError(`--dir ${text}: write NAME=PATH, the name of letters, digits, "." and "-"`);
-    }
-    return { name: match[1], path: resolve(cwd, match[2]) };
-  });
+  const folders = namedPaths('--dir', values.dir, cwd);
+  const nodes = namedPaths('--node', values.node, cwd);
   const names = [
-    ...folders.map(({ name }) => name),
+    ...[...folders, ...nodes].map(({ name }) => name),
     ...PEERS,
     OURS,
     ROOTLESS_DIRECT,
@@ -73,13 +77,16 @@ export function readOptions(argv: readonly string[], base: string, cwd: string):
     BEFORE_ROOTLESS,
   ];
   const twice = names.find((name, index) => names.indexOf(name) !== index);
-  if (twice !== undefined) throw new UsageError(`--dir: the name ${twice} is taken`);
+  if (twice !== undefined) throw new UsageError(`--dir, --node: the name ${twice} is taken`);
   const chosen = list(values.peers);
   const unknown = chosen?.find((name) => !PEERS.some((peer) => peer === name));
   if (unknown !== undefined) throw new UsageError(`--peers ${unknown}: there are ${PEERS.join(', ')}`);
-  const partial = values.quick === true || values.rows !== undefined || values.peers !== undefined;
+  const rttMs = rttsOf(values.rtt);
+  const partial =
+    values.quick === true || values.rows !== undefined || values.peers !== undefined || (rttMs[0] ?? 0) > 0;
   return {
     folders,
+    nodes,
     peers: PEERS.filter((peer) => chosen?.includes(peer) ?? true),
     rows: list(values.rows),
     runs: runsOf(values.runs, values.quick),
@@ -90,8 +97,30 @@ export function readOptions(argv: readonly string[], base: string, cwd: string):
     out: values.out === undefined ? (partial ? undefined : base) : resolve(cwd, values.out),
     from: values.from === undefined ? undefined : resolve(cwd, values.from),
     before: values.before === undefined ? undefined : resolve(cwd, values.before),
+    rttMs,
     help: values.help === true,
   };
+}
+
+/** "NAME=PATH", several times. */
+function namedPaths(option: string, texts: readonly string[] | undefined, cwd: string) {
+  return (texts ?? []).map((text) => {
+    const match = /^([\w.-]+)=(.+)$/.exec(text);
+    if (match?.[1] === undefined || match[2] === undefined) {
+      throw new UsageError(`${option} ${text}: write NAME=PATH, the name of letters, digits, "." and "-"`);
+    }
+    return { name: match[1], path: resolve(cwd, match[2]) };
+  });
+}
+
+/** "0,0.2,1ms" -> [0, 0.2, 1]. */
+function rttsOf(text: string | undefined): number[] {
+  const values = (list(text) ?? []).map((one) => {
+    const number = /^(\d+(?:\.\d+)?)(?:ms)?$/.exec(one)?.[1];
+    if (number !== undefined && Number(number) <= 1000) return Number(number);
+    throw new UsageError(`--rtt ${one}: milliseconds from 0 to 1000 are wanted, as in 0,0.2,10ms`);
+  });
+  return [...new Set(values)].sort((a, b) => a - b);
 }
 
 function runsOf(given: string | undefined, quick: boolean | undefined): number {
@@ -121,7 +150,7 @@ export interface ProfileOptions {
 /** The same for `npm run profile`. */
 export function readProfileOptions(argv: readonly string[], base: string, cwd: string): ProfileOptions {
   const { values, positionals } = parse(argv, true);
-  const foreign = ['dir', 'peers', 'rows', 'from', 'before'].find((name) => name in values);
+  const foreign = ['dir', 'peers', 'rows', 'from', 'before', 'node', 'rtt'].find((name) => name in values);
   if (foreign !== undefined) throw new UsageError(`--${foreign} is an option of npm run bench`);
   const partial = values.quick === true || positionals.length > 0;
   return {
@@ -153,6 +182,8 @@ function parse(argv: readonly string[], positionals = false) {
         out: { type: 'string' },
         from: { type: 'string' },
         before: { type: 'string' },
+        node: { type: 'string', multiple: true },
+        rtt: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
       },
     });

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { publicFolder } from '../test/support/folders.js';
 import { projectRoot } from '../test/support/project.js';
+import { DIRECT } from './distance/way.js';
 import { thisMachine } from './machine.js';
 import { countCalls, once, summarize } from './measure.js';
 import { OURS, type Row, type Sample } from './model.js';
@@ -42,7 +43,7 @@ async function profileRow(
   try {
     const calls = await countCalls(row, plain);
     const samples: Sample[] = [];
-    const session = await plain.open(row.id);
+    const session = await plain.open(row.id, DIRECT);
     try {
       for (let run = 0; run <= runs; run++) {
         progress(`${row.id}: ${run === 0 ? 'warm-up' : `run ${run} of ${runs}`}`);
@@ -73,7 +74,7 @@ interface ProfileContext {
 
 async function profileOnce(row: Row, recorded: ProfileContext['recorded'], parent: string) {
   const folder = mkdtempSync(join(parent, 'run-'));
-  const session = await recorded(folder).open(row.id);
+  const session = await recorded(folder).open(row.id, DIRECT);
   try {
     // Warm rows have been done before; cold ones meet a new process in any case.
     if (row.cold === 'nothing') await once(row, session);

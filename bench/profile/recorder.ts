@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import type { Place } from '../../test/support/places.js';
 import { until } from '../../test/support/process.js';
 import { projectRoot } from '../../test/support/project.js';
+import { fileByFile } from '../../test/support/stage.js';
 import { threadCpuSeconds } from '../cost.js';
 import type { CpuProfile } from './analysis.js';
 
@@ -15,7 +16,7 @@ const STOP_MS = 120_000;
 export function profiledPlace(place: Place, folder: string): Place {
   const agent = pathToFileURL(join(projectRoot, 'bench/profile/agent.mjs'));
   agent.searchParams.set('folder', folder);
-  const [node = process.execPath, ...rest] = place.product;
+  const [node = process.execPath, ...rest] = fileByFile(place.product);
   return { ...place, product: [node, `--import=${agent.href}`, ...rest] };
 }
 

@@ -9,7 +9,9 @@ import {
   ROOTLESS_DIRECT,
   type RowResult,
 } from '../model.js';
+import { distanceSection } from './distance.js';
 import {
+  failuresOf,
   formatCalls,
   formatCount,
   formatMicroseconds,
@@ -127,6 +129,13 @@ function costRow(row: RowResult, report: Report, clients: readonly string[]): st
   ];
 }
 
+/** How a relay touches all numbers but those of the section about distance. */
+function throughRelay({ rttMs: [rtt] = [] }: Report): string {
+  if (rtt === undefined) return '';
+  const delay = rtt === 0 ? 'adds nothing but itself' : `adds ${rtt} ms to each round trip`;
+  return ` Clients reach their servers through a relay that ${delay}.`;
+}
+
 /** A Markdown page with what was measured, what it cost, and how. */
 export function markdown(report: Report): string {
   const { machine, rows, runs, subjects, bufferMiB } = report;
@@ -136,7 +145,7 @@ export function markdown(report: Report): string {
     rows.some((row) => measurementOf(row, name)?.cpuSeconds !== undefined),
   );
   const failures = rows.flatMap((row) =>
-    Object.entries(row.failures).map(([name, why]) => `- ${row.title}, ${name}: ${why.split('\n')[0]}`),
+    failuresOf(row).map(({ name, why }) => `- ${row.title}, ${name}: ${why.split('\n')[0]}`),
   );
   const targetHead = [
     '',
@@ -149,7 +158,7 @@ export function markdown(report: Report): string {
     '# Benchmark',
     `\`npm run bench\`, ${report.date.slice(0, 10)}${report.quick ? ', **a quick run: an eighth of the work, through the relay that counts calls**' : ''}. ` +
       `${machine.cpus} × ${machine.model}, ${machine.memoryMiB} MiB, Linux ${machine.kernel}, Node ${machine.node}, ` +
-      `${machine.server}; the load average was ${machine.load.toFixed(1)} when it began. The disk: ${report.disk}.`,
+      `${machine.server}; the load average was ${machine.load.toFixed(1)} when it began. The disk: ${report.disk}.${throughRelay(report)}`,
     '![Speed as a part of the local directory’s](benchmark.svg)',
     `Medians of ${runs} runs after a warm-up; ± is half the distance from the slowest to the fastest run. All of it ` +
       `took ${Math.round(report.seconds / 60)} minutes.`,
@@ -166,6 +175,7 @@ export function markdown(report: Report): string {
       rows.map((row) => peerRow(row, peers)),
     ),
     ...rootlessSection(rows, names),
+    ...distanceSection(report),
     '## What it cost',
     'Calls that nfs-fuse sent, counted by a relay in a run of its own; user and system time and context switches of ' +
       'its threads, and nfs-ganesha’s time, during a run (medians); the most memory it had resident. Its buffers are ' +
@@ -190,6 +200,13 @@ export function markdown(report: Report): string {
       '- Subjects take turns, run by run. The loads are loops in C (bench/load.c) and the programs that are named.',
       '- The kernel’s own NFS client runs in user-mode Linux here, whose system calls are slow. Where it can be mounted, ' +
         '`--dir NAME=PATH` adds it.',
+      ...(report.rttMs === undefined
+        ? []
+        : [
+            '- The relay of the distances (bench/distance/delay.c) lies before nfs-ganesha, and before sshd for sshfs. Mounting ' +
+              'does not go through it, but each start of nfs-cp and nfs-cat opens its connection through it. ' +
+              'The local directory and what `--dir` names have no distance.',
+          ]),
       '- nfs-cp and nfs-cat start a process for each run; nfs-cp ends without having anything synced.',
     ].join('\n'),
     ...(failures.length > 0 ? ['## Failed', failures.join('\n')] : []),

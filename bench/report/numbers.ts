@@ -9,7 +9,8 @@ export function formatValue(value: number, unit: Unit): string {
   return value >= 10_000 ? `${digits(value / 1000)} k/s` : `${digits(value)} /s`;
 }
 
-function digits(value: number): string {
+/** Three significant digits, and at most three behind the point. */
+export function digits(value: number): string {
   if (value >= 100) return value.toFixed(0);
   if (value >= 10) return value.toFixed(1);
   return value >= 1 ? value.toFixed(2) : value.toFixed(3);
@@ -68,6 +69,15 @@ export function formatVerdict({ ratio, setRatio }: Judgement): string {
   if (ratio >= 1) return `✓ ${formatRatio(ratio)}`;
   const asSet = setRatio >= 1 ? ', ✓ as set' : '';
   return `${formatRatio(ratio)}, ${Math.ceil((1 - ratio) * 100)} % short${asSet}`;
+}
+
+/** The subjects that failed, at whatever distance, and why. */
+export function failuresOf({ failures, far = [] }: RowResult): { name: string; why: string }[] {
+  const near = Object.entries(failures).map(([name, why]) => ({ name, why }));
+  const distant = far.flatMap((one) =>
+    Object.entries(one.failures).map(([name, why]) => ({ name: `${name} at ${one.rttMs} ms`, why })),
+  );
+  return [...near, ...distant];
 }
 
 /** How much of something one operation of the row took. */

@@ -83,6 +83,15 @@ export function fileRows(sizes: Sizes, load: string): Row[] {
       run: onFolder('stat', statFiles, 1, WARM_STAT_PASSES),
     },
     {
+      id: 'open-cold',
+      title: `open, read, close, ${grouped(statFiles)} files, cold`,
+      unit: '/s',
+      cold: 'all',
+      operation: files(statFiles),
+      prepare: fill(statFiles, KIB),
+      run: onFolder('open', statFiles, 0, 1),
+    },
+    {
       id: 'open-warm',
       title: `open, read, close, ${grouped(statFiles)} files, warm`,
       unit: '/s',

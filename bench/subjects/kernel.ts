@@ -8,6 +8,7 @@ import type { Ganesha } from '../../test/support/ganesha.js';
 import { Guest, NFS_CLIENT, shellLine } from '../../test/support/guest/guest.js';
 import { GuestNetwork } from '../../test/support/guest/network.js';
 import { descendants, dropCaches, settle } from '../cost.js';
+import type { Way } from '../distance/way.js';
 import { isAlone } from '../machine.js';
 import type { Cold, LoadResult, Row, Session, Store, Subject } from '../model.js';
 import { REFERENCE } from '../reference.js';
@@ -28,6 +29,7 @@ export interface KernelClientOptions {
 
 export class KernelClient implements Subject {
   readonly name = 'kernel';
+  readonly distant = true;
   readonly description: string;
   readonly store: Store;
 
@@ -63,7 +65,7 @@ export class KernelClient implements Subject {
     return REFERENCE[row.id] !== undefined;
   }
 
-  open(id: string): Promise<Session> {
+  open(id: string, way: Way): Promise<Session> {
     const { server, store, load } = this.options;
     const { guest } = this;
     let mounted = false;
@@ -83,7 +85,8 @@ export class KernelClient implements Subject {
           await server.stop();
           await server.start();
         }
-        const options = ['vers=3', 'tcp', 'nolock', ...server.mountOptions].join(',');
+        const ports = [`port=${await way.to(server.port)}`, `mountport=${server.mountPort}`];
+        const options = ['vers=3', 'tcp', 'nolock', ...ports].join(',');
         await guest.mustRun(
           `echo 3 > /proc/sys/vm/drop_caches; mount -t nfs -o ${options} ${guest.cable.host}:${server.exportPath} ${MOUNT_POINT}`,
         );

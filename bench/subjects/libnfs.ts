@@ -5,6 +5,7 @@ import type { Ganesha } from '../../test/support/ganesha.js';
 import { mustRun, run } from '../../test/support/process.js';
 import { registerFolder } from '../../test/support/registry.js';
 import { dropCaches, settle } from '../cost.js';
+import type { Way } from '../distance/way.js';
 import { compileCalls, runLoad } from '../load.js';
 import type { Cold, LoadResult, Row, Session, Store, Subject } from '../model.js';
 import { freshName } from './names.js';
@@ -14,6 +15,7 @@ const BARE: ReadonlySet<string> = new Set(['create', 'unlink']);
 
 export class LibNfs implements Subject {
   readonly name = 'libnfs';
+  readonly distant = true;
   readonly description =
     'libnfs, no FUSE, from the same nfs-ganesha: nfs-cat and nfs-cp, or the calls of a row one after the other (bench/calls.c); a new process each time';
   readonly #memory = mkdtempSync('/dev/shm/nfs-fuse-bench-');
@@ -39,18 +41,19 @@ export class LibNfs implements Subject {
     return row.transfers === true || (row.bareCalls === true && this.calls !== undefined);
   }
 
-  open(id: string): Promise<Session> {
+  async open(id: string, way: Way): Promise<Session> {
     const { server, store, program, calls } = this;
+    const port = await way.to(server.port);
     const load = (...argv: readonly string[]) => {
       const [name = '', folder = '', ...rest] = argv;
       if (calls === undefined || !BARE.has(name)) return runLoad([program, ...argv]);
       mkdirSync(folder, { recursive: true });
       const exported = join(server.exportPath, relative(store.path, folder));
-      const ports = [server.port, server.mountPort].map(String);
+      const ports = [port, server.mountPort].map(String);
       return runLoad([calls, server.host, ...ports, exported, name, ...rest]);
     };
     const url = (name: string) =>
-      `nfs://${server.host}${server.exportPath}/${id}/${name}?nfsport=${server.port}&mountport=${server.mountPort}&version=3`;
+      `nfs://${server.host}${server.exportPath}/${id}/${name}?nfsport=${port}&mountport=${server.mountPort}&version=3`;
     const transfer = async (
       direction: 'read' | 'write',
       name: string,
@@ -61,7 +64,7 @@ export class LibNfs implements Subject {
       await mustRun(['truncate', '-s', String(bytes), source]);
       return { ...(await load('time', 'nfs-cp', source, url(name))), bytes };
     };
-    return Promise.resolve({
+    return {
       folder: join(store.path, id),
       load,
       transfer,
@@ -76,7 +79,7 @@ export class LibNfs implements Subject {
       servers: () => [],
       freshName,
       close: () => Promise.resolve(),
-    });
+    };
   }
 
   async close(): Promise<void> {

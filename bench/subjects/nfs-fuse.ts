@@ -4,6 +4,7 @@ import type { Ganesha } from '../../test/support/ganesha.js';
 import { Mount } from '../../test/support/mount.js';
 import type { Place } from '../../test/support/places.js';
 import { descendants, dropCaches, settle } from '../cost.js';
+import type { Way } from '../distance/way.js';
 import { runLoad } from '../load.js';
 import type { Cold, CountedSession, Row, Session, Store, Subject } from '../model.js';
 import { Relay } from '../relay.js';
@@ -26,6 +27,7 @@ export interface NfsFuseOptions {
 export class NfsFuse implements Subject {
   readonly name: string;
   readonly description: string;
+  readonly distant = true;
   readonly store: Store;
 
   constructor(private readonly options: NfsFuseOptions) {
@@ -41,15 +43,13 @@ export class NfsFuse implements Subject {
     return row.stream === true || !streamsOnly;
   }
 
-  open(id: string): Promise<Session> {
-    return Promise.resolve(new NfsFuseSession(this.options, id, this.options.server.mountOptions));
+  async open(id: string, way: Way): Promise<Session> {
+    return new NfsFuseSession(this.options, id, await way.to(this.options.server.port));
   }
 
-  async openCounted(id: string): Promise<CountedSession> {
-    const { server } = this.options;
-    const relay = await Relay.start(server.port);
-    const mountOptions = [`port=${relay.port}`, `mountport=${server.mountPort}`];
-    return new NfsFuseSession(this.options, id, mountOptions, relay);
+  async openCounted(id: string, way: Way): Promise<CountedSession> {
+    const relay = await Relay.start(await way.to(this.options.server.port));
+    return new NfsFuseSession(this.options, id, relay.port, relay);
   }
 
   /** The place, which others may share, is closed by who opened it. */
@@ -65,14 +65,15 @@ class NfsFuseSession implements CountedSession {
   constructor(
     private readonly options: NfsFuseOptions,
     private readonly id: string,
-    private readonly mountOptions: readonly string[],
+    private readonly port: number,
     private readonly relay?: Relay,
   ) {}
 
   /** Mounts, and has the new daemon do a little of everything. */
   async #mountAndPrime(): Promise<void> {
     const { place, server, store } = this.options;
-    const source = { host: server.host, exportPath: server.exportPath, mountOptions: this.mountOptions };
+    const mountOptions = [`port=${this.port}`, `mountport=${server.mountPort}`, 'nolock'];
+    const source = { host: server.host, exportPath: server.exportPath, mountOptions };
     this.#mount = await Mount.start({ source, place, options: this.options.mountOptions });
     await this.load(...primeLoad(store, this.#mount.path));
   }

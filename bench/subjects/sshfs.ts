@@ -6,6 +6,7 @@ import { mountsOf } from '../../test/support/mount.js';
 import { freePorts } from '../../test/support/ports.js';
 import { type Background, mustRun, run, start, until } from '../../test/support/process.js';
 import { descendants, dropCaches, settle } from '../cost.js';
+import type { Way } from '../distance/way.js';
 import { runLoad } from '../load.js';
 import type { Cold, Session, Store, Subject } from '../model.js';
 import { makeStore, primeLoad } from '../store.js';
@@ -15,6 +16,7 @@ const SSHD = '/usr/sbin/sshd';
 
 export class Sshfs implements Subject {
   readonly name = 'sshfs';
+  readonly distant = true;
   readonly description =
     'sshfs with its defaults, from openssh-server on loopback; does not sync files at close';
 
@@ -76,7 +78,8 @@ export class Sshfs implements Subject {
     return true;
   }
 
-  open(id: string): Promise<Session> {
+  async open(id: string, way: Way): Promise<Session> {
+    const port = await way.to(this.port);
     const mountPoint = join(this.own.path, freshName());
     mkdirSync(mountPoint);
     let client: Background | undefined;
@@ -86,13 +89,13 @@ export class Sshfs implements Subject {
       await client.stop();
       client = undefined;
     };
-    return Promise.resolve({
+    return {
       folder: join(mountPoint, id),
       load: (...argv) => runLoad([this.load, ...argv]),
       prepare: async (cold: Cold) => {
         if (cold === 'nothing' && client !== undefined) return;
         await unmount();
-        client = await this.#mount(mountPoint);
+        client = await this.#mount(mountPoint, port);
         if (cold === 'all') await dropCaches(this.store.path);
       },
       settle: () => settle(this.store.path),
@@ -100,11 +103,11 @@ export class Sshfs implements Subject {
       servers: () => descendants(this.sshd.pid),
       freshName,
       close: unmount,
-    });
+    };
   }
 
-  async #mount(mountPoint: string): Promise<Background> {
-    const options = ['-f', '-p', String(this.port), ...this.#sshOptions()];
+  async #mount(mountPoint: string, port: number): Promise<Background> {
+    const options = ['-f', '-p', String(port), ...this.#sshOptions()];
     const client = start(['sshfs', ...options, `127.0.0.1:${this.store.path}`, mountPoint]);
     try {
       await until('sshfs is mounted', () => {

@@ -2,7 +2,8 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { measureRow } from '../../bench/measure.js';
+import { DIRECT, type Way } from '../../bench/distance/way.js';
+import { measureAlong, measureRow } from '../../bench/measure.js';
 import type { CountedSession, LoadResult, Row, Store, Subject } from '../../bench/model.js';
 import { publicFolder } from '../support/folders.js';
 import { untilEnd } from '../support/until-end.js';
@@ -16,7 +17,7 @@ interface Events {
 }
 
 /** A subject whose runs take 1, 2, 3 … seconds and that writes down what is done with it. */
-function fake(name: string, store: Store, events: Events, fails = false): Subject {
+function fake(name: string, store: Store, events: Events, fails = false, distant = false): Subject {
   const session = (kind: string): CountedSession => ({
     folder: join(store.path, 'row'),
     load: () => Promise.resolve(result(1)),
@@ -38,8 +39,9 @@ function fake(name: string, store: Store, events: Events, fails = false): Subjec
     name,
     description: name,
     store,
+    ...(distant ? { distant } : {}),
     takes: () => true,
-    open: () => Promise.resolve(session('timed')),
+    open: (_, way) => Promise.resolve(session(way.rttMs === 0 ? 'timed' : `timed at ${way.rttMs}`)),
     openCounted: () => Promise.resolve(session('counted')),
     close: () => Promise.resolve(),
   };
@@ -128,6 +130,37 @@ t.test(
     });
     t.strictSame(row.calls, { GETATTR: 200 });
     t.equal(events.all.filter((what) => what.startsWith('nfs-fuse counted prepare')).length, 2);
+  },
+);
+
+t.test(
+  'at further distances only those take part that know distance, and nothing is counted again',
+  async (t) => {
+    const events: Events = { all: [] };
+    const shared = store('distances');
+    const subjects = [fake('nfs-fuse', shared, events, false, true), fake('local', shared, events)];
+    const away = (rttMs: number): Way => ({ ...DIRECT, rttMs });
+    const options = { runs: 1, quick: false, progress: quiet };
+    const row = await measureAlong(rowOf('all', events), subjects, [DIRECT, away(1), away(10)], options);
+    t.strictSame(
+      row.measurements.map(({ subject }) => subject),
+      ['nfs-fuse', 'local'],
+    );
+    t.match(row.far, [
+      { rttMs: 1, measurements: [{ subject: 'nfs-fuse', values: [7] }], failures: {} },
+      { rttMs: 10, measurements: [{ subject: 'nfs-fuse', values: [9] }], failures: {} },
+    ]);
+    t.strictSame(row.calls, { GETATTR: 200 });
+    const opened = events.all.filter((what) => what.endsWith('close'));
+    t.strictSame(opened, [
+      'nfs-fuse counted close',
+      'nfs-fuse timed close',
+      'local timed close',
+      'nfs-fuse timed at 1 close',
+      'nfs-fuse timed at 10 close',
+    ]);
+    const near = await measureAlong(rowOf('all', events), subjects, [DIRECT], options);
+    t.notOk('far' in near, 'with one distance there is nothing further');
   },
 );
 

@@ -4,6 +4,7 @@ import { inUnit, median, summarize } from '../../bench/measure.js';
 import type { Measurement, Report, RowResult } from '../../bench/model.js';
 import { readOptions, readProfileOptions, UsageError } from '../../bench/options.js';
 import { REFERENCE, type Reference } from '../../bench/reference.js';
+import { formatRoundTrips, sequentialRoundTrips } from '../../bench/report/distance.js';
 import { markdown } from '../../bench/report/markdown.js';
 import { formatValue, formatVerdict, judge, speedRatio } from '../../bench/report/numbers.js';
 import { plot } from '../../bench/report/plot.js';
@@ -177,6 +178,42 @@ t.test('streams of the rootless mount stand beside those of root, before and aft
   t.match(page, '| stream | 300 MiB/s ±0 % | 1500 MiB/s ±0 % | 250 MiB/s ±0 % | 750 MiB/s ±0 % | 0.50× |');
 });
 
+t.test('round trips that wait for one another follow from the least and the longest distance', async (t) => {
+  const far = (rttMs: number, seconds: number) => ({
+    rttMs,
+    measurements: [{ ...measurement('nfs-fuse', [1000 / rttMs]), seconds }],
+    failures: rttMs === 10 ? { sshfs: 'it broke\nat length' } : {},
+  });
+  // 5 files: a second more for each millisecond and file.
+  const row: RowResult = { ...rate, far: [far(1, 1.0125), far(10, 1.125)] };
+  const distances = [0, 1, 10];
+  t.equal(sequentialRoundTrips(row, 'nfs-fuse', distances), 2.5);
+  t.equal(sequentialRoundTrips(row, 'nfs-fuse', [0]), undefined);
+  t.equal(sequentialRoundTrips(row, 'local', distances), undefined);
+  t.equal(formatRoundTrips(-0.001), '0.000', 'never less than none');
+  const remote = { ...report, rttMs: distances, rows: [row] };
+  const page = markdown(remote);
+  t.match(page, '|  | 1 ms: nfs-fuse | 10 ms: nfs-fuse |');
+  t.match(page, '| create & close | 1000 /s ±0 % | 100 /s ±0 % |');
+  t.match(page, '| create & close | file | 2.50 |');
+  t.match(page, 'through a relay that adds nothing but itself.');
+  t.match(page, '- create & close, sshfs at 10 ms: it broke\n');
+  t.match(plainTable(remote), /^create & close +1000 \/s +100 \/s +2\.50$/m);
+  t.notMatch(markdown(report), 'round trip', 'without a relay the page says nothing of it');
+  const single = { ...report, rttMs: [1] };
+  t.match(markdown(single), 'through a relay that adds 1 ms to each round trip.');
+  t.notMatch(markdown(single), 'further away');
+});
+
+t.test(
+  'distances are milliseconds, ascending, each once; without a nearest one of 0 no document is replaced',
+  async (t) => {
+    t.match(readOptions(['--rtt', '10ms,0,0.2,0'], '/docs', '/here'), { rttMs: [0, 0.2, 10], out: '/docs' });
+    t.match(readOptions(['--rtt', '1ms'], '/docs', '/here'), { rttMs: [1], out: undefined });
+    t.match(readOptions([], '/docs', '/here'), { rttMs: [] });
+  },
+);
+
 t.test('the picture is well-formed and has a mark per subject and row', async (t) => {
   const picture = plot(report) ?? '';
   t.match(picture, 'create &amp; close');
@@ -198,8 +235,12 @@ t.test('arguments that make no sense are refused in words', async (t) => {
     [['--dir', 'nothing'], /NAME=PATH/],
     [['--dir', 'sshfs=/mnt'], /name sshfs is taken/],
     [['--dir', 'before=/mnt'], /name before is taken/],
+    [['--node', '/usr/bin/node'], /NAME=PATH/],
+    [['--node', 'old=/usr/bin/node', '--dir', 'old=/mnt'], /name old is taken/],
     [['--runs', '0'], /from 1 to 100/],
     [['--peers', 'ftp'], /there are local, durable, sshfs, libnfs, kernel, rootless/],
+    [['--rtt', '1us'], /--rtt 1us: milliseconds/],
+    [['--rtt', '2000'], /from 0 to 1000/],
     [['--fast'], /--fast/],
     [['folder'], /folder/],
   ] as const) {

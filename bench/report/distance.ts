@@ -1,0 +1,67 @@
+/** The effect of distance: the rows with servers further away, and the round trips that wait for one another. */
+import type { Measurement, Report, RowResult } from '../model.js';
+import { digits, formatValue, measurementOf, spread } from './numbers.js';
+import { table } from './table.js';
+
+/** The numbers of a subject at one of the further distances. */
+export function farOf(row: RowResult, subject: string, rttMs: number): Measurement | undefined {
+  const far = row.far?.find((one) => one.rttMs === rttMs);
+  return far?.measurements.find((measurement) => measurement.subject === subject);
+}
+
+/**
+ * Round trips that one operation waits for, one after the other: what the longest distance adds to the time, in round
+ * trips. Below 1 where operations go on side by side. Undefined where there was only one distance.
+ */
+export function sequentialRoundTrips(
+  row: RowResult,
+  subject: string,
+  rttMs: readonly number[],
+): number | undefined {
+  const [least = 0] = rttMs;
+  const most = rttMs.at(-1) ?? least;
+  const [near, far] = [measurementOf(row, subject), farOf(row, subject, most)];
+  if (near === undefined || far === undefined || most === least) return undefined;
+  return (far.seconds - near.seconds) / ((most - least) / 1000) / row.operation.count;
+}
+
+/** Two digits behind the point; what is less than nothing is the measurement's inaccuracy. */
+export function formatRoundTrips(value: number | undefined): string {
+  return value === undefined ? '-' : digits(Math.max(0, value));
+}
+
+/** The section of the document; nothing where there was no second distance. */
+export function distanceSection({ rows, rttMs = [], subjects }: Report): string[] {
+  const [least, ...further] = rttMs;
+  const most = further.at(-1);
+  if (least === undefined || most === undefined) return [];
+  const names = subjects
+    .map(({ name }) => name)
+    .filter((name) => rows.some((row) => farOf(row, name, most) !== undefined));
+  const value = (row: RowResult, name: string, rtt: number) => {
+    const measurement = farOf(row, name, rtt);
+    return measurement === undefined
+      ? '-'
+      : `${formatValue(measurement.median, row.unit)} ${spread(measurement)}`;
+  };
+  return [
+    '## With the server further away',
+    'A relay between client and server delays what goes either way by half of the round trip, and limits nothing else. ' +
+      `What stands elsewhere on this page went through the same relay with ${least} ms.`,
+    table(
+      ['', ...further.flatMap((rtt) => names.map((name) => `${rtt} ms: ${name}`))],
+      rows.map((row) => [row.title, ...further.flatMap((rtt) => names.map((name) => value(row, name, rtt)))]),
+    ),
+    '### Round trips one after the other',
+    `Those that an operation waits for: the time at ${most} ms less the time at ${least} ms, divided by ` +
+      `${digits(most - least)} ms and by the operations. Calls that are on their way together count once.`,
+    table(
+      ['', 'operation', ...names],
+      rows.map((row) => [
+        row.title,
+        row.operation.name,
+        ...names.map((name) => formatRoundTrips(sequentialRoundTrips(row, name, rttMs))),
+      ]),
+    ),
+  ];
+}
