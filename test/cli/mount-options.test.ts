@@ -86,6 +86,10 @@ t.test('each option sets what nfs(5) says', async (t) => {
     ['readahead=0', { readAhead: 0 }],
     ['readahead=1048576', { readAhead: 1_048_576 }],
     ['writebehind=0', { writeBehind: 0 }],
+    ['noattrbehind', { attributesBehind: false }],
+    ['noattrbehind,attrbehind', { attributesBehind: true }],
+    ['allow_other', { kernelChecks: true }],
+    ['default_permissions', { kernelChecks: true }],
     ['writebehind=4294967295', { writeBehind: 4_294_967_295 }],
     ['direct_io', { directIo: true }],
     ['sync', { sync: true }],
@@ -103,6 +107,25 @@ t.test('each option sets what nfs(5) says', async (t) => {
     ['actimeo=7,acregmin=3', { acRegMinMs: 3000, acRegMaxMs: 7000 }],
     ['nocto', { closeToOpen: false }],
     ['nocto,cto', { closeToOpen: true }],
+    ['noearlyread', { earlyRead: false }],
+    ['noearlyread,earlyread', { earlyRead: true }],
+    ['fsc', { diskCache: { folder: undefined }, diskCacheSize: undefined }],
+    ['fsc=/var/cache/x', { diskCache: { folder: '/var/cache/x' } }],
+    ['fsc=/var/cache/x,fsc', { diskCache: { folder: undefined } }],
+    ['fsc,nofsc', { diskCache: undefined }],
+    ['fsc,fscsize=1048576', { diskCacheSize: 1_048_576 }],
+    ['fscsize=2M,fsc', { diskCacheSize: 2_097_152 }],
+    ['fsc,fscsize=20g', { diskCacheSize: 20 * 1024 ** 3 }],
+    ['fsc,fscsize=1T', { diskCacheSize: 1024 ** 4 }],
+    ['fscsize=20g,nofsc', { diskCache: undefined }],
+    ['fsc,noac', { diskCache: undefined }],
+    ['fsc,actimeo=0', { diskCache: undefined }],
+    ['fsc,acregmin=0', { diskCache: { folder: undefined } }],
+    ['nowalkahead', { walkAhead: false }],
+    ['nowalkahead,walkahead', { walkAhead: true }],
+    ['', { directCreate: 'far' }],
+    ['nodirectcreate', { directCreate: false }],
+    ['nodirectcreate,directcreate', { directCreate: true }],
     ['lookupcache=none', { lookupCache: 'none' }],
     ['lookupcache=pos', { lookupCache: 'pos' }],
     ['lookupcache=positive', { lookupCache: 'pos' }],
@@ -163,6 +186,13 @@ t.test('options that mount(8), fstab and mount.fuse3 add are accepted without a 
   const request = parse(handedOver);
   t.strictSame(request.client, parse().client);
   t.strictSame(request.notes, []);
+});
+
+t.test('a cache on the disk that nothing could be read from is left out, and a note says so', async (t) => {
+  for (const options of ['fsc,noac', 'actimeo=0,fsc'])
+    t.match(parse(options).notes, [/^fsc has no effect: with noac or actimeo=0/], options);
+  t.same(parse('fsc').notes, []);
+  t.same(parse('nofsc,noac').notes, []);
 });
 
 t.test('locks go where lock, nolock, local_lock and nlmport say', async (t) => {
@@ -227,6 +257,16 @@ t.test('impossible options are refused with a reason and a remedy', async (t) =>
     ['sec=krb5', /sec=krb5 is not one of sys\. Kerberos is not supported/, /sec=sys/],
     ['mountproto=udp', /same transport as NFS/, /proto=/],
     ['mountvers=1', /version 3 of the MOUNT protocol/, /mountvers=3/],
+    ['fsc=cache', /fsc=cache is no absolute path/, /fsc alone/],
+    ['fsc=', /fsc= is no absolute path/, /fsc alone/],
+    ['fsc,fscsize=20', /fscsize=20 is not a size/, /fscsize=20g/],
+    ['fsc,fscsize=0', /fscsize=0 is not a size/, /fscsize=20g/],
+    ['fsc,fscsize=1.5g', /fscsize=1\.5g is not a size/, /fscsize=20g/],
+    ['fsc,fscsize=10%', /fscsize=10% is not a size/, /fscsize=20g/],
+    ['fsc,fscsize=20gb', /fscsize=20gb is not a size/, /fscsize=20g/],
+    ['fsc,fscsize=9000t', /fscsize=9000t is not a size/, /fscsize=20g/],
+    ['fsc,fscsize', /"fscsize" needs a value/, /fscsize=size/],
+    ['fscsize=20g', /there is none without fsc/, /fsc as well/],
     ['fsname=x', /mount table is always the server and the export/, /fsname/],
     ['subtype=x', /always fuse\.nfs-fuse/, /subtype/],
     ['allow_root', /allow_root is not supported/, /allow_other/],

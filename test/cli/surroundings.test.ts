@@ -77,8 +77,12 @@ t.test('a lack of descriptors is recognized behind every error that it causes', 
 
 t.test('a removed working directory is reported, and only relative paths need it', async (t) => {
   const { folder, mnt, options, bash } = await ground(t);
-  const gone = (...args: string[]) =>
-    bash(`mkdir '${folder}/gone'; cd '${folder}/gone'; rmdir '${folder}/gone'; exec "$@"`, ...args);
+  // A command that inherits a descriptor reads its command line itself, others leave that to the serving copy.
+  const closeAll = `for fd in /proc/self/fd/*; do fd=\${fd##*/}; ((fd < 3)) || eval "exec $fd>&-"; done`;
+  const enter = `mkdir '${folder}/gone'; cd '${folder}/gone'; rmdir '${folder}/gone'`;
+  const goneWith = (descriptors: string, args: readonly string[]) =>
+    bash(`${enter}; ${closeAll}; ${descriptors}; exec "$@"`, ...args);
+  const gone = (...args: string[]) => goneWith(':', args);
   const target = '127.0.0.1:/export';
   for (const args of [
     ['mount', '-o', options, target, 'mnt'],
@@ -86,10 +90,15 @@ t.test('a removed working directory is reported, and only relative paths need it
     ['serve', '.'],
     ['mount', '-o', options, '--log-file', 'log', target, mnt],
   ]) {
-    const outcome = await gone(...args);
-    t.equal(outcome.status, 1, args.join(' '));
-    t.match(outcome.stderr, /^nfs-fuse: The working directory does not exist any more\.\n {10}Go to another/);
-    t.notMatch(outcome.stderr, STACK_TRACE);
+    for (const descriptors of [':', 'exec 7</dev/null']) {
+      const outcome = await goneWith(descriptors, args);
+      t.equal(outcome.status, 1, `${args.join(' ')} with ${descriptors}`);
+      t.match(
+        outcome.stderr,
+        /^nfs-fuse: The working directory does not exist any more\.\n {10}Go to another/,
+      );
+      t.notMatch(outcome.stderr, STACK_TRACE);
+    }
   }
   t.match(await gone('--version'), { status: 0, stderr: '' });
   t.same(await gone('mount', '-o', options, target, mnt), { status: 0, stdout: '', stderr: '' });

@@ -50,7 +50,7 @@ make -s clean
 ls
 `;
 
-overVariants(t, { ...EVERYWHERE, timeoutMs: 240_000 }, async (t, variant) => {
+overVariants(t, { ...EVERYWHERE, timeoutMs: 600_000 }, async (t, variant) => {
   const { mount, server } = variant;
   t.ok(tree.files >= 2000, `the tree has ${tree.files} files`);
 

@@ -6,10 +6,10 @@ import t from 'tap';
 import { seeds } from '../model/seeds.js';
 import { FaultDatagrams } from '../support/fault-datagrams.js';
 import { FaultProxy } from '../support/fault-proxy.js';
+import { atTier } from '../support/tier.js';
 import { clientsBehind, crowds, type Ground, lateDatagrams, metFaults, RATES } from './support/crowd.js';
 import { served } from './support/served.js';
 
-const isFast = process.env.NFS_FUSE_TEST_TIER === 'fast';
 const LONG = { timeout: 3_000_000 };
 
 t.test('locks over TCP are had by one at a time, and all end', LONG, async (t) => {
@@ -18,7 +18,7 @@ t.test('locks over TCP are had by one at a time, and all end', LONG, async (t) =
     const network = () => FaultProxy.start({ upstream: server.port });
     return { ...ground, clients: await clientsBehind(t, network, mount), rates: RATES.tcp };
   };
-  metFaults(t, await crowds(t, open, seeds(isFast ? 4 : 100)));
+  metFaults(t, await crowds(t, open, seeds(atTier({ fast: 4, ci: 40, all: 100 }))));
 });
 
 t.test('locks over UDP are had by one at a time, and all end', LONG, async (t) => {
@@ -29,5 +29,5 @@ t.test('locks over UDP are had by one at a time, and all end', LONG, async (t) =
     const clients = await clientsBehind(t, network, (options) => mount([...options, 'proto=udp']));
     return { ...ground, clients, rates: RATES.udp, adapt: lateDatagrams };
   };
-  metFaults(t, await crowds(t, open, seeds(isFast ? 4 : 100)));
+  metFaults(t, await crowds(t, open, seeds(atTier({ fast: 4, ci: 40, all: 100 }))));
 });

@@ -6,6 +6,7 @@ import { FaultProxy } from '../support/fault-proxy.js';
 import { Ganesha } from '../support/ganesha.js';
 import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
+import { atTier } from '../support/tier.js';
 import { untilEnd } from '../support/until-end.js';
 import {
   clientsBehind,
@@ -17,7 +18,6 @@ import {
   RATES,
 } from './support/crowd.js';
 
-const isFast = process.env.NFS_FUSE_TEST_TIER === 'fast';
 const LONG = { timeout: 3_000_000 };
 
 async function served(t: Test, udp: boolean) {
@@ -35,7 +35,7 @@ t.test('locks over TCP are had by one at a time, and all end', LONG, async (t) =
     const network = () => FaultProxy.start({ upstream: lockPort });
     return { ...ground, clients: await clientsBehind(t, network, mount), rates: RATES.tcp };
   };
-  metFaults(t, await crowds(t, open, seeds(isFast ? 2 : 20)));
+  metFaults(t, await crowds(t, open, seeds(atTier({ fast: 2, ci: 12, all: 20 }))));
 });
 
 t.test('locks over UDP are had by one at a time, and all end', LONG, async (t) => {
@@ -45,5 +45,5 @@ t.test('locks over UDP are had by one at a time, and all end', LONG, async (t) =
     const clients = await clientsBehind(t, network, (options) => mount([...options, 'proto=udp']));
     return { ...ground, clients, rates: RATES.udp, adapt: lateDatagrams };
   };
-  metFaults(t, await crowds(t, open, seeds(isFast ? 2 : 12)));
+  metFaults(t, await crowds(t, open, seeds(atTier({ fast: 2, ci: 8, all: 12 }))));
 });

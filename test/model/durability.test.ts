@@ -36,7 +36,7 @@ function same(t: Test, actual: Buffer, expected: Buffer, what: string): void {
     t.fail(`${what}: ${actual.length} bytes, not the ${expected.length} expected`);
 }
 
-t.test('SIGKILL of the server right after fsync', { timeout: 120_000 }, async (t) => {
+t.test('SIGKILL of the server right after fsync', { timeout: 300_000 }, async (t) => {
   const server = untilEnd(t, await Ganesha.start());
   const mount = await mounted(t, server);
   const fs = await mount.agent();
@@ -56,7 +56,7 @@ t.test('SIGKILL of the server right after fsync', { timeout: 120_000 }, async (t
   t.equal(readdirSync(server.directory).length, ROUNDS);
 });
 
-t.test('a server that loses all data that no COMMIT covers', { timeout: 60_000 }, async (t) => {
+t.test('a server that loses all data that no COMMIT covers', { timeout: 300_000 }, async (t) => {
   const exported = untilEnd(t, exportFolder());
   const server = untilEnd(t, await EmbeddedServer.start({ path: exported.path, undoUnstable: true }));
   const mountOptions = [`port=${server.port}`, `mountport=${server.port}`, `nlmport=${server.port}`];
@@ -128,7 +128,7 @@ t.test(
   },
 );
 
-t.test('SIGKILL of nfs-fuse right after fsync', { timeout: 120_000 }, async (t) => {
+t.test('SIGKILL of nfs-fuse right after fsync', { timeout: 300_000 }, async (t) => {
   const server = untilEnd(t, await Ganesha.start());
   const place = untilEnd(t, await openPlace('root'));
   const random = new SeededRandom(23);

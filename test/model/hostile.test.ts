@@ -15,6 +15,7 @@ import { Mount } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { until } from '../support/process.js';
 import { SeededRandom } from '../support/seeded-random.js';
+import { atTier } from '../support/tier.js';
 import { untilEnd } from '../support/until-end.js';
 import { seeds } from './seeds.js';
 
@@ -62,7 +63,7 @@ async function doSomething(fs: Agent, random: SeededRandom): Promise<void> {
   await errnoOf(random.pick(attempts)());
 }
 
-for (const seed of seeds(3)) {
+for (const seed of seeds(atTier({ ci: 2, all: 3 }))) {
   t.test(`seed ${seed}`, { timeout: 300_000 }, async (t) => {
     const server = untilEnd(t, await Ganesha.start());
     const place = untilEnd(t, await openPlace('root'));

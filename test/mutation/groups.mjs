@@ -19,6 +19,7 @@ export const GROUPS = {
       'cache/inode',
       'cache/inode-table',
       'cache/dentry-cache',
+      'cache/held-names',
       'cache/open-objects',
       'cache/server-clock',
       'names/lookup',
@@ -46,7 +47,9 @@ export const GROUPS = {
   },
   'write-path': {
     sources: [
+      'lib/vfs/data/attribute-changes.ts',
       'lib/vfs/data/creation.ts',
+      'lib/vfs/data/deferral.ts',
       'lib/vfs/write-behind/',
       'lib/vfs/data/repeated-appends.ts',
       'lib/vfs/data/server-time.ts',
@@ -58,6 +61,7 @@ export const GROUPS = {
       'write-behind/unstable-data',
       'write-behind/gathering',
       'data/creation',
+      'data/deferral',
       'data/writing',
       'data/writer',
       'data/writer-waits',
@@ -75,12 +79,16 @@ export const GROUPS = {
   'read-path': {
     sources: [
       'lib/vfs/memory/',
+      'lib/vfs/data/early-reads.ts',
       'lib/vfs/data/file-records.ts',
       'lib/vfs/data/files.ts',
       'lib/vfs/data/open-file.ts',
       'lib/vfs/data/read-ahead.ts',
+      'lib/vfs/data/segment.ts',
+      'lib/vfs/data/unstored.ts',
     ],
     tests: vfs(
+      'data/early-reads',
       'data/read-ahead',
       'memory/buffer-pool',
       'cache/inode-table',
@@ -93,6 +101,10 @@ export const GROUPS = {
       'data/written-sizes',
       'data/appends',
     ),
+  },
+  'disk-cache': {
+    sources: ['lib/vfs/disk-cache/'],
+    tests: vfs('disk-cache/cache-entry', 'disk-cache/disk-cache'),
   },
   callers: {
     sources: ['lib/vfs/caller/'],
@@ -145,13 +157,28 @@ export const GROUPS = {
   handover: {
     sources: ['lib/vfs/handover/'],
     tests: [
-      ...vfs('handover/handover', 'handover/kernel-doubts', 'handover/lock-handover'),
+      ...vfs(
+        'handover/handover',
+        'handover/handover-data',
+        'handover/handover-requests',
+        'handover/handover-listings',
+        'handover/kernel-doubts',
+        'handover/lock-handover',
+        'handover/gathered-data',
+      ),
       'test/records/record-memory.test.ts',
     ],
   },
   names: {
     sources: ['lib/vfs/names/'],
-    tests: vfs('names/lookup', 'names/name-limit', 'names/make', 'names/remove', 'remote/redrive'),
+    tests: vfs(
+      'names/lookup',
+      'names/spared-lookups',
+      'names/name-limit',
+      'names/make',
+      'names/remove',
+      'remote/redrive',
+    ),
   },
   directories: {
     sources: ['lib/vfs/directories/'],
@@ -160,6 +187,8 @@ export const GROUPS = {
       'directories/given-names',
       'names/lookup-storms',
       'directories/directories',
+      'directories/walk-pattern',
+      'directories/walk-ahead',
     ),
   },
   client: {

@@ -133,3 +133,27 @@ t.test('a step before ready can put TLS around the connection', async (t) => {
   const data = Buffer.alloc(1_000_000, 'TLS');
   for (let call = 0; call < 3; call++) t.ok((await client.call(DATA, data, ANONYMOUS)).equals(data));
 });
+
+t.test(
+  'a client that only wants to know of its connections reads them straight into its own memory',
+  async (t) => {
+    let made = 0;
+    const direct: boolean[] = [];
+    const { server, client, clock } = await setting(t, {
+      onConnected: () => made++,
+      connectSocket: (options) => {
+        direct.push(options.onread !== undefined);
+        return net.connect(options);
+      },
+    });
+    server.onCall = echo;
+    t.equal(await client.call(ECHO, 1, ANONYMOUS), 1);
+    t.equal(made, 1);
+    server.connections[0]?.socket.resetAndDestroy();
+    await server.until(() => server.connections[0]?.ended === true);
+    const second = client.call(ECHO, 2, ANONYMOUS);
+    await turnUntil(clock, 10, () => made === 2);
+    t.equal(await second, 2);
+    t.same(direct, [true, true]);
+  },
+);

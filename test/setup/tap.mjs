@@ -6,6 +6,11 @@ import { readReport } from './tap-report.mjs';
 /** The time in which a test file that was told to end has to tidy up. */
 const TIDY_UP_MS = 30_000;
 const MAX_ERROR_OUTPUT = 8_000;
+/**
+ * A file's mounts are its own: many tests make mount namespaces, and these would have copies of the mounts of other files, which
+ * could not end then. unshare(1) becomes the test, with the same process id.
+ */
+const ALONE = ['--mount', '--propagation', 'private'];
 
 /**
  * Runs one file as tap's own runner does, less the state that it keeps in the project's folder for all runs together.
@@ -15,7 +20,8 @@ const MAX_ERROR_OUTPUT = 8_000;
 export async function runFile(file, timeoutSeconds, environment = {}) {
   // tap's own loader checks types, which `npm run check` has done, and takes 4 s longer for each file.
   const loader = import.meta.resolve('tsx');
-  const child = spawn(process.execPath, [`--import=${loader}`, '--enable-source-maps', file], {
+  const argv = [...ALONE, process.execPath, `--import=${loader}`, '--enable-source-maps', file];
+  const child = spawn('unshare', argv, {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...environment, TAP: '1', TAP_TIMEOUT: String(timeoutSeconds) },
@@ -67,6 +73,8 @@ export async function runSteadily(files, jobs, timeoutSeconds) {
       say(
         `${outcome} ${file}, ${Math.round(result.milliseconds / 1000)} s (${results.length}/${files.length})`,
       );
+      // At once: a run that is cut short later has said why.
+      if (result.fail > 0) console.error(result.failures);
     }
   };
   await Promise.all(Array.from({ length: jobs }, work));
@@ -76,7 +84,7 @@ export async function runSteadily(files, jobs, timeoutSeconds) {
       steady.push(result);
       continue;
     }
-    console.error(`${result.file} failed beside others, and runs again alone:\n${result.failures}`);
+    console.error(`${result.file} failed beside others, and runs again alone`);
     const again = await runFile(result.file, timeoutSeconds);
     steady.push({ ...again, unsteady: again.fail === 0 });
   }

@@ -106,7 +106,7 @@ export function start(argv: readonly string[], options: SpawnOptions = {}): Back
 
 /** Runs a program to its end and says how it ended. Fails only if it could not be run or did not end. */
 export async function run(argv: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-  const { timeoutMs = 120_000, input, cwd, env } = options;
+  const { timeoutMs = 300_000, input, cwd, env } = options;
   const program = start(argv, {
     stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     ...(cwd === undefined ? {} : { cwd }),

@@ -54,3 +54,10 @@ async function nodeFor(uid: number, folder: string): Promise<string> {
   cpSync(process.execPath, program);
   return program;
 }
+
+/** The same product file by file, not as a bundle: so that single modules of it can be looked at, or made to fail. */
+export function fileByFile(product: readonly string[]): readonly string[] {
+  return product.map((word) =>
+    word.replace(/\/dist\/bin\/nfs-fuse\.js$/, '/dist/lib/cli/start/whole-program.js'),
+  );
+}

@@ -3,8 +3,8 @@
  *
  * NFS_FUSE_TEST_VARIANTS=ganesha/root,embedded/user runs only those named. `local/root` is a plain folder in place
  * of a mount: it shows the results of a suite on the machine's own file system. `knfsd/root`, Linux's own server in a guest, is
- * only run where it is named. With NFS_FUSE_TEST_TIER=fast a suite for all six runs on three, in which both servers
- * and all three ways to mount are.
+ * only run where it is named. With --all a suite for all six runs on all of them, otherwise on three, in which both
+ * servers and all three ways to mount are.
  */
 import type { Test } from 'tap';
 import { ServeCommand } from './embedded.js';
@@ -15,6 +15,7 @@ import { LocalFolder } from './local-folder.js';
 import { Mount, type MountSource } from './mount.js';
 import { openPlace, type Place, type PlaceName } from './places.js';
 import { mustRun } from './process.js';
+import { atTier } from './tier.js';
 import { untilEnd } from './until-end.js';
 
 export type ServerName = 'ganesha' | 'embedded' | 'knfsd' | 'local';
@@ -88,7 +89,7 @@ export async function startServer(kind: ServerName, place: Place): Promise<TestS
   };
 }
 
-const FAST_CELLS = ['ganesha/root', 'embedded/userns', 'ganesha/user'];
+const FEW_CELLS = ['ganesha/root', 'embedded/userns', 'ganesha/user'];
 
 function cells(matrix: Matrix): { server: ServerName; place: PlaceName }[] {
   const wanted = process.env.NFS_FUSE_TEST_VARIANTS?.split(',');
@@ -96,8 +97,9 @@ function cells(matrix: Matrix): { server: ServerName; place: PlaceName }[] {
   const { servers = ['ganesha', 'embedded', ...asked], places = ['root', 'userns', 'user'] } = matrix;
   if (wanted?.includes('local/root') && places.includes('root')) return [{ server: 'local', place: 'root' }];
   const all = servers.flatMap((server) => places.map((place) => ({ server, place })));
-  const isFast = process.env.NFS_FUSE_TEST_TIER === 'fast' && servers.length === 2 && places.length === 3;
-  const chosen = wanted ?? (isFast ? FAST_CELLS : undefined);
+  const isFew = atTier({ ci: true, all: false });
+  const isWhole = servers.length === 2 && places.length === 3;
+  const chosen = wanted ?? (isFew && isWhole ? FEW_CELLS : undefined);
   return all.filter(({ server, place }) => chosen?.includes(`${server}/${place}`) ?? true);
 }
 

@@ -23,6 +23,17 @@ function shellsOf(mountpoint: string, names: readonly string[]): number[] {
     });
 }
 
+/** The keepers of the mount at `mountpoint` that process `pid` has started itself. */
+export function keepersStartedBy(pid: number, mountpoint: string): number[] {
+  return keepersOf(mountpoint).filter((keeper) => {
+    try {
+      return new RegExp(`^PPid:\\s+${pid}$`, 'm').test(readFileSync(`/proc/${keeper}/status`, 'latin1'));
+    } catch {
+      return false;
+    }
+  });
+}
+
 /** Takes watchers and keepers away, so that a killed mount stays as the kernel leaves it. */
 export function endWatchers(mountpoint: string): void {
   end(watchersOf(mountpoint));

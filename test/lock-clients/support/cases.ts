@@ -1,4 +1,6 @@
 /** The cases of the range matrix. */
+
+import { atTier } from '../../support/tier.js';
 import { AREAS } from './areas.js';
 import { COMBINATIONS } from './combinations.js';
 import { FLOCKS, KINDS_TOGETHER } from './flocks.js';
@@ -27,7 +29,7 @@ export const FEWER_CASES: readonly Case[] = [
   ...COMBINATIONS.filter((_, index) => index % EVERY === 0),
 ];
 
-/** All cases, or fewer. */
-export function casesOfTier(): readonly Case[] {
-  return process.env.NFS_FUSE_TEST_TIER === 'fast' ? FEWER_CASES : ALL_CASES;
+/** All cases, or fewer. `inCi`: whether CI runs all of them on this server. */
+export function casesOfTier(inCi: boolean): readonly Case[] {
+  return atTier({ fast: FEWER_CASES, ci: inCi ? ALL_CASES : FEWER_CASES, all: ALL_CASES });
 }

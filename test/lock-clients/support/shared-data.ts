@@ -8,15 +8,15 @@ import type { Test } from 'tap';
 import type { Mount } from '../../support/mount.js';
 import { mustRun } from '../../support/process.js';
 import { projectRoot, python } from '../../support/project.js';
+import { atTier } from '../../support/tier.js';
 import { bedIn } from './beds.js';
 import { clientOf } from './steps.js';
 import type { Mounts } from './suite.js';
 
-const IS_FAST = process.env.NFS_FUSE_TEST_TIER === 'fast';
 /** How often each process adds 1. */
-const ROUNDS = IS_FAST ? 40 : 2_000;
+const ROUNDS = atTier({ fast: 40, ci: 500, all: 2_000 });
 /** How long each writer of the database goes on. */
-const SECONDS = IS_FAST ? 3 : 20;
+const SECONDS = atTier({ fast: 3, ci: 8, all: 20 });
 /** More than any machine needs. */
 export const SHARED_DATA_TIMEOUT_MS = 900_000;
 
