@@ -81,6 +81,21 @@ forEachPlace('after SIGKILL, the same place can be mounted again', async (t, { m
   await isGone(t, second);
 });
 
+forEachPlace('an unmount in the moment of mounting ends nfs-fuse', async (t, { place, mount }) => {
+  const unmount = place.name === 'user' ? ['fusermount3', '-u'] : ['umount'];
+  for (let moment = 0; moment < 8; moment++) {
+    // The kernel lists a mount before nfs-fuse has answered it, and before it has a keeper.
+    const mounted = await mount();
+    await new Promise((resolve) => setTimeout(resolve, moment * 2));
+    await until('it is unmounted', async () => {
+      const { status } = await run(place.command([...unmount, mounted.path]), { cwd: '/' });
+      return status === 0 || mounted.entry === undefined;
+    });
+    const { signal } = await mounted.exit(30_000);
+    t.equal(signal, null, `it has ended, ${moment * 2} ms later`);
+  }
+});
+
 forEachPlace('without -f, nfs-fuse returns when the mount answers', async (t, { place, server }) => {
   const path = await newMountPoint(place);
   const options = server.mountOptions.join(',');

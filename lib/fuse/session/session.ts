@@ -108,6 +108,11 @@ export class FuseSession implements ChannelHandler, Responder {
     return this.#connection;
   }
 
+  /** The connection is over, or another process's. The descriptor belongs to nobody any more. */
+  get isOver(): boolean {
+    return this.#end !== undefined;
+  }
+
   get counters(): SessionCounters {
     return this.#counts.counters(this.#underWay.size);
   }
@@ -125,19 +130,16 @@ export class FuseSession implements ChannelHandler, Responder {
     if (this.#end !== undefined || this.#aborting) return;
     this.#aborting = true;
     this.#notifier.close();
+    const end = (): void => this.ended('aborted');
     const threads = this.#channel.stopThreads();
-    if (threads === undefined) {
-      this.ended('aborted');
-      return;
+    if (threads === undefined) end();
+    else {
+      // A notification waits in the kernel for a page or a directory that some request holds. The descriptor cannot be
+      // closed before it has come through. So all requests are answered until then, also those that still arrive.
+      this.#payloads.resume();
+      for (const request of this.#underWay.all.values()) this.sendError(request, Errno.ECONNABORTED);
+      threads.then(end, end);
     }
-    // A notification waits in the kernel for a page or a directory that some request holds. The descriptor cannot be
-    // closed before it has come through. So all requests are answered until then, also those that still arrive.
-    this.#payloads.resume();
-    for (const request of this.#underWay.all.values()) this.sendError(request, Errno.ECONNABORTED);
-    threads.then(
-      () => this.ended('aborted'),
-      () => this.ended('aborted'),
-    );
   }
 
   /**

@@ -15,8 +15,8 @@ const MAX_REPLACED = 20;
 const REPLACED_WITHIN_MS = 60_000;
 
 export interface KeeperOptions extends WatcherOptions {
-  /** Descriptor of /dev/fuse. */
-  readonly fuse: number;
+  /** Descriptor of /dev/fuse. Undefined: the connection is over. */
+  readonly fuse: () => number | undefined;
   /** Descriptor of the state. */
   readonly state: number;
   /** The words by which the shell finds the mount in mountinfo. Undefined: it is not there (any more). */
@@ -88,8 +88,12 @@ export class Keeper {
   async #start(): Promise<void> {
     const { fuse, state, mounted, isInherited, command, role, owner, score, deaths, ...options } =
       this.#options;
+    // Asked for in the turn in which the shell is started. With the number of a closed descriptor, the shell would get
+    // any file, such as the pipe on which this process waits for the start of the shell.
+    const device = fuse();
+    if (device === undefined) return;
     const descriptors = new Map([
-      [FUSE, fuse],
+      [FUSE, device],
       [STATE, state],
     ]);
     if (owner !== undefined) descriptors.set(OWNER, owner);

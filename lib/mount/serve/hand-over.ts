@@ -51,7 +51,9 @@ export async function handOver(parts: HandOverParts): Promise<HandedOverTo> {
   const { detach } = served;
   const { device } = served.mount;
   if (detach === undefined || device === undefined) throw new UserError('This mount cannot be handed over.');
-  const other = new OtherProcess(start(parts, device.fd));
+  const { fd } = device;
+  if (fd === undefined) throw new UserError('The mount has ended meanwhile.');
+  const other = new OtherProcess(start(parts, fd));
   try {
     await other.says('ready', START_MS);
   } catch (error) {

@@ -156,7 +156,7 @@ export class Keeping {
       mount.mountpoint,
       {
         ...options,
-        fuse: device.fd,
+        fuse: () => device.fd,
         state: this.#memory.fd,
         mounted,
         command: this.command,

@@ -54,11 +54,18 @@ export interface ResumedMount {
   readonly requests: readonly Uint8Array[] | undefined;
 }
 
+/** /dev/fuse as it is served, and how it was mounted. */
+export interface ServedDevice {
+  readonly madeBy: MadeBy;
+  /** Undefined: the connection is over, and the number may be another file's. To be used at once, not after an await. */
+  readonly fd: number | undefined;
+}
+
 /** A mount that is served, whatever the way to the kernel. */
 export interface ServedMount {
   readonly mount: Pick<KernelMount, 'mountpoint' | 'major' | 'unmount' | 'abort' | 'setReadAhead'> & {
-    /** /dev/fuse and how it was mounted. Undefined over libfuse, which keeps it to itself. */
-    readonly device: { readonly fd: number; readonly madeBy: MadeBy } | undefined;
+    /** Undefined over libfuse, which keeps it to itself. */
+    readonly device: ServedDevice | undefined;
     /** Undefined: an old kernel does not tell it for an inherited descriptor. */
     readonly minor: number | undefined;
   };
@@ -146,10 +153,31 @@ async function overAdopted({ fd, madeBy }: ResumedMount, options: ServingOptions
 }
 
 function served(made: KernelMount, options: ServingOptions): ServedMount {
-  const mount = { ...made, device: { fd: made.fd, madeBy: made.method } };
+  const mount = { ...made, device: deviceOf(made.fd, made.method, () => session) };
   const session = sessionOf(made.fd, mount, options);
-  const { ready, over, closed } = session;
+  const { over, closed } = session;
+  const ready = readyOr(session, closed, made.mountpoint);
   return { mount, ready, over, closed, counters: () => session.counters, detach: () => detach(session) };
+}
+
+/** Resolves when the session is ready. @throws UserError if somebody ended the mount before. */
+function readyOr(session: FuseSession, closed: Promise<SessionEnd>, mountpoint: string): Promise<unknown> {
+  const ready = session.ready.catch(async (error: unknown) => {
+    if ((await closed) instanceof Error) throw error;
+    throw new UserError(`${mountpoint} was unmounted, or aborted, before it was served.`, { cause: error });
+  });
+  ready.catch(() => {});
+  return ready;
+}
+
+/** `session`: asked when the descriptor is. */
+function deviceOf(fd: number, madeBy: MadeBy, session: () => FuseSession): ServedDevice {
+  return {
+    madeBy,
+    get fd() {
+      return session().isOver ? undefined : fd;
+    },
+  };
 }
 
 async function detach(session: FuseSession): Promise<readonly Uint8Array[]> {
@@ -190,7 +218,7 @@ function overInherited(fd: number, options: ServingOptions): ServedMount {
   };
   const mount: ServedMount['mount'] = {
     mountpoint,
-    device: { fd, madeBy: 'inherited' },
+    device: deviceOf(fd, 'inherited', () => session),
     major: 0,
     minor,
     unmount: async () => {
@@ -209,10 +237,7 @@ function overInherited(fd: number, options: ServingOptions): ServedMount {
   const closed = session.closed.then((end) => (end === 'aborted' && isGivenUp ? 'unmounted' : end));
   return {
     mount,
-    ready: session.ready.catch(async (error: unknown) => {
-      if ((await closed) instanceof Error) throw error;
-      throw new UserError(`${mountpoint} was unmounted, or aborted, before it was served.`, { cause: error });
-    }),
+    ready: readyOr(session, closed, mountpoint),
     over,
     closed,
     counters: () => session.counters,
