@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { DEFAULT_CONFIG } from '../lib/vfs/config.js';
 import type { Place } from '../test/support/places.js';
 import { projectRoot } from '../test/support/project.js';
+import { roundTripsOver } from './distance/added.js';
 import { DelayedWay, DIRECT, type Way } from './distance/way.js';
 import { compileDelay } from './load.js';
 import { isAlone, thisMachine, touchMemory } from './machine.js';
@@ -49,25 +50,29 @@ async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Su
     name: string,
     description: string,
     where: Place,
-    streamsOnly: boolean,
+    kind: { readonly streamsOnly?: boolean; readonly nearOnly?: boolean },
     ...more: readonly string[]
   ) => {
     const all = [...mountOptions, ...more];
-    add(
-      new NfsFuse({ name, description, streamsOnly, place: where, server, store, load, mountOptions: all }),
-    );
+    add(new NfsFuse({ name, description, ...kind, place: where, server, store, load, mountOptions: all }));
   };
   const root = await place('root');
-  addMount(OURS, 'nfs-fuse, mounted as root', root, false);
-  if (before !== undefined) addMount(BEFORE, 'an earlier build of it', earlierBuild(root, before), false);
+  addMount(OURS, 'nfs-fuse, mounted as root', root, {});
+  if (before !== undefined) addMount(BEFORE, 'an earlier build of it', earlierBuild(root, before), {});
   for (const { name, path } of options.nodes)
-    addMount(name, `nfs-fuse, mounted as root, run by Node ${nodeVersion(path)}`, runBy(root, path), false);
+    addMount(name, `nfs-fuse, mounted as root, run by Node ${nodeVersion(path)}`, runBy(root, path), {
+      nearOnly: true,
+    });
   if (peers.includes(ROOTLESS)) {
     const rootless = await place('userns');
-    addMount(ROOTLESS, 'nfs-fuse, mounted in an unprivileged user namespace', rootless, true);
-    addMount(ROOTLESS_DIRECT, 'the same with -o direct_io', rootless, true, 'direct_io');
+    const streams = { streamsOnly: true };
+    addMount(ROOTLESS, 'nfs-fuse, mounted in an unprivileged user namespace', rootless, streams);
+    addMount(ROOTLESS_DIRECT, 'the same with -o direct_io', rootless, streams, 'direct_io');
     if (before !== undefined)
-      addMount(BEFORE_ROOTLESS, 'the earlier build, there', earlierBuild(rootless, before), true);
+      addMount(BEFORE_ROOTLESS, 'the earlier build, there', earlierBuild(rootless, before), {
+        ...streams,
+        nearOnly: true,
+      });
   }
   const work = { load, primeFiles };
   if (peers.includes(LOCAL)) {
@@ -110,7 +115,7 @@ async function makeSubjects(options: BenchOptions, setting: Setting): Promise<Su
 async function makeWays(rttMs: readonly number[], setting: Setting): Promise<readonly Way[]> {
   if (rttMs.length === 0) return [DIRECT];
   const program = await compileDelay(dirname(setting.load));
-  const ways = rttMs.map((rtt) => new DelayedWay(rtt, program, isAlone()));
+  const ways = rttMs.map((rtt) => (rtt === 0 ? DIRECT : new DelayedWay(rtt, program, isAlone())));
   for (const way of ways) setting.endWith(() => way.close());
   return ways;
 }
@@ -137,15 +142,23 @@ function earlierBuild(place: Place, folder: string): Place {
   return { ...place, product: [node, program] };
 }
 
+/** Of bytes on the disk: a server keeps the space of removed files for a while, and each client writes streams. */
+function roomForMore({ nodes, before, folders, rttMs }: BenchOptions, streamBytes: number): number {
+  const clients = nodes.length + folders.length + (before === undefined ? 0 : 2);
+  return 2 * streamBytes * clients * Math.max(1, rttMs.length);
+}
+
 function measure(options: BenchOptions): Promise<Report> {
   const { quick, runs } = options;
-  const sizes = quick ? QUICK : FULL;
+  const usual = quick ? QUICK : FULL;
+  const sizes = { ...usual, diskBytes: usual.diskBytes + roomForMore(options, usual.streamBytes) };
   const started = performance.now();
   return withSetting(sizes, options.disk, async (setting) => {
     const rows = chooseRows(allRows(sizes, setting.load), options.rows);
     const about = await thisMachine();
     const ways = await makeWays(options.rttMs, setting);
     const subjects = await makeSubjects(options, setting);
+    const tripMs = await roundTripsOver(ways);
     const results: RowResult[] = [];
     // Streams fill the page cache, of the server's file system as of the client.
     const ready = (row: Row): Promise<void> =>
@@ -165,7 +178,7 @@ function measure(options: BenchOptions): Promise<Report> {
         read: DEFAULT_CONFIG.readAhead / (1 << 20),
         write: DEFAULT_CONFIG.writeBehind / (1 << 20),
       },
-      ...(options.rttMs.length > 0 ? { rttMs: options.rttMs } : {}),
+      ...(options.rttMs.length > 0 ? { rttMs: options.rttMs, tripMs } : {}),
       subjects: subjects.map(({ name, description }) => ({ name, description })),
       rows: results,
     };

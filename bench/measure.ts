@@ -24,8 +24,11 @@ export interface MeasureOptions {
   readonly quick: boolean;
   /** How clients reach their servers; by default without a relay. */
   readonly way?: Way;
-  /** Counts no calls, which are the same at every distance. */
-  readonly uncounted?: boolean;
+  /**
+   * A further distance: one run, without a warm-up where it begins with everything forgotten, and without counting calls, which
+   * are the same at every distance. Where time is round trips, runs hardly differ.
+   */
+  readonly further?: boolean;
   /** Called right before each run, which does not count it. */
   ready?(row: Row): Promise<void>;
   /** Called with what is being done now. */
@@ -36,8 +39,9 @@ export interface MeasureOptions {
 export async function measureRow(
   row: Row,
   subjects: readonly Subject[],
-  { runs, quick, progress, ready, way = DIRECT, uncounted = false }: MeasureOptions,
+  { runs: nearRuns, quick, progress, ready, way = DIRECT, further = false }: MeasureOptions,
 ): Promise<RowResult> {
+  const runs = further ? 1 : nearRuns;
   const taking = subjects.filter((subject) => subject.takes(row));
   const stores = [...new Set(taking.map(({ store }) => store))];
   const failures: Record<string, string> = {};
@@ -58,17 +62,18 @@ export async function measureRow(
   try {
     progress(`${row.id}: preparing`);
     for (const store of stores) await prepareRow(store, row);
-    for (const subject of quick || uncounted ? [] : taking) {
+    for (const subject of quick || further ? [] : taking) {
       await attempt(subject, 'counting calls', async () => {
         calls = (await countCalls(row, subject, way)) ?? calls;
       });
     }
-    const first = quick && row.cold !== 'nothing' ? 1 : 0;
+    const first = (quick || further) && row.cold !== 'nothing' ? 1 : 0;
     for (let run = first; run <= runs; run++) {
       // A subject leaves the machine's memory and caches as it does to the next one: each run turns the order round.
       for (const subject of run % 2 === 0 ? taking : taking.toReversed()) {
         await attempt(subject, run === 0 ? 'warm-up' : `run ${run} of ${runs}`, async () => {
-          if (quick && subject.name === OURS) counted ??= await subject.openCounted?.(row.id, way);
+          if (quick && !further && subject.name === OURS)
+            counted ??= await subject.openCounted?.(row.id, way);
           const counter = subject.name === OURS ? counted : undefined;
           const session = counter ?? sessions.get(subject) ?? (await subject.open(row.id, way));
           sessions.set(subject, session);
@@ -127,7 +132,7 @@ export async function measureAlong(
     const { measurements, failures } = await measureRow(row, distant, {
       ...options,
       way,
-      uncounted: true,
+      further: true,
       progress,
     });
     far.push({ rttMs, measurements, failures });

@@ -63,7 +63,7 @@ export interface Subject {
   readonly description: string;
   readonly store: Store;
   /** Its server can be put at a distance; otherwise a way makes no difference to it. */
-  readonly distant?: true;
+  readonly distant?: boolean;
   takes(row: Row): boolean;
   /** Opens the folder of row `id`, which is there already; its server is reached by `way`. */
   open(id: string, way: Way): Promise<Session>;
@@ -170,8 +170,10 @@ export interface Report {
   readonly disk: string;
   /** Data that nfs-fuse may hold, at the most, for readers and for writers. */
   readonly bufferMiB: { readonly read: number; readonly write: number };
-  /** Milliseconds that the ways through the relay add to each round trip, ascending; not there if there was no relay. */
+  /** Milliseconds that the ways to the servers are to add to each round trip, ascending; not there if none was asked for. */
   readonly rttMs?: readonly number[];
+  /** The same as it was measured: the round trip over each way, in milliseconds. */
+  readonly tripMs?: readonly number[];
   readonly subjects: readonly { readonly name: string; readonly description: string }[];
   readonly rows: readonly RowResult[];
 }

@@ -21,8 +21,8 @@ Run it as root, on a machine that does nothing else.
                     or an --rtt whose least is not 0
   --from FILE       measure nothing: make the documents again from an earlier run's benchmark.json
   --rtt MS,…        put servers at these distances: round trips take so much longer, by a relay without a limit of
-                    bandwidth. 0 is the relay alone; usual are 0, 0.2, 1 and 10. With several, each row also says how
-                    many round trips an operation waits for, one after the other: 0,10 is best for that
+                    bandwidth. 0 is no relay; usual are 0, 0.2, 1 and 10. With several, each row also says how many round
+                    trips an operation waits for, one after the other: 0,10 is best for that
   --node NAME=FILE  another node program that runs nfs-fuse, too: all rows as root; may be repeated
   --before FOLDER   an older clone of nfs-fuse, built, that is measured too: all rows as root, streams rootless
 
@@ -52,7 +52,7 @@ export interface BenchOptions {
   readonly out: string | undefined;
   readonly from: string | undefined;
   readonly before: string | undefined;
-  /** Milliseconds that the ways to the servers add to each round trip, ascending; none: there is no relay. */
+  /** Milliseconds that the ways to the servers add to each round trip, ascending; 0: no relay. Empty: only that. */
   readonly rttMs: readonly number[];
   /** Print USAGE, and do nothing else. */
   readonly help: boolean;

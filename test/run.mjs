@@ -31,6 +31,8 @@ const LONG = [
   'test/cli/mount8',
   'test/monitoring/all-mounts',
   'test/monitoring/watching',
+  'test/monitoring/endpoint',
+  'test/mount/log-formats',
   'test/keep/takeover',
   'test/keep/storm',
   'test/keep/restart',

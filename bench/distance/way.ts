@@ -17,7 +17,7 @@ export const DIRECT: Way = {
   close: () => Promise.resolve(),
 };
 
-/** Through a relay for each port, which delays each way by half of `rttMs`; also with 0, as one more hop. */
+/** Through a relay for each port, which delays each way by half of `rttMs`. */
 export class DelayedWay implements Way {
   readonly #relays = new Map<number, Promise<{ port: number; relay: Background }>>();
 

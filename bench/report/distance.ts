@@ -16,13 +16,17 @@ export function farOf(row: RowResult, subject: string, rttMs: number): Measureme
 export function sequentialRoundTrips(
   row: RowResult,
   subject: string,
-  rttMs: readonly number[],
+  { rttMs = [], tripMs = rttMs }: Pick<Report, 'rttMs' | 'tripMs'>,
 ): number | undefined {
   const [least = 0] = rttMs;
   const most = rttMs.at(-1) ?? least;
   const [near, far] = [measurementOf(row, subject), farOf(row, subject, most)];
   if (near === undefined || far === undefined || most === least) return undefined;
-  return (far.seconds - near.seconds) / ((most - least) / 1000) / row.operation.count;
+  return (
+    (far.seconds - near.seconds) /
+    ((tripMs.at(-1) ?? most) / 1000 - (tripMs[0] ?? least) / 1000) /
+    row.operation.count
+  );
 }
 
 /** Two digits behind the point; what is less than nothing is the measurement's inaccuracy. */
@@ -31,7 +35,8 @@ export function formatRoundTrips(value: number | undefined): string {
 }
 
 /** The section of the document; nothing where there was no second distance. */
-export function distanceSection({ rows, rttMs = [], subjects }: Report): string[] {
+export function distanceSection(report: Report): string[] {
+  const { rows, rttMs = [], tripMs = rttMs, subjects } = report;
   const [least, ...further] = rttMs;
   const most = further.at(-1);
   if (least === undefined || most === undefined) return [];
@@ -46,21 +51,24 @@ export function distanceSection({ rows, rttMs = [], subjects }: Report): string[
   };
   return [
     '## With the server further away',
-    'A relay between client and server delays what goes either way by half of the round trip, and limits nothing else. ' +
-      `What stands elsewhere on this page went through the same relay with ${least} ms.`,
+    'A relay between client and server delays what goes either way by half of the round trip, and limits nothing else. One run each.' +
+      (least === 0
+        ? ''
+        : ` What stands elsewhere on this page went through the same relay with ${least} ms.`),
     table(
       ['', ...further.flatMap((rtt) => names.map((name) => `${rtt} ms: ${name}`))],
       rows.map((row) => [row.title, ...further.flatMap((rtt) => names.map((name) => value(row, name, rtt)))]),
     ),
     '### Round trips one after the other',
-    `Those that an operation waits for: the time at ${most} ms less the time at ${least} ms, divided by ` +
-      `${digits(most - least)} ms and by the operations. Calls that are on their way together count once.`,
+    `Those that an operation waits for: the time at ${most} ms less the time at ${least} ms, divided by what a round trip takes ` +
+      `longer (${digits((tripMs.at(-1) ?? most) - (tripMs[0] ?? least))} ms, measured with an echo) and by the operations. ` +
+      'Calls that are on their way together count once.',
     table(
       ['', 'operation', ...names],
       rows.map((row) => [
         row.title,
         row.operation.name,
-        ...names.map((name) => formatRoundTrips(sequentialRoundTrips(row, name, rttMs))),
+        ...names.map((name) => formatRoundTrips(sequentialRoundTrips(row, name, report))),
       ]),
     ),
   ];

@@ -131,9 +131,8 @@ function costRow(row: RowResult, report: Report, clients: readonly string[]): st
 
 /** How a relay touches all numbers but those of the section about distance. */
 function throughRelay({ rttMs: [rtt] = [] }: Report): string {
-  if (rtt === undefined) return '';
-  const delay = rtt === 0 ? 'adds nothing but itself' : `adds ${rtt} ms to each round trip`;
-  return ` Clients reach their servers through a relay that ${delay}.`;
+  if (rtt === undefined || rtt === 0) return '';
+  return ` Clients reach their servers through a relay that adds ${rtt} ms to each round trip.`;
 }
 
 /** A Markdown page with what was measured, what it cost, and how. */

@@ -25,10 +25,11 @@ export function plainTable(report: Report): string {
 }
 
 /** The rows at the further distances, and the round trips that wait for one another. */
-function distances({ rows, rttMs = [], subjects }: Report): string {
+function distances(report: Report): string {
+  const { rows, rttMs = [], subjects } = report;
   const [least, ...further] = rttMs;
   if (least === undefined) return '';
-  const through = `Through a relay that adds ${least} ms to each round trip.\n`;
+  const through = least === 0 ? '' : `Through a relay that adds ${least} ms to each round trip.\n`;
   if (further.length === 0) return through;
   const names = subjects
     .map(({ name }) => name)
@@ -44,7 +45,7 @@ function distances({ rows, rttMs = [], subjects }: Report): string {
         const measurement = farOf(row, name, rtt);
         return measurement ? formatValue(measurement.median, row.unit) : '-';
       }),
-      formatRoundTrips(sequentialRoundTrips(row, name, rttMs)),
+      formatRoundTrips(sequentialRoundTrips(row, name, report)),
     ]),
   ]);
   return `${through}\n${plain(['', ...head], lines)}\n`;

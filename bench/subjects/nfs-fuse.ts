@@ -20,6 +20,8 @@ export interface NfsFuseOptions {
   readonly server: Ganesha;
   readonly store: Store;
   readonly load: string;
+  /** Is another engine: with the server far away its rows say nothing. */
+  readonly nearOnly?: boolean;
   /** Further mount options. */
   readonly mountOptions: readonly string[];
 }
@@ -27,11 +29,12 @@ export interface NfsFuseOptions {
 export class NfsFuse implements Subject {
   readonly name: string;
   readonly description: string;
-  readonly distant = true;
+  readonly distant: boolean;
   readonly store: Store;
 
   constructor(private readonly options: NfsFuseOptions) {
-    const { name, description, mountOptions, store } = options;
+    const { name, description, mountOptions, store, nearOnly = false } = options;
+    this.distant = !nearOnly;
     const extra = mountOptions.length > 0 ? `, options ${mountOptions.join(',')}` : '';
     this.name = name;
     this.description = `${description}, from nfs-ganesha on loopback${extra}`;

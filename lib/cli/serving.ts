@@ -4,8 +4,12 @@
  */
 import { type Logger, type LogLevel, type LogSink, loggerTo } from '../base/log.js';
 import { ownProgram } from '../base/own-program.js';
+import { UserError } from '../base/user-error.js';
 import type { TakeOver } from '../mount/keep/take-over.js';
 import { ServiceManager } from '../mount/manager/service-manager.js';
+import type { MetricsEndpoint } from '../mount/metrics/endpoint.js';
+import type { EndpointAddress } from '../mount/metrics/endpoint-address.js';
+import { metricsOf } from '../mount/metrics/mount-metrics.js';
 import type { MountRequest } from '../mount/options/mount-options.js';
 import { reportToParent, type ServingRole } from '../mount/process/background.js';
 import { starterOf, takeOverSettings } from '../mount/process/going-on.js';
@@ -21,6 +25,7 @@ import type { TakeOverSettings } from '../mount/serve/keeping.js';
 import type { KernelTransport } from '../mount/serve/kernel-transport.js';
 import type { RecordMemory } from '../records/index.js';
 import { noteOnKernelOptions } from './inherited-mount.js';
+import { type LogStyle, standardErrorIn } from './log-arguments.js';
 import { type NextProcess, nextArguments } from './next-process.js';
 
 export const DEBUG_TOPICS = ['fuse', 'rpc'] as const;
@@ -34,6 +39,9 @@ export interface ServeOptions {
   readonly inherited: number | undefined;
   readonly transport: KernelTransport;
   readonly topics: ReadonlySet<DebugTopic>;
+  readonly style: LogStyle;
+  /** Where scrapes are answered. Undefined: nowhere. */
+  readonly metrics: EndpointAddress | undefined;
   readonly logFile: LogFile | undefined;
   readonly journal: MountJournal | undefined;
   /** How another process would go on with the mount. Undefined: none does. */
@@ -50,17 +58,17 @@ export interface ServeOptions {
 
 /** Serves it until it ends. Resolves with the exit status. */
 export async function serveInForeground(options: ServeOptions, tell: LogSink): Promise<number> {
-  const { request, mountpoint: place, inherited, logFile } = options;
-  const toFile = logFile?.sink;
-  const log = loggerTo(tell, ...(toFile === undefined ? [] : [toFile]));
+  const { request, mountpoint: place, inherited, logFile, style } = options;
+  const toPeople = standardErrorIn(style, tell);
+  const log = loggerTo(toPeople, ...(logFile === undefined ? [] : [logFile.sink]));
   for (const note of request.notes) log.warn(note);
   const note = inherited === undefined ? undefined : noteOnKernelOptions(place, request);
   if (note !== undefined) log.warn(note);
   const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']);
   shieldFromSignals();
-  return serve(options, {
+  const serving = serve(options, {
     log,
-    dump: toFile ?? tell,
+    dump: logFile?.everything ?? standardErrorIn({ ...style, level: 'info' }, tell),
     stop,
     role: 'foreground',
     retrying: (message) => log.warn(message),
@@ -69,6 +77,14 @@ export async function serveInForeground(options: ServeOptions, tell: LogSink): P
       log.info(`${request.source} is mounted on ${mountpoint}.`);
     },
   });
+  return style.format === undefined ? serving : serving.catch((error: unknown) => failedIn(toPeople, error));
+}
+
+/** A failure as a message like the others, for a program that reads them. Answers the exit status. */
+function failedIn(toPeople: LogSink, error: unknown): number {
+  if (!(error instanceof UserError)) throw error;
+  toPeople('error', error.remedy === undefined ? error.message : `${error.message} ${error.remedy}`);
+  return error.exitStatus;
 }
 
 /** The same in a copy of the process that waits for the mount. */
@@ -93,7 +109,7 @@ export async function serveForParent(options: ServeOptions): Promise<number> {
   try {
     return await serve(options, {
       log,
-      dump: toFile ?? (() => {}),
+      dump: logFile?.everything ?? (() => {}),
       stop,
       role: parent.role,
       retrying: (message) => {
@@ -117,11 +133,15 @@ export interface GoingOn {
   readonly goesOn: TakeOver;
   readonly request: MountRequest;
   readonly topics: ReadonlySet<DebugTopic>;
+  readonly metrics: EndpointAddress | undefined;
   readonly next: Omit<NextProcess, 'mountpoint'>;
 }
 
 /** Goes on with the mount of another process. Nobody waits for this process but those who have started it. */
-export async function goOn({ goesOn, request, topics, next }: GoingOn, tell: LogSink): Promise<number> {
+export async function goOn(going: GoingOn, plain: LogSink): Promise<number> {
+  const { goesOn, request, topics, metrics, next } = going;
+  const { style } = next;
+  const tell = standardErrorIn(style, plain);
   const starter = starterOf(goesOn);
   leadOwnSession();
   process.chdir('/');
@@ -139,7 +159,7 @@ export async function goOn({ goesOn, request, topics, next }: GoingOn, tell: Log
     const inherited = madeBy === 'inherited' ? goesOn.fuse : undefined;
     const { client } = request;
     const identity = { ...client.identity, madeElsewhere: inherited !== undefined };
-    const logFile = openAgain(next.logFile, tell);
+    const logFile = openAgain(next, tell);
     process.on('SIGHUP', () => logFile?.reopen({ streams: goesOn.role !== 'foreground' }));
     const journal = inherited === undefined ? MountJournal.for(mountpoint) : undefined;
     journal?.goOn();
@@ -160,6 +180,8 @@ export async function goOn({ goesOn, request, topics, next }: GoingOn, tell: Log
         inherited,
         transport: 'kernel',
         topics,
+        style,
+        metrics,
         logFile,
         journal,
         next: { ...next, mountpoint },
@@ -169,7 +191,9 @@ export async function goOn({ goesOn, request, topics, next }: GoingOn, tell: Log
       },
       {
         log: loggerTo(...sinks),
-        dump: logFile?.sink ?? (goesOn.role === 'foreground' ? tell : () => {}),
+        dump:
+          logFile?.everything ??
+          (goesOn.role === 'foreground' ? standardErrorIn({ ...style, level: 'info' }, plain) : () => {}),
         stop,
         role: goesOn.role,
         retrying: (message) => loggerTo(...sinks).warn(message),
@@ -184,13 +208,25 @@ export async function goOn({ goesOn, request, topics, next }: GoingOn, tell: Log
 }
 
 /** A log file that cannot be opened any more must not keep a mount from going on. */
-function openAgain(path: string | undefined, tell: LogSink): LogFile | undefined {
+function openAgain(
+  { logFile: path, style }: Pick<NextProcess, 'logFile' | 'style'>,
+  tell: LogSink,
+): LogFile | undefined {
   try {
-    return path === undefined ? undefined : new LogFile(path);
+    return path === undefined ? undefined : new LogFile(path, style.format, style.level);
   } catch (error) {
     tell('error', error instanceof Error ? error.message : String(error));
     return undefined;
   }
+}
+
+/** Serving HTTP is loaded only where it is asked for. @throws UserError: the address cannot be had */
+async function openEndpoint({ metrics, takeOver }: ServeOptions, log: Logger) {
+  if (metrics === undefined) return undefined;
+  const { MetricsEndpoint } = await import('../mount/metrics/endpoint.js');
+  return takeOver === undefined
+    ? MetricsEndpoint.open(metrics, log)
+    : MetricsEndpoint.openAgain(metrics, log);
 }
 
 /** Reports how the mount before this one failed, if it did, and removes its journal. */
@@ -220,11 +256,14 @@ async function serve(options: ServeOptions, surroundings: Surroundings): Promise
     journal: journal?.place,
     logFile,
     errors: role === 'foreground' ? STANDARD_ERROR : undefined,
+    format: options.style.format,
     program: ownProgram(),
   };
+  let endpoint: MetricsEndpoint | undefined;
   const manager = role === 'foreground' ? ServiceManager.of(process.env) : undefined;
   void stop.first.then(() => manager?.stopping());
   try {
+    endpoint = await openEndpoint(options, log);
     return await serveMount(request, mountpoint, {
       log,
       transport,
@@ -245,13 +284,16 @@ async function serve(options: ServeOptions, surroundings: Surroundings): Promise
       dumpRpc: dumpLine('rpc'),
       stop,
       retrying,
-      mounted: (at) => {
+      mounted: (mount) => {
+        const at = mount.mountpoint;
+        endpoint?.serve(() => metricsOf(mount));
         mounted(at);
         manager?.ready(`${request.source} is mounted on ${at}.`);
       },
       handedOver: (pid) => manager?.goesOnAs(pid),
     });
   } finally {
+    endpoint?.close();
     manager?.dispose();
     stop.dispose();
   }

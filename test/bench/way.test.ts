@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
+import { roundTripsOver } from '../../bench/distance/added.js';
 import { DelayedWay, DIRECT } from '../../bench/distance/way.js';
 import { compileDelay } from '../../bench/load.js';
 import { publicFolder } from '../support/folders.js';
@@ -29,6 +30,12 @@ async function connected(t: Test, rttMs: number): Promise<Socket> {
 
 t.test('without distance there is no relay', async (t) => {
   t.equal(await DIRECT.to(2049), 2049);
+});
+
+t.test('what a way adds to a round trip is measured', async (t) => {
+  const way = untilEnd(t, new DelayedWay(4, await program));
+  const [near = 0, far = 0] = await roundTripsOver([DIRECT, way]);
+  t.ok(near > 0 && far >= 4, `${near} and ${far} ms`);
 });
 
 t.test('what passes is unchanged, to its end, in both directions, at any distance', async (t) => {

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { UserError } from '../../base/user-error.js';
 import { takeOverAsked } from '../../mount/keep/take-over.js';
+import { endpointText, parseEndpointAddress } from '../../mount/metrics/endpoint-address.js';
 import { grantFlags, withoutHelpersDefaults } from '../../mount/options/kernel-flags.js';
 import { type MountRequest, parseMountRequest } from '../../mount/options/mount-options.js';
 import { isBackgroundChild, mountInBackground } from '../../mount/process/background.js';
@@ -19,16 +20,18 @@ import { groupsOutside } from '../../namespace/namespace.js';
 import type { Command, Output } from '../command.js';
 import { type IdentityArguments, identityOptionTexts, withIdentityArguments } from '../identity-arguments.js';
 import { inheritedMount } from '../inherited-mount.js';
+import { type LogArguments, logStyle, withLogArguments } from '../log-arguments.js';
 import { DEBUG_TOPICS, type DebugTopic, goOn, serveForParent, serveInForeground } from '../serving.js';
 import { openState } from '../state-file.js';
 
-interface MountArguments extends IdentityArguments {
+interface MountArguments extends IdentityArguments, LogArguments {
   readonly target: string;
   readonly mountpoint: string;
   readonly options: string[] | undefined;
   readonly foreground: boolean | undefined;
   readonly debug: string[] | undefined;
   readonly 'log-file': string | undefined;
+  readonly metrics: string | undefined;
   readonly transport: string | undefined;
   readonly 'no-keep': boolean | undefined;
   readonly state: string | undefined;
@@ -39,7 +42,7 @@ export const mountCommand: Command<MountArguments> = {
   syntax: ['mount <target> <mountpoint>', '$0'],
   describe: 'Mount an export; returns when the mount answers',
   arguments: (args) =>
-    withIdentityArguments(args)
+    withLogArguments(withIdentityArguments(args))
       .positional('target', {
         describe: 'server:/export, [IPv6]:/export or nfs://server[:port]/export',
         type: 'string',
@@ -73,6 +76,13 @@ export const mountCommand: Command<MountArguments> = {
       })
       .option('log-file', {
         describe: 'Append messages to this file',
+        type: 'string',
+        nargs: 1,
+        requiresArg: true,
+      })
+      .option('metrics', {
+        describe:
+          'Answer scrapes of Prometheus on this port of 127.0.0.1, on ADDRESS:PORT, or on a Unix socket',
         type: 'string',
         nargs: 1,
         requiresArg: true,
@@ -121,16 +131,29 @@ async function mount(args: MountArguments, byMountFuse: boolean, { tell }: Outpu
   const logPath = args['log-file'];
   // A process in the background leaves the working directory.
   const nextLog = logPath === undefined ? undefined : resolve(logPath);
-  const next = { options: texts, debug: [...topics], logFile: nextLog, target: args.target };
+  const style = logStyle(args);
+  const metrics = args.metrics === undefined ? undefined : parseEndpointAddress(args.metrics);
+  const next = {
+    options: texts,
+    debug: [...topics],
+    logFile: nextLog,
+    style,
+    metrics: metrics && endpointText(metrics),
+    target: args.target,
+  };
   if (goesOn !== undefined) {
     prepareEngine();
-    return goOn({ goesOn, request: asItIsHere(asked, false), topics, next }, tell);
+    return goOn({ goesOn, request: asItIsHere(asked, false), topics, metrics, next }, tell);
   }
   const foreground = args.foreground === true || (topics.size > 0 && logPath === undefined);
+  if (style.format !== undefined && !foreground && logPath === undefined)
+    throw new UserError('--log-format is about the messages of -f, or those in a --log-file.', {
+      remedy: 'Add -f or --log-file, or leave --log-format out.',
+    });
   const inherited = inheritedMount(args.mountpoint, { transport, foreground, state: args.state });
   const request = asItIsHere(asked, inherited !== undefined);
   const mountpoint = inherited === undefined ? await locate(args.mountpoint) : args.mountpoint;
-  const logFile = logPath === undefined ? undefined : new LogFile(logPath);
+  const logFile = logPath === undefined ? undefined : new LogFile(logPath, style.format, style.level);
   if (!foreground && !isBackgroundChild())
     return mountInBackground({
       args: process.argv.slice(2),
@@ -151,6 +174,8 @@ async function mount(args: MountArguments, byMountFuse: boolean, { tell }: Outpu
     inherited,
     transport,
     topics,
+    style,
+    metrics,
     logFile,
     journal,
     next: keeps(args, transport) ? { ...next, mountpoint } : undefined,

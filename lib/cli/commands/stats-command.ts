@@ -3,8 +3,7 @@ import type { Argv } from 'yargs';
 import { printable } from '../../base/log.js';
 import { shownJson } from '../../base/shown-name.js';
 import { UserError } from '../../base/user-error.js';
-import { type MeasuredMount, metricsText } from '../../mount/metrics/mount-metrics.js';
-import { parseMountTarget } from '../../mount/options/mount-target.js';
+import { type MeasuredMount, metricsText, serverAndExport } from '../../mount/metrics/mount-metrics.js';
 import type { Command, Output } from '../command.js';
 import { type AskedMount, cannotBeAsked, mountsToAsk, statsOf, type ToldStats } from '../stats/asking.js';
 import { statsText } from '../stats/stats-text.js';
@@ -121,16 +120,6 @@ async function prometheus(path: string | undefined, output: Output): Promise<num
 async function measured(mount: AskedMount): Promise<MeasuredMount> {
   const { mountpoint, device } = mount;
   return { ...serverAndExport(mount.source), mountpoint, device, stats: await mount.ask() };
-}
-
-function serverAndExport(source: string): { server: string; export: string } {
-  try {
-    const { host, exportPath } = parseMountTarget(source);
-    return { server: host, export: exportPath.toString() };
-  } catch {
-    // Another program has made the mount, and named it otherwise.
-    return { server: '', export: source };
-  }
 }
 
 /** Exit status 1: a mount does not answer. It is named, and the others are shown all the same. */

@@ -194,9 +194,23 @@ else
 fi
 line="The process $NFS_FUSE_PID that served $NFS_FUSE_WHERE died, $what. Data that was not written back is lost."
 if [ -n "$why" ]; then line="$line Nothing has taken it over: $why."; fi
-dated="$(date -u +%Y-%m-%dT%H:%M:%SZ 2>/dev/null) error $line"
+now=$(date -u +%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
+dated="$now error $line"
 umask 077
 [ -z "$NFS_FUSE_JOURNAL" ] || printf '%s\\n' "$dated" >> "/proc/self/fd/4/$NFS_FUSE_JOURNAL"
+said="nfs-fuse: $line"
+case $NFS_FUSE_LOG_FORMAT in
+  json)
+    escaped=$(printf '%s' "$line" | sed 's/[\\\\"]/\\\\&/g')
+    dated="{\\"time\\":\\"$now\\",\\"level\\":\\"error\\",\\"message\\":\\"$escaped\\"}"
+    said=$dated
+    ;;
+  journal)
+    dated="<3>$line"
+    said=$dated
+    ;;
+  text) said=$dated ;;
+esac
 printf '%s\\n' "$dated"
-printf 'nfs-fuse: %s\\n' "$line" >&2
+printf '%s\\n' "$said" >&2
 `;

@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
-import { errorCode, printable } from '../../base/log.js';
+import { errorCode, type LogFormat, printable } from '../../base/log.js';
 import type { MountJournal } from '../reach/journal.js';
 import { SCRIPT, WAKER } from './script.js';
 
@@ -38,6 +38,8 @@ export interface WatcherOptions {
   readonly logFile?: SharedLogFile | undefined;
   /** A descriptor of this process that gets the message for people, like standard error. */
   readonly errors?: number | undefined;
+  /** The form of the message in both. Undefined: with its time in the file, and as a command speaks to people. */
+  readonly format?: LogFormat | undefined;
   /** The file in which the mount notes its locks. The folder belongs to this user alone. */
   readonly locks?: { readonly folder: number; readonly name: string } | undefined;
   /** The words that start nfs-fuse, whose `umount` is used where the machine has no other program for it. */
@@ -84,7 +86,7 @@ export class ShellProcess {
     role: ShellRole,
     failed: (why: string) => void,
   ): Promise<ShellProcess | undefined> {
-    const { journal, locks, logFile, errors, program } = options;
+    const { journal, locks, logFile, errors, format, program } = options;
     const descriptors = role.descriptors ?? new Map<number, number>();
     const last = Math.max(FIRST_OWN - 1, ...descriptors.keys());
     const child = spawn('sh', ['-c', 'eval "$NFS_FUSE_WATCH"', role.name, where], {
@@ -113,6 +115,7 @@ export class ShellProcess {
         NFS_FUSE_SERVES: String(process.pid),
         NFS_FUSE_WHERE: printable(where).replace(/\n/g, '\\n'),
         NFS_FUSE_PID: String(process.pid),
+        NFS_FUSE_LOG_FORMAT: format ?? '',
         // Opened below descriptor 4, because its path may lead elsewhere by the time of the death.
         NFS_FUSE_JOURNAL: journal?.name ?? '',
         NFS_FUSE_LOCKS: locks?.name ?? '',

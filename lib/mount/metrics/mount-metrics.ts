@@ -1,5 +1,6 @@
 /** The metrics of mounts: the name, meaning and source of each. The names are an interface: dashboards and alerts use them. */
-import type { MountStatistics } from '../serve/running-mount.js';
+import { parseMountTarget } from '../options/mount-target.js';
+import type { MountStatistics, RunningMount } from '../serve/running-mount.js';
 import { exposed, type Labels, type MetricFamily, type Sample } from './exposition.js';
 import { fuseMetrics, nfsMetrics } from './latency-metrics.js';
 import { counter, gauge, type MountMetric } from './metric-kinds.js';
@@ -13,6 +14,25 @@ export interface MeasuredMount {
   readonly device: string;
   /** Undefined: the process does not answer. */
   readonly stats: MountStatistics | undefined;
+}
+
+/** The text of one mount of this process. */
+export function metricsOf(mount: Pick<RunningMount, 'mountpoint' | 'statistics'>): string {
+  // As another process would get it.
+  const stats = JSON.parse(JSON.stringify(mount.statistics())) as MountStatistics;
+  const { mountpoint } = mount;
+  return metricsText([{ ...serverAndExport(stats.source), mountpoint, device: '', stats }]);
+}
+
+/** The labels that the name of a mount in the mount table stands for. */
+export function serverAndExport(source: string): { server: string; export: string } {
+  try {
+    const { host, exportPath } = parseMountTarget(source);
+    return { server: host, export: exportPath.toString() };
+  } catch {
+    // Another program has made the mount, and named it otherwise.
+    return { server: '', export: source };
+  }
 }
 
 /** 1: the process answers. Mounts that do not answer have this metric alone. */

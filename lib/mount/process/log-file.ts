@@ -5,7 +5,14 @@
  */
 import { closeSync, constants, fstatSync, lstatSync, openSync, type Stats, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { errorCode, fileSink, type LogSink } from '../../base/log.js';
+import {
+  errorCode,
+  fileSink,
+  fromLevel,
+  type LogFormat,
+  type LogLevel,
+  type LogSink,
+} from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
 import { ownUid } from '../reach/runtime-folder.js';
 import { replaceDescriptor } from './process-calls.js';
@@ -78,14 +85,20 @@ function doubtAbout(fd: number, path: string): string | undefined {
 export class LogFile {
   readonly descriptor: number;
   readonly sink: LogSink;
+  /** For what was asked for besides, whatever the level: --debug. */
+  readonly everything: LogSink;
   readonly #path: string;
   readonly #listeners: (() => void)[] = [];
 
-  /** A relative `path` starts at the present working directory, also for every {@link reopen}. Throws UserError. */
-  constructor(path: string) {
+  /**
+   * A relative `path` starts at the present working directory, also for every {@link reopen}. Less important messages than
+   * those of `level` do not go there. @throws UserError
+   */
+  constructor(path: string, format: LogFormat = 'text', level: LogLevel = 'info') {
     this.#path = resolve(path);
     this.descriptor = openLogFile(path);
-    this.sink = fileSink(this.descriptor);
+    this.everything = fileSink(this.descriptor, format);
+    this.sink = fromLevel(level, this.everything);
   }
 
   /** Calls `listener` after each {@link reopen}. */

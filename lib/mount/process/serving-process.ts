@@ -15,7 +15,7 @@ export interface ServingProcessOptions extends Omit<MountSettings, 'signal' | 'h
   /** The first signal ends the mount in good order, the second one ends it at once. */
   readonly stop: StopSignals;
   /** Called when the mount answers. */
-  mounted(mountpoint: string): void;
+  mounted(mount: RunningMount): void;
 }
 
 /**
@@ -55,7 +55,7 @@ export async function serveMount(
       },
     });
     const running = mount;
-    mounted(running.mountpoint);
+    mounted(running);
     void stop.first.then(() => running.unmount());
     void stop.second.then((signal) => running.endAtOnce(`second ${signal}`));
     return (await running.ended).status;

@@ -13,10 +13,12 @@ import { Keeper } from '../../../lib/mount/keep/keeper.js';
 const [folder = '', deaths = ''] = process.argv.slice(2);
 const at = (name: string): string => join(folder, name);
 
+const fuse = openSync(at('fuse'), 'r+');
+
 const keeper = await Keeper.start(
   folder,
   {
-    fuse: openSync(at('fuse'), 'r+'),
+    fuse: () => fuse,
     state: openSync(at('state'), 'r+'),
     mounted: undefined,
     isInherited: true,
