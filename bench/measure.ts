@@ -127,7 +127,9 @@ export async function measureAlong(
   const far: FarResult[] = [];
   for (const way of further) {
     const { rttMs } = way;
-    const distant = subjects.filter(({ distant }) => distant);
+    const distant = subjects.filter(
+      ({ distant, onlyNear }) => distant && onlyNear?.includes(row.id) !== true,
+    );
     const progress = (what: string) => options.progress(`${rttMs} ms: ${what}`);
     const { measurements, failures } = await measureRow(row, distant, {
       ...options,

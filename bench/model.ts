@@ -64,6 +64,8 @@ export interface Subject {
   readonly store: Store;
   /** Its server can be put at a distance; otherwise a way makes no difference to it. */
   readonly distant?: boolean;
+  /** Rows that it does not take with the server further away. */
+  readonly onlyNear?: readonly string[];
   takes(row: Row): boolean;
   /** Opens the folder of row `id`, which is there already; its server is reached by `way`. */
   open(id: string, way: Way): Promise<Session>;

@@ -17,6 +17,8 @@ const SSHD = '/usr/sbin/sshd';
 export class Sshfs implements Subject {
   readonly name = 'sshfs';
   readonly distant = true;
+  /** It sends all writes at once, and sshd moves the rest of them for each that it takes: minutes at 100 % of a core. */
+  readonly onlyNear = ['random-write'];
   readonly description =
     'sshfs with its defaults, from openssh-server on loopback; does not sync files at close';
 
