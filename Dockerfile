@@ -12,9 +12,10 @@ FROM ${BASE} AS build
 WORKDIR /src
 COPY package.json package-lock.json .npmrc ./
 RUN --mount=type=secret,id=npmrc,target=/root/.npmrc npm ci --no-audit --no-fund
-COPY tsconfig.json ./
+COPY tsconfig.json README.md ./
 COPY bin ./bin
 COPY lib ./lib
+COPY man ./man
 
 FROM build AS package
 RUN npm run package -- --out /out/nfs-fuse

@@ -22,6 +22,7 @@ import {
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { manualPage } from '../../man/build.mjs';
 import { debName, makeDeb } from './deb.mjs';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
@@ -92,11 +93,11 @@ function nativeOfKoffi() {
   }
 }
 
-function debOf(program, work) {
+async function debOf(program, work) {
   const info = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   const out = join(dirname(program), debName(info));
   mkdirSync(work);
-  makeDeb({ root: ROOT, info, program, work, out, run });
+  makeDeb({ root: ROOT, info, program, manual: await manualPage(), work, out, run });
   return out;
 }
 
@@ -126,7 +127,7 @@ async function main() {
     // Its warnings about sections of Node's own file say nothing to anybody here.
     run(process.execPath, [POSTJECT, program, 'NODE_SEA_BLOB', config.output, '--sentinel-fuse', FUSE]);
     renameSync(program, out);
-    const deb = values.deb === true ? debOf(out, join(work, 'deb')) : undefined;
+    const deb = values.deb === true ? await debOf(out, join(work, 'deb')) : undefined;
     const version = run(out, ['--version']).trim();
     const megabytes = (file) => `${Math.round(statSync(file).size / 1e6)} MB`;
     console.log(

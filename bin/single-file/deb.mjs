@@ -2,7 +2,7 @@
  * A Debian package around the single file: what it holds, what it needs, and what it says of itself. mount(8), fstab and systemd's
  * automount find the program on their path.
  */
-import { copyFileSync, cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Debian's names of processors, by Node's. */
@@ -38,16 +38,25 @@ function control({ name, version, description, homepage }) {
   ].join('\n')}\n`;
 }
 
-/** Makes the package `out` of `program`. `info`: what package.json has. `work`: an empty folder. `run`: runs a program, and throws when it fails. */
-export function makeDeb({ root, info, program, work, out, run }) {
+/**
+ * Makes the package `out` of `program`. `info`: what package.json has. `manual`: the manual page. `work`: an empty folder. `run`: runs
+ * a program, and throws when it fails.
+ */
+export function makeDeb({ root, info, program, manual, work, out, run }) {
   const docs = join(work, 'usr/share/doc', info.name);
-  for (const folder of [join(work, 'DEBIAN'), join(work, 'usr/bin'), docs])
+  const pages = join(work, 'usr/share/man/man8');
+  for (const folder of [join(work, 'DEBIAN'), join(work, 'usr/bin'), docs, pages])
     mkdirSync(folder, { recursive: true, mode: 0o755 });
   writeFileSync(join(work, 'DEBIAN/control'), control(info));
   copyFileSync(program, join(work, 'usr/bin', info.name));
   for (const name of ['README.md', 'CHANGELOG.md']) copyFileSync(join(root, name), join(docs, name));
   copyFileSync(join(root, 'LICENSE'), join(docs, 'copyright'));
   cpSync(join(root, 'docs'), join(docs, 'docs'), { recursive: true });
+  const page = join(pages, `${info.name}.8`);
+  writeFileSync(page, manual);
+  run('gzip', ['-9n', page]);
+  // The name under which mount(8) looks for a program of this type.
+  symlinkSync(`${info.name}.8.gz`, join(pages, `mount.fuse.${info.name}.8.gz`));
   run('chmod', ['-R', 'u=rwX,go=rX', work]);
   // xz would make it a third smaller, and take minutes.
   run('dpkg-deb', ['--root-owner-group', '-Zgzip', '--build', work, out]);

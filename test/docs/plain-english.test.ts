@@ -57,7 +57,7 @@ function filesIn(folder: string, endings: RegExp): string[] {
 
 const read = (path: string): string => readFileSync(join(projectRoot, path), 'utf8');
 
-for (const folder of ['bin', 'lib', 'bench', 'test']) {
+for (const folder of ['bin', 'lib', 'man', 'bench', 'test']) {
   t.test(`comments in ${folder} say at once what they are about`, async (t) => {
     // This file has riddles as examples.
     const files = filesIn(folder, /\.(ts|mjs|py|c)$/).filter(

@@ -25,6 +25,9 @@ const PACKAGES = {
   findutils: 'find',
   procps: 'ps',
   busybox: 'busybox',
+  'man-db': 'man',
+  'groff-base': 'groff',
+  mandoc: 'mandoc',
 };
 
 /** Further packages for the tests of containers (test/containers): for installPackages, if these tests run. */

@@ -1,6 +1,7 @@
 /** The product as one executable file (`npm run package`), on a machine without Node. */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import { ServeCommand } from '../support/embedded.js';
 import { publicFolder } from '../support/folders.js';
@@ -134,4 +135,7 @@ t.test('the Debian package holds it, and says what it needs', LONG, async (t) =>
   const { mode, uid } = statSync(join(root, 'usr/bin/nfs-fuse'));
   t.same({ mode: mode & 0o7777, uid }, { mode: 0o755, uid: 0 });
   t.match(readFileSync(join(root, 'usr/share/doc/nfs-fuse/copyright'), 'utf8'), /MIT/);
+  const pages = join(root, 'usr/share/man/man8');
+  for (const name of ['nfs-fuse', 'mount.fuse.nfs-fuse'])
+    t.match(gunzipSync(readFileSync(join(pages, `${name}.8.gz`))).toString(), /^\.TH NFS-FUSE 8 /m, name);
 });
