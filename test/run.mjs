@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { root, SetupError, say } from './setup/common.mjs';
 import { closeInherited } from './setup/descriptors.mjs';
 import { installGuests } from './setup/guests.mjs';
-import { CONTAINER_PACKAGES, checkMachine, installPackages } from './setup/machine.mjs';
+import { CONTAINER_PACKAGES, checkMachine, EMULATOR_PACKAGES, installPackages } from './setup/machine.mjs';
 import { buildHelpers, buildProduct, installModules } from './setup/project.mjs';
 import { sweep } from './setup/sweep.mjs';
 import { runSteadily } from './setup/tap.mjs';
@@ -70,6 +70,7 @@ const LONG = [
 /** Suites that show little more than others of --ci, and take minutes: with --all only. */
 const RARE = [
   'test/containers/single-file-image',
+  'test/single-file/other-processor',
   'test/e2e/unbuffered-source-tree',
   '/switched-off-suites',
   '/direct-create-suites',
@@ -137,6 +138,7 @@ async function main(args) {
   closeInherited();
   installPackages();
   if (files.some(isIn(['test/containers/']))) installPackages(CONTAINER_PACKAGES);
+  if (files.some(isIn(['other-processor']))) installPackages(EMULATOR_PACKAGES);
   checkMachine();
   installModules();
   if (files.some(isIn(GUESTS))) installGuests();

@@ -1,9 +1,10 @@
 /**
  * `npm run package`: makes the product one executable file, with Node and koffi's native half inside (Node's "single executable
- * application"). It runs without Node on machines with this kind of processor and glibc.
+ * application"). It runs without Node on machines with glibc and the processor of the node that went into it.
  *
  * usage: node bin/single-file/build.mjs [--node FILE] [--out FILE] [--deb]
- *   --node  the node program that goes into the file (by default the one that runs this)
+ *   --node  the node program that goes into the file (by default the one that runs this); one for another processor has to be
+ *           of the same version as the one that runs this
  *   --out   the file to make (by default build/nfs-fuse)
  *   --deb   a Debian package of it, too, in the same folder
  */
@@ -24,6 +25,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { manualPage } from '../../man/build.mjs';
 import { debName, makeDeb } from './deb.mjs';
+import { checkSameVersion, nativeOfKoffi, ProcessorError, processorOf } from './processor.mjs';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 /** The place in the program that Node's own documentation has postject look for. */
@@ -82,22 +84,11 @@ async function bundle(outfile) {
   });
 }
 
-function nativeOfKoffi() {
-  const parts = ['@koromix', `koffi-linux-${process.arch}`, `linux_${process.arch}`, 'koffi.node'];
-  const file = join(ROOT, 'node_modules', ...parts);
-  try {
-    statSync(file);
-    return file;
-  } catch {
-    throw new BuildError(`${file} is missing: run npm ci on a machine with glibc and this processor.`);
-  }
-}
-
-async function debOf(program, work) {
+async function debOf(program, processor, work) {
   const info = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-  const out = join(dirname(program), debName(info));
+  const out = join(dirname(program), debName(info, processor));
   mkdirSync(work);
-  makeDeb({ root: ROOT, info, program, manual: await manualPage(), work, out, run });
+  makeDeb({ root: ROOT, info, processor, program, manual: await manualPage(), work, out, run });
   return out;
 }
 
@@ -107,6 +98,9 @@ async function main() {
   });
   const node = resolve(values.node ?? process.execPath);
   const out = resolve(values.out ?? join(ROOT, 'build/nfs-fuse'));
+  const processor = processorOf(node);
+  const runsHere = processor === process.arch;
+  if (!runsHere) checkSameVersion(node);
   mkdirSync(dirname(out), { recursive: true });
   const work = mkdtempSync(join(dirname(out), '.package-'));
   try {
@@ -115,24 +109,28 @@ async function main() {
       main: join(work, 'main.cjs'),
       output: join(work, 'blob'),
       disableExperimentalSEAWarning: true,
-      useCodeCache: true,
-      assets: { 'koffi.node': nativeOfKoffi(), 'package.json': join(ROOT, 'package.json') },
+      // Compiled code is for one processor.
+      useCodeCache: runsHere,
+      assets: {
+        'koffi.node': nativeOfKoffi(ROOT, processor, work),
+        'package.json': join(ROOT, 'package.json'),
+      },
     };
     writeFileSync(join(work, 'config.json'), JSON.stringify(config));
     // The blob is only for the node that made it.
-    run(node, ['--experimental-sea-config', join(work, 'config.json')]);
+    run(runsHere ? node : process.execPath, ['--experimental-sea-config', join(work, 'config.json')]);
     const program = join(work, 'nfs-fuse');
     copyFileSync(node, program);
     chmodSync(program, 0o755);
     // Its warnings about sections of Node's own file say nothing to anybody here.
     run(process.execPath, [POSTJECT, program, 'NODE_SEA_BLOB', config.output, '--sentinel-fuse', FUSE]);
     renameSync(program, out);
-    const deb = values.deb === true ? await debOf(out, join(work, 'deb')) : undefined;
-    const version = run(out, ['--version']).trim();
+    const deb = values.deb === true ? await debOf(out, processor, join(work, 'deb')) : undefined;
     const megabytes = (file) => `${Math.round(statSync(file).size / 1e6)} MB`;
-    console.log(
-      `${out}: nfs-fuse ${version}, ${megabytes(out)}, with Node ${run(node, ['--version']).trim()}`,
-    );
+    const what = runsHere
+      ? `nfs-fuse ${run(out, ['--version']).trim()}, with Node ${run(node, ['--version']).trim()}`
+      : `nfs-fuse for ${processor}, not run here, with Node ${process.version}`;
+    console.log(`${out}: ${what}, ${megabytes(out)}`);
     if (deb !== undefined) console.log(`${deb}: ${megabytes(deb)}`);
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -142,7 +140,7 @@ async function main() {
 try {
   await main();
 } catch (error) {
-  if (!(error instanceof BuildError)) throw error;
+  if (!(error instanceof BuildError || error instanceof ProcessorError)) throw error;
   console.error(`npm run package: ${error.message}`);
   process.exitCode = 1;
 }

@@ -8,23 +8,17 @@ import { join } from 'node:path';
 /** Debian's names of processors, by Node's. */
 const ARCHITECTURES = { x64: 'amd64', arm64: 'arm64' };
 
-/**
- * The file's name, by which Debian's tools know what is in it.
- * @throws Error for a processor that has no such name here
- */
-export function debName({ name, version }) {
-  const architecture = ARCHITECTURES[process.arch];
-  if (architecture === undefined)
-    throw new Error(`Debian's name of the processor ${process.arch} is not known.`);
-  return `${name}_${version}_${architecture}.deb`;
+/** The file's name, by which Debian's tools know what is in it. `processor`: one that processor.mjs knows. */
+export function debName({ name, version }, processor) {
+  return `${name}_${version}_${ARCHITECTURES[processor]}.deb`;
 }
 
-function control({ name, version, description, homepage }) {
+function control({ name, version, description, homepage }, processor) {
   const [title, ...more] = description.split(': ');
   return `${[
     `Package: ${name}`,
     `Version: ${version}`,
-    `Architecture: ${ARCHITECTURES[process.arch]}`,
+    `Architecture: ${ARCHITECTURES[processor]}`,
     'Maintainer: The nfs-fuse developers <nfs-fuse@localhost>',
     'Section: net',
     'Priority: optional',
@@ -42,12 +36,12 @@ function control({ name, version, description, homepage }) {
  * Makes the package `out` of `program`. `info`: what package.json has. `manual`: the manual page. `work`: an empty folder. `run`: runs
  * a program, and throws when it fails.
  */
-export function makeDeb({ root, info, program, manual, work, out, run }) {
+export function makeDeb({ root, info, processor, program, manual, work, out, run }) {
   const docs = join(work, 'usr/share/doc', info.name);
   const pages = join(work, 'usr/share/man/man8');
   for (const folder of [join(work, 'DEBIAN'), join(work, 'usr/bin'), docs, pages])
     mkdirSync(folder, { recursive: true, mode: 0o755 });
-  writeFileSync(join(work, 'DEBIAN/control'), control(info));
+  writeFileSync(join(work, 'DEBIAN/control'), control(info, processor));
   copyFileSync(program, join(work, 'usr/bin', info.name));
   for (const name of ['README.md', 'CHANGELOG.md']) copyFileSync(join(root, name), join(docs, name));
   copyFileSync(join(root, 'LICENSE'), join(docs, 'copyright'));

@@ -40,6 +40,14 @@ export const CONTAINER_PACKAGES = {
   bubblewrap: 'bwrap',
 };
 
+/** For the single file of another processor (test/single-file/other-processor). */
+export const EMULATOR_PACKAGES = {
+  'qemu-user-static': 'qemu-aarch64-static',
+  'libc6-arm64-cross': '/usr/aarch64-linux-gnu/lib/libc.so.6',
+  'libgcc-s1-arm64-cross': '/usr/aarch64-linux-gnu/lib/libgcc_s.so.1',
+  'libstdc++6-arm64-cross': '/usr/aarch64-linux-gnu/lib/libstdc++.so.6',
+};
+
 function onPath(command) {
   const folders = `${process.env.PATH ?? ''}${delimiter}/usr/sbin${delimiter}/sbin`.split(delimiter);
   return folders.some((folder) => existsSync(`${folder}/${command}`));
