@@ -4,7 +4,7 @@
  */
 
 import { UserError } from '../base/user-error.js';
-import { checkInherited, inheritedDescriptor } from '../fuse/index.js';
+import { checkInherited, inheritedDescriptor, labelNames } from '../fuse/index.js';
 import { fuseFailure } from '../mount/failure/fuse-failure.js';
 import type { MountRequest } from '../mount/options/mount-options.js';
 import type { KernelTransport } from '../mount/serve/kernel-transport.js';
@@ -55,6 +55,7 @@ export function noteOnKernelOptions(mountpoint: string, { fuse }: MountRequest):
       .map(([flag]) => flag),
     ...(fuse.allowOther ? ['allow_other'] : []),
     ...(fuse.defaultPermissions ? ['default_permissions'] : []),
+    ...labelNames(fuse.labels).map((name) => `${name}=`),
   ];
   if (without.length === 0) return undefined;
   return `Without effect here: ${without.join(', ')}. Only the program that mounts ${mountpoint} can tell the kernel so.`;

@@ -35,6 +35,7 @@ t.test('a mount without options has the defaults of nfs(5), and does not retry',
     defaultPermissions: false,
     noExec: false,
     debug: false,
+    labels: {},
     flags: {},
   });
   t.equal(request.remount, false);

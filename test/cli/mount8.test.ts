@@ -5,6 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
+import { selinuxEnabled } from '../../lib/fuse/mount/security-labels.js';
 import { EmbeddedServer } from '../../lib/server/index.js';
 import { publicFolder } from '../support/folders.js';
 import { WITHOUT_FUSE } from '../support/places.js';
@@ -107,6 +108,23 @@ t.test('options for mount(8) and fstab are accepted without a message', async (t
   t.match(first, / rw,nosuid,nodev,/, 'dev and suid of mount.fuse3 are not granted');
   t.match(second, / rw,nosuid,nodev,noexec,noatime,/);
 });
+
+t.test(
+  'mount(8) does not hand labels of SELinux over where the kernel has none',
+  { skip: selinuxEnabled() === true && 'SELinux is enabled in this kernel' },
+  async (t) => {
+    const { mnt, shell } = await ground(t);
+    const label = 'context="system_u:object_r:container_file_t:s0:c1,c2",rootcontext=a:b:c';
+    const outcome = await shell(`
+    mount -t fuse.nfs-fuse "$TARGET" "$MNT" -o "$PORTS"',${label}'
+    mounts
+    mount -o remount,ro "$MNT"
+    umount "$MNT"`);
+    const [mounted = ''] = succeeds(t, outcome);
+    t.ok(mounted.startsWith(`${mnt} fuse.nfs-fuse `));
+    t.notMatch(mounted, /context/);
+  },
+);
 
 t.test('ro means read only', async (t) => {
   const { shell } = await ground(t);

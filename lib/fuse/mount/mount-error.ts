@@ -1,6 +1,7 @@
 /** The one way in which mounting fails: what is wrong, and what to do about it. Owns the texts. */
 
 import { readRights } from './rights.js';
+import { selinuxEnabled } from './security-labels.js';
 
 export type MountErrorCode =
   /** /dev/fuse is not there. */
@@ -110,6 +111,52 @@ export function mountCallError(
     default:
       return new MountError('failed', `mounting on ${mountpoint} failed: ${errno}`);
   }
+}
+
+/** The properties of this machine that decide about labels of SELinux. */
+function labelsHere() {
+  return { selinux: selinuxEnabled(), initialUserNamespace: readRights().initialUserNamespace };
+}
+
+/**
+ * Why mount(2) failed, by errno name, where these options asked for labels of SELinux. Undefined: for another reason.
+ * Without SELinux, the kernel refuses such options of NFS as well; mount(8) does not hand them over there (libmount).
+ */
+export function labelError(
+  errno: string,
+  mountpoint: string,
+  options: readonly string[],
+  { selinux, initialUserNamespace } = labelsHere(),
+): MountError | undefined {
+  if (options.length === 0 || (errno !== 'EINVAL' && errno !== 'EACCES')) return undefined;
+  const asked = options.map((name) => `${name}=`).join(' and ');
+  const them = options.length === 1 ? 'it' : 'them';
+  if (selinux === false && errno === 'EINVAL')
+    return new MountError(
+      'bad-option',
+      `this kernel has no SELinux enabled, and so refuses to mount with ${asked} (EINVAL)`,
+      `leave ${them} out; mount(8) and fstab do so by themselves on such a kernel`,
+    );
+  if (selinux === false) return undefined;
+  // Linux selinux_set_mnt_opts.
+  if (errno === 'EACCES' && !initialUserNamespace)
+    return new MountError(
+      'bad-option',
+      `SELinux lets nobody mount with ${asked} in a user namespace (EACCES)`,
+      `leave ${them} out, or have root of the machine mount`,
+    );
+  if (errno === 'EACCES')
+    return new MountError(
+      'bad-option',
+      `SELinux does not let this process mount on ${mountpoint} with ${asked} (EACCES)`,
+      'the audit log names the permission that the policy would have to give (relabelfrom, relabelto)',
+    );
+  return new MountError(
+    'bad-option',
+    `the kernel refuses to mount on ${mountpoint} with ${asked} (EINVAL)`,
+    'its log says why: the loaded policy must know the context; and defcontext= is not for FUSE, unless the policy ' +
+      'gives its files labels of their own',
+  );
 }
 
 /** An ordinary user has no program to mount with. */

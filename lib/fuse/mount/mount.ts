@@ -8,11 +8,12 @@ import { mount } from '../system-calls.js';
 import { setReadAhead } from './connection.js';
 import { escapeOption, fusermountMount } from './fusermount.js';
 import { checkConnected, connectionNumber } from './inherited.js';
-import { deviceError, MountError, mountCallError } from './mount-error.js';
+import { deviceError, labelError, MountError, mountCallError } from './mount-error.js';
 import { bitsOf, type FlagWishes, type KernelFlag, SAFE_FLAGS, withWishes } from './mount-flags.js';
 import { FILE_SYSTEM_TYPE, type MountEntry, mountAt, readMountinfo } from './mountinfo.js';
 import { checkPinned, landedOn, pinMountpoint, replacedError } from './mountpoint.js';
 import type { PinnedDirectory } from './pinned-directory.js';
+import { labelNames, labelWords, type SecurityLabels } from './security-labels.js';
 import { abortMount, chooseMethod, type MountMethod, type UnmountOptions, unmountEntry } from './unmount.js';
 
 const SUBTYPE = 'nfs-fuse';
@@ -32,6 +33,8 @@ export interface MountOptions {
   readonly defaultPermissions?: boolean | undefined;
   /** Largest READ in bytes. */
   readonly maxRead?: number | undefined;
+  /** Contexts of SELinux: for mount(2) only. */
+  readonly labels?: SecurityLabels | undefined;
   readonly method?: MountMethod | undefined;
 }
 
@@ -142,6 +145,8 @@ function checkOptions(options: MountOptions): void {
   const { maxRead } = options;
   if (maxRead !== undefined && (!Number.isInteger(maxRead) || maxRead < 4096))
     throw new MountError('bad-option', `max_read must be a whole number of at least 4096, not ${maxRead}`);
+  if (Object.values(options.labels ?? {}).some((context) => /["\0]/.test(context)))
+    throw new MountError('bad-option', 'a context of SELinux contains a quote or NUL');
 }
 
 function mountDirect(pinned: PinnedDirectory, options: MountOptions): number {
@@ -151,21 +156,47 @@ function mountDirect(pinned: PinnedDirectory, options: MountOptions): number {
   } catch (error) {
     throw deviceError((error as NodeJS.ErrnoException).code);
   }
-  const data = [
+  const flags = bitsOf(flagsFor(options));
+  const target = Buffer.from(pinned.target());
+  let result: number;
+  try {
+    result = mount(options.source, target, FILE_SYSTEM_TYPE, flags, mountData(fd, options));
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+  if (result === 0) return fd;
+  closeSync(fd);
+  const errno = errnoName(-result);
+  throw labelError(errno, pinned.path, labelNames(options.labels ?? {})) ?? mountCallError(errno, pinned.path);
+}
+
+/** The kernel reads a page of data, and cuts off what is longer (mount(2)). */
+const MAX_DATA_BYTES = 4095;
+
+/**
+ * The data of mount(2): fuse(4)'s options for a mount that `fd`, an open /dev/fuse, serves.
+ * @throws MountError 'bad-option' if it is longer than the kernel reads
+ */
+export function mountData(fd: number, options: Omit<MountOptions, 'mountpoint' | 'source'>): string {
+  const words = [
     `fd=${fd}`,
     'rootmode=40000',
     `user_id=${process.geteuid?.() ?? 0}`,
     `group_id=${process.getegid?.() ?? 0}`,
   ];
-  if (options.allowOther === true) data.push('allow_other');
-  if (options.defaultPermissions === true) data.push('default_permissions');
-  if (options.maxRead !== undefined) data.push(`max_read=${options.maxRead}`);
-  const flags = bitsOf(flagsFor(options));
-  const target = Buffer.from(pinned.target());
-  const result = mount(options.source, target, FILE_SYSTEM_TYPE, flags, data.join(','));
-  if (result === 0) return fd;
-  closeSync(fd);
-  throw mountCallError(errnoName(-result), pinned.path);
+  if (options.allowOther === true) words.push('allow_other');
+  if (options.defaultPermissions === true) words.push('default_permissions');
+  if (options.maxRead !== undefined) words.push(`max_read=${options.maxRead}`);
+  words.push(...labelWords(options.labels ?? {}));
+  const data = words.join(',');
+  if (Buffer.byteLength(data) > MAX_DATA_BYTES)
+    throw new MountError(
+      'bad-option',
+      `the contexts of SELinux are too long: the kernel reads ${MAX_DATA_BYTES} bytes of options`,
+      'write ranges of categories, as in s0:c0.c1023',
+    );
+  return data;
 }
 
 /** fusermount3 knows these, and asks the kernel for its default where it is told nothing about access times. */
@@ -200,6 +231,14 @@ function mountByHelper({ path }: PinnedDirectory, options: MountOptions): Promis
     throw new MountError(
       'bad-option',
       `fusermount3 cannot mount with ${impossible.join(' and ')}`,
+      'leave that out, or mount as root',
+    );
+  const labels = labelNames(options.labels ?? {});
+  // fusermount3 hands on what it knows to be harmless, and fails with everything else (libfuse, do_mount).
+  if (labels.length > 0)
+    throw new MountError(
+      'bad-option',
+      `fusermount3 cannot mount with ${labels.map((name) => `${name}=`).join(' and ')}`,
       'leave that out, or mount as root',
     );
   const list = [

@@ -16,6 +16,7 @@ import {
   refused,
   seconds,
 } from './option-kinds.js';
+import { SELINUX_OPTIONS } from './selinux-options.js';
 
 /** nfs(5): a size below the first becomes the second, a size above the third becomes the third. */
 const MIN_TRANSFER = 1024;
@@ -88,6 +89,8 @@ const IGNORED = [
   // nfs(5): "ignored after kernel 2.6.25".
   'intr nointr',
   'nosharecache noacl nosoftreval sloppy',
+  // The kernel shows it of a mount that SELinux knows, and ignores it (Linux selinux_add_opt).
+  'seclabel',
 ].flatMap((names) => names.split(' '));
 export const IGNORED_OPTIONS: ReadonlySet<string> = new Set([...IGNORED, 'v3']);
 
@@ -131,6 +134,7 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
 
   ...IDENTITY_OPTIONS,
   ...DISK_CACHE_OPTIONS,
+  ...SELINUX_OPTIONS,
 
   ['port', port('port')],
   ['mountport', port('mountPort')],

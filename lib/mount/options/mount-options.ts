@@ -6,7 +6,7 @@
 import { memoryLimit } from '../../base/memory-limit.js';
 import { nearestName } from '../../base/nearest-name.js';
 import { UserError } from '../../base/user-error.js';
-import type { FlagWishes } from '../../fuse/index.js';
+import type { FlagWishes, SecurityLabels } from '../../fuse/index.js';
 import { type ClientConfig, DEFAULT_CONFIG } from '../../vfs/config.js';
 import { checkDiskCache } from './disk-cache-options.js';
 import { checkIdentityOptions } from './identity-options.js';
@@ -15,6 +15,7 @@ import { MOUNT_OPTIONS } from './mount-option-table.js';
 import { parseMountTarget } from './mount-target.js';
 import type { Draft, MountOption } from './option-kinds.js';
 import { splitOptionList } from './option-list.js';
+import { checkLabels, restOfContext } from './selinux-options.js';
 
 /** The options of the FUSE mount. */
 export interface FuseMountOptions {
@@ -26,6 +27,8 @@ export interface FuseMountOptions {
   readonly flags: FlagWishes;
   /** Every FUSE request and reply is written to the log. */
   readonly debug: boolean;
+  /** What SELinux is to label the mount with. */
+  readonly labels: SecurityLabels;
 }
 
 export interface MountRequest {
@@ -69,6 +72,7 @@ export function parseMountRequest(target: string, optionTexts: readonly string[]
   const draft = readOptions(optionTexts);
   const { client: chosen } = draft;
   checkIdentityOptions(chosen.identity);
+  checkLabels(draft.fuse.labels);
 
   // In the background nobody waits, so attempts go on for long. In the foreground a wrong port must not cost two minutes.
   const retryMs = chosen.retryMs ?? (draft.background ? BACKGROUND_RETRY_MS : 0);
@@ -109,7 +113,7 @@ export function parseMountRequest(target: string, optionTexts: readonly string[]
 function readOptions(optionTexts: readonly string[]): Draft {
   const draft: Draft = {
     client: {},
-    fuse: { allowOther: false, defaultPermissions: false, noExec: false, debug: false },
+    fuse: { allowOther: false, defaultPermissions: false, noExec: false, debug: false, labels: {} },
     flags: new Map(),
     addressFamily: undefined,
     background: false,
@@ -119,13 +123,13 @@ function readOptions(optionTexts: readonly string[]): Draft {
   const listed = optionTexts.flatMap(splitOptionList);
   const sloppy = listed.some((option) => option.name === 'sloppy');
   const remount = listed.some((option) => option.name === 'remount');
-  for (const { name, value } of listed) {
+  for (const [index, { name, value }] of listed.entries()) {
     // Options such as x-systemd.automount and x-gvfs-hide are for other programs (mount(8)).
     if (/^x-/i.test(name)) continue;
     if (remount && KERNELS_OWN.has(name)) continue;
     const option = MOUNT_OPTIONS.get(name);
     if (option === undefined) {
-      if (!sloppy) throw unknownOption(name);
+      if (!sloppy) throw unknownOption(name, listed[index - 1]?.name);
       draft.notes.push(`The unknown mount option "${name}" is ignored (sloppy).`);
       continue;
     }
@@ -154,13 +158,14 @@ function apply(option: MountOption, draft: Draft, name: string, value: string | 
   option.apply(draft, value, name);
 }
 
-function unknownOption(name: string): UserError {
+function unknownOption(name: string, before: string | undefined): UserError {
   const nearest = nearestName(name, MOUNT_OPTIONS.keys());
   return new UserError(`The mount option "${name}" is unknown.`, {
     remedy:
-      nearest === undefined
+      restOfContext(name, before) ??
+      (nearest === undefined
         ? 'The README lists the mount options; sloppy ignores unknown ones.'
-        : `Did you mean "${nearest}"? (The README lists the mount options.)`,
+        : `Did you mean "${nearest}"? (The README lists the mount options.)`),
   });
 }
 

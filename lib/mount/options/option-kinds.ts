@@ -1,12 +1,18 @@
 /** The kinds of mount options: what each accepts as a value, and how it changes the draft of a mount. */
 import { UserError } from '../../base/user-error.js';
-import type { KernelFlag } from '../../fuse/index.js';
+import type { KernelFlag, SecurityLabels } from '../../fuse/index.js';
 import type { ClientConfig } from '../../vfs/config.js';
 
 /** The choices of the options that were read so far. Later options overwrite them. */
 export interface Draft {
   client: { -readonly [Key in keyof Omit<ClientConfig, 'host' | 'exportPath'>]?: ClientConfig[Key] };
-  fuse: { allowOther: boolean; defaultPermissions: boolean; noExec: boolean; debug: boolean };
+  fuse: {
+    allowOther: boolean;
+    defaultPermissions: boolean;
+    noExec: boolean;
+    debug: boolean;
+    labels: SecurityLabels;
+  };
   /** The flags asked of the kernel, ordered by the last mention of each. */
   flags: Map<KernelFlag, boolean>;
   /** The options change an existing mount. */

@@ -14,6 +14,7 @@ import {
   connectionNumber,
   FuseSession,
   type KernelMount,
+  labelNames,
   mountKernel,
   type PinnedDirectory,
   type SessionEnd,
@@ -110,6 +111,11 @@ export function checkKernelTransport(transport: KernelTransport, { client, fuse 
         'act as the user who mounts.',
       { remedy: 'Use --transport kernel, or leave allow_other out.' },
     );
+  const labels = labelNames(fuse.labels).map((name) => `${name}=`);
+  if (labels.length > 0)
+    throw new UserError(`${labels.join(' and ')} is not possible with --transport fuse-native.`, {
+      remedy: 'Use --transport kernel, or leave that out.',
+    });
 }
 
 /** Mounts, unless the mount is inherited, and serves it. @throws MountError */
@@ -137,6 +143,7 @@ async function overKernel(options: ServingOptions): Promise<ServedMount> {
     // directory could reach names below it that another user has looked up. With uid= and gid=, to the server all callers
     // are one user, so this check is the only one.
     defaultPermissions: fuse.defaultPermissions || fuse.allowOther,
+    labels: fuse.labels,
   });
   try {
     return served(mount, options);
