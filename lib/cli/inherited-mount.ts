@@ -48,7 +48,7 @@ export function inheritedMount(mountpoint: string, manner: ServingManner): numbe
 }
 
 /** A message about options that have no effect because only the process that mounts can pass them. Undefined: none. */
-export function noteOnKernelOptions(mountpoint: string, { fuse }: MountRequest): string | undefined {
+export function noteOnKernelOptions(mountpoint: string, { client, fuse }: MountRequest): string | undefined {
   const without = [
     ...Object.entries(fuse.flags)
       .filter(([flag, wanted]) => wanted && flag !== 'sync')
@@ -58,5 +58,7 @@ export function noteOnKernelOptions(mountpoint: string, { fuse }: MountRequest):
     ...labelNames(fuse.labels).map((name) => `${name}=`),
   ];
   if (without.length === 0) return undefined;
-  return `Without effect here: ${without.join(', ')}. Only the program that mounts ${mountpoint} can tell the kernel so.`;
+  const note = `Without effect here: ${without.join(', ')}. Only the program that mounts ${mountpoint} can tell the kernel so.`;
+  if (client.identity.idmapped !== true) return note;
+  return `${note} With idmapped it has to pass default_permissions: otherwise the kernel fails every call (ECONNREFUSED).`;
 }

@@ -88,9 +88,9 @@ export class NfsFileSystem implements FuseOperations {
     const { clock = systemClock } = dependencies;
     this.#session = session;
     this.#vfs = openExport(session, config, dependencies);
-    const { unseenGroups, madeElsewhere } = config.identity;
+    const { unseenGroups: ofUnseen, madeElsewhere, idmapped } = config.identity;
     const { log } = dependencies;
-    this.#callerGroups = new CallerGroups({ log, ofUnseen: unseenGroups, madeElsewhere });
+    this.#callerGroups = new CallerGroups({ log, ofUnseen, madeElsewhere, idmapped });
     this.#credentials = new Credentials({
       machineName: session.machineName,
       identity: this.#vfs.identity,

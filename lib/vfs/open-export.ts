@@ -110,6 +110,7 @@ export function capabilitiesOf(session: ConnectedExport, config: ClientConfig): 
     // The server takes these bits away.
     clearsSetIdBits: true,
     cachedSymlinks: false,
+    idmappedMounts: config.kernelChecks && config.identity.idmapped === true,
     posixLocks: fcntl,
     flockLocks: flock,
   };

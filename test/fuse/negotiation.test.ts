@@ -51,6 +51,7 @@ t.test(
       lookupOfDots: false,
       clearsSetIdBits: false,
       cachedSymlinks: false,
+      idmappedMounts: false,
     };
     const agreed = async (capabilities: FuseCapabilities): Promise<bigint> => {
       const { session } = serve(new MemoryFileSystem({ capabilities }));
@@ -63,6 +64,7 @@ t.test(
       lookupOfDots: InitFlag.EXPORT_SUPPORT,
       clearsSetIdBits: InitFlag.HANDLE_KILLPRIV,
       cachedSymlinks: InitFlag.CACHE_SYMLINKS,
+      idmappedMounts: InitFlag.ALLOW_IDMAP,
     };
     const always = await agreed(none);
     for (const [capability, flags] of Object.entries(flagsOf)) {

@@ -70,6 +70,7 @@ export class MemoryFileSystem implements FuseOperations {
       lookupOfDots: true,
       clearsSetIdBits: true,
       cachedSymlinks: false,
+      idmappedMounts: false,
       ...options.capabilities,
     };
     this.root = this.make(S_IFDIR | 0o755, 0, 0, undefined);

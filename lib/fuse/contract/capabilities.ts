@@ -24,4 +24,10 @@ export interface FuseCapabilities {
   readonly clearsSetIdBits: boolean;
   /** The kernel may keep the targets of symbolic links until an inode is invalidated (FUSE_CACHE_SYMLINKS). */
   readonly cachedSymlinks: boolean;
+  /**
+   * The mount may be idmapped by mount_setattr(2) (FUSE_ALLOW_IDMAP, Linux 6.12). From then on the kernel does not tell who asks,
+   * idmapped or not, except where something is made: uid and gid of every other request are 2^32 - 1. It fails all requests of
+   * a mount that has asked for this and has no default_permissions.
+   */
+  readonly idmappedMounts: boolean;
 }

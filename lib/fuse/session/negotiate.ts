@@ -80,6 +80,7 @@ const WANTED_FOR: Readonly<Record<keyof FuseCapabilities, bigint>> = {
   lookupOfDots: InitFlag.EXPORT_SUPPORT,
   clearsSetIdBits: InitFlag.HANDLE_KILLPRIV,
   cachedSymlinks: InitFlag.CACHE_SYMLINKS,
+  idmappedMounts: InitFlag.ALLOW_IDMAP,
 };
 
 function wantedFlags(capabilities: FuseCapabilities): bigint {

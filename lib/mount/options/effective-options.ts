@@ -66,7 +66,7 @@ export function effectiveOptions(config: ClientConfig, settled: Settled): string
   ];
 }
 
-/** uid=, gid=, idmap-uid=, idmap-gid= and groups=, as a user writes them. Empty: ids are the same on both sides. */
+/** uid=, gid=, idmap-uid=, idmap-gid=, groups= and idmapped, as a user writes them. Empty: ids are the same on both sides. */
 export function identityWords(rules: IdentityRules): string[] {
   return [
     ...(['uid', 'gid'] as const).flatMap((kind) => {
@@ -77,6 +77,7 @@ export function identityWords(rules: IdentityRules): string[] {
       ];
     }),
     ...(rules.unseenGroups === undefined ? [] : [`groups=${rules.unseenGroups.join(':')}`]),
+    ...(rules.idmapped === true ? ['idmapped'] : []),
   ];
 }
 

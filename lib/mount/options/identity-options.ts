@@ -1,4 +1,4 @@
-/** uid=, gid=, idmap-uid=, idmap-gid= and groups=: from text to identity rules. */
+/** uid=, gid=, idmap-uid=, idmap-gid=, groups= and idmapped: from text to identity rules. */
 import { UserError } from '../../base/user-error.js';
 import {
   type IdentityRules,
@@ -99,8 +99,24 @@ const unseenGroups: MountOption = {
   },
 };
 
-/** @throws UserError if groups= names a group without a counterpart in idmap-gid: it could never be sent. */
+/** The kernel tells callers apart, and nobody else: it has to check mode bits. */
+const idmapped: MountOption = {
+  value: 'none',
+  apply(draft) {
+    draft.client.identity = { ...(draft.client.identity ?? SAME_IDENTITY), idmapped: true };
+    draft.fuse.defaultPermissions = true;
+  },
+};
+
+/**
+ * @throws UserError if groups= names a group without a counterpart in idmap-gid, which could never be sent; and for idmapped unless
+ * all callers are one user of the server, as nobody tells who they are.
+ */
 export function checkIdentityOptions(rules: IdentityRules | undefined): void {
+  if (rules?.idmapped === true && (rules.uid.everybody === undefined || rules.gid.everybody === undefined))
+    throw new UserError('idmapped takes uid= and gid=: of an idmapped mount, the kernel does not tell who asks.', {
+      remedy: 'Add uid= and gid= of the server’s user as whom everything is to be done, or leave idmapped out.',
+    });
   if (rules === undefined || rules.gid.ranges.length === 0) return;
   const has = (group: number) =>
     rules.gid.ranges.some(({ local, count }) => group >= local && group < local + count);
@@ -117,4 +133,5 @@ export const IDENTITY_OPTIONS: readonly (readonly [name: string, option: MountOp
   ['idmap-uid', ranges('uid')],
   ['idmap-gid', ranges('gid')],
   ['groups', unseenGroups],
+  ['idmapped', idmapped],
 ];

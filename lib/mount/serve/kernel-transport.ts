@@ -13,6 +13,7 @@ import {
   type ConnectionInfo,
   connectionNumber,
   FuseSession,
+  InitFlag,
   type KernelMount,
   labelNames,
   mountKernel,
@@ -111,6 +112,10 @@ export function checkKernelTransport(transport: KernelTransport, { client, fuse 
         'act as the user who mounts.',
       { remedy: 'Use --transport kernel, or leave allow_other out.' },
     );
+  if (client.identity.idmapped === true)
+    throw new UserError('idmapped is not possible with --transport fuse-native: libfuse 2.9 does not know it.', {
+      remedy: 'Use --transport kernel, or leave idmapped out.',
+    });
   const labels = labelNames(fuse.labels).map((name) => `${name}=`);
   if (labels.length > 0)
     throw new UserError(`${labels.join(' and ')} is not possible with --transport fuse-native.`, {
@@ -194,14 +199,18 @@ async function detach(session: FuseSession): Promise<readonly Uint8Array[]> {
 }
 
 function sessionOf(fd: number, mount: ServedMount['mount'], options: ServingOptions): FuseSession {
-  const { operations, log, dump, agreed, resumed, underWay } = options;
+  const { operations, log, dump, agreed, resumed, underWay, request } = options;
   return new FuseSession(fd, operations, {
     log: (line) => log.error(line),
     debug: dump,
     resumed: resumed?.connection,
     requests: resumed?.requests,
     underWay,
-    agreed: (connection) => agreed?.(connection, mount),
+    agreed: (connection) => {
+      if (request.client.identity.idmapped === true && (connection.flags & InitFlag.ALLOW_IDMAP) === 0n)
+        log.warn('This kernel cannot idmap FUSE mounts: that takes Linux 6.12. The option idmapped is without effect.');
+      agreed?.(connection, mount);
+    },
   });
 }
 

@@ -62,9 +62,18 @@ export class Permission {
   /**
    * The right that opening needs, with the attributes as close-to-open wants them: one call to the server that brings
    * both, GETATTR where the caller's rights are known and else ACCESS; none without close-to-open.
-   * @throws FuseError EACCES unless `suffices` says yes to the ACCESS bits granted.
+   * @throws FuseError EACCES unless `suffices` says yes to the ACCESS bits granted; ESTALE where the kernel has to check again.
    */
   async admit(inode: Inode, caller: Caller, suffices: (granted: number) => boolean): Promise<void> {
+    const before = inode.attributes;
+    await this.#admit(inode, caller, suffices);
+    // Of an idmapped mount the kernel alone knows the caller, and it has decided by what it was told before. It decides again
+    // when it has looked the path up once more.
+    if (this.#vfs.config.identity.idmapped === true && before !== undefined && !hasRightsOf(before, inode.attributes))
+      throw new FuseError(Errno.ESTALE, 'another mode or owner than the kernel has decided by');
+  }
+
+  async #admit(inode: Inode, caller: Caller, suffices: (granted: number) => boolean): Promise<void> {
     let granted = this.#remembered(inode, caller);
     if (this.#vfs.config.closeToOpen && granted !== undefined) {
       await this.#vfs.current.fetch(inode, caller);
@@ -143,6 +152,10 @@ export class Permission {
     const remembered = this.#vfs.attributes.isFresh(inode) ? this.#remembered(inode, caller) : undefined;
     await this.#require(inode, caller, reachedBy, remembered, (granted) => allows(inode, mask, granted));
   }
+}
+
+function hasRightsOf({ mode, uid, gid }: Fattr3, now: Fattr3 | undefined): boolean {
+  return mode === now?.mode && uid === now.uid && gid === now.gid;
 }
 
 /** Whether ACCESS bits suffice for open(2) with these flags. */

@@ -41,6 +41,8 @@ export interface CallerGroupsOptions {
    * Then groups= says that it is so; and otherwise the first caller whom /proc does not show proves it.
    */
   readonly madeElsewhere?: boolean | undefined;
+  /** The kernel does not tell who asks, and nobody's groups are sent. */
+  readonly idmapped?: boolean | undefined;
   readonly read?: ReadThread | undefined;
 }
 
@@ -68,6 +70,7 @@ export class CallerGroups {
    * for it.
    */
   readonly of = (tid: number, uid: number, gid: number): readonly number[] => {
+    if (this.#options.idmapped) return [];
     if (tid === 0) return this.#ofUnseen('namespace', uid, gid);
     if (!this.#trusted) return this.#ofUnseen('hidden', uid, gid);
     const thread = this.#read(tid);

@@ -41,6 +41,11 @@ export interface IdentityRules {
   readonly unseenGroups?: readonly number[] | undefined;
   /** Somebody else has made the mount, perhaps in another PID namespace. */
   readonly madeElsewhere?: boolean | undefined;
+  /**
+   * The mount may be idmapped, so the kernel does not tell who asks, and alone checks their rights. Only where `uid` and `gid` make
+   * everybody one user of the server.
+   */
+  readonly idmapped?: boolean | undefined;
 }
 
 const SAME_IDS: IdRules = { everybody: undefined, ranges: [] };
@@ -179,6 +184,7 @@ export class Identity {
   readonly #mounter: Mounter;
   readonly #oneGroup: boolean;
   readonly #merges: boolean;
+  readonly #idmapped: boolean;
   readonly #outerGroups: readonly number[];
 
   constructor(rules: IdentityRules, mounter: Mounter) {
@@ -193,6 +199,7 @@ export class Identity {
     this.#mounter = mounter;
     this.#oneGroup = rules.gid.everybody !== undefined;
     this.#merges = this.#oneGroup || rules.uid.everybody !== undefined;
+    this.#idmapped = rules.idmapped === true;
     this.#outerGroups = rules.gid.ranges.length === 0 ? (rules.outerGroups ?? []) : [];
   }
 
@@ -227,10 +234,10 @@ export class Identity {
   /**
    * The claim that tells a caller from the others where the server cannot: uid= or gid= make them one user or one group
    * there. Undefined: the server's word is enough. It also is for the mounter, who is that user, and for root, whom mode
-   * bits do not stop anywhere.
+   * bits do not stop anywhere. And in an idmapped mount nobody but the kernel knows the caller.
    */
   claimOf(local: Ids): Claim | undefined {
-    if (!this.#merges || local.uid === this.#mounter.uid || local.uid === 0) return undefined;
+    if (!this.#merges || this.#idmapped || local.uid === this.#mounter.uid || local.uid === 0) return undefined;
     const groups = new Set([local.gid, ...local.groups]);
     // It stands for groups without a name here, of which nobody can be known to be a member.
     if (!this.#mounter.complete) groups.delete(NOBODY);

@@ -60,6 +60,18 @@ t.test(
   },
 );
 
+t.test('nobody is looked for where the kernel does not tell who asks', (t) => {
+  let reads = 0;
+  const read = () => {
+    reads += 1;
+    return thread();
+  };
+  const { groups, warnings } = groupsWith({ read, idmapped: true });
+  t.same([groups.of(TID, 0xffff_ffff, 0xffff_ffff), groups.of(0, 33, 33)], [[], []]);
+  t.same({ reads, warnings, unseen: groups.unseen }, { reads: 0, warnings: [], unseen: 0 });
+  t.end();
+});
+
 t.test('the groups of a process with other ids are not taken for the caller’s', (t) => {
   const cases: [string, ThreadIds, boolean][] = [
     ['the same ids', thread(), true],

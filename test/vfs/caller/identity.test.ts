@@ -145,6 +145,19 @@ t.test('uid= and gid=: all calls are one user’s, whose files read as the mount
   t.end();
 });
 
+t.test('idmapped: everybody is the one user, also the caller whom the kernel does not name', (t) => {
+  const nobodySaid = { uid: 0xffff_ffff, gid: 0xffff_ffff, groups: [] };
+  const asked = { uid: 33, gid: 33, groups: [] };
+  const told = new Identity(oneUser(1000, 1001), ROOT);
+  t.ok(told.claimOf(asked), 'rights are checked here, by attributes of this moment');
+  const identity = new Identity({ ...oneUser(1000, 1001), idmapped: true }, ROOT);
+  for (const caller of [nobodySaid, asked]) {
+    t.same(identity.callerIds(caller), { uid: 1000, gid: 1001, groups: [] });
+    t.equal(identity.claimOf(caller), undefined, 'the kernel alone can check');
+  }
+  t.end();
+});
+
 t.test('uid= alone leaves groups as they are, and the other way round', (t) => {
   const local = { uid: 5, gid: 6, groups: [7, 8] };
   t.same(new Identity(oneUser(1000, undefined), ROOT).callerIds(local), { ...local, uid: 1000 });
