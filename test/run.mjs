@@ -12,7 +12,13 @@ import { join } from 'node:path';
 import { root, SetupError, say } from './setup/common.mjs';
 import { closeInherited } from './setup/descriptors.mjs';
 import { installGuests } from './setup/guests.mjs';
-import { CONTAINER_PACKAGES, checkMachine, EMULATOR_PACKAGES, installPackages } from './setup/machine.mjs';
+import {
+  CONTAINER_PACKAGES,
+  checkMachine,
+  DEPLOY_PACKAGES,
+  EMULATOR_PACKAGES,
+  installPackages,
+} from './setup/machine.mjs';
 import { buildHelpers, buildProduct, installModules } from './setup/project.mjs';
 import { sweep } from './setup/sweep.mjs';
 import { runSteadily } from './setup/tap.mjs';
@@ -21,6 +27,8 @@ import { runSteadily } from './setup/tap.mjs';
 const GUESTS = ['test/linux/', '/knfsd-'];
 /** The consistency matrix; a sample of it is in every run. */
 const WHOLE_MATRIX = ['test/consistency/matrix-ganesha', 'test/consistency/matrix-embedded'];
+/** Suites with promtool and kubectl, which Debian has. */
+const DEBIAN_JUDGES = ['test/deploy/promtool', 'test/deploy/kustomize'];
 /** Suites that take minutes, or run those of the other tests once more: not part of a plain `npm test`. */
 const LONG = [
   'test/lock-clients/embedded',
@@ -64,6 +72,7 @@ const LONG = [
   'test/runtimes/',
   'test/volume-plugin/volume-',
   '/unbuffered-',
+  ...DEBIAN_JUDGES,
   ...WHOLE_MATRIX,
   ...GUESTS,
 ];
@@ -139,6 +148,7 @@ async function main(args) {
   installPackages();
   if (files.some(isIn(['test/containers/']))) installPackages(CONTAINER_PACKAGES);
   if (files.some(isIn(['other-processor']))) installPackages(EMULATOR_PACKAGES);
+  if (files.some(isIn(DEBIAN_JUDGES))) installPackages(DEPLOY_PACKAGES);
   checkMachine();
   installModules();
   if (files.some(isIn(GUESTS))) installGuests();

@@ -48,6 +48,12 @@ export const EMULATOR_PACKAGES = {
   'libstdc++6-arm64-cross': '/usr/aarch64-linux-gnu/lib/libstdc++.so.6',
 };
 
+/** Further packages for the tests of what is deployed (test/deploy). */
+export const DEPLOY_PACKAGES = {
+  prometheus: 'promtool',
+  'kubernetes-client': 'kubectl',
+};
+
 function onPath(command) {
   const folders = `${process.env.PATH ?? ''}${delimiter}/usr/sbin${delimiter}/sbin`.split(delimiter);
   return folders.some((folder) => existsSync(`${folder}/${command}`));

@@ -33,11 +33,6 @@ export const nfsMetrics: readonly MountMetric[] = [
   ),
   ofProcedures('sent_bytes_total', 'Bytes of calls, sent again or not.', ({ bytesSent }) => bytesSent),
   ofProcedures('received_bytes_total', 'Bytes of replies.', ({ bytesReceived }) => bytesReceived),
-  ofProcedures(
-    'execution_seconds_total',
-    'Times from the call to its reply, the queue of this client included.',
-    ({ execution }) => execution / 1_000,
-  ),
   {
     family: {
       name: 'nfs_fuse_rpc_rtt_seconds',
@@ -46,6 +41,15 @@ export const nfsMetrics: readonly MountMetric[] = [
     },
     samples: (stats) =>
       allProcedures(stats).flatMap((one) => histogram(stats, procedureLabels(one), one.latencies)),
+  },
+  {
+    family: {
+      name: 'nfs_fuse_rpc_execution_seconds',
+      type: 'histogram',
+      help: 'Times from the call to its reply, the queue of this client included.',
+    },
+    samples: (stats) =>
+      allProcedures(stats).flatMap((one) => histogram(stats, procedureLabels(one), one.executions)),
   },
 ];
 

@@ -20,13 +20,17 @@ export interface ProcedureCounters {
   execution: number;
   /** The times that {@link rtt} sums up, by their length. */
   readonly latencies: Latencies;
+  /** The times that {@link execution} sums up, by their length. */
+  readonly executions: Latencies;
   /** Calls that ended in an RpcError, of whatever kind. NFS statuses are results, not errors. */
   errors: number;
 }
 
 /** The counters of a procedure at one moment. */
-export type ProcedureCounts = Readonly<Omit<ProcedureCounters, 'latencies'>> & {
+export type ProcedureCounts = Readonly<Omit<ProcedureCounters, 'latencies' | 'executions'>> & {
   readonly latencies: LatencyCounts;
+  /** Undefined: a process of an older version has not counted them. */
+  readonly executions?: LatencyCounts | undefined;
 };
 
 export interface ClientCounters {
@@ -64,6 +68,7 @@ export class Counters implements ClientCounters {
       rtt: 0,
       execution: 0,
       latencies: new Latencies(),
+      executions: new Latencies(),
       errors: 0,
     };
     this.#byProcedure.set(procedure, fresh);
@@ -72,6 +77,10 @@ export class Counters implements ClientCounters {
 
   /** Those of every procedure that was called at least once, as they are now. */
   procedures(): ProcedureCounts[] {
-    return [...this.#byProcedure.values()].map((one) => ({ ...one, latencies: one.latencies.counts() }));
+    return [...this.#byProcedure.values()].map((one) => ({
+      ...one,
+      latencies: one.latencies.counts(),
+      executions: one.executions.counts(),
+    }));
   }
 }

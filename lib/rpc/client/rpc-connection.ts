@@ -181,8 +181,10 @@ export class RpcConnection {
     procedure.bytesReceived += message.length;
     const rtt = this.#heardAt - call.sentAt;
     procedure.rtt += rtt;
-    procedure.execution += this.#heardAt - call.madeAt;
+    const execution = this.#heardAt - call.madeAt;
+    procedure.execution += execution;
     procedure.latencies.add(rtt);
+    procedure.executions.add(execution);
     this.#answered(call);
   }
 
