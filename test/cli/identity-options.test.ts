@@ -67,7 +67,11 @@ t.test('idmapped has the kernel check rights, and takes one user for all calls',
   t.match(client, { identity: { idmapped: true, uid: { everybody: 7 } }, kernelChecks: true });
   t.match(fuse, { defaultPermissions: true, allowOther: false });
   for (const options of ['idmapped', 'idmapped,uid=7', 'idmapped,gid=7', 'idmapped,idmap-uid=0:7:1'])
-    t.match(refusal(options), { message: /idmapped takes uid= and gid=/, remedy: /leave idmapped out/ }, options);
+    t.match(
+      refusal(options),
+      { message: /idmapped takes uid= and gid=/, remedy: /leave idmapped out/ },
+      options,
+    );
 });
 
 t.test('impossible values are refused with a message and a remedy', async (t) => {

@@ -217,7 +217,11 @@ t.test('nfs-fuse refuses descriptors that it cannot serve, and arguments that do
 
 t.test('nfs-fuse names options that only the helper can pass to the kernel', async (t) => {
   const where = await ground(t);
-  const argv = serve(where.server.port, ['-f', '-o', 'ro,noexec,allow_other,default_permissions,context=a:b:c']);
+  const argv = serve(where.server.port, [
+    '-f',
+    '-o',
+    'ro,noexec,allow_other,default_permissions,context=a:b:c',
+  ]);
   const serving = await startServing(t, { ...where, serve: argv });
   t.match(
     serving.output,

@@ -46,7 +46,11 @@ t.test('a context may have commas between quotes, as mount(8) has them, or behin
     parse('fscontext=u:r:t:s0', `rootcontext="${LABEL}"`, 'defcontext=u:r:d:s0-s0:c0.c1023').fuse.labels,
     { fscontext: 'u:r:t:s0', rootcontext: LABEL, defcontext: 'u:r:d:s0-s0:c0.c1023' },
   );
-  t.same(parse('context=u:r:a:s0', 'context=u:r:b:s0').fuse.labels, { context: 'u:r:b:s0' }, 'the last one wins');
+  t.same(
+    parse('context=u:r:a:s0', 'context=u:r:b:s0').fuse.labels,
+    { context: 'u:r:b:s0' },
+    'the last one wins',
+  );
   t.same(parse('seclabel').notes, [], 'the kernel shows it, and mount(8) repeats it in a remount');
 });
 
@@ -59,7 +63,11 @@ t.test('contexts that the kernel could not read are refused, with the right form
     ['context=a:b:c\\"d', /no SELinux context/, /context="/],
     [`context=${LABEL}`, /"c2" is unknown/, /the rest of context=: a comma ends an option, unless quotes/],
     ['context=a:b:c:s0:c1,c4.c9', /"c4\.c9" is unknown/, /the rest of context=/],
-    ['context=a:b:c,defcontext=a:b:c', /context= and defcontext= exclude each other/, /Leave defcontext= out/],
+    [
+      'context=a:b:c,defcontext=a:b:c',
+      /context= and defcontext= exclude each other/,
+      /Leave defcontext= out/,
+    ],
     ['rootcontext=@target', /is for mount\(8\)/, /"ls -dZ"/],
   ];
   for (const [options, message, remedy] of cases) {
@@ -95,13 +103,20 @@ t.test('the reason for a refused label is told apart by the kernel and by who mo
     labelError(errno, '/mnt', names.length === 0 ? ['context'] : names, { selinux, initialUserNamespace });
   t.match(of('EINVAL', false), {
     code: 'bad-option',
-    message: /this kernel has no SELinux enabled, and so refuses to mount with context= \(EINVAL\); leave it out; mount\(8\)/,
+    message:
+      /this kernel has no SELinux enabled, and so refuses to mount with context= \(EINVAL\); leave it out; mount\(8\)/,
   });
-  t.match(of('EINVAL', false, true, 'fscontext', 'rootcontext')?.message, /fscontext= and rootcontext=.*leave them/);
+  t.match(
+    of('EINVAL', false, true, 'fscontext', 'rootcontext')?.message,
+    /fscontext= and rootcontext=.*leave them/,
+  );
   t.match(of('EACCES', true, false)?.message, /lets nobody mount with context= in a user namespace/);
   t.match(of('EACCES', true)?.message, /does not let this process mount.*audit log/);
   for (const selinux of [true, undefined])
-    t.match(of('EINVAL', selinux)?.message, /the kernel refuses to mount on \/mnt with context=.*policy must know/);
+    t.match(
+      of('EINVAL', selinux)?.message,
+      /the kernel refuses to mount on \/mnt with context=.*policy must know/,
+    );
   t.equal(of('EACCES', false), undefined, 'without SELinux, that has another reason');
   t.equal(of('EPERM', true), undefined);
   t.equal(labelError('EINVAL', '/mnt', [], { selinux: false, initialUserNamespace: true }), undefined);
@@ -109,7 +124,10 @@ t.test('the reason for a refused label is told apart by the kernel and by who mo
 
 t.test('the other ways to the kernel do not take labels', async (t) => {
   const request = parse(`context="${LABEL}"`);
-  t.throws(() => checkKernelTransport('fuse-native', request), /context= is not possible with --transport fuse-native/);
+  t.throws(
+    () => checkKernelTransport('fuse-native', request),
+    /context= is not possible with --transport fuse-native/,
+  );
   t.doesNotThrow(() => checkKernelTransport('kernel', request));
   const two = parse('fscontext=a:b:c,context=a:b:c');
   t.throws(() => checkKernelTransport('fuse-native', two), /context= and fscontext= is not possible/);
@@ -118,29 +136,41 @@ t.test('the other ways to the kernel do not take labels', async (t) => {
 
 const withSelinux = selinuxEnabled() === true && 'SELinux is enabled in this kernel';
 const IN_PLACES: [PlaceName, RegExp, RegExp][] = [
-  ['root', /This kernel has no SELinux enabled, and so refuses to mount with context=/, /Leave it out; mount\(8\)/],
-  ['userns', /This kernel has no SELinux enabled, and so refuses to mount with context=/, /Leave it out; mount\(8\)/],
+  [
+    'root',
+    /This kernel has no SELinux enabled, and so refuses to mount with context=/,
+    /Leave it out; mount\(8\)/,
+  ],
+  [
+    'userns',
+    /This kernel has no SELinux enabled, and so refuses to mount with context=/,
+    /Leave it out; mount\(8\)/,
+  ],
   ['user', /Fusermount3 cannot mount with context=/i, /Leave that out, or mount as root/],
 ];
 for (const [name, message, remedy] of IN_PLACES) {
-  t.test(`a kernel without SELinux refuses the label of a mount, as ${name}`, { skip: withSelinux }, async (t) => {
-    const place = untilEnd(t, await openPlace(name));
-    const served = untilEnd(t, publicFolder());
-    const { port } = untilEnd(t, await EmbeddedServer.start({ path: served.path }));
-    const mnt = join(place.folder, 'mnt');
-    t.equal((await run(place.command(['mkdir', mnt]))).status, 0);
-    const mount = async (options: string) => {
-      const ports = `port=${port},mountport=${port},nolock`;
-      const argv = [...place.product, 'mount', '-o', `${ports}${options}`, '127.0.0.1:/export', mnt];
-      return said(await run(place.command(argv), { cwd: '/', timeoutMs: 60_000 }));
-    };
-    failsOnce(t, await mount(`,context="${LABEL}"`), message, remedy);
-    t.notOk(
-      mountsOf(place.namespacePid).some(({ path }) => path === mnt),
-      'nothing is mounted',
-    );
-    t.match(await mount(''), { status: 0, stderr: '' }, 'the label was the only reason');
-    const umount = await run(place.command([...place.product, 'umount', mnt]), { cwd: '/' });
-    t.equal(umount.status, 0, umount.stderr.toString());
-  });
+  t.test(
+    `a kernel without SELinux refuses the label of a mount, as ${name}`,
+    { skip: withSelinux },
+    async (t) => {
+      const place = untilEnd(t, await openPlace(name));
+      const served = untilEnd(t, publicFolder());
+      const { port } = untilEnd(t, await EmbeddedServer.start({ path: served.path }));
+      const mnt = join(place.folder, 'mnt');
+      t.equal((await run(place.command(['mkdir', mnt]))).status, 0);
+      const mount = async (options: string) => {
+        const ports = `port=${port},mountport=${port},nolock`;
+        const argv = [...place.product, 'mount', '-o', `${ports}${options}`, '127.0.0.1:/export', mnt];
+        return said(await run(place.command(argv), { cwd: '/', timeoutMs: 60_000 }));
+      };
+      failsOnce(t, await mount(`,context="${LABEL}"`), message, remedy);
+      t.notOk(
+        mountsOf(place.namespacePid).some(({ path }) => path === mnt),
+        'nothing is mounted',
+      );
+      t.match(await mount(''), { status: 0, stderr: '' }, 'the label was the only reason');
+      const umount = await run(place.command([...place.product, 'umount', mnt]), { cwd: '/' });
+      t.equal(umount.status, 0, umount.stderr.toString());
+    },
+  );
 }

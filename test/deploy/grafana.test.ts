@@ -13,6 +13,8 @@ import { dashboard, expressions, type Place, withValues } from './support/dashbo
 import { labelsByMetric, samplesIn } from './support/samples.js';
 
 const metricsIn = (text: string): string[] => [...text.matchAll(/\bnfs_fuse_\w+/g)].map(([name]) => name);
+/** The data source that the user chooses. */
+const CHOSEN = '$' + '{datasource}';
 /** Prometheus adds these to every sample. */
 const OF_PROMETHEUS = ['instance', 'job'];
 
@@ -33,12 +35,11 @@ t.test('panels have ids and places of their own, and each asks the chosen data s
     t.equal(targets.length === 0, type === 'row', panel.title);
     t.equal(new Set(targets.map(({ refId }) => refId)).size, targets.length);
     const sources = type === 'row' ? [] : [panel.datasource, ...targets.map(({ datasource }) => datasource)];
-    for (const source of sources) t.same(source, { type: 'prometheus', uid: '${datasource}' }, panel.title);
+    for (const source of sources) t.same(source, { type: 'prometheus', uid: CHOSEN }, panel.title);
   }
   const [first, ...others] = templating.list;
   t.match(first, { name: 'datasource', type: 'datasource', query: 'prometheus' });
-  for (const { name, datasource } of others)
-    t.same(datasource, { type: 'prometheus', uid: '${datasource}' }, name);
+  for (const { name, datasource } of others) t.same(datasource, { type: 'prometheus', uid: CHOSEN }, name);
 });
 
 t.test('variables are defined, each before its use in another one', async (t) => {
@@ -49,13 +50,17 @@ t.test('variables are defined, each before its use in another one', async (t) =>
     defined.add(name);
   }
   for (const { title, target } of expressions)
-    for (const variable of withValues(target.expr).used) t.ok(defined.has(variable), `${variable} in ${title}`);
+    for (const variable of withValues(target.expr).used)
+      t.ok(defined.has(variable), `${variable} in ${title}`);
 });
 
 t.test('every metric is one that mounts expose, and all that matter are there', async (t) => {
   const known = new Set(metricNames());
   const used = new Set(expressions.flatMap(({ target }) => metricsIn(target.expr)));
-  t.same([...used].filter((name) => !known.has(name)), []);
+  t.same(
+    [...used].filter((name) => !known.has(name)),
+    [],
+  );
   const queries = dashboard.templating.list.map(({ query }) => JSON.stringify(query)).flatMap(metricsIn);
   t.same([...new Set(queries)], ['nfs_fuse_up']);
   const docs = readFileSync(join(projectRoot, 'docs/monitoring.md'), 'utf8');
@@ -67,7 +72,7 @@ t.test('every metric is one that mounts expose, and all that matter are there', 
 
 t.test('every label is one that mounts give to the metric', async (t) => {
   const cache = untilEnd(t, publicFolder());
-  const { mount, agent } = await embeddedMount(t, [`fsc=${cache.path}`, 'fscsize=1g']);
+  const { mount, agent } = await embeddedMount(t, [`fsc=${join(cache.path, 'cache')}`, 'fscsize=1g']);
   await mount.served();
   await agent.mkdir('folder');
   await agent.writeFile('folder/file', 'content');
@@ -85,7 +90,11 @@ t.test('every label is one that mounts give to the metric', async (t) => {
       for (const [, label = ''] of selector.matchAll(/(\w+)\s*(?:=~|!~|!=|=)\s*"/g))
         t.ok(labels?.has(label) || OF_PROMETHEUS.includes(label), `${title}: ${name} has the label ${label}`);
     }
-    t.same(metricsIn(text).length, [...text.matchAll(/\bnfs_fuse_\w+\{/g)].length, `${title}: each is filtered`);
+    t.same(
+      metricsIn(text).length,
+      [...text.matchAll(/\bnfs_fuse_\w+\{/g)].length,
+      `${title}: each is filtered`,
+    );
     const grouped = [...text.matchAll(/\b(?:by|without) \(([^)]*)\)/g)].flatMap(([, list = '']) =>
       list.split(',').map((label) => label.trim()),
     );

@@ -82,6 +82,8 @@ async function scene(t: Test, options: readonly string[] = []) {
   const made = await embeddedMount(t, [...ONE_USER, 'idmapped', ...options]);
   await chown(made.folder, THE_ONE, THE_ONE);
   await made.mount.served();
+  // Opening the directory brings its new owner.
+  await made.mount.mustRun(['ls']);
   const users = await pod(t);
   const volume = await place(t);
   const { status, stdout } = await idmap(made.mount.path, volume, users);
@@ -100,37 +102,45 @@ async function opens(agent: Agent, path: string, flags: number): Promise<void> {
   await agent.closeFd(await agent.open(path, flags));
 }
 
-t.test('the root of a pod works in the idmapped mount, and owns what it makes', { skip: tooOld }, async (t) => {
-  const made = await scene(t);
-  const root = await made.users.agent(made.volume);
-  const mine = { uid: 0, gid: 0 };
-  t.match(await root.lstat('.'), mine, 'files of the one user are the pod root’s');
-  await root.writeFile('file', 'content');
-  t.match(await root.lstat('file'), { ...mine, size: 7 });
-  t.same(await root.readFile('file'), Buffer.from('content'));
-  await root.mkdir('folder');
-  await root.symlink('file', 'link');
-  await root.link('file', 'folder/second');
-  await root.rename('file', 'folder/renamed');
-  await root.mknod('pipe', constants.S_IFIFO | 0o600, 0);
-  await opens(root, 'exclusive', O_CREAT | O_EXCL | O_RDWR);
-  t.same((await root.list('.')).map(String), ['exclusive', 'folder', 'link', 'pipe']);
-  for (const name of ['folder', 'folder/renamed', 'link', 'pipe', 'exclusive'])
-    t.match(await root.lstat(name), mine, name);
-  await root.chmod('folder/renamed', 0o640);
-  t.match(await root.lstat('folder/renamed'), { mode: 0o100640, nlink: 2 });
-  await root.truncate('folder/renamed', 3);
-  await root.utimens('folder/renamed', 1_000_000_000n, 2_000_000_000n);
-  t.match(await root.lstat('folder/renamed'), { size: 3, mtimeNs: 2_000_000_000n });
-  await root.chown('folder/renamed', 0, 0);
-  t.equal(await errnoOf(root.chown('folder/renamed', 33, 33)), 'EPERM', 'the one user may give nothing away');
-  const { uid, gid, mode } = await stat(made.onServer('folder/renamed'));
-  t.match({ uid, gid, mode }, { uid: THE_ONE, gid: THE_ONE, mode: 0o100640 }, 'on the server');
-  await root.unlink('folder/second');
-  await root.unlink('folder/renamed');
-  await root.rmdir('folder');
-  t.match(made.mount.log, /^(?!.*supplementary groups)/s, 'nobody’s groups are looked for');
-});
+t.test(
+  'the root of a pod works in the idmapped mount, and owns what it makes',
+  { skip: tooOld },
+  async (t) => {
+    const made = await scene(t);
+    const root = await made.users.agent(made.volume);
+    const mine = { uid: 0, gid: 0 };
+    t.match(await root.lstat('.'), mine, 'files of the one user are the pod root’s');
+    await root.writeFile('file', 'content');
+    t.match(await root.lstat('file'), { ...mine, size: 7 });
+    t.same(await root.readFile('file'), Buffer.from('content'));
+    await root.mkdir('folder');
+    await root.symlink('file', 'link');
+    await root.link('file', 'folder/second');
+    await root.rename('file', 'folder/renamed');
+    await root.mknod('pipe', constants.S_IFIFO | 0o600, 0);
+    await opens(root, 'exclusive', O_CREAT | O_EXCL | O_RDWR);
+    t.same((await root.list('.')).map(String), ['exclusive', 'folder', 'link', 'pipe']);
+    for (const name of ['folder', 'folder/renamed', 'link', 'pipe', 'exclusive'])
+      t.match(await root.lstat(name), mine, name);
+    await root.chmod('folder/renamed', 0o640);
+    t.match(await root.lstat('folder/renamed'), { mode: 0o100640, nlink: 2 });
+    await root.truncate('folder/renamed', 3);
+    await root.utimens('folder/renamed', 1_000_000_000n, 2_000_000_000n);
+    t.match(await root.lstat('folder/renamed'), { size: 3, mtimeNs: 2_000_000_000n });
+    await root.chown('folder/renamed', 0, 0);
+    t.equal(
+      await errnoOf(root.chown('folder/renamed', 33, 33)),
+      'EPERM',
+      'the one user may give nothing away',
+    );
+    const { uid, gid, mode } = await stat(made.onServer('folder/renamed'));
+    t.match({ uid, gid, mode }, { uid: THE_ONE, gid: THE_ONE, mode: 0o100640 }, 'on the server');
+    await root.unlink('folder/second');
+    await root.unlink('folder/renamed');
+    await root.rmdir('folder');
+    t.match(made.mount.log, /^(?!.*supplementary groups)/s, 'nobody’s groups are looked for');
+  },
+);
 
 t.test('other users get what the mode gives, in the pod and outside', { skip: tooOld }, async (t) => {
   const made = await scene(t);
@@ -167,8 +177,7 @@ t.test('other users get what the mode gives, in the pod and outside', { skip: to
       ['truncates a private file', () => agent.truncate('private', 0), 'EACCES'],
       ['makes a file where all may', () => opens(agent, 'shared/mine', O_CREAT | O_EXCL | O_RDWR), DONE],
     ];
-    for (const [what, act, expected] of acts)
-      t.equal(await errnoOf(act()), expected, `${who} ${what}`);
+    for (const [what, act, expected] of acts) t.equal(await errnoOf(act()), expected, `${who} ${what}`);
     const { uid } = await stat(made.onServer('shared/mine'));
     t.equal(uid, THE_ONE, 'made as the one user');
     const { status } = await made.mount.run(['rm', 'shared/mine']);
@@ -182,25 +191,29 @@ t.test('other users get what the mode gives, in the pod and outside', { skip: to
   );
 });
 
-t.test('a mode that another client has taken back counts at the next open(2)', { skip: tooOld }, async (t) => {
-  const made = await scene(t, ['acregmin=600', 'acregmax=600', 'acdirmin=600', 'acdirmax=600']);
-  await put(made, 'file', 0o644);
-  await mkdir(made.onServer('folder'), { mode: 0o755 });
-  await chown(made.onServer('folder'), THE_ONE, THE_ONE);
-  const user = await made.users.agent(made.volume, 33);
-  t.same(await user.readFile('file'), Buffer.from('content'));
-  t.same(await user.list('folder'), []);
-  await chmod(made.onServer('file'), 0o600);
-  await chmod(made.onServer('folder'), 0o700);
-  t.equal(await errnoOf(opens(user, 'file', O_RDONLY)), 'EACCES');
-  t.equal(await errnoOf(user.list('folder')), 'EACCES');
-  await chmod(made.onServer('file'), 0o644);
-  await chmod(made.onServer('folder'), 0o755);
-  const root = await made.users.agent(made.volume);
-  await opens(root, 'file', O_RDONLY);
-  t.same(await user.readFile('file'), Buffer.from('content'), 'and one that it has given');
-  t.same(await root.list('folder'), [], 'nobody gets ESTALE');
-});
+t.test(
+  'a mode that another client has taken back counts at the next open(2)',
+  { skip: tooOld },
+  async (t) => {
+    const made = await scene(t, ['acregmin=600', 'acregmax=600', 'acdirmin=600', 'acdirmax=600']);
+    await put(made, 'file', 0o644);
+    await mkdir(made.onServer('folder'), { mode: 0o755 });
+    await chown(made.onServer('folder'), THE_ONE, THE_ONE);
+    const user = await made.users.agent(made.volume, 33);
+    t.same(await user.readFile('file'), Buffer.from('content'));
+    t.same(await user.list('folder'), []);
+    await chmod(made.onServer('file'), 0o600);
+    await chmod(made.onServer('folder'), 0o700);
+    t.equal(await errnoOf(opens(user, 'file', O_RDONLY)), 'EACCES');
+    t.equal(await errnoOf(user.list('folder')), 'EACCES');
+    await chmod(made.onServer('file'), 0o644);
+    await chmod(made.onServer('folder'), 0o755);
+    const root = await made.users.agent(made.volume);
+    await opens(root, 'file', O_RDONLY);
+    t.same(await user.readFile('file'), Buffer.from('content'), 'and one that it has given');
+    t.same(await root.list('folder'), [], 'nobody gets ESTALE');
+  },
+);
 
 t.test('a mount without idmapped cannot be idmapped', { skip: tooOld }, async (t) => {
   const { mount } = await embeddedMount(t, ONE_USER);
@@ -231,36 +244,46 @@ t.test('the idmapped mount goes on when its process is killed', { skip: tooOld }
   t.match(await made.stats(), { takeovers: { deaths: 1 } });
 });
 
-t.test('a descriptor that a helper has mounted can be served so that it may be idmapped', { skip: tooOld }, async (t) => {
-  const made = await embeddedMount(t);
-  await chown(made.folder, THE_ONE, THE_ONE);
-  const scratch = untilEnd(t, publicFolder());
-  const mnt = join(scratch.path, 'helper');
-  await mkdir(mnt);
-  const mount = await mountKernel({
-    mountpoint: mnt,
-    source: '127.0.0.1:/export',
-    allowOther: true,
-    defaultPermissions: true,
-  });
-  t.teardown(() => run(['umount', '-l', mnt]));
-  const options = [...made.source.mountOptions, ...ONE_USER, 'idmapped'].join(',');
-  const target = `127.0.0.1:${made.source.exportPath}`;
-  const argv = [...made.place.product, 'mount', '-f', '-o', options, target, '/dev/fd/3'];
-  const serving = untilEnd(t, start(made.place.command(argv), { stdio: ['ignore', 'pipe', 'pipe', mount.fd] }));
-  closeSync(mount.fd);
-  await until('it is served', () => {
-    if (serving.outcome) throw new Error(serving.output);
-    return serving.output.includes('is mounted on');
-  });
-  t.match(serving.output, /Without effect here: .*default_permissions.* With idmapped it has to pass default_permissions/);
-  const users = await pod(t);
-  const volume = await place(t);
-  t.equal((await idmap(mnt, volume, users)).status, 0);
-  const root = await users.agent(volume);
-  await root.writeFile('file', 'content');
-  t.match(await root.lstat('file'), { uid: 0, gid: 0 });
-  t.equal((await stat(made.onServer('file'))).uid, THE_ONE);
-  await root.close();
-  await mustRun(['umount', volume]);
-});
+t.test(
+  'a descriptor that a helper has mounted can be served so that it may be idmapped',
+  { skip: tooOld },
+  async (t) => {
+    const made = await embeddedMount(t);
+    await chown(made.folder, THE_ONE, THE_ONE);
+    const scratch = untilEnd(t, publicFolder());
+    const mnt = join(scratch.path, 'helper');
+    await mkdir(mnt);
+    const mount = await mountKernel({
+      mountpoint: mnt,
+      source: '127.0.0.1:/export',
+      allowOther: true,
+      defaultPermissions: true,
+    });
+    t.teardown(() => run(['umount', '-l', mnt]));
+    const options = [...made.source.mountOptions, ...ONE_USER, 'idmapped'].join(',');
+    const target = `127.0.0.1:${made.source.exportPath}`;
+    const argv = [...made.place.product, 'mount', '-f', '-o', options, target, '/dev/fd/3'];
+    const serving = untilEnd(
+      t,
+      start(made.place.command(argv), { stdio: ['ignore', 'pipe', 'pipe', mount.fd] }),
+    );
+    closeSync(mount.fd);
+    await until('it is served', () => {
+      if (serving.outcome) throw new Error(serving.output);
+      return serving.output.includes('is mounted on');
+    });
+    t.match(
+      serving.output,
+      /Without effect here: .*default_permissions.* With idmapped it has to pass default_permissions/,
+    );
+    const users = await pod(t);
+    const volume = await place(t);
+    t.equal((await idmap(mnt, volume, users)).status, 0);
+    const root = await users.agent(volume);
+    await root.writeFile('file', 'content');
+    t.match(await root.lstat('file'), { uid: 0, gid: 0 });
+    t.equal((await stat(made.onServer('file'))).uid, THE_ONE);
+    await root.close();
+    await mustRun(['umount', volume]);
+  },
+);

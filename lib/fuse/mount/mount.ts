@@ -168,7 +168,9 @@ function mountDirect(pinned: PinnedDirectory, options: MountOptions): number {
   if (result === 0) return fd;
   closeSync(fd);
   const errno = errnoName(-result);
-  throw labelError(errno, pinned.path, labelNames(options.labels ?? {})) ?? mountCallError(errno, pinned.path);
+  throw (
+    labelError(errno, pinned.path, labelNames(options.labels ?? {})) ?? mountCallError(errno, pinned.path)
+  );
 }
 
 /** The kernel reads a page of data, and cuts off what is longer (mount(2)). */

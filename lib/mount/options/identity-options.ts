@@ -114,9 +114,13 @@ const idmapped: MountOption = {
  */
 export function checkIdentityOptions(rules: IdentityRules | undefined): void {
   if (rules?.idmapped === true && (rules.uid.everybody === undefined || rules.gid.everybody === undefined))
-    throw new UserError('idmapped takes uid= and gid=: of an idmapped mount, the kernel does not tell who asks.', {
-      remedy: 'Add uid= and gid= of the server’s user as whom everything is to be done, or leave idmapped out.',
-    });
+    throw new UserError(
+      'idmapped takes uid= and gid=: of an idmapped mount, the kernel does not tell who asks.',
+      {
+        remedy:
+          'Add uid= and gid= of the server’s user as whom everything is to be done, or leave idmapped out.',
+      },
+    );
   if (rules === undefined || rules.gid.ranges.length === 0) return;
   const has = (group: number) =>
     rules.gid.ranges.some(({ local, count }) => group >= local && group < local + count);

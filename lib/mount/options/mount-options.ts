@@ -27,7 +27,7 @@ export interface FuseMountOptions {
   readonly flags: FlagWishes;
   /** Every FUSE request and reply is written to the log. */
   readonly debug: boolean;
-  /** What SELinux is to label the mount with. */
+  /** The labels of SELinux that the mount is to have. */
   readonly labels: SecurityLabels;
 }
 

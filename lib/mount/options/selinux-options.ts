@@ -35,7 +35,7 @@ export const SELINUX_OPTIONS: readonly (readonly [name: string, option: MountOpt
   (name) => [name, label(name)],
 );
 
-/** What to do about an unknown option that is the rest of a context without quotes. Undefined: it is not one. */
+/** The remedy for an unknown option that is the rest of a context without quotes. Undefined: it is not one. */
 export function restOfContext(name: string, before: string | undefined): string | undefined {
   const isCategory = /^c\d+(\.c\d+)?$/.test(name);
   if (!isCategory || !LABEL_OPTIONS.some((option) => option === before)) return undefined;

@@ -113,9 +113,12 @@ export function checkKernelTransport(transport: KernelTransport, { client, fuse 
       { remedy: 'Use --transport kernel, or leave allow_other out.' },
     );
   if (client.identity.idmapped === true)
-    throw new UserError('idmapped is not possible with --transport fuse-native: libfuse 2.9 does not know it.', {
-      remedy: 'Use --transport kernel, or leave idmapped out.',
-    });
+    throw new UserError(
+      'idmapped is not possible with --transport fuse-native: libfuse 2.9 does not know it.',
+      {
+        remedy: 'Use --transport kernel, or leave idmapped out.',
+      },
+    );
   const labels = labelNames(fuse.labels).map((name) => `${name}=`);
   if (labels.length > 0)
     throw new UserError(`${labels.join(' and ')} is not possible with --transport fuse-native.`, {
@@ -208,7 +211,9 @@ function sessionOf(fd: number, mount: ServedMount['mount'], options: ServingOpti
     underWay,
     agreed: (connection) => {
       if (request.client.identity.idmapped === true && (connection.flags & InitFlag.ALLOW_IDMAP) === 0n)
-        log.warn('This kernel cannot idmap FUSE mounts: that takes Linux 6.12. The option idmapped is without effect.');
+        log.warn(
+          'This kernel cannot idmap FUSE mounts: that takes Linux 6.12. The option idmapped is without effect.',
+        );
       agreed?.(connection, mount);
     },
   });

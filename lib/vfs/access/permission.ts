@@ -69,7 +69,11 @@ export class Permission {
     await this.#admit(inode, caller, suffices);
     // Of an idmapped mount the kernel alone knows the caller, and it has decided by what it was told before. It decides again
     // when it has looked the path up once more.
-    if (this.#vfs.config.identity.idmapped === true && before !== undefined && !hasRightsOf(before, inode.attributes))
+    if (
+      this.#vfs.config.identity.idmapped === true &&
+      before !== undefined &&
+      !hasRightsOf(before, inode.attributes)
+    )
       throw new FuseError(Errno.ESTALE, 'another mode or owner than the kernel has decided by');
   }
 

@@ -237,7 +237,8 @@ export class Identity {
    * bits do not stop anywhere. And in an idmapped mount nobody but the kernel knows the caller.
    */
   claimOf(local: Ids): Claim | undefined {
-    if (!this.#merges || this.#idmapped || local.uid === this.#mounter.uid || local.uid === 0) return undefined;
+    if (!this.#merges || this.#idmapped || local.uid === this.#mounter.uid || local.uid === 0)
+      return undefined;
     const groups = new Set([local.gid, ...local.groups]);
     // It stands for groups without a name here, of which nobody can be known to be a member.
     if (!this.#mounter.complete) groups.delete(NOBODY);
