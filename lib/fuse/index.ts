@@ -40,12 +40,7 @@ export { PinnedDirectory } from './mount/pinned-directory.js';
 export { askMount, type MountAnswer, type MountState, realpathWithin } from './mount/probe.js';
 export { remountKernel } from './mount/remount.js';
 export { mayMount, type Rights, readRights } from './mount/rights.js';
-export {
-  LABEL_OPTIONS,
-  type LabelOption,
-  labelNames,
-  type SecurityLabels,
-} from './mount/security-labels.js';
+export { type LabelOption, labelNames, type SecurityLabels } from './mount/security-labels.js';
 export { type MountMethod, type UnmountOptions, unmountEntry, unmountKernel } from './mount/unmount.js';
 export type { Channel, ChannelHandler, SessionEnd } from './session/channel/channel.js';
 export type { SessionTimers } from './session/interrupts.js';

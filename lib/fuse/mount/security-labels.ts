@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 
-export const LABEL_OPTIONS = ['context', 'fscontext', 'defcontext', 'rootcontext'] as const;
+const LABEL_OPTIONS = ['context', 'fscontext', 'defcontext', 'rootcontext'] as const;
 export type LabelOption = (typeof LABEL_OPTIONS)[number];
 /** SELinux contexts (user:role:type:level) by the option that names them, without quotes around them or within. */
 export type SecurityLabels = Readonly<Partial<Record<LabelOption, string>>>;

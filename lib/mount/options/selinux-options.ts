@@ -3,8 +3,16 @@
  * contexts; here are the forms that it could not read, and the combinations that it refuses.
  */
 import { UserError } from '../../base/user-error.js';
-import { LABEL_OPTIONS, type LabelOption, type SecurityLabels } from '../../fuse/index.js';
+import type { LabelOption, SecurityLabels } from '../../fuse/index.js';
 import type { MountOption } from './option-kinds.js';
+
+/** The manual page is made of this table, without the system calls of lib/fuse. */
+const NAMES: Readonly<Record<LabelOption, true>> = {
+  context: true,
+  fscontext: true,
+  defcontext: true,
+  rootcontext: true,
+};
 
 /** The form of a context, as messages show it. */
 const CONTEXT_FORM = 'user:role:type:level';
@@ -31,14 +39,14 @@ function label(option: LabelOption): MountOption {
   };
 }
 
-export const SELINUX_OPTIONS: readonly (readonly [name: string, option: MountOption])[] = LABEL_OPTIONS.map(
-  (name) => [name, label(name)],
-);
+export const SELINUX_OPTIONS: readonly (readonly [name: string, option: MountOption])[] = Object.keys(
+  NAMES,
+).map((name) => [name, label(name as LabelOption)]);
 
 /** The remedy for an unknown option that is the rest of a context without quotes. Undefined: it is not one. */
 export function restOfContext(name: string, before: string | undefined): string | undefined {
   const isCategory = /^c\d+(\.c\d+)?$/.test(name);
-  if (!isCategory || !LABEL_OPTIONS.some((option) => option === before)) return undefined;
+  if (!isCategory || before === undefined || !Object.hasOwn(NAMES, before)) return undefined;
   return `It looks like the rest of ${before}=: ${QUOTED}, as in -o '${before}="${EXAMPLE}"'.`;
 }
 
