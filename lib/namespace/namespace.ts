@@ -15,8 +15,10 @@ import { replaceProcess } from './namespace-calls.js';
 /** This variable is set within the namespace. Its value lists the groups outside, which have no names inside. */
 const MARK = 'NFS_FUSE_EXEC_NAMESPACE';
 const GROUPS = 'groups:';
-const AS_ROOT = ['-U', '-r', '-m'];
-const AS_CALLER = ['--user', '--map-current-user', '--keep-caps', '--mount'];
+/** What is mounted and unmounted outside is so inside. A copy that stayed would keep a mount of somebody else from ending. */
+const FOLLOWING = ['--propagation', 'slave'];
+const AS_ROOT = ['-U', '-r', '-m', ...FOLLOWING];
+const AS_CALLER = ['--user', '--map-current-user', '--keep-caps', '--mount', ...FOLLOWING];
 
 /** Whether this process runs in a namespace that was made for it. */
 export function isInOwnNamespace(): boolean {
