@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { UserError } from '../base/user-error.js';
-import { textOf, type Volume } from './volume.js';
+import { type Patience, textOf, type Volume } from './volume.js';
 import { isOptions, isRecord } from './volume-records.js';
 import type { Volumes } from './volumes.js';
 
@@ -12,13 +12,19 @@ import type { Volumes } from './volumes.js';
 export type Scope = 'local' | 'global';
 
 const MOST_BYTES = 64 * 1024;
-/** podman waits 5 s. Volumes answer earlier; this is for what nobody has thought of. */
-const ANSWER_MS = 4_000;
+/** An engine that waits so long for an answer gets one this much earlier. */
+const EARLIER_MS = 1_300;
+/** Volumes answer in time. For what nobody has thought of there is so much time more. */
+const SPARE_MS = 300;
+/** docker waits two minutes for a mount. A server that answers, but slowly, has so long. */
+const SLOW_MS = 30_000;
+/** In the Accept of docker, and of no other engine. */
+const OF_DOCKER = 'application/vnd.docker.plugins.';
 const CONTENT_TYPE = 'application/vnd.docker.plugins.v1.2+json';
 
 type Body = Readonly<Record<string, unknown>>;
 type Answer = Readonly<Record<string, unknown>>;
-type Call = (body: Body) => Answer | Promise<Answer>;
+type Call = (body: Body, patience: Patience) => Answer | Promise<Answer>;
 
 /** A request that is wrong in itself, with the status of HTTP for it. */
 class BadRequest extends UserError {
@@ -30,11 +36,17 @@ class BadRequest extends UserError {
   }
 }
 
-/** A server that answers for these volumes, and does not listen yet. */
-export function pluginServer(volumes: Volumes, scope: Scope): Server {
+/**
+ * A server that answers for these volumes, and does not listen yet. An engine waits for `engineMs` for an answer; docker, which can
+ * be told by its requests, waits longer for a mount.
+ */
+export function pluginServer(volumes: Volumes, scope: Scope, engineMs: number): Server {
   const calls = callsOf(volumes, scope);
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000 }, (request, response) => {
-    void answer(calls, request, response);
+    const ms = engineMs - EARLIER_MS;
+    const isDocker = request.headers.accept?.includes(OF_DOCKER) === true;
+    const patience = { ms, slowMs: isDocker ? Math.max(ms, SLOW_MS) : ms };
+    void answer(calls, patience, request, response);
   });
   server.on('clientError', (_error, socket) => {
     if (!socket.writable) return;
@@ -61,7 +73,10 @@ function callsOf(volumes: Volumes, scope: Scope): ReadonlyMap<string, Call> {
     ['/VolumeDriver.Get', (body) => ({ Volume: { ...shown(of(body)), Status: of(body).status } })],
     ['/VolumeDriver.List', () => ({ Volumes: volumes.list().map(shown) })],
     ['/VolumeDriver.Path', (body) => ({ Mountpoint: of(body).path })],
-    ['/VolumeDriver.Mount', async (body) => ({ Mountpoint: await of(body).use(text(body, 'ID')) })],
+    [
+      '/VolumeDriver.Mount',
+      async (body, patience) => ({ Mountpoint: await of(body).use(text(body, 'ID'), patience) }),
+    ],
     [
       '/VolumeDriver.Unmount',
       async (body) => {
@@ -85,6 +100,7 @@ function shown({ name, path }: Volume): Answer {
 
 async function answer(
   calls: ReadonlyMap<string, Call>,
+  patience: Patience,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -95,7 +111,10 @@ async function answer(
     if (call === undefined || request.method !== 'POST')
       throw new BadRequest(404, `${request.method} ${request.url} is no call of a volume plugin.`);
     const body = parsed(await bytesOf(request));
-    content = { ...(await inTime(Promise.resolve(call(body)))), Err: '' };
+    content = {
+      ...(await inTime(Promise.resolve(call(body, patience)), patience.slowMs + SPARE_MS)),
+      Err: '',
+    };
   } catch (error) {
     status = error instanceof BadRequest ? error.httpStatus : 500;
     content = { Err: textOf(error) };
@@ -142,10 +161,10 @@ function optionsIn({ Opts: options }: Body): Readonly<Record<string, string>> {
   throw new BadRequest(400, 'The request has something else than texts in Opts.');
 }
 
-async function inTime<Value>(work: Promise<Value>): Promise<Value> {
+async function inTime<Value>(work: Promise<Value>, ms: number): Promise<Value> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new UserError('This takes too long. It goes on by itself.')), ANSWER_MS);
+    timer = setTimeout(() => reject(new UserError('This takes too long. It goes on by itself.')), ms);
   });
   try {
     return await Promise.race([work, late]);

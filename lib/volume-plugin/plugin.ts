@@ -12,6 +12,8 @@ export interface PluginOptions extends Omit<VolumesOptions, 'records'> {
   /** Where to listen, if systemd hands no socket over. */
   readonly socket: string;
   readonly scope: Scope;
+  /** How long the engine waits for an answer, in milliseconds. */
+  readonly engineMs: number;
 }
 
 /** The defaults are read with this export, to refuse wrong ones at once. */
@@ -21,12 +23,12 @@ const ANY_EXPORT = 'localhost:/';
  * Answers until a signal ends it. The mounts go on without it, and the next plugin adopts them.
  * @throws UserError if it cannot begin
  */
-export async function runPlugin({ root, socket, scope, ...options }: PluginOptions): Promise<void> {
+export async function runPlugin({ root, socket, scope, engineMs, ...options }: PluginOptions): Promise<void> {
   const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP']);
   readVolumeOptions({ device: ANY_EXPORT }, options.defaults);
   const records = VolumeRecords.open(root);
   const volumes = new Volumes({ records, ...options });
-  const server = pluginServer(volumes, scope);
+  const server = pluginServer(volumes, scope, engineMs);
   try {
     // Neither waits for a server: what has to be mounted again is mounted when the plugin answers already.
     await volumes.adopt();

@@ -10,6 +10,8 @@ export interface UnitOptions {
   readonly isForUser: boolean;
   /** The name by which engines know the plugin. */
   readonly name: string;
+  /** How long podman is to wait for an answer, if that is not what it does by default. */
+  readonly timeoutSeconds: number | undefined;
 }
 
 /** The units as one text, each below a line with its path. */
@@ -63,7 +65,7 @@ Also=${name}-volumes.socket
 `;
 }
 
-function userUnits({ program, args, socket, name }: UnitOptions): string {
+function userUnits({ program, args, socket, name, timeoutSeconds }: UnitOptions): string {
   return `# ~/.config/systemd/user/${name}-volumes.service
 [Unit]
 Description=nfs-fuse volume plugin for rootless podman
@@ -77,7 +79,7 @@ ${LASTING}
 WantedBy=default.target
 
 # ~/.config/containers/containers.conf
-[engine.volume_plugins]
+${timeoutSeconds === undefined ? '' : `[engine]\nvolume_plugin_timeout = ${timeoutSeconds}\n\n`}[engine.volume_plugins]
 ${name} = "${socket.replace(/[\\"]/g, '\\$&')}"
 
 # systemctl --user enable --now ${name}-volumes.service; loginctl enable-linger

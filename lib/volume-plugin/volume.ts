@@ -6,18 +6,29 @@ import type { LogSink } from '../base/log.js';
 import { UserError } from '../base/user-error.js';
 import type { MountEntry } from '../fuse/index.js';
 import { otherPlacesOf } from '../mount/reach/other-places.js';
+import { exportsForExplanation } from '../mount/server/server-exports.js';
 import { makeSubFolder } from './sub-folder.js';
 import type { VolumeMount } from './volume-mount.js';
 import type { VolumeSettings } from './volume-options.js';
 
-/** podman gives up after 5 s, and docker waits for ever. */
+/** podman gives up after 5 s, if it is not told otherwise. */
 const PATIENCE_MS = 3_700;
+/** Before an engine is told that a mount comes too late, its server has so long to show that it lives. */
+const SIGN_OF_LIFE_MS = 2_200;
 /** A mount that came too late for the container that asked for it stays so long for the next one. */
 const UNUSED_MS = 60_000;
 /** A mount that died is made again at once, and after a failure every so often. */
 const RETRY_MS = [0, 1_000, 2_000, 5_000, 10_000, 30_000];
 /** The process of a mount is looked for this often; whether there is a mount, at each look of {@link Volume.watch}. */
 const CHECK_MS = 2_000;
+
+/** How long an engine waits for a mount, in milliseconds. */
+export interface Patience {
+  /** If the server does not answer. */
+  readonly ms: number;
+  /** If it answers, and only the mount takes its time. */
+  readonly slowMs: number;
+}
 
 /** As `volume inspect` shows it. */
 export interface VolumeStatus {
@@ -86,10 +97,10 @@ export class Volume {
   }
 
   /** Mounts it for one more user, who may be told by an error that it takes longer: then it goes on by itself. */
-  async use(id: string): Promise<string> {
+  async use(id: string, patience: Patience): Promise<string> {
     this.#users.add(id);
     try {
-      if ((await inTime(this.#up())) === 'late')
+      if (!(await this.#isUpInTime(patience)))
         throw new UserError(
           `Volume ${this.name} is not mounted yet: ${this.settings.mounted} does not answer in time.`,
           { remedy: 'The attempt goes on; try again in a moment.' },
@@ -101,12 +112,24 @@ export class Volume {
     return this.mount.path;
   }
 
+  async #isUpInTime({ ms, slowMs }: Patience): Promise<boolean> {
+    const up = this.#up();
+    if (await isInTime(up, ms - SIGN_OF_LIFE_MS)) return true;
+    let lives = false;
+    if (slowMs > ms)
+      void exportsForExplanation(this.settings.request.client).then((exports) => {
+        lives = exports !== undefined;
+      });
+    if (await isInTime(up, SIGN_OF_LIFE_MS)) return true;
+    return lives && isInTime(up, slowMs - ms);
+  }
+
   /** One user less. The last one's leave unmounts it. @throws UserError if it stays mounted */
   async release(id: string): Promise<void> {
     this.#users.delete(id);
     if (this.#users.size > 0 || (this.#usersUnknown && (await this.#isSeenElsewhere()))) return;
     this.#usersUnknown = false;
-    if ((await inTime(this.#down())) === 'late')
+    if (!(await isInTime(this.#down(), PATIENCE_MS)))
       this.tell(
         'warn',
         `Volume ${this.name} has no users any more, and is being unmounted: its server does not answer in time.`,
@@ -122,7 +145,7 @@ export class Volume {
     this.#users.clear();
     this.#usersUnknown = false;
     try {
-      if ((await inTime(this.#downForGood())) === 'late')
+      if (!(await isInTime(this.#downForGood(), PATIENCE_MS)))
         throw new UserError(
           `Volume ${this.name} is still being unmounted: ${this.settings.mounted} does not answer in time.`,
           {
@@ -272,15 +295,15 @@ export function textOf(error: unknown): string {
   return `Unexpected error: ${error instanceof Error ? error.message : String(error)}`;
 }
 
-/** Waits for at most the time in which an engine wants an answer. The work goes on in any case. */
-async function inTime(work: Promise<void>): Promise<'done' | 'late'> {
+/** Waits for at most so long, and says whether that was enough. The work goes on in any case. */
+async function isInTime(work: Promise<void>, ms: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<'late'>((resolve) => {
-    timer = setTimeout(() => resolve('late'), PATIENCE_MS);
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
   });
   work.catch(() => {});
   try {
-    return await Promise.race([work.then(() => 'done' as const), late]);
+    return await Promise.race([work.then(() => true as const), late]);
   } finally {
     clearTimeout(timer);
   }

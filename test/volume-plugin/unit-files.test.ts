@@ -44,10 +44,20 @@ t.test(
     );
     t.match(stdout, /^\[engine\.volume_plugins\]\nnfs-fuse = "\/run\/user\/7\/a b\.sock"$/m);
     t.match(stdout, /^WantedBy=default\.target$/m);
+    t.notMatch(stdout, /timeout/, 'podman waits as it does by default');
   },
 );
 
-t.test('other kinds of units and scopes are refused', async (t) => {
+t.test('with --timeout, podman is told to wait as long as the plugin believes', async (t) => {
+  const { stdout } = await nfsFuse([
+    ...['volume-plugin', '--print-units=user', '--timeout=60'],
+    ...['--socket', '/run/user/7/s.sock', '--root', '/home/u/v'],
+  ]);
+  t.match(stdout, /^ExecStart=podman unshare .* --timeout 60$/m);
+  t.match(stdout, /^\[engine\]\nvolume_plugin_timeout = 60\n\n\[engine\.volume_plugins\]$/m);
+});
+
+t.test('other kinds of units, scopes and times are refused', async (t) => {
   failsOnce(
     t,
     await nfsFuse(['volume-plugin', '--print-units=openrc']),
@@ -59,5 +69,11 @@ t.test('other kinds of units and scopes are refused', async (t) => {
     await nfsFuse(['volume-plugin', '--scope=mine']),
     /--scope=mine is not one of/,
     /Leave it out/,
+  );
+  failsOnce(
+    t,
+    await nfsFuse(['volume-plugin', '--timeout=4']),
+    /--timeout=4 is not a number of seconds from 5 to 600/,
+    /volume_plugin_timeout in containers\.conf/,
   );
 });

@@ -9,12 +9,16 @@ import type { Command, Output } from '../command.js';
 
 /** The name of the plugin unless --socket gives another one: that of the socket. */
 const NAME = 'nfs-fuse';
+/** podman's default. */
+const LEAST_TIMEOUT_SECONDS = 5;
+const MOST_TIMEOUT_SECONDS = 600;
 
 interface VolumePluginArguments {
   readonly socket: string | undefined;
   readonly root: string | undefined;
   readonly options: string[] | undefined;
   readonly scope: string;
+  readonly timeout: string | undefined;
   readonly 'print-units': string | undefined;
 }
 
@@ -51,6 +55,12 @@ export const volumePluginCommand: Command<VolumePluginArguments> = {
         nargs: 1,
         requiresArg: true,
       })
+      .option('timeout', {
+        describe: 'Seconds that the engine waits for an answer (podman: volume_plugin_timeout); 5 by default',
+        type: 'string',
+        nargs: 1,
+        requiresArg: true,
+      })
       .option('print-units', {
         describe: 'Print the units for systemd: "system", or "user" for rootless podman',
         type: 'string',
@@ -74,6 +84,7 @@ async function volumePlugin(args: VolumePluginArguments, output: Output): Promis
     throw new UserError(`--scope=${scope} is not one of local, global.`, {
       remedy: 'Leave it out for local.',
     });
+  const timeoutSeconds = args.timeout === undefined ? undefined : timeoutOf(args.timeout);
   const isRootOfMachine = process.geteuid?.() === 0 && readRights().initialUserNamespace;
   const isForUser = units === undefined ? !isRootOfMachine : units === 'user';
   const socket = args.socket ?? defaultSocket(isForUser);
@@ -81,14 +92,28 @@ async function volumePlugin(args: VolumePluginArguments, output: Output): Promis
   if (units !== undefined) {
     const more = (args.options ?? []).flatMap((text) => ['-o', text]);
     const scoped = scope === 'local' ? [] : ['--scope', scope];
-    const pluginArguments = ['--socket', socket, '--root', root, ...scoped, ...more];
-    output.print(unitFiles({ program: ownProgram(), args: pluginArguments, socket, isForUser, name: NAME }));
+    const timed = timeoutSeconds === undefined ? [] : ['--timeout', String(timeoutSeconds)];
+    const pluginArguments = ['--socket', socket, '--root', root, ...scoped, ...timed, ...more];
+    const program = ownProgram();
+    output.print(
+      unitFiles({ program, args: pluginArguments, socket, isForUser, name: NAME, timeoutSeconds }),
+    );
     return 0;
   }
   // Containers have users of their own. An ordinary user may need user_allow_other for it, and root does not.
   const defaults = [...(process.geteuid?.() === 0 ? ['allow_other'] : []), ...(args.options ?? [])];
-  await runPlugin({ root, socket, scope, defaults, program: ownProgram(), tell: output.tell });
+  const engineMs = (timeoutSeconds ?? LEAST_TIMEOUT_SECONDS) * 1_000;
+  await runPlugin({ root, socket, scope, engineMs, defaults, program: ownProgram(), tell: output.tell });
   return 0;
+}
+
+function timeoutOf(text: string): number {
+  const seconds = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (seconds >= LEAST_TIMEOUT_SECONDS && seconds <= MOST_TIMEOUT_SECONDS) return seconds;
+  throw new UserError(
+    `--timeout=${text} is not a number of seconds from ${LEAST_TIMEOUT_SECONDS} to ${MOST_TIMEOUT_SECONDS}.`,
+    { remedy: 'Write the number that is volume_plugin_timeout in containers.conf.' },
+  );
 }
 
 function defaultSocket(isForUser: boolean): string {

@@ -11,10 +11,21 @@ export interface Answered {
   readonly body: Readonly<Record<string, unknown>> & { readonly Err?: string };
 }
 
+/** The header by which docker can be told from other engines. */
+export const OF_DOCKER: Headers = { Accept: 'application/vnd.docker.plugins.v1.2+json' };
+
+type Headers = Readonly<Record<string, string>>;
+
 /** Sends bytes as a call, as an engine does. */
-export function post(socket: string, path: string, bytes: string, method = 'POST'): Promise<Answered> {
+export function post(
+  socket: string,
+  path: string,
+  bytes: string,
+  method = 'POST',
+  headers: Headers = {},
+): Promise<Answered> {
   return new Promise((resolve, reject) => {
-    const sent = request({ socketPath: socket, path, method, agent: false }, (response) => {
+    const sent = request({ socketPath: socket, path, method, headers, agent: false }, (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (piece: string) => {
         text += piece;
@@ -83,13 +94,13 @@ export class Plugin {
     await running.ended;
   }
 
-  post(path: string, bytes: string, method?: string): Promise<Answered> {
-    return post(this.socket, path, bytes, method);
+  post(path: string, bytes: string, method?: string, headers?: Headers): Promise<Answered> {
+    return post(this.socket, path, bytes, method, headers);
   }
 
   /** A call of the driver, and its answer whatever it is. */
-  call(name: string, body: Record<string, unknown> = {}): Promise<Answered> {
-    return this.post(`/VolumeDriver.${name}`, JSON.stringify(body));
+  call(name: string, body: Record<string, unknown> = {}, headers?: Headers): Promise<Answered> {
+    return this.post(`/VolumeDriver.${name}`, JSON.stringify(body), undefined, headers);
   }
 
   /** A call that must succeed. */
