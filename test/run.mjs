@@ -94,7 +94,7 @@ const LONGEST = [
   '/knfsd-',
   'test/linux/',
   'test/e2e/fuse-native-suites',
-  'test/containers/podman',
+  'test/containers/',
   'test/model/restarts',
   'test/model/dead-server',
   'test/model/faults',

@@ -13,7 +13,8 @@ import { mustRun, type Outcome, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
 import { makeBaseImage, npmSecret } from './base-image.js';
 import { buildContext } from './build-context.js';
-import { RootlessPodman, stillRun } from './rootless-podman.js';
+import { stillRun } from './namespaces.js';
+import { RootlessPodman } from './rootless-podman.js';
 import { compileSmoke, showSmoke } from './run-smoke.js';
 import { requireTools } from './tools.js';
 

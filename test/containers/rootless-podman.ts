@@ -3,33 +3,21 @@
  * folder, its sockets and locks are in a private /dev/shm, and all its processes (containers, their monitors,
  * podman's pause process) end with the namespace's first one: nothing of it outlives the test.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openPlace, type Place, WITHOUT_FUSE } from '../support/places.js';
-import {
-  type Background,
-  mustRun,
-  type Outcome,
-  ProgramFailed,
-  type RunOptions,
-  run,
-  start,
-  until,
-} from '../support/process.js';
+import { openPlace, type Place } from '../support/places.js';
+import { mustRun, type Outcome, ProgramFailed, type RunOptions, run, until } from '../support/process.js';
+import { Namespaces } from './namespaces.js';
 
 /** Ids for the users of containers, beside the user's own, who is their root. */
 const SUBORDINATE_IDS = '1300000000:65536';
 const RUNTIME_FOLDER = '/dev/shm/run';
 
 /**
- * Prepares the namespaces and waits in them. $1: folder of subuid and subgid, $2: the user.
- * Podman wants a plain cgroup2 where many machines have a hybrid, mounts that are shared, and short paths for its
- * sockets. bash, as the first process, takes care of orphans.
+ * $1: folder of subuid and subgid, $2: the user. Podman wants a plain cgroup2 where many machines have a hybrid, mounts that are
+ * shared, and short paths for its sockets.
  */
-const HOLDER = `
-  # Copies of mounts of other tests, which would keep those from ending.
-  ${WITHOUT_FUSE} || :
-  set -eu
+const PREPARATION = `
   umount -R /sys/fs/cgroup 2>/dev/null || umount -l /sys/fs/cgroup
   mount -t cgroup2 none /sys/fs/cgroup
   mount -t tmpfs -o mode=1777 none /dev/shm
@@ -39,9 +27,10 @@ const HOLDER = `
   done
   mount --make-rshared /
   mkdir -m 700 ${RUNTIME_FOLDER}
-  chown "$2" ${RUNTIME_FOLDER}
-  echo ready
-  sleep infinity & wait`;
+  chown "$2" ${RUNTIME_FOLDER}`;
+
+/** podman itself, with the slow storage driver that works everywhere, also where this machine's root is an overlay. */
+export const PODMAN: readonly string[] = ['podman', '--storage-driver=vfs', '--cgroup-manager=cgroupfs'];
 
 /** How a container ended, as podman keeps it. */
 export interface ContainerEnd {
@@ -49,79 +38,48 @@ export interface ContainerEnd {
   readonly log: string;
 }
 
-/** A line of /proc/PID/status, or undefined if there is no such process. Unlike stat, it never waits for an exec. */
-function statusLine(pid: number, name: string): string | undefined {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
-    return status.split('\n').find((line) => line.startsWith(`${name}:`));
-  } catch {
-    return undefined;
-  }
-}
-
-function childrenOf(pid: number): number[] {
-  try {
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1');
-    return children.split(' ').filter(Boolean).map(Number);
-  } catch {
-    return [];
-  }
-}
-
-/** Whether any of these processes of podman's still exists. A later process of the same number has one number only. */
-export function stillRun(processes: readonly number[]): boolean {
-  return processes.some((pid) => (statusLine(pid, 'NSpid')?.split('\t').length ?? 0) > 2);
-}
-
 export class RootlessPodman {
   #closed = false;
+  #namespaces: Namespaces;
 
   private constructor(
     readonly place: Place,
-    private readonly holder: Background,
-  ) {}
+    private readonly user: string,
+    namespaces: Namespaces,
+  ) {
+    this.#namespaces = namespaces;
+  }
 
   static async start(): Promise<RootlessPodman> {
     const place = await openPlace('user');
-    const [user = ''] = (await mustRun(place.command(['id', '-un']))).split('\n');
-    for (const name of ['subuid', 'subgid']) {
-      writeFileSync(join(place.folder, name), `${user}:${SUBORDINATE_IDS}\n`);
-    }
-    await mustRun(place.command(['mkdir', join(place.folder, 'tmp')]));
-    const namespaces = ['unshare', '-m', '-C', '-p', '--fork', '--kill-child', '--mount-proc'];
-    const holder = start([...namespaces, 'bash', '-c', HOLDER, 'bash', place.folder, user]);
-    const podman = new RootlessPodman(place, holder);
     try {
-      await until('the namespaces for podman are ready', () => {
-        if (holder.outcome) throw new Error(`making namespaces for podman failed: ${holder.output}`);
-        return holder.output.includes('ready');
-      });
+      const [user = ''] = (await mustRun(place.command(['id', '-un']))).split('\n');
+      for (const name of ['subuid', 'subgid'])
+        writeFileSync(join(place.folder, name), `${user}:${SUBORDINATE_IDS}\n`);
+      await mustRun(place.command(['mkdir', join(place.folder, 'tmp')]));
+      const namespaces = await Namespaces.start(PREPARATION, [place.folder, user], true);
+      return new RootlessPodman(place, user, namespaces);
     } catch (error) {
-      await podman.close();
+      await place.close();
       throw error;
     }
-    return podman;
+  }
+
+  /** As if the machine had been restarted: nothing runs any more, and nothing is mounted. */
+  async reboot(): Promise<void> {
+    await this.#namespaces.close();
+    this.#namespaces = await Namespaces.start(PREPARATION, [this.place.folder, this.user], true);
+  }
+
+  /** The whole command that runs `argv` in its namespaces, as the user. */
+  inside(argv: readonly string[]): string[] {
+    const environment = [`XDG_RUNTIME_DIR=${RUNTIME_FOLDER}`, `TMPDIR=${join(this.place.folder, 'tmp')}`];
+    return [...this.#namespaces.enter, ...this.place.command(['env', ...environment, ...argv])];
   }
 
   /** The whole command for `podman ARGS`. */
   command(args: readonly string[]): string[] {
-    const namespaces = `/proc/${this.holder.pid}/ns`;
-    return [
-      'nsenter',
-      `--mount=${namespaces}/mnt`,
-      `--cgroup=${namespaces}/cgroup`,
-      `--pid=${namespaces}/pid_for_children`,
-      ...this.place.command([
-        'env',
-        `XDG_RUNTIME_DIR=${RUNTIME_FOLDER}`,
-        `TMPDIR=${join(this.place.folder, 'tmp')}`,
-        'podman',
-        // The slow driver that works everywhere, also where this machine's root is an overlay.
-        '--storage-driver=vfs',
-        '--cgroup-manager=cgroupfs',
-        ...args,
-      ]),
-    ];
+    return this.inside([...PODMAN, ...args]);
   }
 
   /** Runs podman to its end. */
@@ -162,27 +120,21 @@ export class RootlessPodman {
     return { exitCode, log: `${stdout}${stderr}` };
   }
 
-  /** The processes under the holder of the namespaces: podman's own, and the containers. */
+  /** The processes in its namespaces: podman's own, and the containers. */
   processes(): number[] {
-    const descendants = (pid: number): number[] =>
-      childrenOf(pid).flatMap((child) => [child, ...descendants(child)]);
-    return descendants(this.holder.pid);
+    return this.#namespaces.processes();
   }
 
   /** Those of them that run in containers, by their numbers here. */
   containers(): number[] {
-    return this.processes().filter((pid) => (statusLine(pid, 'NSpid')?.split('\t').length ?? 0) > 3);
+    return this.#namespaces.containers();
   }
 
   /** Ends everything that runs, and removes containers, images and storage. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    const running = this.processes();
-    // The kernel ends the whole namespace with its first process, and with it the containers and their mounts.
-    this.holder.signal('SIGKILL');
-    await this.holder.ended;
-    await until('podman and its containers have ended', () => !stillRun(running), 60_000);
+    await this.#namespaces.close();
     await this.place.close();
   }
 }

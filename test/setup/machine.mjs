@@ -38,6 +38,8 @@ export const CONTAINER_PACKAGES = {
   debootstrap: 'debootstrap',
   'debian-archive-keyring': '/usr/share/keyrings/debian-archive-keyring.gpg',
   bubblewrap: 'bwrap',
+  'docker.io': 'dockerd',
+  runc: 'runc',
 };
 
 /** For the single file of another processor (test/single-file/other-processor). */
