@@ -39,13 +39,17 @@ export function readVolumeOptions(
   given: Readonly<Record<string, string>>,
   defaults: readonly string[],
 ): VolumeSettings {
-  const { type, device, o, subdir, ...others } = given;
+  // podman repeats uid= and gid= of `o` under these names.
+  const { type, device, o, subdir, UID: uid, GID: gid, ...others } = given;
   checkType(type);
   const listed = splitOptionList(o ?? '');
   const address = lastValue(listed, 'addr');
   const folders = foldersOf(subdir ?? lastValue(listed, 'subdir') ?? '');
   const own = [
     ...listed.filter(({ name }) => name !== 'addr' && name !== 'subdir'),
+    ...Object.entries({ uid, gid })
+      .filter(([name, value]) => value !== undefined && listed.every((one) => one.name !== name))
+      .map(([name, value]) => ({ name, value })),
     ...Object.entries(others).map(([name, value]) => ({ name, value: value === '' ? undefined : value })),
   ];
   for (const { name } of [...defaults.flatMap(splitOptionList), ...own]) {

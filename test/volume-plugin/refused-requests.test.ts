@@ -65,6 +65,19 @@ t.test(
   },
 );
 
+t.test('uid= and gid= may come twice, as podman sends them', async (t) => {
+  const device = 'server:/export';
+  await plugin.create('twice', { device, o: 'uid=7,gid=8,ro', UID: '7', GID: '8' });
+  await plugin.create('once', { device, UID: '7' });
+  for (const [name, options] of [
+    ['twice', 'allow_other,uid=7,gid=8,ro'],
+    ['once', 'allow_other,uid=7'],
+  ] as const) {
+    t.match((await plugin.must('Get', { Name: name })).Volume, { Status: { options } });
+    await plugin.must('Remove', { Name: name });
+  }
+});
+
 t.test('a request that is wrong has an answer, and the plugin goes on', async (t) => {
   const cases: [path: string, bytes: string, status: number, message: RegExp][] = [
     ['/VolumeDriver.Get', '{', 400, /not JSON/],

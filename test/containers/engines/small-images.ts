@@ -55,6 +55,7 @@ async function addBusybox(root: string): Promise<void> {
 async function addNode(root: string): Promise<void> {
   await addProgram(root, process.execPath, '/usr/local/bin/node');
   await addProgram(root, await pathOf('unshare'), '/usr/bin/unshare');
+  symlinkSync(await pathOf('busybox'), join(root, 'usr/bin/env'));
   for (const folder of ['root', 'run', 'mnt', 'tmp', 'etc'])
     mkdirSync(join(root, folder), { recursive: true });
   chmodSync(join(root, 'tmp'), 0o1777);
