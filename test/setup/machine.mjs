@@ -40,6 +40,7 @@ export const CONTAINER_PACKAGES = {
   bubblewrap: 'bwrap',
   'docker.io': 'dockerd',
   runc: 'runc',
+  systemd: 'systemd-analyze',
 };
 
 /** For the single file of another processor (test/single-file/other-processor). */

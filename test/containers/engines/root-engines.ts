@@ -110,7 +110,7 @@ export class Docker extends RootEngine {
     const place = await openPlace('root');
     let docker: Docker | undefined;
     try {
-      docker = new Docker(place, await Docker.#namespaces());
+      docker = new Docker(place, await Docker.#namespaces(place.folder));
       await docker.#up();
       return docker;
     } catch (error) {
@@ -119,9 +119,11 @@ export class Docker extends RootEngine {
     }
   }
 
-  static #namespaces(): Promise<Namespaces> {
+  static #namespaces(folder: string): Promise<Namespaces> {
+    // runc makes the mount private in which a container's root folder lies: that must not be the one of the folders that are shared.
+    const ownMount = '\nmkdir -p "$1"; mount --bind "$1" "$1"\n';
     // runc needs the machine's own control groups.
-    return Namespaces.start(OWN_FOLDERS, [], false);
+    return Namespaces.start(ownMount + OWN_FOLDERS, [join(folder, 'storage')], false);
   }
 
   /** The name of the control group of its containers. */
@@ -158,7 +160,7 @@ export class Docker extends RootEngine {
 
   async reboot(before: () => Promise<void>): Promise<void> {
     await this.namespaces.close();
-    this.namespaces = await Docker.#namespaces();
+    this.namespaces = await Docker.#namespaces(this.folder);
     // docker looks for the plugins of its volumes as it starts, for half a minute.
     await before();
     await this.#up();
