@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { UserError } from '../base/user-error.js';
-import { type Patience, textOf, type Volume } from './volume.js';
+import { type EnginePatience, textOf, type Volume } from './volume.js';
 import { isOptions, isRecord } from './volume-records.js';
 import type { Volumes } from './volumes.js';
 
@@ -24,7 +24,7 @@ const CONTENT_TYPE = 'application/vnd.docker.plugins.v1.2+json';
 
 type Body = Readonly<Record<string, unknown>>;
 type Answer = Readonly<Record<string, unknown>>;
-type Call = (body: Body, patience: Patience) => Answer | Promise<Answer>;
+type Call = (body: Body, patience: EnginePatience) => Answer | Promise<Answer>;
 
 /** A request that is wrong in itself, with the status of HTTP for it. */
 class BadRequest extends UserError {
@@ -100,7 +100,7 @@ function shown({ name, path }: Volume): Answer {
 
 async function answer(
   calls: ReadonlyMap<string, Call>,
-  patience: Patience,
+  patience: EnginePatience,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {

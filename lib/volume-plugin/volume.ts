@@ -23,7 +23,7 @@ const RETRY_MS = [0, 1_000, 2_000, 5_000, 10_000, 30_000];
 const CHECK_MS = 2_000;
 
 /** How long an engine waits for a mount, in milliseconds. */
-export interface Patience {
+export interface EnginePatience {
   /** If the server does not answer. */
   readonly ms: number;
   /** If it answers, and only the mount takes its time. */
@@ -97,7 +97,7 @@ export class Volume {
   }
 
   /** Mounts it for one more user, who may be told by an error that it takes longer: then it goes on by itself. */
-  async use(id: string, patience: Patience): Promise<string> {
+  async use(id: string, patience: EnginePatience): Promise<string> {
     this.#users.add(id);
     try {
       if (!(await this.#isUpInTime(patience)))
@@ -112,7 +112,7 @@ export class Volume {
     return this.mount.path;
   }
 
-  async #isUpInTime({ ms, slowMs }: Patience): Promise<boolean> {
+  async #isUpInTime({ ms, slowMs }: EnginePatience): Promise<boolean> {
     const up = this.#up();
     if (await isInTime(up, ms - SIGN_OF_LIFE_MS)) return true;
     let lives = false;
