@@ -15,7 +15,7 @@ import { replaceProcess } from './namespace-calls.js';
 /** This variable is set within the namespace. Its value lists the groups outside, which have no names inside. */
 const MARK = 'NFS_FUSE_EXEC_NAMESPACE';
 const GROUPS = 'groups:';
-/** What is mounted and unmounted outside is so inside. A copy that stayed would keep a mount of somebody else from ending. */
+/** Mounts come and go inside as they do outside. A copy that stayed would keep a mount of somebody else from ending. */
 const FOLLOWING = ['--propagation', 'slave'];
 const AS_ROOT = ['-U', '-r', '-m', ...FOLLOWING];
 const AS_CALLER = ['--user', '--map-current-user', '--keep-caps', '--mount', ...FOLLOWING];

@@ -99,7 +99,7 @@ export class EngineWithPlugin {
     return this.mustRun(['exec', name, 'sh', '-c', script]);
   }
 
-  /** What the engine shows of the state of a volume. */
+  /** The state of a volume as the engine shows it. */
   async stateOf(volume: string): Promise<Readonly<Record<string, unknown>>> {
     const status = await this.mustRun(['volume', 'inspect', '--format', '{{json .Status}}', volume]);
     return JSON.parse(status) as Record<string, unknown>;

@@ -34,7 +34,7 @@ export class Page {
   }
 }
 
-/** A text of the page with the server of the test in place of `server`. What a command line has else stays as it is. */
+/** A text of the page with the server of the test in place of `server`. The rest of a command line stays as it is. */
 export function onServer(text: string, { host, mountOptions }: MountSource): string {
   const separate = mountOptions.map((option) => `-o ${option}`).join(' ');
   return text

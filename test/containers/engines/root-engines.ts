@@ -60,7 +60,7 @@ abstract class RootEngine implements Engine {
 }
 
 export class RootPodman extends RootEngine {
-  // What this root may not raise, podman must not try to: the limits of a container, and its control group.
+  // This root may not raise limits, nor set those of a control group: podman must not try to.
   readonly runOptions = [
     ...['--network=none', '--cgroups=disabled'],
     ...['--ulimit=nofile=20000:20000', '--ulimit=nproc=4096:4096'],

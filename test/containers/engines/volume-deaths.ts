@@ -1,4 +1,4 @@
-/** What becomes of volumes of an engine when something dies: the process of a mount, the plugin, the server, the machine. */
+/** Volumes of an engine when something dies: the process of a mount, the plugin, the server, the machine. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';

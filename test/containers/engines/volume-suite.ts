@@ -1,4 +1,4 @@
-/** What every engine does with volumes of ours. The deaths of what takes part are in volume-deaths.ts. */
+/** The life of our volumes with any engine. The deaths of what takes part are in volume-deaths.ts. */
 import { existsSync, lstatSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
