@@ -259,5 +259,12 @@ t.test('every command of the page was run', async (t) => {
   const build = page.take('sh', 'podman build --format docker');
   const elsewhere = readFileSync(new URL('podman.test.ts', import.meta.url), 'utf8');
   t.match(elsewhere, /'--format=docker'/, `${build} is run by podman.test.ts`);
+  const labelled = page.take('sh', "nfs-fuse mount -o 'allow_other,context=");
+  const labels = readFileSync(new URL('../cli/selinux-options.test.ts', import.meta.url), 'utf8');
+  t.match(
+    labels,
+    /context="/,
+    `${labelled} needs SELinux: selinux-options.test.ts has what becomes of it elsewhere`,
+  );
   for (const language of ['sh', 'ini', 'dockerfile']) t.same(page.untried(language), [], language);
 });
