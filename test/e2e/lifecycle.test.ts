@@ -18,7 +18,7 @@ interface Ground {
 function forEachPlace(name: string, body: (t: Test, ground: Ground) => Promise<void>): void {
   t.test(name, async (t) => {
     for (const placeName of ['root', 'userns', 'user'] satisfies PlaceName[]) {
-      await t.test(placeName, { timeout: 60_000 }, async (t) => {
+      await t.test(placeName, { timeout: 180_000 }, async (t) => {
         const place = untilEnd(t, await openPlace(placeName));
         const server = untilEnd(t, await startServer('ganesha', place));
         const mount = async (at?: string) => {
@@ -83,7 +83,7 @@ forEachPlace('after SIGKILL, the same place can be mounted again', async (t, { m
 
 forEachPlace('an unmount in the moment of mounting ends nfs-fuse', async (t, { place, mount }) => {
   const unmount = place.name === 'user' ? ['fusermount3', '-u'] : ['umount'];
-  for (let moment = 0; moment < 8; moment++) {
+  for (let moment = 0; moment < 6; moment++) {
     // The kernel lists a mount before nfs-fuse has answered it, and before it has a keeper.
     const mounted = await mount();
     await new Promise((resolve) => setTimeout(resolve, moment * 2));
