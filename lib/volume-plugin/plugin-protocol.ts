@@ -4,7 +4,8 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { UserError } from '../base/user-error.js';
-import { type EnginePatience, textOf, type Volume } from './volume.js';
+import { textOf } from '../volume-parts/error-text.js';
+import type { EnginePatience, Volume } from './volume.js';
 import { isOptions, isRecord } from './volume-records.js';
 import type { Volumes } from './volumes.js';
 

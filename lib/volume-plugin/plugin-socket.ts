@@ -4,15 +4,13 @@
  */
 import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
-import { connect } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { errorCode } from '../base/log.js';
 import { UserError } from '../base/user-error.js';
+import { prepareSocket } from '../volume-parts/stale-socket.js';
 
 /** sd_listen_fds(3): the first descriptor that is handed over. */
 const FIRST = 3;
-/** unix(7): sun_path has 108 bytes, the last of which ends the name. */
-const MOST_BYTES = 107;
 
 /** Whether systemd has opened the socket. */
 export function isHandedOver(env: NodeJS.ProcessEnv = process.env): boolean {
@@ -40,12 +38,8 @@ export async function listenAsPlugin(server: Server, path: string): Promise<() =
     return () => {};
   }
   const own = resolve(path);
-  if (Buffer.byteLength(own) > MOST_BYTES)
-    throw new UserError(`The path of the socket has more than ${MOST_BYTES} bytes: ${own}`, {
-      remedy: 'Name a shorter one with --socket.',
-    });
   makeFolder(dirname(own));
-  await removeStale(own);
+  await prepareSocket(own, '--socket');
   const umask = process.umask(0o177);
   try {
     // The socket is made before this returns.
@@ -90,22 +84,4 @@ function makeFolder(folder: string): void {
   throw new UserError(`Others may change the folder ${folder}, and could put a socket of their own there.`, {
     remedy: 'Name a socket in a folder of your own with --socket.',
   });
-}
-
-/** Removes the socket of a plugin that has ended. */
-async function removeStale(path: string): Promise<void> {
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return;
-  if (!found.isSocket())
-    throw new UserError(`${path} is no socket.`, { remedy: 'Name another one with --socket.' });
-  const answers = await new Promise<boolean>((done) => {
-    const probe = connect(path);
-    probe.once('connect', () => done(true)).once('error', () => done(false));
-    probe.once('connect', () => probe.destroy());
-  });
-  if (answers)
-    throw new UserError(`Another program listens on ${path}.`, {
-      remedy: 'End it, or name another socket with --socket.',
-    });
-  rmSync(path, { force: true });
 }

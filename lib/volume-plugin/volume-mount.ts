@@ -3,26 +3,14 @@
  * of a mount, so that an engine that goes by the path of a volume finds the mount, or no such path: never a plain folder of
  * this machine.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { lstatSync, mkdirSync, renameSync, rmdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorCode, type LogSink } from '../base/log.js';
 import { UserError } from '../base/user-error.js';
-import {
-  askMount,
-  FILE_SYSTEM_TYPE,
-  type MountEntry,
-  mountAt,
-  readMountinfo,
-  unmountEntry,
-} from '../fuse/index.js';
-import { reachMount } from '../mount/reach/mount-control.js';
+import { FILE_SYSTEM_TYPE, type MountEntry, mountAt, readMountinfo, unmountEntry } from '../fuse/index.js';
+import { isDeadMount } from '../volume-parts/mount-health.js';
+import { type CommandEnd, OwnCommand } from '../volume-parts/own-command.js';
 import type { VolumeSettings } from './volume-options.js';
-
-/** Errors of a mount that is dead come at once; one that gives no answer is alive, and waits for its server. */
-const ANSWER_MS = 2_000;
-/** More of what a command says is not kept. */
-const MOST_SAID = 4096;
 
 export class VolumeMount {
   /** Where an engine finds the volume while it is mounted. */
@@ -31,7 +19,7 @@ export class VolumeMount {
   readonly place: string;
   readonly #folder: string;
   readonly #link: string;
-  #command: ChildProcess | undefined;
+  #command: OwnCommand | undefined;
 
   /** `root`: of {@link VolumeRecords}. `program`: how to start nfs-fuse. */
   constructor(
@@ -80,11 +68,8 @@ export class VolumeMount {
   }
 
   /** Whether no process serves the mount any more, and none will. */
-  async isDead(entry: MountEntry): Promise<boolean> {
-    const control = await reachMount(entry);
-    control?.close();
-    if (control !== undefined) return false;
-    return (await askMount(this.place, ANSWER_MS)).state === 'dead';
+  isDead(entry: MountEntry): Promise<boolean> {
+    return isDeadMount(entry, this.place);
   }
 
   /** Mounts. Resolves when the mount answers. @throws UserError with what `nfs-fuse mount` says */
@@ -107,7 +92,7 @@ export class VolumeMount {
 
   /** Ends an attempt to mount that is under way. */
   interrupt(): void {
-    this.#command?.kill('SIGTERM');
+    this.#command?.interrupt();
   }
 
   /**
@@ -145,41 +130,13 @@ export class VolumeMount {
     }
   }
 
-  #run(args: readonly string[]): Promise<{ readonly status: number | null; readonly said: string }> {
-    const [command = process.execPath, ...before] = this.program;
-    return new Promise((resolve, reject) => {
-      // Its own session: what ends the plugin at a terminal does not end a mount.
-      const child = spawn(command, [...before, ...args], {
-        cwd: '/',
-        detached: true,
-        env: environment(),
-        stdio: ['ignore', 'ignore', 'pipe'],
-      });
-      this.#command = child;
-      let said = '';
-      child.stderr.setEncoding('utf8').on('data', (text: string) => {
-        if (said.length < MOST_SAID) said += text;
-      });
-      child.once('error', reject);
-      child.once('close', (status) => {
-        if (this.#command === child) this.#command = undefined;
-        resolve({ status, said: asOneParagraph(said) });
-      });
-    });
+  async #run(args: readonly string[]): Promise<CommandEnd> {
+    const command = new OwnCommand(this.program, args);
+    this.#command = command;
+    try {
+      return await command.ended;
+    } finally {
+      if (this.#command === command) this.#command = undefined;
+    }
   }
-}
-
-/** Without what the manager of services has for the plugin alone. */
-function environment(): NodeJS.ProcessEnv {
-  const { LISTEN_FDS: _, LISTEN_PID: __, LISTEN_FDNAMES: ___, NOTIFY_SOCKET: ____, ...others } = process.env;
-  return others;
-}
-
-/** The messages of a command without its name at their beginning. */
-function asOneParagraph(said: string): string {
-  return said
-    .split('\n')
-    .map((line) => line.replace(/^nfs-fuse: /, '').trim())
-    .filter((line) => line !== '')
-    .join(' ');
 }

@@ -5,8 +5,9 @@
 import { UserError } from '../base/user-error.js';
 import { grantFlags } from '../mount/options/kernel-flags.js';
 import { type MountRequest, parseMountRequest } from '../mount/options/mount-options.js';
-import { type MountTarget, parseMountTarget } from '../mount/options/mount-target.js';
+import { parseMountTarget } from '../mount/options/mount-target.js';
 import { type ListedOption, splitOptionList } from '../mount/options/option-list.js';
+import { folderNamesOf, targetBelow } from '../volume-parts/folder-target.js';
 
 /** A volume in the words of `nfs-fuse mount`. */
 export interface VolumeSettings {
@@ -59,7 +60,7 @@ export function readVolumeOptions(
   }
   const target = targetOf(device, address);
   const options = [...defaults, ...own.map(asText)];
-  const mounted = folders.length === 0 ? target : below(parseMountTarget(target), folders);
+  const mounted = folders.length === 0 ? target : targetBelow(parseMountTarget(target), folders);
   const request = grantFlags(parseMountRequest(mounted, options));
   return { target, folders, mounted, options, request };
 }
@@ -108,26 +109,9 @@ function targetOf(device: string | undefined, address: string | undefined): stri
 
 /** The names of a folder below the export. @throws UserError for one that leads out of it */
 function foldersOf(subdir: string): string[] {
-  const names = subdir.split('/').filter((name) => name !== '' && name !== '.');
-  const bad = names.find((name) => name === '..' || name.includes('\0') || Buffer.byteLength(name) > 255);
-  if (bad === undefined) return names;
+  const names = folderNamesOf(subdir);
+  if (names !== undefined) return names;
   throw new UserError(`subdir=${subdir} is not a folder below the export.`, {
     remedy: 'Write names with "/" between them, such as subdir=team/data, without "..".',
   });
-}
-
-/** The folder as a target of its own. */
-function below({ host, exportPath, port }: MountTarget, folders: readonly string[]): string {
-  const names = Buffer.from(`/${folders.join('/')}`);
-  const path = exportPath.equals(Buffer.from('/')) ? names : Buffer.concat([exportPath, names]);
-  const shownHost = host.includes(':') ? `[${host}]` : host;
-  const plain = [...path].every((byte) => byte > 0x20 && byte < 0x7f && byte !== 0x25);
-  if (plain && port === undefined) return `${shownHost}:${path.toString('latin1')}`;
-  const escaped = [...path]
-    .map((byte) => {
-      const character = String.fromCharCode(byte);
-      return /[\w./-]/.test(character) ? character : `%${byte.toString(16).padStart(2, '0')}`;
-    })
-    .join('');
-  return `nfs://${shownHost}${port === undefined ? '' : `:${port}`}${escaped}`;
 }

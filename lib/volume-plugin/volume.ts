@@ -7,6 +7,7 @@ import { UserError } from '../base/user-error.js';
 import type { MountEntry } from '../fuse/index.js';
 import { otherPlacesOf } from '../mount/reach/other-places.js';
 import { exportsForExplanation } from '../mount/server/server-exports.js';
+import { textOf } from '../volume-parts/error-text.js';
 import { makeSubFolder } from './sub-folder.js';
 import type { VolumeMount } from './volume-mount.js';
 import type { VolumeSettings } from './volume-options.js';
@@ -286,13 +287,6 @@ export class Volume {
     const entry = await this.mount.entry();
     return entry !== undefined && (await otherPlacesOf(entry, entry.mountpoint)).processes.length > 0;
   }
-}
-
-/** An error as one paragraph: what is wrong, and what to do. */
-export function textOf(error: unknown): string {
-  if (error instanceof UserError)
-    return error.remedy === undefined ? error.message : `${error.message} ${error.remedy}`;
-  return `Unexpected error: ${error instanceof Error ? error.message : String(error)}`;
 }
 
 /** Waits for at most so long, and says whether that was enough. The work goes on in any case. */
