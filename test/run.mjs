@@ -71,6 +71,7 @@ const LONG = [
   'test/bench/rows',
   'test/runtimes/',
   'test/volume-plugin/volume-',
+  'test/csi/',
   '/unbuffered-',
   ...DEBIAN_JUDGES,
   ...WHOLE_MATRIX,

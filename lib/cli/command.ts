@@ -36,6 +36,18 @@ export function withMountpoint(args: Argv): Argv<{ mountpoint: string }> {
   });
 }
 
+/** Declares the mount options of all volumes of a driver. */
+export function withVolumeOptions(args: Argv): Argv<{ options: string[] | undefined }> {
+  return args.option('options', {
+    alias: 'o',
+    describe: 'Mount options for every volume; its own come after them',
+    type: 'string',
+    array: true,
+    nargs: 1,
+    requiresArg: true,
+  });
+}
+
 /** A command as the command line has it: by its name, and without the type of its arguments. */
 export interface ListedCommand {
   readonly name: string;

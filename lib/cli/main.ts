@@ -11,6 +11,8 @@ import { isBackgroundChild, reportToParent } from '../mount/process/background.j
 import { keepDescriptorsToOurselves } from '../mount/process/inherited-descriptors.js';
 import { listed, type Output } from './command.js';
 import { checkCommand } from './commands/check-command.js';
+import { csiCommand } from './commands/csi-command.js';
+import { csiMounterCommand } from './commands/csi-mounter-command.js';
 import { demoCommand } from './commands/demo-command.js';
 import { execCommand } from './commands/exec-command.js';
 import { exportsCommand } from './commands/exports-command.js';
@@ -37,6 +39,8 @@ const COMMANDS = [
   listed(locksCommand),
   listed(sweepCommand),
   listed(volumePluginCommand),
+  listed(csiCommand),
+  listed(csiMounterCommand),
   listed(serveCommand),
   listed(demoCommand),
 ];

@@ -7,7 +7,7 @@ import { errorCode } from '../base/log.js';
 import { UserError } from '../base/user-error.js';
 import { checkConnected, checkInherited, connectionNumber } from '../fuse/index.js';
 import { fuseFailure } from '../mount/failure/fuse-failure.js';
-import { type MountFacts, readFacts } from '../mount/keep/facts.js';
+import { isOver, type MountFacts, readFacts } from '../mount/keep/facts.js';
 import { secondsSinceStart } from '../mount/keep/take-over.js';
 import { lockFile } from '../mount/process/process-calls.js';
 import type { TakeOverSettings } from '../mount/serve/keeping.js';
@@ -26,7 +26,7 @@ export function openState(path: string, fd: number, source: string): OpenedState
   const file = openLocked(path);
   try {
     const memory = fstatSync(file).size === 0 ? undefined : RecordMemory.adopt(file);
-    if (memory === undefined || hasEnded(memory)) {
+    if (memory === undefined || isOver(memory.facts)) {
       checkInherited(fd);
       return { memory: emptyState(path, file), takeOver: undefined };
     }
@@ -38,11 +38,6 @@ export function openState(path: string, fd: number, source: string): OpenedState
     if (error instanceof RecordsError) throw refused(path, error.message, error);
     throw error instanceof UserError ? error : fuseFailure(error);
   }
-}
-
-/** The mount of this state was unmounted in good order. */
-function hasEnded({ facts }: RecordMemory): boolean {
-  return typeof facts === 'object' && facts !== null && 'over' in facts;
 }
 
 function openLocked(path: string): number {

@@ -37,7 +37,14 @@ export {
 } from './mount/mountinfo.js';
 export { checkPinned, landedOn, pinMountpoint } from './mount/mountpoint.js';
 export { PinnedDirectory } from './mount/pinned-directory.js';
-export { askMount, type MountAnswer, type MountState, realpathWithin } from './mount/probe.js';
+export {
+  askMount,
+  type FileSystemUsage,
+  type MountAnswer,
+  type MountState,
+  realpathWithin,
+  usageWithin,
+} from './mount/probe.js';
 export { remountKernel } from './mount/remount.js';
 export { mayMount, type Rights, readRights } from './mount/rights.js';
 export { type LabelOption, labelNames, type SecurityLabels } from './mount/security-labels.js';
@@ -48,4 +55,5 @@ export type { ConnectionOptions } from './session/negotiate.js';
 export { FuseSession } from './session/session.js';
 export type { SessionCounters } from './session/session-counters.js';
 export type { DetachOptions, HandedOver, SessionOptions } from './session/session-options.js';
+export { PollFlag, pollNow, receiveDescriptor, sendDescriptor } from './system-calls.js';
 export { type TrialMount, trialMount } from './trial/trial.js';

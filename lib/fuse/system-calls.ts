@@ -18,6 +18,7 @@ const cUmount2 = libc.func('int umount2(const void *target, int flags)');
 const cUnshare = libc.func('int unshare(int flags)');
 const cSocketpair = libc.func('int socketpair(int domain, int type, int protocol, _Out_ int *pair)');
 const cRecvmsg = libc.func('long recvmsg(int fd, void *message, int flags)');
+const cSendmsg = libc.func('long sendmsg(int fd, void *message, int flags)');
 
 /** read(2) into the first `size` bytes of `buffer`. */
 export function readInto(fd: number, buffer: Uint8Array, size: number): number {
@@ -97,36 +98,69 @@ export function socketPair(): readonly [number, number] | number {
   return result < 0 ? -koffi.errno() : pair;
 }
 
-/** Receives one descriptor that was sent over unix socket `fd` (SCM_RIGHTS), without waiting. -ENOMSG: none. */
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+
+/** struct msghdr with one byte of data and room for a control message, for as long as its parts are held. */
+interface OneByteMessage {
+  readonly header: Buffer;
+  readonly control: Buffer;
+  readonly byte: Buffer;
+  readonly vector: Buffer;
+}
+
+function oneByteMessage(controlBytes: number): OneByteMessage {
+  // struct msghdr, iovec and cmsghdr consist of pointer-sized words and ints.
+  const byte = Buffer.from(new ArrayBuffer(8));
+  const control = Buffer.from(new ArrayBuffer(controlBytes));
+  const vector = Buffer.from(new ArrayBuffer(2 * WORD));
+  putWord(vector, 0, koffi.address(byte));
+  putWord(vector, WORD, 1n);
+  // msg_name, msg_namelen (padded), msg_iov, msg_iovlen, msg_control, msg_controllen, msg_flags
+  const header = Buffer.from(new ArrayBuffer(7 * WORD));
+  putWord(header, 2 * WORD, koffi.address(vector));
+  putWord(header, 3 * WORD, 1n);
+  putWord(header, 4 * WORD, koffi.address(control));
+  putWord(header, 5 * WORD, BigInt(control.length));
+  return { header, control, byte, vector };
+}
+
+const WORD = koffi.sizeof('void *');
+
+function putWord(buffer: Buffer, at: number, value: bigint): void {
+  if (WORD === 8) new BigUint64Array(buffer.buffer, buffer.byteOffset + at, 1)[0] = value;
+  else new Uint32Array(buffer.buffer, buffer.byteOffset + at, 1)[0] = Number(value);
+}
+
+/**
+ * Receives one byte over unix socket `fd`, with the descriptor that was sent along (SCM_RIGHTS), without waiting. -ENOMSG:
+ * no descriptor came along.
+ */
 export function receiveDescriptor(fd: number): number {
   const MSG_DONTWAIT = 0x40;
   const MSG_CMSG_CLOEXEC = 0x40000000;
   const ENOMSG = 42;
-  const SOL_SOCKET = 1;
-  const SCM_RIGHTS = 1;
-  // struct msghdr, iovec and cmsghdr consist of pointer-sized words and ints.
-  const word = koffi.sizeof('void *');
-  const put = (buffer: Buffer, at: number, value: bigint): void => {
-    if (word === 8) new BigUint64Array(buffer.buffer, buffer.byteOffset + at, 1)[0] = value;
-    else new Uint32Array(buffer.buffer, buffer.byteOffset + at, 1)[0] = Number(value);
-  };
-  const byte = Buffer.from(new ArrayBuffer(8));
-  const control = Buffer.from(new ArrayBuffer(64));
-  const vector = Buffer.from(new ArrayBuffer(2 * word));
-  put(vector, 0, koffi.address(byte));
-  put(vector, word, 1n);
-  // msg_name, msg_namelen (padded), msg_iov, msg_iovlen, msg_control, msg_controllen, msg_flags
-  const message = Buffer.from(new ArrayBuffer(7 * word));
-  put(message, 2 * word, koffi.address(vector));
-  put(message, 3 * word, 1n);
-  put(message, 4 * word, koffi.address(control));
-  put(message, 5 * word, BigInt(control.length));
-  const count = cRecvmsg(fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) as number;
+  const { header, control } = oneByteMessage(64);
+  const count = cRecvmsg(fd, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) as number;
   if (count < 0) return -koffi.errno();
   const ints = new Int32Array(control.buffer);
-  const at = word / 4; // after cmsg_len
+  const at = WORD / 4; // after cmsg_len
   if (count === 0 || ints[at] !== SOL_SOCKET || ints[at + 1] !== SCM_RIGHTS) return -ENOMSG;
   return ints[at + 2] ?? -ENOMSG;
+}
+
+/** Sends one byte over unix socket `fd`, and `descriptor` along with it (SCM_RIGHTS), without waiting. */
+export function sendDescriptor(fd: number, descriptor: number): number {
+  const MSG_DONTWAIT = 0x40;
+  const MSG_NOSIGNAL = 0x4000;
+  // struct cmsghdr with one int, rounded up to whole words.
+  const length = WORD + 3 * 4;
+  const { header, control } = oneByteMessage(Math.ceil(length / WORD) * WORD);
+  putWord(control, 0, BigInt(length));
+  const ints = new Int32Array(control.buffer);
+  ints.set([SOL_SOCKET, SCM_RIGHTS, descriptor], WORD / 4);
+  const count = cSendmsg(fd, header, MSG_DONTWAIT | MSG_NOSIGNAL) as number;
+  return count < 0 ? -koffi.errno() : count;
 }
 
 function terminated(path: Buffer): Buffer {

@@ -33,6 +33,8 @@ const MOST_TIMEO_MS = 10_000;
 const MOST_RETRANS = 2;
 const silent: Logger = loggerTo();
 
+type Answered = { readonly status: Status };
+
 /** An object on the server. */
 export interface FoundObject {
   readonly handle: FileHandle;
@@ -101,9 +103,9 @@ export class ExportAccess {
   }
 
   /** A call, whatever its status. @throws UserError if the server cannot be asked */
-  async call<Arguments, Result extends { readonly status: Status }>(
-    procedure: Procedure<Arguments, Result>,
-    args: Arguments,
+  async call<Given, Result extends Answered>(
+    procedure: Procedure<Given, Result>,
+    args: Given,
   ): Promise<Result> {
     try {
       return await this.vfs.nfs.call(procedure, args, this.#caller);
@@ -115,9 +117,9 @@ export class ExportAccess {
   }
 
   /** A call that has to succeed. `name`: what it is about. @throws ServerRefusal */
-  async must<Arguments, Result extends { readonly status: Status }>(
-    procedure: Procedure<Arguments, Result>,
-    args: Arguments,
+  async must<Given, Result extends Answered>(
+    procedure: Procedure<Given, Result>,
+    args: Given,
     name?: FileName,
   ): Promise<Extract<Result, { readonly status: typeof Status.OK }>> {
     const result = await this.call(procedure, args);

@@ -5,7 +5,7 @@ import { UserError } from '../../base/user-error.js';
 import { readRights } from '../../fuse/index.js';
 import { runPlugin } from '../../volume-plugin/plugin.js';
 import { unitFiles } from '../../volume-plugin/unit-files.js';
-import type { Command, Output } from '../command.js';
+import { type Command, type Output, withVolumeOptions } from '../command.js';
 
 /** The name of the plugin unless --socket gives another one: that of the socket. */
 const NAME = 'nfs-fuse';
@@ -26,7 +26,7 @@ export const volumePluginCommand: Command<VolumePluginArguments> = {
   syntax: 'volume-plugin',
   describe: 'Be a volume driver for docker and podman',
   arguments: (args) =>
-    args
+    withVolumeOptions(args)
       .option('socket', {
         describe: 'Where to listen; by default where docker looks, or in $XDG_RUNTIME_DIR for a user',
         type: 'string',
@@ -37,14 +37,6 @@ export const volumePluginCommand: Command<VolumePluginArguments> = {
         describe:
           'The folder of the volumes; by default /var/lib/nfs-fuse-volumes, or ~/.local/share/nfs-fuse-volumes',
         type: 'string',
-        nargs: 1,
-        requiresArg: true,
-      })
-      .option('options', {
-        alias: 'o',
-        describe: 'Mount options for every volume; its own come after them',
-        type: 'string',
-        array: true,
         nargs: 1,
         requiresArg: true,
       })

@@ -22,6 +22,10 @@ const PROGRAMS = {
     `const fs = require('node:fs'); try { fs.statfsSync(process.argv[1]); fs.statSync(process.argv[1]) } ` +
     `catch (error) { process.stdout.write(String(error.code)) }`,
   realpath: `process.stdout.write(require('node:fs').realpathSync(process.argv[1]))`,
+  usage:
+    `const fs = require('node:fs'); try { const s = fs.statfsSync(process.argv[1], { bigint: true }); ` +
+    `process.stdout.write([s.bsize, s.blocks, s.bfree, s.bavail, s.files, s.ffree].join(' ')) } ` +
+    `catch (error) { process.stdout.write(String(error.code)) }`,
 };
 type Program = keyof typeof PROGRAMS;
 const DEAD = new Set(['ENOTCONN', 'ECONNABORTED']);
@@ -46,6 +50,42 @@ export async function askMount(mountpoint: string, timeoutMs: number): Promise<M
 /** Asks the mount at `mountpoint`, for at most `timeoutMs`. */
 export async function probe(mountpoint: string, timeoutMs = 5000): Promise<MountState> {
   return (await askMount(mountpoint, timeoutMs)).state;
+}
+
+/** Bytes and file slots of a mounted file system; `available` is what is free for users. */
+export interface FileSystemUsage {
+  readonly totalBytes: bigint;
+  readonly freeBytes: bigint;
+  readonly availableBytes: bigint;
+  readonly totalFiles: bigint;
+  readonly freeFiles: bigint;
+}
+
+/** statfs(2) of the mount at `mountpoint`, for at most `timeoutMs`; how it fails otherwise. Never rejects. */
+export async function usageWithin(
+  mountpoint: string,
+  timeoutMs: number,
+): Promise<FileSystemUsage | MountAnswer> {
+  const said = await evaluate('usage', mountpoint, timeoutMs);
+  if (said === undefined) return { state: 'silent' };
+  const numbers = /^(?:\d+ ){5}\d+$/.test(said) ? said.split(' ').map(BigInt) : [];
+  const [size, blocks, free, available, files, freeFiles] = numbers;
+  if (
+    size === undefined ||
+    blocks === undefined ||
+    free === undefined ||
+    available === undefined ||
+    files === undefined ||
+    freeFiles === undefined
+  )
+    return { state: DEAD.has(said) ? 'dead' : 'alive', errno: said };
+  return {
+    totalBytes: blocks * size,
+    freeBytes: free * size,
+    availableBytes: available * size,
+    totalFiles: files,
+    freeFiles,
+  };
 }
 
 /**

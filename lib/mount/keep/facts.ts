@@ -66,6 +66,11 @@ export function writeEnd(memory: RecordMemory): void {
   memory.setFacts({ version: VERSION, over: true });
 }
 
+/** Whether these facts of a state say that its mount was unmounted in good order. */
+export function isOver(facts: unknown): boolean {
+  return typeof facts === 'object' && facts !== null && 'over' in facts;
+}
+
 /** @throws RecordsError with a reason if the facts are not those of a mount of this machine since its start */
 export function readFacts(memory: RecordMemory): MountFacts {
   const facts = memory.facts as

@@ -16,6 +16,7 @@ import {
   InitFlag,
   type KernelMount,
   labelNames,
+  type MountOptions,
   mountKernel,
   type PinnedDirectory,
   type SessionEnd,
@@ -135,13 +136,10 @@ export async function mountOver(transport: KernelTransport, options: ServingOpti
   return transport === 'kernel' ? overKernel(options) : overFuseNative(options);
 }
 
-async function overKernel(options: ServingOptions): Promise<ServedMount> {
-  const { request, mountpoint, pinned } = options;
-  const { client, fuse } = request;
-  const mount = await mountKernel({
-    mountpoint,
-    pinned,
-    source: request.source,
+/** The part of a request that is the kernel's, for whoever makes the mount. */
+export function kernelMountOptions({ source, client, fuse }: MountRequest): Omit<MountOptions, 'mountpoint'> {
+  return {
+    source,
     readOnly: client.readOnly,
     noexec: fuse.noExec,
     // For `sync`, the client sends WRITEs that are stable at once. The kernel would add an fsync to each write(2).
@@ -152,7 +150,12 @@ async function overKernel(options: ServingOptions): Promise<ServedMount> {
     // are one user, so this check is the only one.
     defaultPermissions: fuse.defaultPermissions || fuse.allowOther,
     labels: fuse.labels,
-  });
+  };
+}
+
+async function overKernel(options: ServingOptions): Promise<ServedMount> {
+  const { request, mountpoint, pinned } = options;
+  const mount = await mountKernel({ mountpoint, pinned, ...kernelMountOptions(request) });
   try {
     return served(mount, options);
   } catch (error) {

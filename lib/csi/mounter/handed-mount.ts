@@ -1,0 +1,164 @@
+/**
+ * One mount that the mounter serves: it holds the descriptor and the state, and starts a process of nfs-fuse with both, again
+ * and again until the mount is over. The keeper beside such a process goes on by itself when the process dies; this is for the
+ * death of both.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync, rmSync } from 'node:fs';
+import type { LogSink } from '../../base/log.js';
+import { connectionNumber, PollFlag, pollNow } from '../../fuse/index.js';
+import { isOver } from '../../mount/keep/facts.js';
+import { reachMount } from '../../mount/reach/mount-control.js';
+import { sleep } from '../../mount/waiting.js';
+import { RecordMemory } from '../../records/index.js';
+import { asOneParagraph, environmentOfMounts } from '../../volume-parts/own-command.js';
+
+/** The number that the descriptor has in the process. */
+const DEVICE = 3;
+/** Before each process that follows one which served nothing. The last one counts for all that follow. */
+const PAUSE_MS = [0, 1_000, 2_000, 5_000, 10_000, 30_000];
+/** More of what the processes say is not kept. */
+const MOST_SAID = 4096;
+/** Options that are the kernel's, of which a process that did not mount says so. */
+const NOTE = /^(nfs-fuse: )?Without effect here: /;
+
+export interface HandedMountOptions {
+  /** /dev/fuse, mounted. This object closes it. */
+  readonly descriptor: number;
+  /** The name of the mount: where it is, for those who see it. */
+  readonly place: string;
+  readonly target: string;
+  readonly options: readonly string[];
+  /** A file of its own, which is not there yet. */
+  readonly stateFile: string;
+  /** How to start nfs-fuse. */
+  readonly program: readonly string[];
+  readonly tell: LogSink;
+}
+
+export class HandedMount {
+  /** Resolves when programs are answered. Rejects if the first process ends before. */
+  readonly answers: Promise<void>;
+  /** Resolves when the mount is over and its last process has ended; with what went wrong. */
+  readonly ended: Promise<string | undefined>;
+  #answered: () => void = () => {};
+  #hasAnswered = false;
+  #said = '';
+  #isGivenUp = false;
+
+  constructor(private readonly settings: HandedMountOptions) {
+    let fail: (error: Error) => void = () => {};
+    this.answers = new Promise((resolve, reject) => {
+      this.#answered = resolve;
+      fail = reject;
+    });
+    this.answers.catch(() => {});
+    this.ended = this.#serve().finally(() => {
+      fail(new Error(asOneParagraph(this.#said)));
+      closeSync(settings.descriptor);
+      rmSync(settings.stateFile, { force: true });
+    });
+  }
+
+  get place(): string {
+    return this.settings.place;
+  }
+
+  /** Whether the kernel has let go of it: it is mounted nowhere any more. */
+  get isOver(): boolean {
+    return this.#isGivenUp || (pollNow(this.settings.descriptor, PollFlag.IN) & PollFlag.ERR) !== 0;
+  }
+
+  /** Brings all that was written so far to stable storage. Resolves with a line for each file that lost data. */
+  async writeBack(): Promise<readonly string[]> {
+    const minor = connectionNumber(this.settings.descriptor);
+    // The process is of this user.
+    const control = minor === undefined ? undefined : await reachMount({ major: 0, minor, superOptions: '' });
+    try {
+      return (await control?.writeBack()) ?? [];
+    } finally {
+      control?.close();
+    }
+  }
+
+  async #serve(): Promise<string | undefined> {
+    const { place, tell } = this.settings;
+    for (let failures = 0; ; failures++) {
+      const served = await this.#runProcess();
+      if (this.isOver) return this.#outcome(served.status);
+      if (!this.#hasAnswered) {
+        // The one that mounted hears why, and unmounts.
+        this.#isGivenUp = true;
+        return asOneParagraph(this.#said);
+      }
+      if (served.hasAnswered) failures = 0;
+      tell('error', `${place}: its processes have died. Another one goes on with it.`);
+      await sleep(PAUSE_MS[Math.min(failures, PAUSE_MS.length - 1)] ?? 0);
+    }
+  }
+
+  /** Resolves when the process, its keeper and all that the keeper has started have ended. */
+  #runProcess(): Promise<{ readonly status: number | null; readonly hasAnswered: boolean }> {
+    const { descriptor, target, options, stateFile, program } = this.settings;
+    const [command = process.execPath, ...before] = program;
+    const texts = options.flatMap((text) => ['-o', text]);
+    const args = ['mount', '-f', ...texts, '--state', stateFile, target, `/dev/fd/${DEVICE}`];
+    return new Promise((resolve) => {
+      let hasAnswered = false;
+      const child = spawn(command, [...before, ...args], {
+        cwd: '/',
+        // A signal at the terminal of the mounter does not end a mount.
+        detached: true,
+        env: environmentOfMounts(),
+        stdio: ['ignore', 'ignore', 'pipe', descriptor],
+      });
+      this.#listen(child, () => {
+        hasAnswered = true;
+      });
+      child.once('error', (error) => this.#heard(`nfs-fuse cannot be started: ${error.message}`));
+      // The keeper and what it starts have the same standard error.
+      child.once('close', (status) => resolve({ status, hasAnswered }));
+    });
+  }
+
+  #listen(child: ChildProcess, answered: () => void): void {
+    let rest = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) {
+        if (/ is mounted on \/dev\/fd\/|has taken the mount over/.test(line)) {
+          answered();
+          this.#hasAnswered = true;
+          this.#answered();
+        }
+        this.#heard(line);
+      }
+    });
+  }
+
+  #heard(line: string): void {
+    if (NOTE.test(line)) return;
+    if (this.#said.length < MOST_SAID) this.#said += `${line}\n`;
+    this.settings.tell('info', `${this.place}: ${line.replace(/^nfs-fuse: /, '')}`);
+  }
+
+  /** `status`: of the process that was started here; another one may have taken its place. */
+  #outcome(status: number | null): string | undefined {
+    if (status === 0 || (status === null && this.#hasEndedWell())) return undefined;
+    return `The mount on ${this.place} has ended with an error: ${asOneParagraph(this.#said)}`;
+  }
+
+  #hasEndedWell(): boolean {
+    try {
+      const file = openSync(this.settings.stateFile, 'r+');
+      try {
+        return isOver(RecordMemory.adopt(file).facts);
+      } finally {
+        closeSync(file);
+      }
+    } catch {
+      return false;
+    }
+  }
+}

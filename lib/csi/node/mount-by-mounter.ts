@@ -1,0 +1,135 @@
+/**
+ * Mounts that a mounter serves: this process, which may mount, makes the mount in the kernel, and hands its descriptor over.
+ * Afterwards it has no part in the mount any more, so that it can end at any time.
+ */
+import { closeSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { errorCode, type LogSink } from '../../base/log.js';
+import {
+  errnoName,
+  type KernelMount,
+  type MountEntry,
+  mountKernel,
+  sendDescriptor,
+  unmountEntry,
+} from '../../fuse/index.js';
+import { fuseFailure } from '../../mount/failure/fuse-failure.js';
+import { descriptorOf } from '../../mount/reach/socket-descriptor.js';
+import { kernelMountOptions } from '../../mount/serve/kernel-transport.js';
+import {
+  answerIn,
+  type MounterAnswer,
+  nextLine,
+  type ServeQuestion,
+  type SettleQuestion,
+} from '../mounter/mounter-protocol.js';
+import { CsiError } from '../wire/csi-error.js';
+import type { Mounting, MountWishes } from './mounting.js';
+import type { PublishTarget } from './publish-target.js';
+
+/** As `nfs-fuse mount` sets it, which has the privilege when it mounts by itself. */
+const READ_AHEAD_KIB = 1024;
+
+export class MountByMounter implements Mounting {
+  /** `socket`: that of the mounter. */
+  constructor(
+    private readonly socket: string,
+    private readonly tell: LogSink,
+  ) {}
+
+  async make({ path }: PublishTarget, wishes: MountWishes, signal: AbortSignal): Promise<void> {
+    const { mounted: target, options, request } = wishes;
+    // Before mounting: programs would wait for a mount that nobody serves.
+    const link = await this.#connect();
+    try {
+      const mount = await mountKernel({ mountpoint: path, ...kernelMountOptions(request), method: 'direct' });
+      try {
+        await this.#handOver(link, mount, { serve: { place: path, target, options } }, signal);
+        await mount.setReadAhead(READ_AHEAD_KIB);
+      } catch (error) {
+        await mount.unmount({ lazy: true }).catch(() => {});
+        throw error;
+      } finally {
+        closeSync(mount.fd);
+      }
+    } catch (error) {
+      throw fuseFailure(error);
+    } finally {
+      link.destroy();
+    }
+  }
+
+  async end(target: PublishTarget, entry: MountEntry): Promise<void> {
+    try {
+      await unmountEntry(entry);
+    } catch (error) {
+      throw fuseFailure(error, 'See who uses it with "fuser -vm".');
+    }
+    await this.settled(target);
+  }
+
+  async settled({ path }: PublishTarget): Promise<void> {
+    const question: SettleQuestion = { settle: { place: path } };
+    let link: Socket;
+    try {
+      link = await this.#connect();
+    } catch (error) {
+      // The mounts of a mounter that has ended are over.
+      this.tell('warn', error instanceof Error ? error.message : String(error));
+      return;
+    }
+    try {
+      // Any byte: no descriptor comes along.
+      link.write(`.${JSON.stringify(question)}\n`);
+      const answer = await this.#answer(link);
+      if (answer.note !== undefined) this.tell('warn', answer.note);
+    } finally {
+      link.destroy();
+    }
+  }
+
+  async #handOver(
+    link: Socket,
+    mount: KernelMount,
+    question: ServeQuestion,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const fd = descriptorOf(link);
+    const sent = fd === undefined ? -1 : sendDescriptor(fd, mount.fd);
+    if (sent !== 1)
+      throw new CsiError('UNAVAILABLE', `The mounter takes no descriptor (${errnoName(-sent)}).`);
+    const abort = (): void => void link.destroy();
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      link.write(`${JSON.stringify(question)}\n`);
+      await this.#answer(link);
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** @throws CsiError if it is a failure, or none comes */
+  async #answer(link: Socket): Promise<Extract<MounterAnswer, { readonly done: true }>> {
+    const answer = answerIn(await nextLine(link));
+    if (answer === undefined)
+      throw new CsiError('UNAVAILABLE', `The mounter at ${this.socket} has ended, or gives no answer.`);
+    if ('failed' in answer) throw new CsiError('INTERNAL', answer.failed);
+    return answer;
+  }
+
+  #connect(): Promise<Socket> {
+    return new Promise((resolve, reject) => {
+      const link = connect(this.socket);
+      link.once('connect', () => resolve(link));
+      link.on('error', (error) => {
+        link.destroy();
+        reject(
+          new CsiError('UNAVAILABLE', `No mounter listens on ${this.socket} (${errorCode(error)}).`, {
+            remedy: 'Start "nfs-fuse csi-mounter" there.',
+            cause: error,
+          }),
+        );
+      });
+    });
+  }
+}

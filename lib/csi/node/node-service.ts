@@ -1,0 +1,259 @@
+/**
+ * The Node service: volumes are mounted where the kubelet wants them. It remembers nothing: the mount table says what is
+ * published. A server that is dead delays the calls for its own volumes, and no others.
+ */
+import type { LogSink } from '../../base/log.js';
+import { FILE_SYSTEM_TYPE, type MountEntry, usageWithin } from '../../fuse/index.js';
+import { parseMountRequest } from '../../mount/options/mount-options.js';
+import { textOf } from '../../volume-parts/error-text.js';
+import { ExportAccess, ServerRefusal } from '../../volume-parts/export-access.js';
+import { adaptFolder, type FolderWishes, findFolder } from '../folders/volume-folders.js';
+import { checkCapability, checkOptions, isReadOnly } from '../volume/volume-capability.js';
+import {
+  foldersOfSubDir,
+  placeOfVolume,
+  readParameters,
+  type VolumePlace,
+} from '../volume/volume-parameters.js';
+import { CallLocks } from '../wire/call-locks.js';
+import { CsiError, reading } from '../wire/csi-error.js';
+import {
+  NodeCan,
+  type NodeExpandVolumeRequest,
+  type NodeGetVolumeStatsRequest,
+  type NodePublishVolumeRequest,
+  type NodeUnpublishVolumeRequest,
+  UsageUnit,
+} from '../wire/csi-messages.js';
+import { type CsiCalls, csiCall } from '../wire/csi-server.js';
+import type { Mounting, MountWishes } from './mounting.js';
+import { PublishTarget } from './publish-target.js';
+
+const CAPABILITIES = [
+  NodeCan.GET_VOLUME_STATS,
+  NodeCan.VOLUME_CONDITION,
+  NodeCan.SINGLE_NODE_MULTI_WRITER,
+  NodeCan.VOLUME_MOUNT_GROUP,
+];
+/** A file system that gives no numbers within this time counts as not well. */
+const STATS_MS = 5_000;
+/** At most so many mounts, one on top of the other, are taken away. */
+const MOST_LAYERS = 16;
+
+export interface NodeOptions {
+  readonly nodeId: string;
+  /** Texts of -o for every volume; its own come after them. */
+  readonly defaults: readonly string[];
+  readonly mounting: Mounting;
+  readonly tell: LogSink;
+}
+
+/** A volume to publish. */
+interface Wanted extends MountWishes {
+  readonly place: VolumePlace;
+  readonly folder: FolderWishes;
+  readonly isReadOnly: boolean;
+}
+
+export class NodeService {
+  readonly #locks = new CallLocks();
+
+  constructor(private readonly options: NodeOptions) {}
+
+  get calls(): CsiCalls {
+    return {
+      NodePublishVolume: csiCall((request: NodePublishVolumeRequest, signal) =>
+        this.#publish(request, signal),
+      ),
+      NodeUnpublishVolume: csiCall((request: NodeUnpublishVolumeRequest) => this.#unpublish(request)),
+      NodeGetVolumeStats: csiCall(stats),
+      NodeExpandVolume: csiCall(expand),
+      NodeGetCapabilities: csiCall(() => ({ capabilities: CAPABILITIES.map((type) => ({ rpc: { type } })) })),
+      NodeGetInfo: csiCall(() => ({ node_id: this.options.nodeId })),
+    };
+  }
+
+  async #publish(request: NodePublishVolumeRequest, signal: AbortSignal): Promise<object> {
+    checkVolume(request);
+    const wanted = this.#wanted(request);
+    const target = await PublishTarget.in(request.target_path, 'target_path');
+    await this.#locks.holding(key(request.volume_id, target.path), async () => {
+      const present = await target.ownEntry();
+      if (present !== undefined && !(await target.isDead(present))) return checkSame(target, present, wanted);
+      await this.#takeDeadAway(target);
+      await this.#settled(target);
+      await this.#adapt(wanted);
+      signal.throwIfAborted();
+      target.make();
+      try {
+        await this.options.mounting.make(target, wanted, signal);
+      } catch (error) {
+        // The folder alone would be a place on this machine's own disk.
+        if ((await target.entry()) === undefined) target.remove();
+        throw error;
+      }
+    });
+    return {};
+  }
+
+  async #unpublish({ volume_id: id, target_path: path }: NodeUnpublishVolumeRequest): Promise<object> {
+    if (id === '') throw new CsiError('INVALID_ARGUMENT', 'The request has no id of a volume.');
+    const target = await PublishTarget.at(path, 'target_path');
+    if (target === undefined) return {};
+    await this.#locks.holding(key(id, target.path), async () => {
+      for (let layer = 0; layer < MOST_LAYERS; layer++) {
+        const entry = await target.ownEntry();
+        if (entry === undefined) break;
+        if (await target.isDead(entry)) {
+          this.options.tell('warn', `${target.path} was a dead mount: what it had not written back is lost.`);
+          await target.takeAway(entry);
+        } else await this.options.mounting.end(target, entry);
+      }
+      await target.takeAwayCopies();
+      await this.options.mounting.settled(target);
+      target.remove();
+    });
+    return {};
+  }
+
+  /** The mount that is asked for. @throws CsiError INVALID_ARGUMENT, in the words of the command line */
+  #wanted(request: NodePublishVolumeRequest): Wanted {
+    const capability = checkCapability(request.volume_capability);
+    const { mount_flags: flags = [], volume_mount_group: group = '' } = capability.mount ?? {};
+    const { server, share, subDir, mode, mountOptions } = readParameters(request.volume_context, true);
+    const folders = foldersOfSubDir(subDir);
+    const place = placeOfVolume(server, share, folders);
+    const readOnly = request.readonly || isReadOnly(capability);
+    checkOptions([...flags, ...mountOptions]);
+    const options = [
+      // Pods have users of their own.
+      'allow_other',
+      ...this.options.defaults,
+      ...flags,
+      ...mountOptions,
+      ...(readOnly ? ['ro'] : []),
+      ...(group === '' ? [] : [`groups=${group}`]),
+    ];
+    const mountRequest = reading(() => parseMountRequest(place.mounted, options));
+    for (const note of mountRequest.notes) this.options.tell('warn', `${place.mounted}: ${note}`);
+    const { readOnly: isRead } = mountRequest.client;
+    // The folder of a volume becomes the group's; an export as a whole is for its server to say.
+    const members = group === '' || folders.length === 0 ? undefined : Number(group);
+    return {
+      place,
+      mounted: place.mounted,
+      options,
+      request: mountRequest,
+      folder: { mode, group: members },
+      isReadOnly: isRead,
+    };
+  }
+
+  /** Takes away all dead mounts at the target, and their copies. */
+  async #takeDeadAway(target: PublishTarget): Promise<void> {
+    for (let layer = 0; layer < MOST_LAYERS; layer++) {
+      const entry = await target.ownEntry();
+      if (entry === undefined || !(await target.isDead(entry))) break;
+      this.options.tell('warn', `${target.path} is a dead mount. It is mounted again.`);
+      await target.takeAway(entry);
+    }
+    await target.takeAwayCopies();
+  }
+
+  /** Waits for an earlier mount here. Its losses are no matter of the next one. */
+  async #settled(target: PublishTarget): Promise<void> {
+    try {
+      await this.options.mounting.settled(target);
+    } catch (error) {
+      this.options.tell('error', textOf(error));
+    }
+  }
+
+  /** Gives the folder of the volume its permissions, and its group. */
+  async #adapt({ place, options, folder, isReadOnly }: Wanted): Promise<void> {
+    const { mode, group } = folder;
+    if (isReadOnly || (mode === undefined && group === undefined)) return;
+    const access = await ExportAccess.open(place.target, options);
+    try {
+      const found = await findFolder(access, place.folders);
+      if (found === undefined)
+        throw new CsiError(
+          'NOT_FOUND',
+          `The share ${place.target} has no folder ${place.folders.join('/')}.`,
+        );
+      await adaptFolder(access, found, folder);
+    } catch (error) {
+      if (mode !== undefined || !(error instanceof ServerRefusal)) throw error;
+      // Its members may have the right all the same.
+      this.options.tell('warn', `${place.mounted} stays with its group: ${textOf(error)}`);
+    } finally {
+      void access.close();
+    }
+  }
+}
+
+function key(id: string, path: string): string {
+  return `${id}\0${path}`;
+}
+
+function checkVolume({ volume_id: id, target_path: path }: NodePublishVolumeRequest): void {
+  if (id === '') throw new CsiError('INVALID_ARGUMENT', 'The request has no id of a volume.');
+  if (path === '') throw new CsiError('INVALID_ARGUMENT', 'The request has no target_path.');
+}
+
+/** @throws CsiError ALREADY_EXISTS if something else than what is wanted is mounted */
+function checkSame(target: PublishTarget, present: MountEntry, wanted: Wanted): void {
+  const source = present.source.toString();
+  const isRead = [...present.options.split(','), ...present.superOptions.split(',')].includes('ro');
+  if (source === wanted.request.source && isRead === wanted.isReadOnly) return;
+  throw new CsiError(
+    'ALREADY_EXISTS',
+    `${source} is mounted on ${target.path} already, ${isRead ? 'read-only' : 'writable'}.`,
+    { remedy: 'Unpublish that first.' },
+  );
+}
+
+async function stats({ volume_id: id, volume_path: path }: NodeGetVolumeStatsRequest): Promise<object> {
+  if (id === '') throw new CsiError('INVALID_ARGUMENT', 'The request has no id of a volume.');
+  const target = await PublishTarget.at(path, 'volume_path');
+  const entry = await target?.entry();
+  if (target === undefined || entry?.type !== FILE_SYSTEM_TYPE)
+    throw new CsiError('NOT_FOUND', `No volume is published at ${path.slice(0, 300)}.`);
+  const usage = await usageWithin(target.path, STATS_MS);
+  if ('state' in usage) {
+    const why =
+      usage.state === 'dead'
+        ? 'The process that served the mount has died. Publishing it again mounts it anew.'
+        : usage.state === 'silent'
+          ? 'The server does not answer.'
+          : `The mount answers with an error (${usage.errno}).`;
+    return { usage: [], volume_condition: { abnormal: true, message: why } };
+  }
+  const { totalBytes, freeBytes, availableBytes, totalFiles, freeFiles } = usage;
+  return {
+    usage: [
+      {
+        unit: UsageUnit.BYTES,
+        total: String(totalBytes),
+        available: String(availableBytes),
+        used: String(totalBytes - freeBytes),
+      },
+      {
+        unit: UsageUnit.INODES,
+        total: String(totalFiles),
+        available: String(freeFiles),
+        used: String(totalFiles - freeFiles),
+      },
+    ],
+    volume_condition: { abnormal: false, message: 'The mount answers.' },
+  };
+}
+
+/** A folder has no size, so that a larger one needs nothing. */
+async function expand(request: NodeExpandVolumeRequest): Promise<object> {
+  if (request.volume_id === '') throw new CsiError('INVALID_ARGUMENT', 'The request has no id of a volume.');
+  const target = await PublishTarget.at(request.volume_path, 'volume_path');
+  if ((await target?.entry())?.type !== FILE_SYSTEM_TYPE)
+    throw new CsiError('NOT_FOUND', `No volume is published at ${request.volume_path.slice(0, 300)}.`);
+  return { capacity_bytes: request.capacity_range?.required_bytes ?? '0' };
+}
