@@ -15,7 +15,7 @@ const DOCUMENTS = [
 
 const read = (path: string): string => readFileSync(join(projectRoot, path), 'utf8');
 
-const PATH = /^(?:\.ci|bench|bin|docs|lib|man|test)\/[\w./-]+$/;
+const PATH = /^(?:\.ci|bench|bin|deploy|docs|lib|man|test)\/[\w./-]+$/;
 
 /** Paths of the project in backquotes. */
 function pathsIn(text: string): string[] {
