@@ -27,6 +27,7 @@ ENTRYPOINT ["/nfs-fuse"]
 FROM build AS installed
 # fuse-native stays behind: where /dev/fuse can be used at all, the default transport can use it.
 RUN npm run build && npm uninstall --no-save --omit=dev --offline --no-audit --no-fund fuse-native && \
+    rm -rf dist/lib && find dist node_modules '(' -name '*.map' -o -name '*.d.ts' ')' -delete && \
     find node_modules -type d -empty -delete
 
 FROM ${BASE}

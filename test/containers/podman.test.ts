@@ -26,7 +26,7 @@ const MIB = 1024 * 1024;
 const FUSE = ['--device', '/dev/fuse'];
 const MAY_MOUNT = ['--cap-add', 'SYS_ADMIN'];
 /** The number of bytes that our layers may add to the base image. */
-const MOST_BYTES_ADDED = 20_000_000;
+const MOST_BYTES_ADDED = 25_000_000;
 
 async function buildImage(podman: RootlessPodman): Promise<void> {
   const base = await makeBaseImage(podman);
