@@ -1,4 +1,5 @@
-/** "Did you mean …?": the known name that a mistyped one is closest to. */
+/** "Did you mean …?": the known name that a mistyped one is closest to, and options whose value is one of a few names. */
+import { UserError } from './user-error.js';
 
 /**
  * The name that takes the fewest insertions, deletions, substitutions and swaps of neighbours to become
@@ -16,6 +17,16 @@ export function nearestName(typed: string, known: Iterable<string>): string | un
     }
   }
   return best;
+}
+
+/** The one of `known` that the value of an option is. @throws UserError for another one */
+export function knownName<Name extends string>(option: string, name: string, known: readonly Name[]): Name {
+  const found = known.find((one) => one === name);
+  if (found !== undefined) return found;
+  const nearest = nearestName(name, known);
+  throw new UserError(`${option}=${name} is not one of ${known.join(', ')}.`, {
+    remedy: nearest === undefined ? `Leave ${option} out.` : `Did you mean ${option}=${nearest}?`,
+  });
 }
 
 /** Optimal string alignment distance. */

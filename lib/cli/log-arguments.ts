@@ -9,8 +9,7 @@ import {
   type LogLevel,
   type LogSink,
 } from '../base/log.js';
-import { nearestName } from '../base/nearest-name.js';
-import { UserError } from '../base/user-error.js';
+import { knownName } from '../base/nearest-name.js';
 
 const STANDARD_ERROR = 2;
 
@@ -45,18 +44,9 @@ export function logStyle(args: LogArguments): LogStyle {
   const format = args['log-format'];
   const level = args['log-level'];
   return {
-    format: format === undefined ? undefined : oneOf('--log-format', format, LOG_FORMATS),
-    level: level === undefined ? LOG_LEVELS[0] : oneOf('--log-level', level, LOG_LEVELS),
+    format: format === undefined ? undefined : knownName('--log-format', format, LOG_FORMATS),
+    level: level === undefined ? LOG_LEVELS[0] : knownName('--log-level', level, LOG_LEVELS),
   };
-}
-
-function oneOf<Name extends string>(option: string, name: string, known: readonly Name[]): Name {
-  const found = known.find((one) => one === name);
-  if (found !== undefined) return found;
-  const nearest = nearestName(name, known);
-  throw new UserError(`${option}=${name} is not one of ${known.join(', ')}.`, {
-    remedy: nearest === undefined ? `Leave ${option} out.` : `Did you mean ${option}=${nearest}?`,
-  });
 }
 
 /** Standard error in a style. `plain` is what speaks there without one. */

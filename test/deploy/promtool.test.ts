@@ -6,6 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { stringify } from 'yaml';
+import { PROCEDURE_NAMES } from '../../lib/programs/nfs3/index.js';
 import { nfsFuse } from '../cli/support/product.js';
 import { Capture } from '../support/capture.js';
 import { publicFolder } from '../support/folders.js';
@@ -16,36 +17,6 @@ import { untilEnd } from '../support/until-end.js';
 import { startServer } from '../support/variants.js';
 import { expressions, withValues } from './support/dashboard.js';
 import { samplesIn } from './support/samples.js';
-
-/** The procedures of NFSv3 in the order of their numbers (RFC 1813 3). */
-const NFS = [
-  ...[
-    'NULL',
-    'GETATTR',
-    'SETATTR',
-    'LOOKUP',
-    'ACCESS',
-    'READLINK',
-    'READ',
-    'WRITE',
-    'CREATE',
-    'MKDIR',
-    'SYMLINK',
-  ],
-  ...[
-    'MKNOD',
-    'REMOVE',
-    'RMDIR',
-    'RENAME',
-    'LINK',
-    'READDIR',
-    'READDIRPLUS',
-    'FSSTAT',
-    'FSINFO',
-    'PATHCONF',
-    'COMMIT',
-  ],
-];
 
 /** The calls that metrics show, by program and procedure. */
 function callsIn(text: string): Map<string, number> {
@@ -101,7 +72,7 @@ t.test('promtool takes the metrics of a mount, and the numbers of calls are thos
   const onWire = new Map<string, number>();
   for (const { kind, program, procedure } of trace.messages) {
     if (kind !== 'call' || program !== 'nfs') continue;
-    const name = `NFS ${NFS[procedure] ?? procedure}`;
+    const name = `NFS ${PROCEDURE_NAMES[procedure] ?? procedure}`;
     onWire.set(name, (onWire.get(name) ?? 0) + 1);
   }
   const sorted = (counts: ReadonlyMap<string, number>) =>

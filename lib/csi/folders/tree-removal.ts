@@ -19,7 +19,7 @@ import {
 import { type ExportAccess, ServerRefusal } from '../../volume-parts/export-access.js';
 import { CsiError } from '../wire/csi-error.js';
 
-/** So many calls that remove something are under way at a time. */
+/** The number of calls that remove something and are under way at a time. */
 const AT_A_TIME = 8;
 /** A folder in which somebody makes something again and again is tried so often. */
 const MOST_ATTEMPTS = 3;

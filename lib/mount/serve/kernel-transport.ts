@@ -4,7 +4,7 @@
  */
 
 import type { Logger } from '../../base/log.js';
-import { nearestName } from '../../base/nearest-name.js';
+import { knownName } from '../../base/nearest-name.js';
 import { UserError } from '../../base/user-error.js';
 import type { FuseOperations } from '../../fuse/contract/operations.js';
 import {
@@ -89,12 +89,7 @@ export interface ServedMount {
 /** The way to the kernel that `name` means; the default without a name. @throws UserError for an unknown name. */
 export function parseKernelTransport(name: string | undefined): KernelTransport {
   if (name === undefined) return KERNEL_TRANSPORTS[0];
-  const transport = KERNEL_TRANSPORTS.find((known) => known === name);
-  if (transport !== undefined) return transport;
-  const nearest = nearestName(name, KERNEL_TRANSPORTS);
-  throw new UserError(`--transport=${name} is not one of ${KERNEL_TRANSPORTS.join(', ')}.`, {
-    remedy: nearest === undefined ? 'Leave --transport out.' : `Did you mean --transport=${nearest}?`,
-  });
+  return knownName('--transport', name, KERNEL_TRANSPORTS);
 }
 
 /** @throws UserError for options that this way to the kernel cannot support safely. */
