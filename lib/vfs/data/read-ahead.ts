@@ -360,8 +360,8 @@ export class ReadAhead {
           throw new FuseError(Errno.EIO, 'the server answered a READ with nothing');
         eof = true;
       } else eof = result.eof && !isMore && !(size !== undefined && size > at + came);
-      // One READ has to do: with a server that gives less, the read that follows is as patient as ever.
-      if (isEarly && !eof && done < length) throw new FuseError(Errno.EIO, 'in vain');
+      // With a server that gives less than it was asked for, the read that follows is as patient as ever.
+      if (isEarly && !eof && data.length < wanted) throw new FuseError(Errno.EIO, 'in vain');
       if (!eof && done < length) await patience.after(data.length, wanted, caller.cancellation);
     }
     return { pieces, length: done, eof, racy, attributes };

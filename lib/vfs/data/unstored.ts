@@ -28,8 +28,9 @@ export class Unstored {
   }
 
   /**
-   * The file is closed. When the server's clock has left the tick of `ctime`, calls `inTurn` with work that calls `read` with
-   * each part.
+   * The file is closed. When the server's clock has left the tick of `ctime`, calls `inTurn` for each part, with work that calls
+   * `read` with it: parts that come faster than the disk takes them would not fit again. After a `read` that fails, the rest
+   * is left to the next who reads the file.
    */
   closed(
     clock: Clock,
@@ -41,10 +42,17 @@ export class Unstored {
     this.#ranges = [];
     this.#bytes = 0;
     if (ranges.length === 0 || ctime === undefined) return;
-    clock.after(ctime.nanoseconds === 0 ? WHOLE_SECOND_MS : TICK_MS, () => {
-      void inTurn(async () => {
-        for (const { offset, length } of ranges) await read(offset, length);
-      });
-    });
+    const readAll = async (): Promise<void> => {
+      let failed = false;
+      for (const { offset, length } of ranges) {
+        await inTurn(async () => {
+          failed = true;
+          await read(offset, length);
+          failed = false;
+        });
+        if (failed) return;
+      }
+    };
+    clock.after(ctime.nanoseconds === 0 ? WHOLE_SECOND_MS : TICK_MS, () => void readAll());
   }
 }
