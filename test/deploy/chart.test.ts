@@ -49,6 +49,23 @@ function installed(changes: Values = {}, Namespace = 'nfs-fuse'): Manifest[] {
   );
 }
 
+interface Pod {
+  readonly hostNetwork?: boolean;
+  readonly dnsPolicy?: string;
+  readonly containers: readonly {
+    readonly args: readonly string[];
+    readonly imagePullPolicy: string;
+    readonly securityContext?: { readonly seLinuxOptions?: object };
+  }[];
+}
+
+/** The pods of a workload. */
+function podOf(workload: Manifest | undefined): Pod {
+  if (workload === undefined) throw new Error('there is no such workload');
+  return (workload as unknown as { readonly spec: { readonly template: { readonly spec: Pod } } }).spec
+    .template.spec;
+}
+
 const byName = (manifests: readonly Manifest[]) =>
   new Map(manifests.map((manifest) => [`${manifest.kind} ${manifest.metadata.name}`, manifest]));
 
@@ -75,7 +92,10 @@ t.test('the schema refuses what the chart does not know, and what cannot work', 
   const wrong: Values[] = [
     { mountr: {} },
     { mounter: { hostnetwork: true } },
-    { mounter: { hostNetwork: 'yes' } },
+    { hostNetwork: 'yes' },
+    { driver: { mountOptions: 'resvport' } },
+    { driver: { mountOptions: [''] } },
+    { seLinuxOptions: { kind: 'spc_t' } },
     { image: { pullPolicy: 'Sometimes' } },
     { kubeletDir: 'var/lib/kubelet' },
     { kubeletDir: '/var/lib/kubelet/' },
@@ -91,9 +111,11 @@ t.test('values reach the manifests, which stay sound', async (t) => {
   const changes = {
     image: { repository: 'registry.example.com/nfs-fuse', tag: '9.9', pullPolicy: 'Always' },
     imagePullSecrets: [{ name: 'pull' }],
-    driver: { name: 'other.csi' },
+    driver: { name: 'other.csi', mountOptions: ['resvport', 'port=2049,mountport=20048'] },
     kubeletDir: '/data/kubelet',
-    mounter: { hostNetwork: true, terminationGracePeriodSeconds: 99, resources: {} },
+    hostNetwork: true,
+    seLinuxOptions: { type: 'spc_t' },
+    mounter: { terminationGracePeriodSeconds: 99, resources: {} },
     controller: { replicas: 2, tolerations: [{ key: 'control', operator: 'Exists', effect: 'NoSchedule' }] },
     node: { nodeSelector: { disk: 'yes' }, tolerations: [] },
   };
@@ -117,15 +139,31 @@ t.test('values reach the manifests, which stay sound', async (t) => {
     spec: {
       template: {
         spec: {
-          hostNetwork: true,
-          dnsPolicy: 'ClusterFirstWithHostNet',
           terminationGracePeriodSeconds: 99,
           nodeSelector: { disk: 'yes' },
-          containers: [{ image: 'registry.example.com/nfs-fuse:9.9', imagePullPolicy: 'Always' }],
+          containers: [
+            {
+              image: 'registry.example.com/nfs-fuse:9.9',
+              imagePullPolicy: 'Always',
+              securityContext: { seLinuxOptions: { type: 'spc_t' } },
+            },
+          ],
         },
       },
     },
   });
+  const drivers = ['Deployment nfs-fuse-controller', 'DaemonSet nfs-fuse-node'];
+  for (const name of [...drivers, 'DaemonSet nfs-fuse-mounter']) {
+    const { hostNetwork, dnsPolicy } = podOf(found.get(name));
+    t.same([hostNetwork, dnsPolicy], [true, 'ClusterFirstWithHostNet'], `${name}: the node’s address`);
+  }
+  for (const name of drivers) {
+    const [driver, sidecar] = podOf(found.get(name)).containers;
+    t.same(driver?.args.slice(-4), ['-o', 'resvport', '-o', 'port=2049,mountport=20048'], name);
+    t.equal(sidecar?.imagePullPolicy, 'IfNotPresent', `${name}: the policy is for our image`);
+  }
+  const [, registrar] = podOf(found.get('DaemonSet nfs-fuse-node')).containers;
+  t.same(registrar?.securityContext?.seLinuxOptions, { type: 'spc_t' });
   const without = byName(installed({ controller: { enabled: false } }));
   t.same(
     [...without.keys()].filter((name) => /controller|provisioner/.test(name)),
@@ -141,10 +179,12 @@ t.test('the renderer refuses what it does not know', async (t) => {
   t.equal(renderTemplate('a:\n  {{- toYaml .Values.list | nindent 2 }}\n', data), 'a:\n  - 1\n');
   t.equal(renderTemplate('{{- if .Values.none }}\nx\n{{- else }}\ny\n{{- end }}\n', data), '\ny\n');
   t.equal(renderTemplate('{{ with .Values.a }}{{ .Values.a.b | quote }}{{ end }}', data), '"c"');
+  t.equal(renderTemplate('{{ range .Values.list }}<{{ . }}>{{ end }}', data), '<1>');
+  t.equal(renderTemplate('{{ range .Values.none }}<{{ . }}>{{ end }}', data), '');
   for (const wrong of [
     '{{ .Values.x }}',
     '{{ .Values.a }}',
-    '{{ range .Values.list }}{{ end }}',
+    '{{ range .Values.a }}{{ end }}',
     '{{ include "x" . }}',
     '{{ .Values.a.b | upper }}',
     '{{ if .Values.a }}',

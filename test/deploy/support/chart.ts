@@ -1,6 +1,6 @@
 /**
- * Renders a Helm chart as Helm does, for the few constructs that our templates have: values, if, with, toYaml, nindent, quote and
- * default, and trimming by dashes. Anything else, and a value that is not there, is an error. Debian has no Helm.
+ * Renders a Helm chart as Helm does, for the few constructs that our templates have: values, if, with, range over lists, toYaml,
+ * nindent, quote and default, and trimming by dashes. Anything else, and a value that is not there, is an error. Debian has no Helm.
  */
 import { stringify } from 'yaml';
 
@@ -11,11 +11,13 @@ type Node =
   | { readonly text: string }
   | { readonly output: string }
   | {
-      readonly kind: 'if' | 'with';
+      readonly kind: Kind;
       readonly condition: string;
       readonly body: readonly Node[];
       readonly otherwise: readonly Node[];
     };
+
+type Kind = 'if' | 'with' | 'range';
 
 interface Token {
   readonly action: boolean;
@@ -58,7 +60,7 @@ function parse(tokens: readonly Token[], start: number): { nodes: Node[]; next: 
   while (at < tokens.length) {
     const { action, text } = tokens[at] ?? { action: false, text: '' };
     if (action && (text === 'end' || text === 'else')) break;
-    const [, kind, condition] = /^(if|with)\s+(\S+)$/.exec(action ? text : '') ?? [];
+    const [, kind, condition] = /^(if|with|range)\s+(\S+)$/.exec(action ? text : '') ?? [];
     if (!action) nodes.push({ text });
     else if (kind === undefined || condition === undefined) nodes.push({ output: text });
     else {
@@ -66,7 +68,7 @@ function parse(tokens: readonly Token[], start: number): { nodes: Node[]; next: 
       const hasElse = tokens[body.next]?.text === 'else';
       const otherwise = hasElse ? parse(tokens, body.next + 1) : { nodes: [], next: body.next };
       if (tokens[otherwise.next]?.text !== 'end') throw new Error(`{{ ${text} }} has no end`);
-      nodes.push({ kind: kind as 'if' | 'with', condition, body: body.nodes, otherwise: otherwise.nodes });
+      nodes.push({ kind: kind as Kind, condition, body: body.nodes, otherwise: otherwise.nodes });
       at = otherwise.next;
     }
     at += 1;
@@ -81,6 +83,10 @@ function rendered(nodes: readonly Node[], root: ChartData, dot: unknown): string
       if ('output' in node) return output(node.output, root, dot);
       const value = lookUp(node.condition, root, dot);
       if (!isTrue(value)) return rendered(node.otherwise, root, dot);
+      if (node.kind === 'range') {
+        if (!Array.isArray(value)) throw new Error(`${node.condition} is no list`);
+        return value.map((one) => rendered(node.body, root, one)).join('');
+      }
       return rendered(node.body, root, node.kind === 'with' ? value : dot);
     })
     .join('');
