@@ -42,7 +42,7 @@ export const execCommand: Command<ExecArguments> = {
         normalize: false,
       })
       .positional('command', {
-        describe: 'What to run, behind --',
+        describe: 'The command, behind --',
         type: 'string',
         array: true,
         default: [],

@@ -32,7 +32,11 @@ export const serveCommand: Command<ServeArguments> = {
   describe: 'Serve a local directory over NFSv3; needs no portmapper',
   arguments: (args) =>
     args
-      .positional('directory', { describe: 'What to export', type: 'string', demandOption: true })
+      .positional('directory', {
+        describe: 'The directory that is exported',
+        type: 'string',
+        demandOption: true,
+      })
       .option('port', {
         describe: 'TCP port for NFS, MOUNT and locks (NLM); 0: any free one',
         type: 'string',

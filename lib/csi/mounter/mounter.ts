@@ -177,7 +177,7 @@ class Mounter {
     }
     if (failures.length > 0) return { failed: failures.join(' ') };
     if (!isElsewhere) return { done: true };
-    const note = `What was mounted on ${place} is mounted elsewhere too, and goes on for that.`;
+    const note = `The mount on ${place} is at other places too, and goes on for these.`;
     return { done: true, note };
   }
 }

@@ -24,7 +24,7 @@ function rpcFailure(error: RpcError, config: ClientConfig): UserError {
   if (garbage !== undefined)
     return fail(
       `${config.host} gives no NFS answers: ${garbage.message}.`,
-      'What answers there is not an NFS server, or something in between damages what it says: ' +
+      'The program that answers there is no NFS server, or something in between damages what it says: ' +
         'check the host, port= and mountport=, and what the connection goes through.',
     );
   if (error instanceof RpcTimeoutError)
