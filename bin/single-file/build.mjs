@@ -45,6 +45,15 @@ function run(command, args) {
   return stdout;
 }
 
+/** Debian, Ubuntu and Fedora build Node as a small program and a library, which a copy of the program would need. */
+function checkWhole(node) {
+  if (readFileSync(node).includes(FUSE)) return;
+  throw new BuildError(
+    `${node} is not the whole of Node: its main part is in a library (libnode.so), or it is another program. ` +
+      'Name a node from nodejs.org, from npm or of the image "node" with --node FILE.',
+  );
+}
+
 /** Has koffi take its native half from the file. */
 const koffiInside = {
   name: 'koffi-inside',
@@ -99,6 +108,7 @@ async function main() {
   const node = resolve(values.node ?? process.execPath);
   const out = resolve(values.out ?? join(ROOT, 'build/nfs-fuse'));
   const processor = processorOf(node);
+  checkWhole(node);
   const runsHere = processor === process.arch;
   if (!runsHere) checkSameVersion(node);
   mkdirSync(dirname(out), { recursive: true });
