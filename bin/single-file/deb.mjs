@@ -45,7 +45,8 @@ export function makeDeb({ root, info, processor, program, manual, work, out, run
   copyFileSync(program, join(work, 'usr/bin', info.name));
   for (const name of ['README.md', 'CHANGELOG.md']) copyFileSync(join(root, name), join(docs, name));
   copyFileSync(join(root, 'LICENSE'), join(docs, 'copyright'));
-  cpSync(join(root, 'docs'), join(docs, 'docs'), { recursive: true });
+  // Links of the pages lead to deploy.
+  for (const name of ['docs', 'deploy']) cpSync(join(root, name), join(docs, name), { recursive: true });
   const page = join(pages, `${info.name}.8`);
   writeFileSync(page, manual);
   run('gzip', ['-9n', page]);

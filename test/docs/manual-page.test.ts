@@ -122,6 +122,7 @@ t.test('npm carries it', async (t) => {
   const [{ files } = { files: [] }] = JSON.parse(packed.stdout.toString()) as [{ files: { path: string }[] }];
   const paths = files.map(({ path }) => path);
   t.ok(paths.includes('dist/man/nfs-fuse.8'));
+  t.ok(paths.includes('deploy/helm/nfs-fuse/templates/node.yaml'), 'and what the pages say about deploying');
   const { man } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { man: string };
   t.ok(paths.includes(man), 'and package.json says where it is');
 });
