@@ -97,7 +97,7 @@ export async function readAndStore(
     () => `all of ${data.length} bytes is stored: ${JSON.stringify(work)}`,
     async () => {
       work = await workOf(one);
-      // What was asked for twice may be stored twice.
+      // Data that was asked for twice may be stored twice.
       return work.disk.bytesStored >= data.length;
     },
   );
