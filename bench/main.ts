@@ -1,5 +1,6 @@
 /** `npm run bench`, once everything that it needs is there (run.mjs): reads the options, measures, reports. */
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DEFAULT_CONFIG } from '../lib/vfs/config.js';
@@ -24,11 +25,12 @@ import {
   type Subject,
 } from './model.js';
 import { type BenchOptions, readOptions, USAGE, UsageError } from './options.js';
+import { Pieces } from './pieces.js';
 import { markdown } from './report/markdown.js';
 import { plot } from './report/plot.js';
 import { plainTable } from './report/terminal.js';
 import { allRows } from './rows/index.js';
-import { FULL, QUICK } from './rows/sizes.js';
+import { FULL, farther, QUICK } from './rows/sizes.js';
 import { chooseRows, note, progress, type Setting, withSetting } from './setting.js';
 import { FolderPeer } from './subjects/folder.js';
 import { KernelClient } from './subjects/kernel.js';
@@ -148,38 +150,60 @@ function roomForMore({ nodes, before, folders, rttMs }: BenchOptions, streamByte
   return 2 * streamBytes * clients * Math.max(1, rttMs.length);
 }
 
+/** The build that is measured: the bundle's content, since a clone may hold changes that no commit has. */
+function thisBuild(): string {
+  return createHash('sha256')
+    .update(readFileSync(join(projectRoot, 'dist/bin/nfs-fuse.js')))
+    .digest('hex')
+    .slice(0, 16);
+}
+
 function measure(options: BenchOptions): Promise<Report> {
-  const { quick, runs } = options;
+  const { quick, runs, rttMs, out, goesOn } = options;
   const usual = quick ? QUICK : FULL;
   const sizes = { ...usual, diskBytes: usual.diskBytes + roomForMore(options, usual.streamBytes) };
-  const started = performance.now();
   return withSetting(sizes, options.disk, async (setting) => {
     const rows = chooseRows(allRows(sizes, setting.load), options.rows);
-    const about = await thisMachine();
-    const ways = await makeWays(options.rttMs, setting);
+    const fartherRows = new Map(allRows(farther(sizes), setting.load).map((row) => [row.id, row]));
+    const { load, ...machine } = await thisMachine();
+    const ways = await makeWays(rttMs, setting);
     const subjects = await makeSubjects(options, setting);
     const tripMs = await roundTripsOver(ways);
-    const results: RowResult[] = [];
+    const named = subjects.map(({ name, description }) => ({ name, description }));
+    const asked = { build: thisBuild(), machine, subjects: named, rttMs, runs, quick, disk: options.disk };
+    const pieces = new Pieces(out, goesOn, asked, load);
     // Streams fill the page cache, of the server's file system as of the client.
     const ready = (row: Row): Promise<void> =>
       row.stream === true && !quick ? touchMemory(setting.load, 3 * sizes.streamBytes) : Promise.resolve();
+    const results: RowResult[] = [];
     for (const [index, row] of rows.entries()) {
       const report = (what: string) => progress(`[${index + 1}/${rows.length}] ${what}`);
-      results.push(await measureAlong(row, subjects, ways, { runs, quick, progress: report, ready }));
+      const found = pieces.row(row.id);
+      const result =
+        found ??
+        (await measureAlong(row, fartherRows.get(row.id) ?? row, subjects, ways, {
+          runs,
+          quick,
+          progress: report,
+          ready,
+        }));
+      if (found === undefined) pieces.add(result);
+      results.push(result);
     }
+    const { load: most, ...whole } = pieces.end();
     return {
       date: new Date().toISOString(),
       quick,
       runs,
-      seconds: (performance.now() - started) / 1000,
-      machine: about,
+      ...whole,
+      machine: { ...machine, load: most },
       disk: setting.disk.description,
       bufferMiB: {
         read: DEFAULT_CONFIG.readAhead / (1 << 20),
         write: DEFAULT_CONFIG.writeBehind / (1 << 20),
       },
-      ...(options.rttMs.length > 0 ? { rttMs: options.rttMs, tripMs } : {}),
-      subjects: subjects.map(({ name, description }) => ({ name, description })),
+      ...(rttMs.length > 0 ? { rttMs, tripMs } : {}),
+      subjects: named,
       rows: results,
     };
   });

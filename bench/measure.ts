@@ -16,7 +16,7 @@ import {
   type Unit,
 } from './model.js';
 import { REFERENCE } from './reference.js';
-import { emptyRow, prepareRow } from './store.js';
+import { emptyRow, folderOf, prepareRow } from './store.js';
 
 export interface MeasureOptions {
   readonly runs: number;
@@ -73,9 +73,9 @@ export async function measureRow(
       for (const subject of run % 2 === 0 ? taking : taking.toReversed()) {
         await attempt(subject, run === 0 ? 'warm-up' : `run ${run} of ${runs}`, async () => {
           if (quick && !further && subject.name === OURS)
-            counted ??= await subject.openCounted?.(row.id, way);
+            counted ??= await subject.openCounted?.(folderOf(row), way);
           const counter = subject.name === OURS ? counted : undefined;
-          const session = counter ?? sessions.get(subject) ?? (await subject.open(row.id, way));
+          const session = counter ?? sessions.get(subject) ?? (await subject.open(folderOf(row), way));
           sessions.set(subject, session);
           const sample = await once(row, session, async (timed) => {
             await ready?.(row);
@@ -114,10 +114,12 @@ export async function measureRow(
 
 /**
  * Measures `row` on each of `ways`, of which the first is the nearest: subjects that know no distance take part there
- * only. One after the other, since a row's folder is there once.
+ * only. `farther` is the row with fewer operations: where time is round trips, they take long and vary little. Each way has
+ * a folder of its own.
  */
 export async function measureAlong(
   row: Row,
+  farther: Row,
   subjects: readonly Subject[],
   ways: readonly Way[],
   options: MeasureOptions,
@@ -131,13 +133,14 @@ export async function measureAlong(
       ({ distant, onlyNear }) => distant && onlyNear?.includes(row.id) !== true,
     );
     const progress = (what: string) => options.progress(`${rttMs} ms: ${what}`);
-    const { measurements, failures } = await measureRow(row, distant, {
+    const there = { ...farther, folder: `${row.id}-${rttMs}ms` };
+    const { title, operation, measurements, failures } = await measureRow(there, distant, {
       ...options,
       way,
       further: true,
       progress,
     });
-    far.push({ rttMs, measurements, failures });
+    far.push({ rttMs, title, operation, measurements, failures });
   }
   return far.length === 0 ? result : { ...result, far };
 }
@@ -192,7 +195,7 @@ export async function countCalls(
   way: Way = DIRECT,
 ): Promise<CallCounts | undefined> {
   if (subject.openCounted === undefined || subject.name !== OURS) return undefined;
-  const session = await subject.openCounted(row.id, way);
+  const session = await subject.openCounted(folderOf(row), way);
   try {
     if (row.cold === 'nothing') await once(row, session);
     await session.prepare(row.cold);

@@ -67,10 +67,10 @@ export interface Subject {
   /** Rows that it does not take with the server further away. */
   readonly onlyNear?: readonly string[];
   takes(row: Row): boolean;
-  /** Opens the folder of row `id`, which is there already; its server is reached by `way`. */
-  open(id: string, way: Way): Promise<Session>;
+  /** Opens a row's folder of this name, which is there already; its server is reached by `way`. */
+  open(folder: string, way: Way): Promise<Session>;
   /** The same, with a counter in between, for a run that is not timed. */
-  openCounted?(id: string, way: Way): Promise<CountedSession>;
+  openCounted?(folder: string, way: Way): Promise<CountedSession>;
   close(): Promise<void>;
 }
 
@@ -84,6 +84,8 @@ export interface Operation {
 
 export interface Row {
   readonly id: string;
+  /** Its folder's name in the stores; by default the row's id. A server may still know what was removed behind its back. */
+  readonly folder?: string;
   readonly title: string;
   readonly unit: Unit;
   readonly cold: Cold;
@@ -140,6 +142,9 @@ export interface Measurement {
 export interface FarResult {
   /** Added by the way to each round trip. */
   readonly rttMs: number;
+  /** Of the row as it was done there: with fewer operations. */
+  readonly title: string;
+  readonly operation: Operation;
   readonly measurements: readonly Measurement[];
   readonly failures: Readonly<Record<string, string>>;
 }
@@ -167,6 +172,8 @@ export interface Report {
   readonly runs: number;
   /** How long the whole benchmark took. */
   readonly seconds: number;
+  /** It was broken off and went on: in so many pieces, on the same machine. */
+  readonly pieces?: number;
   readonly machine: Machine;
   /** Where the servers and the local directory keep their files. */
   readonly disk: string;

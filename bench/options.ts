@@ -19,6 +19,8 @@ Run it as root, on a machine that does nothing else.
   --json            the results as JSON on standard output, not as a table
   --out FOLDER      where benchmark.md, .svg and .json go; default: docs, and nowhere with --quick, --rows, --peers
                     or an --rtt whose least is not 0
+  --continue        go on with a measurement that was broken off: the rows that --out has of it (benchmark.partial.json)
+                    are not measured again. All other options have to be the same
   --from FILE       measure nothing: make the documents again from an earlier run's benchmark.json
   --rtt MS,…        put servers at these distances: round trips take so much longer, by a relay without a limit of
                     bandwidth. 0 is no relay; usual are 0, 0.2, 1 and 10. With several, each row also says how many round
@@ -50,6 +52,8 @@ export interface BenchOptions {
   readonly disk: DiskKind;
   readonly json: boolean;
   readonly out: string | undefined;
+  /** Rows that are already there are left out. */
+  readonly goesOn: boolean;
   readonly from: string | undefined;
   readonly before: string | undefined;
   /** Milliseconds that the ways to the servers add to each round trip, ascending; 0: no relay. Empty: only that. */
@@ -82,6 +86,8 @@ export function readOptions(argv: readonly string[], base: string, cwd: string):
   const unknown = chosen?.find((name) => !PEERS.some((peer) => peer === name));
   if (unknown !== undefined) throw new UsageError(`--peers ${unknown}: there are ${PEERS.join(', ')}`);
   const rttMs = rttsOf(values.rtt);
+  if (values.continue === true && values.out === undefined)
+    throw new UsageError('--continue: name the folder of what was measured with --out');
   const partial =
     values.quick === true || values.rows !== undefined || values.peers !== undefined || (rttMs[0] ?? 0) > 0;
   return {
@@ -95,6 +101,7 @@ export function readOptions(argv: readonly string[], base: string, cwd: string):
     disk: diskOf(values.disk),
     json: values.json === true,
     out: values.out === undefined ? (partial ? undefined : base) : resolve(cwd, values.out),
+    goesOn: values.continue === true,
     from: values.from === undefined ? undefined : resolve(cwd, values.from),
     before: values.before === undefined ? undefined : resolve(cwd, values.before),
     rttMs,
@@ -150,7 +157,9 @@ export interface ProfileOptions {
 /** The same for `npm run profile`. */
 export function readProfileOptions(argv: readonly string[], base: string, cwd: string): ProfileOptions {
   const { values, positionals } = parse(argv, true);
-  const foreign = ['dir', 'peers', 'rows', 'from', 'before', 'node', 'rtt'].find((name) => name in values);
+  const foreign = ['dir', 'peers', 'rows', 'continue', 'from', 'before', 'node', 'rtt'].find(
+    (name) => name in values,
+  );
   if (foreign !== undefined) throw new UsageError(`--${foreign} is an option of npm run bench`);
   const partial = values.quick === true || positionals.length > 0;
   return {
@@ -180,6 +189,7 @@ function parse(argv: readonly string[], positionals = false) {
         options: { type: 'string', short: 'o' },
         json: { type: 'boolean' },
         out: { type: 'string' },
+        continue: { type: 'boolean' },
         from: { type: 'string' },
         before: { type: 'string' },
         node: { type: 'string', multiple: true },

@@ -24,9 +24,14 @@ export async function makeStore(path: string, load: string, primeFiles: number):
   return { path, primeFiles };
 }
 
+/** The name of a row's folder in every store. */
+export function folderOf({ id, folder = id }: Row): string {
+  return folder;
+}
+
 /** Makes and fills a row's folder. */
 export async function prepareRow(store: Store, row: Row): Promise<void> {
-  const folder = join(store.path, row.id);
+  const folder = join(store.path, folderOf(row));
   mkdirSync(folder);
   openToAll(folder);
   await row.prepare?.(folder);
@@ -34,7 +39,7 @@ export async function prepareRow(store: Store, row: Row): Promise<void> {
 
 /** Removes a row's folder. */
 export async function emptyRow(store: Store, row: Row): Promise<void> {
-  await mustRun(['rm', '-rf', join(store.path, row.id)], { cwd: '/', timeoutMs: 600_000 });
+  await mustRun(['rm', '-rf', join(store.path, folderOf(row))], { cwd: '/', timeoutMs: 600_000 });
 }
 
 /** Subjects that run as other users write into the same folders. */

@@ -1,12 +1,16 @@
 /** The effect of distance: the rows with servers further away, and the round trips that wait for one another. */
-import type { Measurement, Report, RowResult } from '../model.js';
+import type { FarResult, Measurement, Report, RowResult } from '../model.js';
 import { digits, formatValue, measurementOf, spread } from './numbers.js';
 import { table } from './table.js';
 
+/** The row as it was done at one of the further distances. */
+function distantRow(row: RowResult, rttMs: number): FarResult | undefined {
+  return row.far?.find((one) => one.rttMs === rttMs);
+}
+
 /** The numbers of a subject at one of the further distances. */
 export function farOf(row: RowResult, subject: string, rttMs: number): Measurement | undefined {
-  const far = row.far?.find((one) => one.rttMs === rttMs);
-  return far?.measurements.find((measurement) => measurement.subject === subject);
+  return distantRow(row, rttMs)?.measurements.find((measurement) => measurement.subject === subject);
 }
 
 /**
@@ -21,11 +25,11 @@ export function sequentialRoundTrips(
   const [least = 0] = rttMs;
   const most = rttMs.at(-1) ?? least;
   const [near, far] = [measurementOf(row, subject), farOf(row, subject, most)];
-  if (near === undefined || far === undefined || most === least) return undefined;
+  const operations = distantRow(row, most)?.operation.count;
+  if (near === undefined || far === undefined || operations === undefined || most === least) return undefined;
   return (
-    (far.seconds - near.seconds) /
-    ((tripMs.at(-1) ?? most) / 1000 - (tripMs[0] ?? least) / 1000) /
-    row.operation.count
+    (far.seconds / operations - near.seconds / row.operation.count) /
+    ((tripMs.at(-1) ?? most) / 1000 - (tripMs[0] ?? least) / 1000)
   );
 }
 
@@ -51,17 +55,20 @@ export function distanceSection(report: Report): string[] {
   };
   return [
     '## With the server further away',
-    'A relay between client and server delays what goes either way by half of the round trip, and limits nothing else. One run each.' +
+    'A relay between client and server delays what goes either way by half of the round trip, and limits nothing else. One run each, with fewer operations.' +
       (least === 0
         ? ''
         : ` What stands elsewhere on this page went through the same relay with ${least} ms.`),
     table(
       ['', ...further.flatMap((rtt) => names.map((name) => `${rtt} ms: ${name}`))],
-      rows.map((row) => [row.title, ...further.flatMap((rtt) => names.map((name) => value(row, name, rtt)))]),
+      rows.map((row) => [
+        distantRow(row, most)?.title ?? row.title,
+        ...further.flatMap((rtt) => names.map((name) => value(row, name, rtt))),
+      ]),
     ),
     '### Round trips one after the other',
-    `Those that an operation waits for: the time at ${most} ms less the time at ${least} ms, divided by what a round trip takes ` +
-      `longer (${digits((tripMs.at(-1) ?? most) - (tripMs[0] ?? least))} ms, measured with an echo) and by the operations. ` +
+    `Those that an operation waits for: its time at ${most} ms less its time at ${least} ms, divided by what a round trip takes ` +
+      `longer (${digits((tripMs.at(-1) ?? most) - (tripMs[0] ?? least))} ms, measured with an echo). ` +
       'Calls that are on their way together count once.',
     table(
       ['', 'operation', ...names],

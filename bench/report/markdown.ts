@@ -160,7 +160,7 @@ export function markdown(report: Report): string {
       `${machine.server}; the load average was ${machine.load.toFixed(1)} when it began. The disk: ${report.disk}.${throughRelay(report)}`,
     '![Speed as a part of the local directory’s](benchmark.svg)',
     `Medians of ${runs} runs after a warm-up; ± is half the distance from the slowest to the fastest run. All of it ` +
-      `took ${Math.round(report.seconds / 60)} minutes.`,
+      `took ${Math.round(report.seconds / 60)} minutes${report.pieces === undefined ? '' : `, in ${report.pieces} pieces on the same machine`}.`,
     '## Against the targets',
     'The reference machine (two cores, nfs-ganesha on loopback, medians of 3) had the peers that no distribution ' +
       'brings. Its targets are scaled by what the local directory does here and did there. † marks what it has no ' +

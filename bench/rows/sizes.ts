@@ -57,6 +57,26 @@ export const QUICK: Sizes = {
   hugeFolder: 12_500,
 };
 
+/** With the server far away: the same shapes, and the operations that show how many round trips each waits for. */
+export function farther(sizes: Sizes): Sizes {
+  const part = (count: number): number => Math.ceil(count / 8);
+  return {
+    ...sizes,
+    streamBytes: sizes.streamBytes / 4,
+    randomFileBytes: sizes.randomFileBytes / 4,
+    randomOperations: part(sizes.randomOperations),
+    createdFiles: part(sizes.createdFiles),
+    treeFiles: part(sizes.treeFiles),
+    treeFolders: part(sizes.treeFolders),
+    statFiles: part(sizes.statFiles),
+    archiveFiles: part(sizes.archiveFiles),
+    parallelFiles: part(sizes.parallelFiles),
+    repositoryFiles: part(sizes.repositoryFiles),
+    packages: part(sizes.packages),
+    hugeFolder: part(sizes.hugeFolder),
+  };
+}
+
 /** 10000 -> "10 000". */
 export function grouped(count: number): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, ' ');

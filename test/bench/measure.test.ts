@@ -141,13 +141,21 @@ t.test(
     const subjects = [fake('nfs-fuse', shared, events, false, true), fake('local', shared, events)];
     const away = (rttMs: number): Way => ({ ...DIRECT, rttMs });
     const options = { runs: 1, quick: false, progress: quiet };
-    const row = await measureAlong(rowOf('all', events), subjects, [DIRECT, away(1), away(10)], options);
+    const usual = rowOf('all', events);
+    const farther = { ...usual, title: 'half of it', operation: { name: 'file', count: 50 } };
+    const row = await measureAlong(usual, farther, subjects, [DIRECT, away(1), away(10)], options);
     t.strictSame(
       row.measurements.map(({ subject }) => subject),
       ['nfs-fuse', 'local'],
     );
     t.match(row.far, [
-      { rttMs: 1, measurements: [{ subject: 'nfs-fuse', values: [6] }], failures: {} },
+      {
+        rttMs: 1,
+        title: 'half of it',
+        operation: { count: 50 },
+        measurements: [{ subject: 'nfs-fuse', values: [6] }],
+        failures: {},
+      },
       { rttMs: 10, measurements: [{ subject: 'nfs-fuse', values: [7] }], failures: {} },
     ]);
     t.strictSame(row.calls, { GETATTR: 200 });
@@ -159,7 +167,7 @@ t.test(
       'nfs-fuse timed at 1 close',
       'nfs-fuse timed at 10 close',
     ]);
-    const near = await measureAlong(rowOf('all', events), subjects, [DIRECT], options);
+    const near = await measureAlong(usual, farther, subjects, [DIRECT], options);
     t.notOk('far' in near, 'with one distance there is nothing further');
   },
 );
