@@ -83,25 +83,31 @@ export async function workOf(mount: Mount) {
   };
 }
 
-/** Reads the file with one mount, until all of it is on the disk, and ends that mount. */
+/** A part that could not be stored at once is stored by the next who reads it: so many mounts do. */
+const MOST_READERS = 3;
+const STORE_MS = 20_000;
+
+/** Reads the file with one mount after the other, until one has all of it from the disk. */
 export async function readAndStore(
   t: Test,
   mount: CachedScene['mount'],
   name: string,
   data: Buffer,
 ): Promise<void> {
-  const one = await mount();
-  t.ok((await cat(one, name)).equals(data), `${name} is as it is on the server`);
-  let work = await workOf(one);
-  await until(
-    () => `all of ${data.length} bytes is stored: ${JSON.stringify(work)}`,
-    async () => {
-      work = await workOf(one);
-      // Data that was asked for twice may be stored twice.
-      return work.disk.bytesStored >= data.length;
-    },
-  );
-  t.equal((await one.unmount()).status, 0);
+  const seen: unknown[] = [];
+  for (let reader = 1; reader <= MOST_READERS; reader++) {
+    const one = await mount();
+    t.ok((await cat(one, name)).equals(data), `${name} is as it is on the server`);
+    let work = await workOf(one);
+    // Data that was asked for twice may be stored twice.
+    const isThere = () => work.disk.bytesRead + work.disk.bytesStored >= data.length;
+    const end = Date.now() + STORE_MS;
+    while (!isThere() && Date.now() < end) work = await workOf(one);
+    t.equal((await one.unmount()).status, 0);
+    if (isThere()) return;
+    seen.push(work);
+  }
+  t.fail(`all of ${data.length} bytes is stored`, { seen });
 }
 
 /** A big file, read again after a remount, and changed between mounts in every way that could be overlooked. */

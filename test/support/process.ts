@@ -146,16 +146,15 @@ export async function mustRun(argv: readonly string[], options: RunOptions = {})
   return outcome.stdout.toString();
 }
 
-/** Waits until `condition` holds, asking again and again; fails with `what`, as it is then, when it takes far too long. */
+/** Waits until `condition` holds, asking again and again; fails with `what` when it takes far too long. */
 export async function until(
-  what: string | (() => string),
+  what: string,
   condition: () => boolean | Promise<boolean>,
   timeoutMs = 60_000,
 ): Promise<void> {
   const end = Date.now() + timeoutMs;
   while (!(await condition())) {
-    if (Date.now() > end)
-      throw new Error(`waited ${timeoutMs} ms in vain: ${typeof what === 'string' ? what : what()}`);
+    if (Date.now() > end) throw new Error(`waited ${timeoutMs} ms in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
