@@ -5,20 +5,34 @@
 import type { Extent } from './extent.js';
 import { ExtentMap } from './extent-map.js';
 
+/** A COMMIT is due when so much was written. */
+const COMMIT_FROM = 32 * 1024 * 1024;
+/** At so much the next writes have to wait for the COMMIT that is under way. */
+const WAIT_FROM = 4 * COMMIT_FROM;
+/** A WRITE counts as at least so much: a copy of few bytes takes memory like one of many. */
+const LEAST_COST = 4096;
+
 export class UnstableData {
   /** Data that no COMMIT under way covers, and data that one does. No two extents of one map overlap. */
   #waiting = new ExtentMap();
   #covered = new ExtentMap();
   #restarted = false;
+  /** Bytes that were written since the last COMMIT was sent. The copies of overwritten ones go with the next COMMIT, too. */
+  #written = 0;
 
   /** Nothing waits for a COMMIT. */
   get isEmpty(): boolean {
     return this.#waiting.size === 0;
   }
 
-  /** Bytes that wait for a COMMIT. */
-  get waiting(): number {
-    return this.#waiting.bytes;
+  /** It is time for a COMMIT. */
+  get isDue(): boolean {
+    return this.#restarted || (!this.isEmpty && this.#written >= COMMIT_FROM);
+  }
+
+  /** More is written than COMMITs can vouch for. */
+  get isOverdue(): boolean {
+    return this.#written >= WAIT_FROM;
   }
 
   /** Bytes that a server which is lost now would take with it. */
@@ -47,6 +61,11 @@ export class UnstableData {
     if (other !== undefined && other.verifier !== extent.verifier) this.#restarted = true;
   }
 
+  /** So many bytes were written, stable or not. As long as older data waits, a copy of them is kept. */
+  wrote(bytes: number): void {
+    if (this.bytes > 0) this.#written += Math.max(bytes, LEAST_COST);
+  }
+
   within(offset: number, end: number): Extent[] {
     return [...this.#covered.within(offset, end), ...this.#waiting.within(offset, end)];
   }
@@ -68,6 +87,7 @@ export class UnstableData {
     this.#covered = this.#waiting;
     this.#waiting = new ExtentMap();
     this.#restarted = false;
+    this.#written = 0;
     return first;
   }
 

@@ -38,8 +38,6 @@ export interface WriteBehindNeeds extends GatheringNeeds, WriteCallsNeeds, Defer
 
 /** WRITEs on the wire per file. */
 const MAX_IN_FLIGHT = 16;
-/** Unstable data that makes us send a COMMIT of its own accord. */
-const COMMIT_FROM = 32 * 1024 * 1024;
 
 export class FileWriter extends PendingData implements PendingWrites {
   readonly #vfs: WriteBehindNeeds;
@@ -138,6 +136,8 @@ export class FileWriter extends PendingData implements PendingWrites {
   /** Waits until there is room for `bytes` in the file's queue and in the mount's budget, and takes it. */
   async #admit(bytes: number, cancellation: Cancellation | undefined): Promise<void> {
     while (this.sending.isFull) await interruptible(this.sending.changed(), cancellation);
+    while (this.#committing !== undefined && this.unstable.isOverdue)
+      await interruptible(this.#committing, cancellation);
     const { writeBudget, writers } = this.#vfs.memory;
     if (!writeBudget.tryTake(bytes)) await writeBudget.take(bytes, cancellation);
     writers.add(this);
@@ -163,8 +163,7 @@ export class FileWriter extends PendingData implements PendingWrites {
     sending.done = this.#transmit(sending, stable, before, wait).then(() => {
       this.sending.delete(sending);
       // Memory for unstable data comes back only with a COMMIT.
-      if (this.unstable.waiting >= COMMIT_FROM || this.#vfs.memory.writeBudget.waiting > 0)
-        this.#commitInBackground();
+      if (this.unstable.isDue || this.#vfs.memory.writeBudget.waiting > 0) this.#commitInBackground();
       this.#settled();
     });
     return sending;
@@ -213,6 +212,7 @@ export class FileWriter extends PendingData implements PendingWrites {
           this.#commitInBackground();
         }
       }
+      this.unstable.wrote(extent.length);
     } catch (error) {
       this.#vfs.memory.writeBudget.give(extent.length);
       sending.error = this.lose(error);
@@ -320,8 +320,7 @@ export class FileWriter extends PendingData implements PendingWrites {
     const ended = (): void => {
       this.#committing = undefined;
       this.record?.stableBelow(this.oldest);
-      const due = this.unstable.restarted || this.unstable.waiting >= COMMIT_FROM;
-      if (due || this.#vfs.memory.writeBudget.waiting > 0) this.#commitInBackground();
+      if (this.unstable.isDue || this.#vfs.memory.writeBudget.waiting > 0) this.#commitInBackground();
       this.#settled();
     };
     this.#committing = work.then(ended, ended);

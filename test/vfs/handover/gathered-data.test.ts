@@ -7,7 +7,7 @@ import { KeptData } from '../../../lib/vfs/handover/kept-data.js';
 import { RecordKind, RecordText } from '../../../lib/vfs/handover/record-text.js';
 import type { Room } from '../../../lib/vfs/write-behind/write-record.js';
 import { firstProcess, nextProcess, type Successive } from '../support/handover-rig.js';
-import { O_RDWR, outcome, type Rig } from '../support/rig.js';
+import { O_DSYNC, O_RDWR, outcome, type Rig, settled } from '../support/rig.js';
 
 const EIO = 5;
 const KIB = 1024;
@@ -86,6 +86,28 @@ t.test('memory is used again for later data, and given back when nothing is bein
   await process.rig.files.flush(fh);
   t.ok(process.memory.bytes < 24 * MIB, `${process.memory.bytes} bytes afterwards`);
 });
+
+for (const flags of [O_RDWR, O_RDWR | O_DSYNC])
+  t.test(`memory is bounded while one place is written again and again (flags ${flags})`, async (t) => {
+    const process = firstProcess({ ...LARGE, writeBudget: 256 * MIB });
+    process.rig.server.tree.file('f', '');
+    const { fh, inode } = await process.rig.open('f', O_RDWR);
+    const again = await process.rig.open('f', flags);
+    // It waits for a COMMIT, and nothing is written over it.
+    await write(process.rig, fh, 2 * MIB, randomBytes(MIB));
+    await inode.writer?.drain();
+    let last = randomBytes(MIB);
+    for (let round = 0; round < 200; round++) {
+      last = randomBytes(MIB);
+      await write(process.rig, again.fh, 0, last);
+      await settled();
+    }
+    t.ok(process.memory.bytes < 80 * MIB, `${process.memory.bytes} bytes`);
+    t.ok(recorded(process) < 64, `${recorded(process)} copies`);
+    const { rig } = await nextProcess(process, { ...LARGE, writeBudget: 256 * MIB });
+    t.equal(await outcome(rig.files.flush(fh)), 'ok');
+    t.ok(last.equals(rig.server.tree.at('f').stable.subarray(0, MIB)));
+  });
 
 t.test('a part that was cut off does not come back, and the rest of the same place does', async (t) => {
   const process = firstProcess(LARGE);

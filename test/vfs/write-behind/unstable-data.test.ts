@@ -11,21 +11,21 @@ function extentOf(offset: number, length: number, sequence = 1, verifier = 'v'):
   return extent;
 }
 
-const state = ({ isEmpty, waiting, bytes, end }: UnstableData) => ({ isEmpty, waiting, bytes, end });
+const state = ({ isEmpty, bytes, end }: UnstableData) => ({ isEmpty, bytes, end });
 
 t.test('data waits for a COMMIT, is covered by one, and settled by its verifier', async (t) => {
   const unstable = new UnstableData();
-  t.same(state(unstable), { isEmpty: true, waiting: 0, bytes: 0, end: 0 });
+  t.same(state(unstable), { isEmpty: true, bytes: 0, end: 0 });
   t.equal(unstable.cover(), undefined);
   const [first, second, late] = [extentOf(0, 10), extentOf(20, 10, 2, 'w'), extentOf(5, 3, 3)];
   unstable.add(first);
   unstable.add(second);
-  t.same(state(unstable), { isEmpty: false, waiting: 20, bytes: 20, end: 30 });
+  t.same(state(unstable), { isEmpty: false, bytes: 20, end: 30 });
   t.equal(unstable.cover(), first);
-  t.same(state(unstable), { isEmpty: true, waiting: 0, bytes: 20, end: 30 });
+  t.same(state(unstable), { isEmpty: true, bytes: 20, end: 30 });
   unstable.cut(5, 8);
   unstable.add(late);
-  t.same(state(unstable), { isEmpty: false, waiting: 3, bytes: 20, end: 30 });
+  t.same(state(unstable), { isEmpty: false, bytes: 20, end: 30 });
   const { stable, lost } = unstable.settle('v');
   t.same(
     stable.map(({ offset, length }) => [offset, length]),
@@ -35,7 +35,7 @@ t.test('data waits for a COMMIT, is covered by one, and settled by its verifier'
     ],
   );
   t.same(lost, [second]);
-  t.same(state(unstable), { isEmpty: false, waiting: 3, bytes: 3, end: 8 });
+  t.same(state(unstable), { isEmpty: false, bytes: 3, end: 8 });
 });
 
 t.test('a second verifier shows a restart, until a COMMIT is sent for what waits', async (t) => {
@@ -70,7 +70,32 @@ t.test('a COMMIT that failed gives up what it was for, and nothing else', async 
   unstable.cover();
   unstable.add(extentOf(10, 5));
   t.equal(unstable.abandon(), 10);
-  t.same(state(unstable), { isEmpty: false, waiting: 5, bytes: 5, end: 15 });
+  t.same(state(unstable), { isEmpty: false, bytes: 5, end: 15 });
+});
+
+t.test('a COMMIT is due when much was written since the last one, whatever of it is left', async (t) => {
+  const mebibyte = 1024 * 1024;
+  const unstable = new UnstableData();
+  unstable.wrote(100 * mebibyte);
+  unstable.add(extentOf(0, mebibyte));
+  t.equal(unstable.isDue, false, 'what was stable at once, with nothing beside it, leaves no copy');
+  for (let written = 0; written < 31; written++) {
+    unstable.cut(0, mebibyte);
+    unstable.add(extentOf(0, mebibyte, written));
+    unstable.wrote(mebibyte);
+    t.equal(unstable.isDue, false);
+  }
+  unstable.wrote(mebibyte);
+  t.equal(unstable.bytes, mebibyte);
+  t.equal(unstable.isDue, true);
+  unstable.cover();
+  unstable.add(extentOf(0, 1));
+  t.equal(unstable.isDue, false);
+  for (let piece = 0; piece < 8192; piece++) unstable.wrote(1);
+  t.equal(unstable.isDue, true, 'small pieces count as well');
+  t.equal(unstable.isOverdue, false);
+  unstable.wrote(100 * mebibyte);
+  t.equal(unstable.isOverdue, true);
 });
 
 t.test('slots are taken up to their number, and handed on in turn', async (t) => {
