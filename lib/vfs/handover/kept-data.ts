@@ -66,13 +66,21 @@ class Held implements Room {
 
 /** The bytes from `at` on of a place. */
 interface Copy {
-  readonly sequence: number;
+  /** Of the last data that needs it. */
+  sequence: number;
   readonly offset: number;
   length: number;
   readonly held: Held;
   readonly at: number;
   /** 0: what gathers here, as a whole, holds the place. */
   readonly ref: RecordRef;
+}
+
+/** A copy of an earlier process, while its data is written again. */
+interface Again {
+  readonly found: Omit<Copy, 'sequence'>;
+  /** Undefined: nothing has taken its data so far. */
+  copy: Copy | undefined;
 }
 
 /** The copies of one file. */
@@ -92,7 +100,7 @@ export interface FileCopies {
 export class KeptData extends KeptRecords {
   readonly #buffers: SharedBuffers;
   /** By file: the copy of an earlier process whose data is being written again. It goes on to be the copy. */
-  readonly #again = new Map<number, Omit<Copy, 'sequence'>>();
+  readonly #again = new Map<number, Again>();
   /** By place: those that an earlier process had taken. */
   readonly #found = new Map<number, Held>();
   #readers = 0;
@@ -117,6 +125,15 @@ export class KeptData extends KeptRecords {
     };
     return {
       keep: (taken) => {
+        const again = this.#again.get(nodeid);
+        if (again !== undefined) {
+          // Data that goes out in several pieces keeps its one record. A new one would count after all that was written later.
+          if (again.copy === undefined) {
+            again.copy = { ...again.found, sequence: taken.sequence };
+            copies.push(again.copy);
+          } else again.copy.sequence = taken.sequence;
+          return true;
+        }
         if (this.#goesOn(copies.at(-1), taken)) return true;
         const copy = this.#copy(nodeid, taken);
         if (copy !== undefined) copies.push(copy);
@@ -157,11 +174,6 @@ export class KeptData extends KeptRecords {
   }
 
   #copy(nodeid: number, { sequence, offset, data, credential, room }: TakenData): Copy | undefined {
-    const known = this.#again.get(nodeid);
-    if (known !== undefined) {
-      this.#again.delete(nodeid);
-      return { ...known, sequence };
-    }
     const own = room instanceof Held ? undefined : this.#take(data.length);
     const held = room instanceof Held ? room : own;
     if (held === undefined) return undefined;
@@ -218,15 +230,20 @@ export class KeptData extends KeptRecords {
     return held.bytes.subarray(at, at + length);
   }
 
-  /** Runs `write`, which writes the data of this copy again: no other copy is made of it. */
+  /** Runs `write`, which writes the data of this copy again: no other copy is made of it. Rejects as `write` does. */
   async again(copy: CopyFound, write: () => Promise<void>): Promise<void> {
     const { nodeid, offset, length, at, ref } = copy;
     const held = this.#found.get(copy.place);
     if (held === undefined) throw new RangeError(`there is no place ${copy.place}`);
-    this.#again.set(nodeid, { offset, length, held, at, ref });
-    await write();
+    const again: Again = { found: { offset, length, held, at, ref }, copy: undefined };
+    this.#again.set(nodeid, again);
+    try {
+      await write();
+    } finally {
+      this.#again.delete(nodeid);
+    }
     // It went straight to stable storage.
-    if (this.#again.delete(nodeid)) this.drop(copy, true);
+    if (again.copy === undefined) this.drop(copy, true);
   }
 
   /** A copy of an earlier process is of no use any more. `isHeld`: {@link takeAgain} has found it. */

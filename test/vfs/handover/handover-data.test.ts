@@ -124,6 +124,28 @@ t.test('data survives several deaths, in the order in which it was written', asy
   t.equal(String(rig.server.tree.at('f').data.subarray(0, 4)), 'abca');
 });
 
+t.test('data that is written again in two pieces does not come to lie over later data', async (t) => {
+  const KIB = 1024;
+  const large = { limits: { rsize: KIB * KIB, wsize: KIB * KIB }, writeBudget: 64 * KIB * KIB };
+  const first = firstProcess(large);
+  first.rig.server.tree.file('f', '');
+  const { fh, inode } = await first.rig.open('f', O_RDWR);
+  await first.rig.write(fh, 0, Buffer.alloc(600 * KIB, '1'));
+  await inode.writer?.drain();
+  await first.rig.write(fh, 600 * KIB, Buffer.alloc(600 * KIB, '2'));
+  await first.rig.write(fh, 5_000 * KIB, Buffer.alloc(4 * KIB, '3'));
+  await first.rig.write(fh, 1_100 * KIB, Buffer.alloc(4 * KIB, '4'));
+  const found = [...first.memory.records()].filter(({ kind }) => kind === RecordKind.DATA).length;
+  const second = await nextProcess(first, large);
+  t.equal([...second.memory.records()].filter(({ kind }) => kind === RecordKind.DATA).length, found);
+  const { rig } = await nextProcess(second, large);
+  t.equal(await outcome(rig.files.flush(fh)), 'ok');
+  const { data } = rig.server.tree.at('f');
+  t.equal(data.subarray(600 * KIB, 1_100 * KIB).toString(), '2'.repeat(500 * KIB));
+  t.equal(data.subarray(1_100 * KIB, 1_104 * KIB).toString(), '4'.repeat(4 * KIB), 'the later data');
+  t.equal(data.subarray(1_104 * KIB, 1_200 * KIB).toString(), '2'.repeat(96 * KIB));
+});
+
 t.test('data that a COMMIT has vouched for is not written over what others have written since', async (t) => {
   const process = firstProcess();
   const { tree } = process.rig.server;
