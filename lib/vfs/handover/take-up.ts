@@ -262,7 +262,7 @@ async function tellLoss(
       }`,
     );
   }
-  writer.record?.settled();
+  writer.record?.told();
 }
 
 /**

@@ -183,8 +183,17 @@ class KeptWrite implements WriteRecord {
   }
 
   settled(): void {
-    this.allReached();
     this.#copies.dropBelow(Number.POSITIVE_INFINITY);
+    this.#clear();
+  }
+
+  told(): void {
+    this.#clear();
+  }
+
+  /** Nothing is missing of which there is no copy. */
+  #clear(): void {
+    this.allReached();
     this.#reached = EMPTY;
     this.#isShort = false;
     this.#isMixed = false;

@@ -50,6 +50,8 @@ export interface WriteRecord {
   allReached(): void;
   /** All of it is on stable storage, or counted as lost. */
   settled(): void;
+  /** Data without a copy counts as lost from now on, and is recorded no more. Copies stay. */
+  told(): void;
   /** `count` write errors have been met. */
   errors(count: number): void;
   /** This append is about to be sent. */

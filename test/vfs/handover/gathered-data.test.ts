@@ -144,6 +144,22 @@ t.test('where no memory is left for what grows, it gathers in memory of its own'
   t.ok(data.subarray(0, 2_000).equals(rig.server.tree.at('f').data.subarray(0, 2_000)));
 });
 
+t.test('a loss that is told leaves the copies of other data of the same file', async (t) => {
+  const process = firstProcess(LARGE);
+  process.rig.server.tree.file('f', '');
+  const { fh } = await process.rig.open('f', O_RDWR);
+  const data = randomBytes(1_000);
+  await write(process.rig, fh, 0, data);
+  Object.assign(process.memory, { takeBlock: () => undefined });
+  await write(process.rig, fh, MIB, randomBytes(100 * KIB));
+  const second = await nextProcess(process, LARGE);
+  t.match(second.rig.log.join('\n'), /\/f: data between bytes 1048576 and 1150976 was written, and died/);
+  t.equal(recorded(second), 1);
+  const { rig } = await nextProcess(second, LARGE);
+  t.equal(await outcome(rig.files.flush(fh)), EIO);
+  t.ok(data.equals(rig.server.tree.at('f').data.subarray(0, data.length)));
+});
+
 t.test('a place that somebody may still read is not used for other data', (t) => {
   const memory = RecordMemory.create();
   if (memory === undefined) throw new Error('this machine gives no memory that can be shared');
