@@ -113,7 +113,8 @@ export class MakeRequests {
       const found = await this.#lookup.find(parent, name, caller);
       if (found !== undefined && replay.mayHaveMade(found.attributes) && (await isOurs(found))) return found;
     }
-    replay.changedNothing();
+    // Of a procedure that the server does not have another one takes the place, which an earlier process may have called.
+    if (result.status !== Status.NOTSUPP) replay.changedNothing();
     const known = await this.#lookup.whyNotMade({ parent, name }, result, caller);
     throw known ?? vfs.redriver.reportFailure(result, [parent], caller);
   }

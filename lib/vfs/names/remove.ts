@@ -215,7 +215,9 @@ export class RemoveRequests {
   /** Whether an earlier process has sent the RENAME, and the server has carried it out. */
   async #isRenamed(from: DentryKey, to: DentryKey, replay: Replay, caller: Caller): Promise<boolean> {
     const source = this.#vfs.dentries.getUnverified(from.parent, from.name)?.inode;
-    if ((await this.#find(from.parent, from.name, caller)) !== undefined) return false;
+    const present = await this.#find(from.parent, from.name, caller);
+    // Somebody else may have made another file of that name since, which must not replace ours.
+    if (present !== undefined && (source === undefined || present === source)) return false;
     return (await this.#echoOfRename(Status.NOENT, to, source, replay, caller)) !== undefined;
   }
 

@@ -67,6 +67,45 @@ t.test('an open file that was renamed already keeps its new name when the rename
   t.equal(String(await rig.read(fh, 0, 5)), 'x');
 });
 
+t.test('a rename that comes again does not move what another client has put in the old place', async (t) => {
+  const process = firstProcess();
+  const { rig: before } = process;
+  const { tree } = before.server;
+  tree.file('tmp', 'ours');
+  await before.walk('tmp');
+  const end = before.server.on('RENAME', (_args, execute) => {
+    execute();
+    return new Promise(() => {});
+  });
+  void before.remove.rename(before.at('tmp'), before.at('final'), 0, first(before, 20));
+  await settled();
+  end();
+  tree.file('tmp', 'theirs');
+  const { rig } = await nextProcess(process);
+  await rig.remove.rename(rig.at('tmp'), rig.at('final'), 0, again(rig, 20));
+  t.equal(String(tree.at('final').data), 'ours');
+  t.equal(String(tree.at('tmp').data), 'theirs');
+  await rig.remove.rename(rig.at('tmp'), rig.at('final'), 0, first(rig, 22));
+  t.equal(String(tree.at('final').data), 'theirs', 'a new request does');
+});
+
+t.test('an exclusive create that comes again finds its file on a server without EXCLUSIVE', async (t) => {
+  const process = firstProcess();
+  const { rig: before } = process;
+  before.server.exclusiveCreate = false;
+  const end = before.server.on('CREATE', (_args, execute) => {
+    const result = execute();
+    return result.status === 0 ? new Promise(() => {}) : result;
+  });
+  void before.make.create(before.root, named('c'), 0o644, true, first(before, 12));
+  await settled();
+  end();
+  t.equal(before.server.count('CREATE'), 2);
+  const { rig } = await nextProcess(process);
+  t.equal(await outcome(rig.make.create(rig.root, named('c'), 0o644, true, again(rig, 12))), 'ok');
+  t.equal(await outcome(rig.make.create(rig.root, named('c'), 0o644, true, first(rig, 14))), EEXIST);
+});
+
 t.test('a new request fails where one that comes again succeeds', async (t) => {
   const process = firstProcess();
   const before = process.rig;
