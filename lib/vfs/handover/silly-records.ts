@@ -7,6 +7,8 @@ import type { SillyRecords } from '../names/silly-rename.js';
 import { KeptRecords, RecordKind, RecordReader } from './record-text.js';
 
 const IS_RENAMED = 0;
+/** There is no former name to go back to. Records of older programs do not have this cell: it must not be set in them. */
+const IS_SETTLED = 1;
 
 /** A silly name as it was recorded. */
 export interface SillyFound {
@@ -20,6 +22,8 @@ export interface SillyFound {
   readonly credential: UserCredential;
   /** False: it is not known whether the RENAME was carried out. */
   readonly isRenamed: boolean;
+  /** The name that a rename(2) was about to give to another file. Undefined: it has, or that was not the reason. */
+  readonly former: FileName | undefined;
 }
 
 export class KeptSillyNames extends KeptRecords implements SillyRecords {
@@ -30,15 +34,21 @@ export class KeptSillyNames extends KeptRecords implements SillyRecords {
     this.#refs.set(inode, ref);
   }
 
-  begins(inode: Inode, { directory, name, credential }: SillyName): void {
+  begins(inode: Inode, { directory, name, credential }: SillyName, former: FileName | undefined): void {
     const text = this.text.begin().number(inode.nodeid).number(directory.nodeid);
     text.text(inode.handle).text(directory.handle).text(name).credential(credential);
+    text.text(former ?? '');
     this.ends(inode);
-    this.#refs.set(inode, this.memory.put(RecordKind.SILLY, [0], text.bytes, text.length));
+    const cells = [0, former === undefined ? 1 : 0];
+    this.#refs.set(inode, this.memory.put(RecordKind.SILLY, cells, text.bytes, text.length));
   }
 
   renamed(inode: Inode): void {
     this.memory.setCell(this.#refs.get(inode) ?? 0, IS_RENAMED, 1);
+  }
+
+  settled(inode: Inode): void {
+    this.memory.setCell(this.#refs.get(inode) ?? 0, IS_SETTLED, 1);
   }
 
   ends(inode: Inode): void {
@@ -58,5 +68,6 @@ export function readSilly({ ref, cells, content }: KeptRecord, credentials: Cred
     name: reader.text() as FileName,
     credential: reader.credential(credentials),
     isRenamed: cells[IS_RENAMED] === 1,
+    former: cells[IS_SETTLED] === 0 ? (reader.text() as FileName) : undefined,
   };
 }

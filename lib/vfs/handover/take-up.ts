@@ -216,12 +216,12 @@ async function takeUpSillyNames(
 ): Promise<void> {
   await Promise.all(
     found.silly.map(async (one) => {
-      const { ref, name, credential, isRenamed } = one;
+      const { ref, name, credential, isRenamed, former } = one;
       // The kernel may have forgotten both: the name is to go all the same.
       const inode = inodes.find(one.nodeid) ?? inodes.intern(one.handle);
       const directory = inodes.find(one.directory) ?? inodes.intern(one.directoryHandle);
       records.takeUp(inode, ref);
-      await silly.takeUp(inode, { directory, name, credential }, isRenamed);
+      await silly.takeUp(inode, { directory, name, credential }, isRenamed, former);
     }),
   );
 }

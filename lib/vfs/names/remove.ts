@@ -200,9 +200,10 @@ export class RemoveRequests {
     // A last close meanwhile must not remove a file that gets its name back.
     this.#silly.hold(displaced);
     try {
-      await this.#silly.takeAway(newParent, newName, displaced, caller);
+      await this.#silly.takeAway(newParent, newName, displaced, caller, true);
       try {
         await this.#rename({ from, to, moved }, replay, caller);
+        this.#silly.hasReplaced(displaced);
       } catch (error) {
         await this.#silly.giveBack(newParent, newName, displaced, caller);
         throw error;

@@ -52,10 +52,12 @@ export interface SillyRenamesNeeds {
 
 /** Records of files without a name, for the next process of this mount, should there be one. */
 export interface SillyRecords {
-  /** The RENAME to this name is about to be sent. */
-  begins(inode: Inode, silly: SillyName): void;
+  /** The RENAME to this name is about to be sent. `former`: the name that another file is to get then. */
+  begins(inode: Inode, silly: SillyName, former: FileName | undefined): void;
   /** The file has its silly name. */
   renamed(inode: Inode): void;
+  /** Another file has the former name, with which it was begun: the silly one stays. */
+  settled(inode: Inode): void;
   /** The file has none, or none any more. */
   ends(inode: Inode): void;
 }
@@ -99,11 +101,18 @@ export class SillyRenames {
 
   /**
    * Takes `name` in `parent` away from the open file `inode`. Throws EBUSY when no free name can be found or
-   * the file already lost its name: better that than to delete a file in use.
+   * the file already lost its name: better that than to delete a file in use. `isToBeReplaced`: another file is to get the name,
+   * and until {@link hasReplaced} a process that goes on with this mount gives it back.
    */
-  async takeAway(parent: Inode, name: FileName, inode: Inode, caller: Caller): Promise<void> {
+  async takeAway(
+    parent: Inode,
+    name: FileName,
+    inode: Inode,
+    caller: Caller,
+    isToBeReplaced = false,
+  ): Promise<void> {
     if (inode.silly !== undefined) throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
-    const taking = this.#takeAway(parent, name, inode, caller);
+    const taking = this.#takeAway(parent, name, inode, caller, isToBeReplaced ? name : undefined);
     this.#taking.set(inode, taking);
     try {
       await taking;
@@ -121,12 +130,23 @@ export class SillyRenames {
     return silly !== undefined && !(silly.directory === parent && silly.name === name);
   }
 
-  async #takeAway(parent: Inode, name: FileName, inode: Inode, caller: Caller): Promise<void> {
+  /** Another file has the name that was taken away from this one. */
+  hasReplaced(inode: Inode): void {
+    this.#vfs.records?.silly.settled(inode);
+  }
+
+  async #takeAway(
+    parent: Inode,
+    name: FileName,
+    inode: Inode,
+    caller: Caller,
+    former: FileName | undefined,
+  ): Promise<void> {
     const vfs = this.#vfs;
     const silly = await this.#freeName(parent, inode, caller);
     const { credential } = caller;
     vfs.attributes.expectCtime(inode);
-    vfs.records?.silly.begins(inode, { directory: parent, name: silly, credential });
+    vfs.records?.silly.begins(inode, { directory: parent, name: silly, credential }, former);
     const result = await this.renameWithin(parent, name, silly, caller);
     // NFS3ERR_NOENT may be the echo of our own repeated call: then the file is under its new name.
     if (result.status !== Status.OK && !(await this.#leadsTo(parent, silly, inode, caller))) {
@@ -151,9 +171,15 @@ export class SillyRenames {
 
   /**
    * Takes up a silly name that an earlier process of this mount has given, or was about to give (`isRenamed` false). A file that
-   * is not open any more loses it. Never rejects.
+   * is not open any more loses it. `former`: the name that it had, and that a rename(2) may not have given to another file before
+   * the process died. If the kernel repeats that, it is carried out anew. Never rejects.
    */
-  async takeUp(inode: Inode, silly: SillyName, isRenamed: boolean): Promise<void> {
+  async takeUp(
+    inode: Inode,
+    silly: SillyName,
+    isRenamed: boolean,
+    former: FileName | undefined,
+  ): Promise<void> {
     const caller = unattended(silly.credential);
     const { directory, name } = silly;
     const is = isRenamed || (await this.#leadsTo(directory, name, inode, caller).catch(() => false));
@@ -162,7 +188,14 @@ export class SillyRenames {
       return;
     }
     this.#has(inode, silly);
-    if (inode.opens === 0) void this.finish(inode);
+    if (former === undefined) {
+      if (inode.opens === 0) void this.finish(inode);
+      return;
+    }
+    this.hold(inode);
+    await this.giveBack(directory, former, inode, caller);
+    if (inode.silly !== undefined) this.hasReplaced(inode);
+    this.drop(inode);
   }
 
   async #leadsTo(parent: Inode, name: FileName, inode: Inode, caller: Caller): Promise<boolean> {

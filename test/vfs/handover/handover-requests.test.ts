@@ -106,6 +106,54 @@ t.test('an exclusive create that comes again finds its file on a server without 
   t.equal(await outcome(rig.make.create(rig.root, named('c'), 0o644, true, first(rig, 14))), EEXIST);
 });
 
+/** rename(2) of a file over an open one, whose process dies before it hears of the second RENAME. */
+async function renamedOverOpen(isCarriedOut: boolean) {
+  const process = firstProcess();
+  const { rig: before } = process;
+  before.server.tree.file('from', 'new');
+  before.server.tree.file('to', 'old');
+  await before.walk('from');
+  const { fh } = await before.open('to', O_RDWR);
+  const end = before.server.on('RENAME', (args, execute) => {
+    if (args.from.name === 'to' || isCarriedOut) {
+      const result = execute();
+      if (args.from.name === 'to') return result;
+    }
+    return new Promise(() => {});
+  });
+  void before.remove.rename(before.at('from'), before.at('to'), 0, first(before, 20));
+  await settled();
+  end();
+  const { rig } = await nextProcess(process);
+  const content = () =>
+    Object.fromEntries([...rig.server.tree.root.children].map(([name, { data }]) => [name, String(data)]));
+  return { rig, fh, content };
+}
+
+t.test(
+  'an open file that a rename was to replace has its name again if the process dies before',
+  async (t) => {
+    const { rig, fh, content } = await renamedOverOpen(false);
+    t.same(content(), { from: 'new', to: 'old' });
+    await rig.files.release(fh);
+    await settled();
+    t.same(content(), { from: 'new', to: 'old' }, 'also when it is closed');
+  },
+);
+
+t.test('a rename over an open file that comes again is carried out', async (t) => {
+  for (const isCarriedOut of [false, true]) {
+    const { rig, fh, content } = await renamedOverOpen(isCarriedOut);
+    await rig.remove.rename(rig.at('from'), rig.at('to'), 0, again(rig, 20));
+    t.equal(content().to, 'new');
+    t.equal(Object.keys(content()).length, 2, 'the other one is there, under a silly name');
+    t.equal(String(await rig.read(fh, 0, 5)), 'old');
+    await rig.files.release(fh);
+    await settled();
+    t.same(content(), { to: 'new' });
+  }
+});
+
 t.test('a new request fails where one that comes again succeeds', async (t) => {
   const process = firstProcess();
   const before = process.rig;
