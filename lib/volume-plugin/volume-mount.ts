@@ -3,7 +3,7 @@
  * of a mount, so that an engine that goes by the path of a volume finds the mount, or no such path: never a plain folder of
  * this machine.
  */
-import { lstatSync, mkdirSync, renameSync, rmdirSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, readlinkSync, renameSync, rmdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorCode, type LogSink } from '../base/log.js';
 import { UserError } from '../base/user-error.js';
@@ -19,6 +19,10 @@ export class VolumeMount {
   readonly place: string;
   readonly #folder: string;
   readonly #link: string;
+  /** The text of the link. */
+  readonly #leadsTo: string;
+  /** The link while it is made. No volume has a name that begins with a dot. */
+  readonly #nextLink: string;
   #command: OwnCommand | undefined;
 
   /** `root`: of {@link VolumeRecords}. `program`: how to start nfs-fuse. */
@@ -31,6 +35,8 @@ export class VolumeMount {
     this.#folder = join(root, 'mounts', name);
     this.place = join(this.#folder, 'data');
     this.#link = join(root, 'volumes', name);
+    this.#leadsTo = join('..', 'mounts', name);
+    this.#nextLink = join(root, 'volumes', `.${name}.next`);
     this.path = join(this.#link, 'data');
   }
 
@@ -47,7 +53,7 @@ export class VolumeMount {
   /** Whether engines find the volume. */
   get isPublished(): boolean {
     try {
-      return lstatSync(this.#link).isSymbolicLink();
+      return readlinkSync(this.#link) === this.#leadsTo;
     } catch {
       return false;
     }
@@ -56,10 +62,9 @@ export class VolumeMount {
   /** Lets engines find the mount. Call it only while there is one. */
   publish(): void {
     if (this.isPublished) return;
-    const next = `${this.#link}.next`;
-    rmSync(next, { force: true });
-    symlinkSync(join('..', 'mounts', this.name), next);
-    renameSync(next, this.#link);
+    rmSync(this.#nextLink, { force: true });
+    symlinkSync(this.#leadsTo, this.#nextLink);
+    renameSync(this.#nextLink, this.#link);
   }
 
   /** From now on no engine finds the volume. */
@@ -82,11 +87,16 @@ export class VolumeMount {
       mounted,
       this.place,
     ]);
-    if (status === 0) {
+    const isThere = (await this.entry()) !== undefined;
+    if (status === 0 && isThere) {
       if (said !== '') this.tell('warn', `Volume ${this.name}: ${said}`);
       return;
     }
-    if ((await this.entry()) === undefined) this.removeFolders();
+    if (!isThere) this.removeFolders();
+    if (status === 0)
+      throw new UserError(
+        `The process that was to mount it says that it did, and nothing is mounted. ${said}`.trim(),
+      );
     throw new UserError(said === '' ? 'The process that was to mount it ended without a word.' : said);
   }
 

@@ -24,12 +24,28 @@ export interface VolumeSettings {
 }
 
 const TYPES = new Set(['nfs', 'nfs3', 'nfs-fuse', 'fuse.nfs-fuse']);
-/** Options of the command, which have no meaning for a mount that a program asks for. */
-const OF_THE_COMMAND: Readonly<Record<string, string>> = {
-  bg: 'The plugin goes on trying by itself.',
-  remount: 'Remove the volume, and create it with the other options.',
-  debug: 'Use "nfs-fuse mount -f --debug=fuse" to look at requests.',
-};
+/** Options that have no meaning for a mount that a program asks for. The request tells, since a list of options hides names well. */
+const OF_THE_COMMAND: readonly {
+  readonly option: string;
+  readonly instead: string;
+  isAsked(request: MountRequest): boolean;
+}[] = [
+  {
+    option: 'bg',
+    instead: 'The plugin goes on trying by itself.',
+    isAsked: ({ background }) => background,
+  },
+  {
+    option: 'remount',
+    instead: 'Remove the volume, and create it with the other options.',
+    isAsked: ({ remount }) => remount,
+  },
+  {
+    option: 'debug',
+    instead: 'Use "nfs-fuse mount -f --debug=fuse" to look at requests.',
+    isAsked: ({ fuse }) => fuse.debug,
+  },
+];
 const EXAMPLE = '-o device=server:/export, or -o type=nfs -o device=:/export -o o=addr=server';
 
 /**
@@ -53,15 +69,13 @@ export function readVolumeOptions(
       .map(([name, value]) => ({ name, value })),
     ...Object.entries(others).map(([name, value]) => ({ name, value: value === '' ? undefined : value })),
   ];
-  for (const { name } of [...defaults.flatMap(splitOptionList), ...own]) {
-    const instead = Object.hasOwn(OF_THE_COMMAND, name) ? OF_THE_COMMAND[name] : undefined;
-    if (instead !== undefined)
-      throw new UserError(`The mount option "${name}" is not for volumes.`, { remedy: instead });
-  }
   const target = targetOf(device, address);
   const options = [...defaults, ...own.map(asText)];
   const mounted = folders.length === 0 ? target : targetBelow(parseMountTarget(target), folders);
   const request = grantFlags(parseMountRequest(mounted, options));
+  for (const { option, instead, isAsked } of OF_THE_COMMAND)
+    if (isAsked(request))
+      throw new UserError(`The mount option "${option}" is not for volumes.`, { remedy: instead });
   return { target, folders, mounted, options, request };
 }
 

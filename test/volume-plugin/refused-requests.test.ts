@@ -36,6 +36,9 @@ t.test(
     await refused({ device, type: 'tmpfs' }, /not a type of nfs-fuse/);
     await refused({ device, subdir: 'a/../../b' }, /not a folder below the export/);
     await refused({ device, bg: '' }, /"bg" is not for volumes/);
+    await refused({ device, 'ro,bg': '' }, /"bg" is not for volumes/);
+    await refused({ device, o: 'remount' }, /"remount" is not for volumes/);
+    await refused({ device, 'ro,debug': '' }, /"debug" is not for volumes/);
     await refused({ device: 'server' }, /has no ":"/);
     t.same((await plugin.must('List')).Volumes, []);
   },
