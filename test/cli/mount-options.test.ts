@@ -338,6 +338,8 @@ t.test('a wrong target is refused with the reason and the right spelling', async
     ['nfs://server/x?version=4', /mount options go with -o/],
     ['nfs://server/%zz', /without two hexadecimal digits/],
     ['nfs://server/%00', /NUL byte/],
+    ['-server:/x', /begins with "-"/],
+    ['nfs://-server/x', /begins with "-"/],
     ['ser ver:/x', /where the server's name should be/],
     [`server:/${'x'.repeat(1024)}`, /exported path of 1025 bytes; NFS allows 1024/],
     ['server:/\ufffd', /not valid UTF-8/],
