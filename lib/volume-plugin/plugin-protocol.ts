@@ -66,8 +66,8 @@ function callsOf(volumes: Volumes, scope: Scope): ReadonlyMap<string, Call> {
     ['/VolumeDriver.Capabilities', () => ({ Capabilities: { Scope: scope } })],
     [
       '/VolumeDriver.Create',
-      (body) => {
-        volumes.create(text(body, 'Name'), optionsIn(body));
+      async (body) => {
+        await volumes.create(text(body, 'Name'), optionsIn(body));
         return {};
       },
     ],

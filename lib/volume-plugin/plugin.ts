@@ -1,4 +1,5 @@
 /** The plugin as a whole: its folder, its socket, its volumes, and their order at the start. */
+import { errorCode } from '../base/log.js';
 import { StopSignals } from '../mount/process/stop-signals.js';
 import { pluginServer, type Scope } from './plugin-protocol.js';
 import { listenAsPlugin } from './plugin-socket.js';
@@ -33,6 +34,8 @@ export async function runPlugin({ root, socket, scope, engineMs, ...options }: P
     // Neither waits for a server: what has to be mounted again is mounted when the plugin answers already.
     await volumes.adopt();
     const remove = await listenAsPlugin(server, socket);
+    // A connection that cannot be accepted, such as for want of descriptors: the next one may be.
+    server.on('error', (error) => options.tell('error', `A connection is lost (${errorCode(error)}).`));
     try {
       volumes.watch();
       options.tell('info', `Volumes are in ${records.root}; ready.`);

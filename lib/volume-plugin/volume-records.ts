@@ -137,9 +137,20 @@ export class VolumeRecords {
         closeSync(fd);
       }
       renameSync(next, this.#file);
+      // Otherwise the name may lead to the old file after a power failure.
+      syncFolder(this.root);
     } catch (error) {
       throw cannot(`${this.#file} cannot be written (${errorCode(error)}).`, error);
     }
+  }
+}
+
+function syncFolder(path: string): void {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 

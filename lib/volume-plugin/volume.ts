@@ -50,6 +50,10 @@ export class Volume {
   #failures = 0;
   #retryAt = 0;
   #checkAt = 0;
+  /** When the mount was last known to be there. */
+  #upAt = 0;
+  /** Ends the attempt to mount that is under way. */
+  #attempt: AbortController | undefined;
   #isChecking = false;
   #isMounted = false;
   #isDisposed = false;
@@ -90,7 +94,7 @@ export class Volume {
     this.#isMounted = entry !== undefined;
     this.#usersUnknown = entry !== undefined || wasMounted;
     if (entry !== undefined) {
-      this.mount.publish();
+      this.#publish();
       return;
     }
     this.mount.withdraw();
@@ -99,6 +103,7 @@ export class Volume {
 
   /** Mounts it for one more user, who may be told by an error that it takes longer: then it goes on by itself. */
   async use(id: string, patience: EnginePatience): Promise<string> {
+    const isNew = !this.#users.has(id);
     this.#users.add(id);
     try {
       if (!(await this.#isUpInTime(patience)))
@@ -107,7 +112,7 @@ export class Volume {
           { remedy: 'The attempt goes on; try again in a moment.' },
         );
     } catch (error) {
-      this.#users.delete(id);
+      if (isNew) this.#users.delete(id);
       throw error;
     }
     return this.mount.path;
@@ -128,8 +133,13 @@ export class Volume {
   /** One user less. The last one's leave unmounts it. @throws UserError if it stays mounted */
   async release(id: string): Promise<void> {
     this.#users.delete(id);
-    if (this.#users.size > 0 || (this.#usersUnknown && (await this.#isSeenElsewhere()))) return;
-    this.#usersUnknown = false;
+    if (this.#users.size > 0) return;
+    if (this.#usersUnknown) {
+      if (await this.#isSeenElsewhere()) return;
+      this.#usersUnknown = false;
+      // Another user may have come meanwhile.
+      if (this.#users.size > 0) return;
+    }
     if (!(await isInTime(this.#down(), PATIENCE_MS)))
       this.tell(
         'warn',
@@ -138,10 +148,11 @@ export class Volume {
   }
 
   /**
-   * Unmounts it for good. The engine knows whether containers use it, and has not asked for this then; one that still sees the
-   * mount keeps its copy of it. @throws UserError if it stays mounted, or data is still to be written back
+   * Unmounts it for good, and calls `forget`. The engine knows whether containers use it, and has not asked for this then; one
+   * that still sees the mount keeps its copy of it. @throws UserError if it stays mounted, or data is still to be written
+   * back, or what `forget` throws: the volume can be used as before then
    */
-  async dispose(): Promise<void> {
+  async dispose(forget: () => void): Promise<void> {
     this.#isDisposed = true;
     this.#users.clear();
     this.#usersUnknown = false;
@@ -153,6 +164,7 @@ export class Volume {
             remedy: `Try again later, or run "nfs-fuse umount --force ${this.mount.place}", which loses what is not written back.`,
           },
         );
+      forget();
     } catch (error) {
       this.#isDisposed = false;
       throw error;
@@ -164,12 +176,14 @@ export class Volume {
     while (this.#making !== undefined);
   }
 
-  /** Looks at the mount table, and mounts again what is gone though it has users. Never rejects. */
+  /** Looks at the mount table as it was at the time `now`, and mounts again what is gone though it has users. Never rejects. */
   watch(entries: readonly MountEntry[], now: number): void {
-    if (this.#making !== undefined || this.#ending !== undefined || this.#isChecking) return;
     const entry = this.mount.entryIn(entries);
-    // Before anything else: an engine must not find a folder that is not mounted.
+    // A table that is older than the mount does not have it.
+    if (entry === undefined && this.#upAt >= now) return;
+    // Before anything else, whatever is under way: an engine must not find a folder that is not mounted.
     if (entry === undefined && this.mount.isPublished) this.mount.withdraw();
+    if (this.#making !== undefined || this.#ending !== undefined || this.#isChecking) return;
     if (!this.#isWanted) return;
     if (entry === undefined) this.#makeAgain(now);
     else if (now >= this.#checkAt) {
@@ -206,6 +220,9 @@ export class Volume {
 
   /** Mounts it unless it is mounted. All who ask meanwhile wait for the same attempt. */
   #up(): Promise<void> {
+    // An attempt that was given up fails soon. A user who comes after that decision has the next one.
+    if (this.#making !== undefined && this.#ending !== undefined && this.#attempt?.signal.aborted === true)
+      return this.#ending.catch(() => {}).then(() => this.#up());
     this.#making ??= this.#bringUp().finally(() => {
       this.#making = undefined;
       if (!this.#isWanted && this.#isMounted) this.#endLater();
@@ -216,11 +233,13 @@ export class Volume {
   async #bringUp(): Promise<void> {
     await this.#ending?.catch(() => {});
     if (this.#isDisposed) throw new UserError(`Volume ${this.name} is being removed.`);
+    this.#attempt = new AbortController();
+    const { signal } = this.#attempt;
     try {
       const entry = await this.mount.entry();
-      if (entry === undefined || !(await this.#isFit(entry))) await this.#makeNew(entry);
+      if (entry === undefined || !(await this.#isFit(entry))) await this.#makeNew(entry, signal);
       this.#isMounted = true;
-      this.mount.publish();
+      this.#publish();
     } catch (error) {
       this.#failures++;
       this.#failure = textOf(error);
@@ -232,15 +251,24 @@ export class Volume {
   }
 
   async #isFit(entry: MountEntry): Promise<boolean> {
-    return entry.source.toString() === this.settings.request.source && !(await this.mount.isDead(entry));
+    if (entry.source.toString() !== this.settings.request.source) return false;
+    // It may go while it is looked at; the folder below it does not look dead.
+    return !(await this.mount.isDead(entry)) && (await this.mount.entry())?.id === entry.id;
   }
 
-  async #makeNew(old: MountEntry | undefined): Promise<void> {
+  #publish(): void {
+    this.#upAt = performance.now();
+    this.mount.publish();
+  }
+
+  async #makeNew(old: MountEntry | undefined, signal: AbortSignal): Promise<void> {
     this.mount.withdraw();
     this.#isMounted = false;
-    if (old !== undefined) await this.mount.takeAway(old);
+    // It may have gone by itself.
+    if (old !== undefined && (await this.mount.entry()) !== undefined) await this.mount.takeAway(old);
     const { folders, request } = this.settings;
-    if (folders.length > 0 && !request.client.readOnly) await makeSubFolder(this.settings);
+    if (folders.length > 0 && !request.client.readOnly) await makeSubFolder(this.settings, signal);
+    signal.throwIfAborted();
     await this.mount.make(this.settings);
   }
 
@@ -261,6 +289,7 @@ export class Volume {
 
   async #bringDown(): Promise<void> {
     const { mount } = this;
+    this.#attempt?.abort(new UserError(`The attempt to mount volume ${this.name} was given up.`));
     mount.interrupt();
     await this.#making?.catch(() => {});
     mount.withdraw();
@@ -271,7 +300,8 @@ export class Volume {
         const said = await mount.end();
         if (said !== '') this.tell('warn', `Volume ${this.name}: ${said}`);
       } catch (error) {
-        mount.publish();
+        // It may have been unmounted all the same.
+        if ((await mount.entry().catch(() => undefined)) !== undefined) this.#publish();
         this.#failure = textOf(error);
         throw error;
       }

@@ -79,33 +79,41 @@ export class Volumes {
 
   /**
    * Makes a volume, and does not mount it. Succeeds as well if there is one of the same name and options.
-   * @throws UserError for names and options that will not do
+   * @throws UserError for names and options that will not do, and where a mount is that no volume here has made
    */
-  create(name: string, given: GivenOptions): void {
+  async create(name: string, given: GivenOptions): Promise<void> {
     if (!NAME.test(name))
       throw new UserError(`${JSON.stringify(name.slice(0, 300))} is not the name of a volume.`, {
         remedy:
           'Letters, digits, "_", "." and "-" will do, 200 of them at most; the first is a letter or a digit.',
       });
-    const known = this.options.records.volumes.get(name);
-    if (known !== undefined && this.#volumes.has(name)) {
-      if (Object.keys(given).length === 0 || isSame(known, given)) return;
-      throw new UserError(`There is a volume ${name} with other options.`, {
-        remedy: 'Remove it first, or take another name.',
-      });
-    }
+    if (this.#isThere(name, given)) return;
     const volume = this.#make(name, given);
+    await mustBeFree(volume);
+    // The same may have been asked for meanwhile.
+    if (this.#isThere(name, given)) return;
     for (const note of volume.settings.request.notes) this.options.tell('warn', `Volume ${name}: ${note}`);
     this.options.records.add(name, given);
     this.#volumes.set(name, volume);
   }
 
+  /** Whether there is this volume already. @throws UserError if there is one of the same name and other options */
+  #isThere(name: string, given: GivenOptions): boolean {
+    const known = this.options.records.volumes.get(name);
+    if (known === undefined || !this.#volumes.has(name)) return false;
+    if (Object.keys(given).length === 0 || isSame(known, given)) return true;
+    throw new UserError(`There is a volume ${name} with other options.`, {
+      remedy: 'Remove it first, or take another name.',
+    });
+  }
+
   /** Unmounts a volume and forgets it; its data stays on the server. @throws UserError if that is not possible now */
   async remove(name: string): Promise<void> {
     const volume = this.get(name);
-    await volume.dispose();
-    this.options.records.remove(name);
-    this.#volumes.delete(name);
+    await volume.dispose(() => {
+      this.options.records.remove(name);
+      this.#volumes.delete(name);
+    });
   }
 
   #make(name: string, given: GivenOptions): Volume {
@@ -122,14 +130,29 @@ export class Volumes {
     if (this.#isLooking || this.#volumes.size === 0) return;
     this.#isLooking = true;
     try {
+      const now = performance.now();
       const entries = await readMountinfo();
-      for (const volume of this.#volumes.values()) volume.watch(entries, performance.now());
+      for (const volume of this.#volumes.values()) volume.watch(entries, now);
     } catch (error) {
       this.options.tell('warn', `The mount table cannot be read: ${textOf(error)}`);
     } finally {
       this.#isLooking = false;
     }
   }
+}
+
+/**
+ * A mount that is left of a volume of that name may have other options, such as rw, or another user.
+ * @throws UserError if there is one
+ */
+async function mustBeFree({ name, mount }: Volume): Promise<void> {
+  if ((await mount.entry()) === undefined) return;
+  throw new UserError(
+    `The mount of an earlier volume ${name} is still there, and nobody knows its options.`,
+    {
+      remedy: `End it with "nfs-fuse umount ${mount.place}", or take another name.`,
+    },
+  );
 }
 
 function isSame(one: GivenOptions, other: GivenOptions): boolean {

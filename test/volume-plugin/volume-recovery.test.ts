@@ -1,5 +1,5 @@
 /** Volumes when something dies: the plugin, the process of a mount, its keeper, the server, the machine. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { ServeCommand } from '../support/embedded.js';
@@ -138,6 +138,25 @@ t.test('a record that is damaged is not written over', async (t) => {
   t.equal(failed.status, 1);
   writeFileSync(file, before);
   await plugin.start();
+});
+
+t.test('a mount whose volume is not known any more is not taken for that of a new one', async (t) => {
+  const path = await plugin.mount('data');
+  await plugin.end();
+  const file = join(plugin.root, 'volumes.json');
+  rmSync(file);
+  await plugin.start();
+  t.match(plugin.log, /mounts\/data has the mount of a volume that is not known here/);
+  const options = localDriverOptions(served, 'ro');
+  const refused = await plugin.call('Create', { Name: 'data', Opts: options });
+  t.match(refused.body.Err, /is still there, and nobody knows its options\. End it with "nfs-fuse umount /);
+  await mustRun(place.command([...place.product, 'umount', plugin.placeOf('data')]), { cwd: '/' });
+  await plugin.create('data', options);
+  t.equal(await plugin.mount('data'), path);
+  t.throws(() => writeFileSync(join(path, 'no'), ''), { code: 'EROFS' });
+  await plugin.unmount('data');
+  await plugin.must('Remove', { Name: 'data' });
+  await plugin.create('data', localDriverOptions(served));
 });
 
 t.test('a server that does not answer delays no other volume', async (t) => {
