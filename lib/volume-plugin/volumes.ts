@@ -54,6 +54,19 @@ export class Volumes {
           `${join(records.root, 'mounts', name)} has the mount of a volume that is not known here.`,
         );
     }
+    this.#withdrawOthers();
+  }
+
+  /** A mount that no volume here looks after must not be found: nobody would notice that its mount has gone. */
+  #withdrawOthers(): void {
+    for (const name of readdirSync(join(this.options.records.root, 'volumes'))) {
+      if (this.#volumes.has(name)) continue;
+      try {
+        this.#placeOf(name).withdraw();
+      } catch (error) {
+        this.options.tell('error', `Volume ${name} cannot be withdrawn: ${textOf(error)}`);
+      }
+    }
   }
 
   /** Begins to look after the mounts. */

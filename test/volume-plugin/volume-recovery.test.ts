@@ -147,6 +147,7 @@ t.test('a mount whose volume is not known any more is not taken for that of a ne
   rmSync(file);
   await plugin.start();
   t.match(plugin.log, /mounts\/data has the mount of a volume that is not known here/);
+  t.notOk(existsSync(path), 'it is not found any more');
   const options = localDriverOptions(served, 'ro');
   const refused = await plugin.call('Create', { Name: 'data', Opts: options });
   t.match(refused.body.Err, /is still there, and nobody knows its options\. End it with "nfs-fuse umount /);
