@@ -1,5 +1,6 @@
 /** The name, version and engines of this program, as package.json has them. */
 import { readFileSync } from 'node:fs';
+import { isRecord } from './json.js';
 import { includedText } from './own-program.js';
 
 export interface PackageInfo {
@@ -30,8 +31,4 @@ function infoOf(content: unknown): PackageInfo | undefined {
   if (!isRecord(content) || content.name !== 'nfs-fuse') return undefined;
   const node = isRecord(content.engines) ? String(content.engines.node) : '';
   return { version: String(content.version), oldestNode: /^>=\s*([\d.]+)$/.exec(node)?.[1] };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null;
 }

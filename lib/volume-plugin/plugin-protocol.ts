@@ -3,10 +3,11 @@
  * like, and that every request gets an answer: `{"Err": text}` with status 500 for whatever fails.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { isRecord } from '../base/json.js';
 import { UserError } from '../base/user-error.js';
 import { textOf } from '../volume-parts/error-text.js';
 import type { EnginePatience, Volume } from './volume.js';
-import { isOptions, isRecord } from './volume-records.js';
+import { isOptions } from './volume-records.js';
 import type { Volumes } from './volumes.js';
 
 /** docker: `local` volumes are made on each machine, `global` ones once for a swarm. */

@@ -20,6 +20,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { isRecord, parsedJson } from '../base/json.js';
 import { errorCode } from '../base/log.js';
 import { UserError } from '../base/user-error.js';
 import { lockFile } from '../mount/process/process-calls.js';
@@ -184,23 +185,13 @@ function bootId(): string {
 }
 
 function contentOf(text: string): Content | undefined {
-  let content: unknown;
-  try {
-    content = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  const content = parsedJson(text);
   if (!isRecord(content) || content.version !== 1 || typeof content.bootId !== 'string') return undefined;
   if (!isRecord(content.volumes)) return undefined;
   const isWell = Object.values(content.volumes).every(
     (volume) => isRecord(volume) && isOptions(volume.options),
   );
   return isWell ? (content as unknown as Content) : undefined;
-}
-
-/** Whether a value from outside is a record of any kind. */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Whether a value from outside has the form of options. */

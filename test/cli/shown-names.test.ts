@@ -2,7 +2,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { parsedJson } from '../../lib/base/json.js';
 import { shownJson, shownName } from '../../lib/base/shown-name.js';
+import { ratesText } from '../../lib/cli/stats/rates-text.js';
+import { unwrittenIn } from '../../lib/mount/failure/unwritten.js';
+import { parseMountRequest } from '../../lib/mount/options/mount-options.js';
+import { describeOtherPlaces } from '../../lib/mount/reach/other-places.js';
 import { EmbeddedServer } from '../../lib/server/index.js';
 import { describePath, type Inode } from '../../lib/vfs/cache/inode.js';
 import { publicFolder } from '../support/folders.js';
@@ -31,6 +36,41 @@ t.test('a path in a message of the mount takes one line', (t) => {
   const inode = { isRoot: false, name: latin1, parent: root } as unknown as Inode;
   t.equal(describePath(inode), '/two\\x0alines\\x1b[1m');
   t.end();
+});
+
+t.test('answers of the process of a mount add no lines to what stats shows', async (t) => {
+  const none = { operations: 1, opsPerSecond: 0, kBPerSecond: 0, kBPerOp: 0, retransmissions: 0, errors: 0 };
+  const forged = { program: NASTY, procedure: NASTY, ...none, rttMs: 0, executionMs: 0 };
+  const rates = ratesText(
+    { source: NASTY, mountpoint: NASTY },
+    {
+      ...{ pid: 1, seconds: 1, sinceMount: true, newProcess: false },
+      ...{ opsPerSecond: 0, kBPerSecond: 0, retransmissions: 0, procedures: [forged] },
+    },
+    { all: true, time: '12:00:00' },
+  );
+  t.notMatch(rates, UNSAFE);
+  t.equal(rates.trimEnd().split('\n').length, 5, rates);
+  const places = describeOtherPlaces({ mountpoints: [NASTY], processes: [] });
+  t.equal(places, `It is mounted on ${SHOWN} too.`);
+  const [note] = parseMountRequest('server:/export', ['sloppy', `a\n<0>b`]).notes;
+  t.equal(note, 'The unknown mount option "a\\x0a<0>b" is ignored (sloppy).');
+});
+
+t.test('what another process says of unwritten data is taken for that only if it is', async (t) => {
+  const told = { bytes: 5, files: 2, largest: [{ path: `/${NASTY}`, bytes: 4 }, { path: 7 }, null] };
+  t.same(unwrittenIn(told), { bytes: 5, files: 2, largest: [{ path: `/${SHOWN}`, bytes: 4 }] });
+  for (const value of [undefined, null, 7, [], {}, { bytes: '5', files: 1, largest: [] }])
+    t.equal(unwrittenIn(value), undefined);
+});
+
+t.test('JSON that is nested so deep that nobody can walk through it is none', async (t) => {
+  const deep = (levels: number) => `${'[{"a":'.repeat(levels)}1${'}]'.repeat(levels)}`;
+  t.type(parsedJson(deep(20)), Array);
+  t.equal(parsedJson(deep(20_000)), undefined);
+  t.same(parsedJson('"\\"[[\\\\"'), '"[[\\');
+  t.same(parsedJson(JSON.stringify(['['.repeat(1_000)])), ['['.repeat(1_000)]);
+  t.equal(parsedJson('{'), undefined);
 });
 
 t.test('exports shows paths and clients without control characters', async (t) => {

@@ -53,6 +53,32 @@ t.test('a mount that does not answer, or answers nonsense, is down, and harms no
     'nfs_fuse_up{server="s",export="/e",mountpoint="/c"} 0',
     '',
   ]);
+  /** An answer of the right form, but for what is in its place. */
+  const answer = (part: object): unknown => {
+    const caches = ['attributes', 'dentries', 'negativeDentries', 'access', 'listings', 'pages'];
+    return {
+      ...{ unwritten: {}, bufferedBytes: {}, rpc: {}, takeovers: {}, fuse: {}, latencyLimits: [1] },
+      procedures: [],
+      caches: Object.fromEntries(caches.map((cache) => [cache, {}])),
+      ...part,
+    };
+  };
+  const procedure = { program: 'NFS', procedure: 'READ', calls: 7 };
+  const hostile = metricsText([
+    mount('/well', answer({ procedures: [procedure] })),
+    mount('/counts', answer({ procedures: [{ ...procedure, latencies: { counts: 5, milliseconds: 1 } }] })),
+    mount('/fuse', answer({ fuse: { latencies: { READ: { counts: {}, milliseconds: 1 } } } })),
+    mount('/limits', answer({ latencyLimits: 5, fuse: { latencies: { READ: { counts: [1, 2] } } } })),
+    mount('/name', answer({ procedures: [{ ...procedure, program: { toString: 1 } }] })),
+    mount('/list', answer({ procedures: [{ ...procedure, procedure: ['a', 'b'] }] })),
+    mount('/inodes', answer({ inodes: { valueOf: 1 } })),
+  ]);
+  const up = [...hostile.matchAll(/^nfs_fuse_up\{.*mountpoint="(.*)"\} (\d)$/gm)].map(
+    ([, place, value]) => `${place} ${value}`,
+  );
+  t.same(up, ['/well 1', '/counts 1', '/fuse 1', '/limits 0', '/name 0', '/list 0', '/inodes 1']);
+  t.match(hostile, /^nfs_fuse_rpc_calls_total\{.*mountpoint="\/well",program="NFS",procedure="READ"\} 7$/m);
+  t.notMatch(hostile, /object|mountpoint="\/counts",.*le=|mountpoint="\/fuse",.*le=|nfs_fuse_inodes/);
   const equal = metricsText([mount('/a', undefined, '0:1'), mount('/a', undefined, '0:2')]);
   t.match(equal, /mountpoint="\/a",device="0:1"\} 0\n.*mountpoint="\/a",device="0:2"\} 0\n/);
 });

@@ -1,8 +1,7 @@
 /** `nfs-fuse locks`: shows the locks that programs hold at the server through a mount, and those they wait for. */
 import { readFileSync } from 'node:fs';
 import type { Argv } from 'yargs';
-import { printable } from '../../base/log.js';
-import { shownJson } from '../../base/shown-name.js';
+import { shownJson, shownName } from '../../base/shown-name.js';
 import { absolutePath } from '../../base/utf8-path.js';
 import { lockCount, releaseLeftLocks } from '../../mount/reach/left-locks.js';
 import type { ShownLock } from '../../mount/serve/lock-stats.js';
@@ -65,7 +64,7 @@ function table(locks: readonly NamedLock[]): string {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '));
   // Paths and commands may hold anything.
-  return `${lines.map((line) => printable(line.trimEnd())).join('\n')}\n`;
+  return `${lines.map((line) => shownName(line.trimEnd())).join('\n')}\n`;
 }
 
 /** The name of a process as this process sees it; "" where it cannot. */

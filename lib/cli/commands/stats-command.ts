@@ -1,7 +1,6 @@
 /** `nfs-fuse stats`: shows the work of a mount, or of all: so far, in intervals, or for Prometheus. */
 import type { Argv } from 'yargs';
-import { printable } from '../../base/log.js';
-import { shownJson } from '../../base/shown-name.js';
+import { shownJson, shownName } from '../../base/shown-name.js';
 import { UserError } from '../../base/user-error.js';
 import { type MeasuredMount, metricsText, serverAndExport } from '../../mount/metrics/mount-metrics.js';
 import type { Command, Output } from '../command.js';
@@ -141,7 +140,7 @@ async function all(json: boolean, output: Output): Promise<number> {
       const stats = await mount.ask();
       if (stats === undefined) {
         silent += 1;
-        output.tell('error', `${mount.source}: ${cannotBeAsked(mount.mountpoint)}`);
+        output.tell('error', `${shownName(mount.source)}: ${cannotBeAsked(mount.mountpoint)}`);
         return;
       }
       output.print(`${shown > 0 ? '\n' : ''}${textOrComplaint(mount.mountpoint, stats)}`);
@@ -161,8 +160,6 @@ function textOrComplaint(mountpoint: string, stats: ToldStats): string {
     return statsText(stats);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    return printable(
-      `The process that serves ${mountpoint} answers in a way that this version does not know.\n`,
-    );
+    return `The process that serves ${shownName(mountpoint)} answers in a way that this version does not know.\n`;
   }
 }

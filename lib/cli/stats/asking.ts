@@ -1,4 +1,6 @@
 /** Asks the processes of mounts what these have done. Owns the choice of the mounts, and what is added to an answer. */
+import { isRecord } from '../../base/json.js';
+import { shownName } from '../../base/shown-name.js';
 import { UserError } from '../../base/user-error.js';
 import { FILE_SYSTEM_TYPE, flagsOf, type MountEntry, mountAt, readMountinfo } from '../../fuse/index.js';
 import { allMounts } from '../../mount/reach/all-mounts.js';
@@ -39,7 +41,7 @@ export async function statsOf(path: string): Promise<ToldStats> {
 
 /** The sentence about a mount whose process gives no answer. */
 export function cannotBeAsked(path: string): string {
-  return `The process that serves ${path} cannot be asked.`;
+  return `The process that serves ${shownName(path)} cannot be asked.`;
 }
 
 /** Throws UserError if nothing of ours is mounted there. */
@@ -74,7 +76,7 @@ function toAsk(entry: MountEntry): AskedMount {
 }
 
 function isAnswer(answer: unknown): answer is MountStatistics {
-  return typeof answer === 'object' && answer !== null && !Array.isArray(answer);
+  return isRecord(answer);
 }
 
 /** With the flags that the kernel obeys: a remount changes them in its table alone. */

@@ -1,5 +1,5 @@
 /** The rates of an interval, for people: in the manner of nfsiostat(8). */
-import { printable } from '../../base/log.js';
+import { shownName } from '../../base/shown-name.js';
 import type { IntervalRates, ProcedureRates } from './rates.js';
 
 /** These always have a row, also without a call. */
@@ -26,7 +26,7 @@ export function ratesText(
     HEADER,
     ...rowsOf(rates.procedures, all).map(row),
   ];
-  return `${lines.map(printable).join('\n')}\n\n`;
+  return `${lines.map(shownName).join('\n')}\n\n`;
 }
 
 function rowsOf(procedures: readonly ProcedureRates[], all: boolean): ProcedureRates[] {

@@ -1,5 +1,5 @@
 /** The work of a mount so far, for people: calls with their times, caches, recoveries. */
-import { printable } from '../../base/log.js';
+import { shownName } from '../../base/shown-name.js';
 import { describeUnwritten } from '../../mount/failure/unwritten.js';
 import { identityWords } from '../../mount/options/effective-options.js';
 import type { MountStats } from '../../mount/serve/mount-stats.js';
@@ -10,7 +10,7 @@ export function statsText(stats: ToldStats): string {
   const { caches, rpc, limits } = stats;
   const identity = identityWords(stats.identity);
   const lines = [
-    `${printable(stats.source)} on ${printable(stats.mountpoint)}, process ${stats.pid}, up ${stats.uptimeSeconds} s`,
+    `${stats.source} on ${stats.mountpoint}, process ${stats.pid}, up ${stats.uptimeSeconds} s`,
     `  memory ${megabytes(stats.residentBytes)}, CPU ${stats.cpuSeconds.toFixed(1)} s, ` +
       `${stats.inodes} inodes, ${stats.openFiles} open files, rsize ${limits.rsize}, wsize ${limits.wsize}`,
     ...(stats.unwritten.files > 0 ? [`  not written back yet: ${describeUnwritten(stats.unwritten)}`] : []),
@@ -52,8 +52,8 @@ export function statsText(stats: ToldStats): string {
   ];
   if (stats.journal !== undefined)
     lines.push('', `Last message (${stats.journal.path}): ${stats.journal.line}`);
-  // If root asks, all of these texts come from another user's process.
-  return `${lines.map(printable).join('\n')}\n`;
+  // If root asks, all of these texts come from another user's process, which must not add lines of its own.
+  return `${lines.map(shownName).join('\n')}\n`;
 }
 
 /** Empty: a process of an older version answers, which does not tell. */

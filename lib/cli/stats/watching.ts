@@ -1,6 +1,5 @@
 /** Watches mounts: asks them again and again, and prints what each has done since it was asked last. */
-import { printable } from '../../base/log.js';
-import { shownJson } from '../../base/shown-name.js';
+import { shownJson, shownName } from '../../base/shown-name.js';
 import { UserError } from '../../base/user-error.js';
 import { type AskedMount, mountsToAsk, type ToldStats } from './asking.js';
 import { ratesOf } from './rates.js';
@@ -93,37 +92,36 @@ class MountWatcher {
 
   #report(mount: AskedMount, stats: ToldStats | undefined): void {
     const key = keyOf(mount);
-    const rates = stats === undefined ? undefined : ratesOrNone(stats, this.#answers.get(key));
-    if (stats === undefined || rates === undefined) {
+    const report = stats === undefined ? undefined : this.#reportOrNone(mount, stats);
+    if (stats === undefined || report === undefined) {
       this.#tell(mount, 'silent', 'does not answer: its process is stopped or busy, or has ended.');
       return;
     }
     this.#answers.set(key, stats);
+    this.#print(report);
+  }
+
+  /** Undefined: the answer has not the shape of one. */
+  #reportOrNone(mount: AskedMount, stats: ToldStats): string | undefined {
     const { source, mountpoint } = mount;
-    if (this.#options.json) this.#line({ state: 'answers', source, mountpoint, ...rates });
-    else {
-      const shown = { all: this.#options.allProcedures, time: timeOfDay() };
-      this.#print(ratesText(mount, rates, shown));
+    try {
+      const rates = ratesOf(stats, this.#answers.get(keyOf(mount)));
+      return this.#options.json
+        ? line({ state: 'answers', source, mountpoint, ...rates })
+        : ratesText(mount, rates, { all: this.#options.allProcedures, time: timeOfDay() });
+    } catch {
+      return undefined;
     }
   }
 
   #tell({ source, mountpoint }: AskedMount, state: State, sentence: string): void {
-    if (this.#options.json) this.#line({ state, source, mountpoint });
-    else this.#print(`${timeOfDay()} ${printable(`${source} on ${mountpoint} ${sentence}`)}\n\n`);
-  }
-
-  #line(fields: { readonly state: State } & Readonly<Record<string, unknown>>): void {
-    this.#print(`${shownJson({ time: new Date().toISOString(), ...fields })}\n`);
+    if (this.#options.json) this.#print(line({ state, source, mountpoint }));
+    else this.#print(`${timeOfDay()} ${shownName(`${source} on ${mountpoint} ${sentence}`)}\n\n`);
   }
 }
 
-/** Undefined: the answer has not the shape of one. */
-function ratesOrNone(now: ToldStats, before: ToldStats | undefined) {
-  try {
-    return ratesOf(now, before);
-  } catch {
-    return undefined;
-  }
+function line(fields: { readonly state: State } & Readonly<Record<string, unknown>>): string {
+  return `${shownJson({ time: new Date().toISOString(), ...fields })}\n`;
 }
 
 /** The kernel gives the number of a device again, to another mount. */

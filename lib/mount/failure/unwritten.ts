@@ -1,5 +1,6 @@
 /** Describes data that is written but not on the server's stable storage yet, for people. */
 
+import { isRecord } from '../../base/json.js';
 import { shownName } from '../../base/shown-name.js';
 import type { UnwrittenFile } from '../../vfs/data/files.js';
 
@@ -22,6 +23,19 @@ export function summarize(files: readonly UnwrittenFile[]): Unwritten {
     files: files.length,
     largest: sorted.slice(0, NAMED).map(({ path, bytes }) => ({ path: shown(path), bytes })),
   };
+}
+
+/** The same in an answer of another process, which may be another user's. Undefined: it is nothing of the kind. */
+export function unwrittenIn(value: unknown): Unwritten | undefined {
+  if (!isRecord(value)) return undefined;
+  const { bytes, files, largest } = value;
+  if (typeof bytes !== 'number' || typeof files !== 'number' || !Array.isArray(largest)) return undefined;
+  return { bytes, files, largest: largest.flatMap(fileIn) };
+}
+
+function fileIn(value: unknown): UnwrittenFile[] {
+  if (!isRecord(value) || typeof value.path !== 'string' || typeof value.bytes !== 'number') return [];
+  return [{ path: shown(value.path), bytes: value.bytes }];
 }
 
 function shown(path: string): string {

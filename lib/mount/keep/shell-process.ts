@@ -5,7 +5,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
-import { errorCode, type LogFormat, printable } from '../../base/log.js';
+import { errorCode, type LogFormat } from '../../base/log.js';
+import { shownName } from '../../base/shown-name.js';
 import type { MountJournal } from '../reach/journal.js';
 import { SCRIPT, WAKER } from './script.js';
 
@@ -113,7 +114,7 @@ export class ShellProcess {
         NFS_FUSE_WATCH: SCRIPT,
         NFS_FUSE_WAKER: WAKER,
         NFS_FUSE_SERVES: String(process.pid),
-        NFS_FUSE_WHERE: printable(where).replace(/\n/g, '\\n'),
+        NFS_FUSE_WHERE: shownName(where),
         NFS_FUSE_PID: String(process.pid),
         NFS_FUSE_LOG_FORMAT: format ?? '',
         // Opened below descriptor 4, because its path may lead elsewhere by the time of the death.

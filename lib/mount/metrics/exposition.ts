@@ -44,6 +44,7 @@ export function exposed({ name, type, help }: MetricFamily, samples: readonly Sa
 function isSound(sample: Sample): boolean {
   if ('value' in sample) return typeof sample.value === 'number' && !Number.isNaN(sample.value);
   const { limits, counts, sum } = sample.histogram;
+  if (!Array.isArray(limits) || !Array.isArray(counts)) return false;
   return [...limits, ...counts, sum].every(Number.isFinite) && counts.length === limits.length + 1;
 }
 

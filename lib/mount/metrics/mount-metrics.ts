@@ -168,10 +168,16 @@ export function metricsText(mounts: readonly MeasuredMount[]): string {
 function measure(stats: MountStatistics | undefined): [MetricFamily, readonly Sample[]][] | undefined {
   if (stats === undefined) return undefined;
   try {
-    return METRICS.map(({ family, samples }) => [family, samples(stats)]);
+    return METRICS.map(({ family, samples }) => [family, samples(stats).map(checked)]);
   } catch {
     return undefined;
   }
+}
+
+/** The names of programs and procedures come with the answer. @throws TypeError for one that is no text */
+function checked(sample: Sample): Sample {
+  if (Object.values(sample.labels).every((one) => typeof one === 'string')) return sample;
+  throw new TypeError('the name of a procedure is no text');
 }
 
 function labelsOf(mount: MeasuredMount, all: readonly MeasuredMount[]): Labels {

@@ -3,14 +3,15 @@
  * The options themselves are in mount-option-table.ts; here are their order, and the rules between them.
  */
 
-import { memoryLimit } from '../../base/memory-limit.js';
 import { nearestName } from '../../base/nearest-name.js';
+import { shownName } from '../../base/shown-name.js';
 import { UserError } from '../../base/user-error.js';
 import type { FlagWishes, SecurityLabels } from '../../fuse/index.js';
 import { type ClientConfig, DEFAULT_CONFIG } from '../../vfs/config.js';
 import { checkDiskCache } from './disk-cache-options.js';
 import { checkIdentityOptions } from './identity-options.js';
 import { memoryBudgets } from './memory-budgets.js';
+import { memoryLimit } from './memory-limit.js';
 import { MOUNT_OPTIONS } from './mount-option-table.js';
 import { parseMountTarget } from './mount-target.js';
 import type { Draft, MountOption } from './option-kinds.js';
@@ -130,7 +131,7 @@ function readOptions(optionTexts: readonly string[]): Draft {
     const option = MOUNT_OPTIONS.get(name);
     if (option === undefined) {
       if (!sloppy) throw unknownOption(name, listed[index - 1]?.name);
-      draft.notes.push(`The unknown mount option "${name}" is ignored (sloppy).`);
+      draft.notes.push(`The unknown mount option "${shownName(name)}" is ignored (sloppy).`);
       continue;
     }
     apply(option, draft, name, value);
@@ -141,7 +142,7 @@ function readOptions(optionTexts: readonly string[]): Draft {
 function apply(option: MountOption, draft: Draft, name: string, value: string | undefined): void {
   if (option.value === 'none') {
     if (value !== undefined)
-      throw new UserError(`The mount option "${name}" takes no value, but got "${value}".`, {
+      throw new UserError(`The mount option "${name}" takes no value, but got "${shownName(value)}".`, {
         remedy: `Write ${name} alone.`,
       });
     option.apply(draft);
@@ -160,7 +161,7 @@ function apply(option: MountOption, draft: Draft, name: string, value: string | 
 
 function unknownOption(name: string, before: string | undefined): UserError {
   const nearest = nearestName(name, MOUNT_OPTIONS.keys());
-  return new UserError(`The mount option "${name}" is unknown.`, {
+  return new UserError(`The mount option "${shownName(name)}" is unknown.`, {
     remedy:
       restOfContext(name, before) ??
       (nearest === undefined

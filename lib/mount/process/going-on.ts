@@ -4,7 +4,7 @@
  */
 import { closeSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { printable } from '../../base/log.js';
+import { shownName } from '../../base/shown-name.js';
 import { MountError } from '../../fuse/index.js';
 import { adoptLiving, RecordMemory, RecordsError } from '../../records/index.js';
 import { readFacts } from '../keep/facts.js';
@@ -117,5 +117,5 @@ function isHopeless(error: unknown): boolean {
 function reason(error: unknown): string {
   if (error instanceof MountError && error.code === 'bad-descriptor') return '';
   const message = error instanceof Error ? error.message : String(error);
-  return printable(message).replace(/\n/g, ' ').replace(/[.]$/, '');
+  return shownName(message.replace(/\n/g, ' ')).replace(/[.]$/, '');
 }

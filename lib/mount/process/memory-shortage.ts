@@ -4,7 +4,7 @@
  * of the latter is the end of the container.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { memoryLimit } from '../../base/memory-limit.js';
+import { memoryLimit } from '../options/memory-limit.js';
 
 const SCORE = '/proc/self/oom_score_adj';
 const MOST = 1000;

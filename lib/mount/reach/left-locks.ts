@@ -7,6 +7,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readFileSync, rmSync } from 'node:fs';
 import koffi from 'koffi';
+import { parsedJson } from '../../base/json.js';
 import { LAST_BYTE, lengthOf } from '../../locks/index.js';
 import { fileHandleFromBytes, fileHandleToBytes } from '../../programs/nfs3/index.js';
 import {
@@ -23,7 +24,6 @@ import type { Ids } from '../../vfs/caller/identity.js';
 import { ownCredential } from '../../vfs/caller/own-identity.js';
 import { DEFAULT_CONFIG } from '../../vfs/config.js';
 import type { LockNote } from '../../vfs/locks/lock-notes.js';
-import { parsedLine } from './parsed-line.js';
 import { ownUid, type RuntimeFolder, runtimeFoldersOf } from './runtime-folder.js';
 
 const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
@@ -236,13 +236,13 @@ interface LeftNotes {
 /** The last line may be cut off: the process died while it wrote that, and had asked for nothing yet. */
 function parse(text: string): LeftNotes | undefined {
   const [head = '', ...lines] = text.split('\n', MAX_LINES);
-  const place = parsedLine(head);
+  const place = parsedJson(head);
   if (!isPlace(place)) return undefined;
   return { place, notes: lines.map(noteOf).filter((note) => note !== undefined) };
 }
 
 function noteOf(line: string): NotedLock | undefined {
-  const fields = parsedLine(line);
+  const fields = parsedJson(line);
   if (!Array.isArray(fields)) return undefined;
   const [handle, svid, ownerHandle, start, end, exclusive] = fields as unknown[];
   if (typeof handle !== 'string' || typeof svid !== 'number' || typeof ownerHandle !== 'string')

@@ -10,8 +10,8 @@
  * - `restart` and a list with a program's path, or an empty list, as JSON: hands the mount over; answered with {@link Restarted}.
  * - `give up`: answered with {}. The end of the mount does not wait for a server that accepts nothing.
  */
+import { parsedJson } from '../../base/json.js';
 import type { Unwritten } from '../failure/unwritten.js';
-import { parsedLine } from './parsed-line.js';
 
 /** How a mount has ended. */
 export interface MountOutcome {
@@ -50,7 +50,7 @@ export function restartQuestion(program: string | undefined): string {
 /** The list in such a question. Undefined: this is another question. */
 export function programIn(question: string): readonly string[] | undefined {
   if (!question.startsWith(RESTART)) return undefined;
-  const list = parsedLine(Buffer.from(question.slice(RESTART.length), 'latin1').toString('utf8'));
+  const list = parsedJson(Buffer.from(question.slice(RESTART.length), 'latin1').toString('utf8'));
   return Array.isArray(list) && list.every((one) => typeof one === 'string') ? list : undefined;
 }
 

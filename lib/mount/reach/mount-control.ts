@@ -4,8 +4,10 @@
  */
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { isRecord, parsedJson } from '../../base/json.js';
+import { shownJson, shownName } from '../../base/shown-name.js';
 import { isServedBy, type MountEntry } from '../../fuse/index.js';
-import type { Unwritten } from '../failure/unwritten.js';
+import { unwrittenIn } from '../failure/unwritten.js';
 import {
   isSocketName,
   type MountOutcome,
@@ -13,7 +15,6 @@ import {
   restartQuestion,
   type StillMounted,
 } from './link-protocol.js';
-import { parsedLine } from './parsed-line.js';
 import { type Peer, peerOf } from './peer.js';
 import { looksLikeRuntimeFolder, ownUid, RuntimeFolder, runtimeFoldersOf } from './runtime-folder.js';
 import { descriptorOf } from './socket-descriptor.js';
@@ -182,7 +183,7 @@ function controlOf(peer: Peer, open: () => Promise<Link | undefined>, close: () 
     stats: (patienceMs = PATIENCE_MS) => ask('stats', patienceMs),
     writeBack: async () => {
       const losses = await ask('write back');
-      return Array.isArray(losses) ? losses.map(String) : undefined;
+      return Array.isArray(losses) ? losses.map(oneLine) : undefined;
     },
     watch: async () => {
       const link = await open();
@@ -243,7 +244,7 @@ class AnswerLines {
       if (end >= 0) {
         const line = this.#said.slice(0, end);
         this.#said = this.#said.slice(end + 1);
-        return parsedLine(line);
+        return parsedJson(line);
       }
       if (this.#closed) return undefined;
       await new Promise<void>((resolve) => {
@@ -254,28 +255,33 @@ class AnswerLines {
 }
 
 function restartedOf(value: unknown): Restarted | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  if ('pid' in value && typeof value.pid === 'number') return { pid: value.pid };
+  if (!isRecord(value)) return undefined;
+  if (typeof value.pid === 'number') return { pid: value.pid };
   if (!('failed' in value)) return undefined;
-  const remedy = 'remedy' in value && typeof value.remedy === 'string' ? value.remedy : undefined;
-  return { failed: String(value.failed), remedy };
+  const remedy = value.remedy === undefined ? undefined : oneLine(value.remedy);
+  return { failed: oneLine(value.failed), remedy };
 }
 
 function stillMountedOf(value: unknown): StillMounted | undefined {
-  if (typeof value !== 'object' || value === null || !('stillMounted' in value)) return undefined;
-  const losses = 'losses' in value && Array.isArray(value.losses) ? value.losses.map(String) : [];
+  if (!isRecord(value) || !('stillMounted' in value)) return undefined;
+  const losses = Array.isArray(value.losses) ? value.losses.map(oneLine) : [];
   return { stillMounted: true, losses, untold: untoldIn(value) };
 }
 
 function outcomeOf(value: unknown): MountOutcome | undefined {
-  if (typeof value !== 'object' || value === null || !('status' in value)) return undefined;
-  const { status } = value;
-  if (typeof status !== 'number') return undefined;
-  const message = 'message' in value && typeof value.message === 'string' ? value.message : undefined;
-  const lost = 'lost' in value && value.lost !== null ? (value.lost as Unwritten) : undefined;
-  return { status, message, lost, untold: untoldIn(value) };
+  if (!isRecord(value) || typeof value.status !== 'number') return undefined;
+  const { status, message } = value;
+  const told = typeof message === 'string' ? oneLine(message) : undefined;
+  return { status, message: told, lost: unwrittenIn(value.lost), untold: untoldIn(value) };
 }
 
-function untoldIn(value: object): number {
-  return 'untold' in value && typeof value.untold === 'number' ? value.untold : 0;
+function untoldIn({ untold }: Record<string, unknown>): number {
+  return typeof untold === 'number' ? untold : 0;
+}
+
+/** A text of the process, which may be another user's, on one line and without anything that a terminal obeys. */
+function oneLine(text: unknown): string {
+  if (typeof text !== 'string') return shownJson(text);
+  const lines = text.split('\n').map((line) => line.trim());
+  return shownName(lines.join(' '));
 }

@@ -1,5 +1,5 @@
 /** The other places where a file system is mounted. Its process goes on serving them after an unmount. */
-import { printable } from '../../base/log.js';
+import { shownName } from '../../base/shown-name.js';
 import { type MountEntry, readMountinfo } from '../../fuse/index.js';
 import { contentOf, otherMountTables } from './mount-tables.js';
 
@@ -31,14 +31,14 @@ export async function otherPlacesOf(gone: MountEntry, notAt?: Buffer): Promise<O
     if (processes.length === MAX_HOLDERS) break;
     if (!entries.some(isSame)) continue;
     const command = contentOf(`/proc/${pid}/comm`)?.toString().trimEnd() ?? '';
-    processes.push({ pid, command: printable(command) });
+    processes.push({ pid, command: shownName(command) });
   }
   return { mountpoints: [...new Set(here)], processes };
 }
 
 /** A sentence that says where the file system is still mounted. */
 export function describeOtherPlaces({ mountpoints, processes }: OtherPlaces): string {
-  if (mountpoints.length > 0) return `It is mounted on ${mountpoints.map(printable).join(', ')} too.`;
+  if (mountpoints.length > 0) return `It is mounted on ${mountpoints.map(shownName).join(', ')} too.`;
   if (processes.length === 0) return 'Another mount namespace still has it.';
   const named = processes.map(({ pid, command }) => `process ${pid}, ${command}`).join('; ');
   return processes.length === 1

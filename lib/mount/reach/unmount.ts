@@ -3,6 +3,7 @@
  * Owns the three manners: wait until everything is written back, detach and let the process finish, or end it by force;
  * and what remains possible if the process cannot be asked.
  */
+import { isRecord } from '../../base/json.js';
 import { UserError } from '../../base/user-error.js';
 import {
   abortConnection,
@@ -13,7 +14,7 @@ import {
   unmountEntry,
 } from '../../fuse/index.js';
 import { fuseFailure } from '../failure/fuse-failure.js';
-import { describeUnwritten, type Unwritten } from '../failure/unwritten.js';
+import { describeUnwritten, type Unwritten, unwrittenIn } from '../failure/unwritten.js';
 import { unlessAborted } from '../waiting.js';
 import { lastWords } from './journal.js';
 import type { MountControl, MountWatch } from './mount-control.js';
@@ -265,8 +266,10 @@ interface UnwrittenStats {
 
 /** Undefined: the process does not answer, or does not tell how much data is unwritten. */
 async function unwrittenOf(control: MountControl | undefined): Promise<UnwrittenStats | undefined> {
-  const stats = (await control?.stats()) as UnwrittenStats | undefined;
-  return stats?.unwritten === undefined ? undefined : stats;
+  const stats = await control?.stats();
+  if (!isRecord(stats)) return undefined;
+  const unwritten = unwrittenIn(stats.unwritten);
+  return unwritten === undefined ? undefined : { unwritten, pid: Number(stats.pid) };
 }
 
 function killedTooEarly(): UserError {
