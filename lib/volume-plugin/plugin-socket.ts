@@ -2,11 +2,12 @@
  * The socket of the plugin: one that systemd has opened, or one of our own. A program that can connect
  * mounts as our user, so ours is for that user alone, in a folder where no other user could put another one.
  */
-import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { dirname, resolve } from 'node:path';
 import { errorCode } from '../base/log.js';
 import { UserError } from '../base/user-error.js';
+import { useOfFolder } from '../mount/reach/socket-place.js';
 import { prepareSocket } from '../volume-parts/stale-socket.js';
 
 /** sd_listen_fds(3): the first descriptor that is handed over. */
@@ -73,8 +74,7 @@ function listening(server: Server, begin: () => void): Promise<void> {
 function makeFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const { uid, mode } = lstatSync(folder);
-    if ((uid === process.geteuid?.() || uid === 0) && (mode & 0o022) === 0) return;
+    if (useOfFolder(folder) === 'own') return;
   } catch (error) {
     throw new UserError(`The folder ${folder} of the socket cannot be used (${errorCode(error)}).`, {
       remedy: 'Name a socket in another folder with --socket.',

@@ -4,14 +4,20 @@
  */
 import { existsSync, lstatSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { connect } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { errorCode, type Logger } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
+import { listenerOn, useOfFolder } from '../reach/socket-place.js';
 import { type EndpointAddress, endpointText } from './endpoint-address.js';
 
 export const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+/** A newer connection ends the oldest of so many: a scraper gets its answer at once, and is gone. */
 const MOST_CONNECTIONS = 16;
+/** A connection is for one question, and over after this time, whatever is sent or read on it. */
+const CONNECTION_MS = 20_000;
+/** A question that comes sooner gets the same text again: the mount's own work waits while one is made. */
+const KEPT_MS = 1_000;
 const HEADERS_MS = 5_000;
 const LOOK_MS = 2_000;
 const REQUEST_MS = 10_000;
@@ -27,6 +33,10 @@ export class MetricsEndpoint {
   readonly #log: Logger;
   #server: Server | undefined;
   #text: (() => string) | undefined;
+  #kept: { readonly text: string; readonly until: number } | undefined;
+  #hasFailed = false;
+  /** The oldest first. */
+  readonly #connections = new Set<Socket>();
   #isClosed = false;
   #retry: NodeJS.Timeout | undefined;
 
@@ -38,9 +48,9 @@ export class MetricsEndpoint {
   /** Listens. Until {@link serve}, answers that the mount is not there yet. @throws UserError: the address cannot be had */
   static async open(address: EndpointAddress, log: Logger): Promise<MetricsEndpoint> {
     const endpoint = new MetricsEndpoint(address, log);
-    await removeLeftSocket(address);
-    const failure = await endpoint.#listen();
-    if (failure !== undefined) throw cannotListen(address, failure);
+    const failure = await endpoint.#take();
+    if (failure !== undefined) throw failure;
+    endpoint.#warnOfOthers();
     return endpoint;
   }
 
@@ -54,6 +64,7 @@ export class MetricsEndpoint {
   /** `text` makes the answer to each scrape. */
   serve(text: () => string): void {
     this.#text = text;
+    this.#kept = undefined;
   }
 
   /** Frees the address. */
@@ -66,15 +77,33 @@ export class MetricsEndpoint {
   }
 
   async #keepTrying(attempt: number): Promise<void> {
-    await removeLeftSocket(this.#address);
-    const failure = this.#isClosed ? undefined : await this.#listen();
+    const failure = this.#isClosed ? undefined : await this.#take();
     if (failure === undefined) return;
-    if (attempt === TELL_AFTER) {
-      const { message } = cannotListen(this.#address, failure);
-      this.#log.warn(`${message} Nobody can read the metrics of this mount there until it is free.`);
-    }
+    if (attempt === TELL_AFTER)
+      this.#log.warn(`${failure.message} Nobody can read the metrics of this mount there until it is free.`);
     this.#retry = setTimeout(() => void this.#keepTrying(attempt + 1), AGAIN_MS);
     this.#retry.unref();
+  }
+
+  /** Takes the address. Resolves with what failed, and never rejects. */
+  async #take(): Promise<UserError | undefined> {
+    const address = this.#address;
+    try {
+      if ('socket' in address) await makeRoom(address.socket);
+      const code = await this.#listen();
+      return code === undefined ? undefined : cannotListen(address, code);
+    } catch (error) {
+      return error instanceof UserError ? error : cannotListen(address, errorCode(error));
+    }
+  }
+
+  #warnOfOthers(): void {
+    if (!('socket' in this.#address)) return;
+    const folder = dirname(this.#address.socket);
+    if (useOfFolder(folder) === 'shared')
+      this.#log.warn(
+        `Others may change the folder ${folder}, and could answer there in place of this mount.`,
+      );
   }
 
   /** Resolves with the code of what failed. */
@@ -89,7 +118,8 @@ export class MetricsEndpoint {
       },
       (request, response) => this.#answer(request, response),
     );
-    server.maxConnections = MOST_CONNECTIONS;
+    server.maxRequestsPerSocket = 1;
+    server.on('connection', (socket) => this.#accept(socket));
     return new Promise((resolve) => {
       server.on('error', (error) => resolve(errorCode(error)));
       const listening = (): void => {
@@ -108,16 +138,67 @@ export class MetricsEndpoint {
     });
   }
 
-  #answer({ method, url = '' }: IncomingMessage, response: ServerResponse): void {
+  #accept(socket: Socket): void {
+    this.#connections.add(socket);
+    const timer = setTimeout(() => socket.destroy(), CONNECTION_MS);
+    timer.unref();
+    socket.once('close', () => {
+      clearTimeout(timer);
+      this.#connections.delete(socket);
+    });
+    const [oldest] = this.#connections;
+    if (this.#connections.size > MOST_CONNECTIONS) oldest?.destroy();
+  }
+
+  #answer({ method, url = '', headers }: IncomingMessage, response: ServerResponse): void {
     const [path] = url.split('?');
+    response.setHeader('Connection', 'close');
     if (method !== 'GET' && method !== 'HEAD') end(response, 405, 'Only GET is answered here.\n');
+    else if (!this.#isMeant(headers.host)) end(response, 421, 'Ask by the address, or as localhost.\n');
     else if (path !== '/metrics') end(response, 404, 'The metrics are at /metrics.\n');
     else if (this.#text === undefined) end(response, 503, 'Nothing is mounted yet.\n');
-    else {
-      response.setHeader('Content-Type', CONTENT_TYPE);
-      response.end(this.#text());
-    }
+    else this.#answerWith(this.#text, response);
   }
+
+  /**
+   * Whether a question is meant for this address. A page in a browser of this machine may ask in the name of its own server,
+   * which it has led to 127.0.0.1 meanwhile (DNS rebinding), and would read the answer.
+   */
+  #isMeant(host: string | undefined): boolean {
+    if (host === undefined || !isLoopback(this.#address)) return true;
+    const name = host
+      .replace(/:\d*$/, '')
+      .replace(/^\[(.*)\]$/, '$1')
+      .toLowerCase();
+    return name === 'localhost' || isIP(name) !== 0;
+  }
+
+  #answerWith(make: () => string, response: ServerResponse): void {
+    let text: string;
+    try {
+      text = this.#textOfNow(make);
+    } catch (error) {
+      // The mount goes on, whatever it lacks for an answer, such as descriptors.
+      if (!this.#hasFailed) this.#log.warn(`The metrics cannot be made (${errorCode(error)}).`);
+      this.#hasFailed = true;
+      end(response, 500, 'The metrics cannot be made now.\n');
+      return;
+    }
+    this.#hasFailed = false;
+    response.setHeader('Content-Type', CONTENT_TYPE);
+    response.end(text);
+  }
+
+  #textOfNow(make: () => string): string {
+    const now = performance.now();
+    if (this.#kept === undefined || this.#kept.until < now)
+      this.#kept = { text: make(), until: now + KEPT_MS };
+    return this.#kept.text;
+  }
+}
+
+function isLoopback(address: EndpointAddress): boolean {
+  return 'host' in address && (address.host === '::1' || address.host.startsWith('127.'));
 }
 
 function end(response: ServerResponse, status: number, text: string): void {
@@ -147,22 +228,16 @@ function isInNoFolder(address: EndpointAddress, code: string): boolean {
   return code === 'EACCES' && 'socket' in address && !existsSync(dirname(address.socket));
 }
 
-/** A process that was killed leaves its socket, on which nobody listens. Anything else with that name stays. */
-async function removeLeftSocket(address: EndpointAddress): Promise<void> {
-  if (!('socket' in address)) return;
-  const { socket } = address;
-  try {
-    if (!lstatSync(socket).isSocket()) return;
-  } catch {
-    return;
-  }
-  const isLeft = await new Promise<boolean>((resolve) => {
-    const trial = connect(socket);
-    trial.on('connect', () => {
-      trial.destroy();
-      resolve(false);
+/**
+ * A process that was killed leaves its socket, on which nobody listens. Anything else with that name stays.
+ * @throws UserError if the folder is another user's, who could have us remove or make files elsewhere
+ */
+async function makeRoom(socket: string): Promise<void> {
+  const folder = dirname(socket);
+  if (existsSync(folder) && useOfFolder(folder) === 'foreign')
+    throw new UserError(`The metrics cannot be served on ${socket}: its folder is another user's.`, {
+      remedy: 'Name a socket in a folder of your own.',
     });
-    trial.on('error', (error) => resolve(errorCode(error) === 'ECONNREFUSED'));
-  });
-  if (isLeft) rmSync(socket, { force: true });
+  if (lstatSync(socket, { throwIfNoEntry: false })?.isSocket() !== true) return;
+  if ((await listenerOn(socket)) === 'nobody') rmSync(socket, { force: true });
 }

@@ -5,7 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { lutimesSync, rmSync, statSync, utimesSync } from 'node:fs';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { UserError } from '../../base/user-error.js';
 import {
   isControlSocket,
@@ -18,6 +18,7 @@ import {
 import { type Peer, peerOf } from '../reach/peer.js';
 import { openRuntimeFolder, ownUid, type RuntimeFolder } from '../reach/runtime-folder.js';
 import { descriptorOf } from '../reach/socket-descriptor.js';
+import { listenerOn } from '../reach/socket-place.js';
 
 /** The questions that a mount answers. JSON can carry every answer. */
 export interface MountAnswers {
@@ -263,11 +264,12 @@ function removeStale(folder: RuntimeFolder): void {
     } catch {
       continue;
     }
-    const trial = connect(path);
-    trial.unref();
-    trial.on('connect', () => trial.destroy());
-    trial.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ECONNREFUSED') rmSync(path, { force: true });
-    });
+    listenerOn(path)
+      .then((listener) => {
+        if (listener === 'nobody') rmSync(path, { force: true });
+      })
+      .catch(() => {
+        // It may not be removed, or not be asked: it is not in the way.
+      });
   }
 }
