@@ -15,17 +15,21 @@ import {
 } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
 import { ownUid } from '../reach/runtime-folder.js';
-import { replaceDescriptor } from './process-calls.js';
+import { letBlock, replaceDescriptor } from './process-calls.js';
 
-const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants;
+const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_WRONLY } = constants;
 /** The kernel shows this uid for users without a counterpart in this user namespace, such as root of the machine. */
 const OVERFLOW_UID = 65_534;
 const STANDARD_STREAMS = [1, 2];
+const FAILURES: Readonly<Record<string, string>> = {
+  ELOOP: 'is a symbolic link that another user may have made',
+  ENXIO: 'is a named pipe that no program reads',
+};
 
 /**
  * Opens a log file to append to; only the owner may read a new one. Throws UserError if it cannot be opened, and also if
  * other users may write to its folder and the file, or a symbolic link in its place, belongs to another user. That user
- * could read the log, or make us write somewhere else. Root is trusted.
+ * could read the log, make us write somewhere else, or have a named pipe that nobody reads keep us waiting. Root is trusted.
  */
 export function openLogFile(path: string): number {
   const absolute = resolve(path);
@@ -33,18 +37,20 @@ export function openLogFile(path: string): number {
   try {
     // A link is followed only if a trusted user owns it. A link that another user makes after that check is not followed.
     const follows = isTrustedLink(absolute) ? 0 : O_NOFOLLOW;
-    fd = openSync(absolute, O_WRONLY | O_APPEND | O_CREAT | follows, 0o600);
+    // A named pipe without a reader would keep us waiting for one: it is an error instead (ENXIO).
+    fd = openSync(absolute, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | follows, 0o600);
   } catch (error) {
     const code = errorCode(error);
-    throw new UserError(
-      code === 'ELOOP'
-        ? `The log file ${path} is a symbolic link that another user may have made.`
-        : `The log file ${path} cannot be opened (${code}).`,
-      { remedy: 'Name a file in a directory that exists and that you may write to.', cause: error },
-    );
+    throw new UserError(`The log file ${path} ${FAILURES[code] ?? `cannot be opened (${code})`}.`, {
+      remedy: 'Name a file in a directory that exists and that you may write to.',
+      cause: error,
+    });
   }
   const doubt = doubtAbout(fd, absolute);
-  if (doubt === undefined) return fd;
+  if (doubt === undefined) {
+    letBlock(fd);
+    return fd;
+  }
   closeSync(fd);
   throw new UserError(`The log file ${path} ${doubt}.`, {
     remedy: 'Name another file, in a directory that only you may write to.',
@@ -75,8 +81,8 @@ function isTrusted(uid: number): boolean {
 /** The reason not to use an open log file. Undefined: it may be used. */
 function doubtAbout(fd: number, path: string): string | undefined {
   const file = fstatSync(fd);
-  // Terminals, pipes and devices may belong to anybody: they do not keep the log.
-  if (!file.isFile() || !isForOthers(statSync(dirname(path)))) return undefined;
+  // Terminals and devices lie in folders of root alone, and may belong to anybody there.
+  if (!isForOthers(statSync(dirname(path)))) return undefined;
   if (!isTrusted(file.uid)) return `belongs to another user (uid ${file.uid})`;
   // Another user may have linked a file of ours here that is no log.
   return file.nlink > 1 ? 'has a second name, which another user may have made' : undefined;

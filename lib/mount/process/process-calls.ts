@@ -1,4 +1,5 @@
 /** System calls about this process's own descriptors and signals that Node has no API for, through koffi. */
+import { constants } from 'node:fs';
 import koffi from 'koffi';
 
 // null: the symbols of the running process itself.
@@ -11,6 +12,8 @@ const cSignal = libc.func('intptr_t signal(int number, intptr_t handler)');
 
 const F_GETFD = 1;
 const F_SETFD = 2;
+const F_GETFL = 3;
+const F_SETFL = 4;
 const FD_CLOEXEC = 1;
 
 /** Makes descriptor `to` refer to the file of `from`, closed on exec. False: the kernel refused. */
@@ -23,6 +26,12 @@ export function replaceDescriptor(from: number, to: number): boolean {
 export function closeOnExec(fd: number): void {
   const flags = cFcntl(fd, F_GETFD, 'int', 0) as number;
   if (flags >= 0 && (flags & FD_CLOEXEC) === 0) cFcntl(fd, F_SETFD, 'int', flags | FD_CLOEXEC);
+}
+
+/** Lets writes to `fd` wait until they can be done. */
+export function letBlock(fd: number): void {
+  const flags = cFcntl(fd, F_GETFL, 'int', 0) as number;
+  if (flags >= 0) cFcntl(fd, F_SETFL, 'int', flags & ~constants.O_NONBLOCK);
 }
 
 /** Makes this process ignore signal `number`. Has no effect for a signal that the C library keeps for itself. */
