@@ -8,15 +8,20 @@ import {
   closeSync,
   constants,
   fstatSync,
-  lstatSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
 } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
+import type { MountEntry } from '../../fuse/index.js';
+import { mountOfDescriptor } from './mount-tables.js';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
+/** Linux's O_PATH, which Node does not name: opens a place without asking the file system there. */
+const O_PATH = 0o10000000;
+/** File systems that ask another process or machine, which may never answer. */
+const ASKING = /^(fuse|nfs|cifs|smb3|9p|ceph|afs|autofs)/;
 /** Folders that exist everywhere and that every user may write to. */
 const PUBLIC_FOLDERS = ['/tmp', '/dev/shm'];
 /** At most so many folders with a random name are looked at. More than one exists only by accident. */
@@ -35,26 +40,24 @@ export class RuntimeFolder {
    * enter it.
    */
   static open(path: string, uid: number): RuntimeFolder | undefined {
-    let fd: number;
-    try {
-      fd = openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    } catch {
-      return undefined;
-    }
+    const fd = openPlace(path, O_NOFOLLOW, (place) => isOfNoStranger(place, uid));
+    if (fd === undefined) return undefined;
     const found = fstatSync(fd);
     if (found.uid === uid && (found.mode & 0o077) === 0) return new RuntimeFolder(path, fd);
     closeSync(fd);
     return undefined;
   }
 
-  /** The folder that process `pid` has open as descriptor `number`, whoever owns it. Undefined: we cannot open it. */
+  /**
+   * The folder that process `pid` has open as descriptor `number`, whoever owns it. Undefined: we cannot open it, or its file
+   * system could keep us waiting.
+   */
   static heldBy(pid: number, number: number): RuntimeFolder | undefined {
+    // Before it is opened and afterwards: the process may open something else under that number in between.
+    if (!answersByItself(mountOfDescriptor(pid, number, pid))) return undefined;
     const path = `/proc/${pid}/fd/${number}`;
-    try {
-      return new RuntimeFolder(path, openSync(path, O_RDONLY | O_DIRECTORY));
-    } catch {
-      return undefined;
-    }
+    const fd = openPlace(path, 0, (place) => answersByItself(mountOfDescriptor('self', place, pid)));
+    return fd === undefined ? undefined : new RuntimeFolder(path, fd);
   }
 
   /**
@@ -77,6 +80,34 @@ export class RuntimeFolder {
   close(): void {
     closeSync(this.fd);
   }
+}
+
+/** Opens a folder whose place `isFit` agrees to. Undefined: there is none, or we may not open it. */
+function openPlace(path: string, flags: number, isFit: (place: number) => boolean): number | undefined {
+  try {
+    const place = openSync(path, O_PATH | O_DIRECTORY | flags);
+    try {
+      return isFit(place) ? openSync(`/proc/self/fd/${place}`, O_RDONLY | O_DIRECTORY) : undefined;
+    } finally {
+      closeSync(place);
+    }
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a file system that somebody has mounted somewhere can be asked without the risk to wait for ever. */
+function answersByItself(mount: MountEntry | undefined): boolean {
+  return mount !== undefined && !ASKING.test(mount.type);
+}
+
+/** Whether a place of user `uid` is on no FUSE file system of that user's, who could keep another one waiting. */
+function isOfNoStranger(place: number, uid: number): boolean {
+  if (uid === ownUid()) return true;
+  const mount = mountOfDescriptor('self', place, 'self');
+  return (
+    mount === undefined || !mount.type.startsWith('fuse') || /(^|,)user_id=0(,|$)/.test(mount.superOptions)
+  );
 }
 
 /** Opens this user's folder to write to, and makes it if there is none. Undefined: there is no place for one. */
@@ -172,8 +203,14 @@ function publicName(uid: number): string {
 }
 
 function isOwnedBy(path: string, uid: number): boolean {
+  if (!isAbsolute(path)) return false;
   try {
-    return isAbsolute(path) && lstatSync(path).uid === uid;
+    const place = openSync(path, O_PATH | O_NOFOLLOW);
+    try {
+      return isOfNoStranger(place, uid) && fstatSync(place).uid === uid;
+    } finally {
+      closeSync(place);
+    }
   } catch {
     return false;
   }
