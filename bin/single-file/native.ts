@@ -1,8 +1,18 @@
 /**
  * The native half of koffi, which is part of the single file. The system's loader wants a file of its own for it: the file gets no name
- * where the file system can do without, is this user's alone, and is gone as soon as it is loaded.
+ * where the file system can do without, is this user's alone, and is gone as soon as it is loaded. Owns that no other user can
+ * have this process load something else.
  */
-import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  mkdtempSync,
+  openSync,
+  rmdirSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { includedBytes } from '../../lib/base/own-program.js';
@@ -10,6 +20,12 @@ import { includedBytes } from '../../lib/base/own-program.js';
 const KOFFI = 'koffi.node';
 /** Linux's O_TMPFILE, which Node does not name. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
+const NEW = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+const STICKY = 0o1000;
+/** The kernel shows this uid for users without a counterpart in this user namespace, such as root of the machine. */
+const OVERFLOW_UID = 65_534;
+/** Every user has these, and no user can change where they lead. */
+const SYSTEM_FOLDERS = ['/dev/shm', '/tmp', '/var/tmp', '/run'];
 
 /**
  * Loads it by way of the first folder that will do.
@@ -30,7 +46,7 @@ export function loadNative(): unknown {
 
 function loadBy(folder: string, bytes: Uint8Array): unknown {
   try {
-    return loadUnnamed(folder, bytes);
+    return loadNew(folder, O_TMPFILE, bytes);
   } catch {
     return loadNamed(folder, bytes);
   }
@@ -45,12 +61,33 @@ function reason(error: unknown): string {
 
 function folders(): string[] {
   const { XDG_RUNTIME_DIR } = process.env;
-  const all = [XDG_RUNTIME_DIR, '/dev/shm', tmpdir(), '/tmp', '/var/tmp', '/run'];
+  const [memory, ...others] = SYSTEM_FOLDERS;
+  const all = [XDG_RUNTIME_DIR, memory, tmpdir(), ...others];
   return [...new Set(all.filter((folder) => folder?.startsWith('/')))] as string[];
 }
 
-function loadUnnamed(folder: string, bytes: Uint8Array): unknown {
-  const file = openSync(folder, constants.O_RDWR | O_TMPFILE, 0o600);
+/** For file systems that have no files without a name. The folder is this user's alone from the start. */
+function loadNamed(folder: string, bytes: Uint8Array): unknown {
+  // Its path may lead elsewhere a moment later.
+  const parent = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    mustKeepNames(parent, folder);
+    const own = mkdtempSync(`/proc/self/fd/${parent}/nfs-fuse-`);
+    const path = join(own, KOFFI);
+    try {
+      return loadNew(path, NEW, bytes);
+    } finally {
+      removed(() => unlinkSync(path));
+      removed(() => rmdirSync(own));
+    }
+  } finally {
+    closeSync(parent);
+  }
+}
+
+/** By the descriptor, which means this file whatever becomes of its name. */
+function loadNew(path: string, flags: number, bytes: Uint8Array): unknown {
+  const file = openSync(path, constants.O_RDWR | flags, 0o600);
   try {
     writeFileSync(file, bytes);
     return open(`/proc/self/fd/${file}`);
@@ -59,15 +96,24 @@ function loadUnnamed(folder: string, bytes: Uint8Array): unknown {
   }
 }
 
-/** For file systems that have no files without a name. The folder is this user's alone from the start. */
-function loadNamed(folder: string, bytes: Uint8Array): unknown {
-  const own = mkdtempSync(join(folder, 'nfs-fuse-'));
+/**
+ * The owner of a folder, and whoever may write to one that is not sticky, can put another folder in the place of ours.
+ * @throws Error if that may be another user
+ */
+function mustKeepNames(parent: number, folder: string): void {
+  const { uid, mode } = fstatSync(parent);
+  const isOfMachine = uid === OVERFLOW_UID && SYSTEM_FOLDERS.includes(folder);
+  const isTrusted = uid === 0 || uid === process.geteuid?.() || isOfMachine;
+  if (!isTrusted || ((mode & 0o022) !== 0 && (mode & STICKY) === 0))
+    throw new Error('another user may change it');
+}
+
+/** A thing that cannot be removed is left: it does no harm. */
+function removed(remove: () => void): void {
   try {
-    const path = join(own, KOFFI);
-    writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 });
-    return open(path);
-  } finally {
-    rmSync(own, { recursive: true, force: true });
+    remove();
+  } catch {
+    // It was not made, or somebody has removed it.
   }
 }
 
