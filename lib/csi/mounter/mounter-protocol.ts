@@ -4,6 +4,7 @@
  * (SCM_RIGHTS), and a line of JSON. So is the answer, without the byte.
  */
 import type { Socket } from 'node:net';
+import { isRecord, parsedJson } from '../../base/json.js';
 
 /** Serve the mount whose descriptor comes along. */
 export interface ServeQuestion {
@@ -53,23 +54,11 @@ export function nextLine(socket: Socket): Promise<unknown> {
     socket.setEncoding('utf8').on('data', (text: string) => {
       said += text;
       const end = said.indexOf('\n');
-      if (end >= 0) resolve(parsed(said.slice(0, end)));
+      if (end >= 0) resolve(parsedJson(said.slice(0, end)));
       else if (said.length > MOST_BYTES) socket.destroy();
     });
     socket.once('close', () => resolve(undefined));
   });
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isTexts(value: unknown): value is readonly string[] {
