@@ -108,6 +108,11 @@ t.test('with rootless podman', { timeout: 15 * MINUTES }, async (t) => {
 
   await t.test('for other containers', async (t) => {
     t.match(await take('~/nfs'), /by-the-server/);
+    await podman.mustRun(['kill', 'nfs']);
+    await podman.mustRun(['wait', 'nfs']);
+    await wellDone(t, shell, 'podman unshare umount -l ~/nfs');
+    await podman.mustRun(['start', 'nfs']);
+    await wellDone(t, shell, 'until podman exec nfs nfs-fuse check --mount /shared; do sleep 1; done');
     await podman.mustRun(['stop', '--time=60', 'nfs']);
     await podman.mustRun(['rm', 'nfs']);
   });
@@ -187,11 +192,17 @@ t.test('with docker', { timeout: 15 * MINUTES }, async (t) => {
     const text = page.take('yaml', 'services:');
     const { services } = parse(text) as { services: { nfs: ComposeService; app: ComposeService } };
     const folder = join(docker.folder, 'shared');
-    mkdirSync(folder);
+    // As the page has it made on the host.
+    mkdirSync(join(folder, 'export'), { recursive: true });
     await wellDone(t, shell, `docker run -d --name nfs ${dockerRun(services.nfs, folder)}`);
     const place = services.nfs.environment?.NFS_FUSE_MOUNTPOINT;
-    await wellDone(t, shell, `until docker exec nfs nfs-fuse check --mount ${place}; do sleep 1; done`);
+    const mounted = `until docker exec nfs nfs-fuse check --mount ${place}; do sleep 1; done`;
+    await wellDone(t, shell, mounted);
     t.match(await wellDone(t, shell, `docker run --rm ${dockerRun(services.app, folder)}`), /by-the-server/);
+    await wellDone(t, shell, 'docker kill nfs && docker wait nfs && docker start nfs');
+    await wellDone(t, shell, mounted);
+    const again = await wellDone(t, shell, `docker run --rm ${dockerRun(services.app, folder)}`);
+    t.match(again, /by-the-server/, 'a killed container starts again');
     await wellDone(t, shell, 'docker stop nfs && docker rm nfs');
   });
 
