@@ -62,6 +62,7 @@ export const GROUPS = {
       'write-behind/gathering',
       'data/creation',
       'data/deferral',
+      'data/deferred-changes',
       'data/writing',
       'data/writer',
       'data/writer-waits',

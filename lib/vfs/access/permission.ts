@@ -12,6 +12,7 @@ import type { CurrentAttributes } from '../attributes/current-attributes.js';
 import type { AttributeCache } from '../cache/attribute-cache.js';
 import type { Inode } from '../cache/inode.js';
 import { type Caller, withGroups } from '../caller/caller.js';
+import { interruptible } from '../caller/interruptible.js';
 import type { ClientConfig } from '../config.js';
 import type { VfsCounters } from '../counters.js';
 import type { KernelView } from '../kernel/kernel-view.js';
@@ -147,7 +148,7 @@ export class Permission {
 
   /** access(2), chdir(2) and fchdir(2). Throws EACCES. */
   async check(inode: Inode, mask: number, caller: Caller): Promise<void> {
-    if (inode.writer?.setsLater) await inode.writer.drain();
+    if (inode.writer?.setsLater) await interruptible(inode.writer.drain(), caller.cancellation);
     const reachedBy = this.#vfs.kernel.reachedBy(inode);
     if ((mask & (R_OK | W_OK | X_OK)) === 0) {
       await this.#vfs.current.fresh(inode, caller, reachedBy);

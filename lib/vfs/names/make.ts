@@ -27,6 +27,7 @@ import type { AttributeCache } from '../cache/attribute-cache.js';
 import type { DentryCache, DentryKey } from '../cache/dentry-cache.js';
 import type { Inode } from '../cache/inode.js';
 import type { Caller } from '../caller/caller.js';
+import { interruptible } from '../caller/interruptible.js';
 import type { KernelReplies } from '../kernel/kernel-replies.js';
 import type { Answer, Exchange } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
@@ -233,7 +234,7 @@ export class MakeRequests {
     replay: Replay,
   ): Promise<Found> {
     const { attributes, exchange, redriver, nfs } = this.#vfs;
-    if (inode.writer?.setsLater) await inode.writer.drain();
+    if (inode.writer?.setsLater) await interruptible(inode.writer.drain(), caller.cancellation);
     const made = replay.isDone ? await this.#lookup.find(newParent, newName, caller) : undefined;
     if (made?.inode === inode) return made;
     const generation = newParent.generation;

@@ -20,6 +20,7 @@ import type { Inode } from '../cache/inode.js';
 import type { InodeTable } from '../cache/inode-table.js';
 import type { OpenObjects } from '../cache/open-objects.js';
 import type { Caller } from '../caller/caller.js';
+import { interruptible } from '../caller/interruptible.js';
 import type { Exchange } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
 import type { Redriver } from '../remote/redrive.js';
@@ -180,7 +181,7 @@ export class RemoveRequests {
     if (replay.retransmitted && (await this.#isRenamed(from, to, replay, caller))) return;
     const writer = this.#vfs.dentries.getUnverified(parent, name)?.inode?.writer;
     // Under its new name the file has to be found as it was made.
-    if (writer?.setsLater) await writer.drain();
+    if (writer?.setsLater) await interruptible(writer.drain(), caller.cancellation);
     let moved = this.#vfs.dentries.get(parent, name)?.inode;
     if (moved?.silly !== undefined && !(await this.#silly.survives(moved, parent, name)))
       throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
