@@ -105,7 +105,7 @@ export class Files {
     let early: ReadAhead | undefined;
     try {
       if (inode.removing !== undefined) {
-        await inode.removing;
+        await interruptible(inode.removing, caller.cancellation);
         if (inode.stale) throw this.#vfs.redriver.reportStale(inode, caller, 'path');
       }
       const admitted = this.#admit(inode, flags, caller);

@@ -66,7 +66,7 @@ export class RemoveRequests {
 
   async #unlink({ parent, name }: DentryKey, replay: Replay, caller: Caller): Promise<void> {
     const open = await this.#openFileNamed(parent, name, caller);
-    if (open !== undefined && !(await this.#silly.survives(open, parent, name))) {
+    if (open !== undefined && !(await this.#survives(open, { parent, name }, caller))) {
       await this.#silly.takeAway(parent, name, open, caller);
       return;
     }
@@ -95,8 +95,10 @@ export class RemoveRequests {
     const replay = new Replay(parent, caller, this.#vfs.records?.requests);
     if (replay.isDone) return;
     const inode = this.#vfs.dentries.getUnverified(parent, name)?.inode;
-    await this.#silly.settle(parent, name);
-    await replay.during(() => this.#remove(RMDIR, { parent, name }, replay, caller));
+    await replay.during(async () => {
+      await interruptible(this.#silly.settle(parent, name), caller.cancellation);
+      await this.#remove(RMDIR, { parent, name }, replay, caller);
+    });
     if (inode === undefined) return;
     // Nobody will come back for it: it goes as soon as the kernel forgets it.
     this.#vfs.attributes.lastLinkGone(inode);
@@ -115,6 +117,11 @@ export class RemoveRequests {
     if (from.parent === to.parent) return;
     const moved = await this.#find(from.parent, from.name, caller);
     if (moved !== undefined) await mayMove(this.#vfs, moved, caller);
+  }
+
+  /** Whether the file goes on under its silly name when it loses this one, which is another of its names. */
+  #survives(inode: Inode, { parent, name }: DentryKey, { cancellation }: Caller): Promise<boolean> {
+    return interruptible(this.#silly.survives(inode, parent, name), cancellation);
   }
 
   async #find(parent: Inode, name: FileName, caller: Caller): Promise<Inode | undefined> {
@@ -183,15 +190,13 @@ export class RemoveRequests {
     // Under its new name the file has to be found as it was made.
     if (writer?.setsLater) await interruptible(writer.drain(), caller.cancellation);
     let moved = this.#vfs.dentries.get(parent, name)?.inode;
-    if (moved?.silly !== undefined && !(await this.#silly.survives(moved, parent, name)))
+    if (moved?.silly !== undefined && !(await this.#survives(moved, from, caller)))
       throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
     const replaced = await this.#openFileNamed(newParent, newName, caller);
     if (replaced !== undefined) moved ??= (await this.#lookup.find(parent, name, caller))?.inode;
     // Two names of one file: rename(2) does nothing.
     const displaced =
-      replaced === undefined ||
-      replaced === moved ||
-      (await this.#silly.survives(replaced, newParent, newName))
+      replaced === undefined || replaced === moved || (await this.#survives(replaced, to, caller))
         ? undefined
         : replaced;
     if (displaced === undefined) {
@@ -226,7 +231,7 @@ export class RemoveRequests {
   async #rename({ from, to, moved: known }: Renaming, replay: Replay, caller: Caller): Promise<void> {
     const { attributes, redriver, dentries } = this.#vfs;
     const target = dentries.getUnverified(to.parent, to.name)?.inode;
-    await this.#silly.settle(to.parent, to.name);
+    await interruptible(this.#silly.settle(to.parent, to.name), caller.cancellation);
     // Where the directory has changed since, what the name stood for is no certainty, but it tells our own echo.
     const source = known ?? dentries.getUnverified(from.parent, from.name)?.inode;
     const touched = [known, target].filter((inode) => inode !== undefined);

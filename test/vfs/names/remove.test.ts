@@ -267,6 +267,42 @@ t.test('a listing waits for removals under way in the directory', async (t) => {
   t.same((await rewinding).map(({ name }) => name).filter(isSillyName), []);
 });
 
+t.test('a signal ends the wait for a removal, or for a silly name, while the server is silent', async (t) => {
+  for (const wait of ['rmdir', 'rename', 'open', 'unlink'] as const) {
+    const rig = new Rig();
+    const { server } = rig;
+    server.tree.directory('d');
+    server.tree.file('d/f', 'content');
+    server.tree.directory('e');
+    const directory = await rig.walk('d');
+    await rig.walk('e');
+    const { inode, fh } = await rig.open('d/f');
+    const name = named('f');
+    if (wait === 'unlink') await rig.make.link(inode, directory, named('g'), rig.caller());
+    else await rig.remove.unlink(directory, name, rig.caller());
+    const gate = server.gate(wait === 'unlink' ? 'RENAME' : 'REMOVE');
+    const silent =
+      wait === 'unlink' ? rig.remove.unlink(directory, name, rig.caller()) : rig.files.release(fh);
+    await settled();
+    t.equal(gate.waiting, 1, wait);
+    const { caller, cancel } = rig.interruptible();
+    const waiting = {
+      rmdir: () => rig.remove.rmdir(rig.root, named('d'), caller),
+      rename: () => rig.remove.rename(rig.at('e'), rig.at('d'), 0, caller),
+      open: () => rig.files.open(inode, O_RDWR, caller),
+      unlink: () => rig.remove.unlink(directory, named('g'), caller),
+    }[wait]();
+    t.equal(await outcome(waiting), 'pending', wait);
+    server.forgetCalls();
+    cancel();
+    t.equal(await outcome(waiting), Errno.EINTR, wait);
+    t.equal(server.names(), '', `${wait}: nothing was asked for`);
+    gate.open();
+    await silent;
+    t.equal(inode.opening, 0);
+  }
+});
+
 t.test('a listing does not wait for a removal that is to be tried again', async (t) => {
   const { rig, server, fh } = await openFile();
   await unlink(rig, 'f');
