@@ -106,8 +106,13 @@ export class DentryCache {
    * told that the name is not there: no mount on the object, and nobody's working directory.
    */
   mayBeHeld(parent: Inode, name: FileName): boolean {
+    return this.heldAs(parent, name) !== undefined;
+  }
+
+  /** An object that the kernel may know by this name, rightly or not. Undefined: it knows none. */
+  heldAs(parent: Inode, name: FileName): Inode | undefined {
     const key = keyOf(parent, name);
-    return this.#present.peek(key) !== undefined || this.#held.get(key) !== undefined;
+    return this.#present.peek(key)?.inode ?? this.#held.get(key);
   }
 
   /** The kernel has renamed something, most probably `inode`. */

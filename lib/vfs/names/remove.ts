@@ -186,14 +186,13 @@ export class RemoveRequests {
     const { parent: newParent, name: newName } = to;
     // The object that has the new name by now may be the one that was moved: it must not be taken for what is to be replaced.
     if (replay.retransmitted && (await this.#isRenamed(from, to, replay, caller))) return;
-    const writer = this.#vfs.dentries.getUnverified(parent, name)?.inode?.writer;
-    // Under its new name the file has to be found as it was made.
-    if (writer?.setsLater) await interruptible(writer.drain(), caller.cancellation);
+    await this.#complete(this.#vfs.dentries.heldAs(parent, name), caller);
     let moved = this.#vfs.dentries.get(parent, name)?.inode;
     if (moved?.silly !== undefined && !(await this.#survives(moved, from, caller)))
       throw new FuseError(Errno.EBUSY, 'the file is open and has no other name');
     const replaced = await this.#openFileNamed(newParent, newName, caller);
     if (replaced !== undefined) moved ??= (await this.#lookup.find(parent, name, caller))?.inode;
+    await this.#complete(moved, caller);
     // Two names of one file: rename(2) does nothing.
     const displaced =
       replaced === undefined || replaced === moved || (await this.#survives(replaced, to, caller))
@@ -217,6 +216,11 @@ export class RemoveRequests {
     } finally {
       this.#silly.drop(displaced);
     }
+  }
+
+  /** Under its new name a file has to be found as it was made. */
+  async #complete(moved: Inode | undefined, { cancellation }: Caller): Promise<void> {
+    if (moved?.writer?.setsLater) await interruptible(moved.writer.drain(), cancellation);
   }
 
   /** Whether an earlier process has sent the RENAME, and the server has carried it out. */

@@ -2,7 +2,9 @@
 import t from 'tap';
 import { Errno } from '../../../lib/fuse/contract/errno.js';
 import { type Made, type Mounted, mounted, ROOT } from '../support/mounted.js';
+import { named } from '../support/named.js';
 import { outcome, settled, TestContext } from '../support/rig.js';
+import { opened } from '../support/writer.js';
 
 t.test('a signal ends the wait of a call that looks at the file while the server is silent', async (t) => {
   const from = { parent: ROOT, name: Buffer.from('f') };
@@ -28,5 +30,27 @@ t.test('a signal ends the wait of a call that looks at the file while the server
     await settled();
     t.equal(server.names(), 'CREATE WRITE SETATTR COMMIT', `${look}: nothing else was asked for`);
     t.match(server.tree.at('f'), { uid: 5, gid: 6 });
+  }
+});
+
+t.test('a file is complete when it gets another name, also where its name is not in the cache', async (t) => {
+  for (const over of ['nothing', 'an open file'] as const) {
+    const { rig, server, writer } = await opened();
+    const caller = rig.caller();
+    if (over === 'an open file') {
+      server.tree.file('g', 'old');
+      await rig.open('g');
+    }
+    t.equal(writer.setLater({ mode: 0o600 }, caller.credential, true), true);
+    rig.vfs.dentries.delete(rig.root, named('f'));
+    server.forgetCalls();
+    let mode: number | undefined;
+    server.on('RENAME', ({ to }, execute) => {
+      if (to.name === 'g') ({ mode } = server.tree.at('f'));
+      return execute();
+    });
+    await rig.remove.rename(rig.at('f'), rig.at('g'), 0, caller);
+    t.equal(mode, 0o600, over);
+    t.equal(server.count('SETATTR'), 1, over);
   }
 });
