@@ -1,6 +1,6 @@
 /**
- * Records of attributes that a program has set, and that the server has not been asked for yet, or may have lost the data before
- * them: the next process sets them after it has written that data again.
+ * Records of attributes that a program has set and that the server has not been asked for yet, and of times, where the server may have
+ * lost the data before them: the next process sets them after it has written that data again.
  */
 import type { NfsTime, Sattr3 } from '../../programs/nfs3/index.js';
 import type { KeptRecord, RecordRef } from '../../records/index.js';

@@ -50,7 +50,7 @@ export class DeferredAttributes {
   readonly #owner: AttributesOwner;
   #waiting: Changes | undefined;
   #underWay: Changes | undefined;
-  /** Set, in front of data that the server may lose yet: they come once more after that is written again. */
+  /** Times that were set after data that the server may lose yet: they come once more after that is written again. */
   #done: Changes | undefined;
   #sending: Promise<void> | undefined;
   /** Data was written again while they were on their way. */
@@ -122,8 +122,19 @@ export class DeferredAttributes {
 
   /** Changes that were set are of no account any more: the data is stable, or something was done to the file after it. */
   forget(): void {
+    const hadAny = this.#done !== undefined;
     this.#done = undefined;
-    if (this.isEmpty) this.#owner.record?.sets(undefined, undefined);
+    if (hadAny || this.isEmpty) this.#recordLeft();
+  }
+
+  /** The next process must not set once more what the server has set: others may have changed it since. */
+  #recordLeft(): void {
+    const { record } = this.#owner;
+    const left = merged(merged(this.#done, this.#underWay), this.#waiting);
+    if (record === undefined || record.sets(left?.set, left?.credential)) return;
+    // In the room of the old one, for which there was no room beside it.
+    record.sets(undefined, undefined);
+    record.sets(left?.set, left?.credential);
   }
 
   /**
@@ -146,6 +157,7 @@ export class DeferredAttributes {
         this.#isOutdated = false;
       }
       this.#owner.settled();
+      if (this.#sending === undefined) this.#recordLeft();
     });
     this.#sending = sending;
     return sending;
@@ -163,7 +175,7 @@ export class DeferredAttributes {
     else if (changes.afterData) for (const { done } of writes) await done;
     const set = await this.#set(changes);
     if (set === 'refused') return;
-    this.#done = merged(this.#done, changes);
+    this.#done = merged(this.#done, timesOf(changes));
     if (!beside || !changes.afterData) return;
     await write.done;
     if (write.error !== undefined) return;
@@ -205,6 +217,15 @@ export class DeferredAttributes {
 /** A server may keep the verifier of CREATE in the times of a new file, but not in its ctime. */
 function timeOf(set: NfsTime | 'server' | undefined, known: NfsTime, { ctime }: Fattr3): NfsTime {
   return set === 'server' ? ctime : (set ?? known);
+}
+
+/**
+ * The part of changes that data which is written again would undo: the times. All of them are on stable storage (RFC 1813 3.3.2), and
+ * a mode or an owner that was set once more would undo another client's.
+ */
+function timesOf({ set: { atime, mtime }, credential, afterData }: Changes): Changes | undefined {
+  if (typeof mtime !== 'object') return undefined;
+  return { set: { atime: typeof atime === 'object' ? atime : undefined, mtime }, credential, afterData };
 }
 
 /** Both, where the later ones count. */

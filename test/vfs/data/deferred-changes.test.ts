@@ -1,7 +1,7 @@
 /** Attributes that wait for the data of a new file: who waits for them, and what becomes of them when the server restarts. */
 import t from 'tap';
 import { Errno } from '../../../lib/fuse/contract/errno.js';
-import { type Made, type Mounted, mounted, ROOT } from '../support/mounted.js';
+import { type Made, type Mounted, MTIME, mounted, ROOT, TIMES } from '../support/mounted.js';
 import { named } from '../support/named.js';
 import { outcome, settled, TestContext } from '../support/rig.js';
 import { opened } from '../support/writer.js';
@@ -53,4 +53,44 @@ t.test('a file is complete when it gets another name, also where its name is not
     t.equal(mode, 0o600, over);
     t.equal(server.count('SETATTR'), 1, over);
   }
+});
+
+t.test(
+  'after a restart of the server the times are set once more, and the mode of another client stays',
+  async (t) => {
+    const mount = await mounted();
+    const { server } = mount;
+    const made = await mount.create('f');
+    await mount.write(made, 'x'.repeat(10_000));
+    await mount.set(made, TIMES);
+    await mount.set(made, { uid: 5, gid: 6 });
+    await mount.set(made, { mode: 0o664 });
+    const gate = server.gate('COMMIT');
+    const closing = mount.close(made);
+    while (gate.waiting === 0) await settled();
+    t.match(server.tree.at('f'), { mode: 0o664, uid: 5, gid: 6, mtime: MTIME });
+    server.tree.chmod('f', 0o600);
+    server.tree.at('f').gid = 7;
+    server.restart();
+    gate.open();
+    await closing;
+    t.equal(server.tree.at('f').stable.length, 10_000);
+    t.match(server.tree.at('f'), { mode: 0o600, uid: 5, gid: 7, mtime: MTIME });
+    t.equal(server.count('SETATTR'), 2);
+  },
+);
+
+t.test('where no times were set, a restart of the server is no reason to set anything', async (t) => {
+  const mount = await mounted();
+  const { server } = mount;
+  const made = await mount.create('f', 0o640);
+  await mount.write(made, 'x'.repeat(10_000));
+  const gate = server.gate('COMMIT');
+  const closing = mount.close(made);
+  while (gate.waiting === 0) await settled();
+  server.restart();
+  gate.open();
+  await closing;
+  t.equal(server.tree.at('f').stable.length, 10_000);
+  t.equal(server.count('SETATTR'), 1);
 });

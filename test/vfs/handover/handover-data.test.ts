@@ -4,7 +4,7 @@ import { Creation } from '../../../lib/vfs/data/creation.js';
 import { RecordKind } from '../../../lib/vfs/handover/record-text.js';
 import { firstProcess, nextProcess } from '../support/handover-rig.js';
 import { named } from '../support/named.js';
-import { O_DSYNC, O_RDWR, O_WRONLY, outcome, settled, TestContext } from '../support/rig.js';
+import { O_DSYNC, O_RDWR, O_WRONLY, outcome, type Rig, settled, TestContext } from '../support/rig.js';
 
 const EIO = 5;
 
@@ -186,27 +186,49 @@ t.test('data of a file that is closed, and was being written back, reaches the s
   t.equal(String(rig.server.tree.at('f').data), 'data');
 });
 
+const mtime = { seconds: 77_777, nanoseconds: 5 };
+
+/** A new file as tar(1) makes it, which is still open. */
+async function unpacked(rig: Rig, name: string, content = 'content') {
+  const O_EXCL = 0o200;
+  const changes = { uid: undefined, gid: undefined, size: undefined, atime: undefined, fh: undefined };
+  const creation = new Creation(rig.make, rig.files);
+  const how = { mode: 0o600, flags: O_RDWR | O_EXCL };
+  const { found, open } = await creation.open(rig.root, named(name), how, rig.caller());
+  rig.vfs.replies.handOver(rig.root, named(name), found.inode, found.attributes, found.entryValidMs);
+  await rig.write(open.fh, 0, content);
+  await rig.files.setAttributes(found.inode, { ...changes, mode: 0o640, mtime }, rig.caller());
+  return { inode: found.inode, fh: open.fh };
+}
+
+t.test(
+  'the next process does not set a mode again that the server has set: another client may have changed it',
+  async (t) => {
+    const process = firstProcess();
+    const { rig } = process;
+    const { server } = rig;
+    await rig.files.flush((await unpacked(rig, 'first')).fh);
+    const { inode, fh } = await unpacked(rig, 'f', 'x'.repeat(5_000));
+    await inode.writer?.drain();
+    t.match(server.tree.at('f'), { mode: 0o640, mtime });
+    t.equal(server.tree.at('f').stable.length, 0, 'the data is written once more');
+    server.tree.chmod('f', 0o600);
+    const next = await nextProcess(process);
+    await next.rig.files.flush(fh);
+    t.equal(server.tree.at('f').stable.length, 5_000);
+    t.match(server.tree.at('f'), { mode: 0o600, mtime });
+  },
+);
+
 t.test(
   'attributes that a program has set of a new file are set by the next process, after the data',
   async (t) => {
-    const O_EXCL = 0o200;
-    const mtime = { seconds: 77_777, nanoseconds: 5 };
-    const changes = { uid: undefined, gid: undefined, size: undefined, atime: undefined, fh: undefined };
     const process = firstProcess();
-    const { server } = process.rig;
-    const make = async (name: string) => {
-      const { rig } = process;
-      const creation = new Creation(rig.make, rig.files);
-      const how = { mode: 0o600, flags: O_RDWR | O_EXCL };
-      const { found, open } = await creation.open(rig.root, named(name), how, rig.caller());
-      rig.vfs.replies.handOver(rig.root, named(name), found.inode, found.attributes, found.entryValidMs);
-      await rig.write(open.fh, 0, 'content');
-      await rig.files.setAttributes(found.inode, { ...changes, mode: 0o640, mtime }, rig.caller());
-      return { inode: found.inode, fh: open.fh };
-    };
-    await process.rig.files.flush((await make('first')).fh);
+    const { rig } = process;
+    const { server } = rig;
+    await rig.files.flush((await unpacked(rig, 'first')).fh);
     server.forgetCalls();
-    const made = await make('f');
+    const made = await unpacked(rig, 'f');
     t.equal(server.names(), 'CREATE', 'nothing has been asked for');
     const second = await nextProcess(process);
     t.equal(second.rig.vfs.inodes.get(made.inode.nodeid).writer?.setsLater, true);
