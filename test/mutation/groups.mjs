@@ -60,6 +60,7 @@ export const GROUPS = {
       'write-behind/extent-map',
       'write-behind/unstable-data',
       'write-behind/gathering',
+      'write-behind/idle-commit',
       'data/creation',
       'data/deferral',
       'data/deferred-changes',

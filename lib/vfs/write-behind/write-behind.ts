@@ -22,6 +22,7 @@ import { DeferredAttributes, type DeferredAttributesNeeds } from './deferred-att
 import { Extent } from './extent.js';
 import { ExtentMap } from './extent-map.js';
 import { Gathering, type GatheringNeeds } from './gathering.js';
+import { IdleCommit } from './idle-commit.js';
 import { PendingData } from './pending-data.js';
 import { type Sending, sendingOf } from './sending-writes.js';
 import { Slots } from './slots.js';
@@ -45,6 +46,7 @@ export class FileWriter extends PendingData implements PendingWrites {
   protected readonly gathering: Gathering;
   /** The COMMIT under way, or a change of the file's size that none may overlap. */
   #committing: Promise<void> | undefined = undefined;
+  readonly #idle = new IdleCommit(() => this.#commitInBackground());
   readonly #slots = new Slots(MAX_IN_FLIGHT);
   #sequence = 0;
   readonly #errors = new WriteErrors();
@@ -170,6 +172,7 @@ export class FileWriter extends PendingData implements PendingWrites {
   }
 
   #settled(): void {
+    this.#idle.sees(this.#vfs.clock, !this.unstable.isEmpty);
     if (!this.isUnsent) this.record?.allReached();
     if (!this.clean && this.unstable.isEmpty) this.record?.stableBelow(this.oldest);
     if (!this.clean) return;
@@ -328,11 +331,10 @@ export class FileWriter extends PendingData implements PendingWrites {
   }
 
   async #commitOnce(): Promise<void> {
-    const { counters } = this.#vfs;
     const { writeBudget } = this.#vfs.memory;
     const first = this.unstable.cover();
     if (first === undefined) return;
-    counters.commits++;
+    this.#vfs.counters.commits++;
     try {
       const verifier = await commitAll(this.#vfs, this.inode, unattended(first.credential));
       const { stable, lost } = this.unstable.settle(verifier);
