@@ -42,8 +42,11 @@ interface Changes {
   readonly afterData: boolean;
 }
 
-/** They wait so long for the file's data and its close(2). */
-const WAIT_MS = 200;
+/**
+ * They wait so long for the file's data and its close(2): programs finish a small file sooner. Until then other clients see the
+ * mode that CREATE has given, and perhaps times that mean nothing, by which a lock file looks years old.
+ */
+const WAIT_MS = 20;
 
 export class DeferredAttributes {
   readonly #vfs: DeferredAttributesNeeds;
