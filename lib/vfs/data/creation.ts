@@ -7,6 +7,7 @@ import type { Caller } from '../caller/caller.js';
 import type { Found } from '../names/lookup.js';
 import type { CompletesLater, MakeRequests } from '../names/make.js';
 import { opensForWriting } from '../open-flags.js';
+import { writerOf } from '../write-behind/write-behind.js';
 import type { Files } from './files.js';
 
 const O_EXCL = 0o200;
@@ -62,8 +63,8 @@ export class Creation {
     // Linux's own server answers so for a directory or a link that another client has put there.
     if (!inode.isRegular) throw new FuseError(Errno.ESTALE, 'something else than a file has the name');
     // Another client was faster: the file is there, with something in it.
-    // A server that has lost what was written is empty, and would be given it once more.
-    const holdsData = made.attributes.size > 0n || inode.writer?.clean === false;
+    // A server that has lost what was written is empty, and would be given it once more. Attributes that wait are no data.
+    const holdsData = made.attributes.size > 0n || (writerOf(inode)?.unwrittenBytes ?? 0) > 0;
     const truncate = (flags & O_TRUNC) !== 0;
     const attributes =
       truncate && holdsData ? await this.#files.setAttributes(inode, EMPTY, caller) : made.attributes;

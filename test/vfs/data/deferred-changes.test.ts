@@ -1,9 +1,9 @@
 /** Attributes that wait for the data of a new file: who waits for them, and what becomes of them when the server restarts. */
 import t from 'tap';
 import { Errno } from '../../../lib/fuse/contract/errno.js';
-import { type Made, type Mounted, MTIME, mounted, ROOT, TIMES } from '../support/mounted.js';
+import { type Made, type Mounted, MTIME, mounted, O_EXCL, ROOT, TIMES } from '../support/mounted.js';
 import { named } from '../support/named.js';
-import { outcome, settled, TestContext } from '../support/rig.js';
+import { O_WRONLY, outcome, settled, TestContext } from '../support/rig.js';
 import { opened } from '../support/writer.js';
 
 t.test('a signal ends the wait of a call that looks at the file while the server is silent', async (t) => {
@@ -93,4 +93,14 @@ t.test('where no times were set, a restart of the server is no reason to set any
   await closing;
   t.equal(server.tree.at('f').stable.length, 10_000);
   t.equal(server.count('SETATTR'), 1);
+});
+
+t.test('O_TRUNC beside O_EXCL costs nothing: a file that is new is empty', async (t) => {
+  const O_TRUNC = 0o1000;
+  const { fs, ctx, server } = await mounted();
+  const { entry, open } = await fs.create(ctx, ROOT, Buffer.from('f'), 0o640, O_WRONLY | O_EXCL | O_TRUNC);
+  t.equal(server.names(), 'CREATE');
+  await fs.flush(ctx, entry.nodeid, open.fh, 0n);
+  t.equal(server.names(), 'CREATE SETATTR');
+  t.equal(server.tree.at('f').mode, 0o640);
 });
