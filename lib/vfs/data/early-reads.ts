@@ -4,8 +4,8 @@
  * followed by a read, as far as that can be known.
  *
  * Nothing that a program sees is older for it: the READ is sent after open(2) has begun, and its data serves only a read
- * that comes within as long after the open's answer as the open took. Another client that learns of the open, changes the
- * file and lets the program know needs longer than that.
+ * that comes within as long after the open's answer as the open took, and soon (first-read.ts). Another client that learns of the
+ * open, changes the file and lets the program know needs longer than that.
  */
 import type { Clock } from '../../base/clock.js';
 import type { Inode } from '../cache/inode.js';

@@ -22,6 +22,7 @@ import { ofObject } from '../remote/exchange.js';
 import type { NfsClient } from '../remote/nfs-client.js';
 import { Patience } from '../remote/patience.js';
 import type { Redriver } from '../remote/redrive.js';
+import { FirstRead } from './first-read.js';
 import { type Collected, type Ended, type Fetched, type Segment, slice } from './segment.js';
 import { Unstored } from './unstored.js';
 
@@ -62,9 +63,7 @@ export class ReadAhead {
   #ahead = 0;
   #generation: number;
   #changes: number;
-  /** The last moment at which the first read is served by what was asked for along with the open. */
-  #until = Number.POSITIVE_INFINITY;
-  #hasBegun = false;
+  readonly #first = new FirstRead();
 
   /** `asksDisk`: what is on the local disk will do. */
   constructor(vfs: ReadAheadNeeds, inode: Inode, credential: UserCredential, asksDisk = true) {
@@ -90,23 +89,19 @@ export class ReadAhead {
     const readAhead = new ReadAhead(vfs, inode, credential);
     if (!readAhead.#enabled) return undefined;
     if (!readAhead.#start(0, length, ended)) return undefined;
-    readAhead.#until = vfs.clock.now();
+    readAhead.#first.opens(vfs.clock.now());
     readAhead.#window = 1;
     return readAhead;
   }
 
+  /** Until when a first read is served by what was asked for early. */
   get until(): number {
-    return this.#until;
+    return this.#first.until;
   }
 
-  /**
-   * The open with this credential is about to be answered: what was asked for early serves a read that comes within as
-   * long as that took.
-   */
+  /** The open with this credential is about to be answered. */
   opened(credential: UserCredential): void {
-    if (!Number.isFinite(this.#until)) return;
-    const now = this.#vfs.clock.now();
-    this.#until = now + (now - this.#until);
+    if (!this.#first.opened(this.#vfs.clock.now())) return;
     // The caller turned out to be in a group that counts for the file: the data was asked for without it.
     if (credential.id !== this.#credential.id) this.drop();
     this.#credential = credential;
@@ -114,8 +109,7 @@ export class ReadAhead {
 
   /** Up to `size` bytes at `offset`; fewer only at the end of the file. */
   async read(offset: number, size: number, caller: Caller): Promise<BorrowedData> {
-    const late = !this.#hasBegun && this.#vfs.clock.now() > this.#until;
-    this.#hasBegun = true;
+    const late = this.#first.comesLate(this.#vfs.clock.now());
     if (late || this.#generation !== this.#inode.generation || this.#changes !== this.#inode.contentChanges)
       this.drop();
     const near = Math.abs(offset - this.#expected) <= REORDER_SLACK && this.#enabled;

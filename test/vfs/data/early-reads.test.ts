@@ -205,6 +205,23 @@ t.test(
   },
 );
 
+t.test('an open that took a minute leaves no minute for a first read', async (t) => {
+  for (const [waits, read] of [
+    [20, 'content'],
+    [21, 'changed'],
+  ] as const) {
+    const { rig, server, inode } = await known();
+    const gate = server.gate('ACCESS', 'request');
+    const opening = openOf(rig, inode);
+    await rig.pass(60_000);
+    gate.open();
+    const fh = await opening;
+    server.tree.write('f', 'changed');
+    await rig.pass(waits);
+    t.equal(await text(rig.read(fh, 0, 4096)), read, `a read ${waits} ms after it`);
+  }
+});
+
 t.test('an open that is refused gets no data, and its READ gives back what it holds', async (t) => {
   const rig = new Rig();
   rig.server.tree.file('f', 'secret', 0o600);
