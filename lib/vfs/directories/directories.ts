@@ -21,7 +21,7 @@ import type { KernelReplies } from '../kernel/kernel-replies.js';
 import type { KernelView } from '../kernel/kernel-view.js';
 import type { Lookup } from '../names/lookup.js';
 import type { SillyRenames } from '../names/silly-rename.js';
-import { type DirectoryRecords, OpenDirectory } from './directory-records.js';
+import { type DirectoryRecords, type EarlyListing, OpenDirectory } from './directory-records.js';
 import type { ListingNeeds } from './listing.js';
 import { Listing } from './listing.js';
 import type { ListingEntry } from './listing-chunk.js';
@@ -49,6 +49,8 @@ const MAX_CACHED = 64 * 1024 * 1024;
 const HUGE = 10_000;
 /** Directories that were opened and read, one after the other, before the next is expected to be. */
 const WALK = 2;
+/** A listing that was asked for with the opening serves a read that comes within so long, in milliseconds. */
+const EARLY_MS = 3_000;
 const DT_UNKNOWN = 0;
 
 /** Whom entries are given to, and in which form. */
@@ -93,7 +95,7 @@ export class Directories {
 
   async open(inode: Inode, caller: Caller): Promise<OpenReply> {
     this.#vfs.open.open(inode);
-    let early: Listing | undefined;
+    let early: EarlyListing | undefined;
     try {
       await interruptible(this.#silly.settleWithin(inode), caller.cancellation);
       early = await this.#listed(inode, caller);
@@ -130,11 +132,11 @@ export class Directories {
   }
 
   /** The beginning of a listing that serves the first read, where the directory is as its opening finds it. */
-  async #listed(inode: Inode, caller: Caller): Promise<Listing | undefined> {
+  async #listed(inode: Inode, caller: Caller): Promise<EarlyListing | undefined> {
     const ahead = this.#ahead.opened(inode, caller);
     if (ahead !== undefined) {
       await interruptible(ahead.admitted, caller.cancellation);
-      if (ahead.listing.isCurrent) return ahead.listing;
+      if (ahead.listing.isCurrent) return ahead;
     }
     return this.#walked >= WALK ? this.#listEarly(inode, caller) : undefined;
   }
@@ -144,12 +146,13 @@ export class Directories {
    * They are used if they are of the directory as the opening finds it. Undefined: they are known, or nothing is
    * known that a change could be told by.
    */
-  #listEarly(inode: Inode, caller: Caller): Listing | undefined {
+  #listEarly(inode: Inode, caller: Caller): EarlyListing | undefined {
     if (inode.attributes === undefined || this.#kept(inode) !== undefined) return undefined;
     const listing = new Listing(this.#vfs, inode);
+    const until = this.#vfs.clock.now() + EARLY_MS;
     // A failed call is repeated by the program's own read.
     listing.load(0, this.#vfs.config.rdirplus !== 'none', unattended(caller.credential)).catch(() => {});
-    return listing;
+    return { listing, until };
   }
 
   /** All of the directory as it is now, with attributes, if that is known. */
@@ -265,7 +268,8 @@ export class Directories {
     }
     this.#listings.delete(inode.nodeid);
     vfs.counters.listings.misses++;
-    directory.listing = early?.isCurrent ? early : new Listing(vfs, inode);
+    const serves = early?.listing.isCurrent === true && vfs.clock.now() < early.until;
+    directory.listing = serves ? early.listing : new Listing(vfs, inode);
     return directory.listing;
   }
 

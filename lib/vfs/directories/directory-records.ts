@@ -6,6 +6,13 @@ import type { Inode } from '../cache/inode.js';
 import type { Listing } from './listing.js';
 import type { ListingPlace } from './listing-place.js';
 
+/** A listing that was asked for before anybody has read its directory. */
+export interface EarlyListing {
+  readonly listing: Listing;
+  /** A read that begins then (Clock.now), or later, asks the server. */
+  readonly until: number;
+}
+
 /** A directory that a program has open. */
 export class OpenDirectory {
   readonly fh: number;
@@ -14,7 +21,7 @@ export class OpenDirectory {
   readonly unique: number;
   listing: Listing | undefined = undefined;
   /** Begun while the directory was being opened, and not asked for yet. */
-  early: Listing | undefined;
+  early: EarlyListing | undefined;
   /** Where it is recorded. 0: nowhere. */
   record = 0;
   /** Marks of the listing that are recorded. */
@@ -24,7 +31,7 @@ export class OpenDirectory {
   /** Where the listing of that process was, until it is known whether the directory still looks as it did. */
   lookedBefore: ListingPlace | undefined = undefined;
 
-  constructor(fh: number, inode: Inode, unique: number, early: Listing | undefined) {
+  constructor(fh: number, inode: Inode, unique: number, early: EarlyListing | undefined) {
     this.fh = fh;
     this.inode = inode;
     this.unique = unique;

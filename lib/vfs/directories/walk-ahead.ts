@@ -14,6 +14,7 @@ import type { Inode } from '../cache/inode.js';
 import { type Caller, unattended, withGroups } from '../caller/caller.js';
 import type { ClientConfig } from '../config.js';
 import type { VfsCounters } from '../counters.js';
+import type { EarlyListing } from './directory-records.js';
 import type { ListingNeeds } from './listing.js';
 import { Listing } from './listing.js';
 import { type Subdirectory, WalkPattern } from './walk-pattern.js';
@@ -43,8 +44,7 @@ const MOST_ENTRIES = 50_000;
 const OLDEST = 3_000;
 
 /** A listing that was asked for before its directory was opened. */
-export interface ListedAhead {
-  readonly listing: Listing;
+export interface ListedAhead extends EarlyListing {
   /** Resolves once it is known what the program may do with the directory. Never rejects. */
   readonly admitted: Promise<void>;
 }
@@ -208,7 +208,8 @@ export class WalkAhead {
     const admitted = this.#permission.learn(inode, asker);
     const others = this.#askedBefore(inode);
     const listing = others?.listing ?? new Listing(this.#vfs, inode);
-    const ahead: Ahead = { listing, admitted, at: others?.at ?? this.#vfs.clock.now(), ended: false };
+    const at = others?.at ?? this.#vfs.clock.now();
+    const ahead: Ahead = { listing, admitted, at, until: at + this.#oldest, ended: false };
     walk.ahead.set(inode, ahead);
     // Where another walk has asked for it, this waits for the same call.
     listing.load(0, true, asker).then(

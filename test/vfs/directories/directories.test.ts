@@ -305,6 +305,23 @@ t.test('entries from before a change that the opening shows are not used', async
   t.same(plainNames(await rig.list(fh)).sort(), ['f0', 'new']);
 });
 
+t.test(
+  'entries that came along with the opening serve nobody who reads the directory much later',
+  async (t) => {
+    for (const [waits, names] of [
+      [2_999, ['f0']],
+      [3_000, ['f0', 'new']],
+    ] as const) {
+      const { rig, server, inode } = await walker();
+      const { fh } = await rig.directories.open(inode, rig.caller());
+      await settled();
+      server.tree.file('c/new');
+      await rig.pass(waits);
+      t.same(plainNames(await rig.list(fh)).sort(), names, `${waits} ms`);
+    }
+  },
+);
+
 t.test('nothing is listed early for who opens directories and does not read them', async (t) => {
   const { rig, server, inode } = await walker();
   const { fh } = await rig.directories.open(inode, rig.caller());

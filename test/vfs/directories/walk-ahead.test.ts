@@ -189,6 +189,23 @@ t.test(
   },
 );
 
+t.test(
+  'it is not used either by a program that opens the directory in time and reads it later',
+  async (t) => {
+    for (const [waits, names] of [
+      [2_999, ['file']],
+      [3_000, ['file', 'new']],
+    ] as const) {
+      const { rig, server, program } = await walked();
+      const { fh } = await rig.directories.open(await inodeOf(rig, 'tree/d20'), program);
+      server.tree.file('tree/d20/new');
+      await rig.pass(waits);
+      const listed = (await rig.list(fh)).map(({ name }) => name).filter((name) => !name.startsWith('.'));
+      t.same(listed.sort(), names, `${waits} ms`);
+    }
+  },
+);
+
 t.test('a directory whose attributes have run out is asked about when it is opened', async (t) => {
   const { rig, server, program } = await walked(NAMES, { config: { acDirMinMs: 1_000 } });
   server.tree.file('tree/d20/new');
