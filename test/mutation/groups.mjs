@@ -106,7 +106,7 @@ export const GROUPS = {
   },
   'disk-cache': {
     sources: ['lib/vfs/disk-cache/'],
-    tests: vfs('disk-cache/cache-entry', 'disk-cache/disk-cache'),
+    tests: vfs('disk-cache/cache-entry', 'disk-cache/open-entries', 'disk-cache/disk-cache'),
   },
   callers: {
     sources: ['lib/vfs/caller/'],

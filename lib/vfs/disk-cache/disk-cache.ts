@@ -7,7 +7,7 @@
  * file. Handed out is what belongs to the version that the attribute cache holds, as long as that is trusted: then the
  * kernel's pages are as well. A failing disk, a full one, and damage all end in a READ.
  */
-import type { Clock } from '../../base/clock.js';
+import { atMost, type Clock } from '../../base/clock.js';
 import { errorCode, type Logger } from '../../base/log.js';
 import type { Fattr3, FileHandle } from '../../programs/nfs3/index.js';
 import type { CurrentAttributes } from '../attributes/current-attributes.js';
@@ -97,9 +97,10 @@ export class DiskCache {
     this.#entries = new OpenEntries(folder, vfs.clock);
     // With little memory for the mount, there is little for this as well.
     this.#queue = new StoreQueue(Math.min(MOST_QUEUE, Math.max(readAhead, LEAST_QUEUE)));
-    this.#eviction = new Eviction(folder, limit, (files) => {
+    const evicted = (files: number): void => {
       this.#counters.evicted += files;
-    });
+    };
+    this.#eviction = new Eviction(folder, limit, evicted, () => this.#entries.removed());
     this.#largest = limit * LARGEST_PART;
   }
 
@@ -215,6 +216,7 @@ export class DiskCache {
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#queue.close(this.#vfs.clock, CLOSE_MS);
+    await atMost(this.#vfs.clock, CLOSE_MS, this.#entries.removed());
     this.#entries.close();
     await this.#folder.close();
   }
@@ -241,6 +243,7 @@ export class DiskCache {
   /** Resolves when all that was offered is stored, and the limit is kept. */
   async settled(): Promise<void> {
     await this.#queue.settled();
+    await this.#entries.removed();
     await this.#eviction.settled();
   }
 

@@ -26,15 +26,25 @@ export class Eviction {
   readonly #folder: CacheFolder;
   readonly #limit: number;
   readonly #evicted: (files: number) => void;
+  readonly #removed: () => Promise<void>;
   /** Since the folder was looked at last. The first store looks: other mounts had other limits. */
   #stored = Number.POSITIVE_INFINITY;
   #looking: Promise<void> | undefined;
 
-  /** `limit`: bytes of disk. `evicted` is told how many files went. */
-  constructor(folder: CacheFolder, limit: number, evicted: (files: number) => void) {
+  /**
+   * `limit`: bytes of disk. `evicted` is told how many files went. `removed` resolves when what is to go in any case is gone: nothing
+   * else has to go for it.
+   */
+  constructor(
+    folder: CacheFolder,
+    limit: number,
+    evicted: (files: number) => void,
+    removed: () => Promise<void>,
+  ) {
     this.#folder = folder;
     this.#limit = limit;
     this.#evicted = evicted;
+    this.#removed = removed;
   }
 
   /** `bytes` more have been written. */
@@ -56,6 +66,7 @@ export class Eviction {
   }
 
   async #evict(): Promise<void> {
+    await this.#removed();
     const files: Found[] = [];
     let total = 0;
     const { entries } = this.#folder;

@@ -1,6 +1,6 @@
 /**
  * The files of the cache that are open: each once, for as long as it is in use and a little longer. Owns their number, and
- * that old versions of an object go when a new one is made.
+ * that old versions of an object go when a new one is made. Nobody waits for that: to remove a large file takes seconds.
  */
 import { mkdir, readdir, unlink } from 'node:fs/promises';
 import type { Clock, Timer } from '../../base/clock.js';
@@ -25,13 +25,17 @@ interface OpenEntry {
 export class OpenEntries {
   readonly #folder: CacheFolder;
   readonly #clock: Clock;
+  readonly #unlink: (path: string) => Promise<void>;
+  /** Removals of old versions that are under way. They never reject. */
+  readonly #removals = new Set<Promise<void>>();
   /** Those used last stand last. */
   readonly #open = new Map<string, OpenEntry>();
   #timer: Timer | undefined;
 
-  constructor(folder: CacheFolder, clock: Clock) {
+  constructor(folder: CacheFolder, clock: Clock, remove: (path: string) => Promise<void> = unlink) {
     this.#folder = folder;
     this.#clock = clock;
+    this.#unlink = remove;
   }
 
   /** Resolves with what `use` makes of the entry; undefined if there is none. Rejects with the errors of the system. */
@@ -97,11 +101,24 @@ export class OpenEntries {
     }
     const entry = await this.#find(key, true);
     const names = await readdir(shard);
-    // Whatever still reads an old version has it open.
-    for (const name of names)
-      if (name.startsWith(`${key.object}-`) && name !== key.name)
-        await unlink(`${shard}/${name}`).catch(() => {});
+    const old = names.filter((name) => name.startsWith(`${key.object}-`) && name !== key.name);
+    if (old.length === 0) return entry;
+    // One after the other. A folder that is closed meanwhile is left as it is.
+    const removal = this.#remove(old)
+      .catch(() => {})
+      .finally(() => void this.#removals.delete(removal));
+    this.#removals.add(removal);
     return entry;
+  }
+
+  /** Whatever still reads one of them has it open. */
+  async #remove(names: readonly string[]): Promise<void> {
+    for (const name of names) await this.#unlink(this.#folder.entry(name)).catch(() => {});
+  }
+
+  /** Resolves when all old versions that are to go are gone. */
+  async removed(): Promise<void> {
+    await Promise.all(this.#removals);
   }
 
   /** The next use opens it anew: it was removed, or is not fit for use. */
