@@ -266,10 +266,13 @@ export class DiskCache {
     return key;
   }
 
-  /** One line for each kind of failure: a disk that is full stays full for long. */
+  /**
+   * One line for each kind of failure: a disk that is full stays full for long. None once the mount has ended: what is still under
+   * way fails then because the folder is closed.
+   */
   #tellOnce(doing: string, error: unknown, what: string): void {
     const code = errorCode(error);
-    if (this.#told.has(doing + code)) return;
+    if (this.#isClosed || this.#told.has(doing + code)) return;
     this.#told.add(doing + code);
     this.#vfs.log.warn(
       `The cache on the local disk, ${this.#folder.path}, fails at ${doing} (${code}): ${what}.`,

@@ -487,6 +487,21 @@ t.test('the end of a mount stores what waits, and nothing after it', async (t) =
   t.same(rig.log, []);
 });
 
+t.test('a disk that is too slow for the end of a mount is said to fail at nothing', async (t) => {
+  const place = cached(t);
+  await file(place, content(5000));
+  const rig = await place.mount({ readBudget: 0 });
+  const { fh } = await rig.open('f');
+  await rig.read(fh, 0, 8 * KIB);
+  const closing = rig.vfs.disk?.close();
+  // Before the disk has had a turn.
+  rig.clock.advance(2_000);
+  await closing;
+  await stored(rig);
+  t.equal(rig.counters.disk?.stored, 0);
+  t.same(rig.log, []);
+});
+
 t.test('a folder that others may enter, or that is none, is refused', async (t) => {
   const { path } = cached(t);
   chmodSync(path, 0o750);
