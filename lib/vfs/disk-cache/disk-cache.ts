@@ -33,6 +33,8 @@ const CLOSE_MS = 2_000;
 const PAUSE_MS = 60_000;
 /** Files that are read once more, at the most. */
 const MOST_IN_LINE = 256;
+/** The next one does not wait for longer: a READ may stay without an answer for ever. */
+const TURN_MS = 30_000;
 /** A file beyond this part of the limit would push out everything else, and at last itself. */
 const LARGEST_PART = 1 / 2;
 
@@ -223,7 +225,7 @@ export class DiskCache {
 
   /**
    * Does something for the cache that nobody waits for: one thing at a time, when nothing waits for the disk. With too many
-   * such things to do, this one is left out. Never rejects.
+   * such things to do, this one is left out; one that takes half a minute goes on beside the next. Never rejects.
    */
   async inTurn(work: () => Promise<void>): Promise<void> {
     if (this.#inLine >= MOST_IN_LINE) return;
@@ -231,7 +233,7 @@ export class DiskCache {
     this.#turn = this.#turn
       .then(async () => {
         await this.#queue.settled();
-        if (!this.#isClosed) await work();
+        if (!this.#isClosed) await atMost(this.#vfs.clock, TURN_MS, work());
       })
       .catch(() => {})
       .finally(() => {

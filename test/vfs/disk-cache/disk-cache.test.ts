@@ -502,6 +502,18 @@ t.test('a disk that is too slow for the end of a mount is said to fail at nothin
   t.same(rig.log, []);
 });
 
+t.test('a READ that is never answered keeps no other part from being read once more', async (t) => {
+  const rig = await cached(t).mount();
+  const done: string[] = [];
+  const stuck = rig.vfs.disk?.inTurn(() => new Promise(() => {}));
+  const next = rig.vfs.disk?.inTurn(async () => void done.push('next'));
+  await rig.pass(29_000);
+  t.same(done, [], 'one at a time');
+  await rig.pass(1_000);
+  await Promise.all([stuck, next]);
+  t.same(done, ['next']);
+});
+
 t.test('a folder that others may enter, or that is none, is refused', async (t) => {
   const { path } = cached(t);
   chmodSync(path, 0o750);
