@@ -60,6 +60,8 @@ export async function serveCsi(
   const server = new Server();
   for (const [name, calls] of services)
     server.addService(definitions[fullName(name)] as ServiceDefinition, implementation(calls, tell));
+  // Nobody but this user may connect, whatever umask it has. The socket is made before the call back.
+  const umask = process.umask(0o177);
   try {
     await new Promise<void>((done, reject) => {
       server.bindAsync(`unix://${path}`, ServerCredentials.createInsecure(), (error) =>
@@ -71,6 +73,8 @@ export async function serveCsi(
       `The socket ${path} cannot be made: ${error instanceof Error ? error.message : String(error)}.`,
       { remedy: 'Name another one with --endpoint, in a folder that exists.', cause: error },
     );
+  } finally {
+    process.umask(umask);
   }
   return () => ended(server);
 }
