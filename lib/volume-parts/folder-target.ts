@@ -2,7 +2,7 @@
 import type { MountTarget } from '../mount/options/mount-target.js';
 
 /** No file system of Linux has longer names. */
-const LONGEST_NAME = 255;
+export const LONGEST_NAME = 255;
 
 /** The names of a path below an export, such as `team/data`. Undefined: it leads out of the export, or is no path. */
 export function folderNamesOf(path: string): string[] | undefined {

@@ -1,5 +1,5 @@
 /** The folders of volumes on a server: made, found, adapted, put aside and removed by calls of our own, without a mount. */
-import { dirname, join } from 'node:path/posix';
+import { createHash } from 'node:crypto';
 import {
   type Fattr3,
   type FileHandle,
@@ -10,6 +10,7 @@ import {
   Status,
 } from '../../programs/nfs3/index.js';
 import { type ExportAccess, type FoundObject, ServerRefusal } from '../../volume-parts/export-access.js';
+import { LONGEST_NAME } from '../../volume-parts/folder-target.js';
 import { CsiError } from '../wire/csi-error.js';
 import { TreeRemoval } from './tree-removal.js';
 
@@ -21,6 +22,8 @@ const GROUP_BITS = 0o2070;
 const ARCHIVED = 'archived-';
 /** More folders of one name are not put aside beside each other. */
 const MOST_ARCHIVED = 1000;
+/** Digits that tell a name that was cut off from others with the same beginning. */
+const MARK_DIGITS = 16;
 
 /** Changes of a volume's folder. */
 export interface FolderWishes {
@@ -55,18 +58,36 @@ export async function findFolder(
   return folder;
 }
 
-/** Gives a folder the permissions and the group that are wished for, where it has others. @throws ServerRefusal */
+/**
+ * Gives a folder the permissions and the group that are wished for, where it has others. Resolves with the server's refusal of the
+ * group, with which a volume can be used all the same. @throws ServerRefusal if it refuses the permissions that are wished for
+ */
 export async function adaptFolder(
   access: ExportAccess,
   { handle, attributes }: FoundObject,
   { mode, group }: FolderWishes,
-): Promise<void> {
-  const isGroups = group === undefined || attributes.gid === group;
-  const wanted = (mode ?? attributes.mode) | (group === undefined ? 0 : GROUP_BITS);
-  if (isGroups && wanted === attributes.mode) return;
+): Promise<ServerRefusal | undefined> {
+  const isOthers = group !== undefined && attributes.gid !== group;
   // The group first: a change of it may take the bit away that gives it to what is made there.
-  if (!isGroups) await change(access, handle, { gid: group });
-  await change(access, handle, { mode: wanted });
+  const refusal = isOthers ? await refusalOf(change(access, handle, { gid: group })) : undefined;
+  const isGroups = group !== undefined && refusal === undefined;
+  const wanted = (mode ?? attributes.mode) | (isGroups ? GROUP_BITS : 0);
+  if (wanted === attributes.mode && (!isOthers || refusal !== undefined)) return refusal;
+  const changed = change(access, handle, { mode: wanted });
+  if (mode === undefined) return refusalOf(changed);
+  await changed;
+  return refusal;
+}
+
+/** The refusal with which some work ends. Undefined: it succeeds. */
+async function refusalOf(work: Promise<void>): Promise<ServerRefusal | undefined> {
+  try {
+    await work;
+    return undefined;
+  } catch (error) {
+    if (error instanceof ServerRefusal) return error;
+    throw error;
+  }
 }
 
 async function change(
@@ -94,19 +115,18 @@ export async function removeFolder(
 
 /**
  * Puts a volume's folder aside, as `archived-` and its path. If there is one of that name already, a number follows: nothing is
- * ever written over. Nothing to do if there is no folder.
+ * ever written over. A name that would be too long is cut off. Nothing to do if there is no folder.
  */
 export async function archiveFolder(access: ExportAccess, folders: readonly string[]): Promise<void> {
   const parent = await findFolder(access, folders.slice(0, -1));
   const name = fileNameFromText(folders.at(-1) ?? '');
   if (parent === undefined || (await access.findFolder(parent.handle, name)) === undefined) return;
-  const wanted = `${ARCHIVED}${folders.join('/')}`;
-  const around = dirname(wanted) === '.' ? [] : dirname(wanted).split('/');
+  const wanted = folders.map((folder, at) => (at === 0 ? `${ARCHIVED}${folder}` : folder));
   let place = access.root;
-  for (const folder of around)
-    place = await access.needFolder(place.handle, fileNameFromText(folder), USUAL_MODE);
+  for (const folder of wanted.slice(0, -1))
+    place = await access.needFolder(place.handle, fileNameFromText(fitting(folder)), USUAL_MODE);
   for (let number = 1; number <= MOST_ARCHIVED; number++) {
-    const free = fileNameFromText(join('/', wanted).split('/').at(-1) + (number === 1 ? '' : `-${number}`));
+    const free = fileNameFromText(fitting(wanted.at(-1) ?? '', number === 1 ? '' : `-${number}`));
     if ((await access.find(place.handle, free)) !== undefined) continue;
     const { status } = await access.call(RENAME, {
       from: { directory: parent.handle, name },
@@ -117,9 +137,28 @@ export async function archiveFolder(access: ExportAccess, folders: readonly stri
     if (status === Status.NOENT && (await access.find(place.handle, free)) !== undefined) return;
     if (status !== Status.EXIST && status !== Status.NOTEMPTY) throw new ServerRefusal(status, name);
   }
-  throw new CsiError('RESOURCE_EXHAUSTED', `There are ${MOST_ARCHIVED} folders ${wanted} already.`, {
-    remedy: 'Remove some of them.',
-  });
+  throw new CsiError(
+    'RESOURCE_EXHAUSTED',
+    `There are ${MOST_ARCHIVED} folders ${wanted.join('/')} already.`,
+    {
+      remedy: 'Remove some of them.',
+    },
+  );
+}
+
+/** A name with an end behind it, of which so much is left as a file system takes. */
+function fitting(name: string, end = ''): string {
+  if (Buffer.byteLength(name + end) <= LONGEST_NAME) return name + end;
+  const mark = `~${createHash('sha256').update(name).digest('hex').slice(0, MARK_DIGITS)}${end}`;
+  let left = '';
+  let bytes = Buffer.byteLength(mark);
+  // By characters: half of one would be no UTF-8.
+  for (const character of name) {
+    bytes += Buffer.byteLength(character);
+    if (bytes > LONGEST_NAME) break;
+    left += character;
+  }
+  return left + mark;
 }
 
 /** The bytes that are free for this machine's users. */

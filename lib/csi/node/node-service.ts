@@ -3,10 +3,11 @@
  * published. A server that is dead delays the calls for its own volumes, and no others.
  */
 import type { LogSink } from '../../base/log.js';
+import { UserError } from '../../base/user-error.js';
 import { FILE_SYSTEM_TYPE, type MountEntry, usageWithin } from '../../fuse/index.js';
 import { parseMountRequest } from '../../mount/options/mount-options.js';
 import { textOf } from '../../volume-parts/error-text.js';
-import { ExportAccess, ServerRefusal } from '../../volume-parts/export-access.js';
+import { ExportAccess, type ServerRefusal } from '../../volume-parts/export-access.js';
 import { adaptFolder, type FolderWishes, findFolder } from '../folders/volume-folders.js';
 import { checkCapability, checkOptions, isReadOnly } from '../volume/volume-capability.js';
 import {
@@ -56,6 +57,7 @@ interface Wanted extends MountWishes {
 }
 
 export class NodeService {
+  /** By targets: whatever the ids are, two volumes must not go to one place at the same time. */
   readonly #locks = new CallLocks();
 
   constructor(private readonly options: NodeOptions) {}
@@ -77,19 +79,19 @@ export class NodeService {
     checkVolume(request);
     const wanted = this.#wanted(request);
     const target = await PublishTarget.in(request.target_path, 'target_path');
-    await this.#locks.holding(key(request.volume_id, target.path), async () => {
+    await this.#locks.holding(target.path, async () => {
       const present = await target.ownEntry();
       if (present !== undefined && !(await target.isDead(present))) return checkSame(target, present, wanted);
-      await this.#takeDeadAway(target);
+      const wasMounted = await this.#takeDeadAway(target);
       await this.#settled(target);
       await this.#adapt(wanted);
       signal.throwIfAborted();
-      target.make();
+      const isOurs = target.make() || wasMounted;
       try {
         await this.options.mounting.make(target, wanted, signal);
       } catch (error) {
         // The folder alone would be a place on this machine's own disk.
-        if ((await target.entry()) === undefined) target.remove();
+        if (isOurs) await target.abandon();
         throw error;
       }
     });
@@ -100,7 +102,7 @@ export class NodeService {
     if (id === '') throw new CsiError('INVALID_ARGUMENT', 'The request has no id of a volume.');
     const target = await PublishTarget.at(path, 'target_path');
     if (target === undefined) return {};
-    await this.#locks.holding(key(id, target.path), async () => {
+    await this.#locks.holding(target.path, async () => {
       for (let layer = 0; layer < MOST_LAYERS; layer++) {
         const entry = await target.ownEntry();
         if (entry === undefined) break;
@@ -149,15 +151,17 @@ export class NodeService {
     };
   }
 
-  /** Takes away all dead mounts at the target, and their copies. */
-  async #takeDeadAway(target: PublishTarget): Promise<void> {
-    for (let layer = 0; layer < MOST_LAYERS; layer++) {
+  /** Takes away all dead mounts at the target, and their copies. Resolves with whether there was one. */
+  async #takeDeadAway(target: PublishTarget): Promise<boolean> {
+    let layer = 0;
+    for (; layer < MOST_LAYERS; layer++) {
       const entry = await target.ownEntry();
       if (entry === undefined || !(await target.isDead(entry))) break;
       this.options.tell('warn', `${target.path} is a dead mount. It is mounted again.`);
       await target.takeAway(entry);
     }
     await target.takeAwayCopies();
+    return layer > 0;
   }
 
   /** Waits for an earlier mount here. Its losses are no matter of the next one. */
@@ -169,10 +173,27 @@ export class NodeService {
     }
   }
 
-  /** Gives the folder of the volume its permissions, and its group. */
-  async #adapt({ place, options, folder, isReadOnly }: Wanted): Promise<void> {
-    const { mode, group } = folder;
-    if (isReadOnly || (mode === undefined && group === undefined)) return;
+  /**
+   * Gives the folder of the volume its permissions, and its group. The group alone is no condition: its members may have the right
+   * all the same.
+   */
+  async #adapt(wanted: Wanted): Promise<void> {
+    const { place, folder, isReadOnly } = wanted;
+    if (isReadOnly || (folder.mode === undefined && folder.group === undefined)) return;
+    let refusal: unknown;
+    try {
+      refusal = await this.#adaptOnServer(wanted);
+    } catch (error) {
+      if (folder.mode !== undefined || error instanceof CsiError || !(error instanceof UserError))
+        throw error;
+      refusal = error;
+    }
+    if (refusal !== undefined)
+      this.options.tell('warn', `${place.mounted} stays with its group: ${textOf(refusal)}`);
+  }
+
+  /** Resolves with the server's refusal of the group. @throws UserError */
+  async #adaptOnServer({ place, options, folder }: Wanted): Promise<ServerRefusal | undefined> {
     const access = await ExportAccess.open(place.target, options);
     try {
       const found = await findFolder(access, place.folders);
@@ -181,19 +202,11 @@ export class NodeService {
           'NOT_FOUND',
           `The share ${place.target} has no folder ${place.folders.join('/')}.`,
         );
-      await adaptFolder(access, found, folder);
-    } catch (error) {
-      if (mode !== undefined || !(error instanceof ServerRefusal)) throw error;
-      // Its members may have the right all the same.
-      this.options.tell('warn', `${place.mounted} stays with its group: ${textOf(error)}`);
+      return await adaptFolder(access, found, folder);
     } finally {
       void access.close();
     }
   }
-}
-
-function key(id: string, path: string): string {
-  return `${id}\0${path}`;
 }
 
 function checkVolume({ volume_id: id, target_path: path }: NodePublishVolumeRequest): void {

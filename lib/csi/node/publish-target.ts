@@ -2,7 +2,7 @@
  * The place at which a volume is published: found, made and removed without a request to what is mounted there, which may be
  * dead or hang. Owns also the dead copies that subPath has left of a volume.
  */
-import { mkdirSync, rmdirSync } from 'node:fs';
+import { lstatSync, mkdirSync, rmdirSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import { errorCode } from '../../base/log.js';
@@ -75,28 +75,44 @@ export class PublishTarget {
     return isDeadMount(entry, this.path);
   }
 
-  /** Makes the folder to mount on. @throws CsiError */
-  make(): void {
+  /**
+   * Makes the folder to mount on. False: it was there.
+   * @throws CsiError FAILED_PRECONDITION if something else is there: a mount would go to wherever a symbolic link leads
+   */
+  make(): boolean {
     try {
       mkdirSync(this.path, { mode: MODE });
+      return true;
     } catch (error) {
       if (errorCode(error) !== 'EEXIST') throw cannot('made', this.path, error);
     }
+    if (lstatSync(this.path, { throwIfNoEntry: false })?.isDirectory() !== true) throw noFolder(this.path);
+    return false;
   }
 
-  /** Removes the folder, on which nothing is mounted. @throws CsiError if there are files in it */
+  /** Removes the folder, on which nothing is mounted. @throws CsiError if there are files in it, or it is no folder */
   remove(): void {
     try {
       rmdirSync(this.path);
     } catch (error) {
       const code = errorCode(error);
       if (code === 'ENOENT') return;
+      if (code === 'ENOTDIR') throw noFolder(this.path);
       throw cannot(
         'removed',
         this.path,
         error,
         code === 'ENOTEMPTY' ? 'Move away what is in it.' : undefined,
       );
+    }
+  }
+
+  /** Removes the folder if nothing is mounted on it and nothing is in it. Never rejects: something else has failed before. */
+  async abandon(): Promise<void> {
+    try {
+      if ((await this.entry()) === undefined) rmdirSync(this.path);
+    } catch {
+      // Unpublishing sees to it.
     }
   }
 
@@ -135,6 +151,12 @@ function checkPath(path: string, field: string): void {
       'INVALID_ARGUMENT',
       `${field} has ${Buffer.byteLength(path)} bytes, which no path may have.`,
     );
+}
+
+function noFolder(path: string): CsiError {
+  return new CsiError('FAILED_PRECONDITION', `${path.slice(0, 300)} is no folder.`, {
+    remedy: 'Look who has put it there, and remove it.',
+  });
 }
 
 function cannot(what: string, path: string, error: unknown, remedy?: string): CsiError {
