@@ -1,16 +1,19 @@
 /**
  * The Controller service: volumes as folders of an export, made and removed by calls of our own NFS client. It mounts nothing,
- * needs no privilege, and remembers nothing by itself: an id says where a volume is, and the share has a note of its size.
+ * needs no privilege, and remembers nothing by itself: an id says where a volume is, and the share has a note of it.
  */
 import type { LogSink } from '../base/log.js';
 import { UserError } from '../base/user-error.js';
 import { parseMountRequest } from '../mount/options/mount-options.js';
+import { sleep } from '../mount/waiting.js';
+import { textOf } from '../volume-parts/error-text.js';
 import { ExportAccess } from '../volume-parts/export-access.js';
-import { forgetSize, notedSize, noteSize } from './folders/size-notes.js';
+import { checkNoShare } from './folders/tree-removal.js';
 import { archiveFolder, findFolder, freeBytes, makeFolder, removeFolder } from './folders/volume-folders.js';
+import { notePath, type VolumeNote, VolumeNotes } from './folders/volume-notes.js';
 import { checkCapabilities, checkOptions, optionsOf } from './volume/volume-capability.js';
-import { checkedFolders, formatVolumeId, parseVolumeId } from './volume/volume-id.js';
-import { placeOfVolume, readParameters } from './volume/volume-parameters.js';
+import { checkedFolders, formatVolumeId, parseVolumeId, type VolumeId } from './volume/volume-id.js';
+import { checkMountable, placeOfVolume, readParameters } from './volume/volume-parameters.js';
 import { CallLocks } from './wire/call-locks.js';
 import { CsiError, reading } from './wire/csi-error.js';
 import {
@@ -33,6 +36,8 @@ const CAPABILITIES = [
   ControllerCan.EXPAND_VOLUME,
   ControllerCan.SINGLE_NODE_MULTI_WRITER,
 ];
+/** The end of a volume whose folder stays waits no longer for its server. */
+const NOTE_MS = 5_000;
 /** In the secrets of a call, as csi-driver-nfs has it: DeleteVolume is given options in no other way. */
 const MOUNT_OPTIONS = 'mountoptions';
 
@@ -44,6 +49,8 @@ export interface ControllerOptions {
 
 export class ControllerService {
   readonly #locks = new CallLocks();
+  /** Complaints about notes that the log has already. */
+  readonly #complaints = new Set<string>();
 
   constructor(private readonly options: ControllerOptions) {}
 
@@ -80,18 +87,20 @@ export class ControllerService {
     const { server, share, subDir, onDelete = 'delete', mode } = readParameters(given);
     const folders = checkedFolders(subDir ?? name);
     const volumeId = formatVolumeId({ server, share, folders, name, onDelete });
-    const { target } = placeOfVolume(server, share, folders);
+    const place = placeOfVolume(server, share, folders);
+    checkMountable(place);
+    const { target } = place;
     const options = [...optionsOf(capabilities[0]), ...secretOptions(request.secrets)];
     await this.#locks.holding(name, () =>
       this.#within(target, options, async (access) => {
-        const before = await notedSize(access, name);
-        if (before !== undefined) checkFits(name, before, range);
+        const notes = this.#notesOf(access, target);
+        const before = await notes.of(name);
+        if (before !== undefined) checkSame(name, before, folders, range);
         await makeFolder(access, folders, { mode });
         if (before !== undefined) return;
-        const size = range.required > 0n ? range.required : range.limit;
-        const noted = await noteSize(access, name, size);
-        if (noted !== undefined) checkFits(name, noted, range);
-        else this.options.tell('warn', `${target} has no symbolic links: the size of ${name} is forgotten.`);
+        const bytes = range.required > 0n ? range.required : range.limit;
+        const noted = await notes.make(name, { bytes, folders });
+        if (noted !== undefined) checkSame(name, noted, folders, range);
       }),
     );
     // A folder has no size of its own: 0 is CSI's word for that, and Kubernetes then shows the one that was asked for.
@@ -109,17 +118,62 @@ export class ControllerService {
     const volume = parseVolumeId(id);
     // There is no such volume, which is what the caller wants.
     if (volume === undefined) return {};
-    const { server, share, folders, name, onDelete } = volume;
-    if (onDelete === 'retain') return {};
-    const { target } = placeOfVolume(server, share, folders);
-    await this.#locks.holding(name, () =>
-      this.#within(target, secretOptions(secrets), async (access) => {
-        if (onDelete === 'archive') await archiveFolder(access, folders);
-        else await removeFolder(access, folders, signal);
-        await forgetSize(access, name);
-      }),
+    const { target } = placeOfVolume(volume.server, volume.share, volume.folders);
+    const removal = this.#locks.holding(volume.name, () =>
+      this.#within(target, secretOptions(secrets), (access) => this.#remove(volume, access, target, signal)),
     );
+    if (volume.onDelete !== 'retain') await removal;
+    else {
+      // Only a note goes, and the server may be gone for good.
+      const noted = removal.catch((error: unknown) =>
+        this.options.tell('warn', `${target} may have a note of ${volume.name} still: ${textOf(error)}`),
+      );
+      await Promise.race([noted, sleep(NOTE_MS)]);
+    }
     return {};
+  }
+
+  /** @throws CsiError FAILED_PRECONDITION if more than this volume would go */
+  async #remove(volume: VolumeId, access: ExportAccess, target: string, signal: AbortSignal): Promise<void> {
+    const { folders, name, onDelete } = volume;
+    const path = folders.join('/');
+    const notes = this.#notesOf(access, target);
+    const note = await notes.of(name);
+    const isOthers = note?.folders !== undefined && note.folders.join('/') !== path;
+    if (onDelete === 'retain') {
+      if (note !== undefined && !isOthers) await notes.remove(name);
+      return;
+    }
+    if (isOthers)
+      throw new CsiError('FAILED_PRECONDITION', `The folder of ${name} is not ${path} by its note.`, {
+        remedy: `Correct the id of the volume; or, if the note is wrong, remove ${notePath(name)} on the server.`,
+      });
+    const found = await findFolder(access, folders);
+    if (found !== undefined) {
+      await checkNoShare(access, found.handle);
+      const other = await notes.below(folders, name, signal);
+      if (other !== undefined)
+        throw new CsiError(
+          'FAILED_PRECONDITION',
+          `Below ${path} is ${other.folders.join('/')}, the folder of another volume.`,
+          {
+            remedy: `Delete that first; or, if there is no such volume, remove ${other.note} on the server.`,
+          },
+        );
+      if (onDelete === 'archive') await archiveFolder(access, folders);
+      else await removeFolder(access, folders, signal);
+    }
+    await notes.remove(name);
+  }
+
+  /** The notes of a share. It is told once why there are none. */
+  #notesOf(access: ExportAccess, target: string): VolumeNotes {
+    return new VolumeNotes(access, (why) => {
+      const complaint = `Without its notes about volumes, ${target} forgets their sizes and places: ${why}.`;
+      if (this.#complaints.has(complaint)) return;
+      this.#complaints.add(complaint);
+      this.options.tell('warn', complaint);
+    });
   }
 
   async #validate(request: ValidateVolumeCapabilitiesRequest): Promise<object> {
@@ -195,7 +249,17 @@ function readRange(range: CapacityRange | null): ReadRange {
 }
 
 /** A volume whose size nobody has asked for fits everything. @throws CsiError ALREADY_EXISTS */
-function checkFits(name: string, size: bigint, { required, limit }: ReadRange): void {
+function checkSame(
+  name: string,
+  { bytes: size, folders: noted }: VolumeNote,
+  folders: readonly string[],
+  { required, limit }: ReadRange,
+): void {
+  const path = (noted ?? folders).join('/');
+  if (path !== folders.join('/'))
+    throw new CsiError('ALREADY_EXISTS', `There is a volume ${name} already, whose folder is ${path}.`, {
+      remedy: 'Name that folder in subDir, or take another name.',
+    });
   if (size === 0n || (size >= required && (limit === 0n || size <= limit))) return;
   throw new CsiError(
     'ALREADY_EXISTS',

@@ -33,6 +33,9 @@ const MOST_TIMEO_MS = 10_000;
 const MOST_RETRANS = 2;
 const silent: Logger = loggerTo();
 
+const AS_ROOT =
+  'The driver is uid 0 for the server unless uid= and gid= say otherwise: export with no_root_squash, or add them.';
+
 type Answered = { readonly status: Status };
 
 /** An object on the server. */
@@ -53,6 +56,7 @@ export class ServerRefusal extends UserError {
       name === undefined
         ? `The server refuses: ${why}.`
         : `The server refuses "${fileNameToText(name)}": ${why}.`,
+      { remedy: status === Status.PERM || status === Status.ACCES ? AS_ROOT : undefined },
     );
   }
 }

@@ -1,37 +1,30 @@
 /**
  * Removes a folder on a server with all that is in it, by calls of our own. Owns how many of them are under way, and that nothing
- * outside of the folder is touched: symbolic links are removed and not followed, and another file system is left alone.
+ * outside of the folder is touched: symbolic links are removed and not followed, another file system and the notes of a share are
+ * left alone.
  */
 import {
-  COOKIE_VERIFIER_SIZE,
-  type Fattr3,
   type FileHandle,
   type FileName,
   FileType,
+  fileNameFromText,
   fileNameToText,
-  isDots,
-  READDIR,
-  READDIRPLUS,
   REMOVE,
   RMDIR,
   Status,
 } from '../../programs/nfs3/index.js';
 import { type ExportAccess, ServerRefusal } from '../../volume-parts/export-access.js';
+import { NOTES_FOLDER } from '../volume/volume-id.js';
 import { CsiError } from '../wire/csi-error.js';
+import { eachOf, endless, type FolderEntry, FolderListing, foundOf } from './folder-listing.js';
 
 /** The number of calls that remove something and are under way at a time. */
 const AT_A_TIME = 8;
 /** A folder in which somebody makes something again and again is tried so often. */
 const MOST_ATTEMPTS = 3;
-const MOST_LISTED_BYTES = 128 * 1024;
-/** In a listing with attributes, the names are a small part. */
-const NAMES_PART = 4;
-
-interface ListedEntry {
-  readonly name: FileName;
-  readonly attributes: Fattr3 | undefined;
-  readonly handle: FileHandle | undefined;
-}
+/** Listings of one folder, one after the other, of which nothing could be removed because it was gone. */
+const MOST_VAIN_LISTINGS = 8;
+const NOTES = fileNameFromText(NOTES_FOLDER);
 
 interface Folder {
   readonly parent: FileHandle;
@@ -40,14 +33,16 @@ interface Folder {
 }
 
 export class TreeRemoval {
-  #withAttributes = true;
+  readonly #listing: FolderListing;
 
   /** `signal`: nobody waits any more; the next removal goes on with what is left. */
   constructor(
     private readonly access: ExportAccess,
     private readonly fsid: bigint,
     private readonly signal: AbortSignal,
-  ) {}
+  ) {
+    this.#listing = new FolderListing(access, signal);
+  }
 
   /** @throws CsiError or ServerRefusal with what cannot be removed */
   async remove(folder: Folder): Promise<void> {
@@ -66,28 +61,31 @@ export class TreeRemoval {
 
   /** Removes what is in a folder. Cookies may lose their meaning as entries go, so each listing begins anew. */
   async #empty(folder: FileHandle): Promise<void> {
-    for (;;) {
+    for (let vain = 0; vain < MOST_VAIN_LISTINGS; ) {
       this.signal.throwIfAborted();
-      const { entries, isWhole } = await this.#list(folder);
+      const { entries, isWhole } = await this.#listing.first(folder);
+      await checkNoShare(this.access, folder, entries);
       const folders: Folder[] = [];
+      let gone = 0;
       await eachOf(entries, AT_A_TIME, async (entry) => {
-        const inside = await this.#removeEntry(folder, entry);
-        if (inside !== undefined) folders.push(inside);
+        const found = await this.#removeEntry(folder, entry);
+        if (found === 'gone') gone += 1;
+        else if (found !== 'removed') folders.push(found);
       });
       // One after the other: the depth of a tree must not multiply what is under way, and what is remembered.
       for (const inside of folders) await this.remove(inside);
       if (isWhole) return;
+      vain = gone === entries.length ? vain + 1 : 0;
     }
+    throw endless();
   }
 
   /** Removes an entry that is no folder; answers with one that is. */
-  async #removeEntry(parent: FileHandle, entry: ListedEntry): Promise<Folder | undefined> {
+  async #removeEntry(parent: FileHandle, entry: FolderEntry): Promise<Folder | 'removed' | 'gone'> {
+    this.signal.throwIfAborted();
     const { name } = entry;
-    const isListed = entry.attributes !== undefined && entry.handle !== undefined;
-    const found = isListed
-      ? { attributes: entry.attributes as Fattr3, handle: entry.handle as FileHandle }
-      : await this.access.find(parent, name);
-    if (found === undefined) return undefined;
+    const found = await foundOf(this.access, parent, entry);
+    if (found === undefined) return 'gone';
     if (found.attributes.type === FileType.DIR) {
       if (found.attributes.fsid === this.fsid) return { parent, name, handle: found.handle };
       throw new CsiError('FAILED_PRECONDITION', `Another file system is mounted at ${shown(name)}.`, {
@@ -95,74 +93,34 @@ export class TreeRemoval {
       });
     }
     const { status } = await this.access.call(REMOVE, { directory: parent, name });
-    if (status !== Status.OK && status !== Status.NOENT) throw new ServerRefusal(status, name);
-    return undefined;
+    if (status === Status.OK) return 'removed';
+    if (status === Status.NOENT) return 'gone';
+    throw new ServerRefusal(status, name);
   }
+}
 
-  /** The first entries of a folder; all of them if `isWhole`. None of a folder that is gone. */
-  async #list(
-    directory: FileHandle,
-  ): Promise<{ readonly entries: readonly ListedEntry[]; readonly isWhole: boolean }> {
-    let cookie = 0n;
-    let cookieVerifier: Uint8Array = new Uint8Array(COOKIE_VERIFIER_SIZE);
-    for (;;) {
-      const page = await this.#page(directory, cookie, cookieVerifier);
-      if (page === undefined) return { entries: [], isWhole: true };
-      const entries = page.entries.filter(({ name }) => !isDots(name));
-      if (entries.length > 0 || page.eof) return { entries, isWhole: page.eof && cookie === 0n };
-      const last = page.entries.at(-1);
-      if (last === undefined) return { entries: [], isWhole: true };
-      cookie = last.cookie;
-      cookieVerifier = page.cookieVerifier;
-    }
-  }
-
-  async #page(directory: FileHandle, cookie: bigint, cookieVerifier: Uint8Array) {
-    const maxcount = Math.min(this.access.listingBytes, MOST_LISTED_BYTES);
-    if (this.#withAttributes) {
-      const dircount = Math.ceil(maxcount / NAMES_PART);
-      const result = await this.access.call(READDIRPLUS, {
-        directory,
-        cookie,
-        cookieVerifier,
-        dircount,
-        maxcount,
-      });
-      if (result.status === Status.OK) return result;
-      if (result.status === Status.STALE) return undefined;
-      if (result.status !== Status.NOTSUPP) throw new ServerRefusal(result.status, undefined);
-      this.#withAttributes = false;
-    }
-    const result = await this.access.call(READDIR, { directory, cookie, cookieVerifier, count: maxcount });
-    if (result.status === Status.STALE) return undefined;
-    if (result.status !== Status.OK) throw new ServerRefusal(result.status, undefined);
-    const bare = { attributes: undefined, handle: undefined };
-    return { ...result, entries: result.entries.map((entry) => ({ ...entry, ...bare })) };
-  }
+/**
+ * A folder with notes in it is the share of other volumes. `entries`: what is known to be in it; by default that is asked.
+ * @throws CsiError FAILED_PRECONDITION
+ */
+export async function checkNoShare(
+  access: ExportAccess,
+  folder: FileHandle,
+  entries: readonly FolderEntry[] = [{ name: NOTES, attributes: undefined, handle: undefined }],
+): Promise<void> {
+  const notes = entries.find(({ name }) => name === NOTES);
+  if (notes === undefined) return;
+  const found = await foundOf(access, folder, notes).catch((error: unknown) => {
+    // A folder into which the driver may not look can be put aside all the same.
+    if (error instanceof ServerRefusal) return undefined;
+    throw error;
+  });
+  if (found?.attributes.type !== FileType.DIR) return;
+  throw new CsiError('FAILED_PRECONDITION', 'There are volumes in this folder: it is a share.', {
+    remedy: `Delete its volumes first, and then its folder ${NOTES_FOLDER} on the server.`,
+  });
 }
 
 function shown(name: FileName): string {
   return JSON.stringify(fileNameToText(name));
-}
-
-/** Works on all of a list, on a few at a time. Rejects with the first failure, once nothing is under way any more. */
-async function eachOf<Item>(
-  items: readonly Item[],
-  atATime: number,
-  work: (item: Item) => Promise<void>,
-): Promise<void> {
-  const waiting = items.values();
-  let failure: { readonly error: unknown } | undefined;
-  const worker = async (): Promise<void> => {
-    for (const item of waiting) {
-      try {
-        await work(item);
-      } catch (error) {
-        failure ??= { error };
-      }
-      if (failure !== undefined) return;
-    }
-  };
-  await Promise.all(Array.from({ length: atATime }, worker));
-  if (failure !== undefined) throw failure.error;
 }

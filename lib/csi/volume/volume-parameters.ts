@@ -13,6 +13,8 @@ import { checkedFolders, checkedShare, DELETE_POLICIES, type DeletePolicy } from
 const NAMES = ['server', 'share', 'subDir', 'onDelete', 'mountPermissions'];
 /** Of the attributes of a volume alone: a StorageClass has a field of its own for it. */
 const MOUNT_OPTIONS = 'mountOptions';
+/** Parameters of csi-driver-nfs for the owner of a folder. */
+const OF_OWNERS = /^(uid|gid)$/i;
 /** Templates in subDir, and the attributes from which the provisioner fills them. */
 const TEMPLATES: Readonly<Record<string, string>> = {
   '${pvc.metadata.name}': 'csi.storage.k8s.io/pvc/name',
@@ -74,12 +76,25 @@ export function placeOfVolume(server: string, share: string, folders: readonly s
   return { target, folders, mounted: folders.length === 0 ? target : targetBelow(parsed, folders) };
 }
 
+/** @throws CsiError INVALID_ARGUMENT for a folder that cannot be mounted: its path is too long */
+export function checkMountable({ mounted }: VolumePlace): void {
+  reading(() => parseMountTarget(mounted));
+}
+
 /** The folder that a volume's attributes name. @throws CsiError INVALID_ARGUMENT */
 export function foldersOfSubDir(subDir: string | undefined): readonly string[] {
   return subDir === undefined || /^\/*$/.test(subDir) ? [] : checkedFolders(subDir);
 }
 
 function unknown(key: string, known: readonly string[]): CsiError {
+  if (OF_OWNERS.test(key))
+    return new CsiError(
+      'INVALID_ARGUMENT',
+      `The parameter "${key}" is not supported: folders keep their owner.`,
+      {
+        remedy: 'Change the owner on the server (chown), or give the pods an fsGroup.',
+      },
+    );
   const nearest = nearestName(key, known);
   return new CsiError('INVALID_ARGUMENT', `The parameter "${key}" is unknown.`, {
     remedy: nearest === undefined ? `There are ${known.join(', ')}.` : `Did you mean "${nearest}"?`,
