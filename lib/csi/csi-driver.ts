@@ -9,6 +9,7 @@ import { identityCalls } from './identity-service.js';
 import { MountByMounter } from './node/mount-by-mounter.js';
 import { MountByCommand } from './node/mounting.js';
 import { NodeService } from './node/node-service.js';
+import type { InlinePolicy } from './volume/inline-volumes.js';
 import type { ServiceName } from './wire/csi-interface.js';
 import { type CsiCalls, serveCsi, socketOf } from './wire/csi-server.js';
 
@@ -21,6 +22,8 @@ export interface CsiDriverOptions {
   readonly hasController: boolean;
   /** The socket of the mounter. Undefined: mounts are served by processes that this one starts. */
   readonly mounter: string | undefined;
+  /** The inline volumes that pods may have. */
+  readonly inline: InlinePolicy;
   /** Texts of -o for all volumes. */
   readonly defaults: readonly string[];
   /** How to start nfs-fuse. */
@@ -36,7 +39,7 @@ const ANY_EXPORT = 'localhost:/';
  * @throws UserError if it cannot begin
  */
 export async function runDriver(options: CsiDriverOptions): Promise<void> {
-  const { endpoint, driverName, nodeId, hasController, mounter, defaults, program, tell } = options;
+  const { endpoint, driverName, nodeId, hasController, mounter, inline, defaults, program, tell } = options;
   const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP']);
   parseMountRequest(ANY_EXPORT, defaults);
   const path = socketOf(endpoint);
@@ -49,7 +52,7 @@ export async function runDriver(options: CsiDriverOptions): Promise<void> {
       });
     const mounting =
       mounter === undefined ? new MountByCommand(program, tell) : new MountByMounter(mounter, tell);
-    services.set('Node', new NodeService({ nodeId, defaults, mounting, tell }).calls);
+    services.set('Node', new NodeService({ nodeId, defaults, mounting, inline, tell }).calls);
   }
   const end = await serveCsi(path, services, tell);
   try {

@@ -193,3 +193,18 @@ t.test('the renderer refuses what it does not know', async (t) => {
     t.throws(() => renderTemplate(wrong, data), wrong);
   for (const file of templates) t.notMatch(readFileSync(file, 'utf8'), /\t/, basename(file));
 });
+
+t.test('the controller may read the secrets that are named, and without names none', async (t) => {
+  const rulesOf = (changes: Values) => {
+    const role = byName(installed(changes)).get('Role nfs-fuse-provisioner') as unknown as {
+      readonly rules: readonly { readonly resources: readonly string[]; readonly resourceNames?: string[] }[];
+    };
+    return role.rules.filter(({ resources }) => resources.includes('secrets'));
+  };
+  t.same(rulesOf({}), []);
+  t.same(rulesOf({ controller: { secrets: ['mount-options', 'other'] } }), [
+    { apiGroups: [''], resources: ['secrets'], resourceNames: ['mount-options', 'other'], verbs: ['get'] },
+  ]);
+  for (const changes of [{ controller: { secrets: 'all' } }, { node: { inlineVolumes: 'some' } }])
+    t.notOk(schema(merged(defaults, changes)), JSON.stringify(changes));
+});

@@ -7,6 +7,7 @@ import { basename, join } from 'node:path';
 import t from 'tap';
 import { parse } from 'yaml';
 import { packageInfo } from '../../lib/base/package-info.js';
+import { checkInline } from '../../lib/csi/volume/inline-volumes.js';
 import { readParameters } from '../../lib/csi/volume/volume-parameters.js';
 import { parseMountRequest } from '../../lib/mount/options/mount-options.js';
 import { nfsFuse } from '../cli/support/product.js';
@@ -37,7 +38,11 @@ interface Workload extends Manifest {
       readonly spec: {
         readonly serviceAccountName: string;
         readonly containers: readonly Container[];
-        readonly volumes: readonly { readonly name: string; readonly hostPath?: { readonly path: string } }[];
+        readonly volumes: readonly {
+          readonly name: string;
+          readonly hostPath?: { readonly path: string };
+          readonly emptyDir?: object;
+        }[];
       };
     };
   };
@@ -229,4 +234,35 @@ t.test('the driver takes the parameters and mount options of the examples', asyn
       }
   }
   t.equal(seen, 4, 'two volumes, a class, and an inline volume');
+});
+
+t.test('nothing that mounts bring fills the node, or has a mounter evicted', async (t) => {
+  for (const { name, emptyDir } of workload('nfs-fuse-mounter').spec.template.spec.volumes)
+    if (emptyDir !== undefined) t.match(emptyDir, { medium: 'Memory', sizeLimit: /^\d+[MG]i$/ }, name);
+});
+
+t.test('inline volumes are safe unless somebody wants them otherwise', async (t) => {
+  t.equal(after(container('nfs-fuse-node', 'driver').args, '--inline-volumes'), 'safe');
+  for (const { kind, spec } of examples as readonly (Manifest & {
+    readonly spec?: { readonly volumes?: readonly { csi?: { volumeAttributes: Record<string, string> } }[] };
+  })[]) {
+    if (kind !== 'Pod') continue;
+    for (const { csi } of spec?.volumes ?? []) {
+      if (csi === undefined) continue;
+      const { mode, mountOptions } = readParameters(csi.volumeAttributes, true);
+      t.ok(checkInline('safe', { mode }, mountOptions));
+    }
+  }
+});
+
+t.test('the controller may read no secret but those that somebody names', async (t) => {
+  interface Rules extends Manifest {
+    readonly rules: readonly { readonly resources: readonly string[]; readonly resourceNames?: string[] }[];
+  }
+  const rulesIn = (manifests: readonly Manifest[]) =>
+    manifests
+      .filter((one): one is Rules => /Role$/.test(one.kind))
+      .flatMap(({ rules }) => rules.filter(({ resources }) => resources.includes('secrets')));
+  t.same(rulesIn(base), []);
+  t.match(rulesIn(examples), [{ resourceNames: ['mount-options'], verbs: ['get'] }]);
 });

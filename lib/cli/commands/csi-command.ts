@@ -1,7 +1,9 @@
 /** `nfs-fuse csi`: a driver for Kubernetes, by the Container Storage Interface. */
 import { errorCode } from '../../base/log.js';
+import { knownName } from '../../base/nearest-name.js';
 import { ownProgram } from '../../base/own-program.js';
 import { UserError } from '../../base/user-error.js';
+import type { InlinePolicy } from '../../csi/volume/inline-volumes.js';
 import { type Command, type Output, withVolumeOptions } from '../command.js';
 
 interface CsiArguments {
@@ -11,11 +13,14 @@ interface CsiArguments {
   readonly controller: boolean | undefined;
   readonly node: boolean | undefined;
   readonly mounter: string | undefined;
+  readonly 'inline-volumes': string;
   readonly options: string[] | undefined;
 }
 
 /** CSI: the name of a domain, of at most 63 characters. */
 const DRIVER_NAME = /^(?=.{1,63}$)[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i;
+
+const INLINE_POLICIES: readonly InlinePolicy[] = ['safe', 'any', 'none'];
 
 export const csiCommand: Command<CsiArguments> = {
   syntax: 'csi',
@@ -56,6 +61,13 @@ export const csiCommand: Command<CsiArguments> = {
         nargs: 1,
         requiresArg: true,
       })
+      .option('inline-volumes', {
+        describe: 'Volumes that pods describe: with options that are "safe", with "any", or "none" at all',
+        type: 'string',
+        default: 'safe',
+        nargs: 1,
+        requiresArg: true,
+      })
       .example('$0 csi --endpoint unix:///csi/csi.sock --controller', '')
       .example(
         '$0 csi --endpoint unix:///csi/csi.sock --node --node-id $NODE --mounter /mounter/mounter.sock',
@@ -82,6 +94,7 @@ async function csi(args: CsiArguments, { tell }: Output): Promise<number> {
     throw new UserError(`--driver-name=${driverName} is not the name of a driver.`, {
       remedy: 'Letters, digits, "-" and "." will do, 63 of them at most, such as nfs-fuse.csi.',
     });
+  const inline = knownName('--inline-volumes', args['inline-volumes'], INLINE_POLICIES);
   const { runDriver } = await loadDriver();
   await runDriver({
     endpoint: args.endpoint,
@@ -89,6 +102,7 @@ async function csi(args: CsiArguments, { tell }: Output): Promise<number> {
     nodeId: hasNode ? nodeId : undefined,
     hasController,
     mounter: args.mounter,
+    inline,
     defaults: args.options ?? [],
     program: ownProgram(),
     tell,

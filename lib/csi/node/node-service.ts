@@ -9,6 +9,7 @@ import { parseMountRequest } from '../../mount/options/mount-options.js';
 import { textOf } from '../../volume-parts/error-text.js';
 import { ExportAccess, type ServerRefusal } from '../../volume-parts/export-access.js';
 import { adaptFolder, type FolderWishes, findFolder } from '../folders/volume-folders.js';
+import { checkInline, type InlinePolicy, isInline } from '../volume/inline-volumes.js';
 import { checkCapability, checkOptions, isReadOnly } from '../volume/volume-capability.js';
 import {
   foldersOfSubDir,
@@ -46,6 +47,8 @@ export interface NodeOptions {
   /** Texts of -o for every volume; its own come after them. */
   readonly defaults: readonly string[];
   readonly mounting: Mounting;
+  /** The inline volumes that pods may have. */
+  readonly inline: InlinePolicy;
   readonly tell: LogSink;
 }
 
@@ -122,7 +125,8 @@ export class NodeService {
   #wanted(request: NodePublishVolumeRequest): Wanted {
     const capability = checkCapability(request.volume_capability);
     const { mount_flags: flags = [], volume_mount_group: group = '' } = capability.mount ?? {};
-    const { server, share, subDir, mode, mountOptions } = readParameters(request.volume_context, true);
+    const { volume_context: context } = request;
+    const { server, share, subDir, mode, mountOptions } = readParameters(context, true);
     const folders = foldersOfSubDir(subDir);
     const place = placeOfVolume(server, share, folders);
     const readOnly = request.readonly || isReadOnly(capability);
@@ -137,10 +141,12 @@ export class NodeService {
       ...(group === '' ? [] : [`groups=${group}`]),
     ];
     const mountRequest = reading(() => parseMountRequest(place.mounted, options));
+    const isStrangers =
+      isInline(context) && checkInline(this.options.inline, { mode }, [...flags, ...mountOptions]);
     for (const note of mountRequest.notes) this.options.tell('warn', `${place.mounted}: ${note}`);
     const { readOnly: isRead } = mountRequest.client;
-    // The folder of a volume becomes the group's; an export as a whole is for its server to say.
-    const members = group === '' || folders.length === 0 ? undefined : Number(group);
+    // The folder of a volume becomes the group's. An export as a whole is for its server to say, and so is a folder that a pod names.
+    const members = group === '' || folders.length === 0 || isStrangers ? undefined : Number(group);
     return {
       place,
       mounted: place.mounted,
