@@ -6,11 +6,12 @@ import { ServeCommand } from '../support/embedded.js';
 import { publicFolder } from '../support/folders.js';
 import { Ganesha } from '../support/ganesha.js';
 import { openPlace } from '../support/places.js';
-import { type Background, mustRun, ProgramFailed, run, start, until } from '../support/process.js';
+import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { removeStaged } from '../support/stage.js';
 import { untilEnd } from '../support/until-end.js';
 import { keepersStartedBy } from '../support/watchers.js';
-import { Driver, PodVolume } from './support/csi-client.js';
+import { capability, Driver, PodVolume } from './support/csi-client.js';
+import { Mounter } from './support/mounter.js';
 
 const root = untilEnd(t, await openPlace('root'));
 const user = untilEnd(t, await openPlace('user'));
@@ -19,28 +20,12 @@ const served = untilEnd(t, await ServeCommand.start(root));
 chmodSync(served.directory, 0o777);
 const states = untilEnd(t, publicFolder());
 chmodSync(states.path, 0o777);
-const socket = join(user.folder, 'mounter.sock');
-const argv = user.command([
-  ...user.product,
-  'csi-mounter',
-  ...['--socket', socket, '--state-folder', join(states.path, 'states')],
-]);
-
-let mounter: Background;
-
-async function startMounter(): Promise<void> {
-  mounter = start(argv, { cwd: '/' });
-  await until('the mounter is ready', () => {
-    if (mounter.outcome) throw new ProgramFailed(argv, mounter.outcome, 'ended instead of listening');
-    return mounter.output.includes('; ready.');
-  });
-}
+const mounter = untilEnd(t, new Mounter(user, join(states.path, 'states')));
 
 // Containers come in by another way than through the folders of the kubelet, which are for root.
 mkdirSync(join(root.folder, 'pods'), { mode: 0o755 });
-await startMounter();
-t.teardown(() => mounter.stop());
-const driver = await Driver.start(t, root, ['--node', '--node-id', 'node1', '--mounter', socket]);
+await mounter.start();
+const driver = await Driver.start(t, root, ['--node', '--node-id', 'node1', '--mounter', mounter.socket]);
 const volumeOf = (pod: string) => PodVolume.on(driver, served, '', pod);
 
 /** A program that writes each line that it is sent to a file that it keeps open. */
@@ -137,6 +122,19 @@ t.test('a mount that cannot be served is not there, and the reason is told', asy
   await volume.unpublish();
 });
 
+t.test('options that no program can be given are refused, and other mounts go on', async (t) => {
+  const other = volumeOf('other');
+  await other.publish();
+  const volume = volumeOf('nul');
+  const asked = { volume_capability: capability([...volume.flags, 'x-a\0b']) };
+  t.match(await volume.publishFailure(asked), { code: 'INVALID_ARGUMENT', details: /NUL/ });
+  const server = { volume_context: { ...volume.context, server: 'a\0b' } };
+  t.match(await volume.publishFailure(server), { code: 'INVALID_ARGUMENT' });
+  t.notOk(volume.isMounted);
+  await mustRun(['ls', other.target]);
+  await other.unpublish();
+});
+
 t.test('unpublishing waits until data is on the server', async (t) => {
   const slow = untilEnd(t, await Ganesha.start());
   chmodSync(slow.directory, 0o777);
@@ -171,7 +169,7 @@ t.test(
     await volume.publish();
     const pid = await volume.pid();
     // As a container that ends: all its processes at once.
-    mounter.child.kill('SIGKILL');
+    mounter.signal('SIGKILL');
     process.kill(pid, 'SIGSTOP');
     for (const keeper of keepersStartedBy(pid, '/dev/fd/3')) process.kill(keeper, 'SIGKILL');
     process.kill(pid, 'SIGKILL');
@@ -179,7 +177,7 @@ t.test(
     await until('it is dead', async () => (await run(['ls', volume.target])).status !== 0);
     t.match(await volume.publishFailure(), { code: 'UNAVAILABLE', details: /No mounter listens on/ });
     t.notOk(existsSync(volume.target));
-    await startMounter();
+    await mounter.start();
     await volume.publish();
     await mustRun(['ls', volume.target]);
     await volume.unpublish();
@@ -190,16 +188,16 @@ t.test('a mounter that is told to end waits for its last mount', async (t) => {
   const volume = volumeOf('last');
   await volume.publish();
   mkdirSync(join(volume.target, 'folder'), { recursive: true });
-  mounter.child.kill('SIGTERM');
+  mounter.signal('SIGTERM');
   await until('it says that it waits', () => mounter.output.includes('1 mounts are in use'));
   await mustRun(['ls', volume.target]);
   await volume.unpublish();
   t.match(await mounter.ended, { status: 0 });
-  await startMounter();
+  await mounter.start();
 });
 
 t.test('only root and its user may hand mounts to a mounter', async (t) => {
-  const ask = `require('net').connect(${JSON.stringify(socket)}).on('error', (error) => { console.log(error.code) }).on('connect', () => { console.log('connected'); process.exit() })`;
+  const ask = `require('net').connect(${JSON.stringify(mounter.socket)}).on('error', (error) => { console.log(error.code) }).on('connect', () => { console.log('connected'); process.exit() })`;
   const other = ['setpriv', '--reuid=4321', '--regid=4321', '--clear-groups'];
   const node = user.product[0] ?? process.execPath;
   t.equal(await mustRun([...other, 'env', '-u', 'NODE_OPTIONS', node, '-e', ask], { cwd: '/' }), 'EACCES\n');

@@ -5,7 +5,8 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, rmSync } from 'node:fs';
-import type { LogSink } from '../../base/log.js';
+import { errorCode, type LogSink } from '../../base/log.js';
+import { UserError } from '../../base/user-error.js';
 import { connectionNumber, PollFlag, pollNow } from '../../fuse/index.js';
 import { isOver } from '../../mount/keep/facts.js';
 import { reachMount } from '../../mount/reach/mount-control.js';
@@ -19,6 +20,7 @@ const DEVICE = 3;
 const PAUSE_MS = [0, 1_000, 2_000, 5_000, 10_000, 30_000];
 /** More of what the processes say is not kept. */
 const MOST_SAID = 4096;
+const SILENT = 'The process that was to serve the mount ended without a word.';
 /** Options that are the kernel's, of which a process that did not mount says so. */
 const NOTE = /^(nfs-fuse: )?Without effect here: /;
 
@@ -39,7 +41,7 @@ export interface HandedMountOptions {
 export class HandedMount {
   /** Resolves when programs are answered. Rejects if the first process ends before. */
   readonly answers: Promise<void>;
-  /** Resolves when the mount is over and its last process has ended; with what went wrong. */
+  /** Resolves when the mount is over and its last process has ended; with what went wrong. Never rejects. */
   readonly ended: Promise<string | undefined>;
   #answered: () => void = () => {};
   #hasAnswered = false;
@@ -53,11 +55,14 @@ export class HandedMount {
       fail = reject;
     });
     this.answers.catch(() => {});
-    this.ended = this.#serve().finally(() => {
-      fail(new Error(asOneParagraph(this.#said)));
-      closeSync(settings.descriptor);
-      rmSync(settings.stateFile, { force: true });
-    });
+    // All other mounts of the node would end with a rejection that nobody handles.
+    this.ended = this.#serve()
+      .catch((error: unknown) => `${settings.place} cannot be served any more: ${errorCode(error)}.`)
+      .then((failure) => {
+        fail(new UserError(asOneParagraph(this.#said) || SILENT));
+        this.#clearAway();
+        return failure;
+      });
   }
 
   get place(): string {
@@ -85,40 +90,55 @@ export class HandedMount {
     const { place, tell } = this.settings;
     for (let failures = 0; ; failures++) {
       const served = await this.#runProcess();
-      if (this.isOver) return this.#outcome(served.status);
       if (!this.#hasAnswered) {
         // The one that mounted hears why, and unmounts.
         this.#isGivenUp = true;
-        return asOneParagraph(this.#said);
+        return undefined;
       }
+      if (this.isOver) return this.#outcome(served.status);
       if (served.hasAnswered) failures = 0;
       tell('error', `${place}: its processes have died. Another one goes on with it.`);
       await sleep(PAUSE_MS[Math.min(failures, PAUSE_MS.length - 1)] ?? 0);
     }
   }
 
-  /** Resolves when the process, its keeper and all that the keeper has started have ended. */
+  /** Resolves when the process, its keeper and all that the keeper has started have ended. Never rejects. */
   #runProcess(): Promise<{ readonly status: number | null; readonly hasAnswered: boolean }> {
+    const child = this.#start();
+    if (child === undefined) return Promise.resolve({ status: null, hasAnswered: false });
+    return new Promise((resolve) => {
+      let hasAnswered = false;
+      this.#listen(child, () => {
+        hasAnswered = true;
+      });
+      child.on('error', (error) => {
+        this.#heard(`nfs-fuse cannot be started: ${errorCode(error)}`);
+        // Where descriptors are lacking, nothing else follows.
+        if (child.pid === undefined) resolve({ status: null, hasAnswered });
+      });
+      // The keeper and what it starts have the same standard error.
+      child.once('close', (status) => resolve({ status, hasAnswered }));
+    });
+  }
+
+  /** Undefined: it cannot be started. Node throws some of the reasons, such as a lack of memory, and tells of others later. */
+  #start(): ChildProcess | undefined {
     const { descriptor, target, options, stateFile, program } = this.settings;
     const [command = process.execPath, ...before] = program;
     const texts = options.flatMap((text) => ['-o', text]);
     const args = ['mount', '-f', ...texts, '--state', stateFile, target, `/dev/fd/${DEVICE}`];
-    return new Promise((resolve) => {
-      let hasAnswered = false;
-      const child = spawn(command, [...before, ...args], {
+    try {
+      return spawn(command, [...before, ...args], {
         cwd: '/',
         // A signal at the terminal of the mounter does not end a mount.
         detached: true,
         env: environmentOfMounts(),
         stdio: ['ignore', 'ignore', 'pipe', descriptor],
       });
-      this.#listen(child, () => {
-        hasAnswered = true;
-      });
-      child.once('error', (error) => this.#heard(`nfs-fuse cannot be started: ${error.message}`));
-      // The keeper and what it starts have the same standard error.
-      child.once('close', (status) => resolve({ status, hasAnswered }));
-    });
+    } catch (error) {
+      this.#heard(`nfs-fuse cannot be started: ${errorCode(error)}`);
+      return undefined;
+    }
   }
 
   #listen(child: ChildProcess, answered: () => void): void {
@@ -147,6 +167,15 @@ export class HandedMount {
   #outcome(status: number | null): string | undefined {
     if (status === 0 || (status === null && this.#hasEndedWell())) return undefined;
     return `The mount on ${this.place} has ended with an error: ${asOneParagraph(this.#said)}`;
+  }
+
+  #clearAway(): void {
+    try {
+      closeSync(this.settings.descriptor);
+      rmSync(this.settings.stateFile, { force: true });
+    } catch (error) {
+      this.settings.tell('warn', `${this.place} leaves something behind (${errorCode(error)}).`);
+    }
   }
 
   #hasEndedWell(): boolean {

@@ -35,7 +35,7 @@ export function questionIn(line: unknown): ServeQuestion | SettleQuestion | unde
   if (isRecord(settle) && typeof settle.place === 'string') return { settle: { place: settle.place } };
   if (!isRecord(serve)) return undefined;
   const { place, target, options } = serve;
-  if (typeof place !== 'string' || typeof target !== 'string' || !isTexts(options)) return undefined;
+  if (!isWord(place) || !isWord(target) || !Array.isArray(options) || !options.every(isWord)) return undefined;
   return { serve: { place, target, options } };
 }
 
@@ -61,6 +61,7 @@ export function nextLine(socket: Socket): Promise<unknown> {
   });
 }
 
-function isTexts(value: unknown): value is readonly string[] {
-  return Array.isArray(value) && value.every((one) => typeof one === 'string');
+/** No argument of a program can have a NUL in it. */
+function isWord(value: unknown): value is string {
+  return typeof value === 'string' && !value.includes('\0');
 }

@@ -46,6 +46,11 @@ export function isReadOnly({ access_mode: access }: VolumeCapability): boolean {
 
 /** @throws CsiError INVALID_ARGUMENT for options that are not for volumes */
 export function checkOptions(texts: readonly string[]): void {
+  // Options for other programs (x-…) are not read any further, but they are arguments of a process.
+  if (texts.some((text) => text.includes('\0')))
+    throw new CsiError('INVALID_ARGUMENT', 'The mount options have a NUL character in them.', {
+      remedy: 'Leave it out.',
+    });
   for (const { name } of reading(() => texts.flatMap(splitOptionList))) {
     const instead = Object.hasOwn(OF_THE_COMMAND, name) ? OF_THE_COMMAND[name] : undefined;
     if (instead !== undefined)

@@ -88,7 +88,7 @@ function target(
   if (host === '') throw wrong('names no server');
   // Programs that get the target as an argument would take it for one of their options.
   if (host.startsWith('-')) throw wrong('has a server whose name begins with "-"');
-  if (/[\s/]/.test(host)) throw wrong(`has "${host}" where the server's name should be`);
+  if (/[\s/\0]/.test(host)) throw wrong(`has "${host}" where the server's name should be`);
   if (rawPath.length === 0) throw wrong('names no exported path');
   if (rawPath[0] !== 0x2f) throw wrong('has an exported path that does not begin with "/"');
   if (rawPath.includes(0)) throw wrong('has a NUL byte in the exported path');
