@@ -5,6 +5,7 @@ import t, { type Test } from 'tap';
 import { ServeCommand } from '../support/embedded.js';
 import { publicFolder } from '../support/folders.js';
 import { Ganesha } from '../support/ganesha.js';
+import { mountsOf } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { removeStaged } from '../support/stage.js';
@@ -43,6 +44,8 @@ async function writes(writer: Background, line: string): Promise<void> {
   });
 }
 
+const optionsAt = (path: string) =>
+  mountsOf(process.pid).find((entry) => entry.path === path)?.options ?? '';
 const statusOf = (pid: number) => readFileSync(`/proc/${pid}/status`, 'latin1');
 
 t.test('the mount is made by the driver, and served by a process without privilege', async (t) => {
@@ -119,6 +122,29 @@ t.test('a mount that cannot be served is not there, and the reason is told', asy
   t.notOk(volume.isMounted);
   t.notOk(existsSync(volume.target));
   await volume.publish();
+  await volume.unpublish();
+});
+
+t.test('set-user-ID programs and device nodes of the server have no power over the node', async (t) => {
+  const volume = volumeOf('powers');
+  for (const flag of ['suid', 'dev', 'allow_suid', 'allow_dev', 'ro,suid,nosuid']) {
+    const asked = { volume_capability: capability([...volume.flags, flag]) };
+    t.match(await volume.publishFailure(asked), { code: 'INVALID_ARGUMENT', details: /A volume cannot have/ });
+  }
+  const context = { ...volume.context, mountOptions: 'dev' };
+  t.match(await volume.publishFailure({ volume_context: context }), { code: 'INVALID_ARGUMENT' });
+  t.notOk(volume.isMounted);
+  await volume.publish();
+  t.match(optionsAt(volume.target), /nosuid,nodev/);
+  await volume.unpublish();
+});
+
+t.test('whoever starts the driver can give volumes these powers', async (t) => {
+  const args = ['--node', '--node-id', 'node1', '--mounter', mounter.socket, '-o', 'suid,dev'];
+  const generous = await Driver.start(t, root, args);
+  const volume = PodVolume.on(generous, served, '', 'generous');
+  await volume.publish();
+  t.notMatch(optionsAt(volume.target), /nosuid|nodev/);
   await volume.unpublish();
 });
 

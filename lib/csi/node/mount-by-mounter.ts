@@ -14,6 +14,7 @@ import {
   unmountEntry,
 } from '../../fuse/index.js';
 import { fuseFailure } from '../../mount/failure/fuse-failure.js';
+import { grantFlags } from '../../mount/options/kernel-flags.js';
 import { descriptorOf } from '../../mount/reach/socket-descriptor.js';
 import { kernelMountOptions } from '../../mount/serve/kernel-transport.js';
 import {
@@ -38,7 +39,10 @@ export class MountByMounter implements Mounting {
   ) {}
 
   async make({ path }: PublishTarget, wishes: MountWishes, signal: AbortSignal): Promise<void> {
-    const { mounted: target, options, request } = wishes;
+    const { mounted: target, options } = wishes;
+    // This process does the part of `nfs-fuse mount` that needs privilege, with its rules.
+    const request = grantFlags(wishes.request);
+    for (const note of request.notes.slice(wishes.request.notes.length)) this.tell('warn', note);
     // Before mounting: programs would wait for a mount that nobody serves.
     const link = await this.#connect();
     try {

@@ -10,6 +10,9 @@ const OF_THE_COMMAND: Readonly<Record<string, string>> = {
   debug: 'Use "nfs-fuse mount -f --debug=fuse" to look at requests.',
 };
 
+/** Options that give programs and device nodes of the server power over this machine. */
+const FOR_THE_NODE = ['suid', 'dev', 'allow_suid', 'allow_dev'];
+
 /** @throws CsiError INVALID_ARGUMENT unless there are capabilities, and all of them can be had */
 export function checkCapabilities(capabilities: readonly (VolumeCapability | null)[]): void {
   if (capabilities.length === 0) throw missing();
@@ -44,20 +47,40 @@ export function isReadOnly({ access_mode: access }: VolumeCapability): boolean {
   return mode === AccessModes.SINGLE_NODE_READER_ONLY || mode === AccessModes.MULTI_NODE_READER_ONLY;
 }
 
-/** @throws CsiError INVALID_ARGUMENT for options that are not for volumes */
+/**
+ * Options of a volume, which whoever writes a pod may choose.
+ * @throws CsiError INVALID_ARGUMENT for those that are not for volumes
+ */
 export function checkOptions(texts: readonly string[]): void {
   // Options for other programs (x-…) are not read any further, but they are arguments of a process.
   if (texts.some((text) => text.includes('\0')))
     throw new CsiError('INVALID_ARGUMENT', 'The mount options have a NUL character in them.', {
       remedy: 'Leave it out.',
     });
-  for (const { name } of reading(() => texts.flatMap(splitOptionList))) {
+  checkDefaults(texts);
+  const [forbidden] = namesIn(texts).filter((name) => FOR_THE_NODE.includes(name));
+  if (forbidden === undefined) return;
+  throw new CsiError('INVALID_ARGUMENT', `A volume cannot have the mount option "${forbidden}".`, {
+    remedy: 'Give it to "nfs-fuse csi" (-o), for all volumes of the node, or leave it out.',
+  });
+}
+
+/**
+ * Options for all volumes, which whoever starts the driver chooses.
+ * @throws CsiError INVALID_ARGUMENT for those that are not for volumes
+ */
+export function checkDefaults(texts: readonly string[]): void {
+  for (const name of namesIn(texts)) {
     const instead = Object.hasOwn(OF_THE_COMMAND, name) ? OF_THE_COMMAND[name] : undefined;
     if (instead !== undefined)
       throw new CsiError('INVALID_ARGUMENT', `The mount option "${name}" is not for volumes.`, {
         remedy: instead,
       });
   }
+}
+
+function namesIn(texts: readonly string[]): string[] {
+  return reading(() => texts.flatMap(splitOptionList)).map(({ name }) => name);
 }
 
 function missing(): CsiError {
