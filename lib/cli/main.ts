@@ -6,9 +6,11 @@ import { nearestName } from '../base/nearest-name.js';
 import { packageInfo } from '../base/package-info.js';
 import { anyWorkingDirectory } from '../base/surroundings.js';
 import { UserError } from '../base/user-error.js';
+import { kindOfFailure } from '../mount/failure/failure-kind.js';
 import { looksLikeTarget } from '../mount/options/mount-target.js';
 import { isBackgroundChild, reportToParent } from '../mount/process/background.js';
 import { keepDescriptorsToOurselves } from '../mount/process/inherited-descriptors.js';
+import { findStarter, tellStarter } from '../mount/process/starter.js';
 import { listed, type Output } from './command.js';
 import { checkCommand } from './commands/check-command.js';
 import { csiCommand } from './commands/csi-command.js';
@@ -62,6 +64,7 @@ export async function main(args: readonly string[]): Promise<number> {
   let exitStatus = 0;
   try {
     keepDescriptorsToOurselves();
+    findStarter();
     refuseWhatIsNotUtf8(args);
     const parser = commandLine(separateOptionValue(args), (status) => {
       exitStatus = status;
@@ -74,7 +77,8 @@ export async function main(args: readonly string[]): Promise<number> {
     return exitStatus;
   } catch (error) {
     // The command that has started this process prints what has happened.
-    if (isBackgroundChild()) await reportToParent(() => {}).failed(error);
+    if (isBackgroundChild()) await reportToParent(() => {}).failed(error, kindOfFailure(error));
+    tellStarter({ failed: kindOfFailure(error) });
     return fail(error);
   }
 }

@@ -5,6 +5,7 @@
 import { type Logger, type LogLevel, type LogSink, loggerTo } from '../base/log.js';
 import { ownProgram } from '../base/own-program.js';
 import { UserError } from '../base/user-error.js';
+import { kindOfFailure } from '../mount/failure/failure-kind.js';
 import type { TakeOver } from '../mount/keep/take-over.js';
 import { ServiceManager } from '../mount/manager/service-manager.js';
 import type { MetricsEndpoint } from '../mount/metrics/endpoint.js';
@@ -19,6 +20,7 @@ import { OWNER, OwnerLink } from '../mount/process/owner-link.js';
 import { leadOwnSession } from '../mount/process/process-calls.js';
 import { serveMount } from '../mount/process/serving-process.js';
 import { shieldFromSignals } from '../mount/process/signal-shield.js';
+import { tellStarter } from '../mount/process/starter.js';
 import { StopSignals } from '../mount/process/stop-signals.js';
 import { lastWords, MountJournal } from '../mount/reach/journal.js';
 import type { TakeOverSettings } from '../mount/serve/keeping.js';
@@ -75,6 +77,7 @@ export async function serveInForeground(options: ServeOptions, tell: LogSink): P
     mounted: (mountpoint) => {
       tellLastWords(options, log);
       log.info(`${request.source} is mounted on ${mountpoint}.`);
+      tellStarter({ ready: true });
     },
   });
   return style.format === undefined ? serving : serving.catch((error: unknown) => failedIn(toPeople, error));
@@ -84,6 +87,7 @@ export async function serveInForeground(options: ServeOptions, tell: LogSink): P
 function failedIn(toPeople: LogSink, error: unknown): number {
   if (!(error instanceof UserError)) throw error;
   toPeople('error', error.remedy === undefined ? error.message : `${error.message} ${error.remedy}`);
+  tellStarter({ failed: kindOfFailure(error) });
   return error.exitStatus;
 }
 
@@ -123,7 +127,7 @@ export async function serveForParent(options: ServeOptions): Promise<number> {
       },
     });
   } catch (error) {
-    await parent.failed(error);
+    await parent.failed(error, kindOfFailure(error));
     toFile?.('error', error instanceof Error ? error.message : String(error));
     return 1;
   }

@@ -5,10 +5,12 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, rmSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { errorCode, type LogSink } from '../../base/log.js';
-import { UserError } from '../../base/user-error.js';
 import { connectionNumber, PollFlag, pollNow } from '../../fuse/index.js';
+import { type FailureKind, ToldFailure } from '../../mount/failure/told-failure.js';
 import { isOver } from '../../mount/keep/facts.js';
+import { hearReports, withStarter } from '../../mount/process/starter.js';
 import { reachMount } from '../../mount/reach/mount-control.js';
 import { sleep } from '../../mount/waiting.js';
 import { RecordMemory } from '../../records/index.js';
@@ -16,6 +18,8 @@ import { asOneParagraph, environmentOfMounts } from '../../volume-parts/own-comm
 
 /** The number that the descriptor has in the process. */
 const DEVICE = 3;
+/** The same of the socket through which it tells how it fares. */
+const REPORTS = 4;
 /** Before each process that follows one which served nothing. The last one counts for all that follow. */
 const PAUSE_MS = [0, 1_000, 2_000, 5_000, 10_000, 30_000];
 /** More of what the processes say is not kept. */
@@ -39,13 +43,14 @@ export interface HandedMountOptions {
 }
 
 export class HandedMount {
-  /** Resolves when programs are answered. Rejects if the first process ends before. */
+  /** Resolves when programs are answered. Rejects with ToldFailure if the first process ends before. */
   readonly answers: Promise<void>;
   /** Resolves when the mount is over and its last process has ended; with what went wrong. Never rejects. */
   readonly ended: Promise<string | undefined>;
   #answered: () => void = () => {};
   #hasAnswered = false;
   #said = '';
+  #failure: FailureKind = 'other';
   #isGivenUp = false;
 
   constructor(private readonly settings: HandedMountOptions) {
@@ -59,7 +64,7 @@ export class HandedMount {
     this.ended = this.#serve()
       .catch((error: unknown) => `${settings.place} cannot be served any more: ${errorCode(error)}.`)
       .then((failure) => {
-        fail(new UserError(asOneParagraph(this.#said) || SILENT));
+        fail(new ToldFailure(this.#failure, asOneParagraph(this.#said) || SILENT));
         this.#clearAway();
         return failure;
       });
@@ -132,8 +137,9 @@ export class HandedMount {
         cwd: '/',
         // A signal at the terminal of the mounter does not end a mount.
         detached: true,
-        env: environmentOfMounts(),
-        stdio: ['ignore', 'ignore', 'pipe', descriptor],
+        env: withStarter(environmentOfMounts(), REPORTS),
+        // A pipe of Node is a socket.
+        stdio: ['ignore', 'ignore', 'pipe', descriptor, 'pipe'],
       });
     } catch (error) {
       this.#heard(`nfs-fuse cannot be started: ${errorCode(error)}`);
@@ -146,14 +152,18 @@ export class HandedMount {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       const lines = (rest + text).split('\n');
       rest = lines.pop() ?? '';
-      for (const line of lines) {
-        if (/ is mounted on \/dev\/fd\/|has taken the mount over/.test(line)) {
-          answered();
-          this.#hasAnswered = true;
-          this.#answered();
-        }
-        this.#heard(line);
+      for (const line of lines) this.#heard(line);
+    });
+    const reports = child.stdio[REPORTS];
+    if (!(reports instanceof Socket)) return;
+    hearReports(reports, (report) => {
+      if ('failed' in report) {
+        this.#failure = report.failed;
+        return;
       }
+      answered();
+      this.#hasAnswered = true;
+      this.#answered();
     });
   }
 

@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net';
 import { isRecord, parsedJson } from '../../base/json.js';
+import { type FailureKind, failureKindIn } from '../../mount/failure/told-failure.js';
 
 /** Serve the mount whose descriptor comes along. */
 export interface ServeQuestion {
@@ -24,7 +25,9 @@ export interface SettleQuestion {
 }
 
 /** `done`: what was asked for has happened. `note`: what there is to say. */
-export type MounterAnswer = { readonly done: true; readonly note?: string } | { readonly failed: string };
+export type MounterAnswer =
+  | { readonly done: true; readonly note?: string }
+  | { readonly failed: string; readonly kind: FailureKind };
 
 const MOST_BYTES = 64 * 1024;
 
@@ -42,7 +45,7 @@ export function questionIn(line: unknown): ServeQuestion | SettleQuestion | unde
 /** The answer in a line. Undefined: it is none. */
 export function answerIn(line: unknown): MounterAnswer | undefined {
   if (!isRecord(line)) return undefined;
-  if (typeof line.failed === 'string') return { failed: line.failed };
+  if (typeof line.failed === 'string') return { failed: line.failed, kind: failureKindIn(line.kind) };
   if (line.done !== true) return undefined;
   return typeof line.note === 'string' ? { done: true, note: line.note } : { done: true };
 }

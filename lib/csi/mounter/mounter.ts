@@ -9,10 +9,12 @@ import { join, resolve } from 'node:path';
 import { errorCode, type LogSink } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
 import { receiveDescriptor } from '../../fuse/index.js';
+import { ToldFailure } from '../../mount/failure/told-failure.js';
 import { StopSignals } from '../../mount/process/stop-signals.js';
 import { peerOf } from '../../mount/reach/peer.js';
 import { descriptorOf } from '../../mount/reach/socket-descriptor.js';
 import { sleep } from '../../mount/waiting.js';
+import { textOf } from '../../volume-parts/error-text.js';
 import { prepareSocket } from '../../volume-parts/stale-socket.js';
 import { HandedMount } from './handed-mount.js';
 import {
@@ -127,7 +129,7 @@ class Mounter {
   answer(connection: Socket): void {
     connection.on('error', () => connection.destroy());
     this.#answerTo(connection)
-      .catch((error: unknown): MounterAnswer => ({ failed: textOf(error) }))
+      .catch(failedBy)
       .then((answer) => connection.end(`${JSON.stringify(answer)}\n`))
       .catch(() => connection.destroy());
   }
@@ -175,7 +177,7 @@ class Mounter {
         failures.push(...(await mount.writeBack()));
       }
     }
-    if (failures.length > 0) return { failed: failures.join(' ') };
+    if (failures.length > 0) return { failed: failures.join(' '), kind: 'other' };
     if (!isElsewhere) return { done: true };
     const note = `The mount on ${place} is at other places too, and goes on for these.`;
     return { done: true, note };
@@ -211,6 +213,6 @@ function checkPeer(connection: Socket): void {
   throw new UserError('Only root, and the user of the mounter, may hand mounts over.');
 }
 
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+function failedBy(error: unknown): MounterAnswer {
+  return { failed: textOf(error), kind: error instanceof ToldFailure ? error.kind : 'other' };
 }

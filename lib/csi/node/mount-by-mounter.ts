@@ -14,6 +14,7 @@ import {
   unmountEntry,
 } from '../../fuse/index.js';
 import { fuseFailure } from '../../mount/failure/fuse-failure.js';
+import { ToldFailure } from '../../mount/failure/told-failure.js';
 import { grantFlags } from '../../mount/options/kernel-flags.js';
 import { descriptorOf } from '../../mount/reach/socket-descriptor.js';
 import { kernelMountOptions } from '../../mount/serve/kernel-transport.js';
@@ -112,12 +113,12 @@ export class MountByMounter implements Mounting {
     }
   }
 
-  /** @throws CsiError if it is a failure, or none comes */
+  /** @throws ToldFailure if it is a failure, and CsiError if none comes */
   async #answer(link: Socket): Promise<Extract<MounterAnswer, { readonly done: true }>> {
     const answer = answerIn(await nextLine(link));
     if (answer === undefined)
       throw new CsiError('UNAVAILABLE', `The mounter at ${this.socket} has ended, or gives no answer.`);
-    if ('failed' in answer) throw new CsiError('INTERNAL', answer.failed);
+    if ('failed' in answer) throw new ToldFailure(answer.kind, answer.failed);
     return answer;
   }
 

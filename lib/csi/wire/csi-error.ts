@@ -1,7 +1,7 @@
 /** Failures of calls, as CSI names them: which code tells the caller what to do next. */
 import { UserError } from '../../base/user-error.js';
-import { isTemporary } from '../../mount/failure/mount-failure.js';
-import { MountRefused, MountStatus } from '../../programs/mount3/index.js';
+import { kindOfFailure } from '../../mount/failure/failure-kind.js';
+import type { FailureKind } from '../../mount/failure/told-failure.js';
 import { type ErrorStatus, Status } from '../../programs/nfs3/index.js';
 import { ServerRefusal } from '../../volume-parts/export-access.js';
 
@@ -48,10 +48,17 @@ export function codeOfFailure(error: unknown): CodeName {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     if (cause instanceof CsiError) return cause.code;
     if (cause instanceof ServerRefusal) return OF_STATUS[cause.status] ?? 'INTERNAL';
-    if (cause instanceof MountRefused) return codeOfRefusal(cause);
   }
-  return isTemporary(error) ? 'UNAVAILABLE' : 'INTERNAL';
+  return CODE_OF_KIND[kindOfFailure(error)];
 }
+
+const CODE_OF_KIND: Readonly<Record<FailureKind, CodeName>> = {
+  temporary: 'UNAVAILABLE',
+  missing: 'NOT_FOUND',
+  denied: 'PERMISSION_DENIED',
+  busy: 'FAILED_PRECONDITION',
+  other: 'INTERNAL',
+};
 
 const OF_STATUS: Readonly<Partial<Record<ErrorStatus, CodeName>>> = {
   [Status.PERM]: 'PERMISSION_DENIED',
@@ -66,8 +73,3 @@ const OF_STATUS: Readonly<Partial<Record<ErrorStatus, CodeName>>> = {
   [Status.NOSPC]: 'RESOURCE_EXHAUSTED',
   [Status.DQUOT]: 'RESOURCE_EXHAUSTED',
 };
-
-function codeOfRefusal({ status }: MountRefused): CodeName {
-  if (status === MountStatus.NOENT || status === MountStatus.NOTDIR) return 'NOT_FOUND';
-  return status === MountStatus.ACCES || status === MountStatus.PERM ? 'PERMISSION_DENIED' : 'INTERNAL';
-}

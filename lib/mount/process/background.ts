@@ -8,6 +8,7 @@ import type { LogLevel, LogSink } from '../../base/log.js';
 import { ownProgram } from '../../base/own-program.js';
 import { lackBehind } from '../../base/surroundings.js';
 import { UserError } from '../../base/user-error.js';
+import { type FailureKind, failureKindIn, ToldFailure } from '../failure/told-failure.js';
 import { OWNER, OwnedMount } from './owner-link.js';
 
 /** The environment variable that tells the copy its role. */
@@ -20,6 +21,8 @@ type Report =
   | { readonly type: 'mounted' }
   | {
       readonly type: 'failed';
+      /** Not known of a program that could not be loaded. */
+      readonly kind?: FailureKind;
       readonly message: string;
       readonly remedy: string | undefined;
       readonly exitStatus: number;
@@ -97,7 +100,7 @@ export function startServingCopy({ args, role, logDescriptor, tell }: ServingCop
           break;
         case 'failed':
           reject(
-            new UserError(report.message, {
+            new ToldFailure(failureKindIn(report.kind), report.message, {
               remedy: report.remedy,
               exitStatus: report.exitStatus,
               cause: report.details === undefined ? undefined : new Error(report.details),
@@ -181,7 +184,7 @@ export interface ParentReports {
   retrying(message: string, leaves: boolean): void;
   mounted(): void;
   /** Resolves when the command has been told of the failure. */
-  failed(error: unknown): Promise<void>;
+  failed(error: unknown, kind: FailureKind): Promise<void>;
 }
 
 /**
@@ -214,7 +217,7 @@ export function reportToParent(onParentGone: () => void): ParentReports {
       send({ type: 'mounted' });
       waiting = attached;
     },
-    failed: (error) => new Promise((resolve) => send(failure(error), resolve)),
+    failed: (error, kind) => new Promise((resolve) => send({ ...failure(error), kind }, resolve)),
   };
 }
 
