@@ -69,3 +69,18 @@ t.test('a program reports that it answers, or of which kind its failure is, apar
   for (const odd of ['{"failed":"odd"}', '{"ready":1}', 'null', 'odd'])
     await t.rejects(reports(odd).answers, { message: 'Words.', kind: 'other' });
 });
+
+t.test('a program on which nobody waits any more is asked to end', async (t) => {
+  const mount = handed(['sh', '-c', 'echo begins >&2; exec sleep infinity']);
+  mount.abandon();
+  await t.rejects(mount.answers);
+  t.equal(await mount.ended, undefined);
+  t.ok(mount.isOver);
+});
+
+t.test('where the kernel does not tell the number of a mount, nobody is sure of its data', async (t) => {
+  const mount = handed(['sleep', 'infinity']);
+  t.same(await mount.writeBack(), { losses: [], isCertain: false });
+  mount.abandon();
+  await mount.ended;
+});

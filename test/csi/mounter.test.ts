@@ -196,6 +196,58 @@ t.test('unpublishing waits until data is on the server', async (t) => {
   t.ok(statSync(file).size > before, 'it is there');
 });
 
+t.test('data that was lost is told to whoever unpublishes, also if the mount was over before', async (t) => {
+  const volume = volumeOf('lossy');
+  await volume.publish();
+  const pid = await volume.pid();
+  process.kill(pid, 'SIGSTOP');
+  for (const keeper of keepersStartedBy(pid, '/dev/fd/3')) process.kill(keeper, 'SIGKILL');
+  await mustRun(['umount', '--lazy', volume.target]);
+  process.kill(pid, 'SIGKILL');
+  const words = 'has ended with an error';
+  await until('the mounter knows', () => mounter.output.includes(`${volume.target} ${words}`));
+  t.match(await volume.unpublishFailure(), { code: 'INTERNAL', details: new RegExp(words) });
+  await volume.unpublish();
+});
+
+t.test('a volume that is at other places too is unpublished when its data is on the server', async (t) => {
+  const volume = volumeOf('elsewhere');
+  const elsewhere = join(root.folder, 'elsewhere');
+  mkdirSync(elsewhere);
+  await volume.publish();
+  await mustRun(['mount', '--bind', volume.target, elsewhere]);
+  t.teardown(() => run(['umount', '--lazy', elsewhere]));
+  writeFileSync(join(volume.target, 'file'), 'content');
+  const pid = await volume.pid();
+  // It takes the question, and dies with its keeper before it answers.
+  process.kill(pid, 'SIGSTOP');
+  for (const keeper of keepersStartedBy(pid, '/dev/fd/3')) process.kill(keeper, 'SIGKILL');
+  const before = mounter.output.split('Another one goes on').length;
+  const unpublishing = volume.unpublish();
+  await until('it is unmounted here', () => !volume.isMounted);
+  process.kill(pid, 'SIGKILL');
+  await unpublishing;
+  t.equal(mounter.output.split('Another one goes on').length, before + 1, 'the next process was asked');
+  t.match(driver.log, /is at other places too/);
+  t.equal(readFileSync(join(elsewhere, 'file'), 'utf8'), 'content');
+  await mustRun(['umount', elsewhere]);
+});
+
+t.test('a server that does not answer leaves nothing behind, whatever retry says', async (t) => {
+  const dead = untilEnd(t, await Ganesha.start());
+  dead.freeze(true);
+  const volume = PodVolume.on(driver, dead, '', 'never');
+  const patient = { volume_capability: capability([...volume.flags, 'retry=1000']) };
+  t.match(await volume.publishFailure(patient, 4_000), { code: 'DEADLINE_EXCEEDED' });
+  await until('its attempt has ended', async () => {
+    const failure = await volume.unpublish().catch((error: unknown) => error);
+    if (failure instanceof Error && !/ABORTED/.test(failure.message)) throw failure;
+    return !(failure instanceof Error);
+  });
+  t.notOk(volume.isMounted);
+  t.notOk(existsSync(volume.target));
+});
+
 t.test(
   'without a mounter nothing is mounted, and what was served is mounted anew by the next one',
   async (t) => {
@@ -226,6 +278,44 @@ t.test('a mounter that is told to end waits for its last mount', async (t) => {
   await until('it says that it waits', () => mounter.output.includes('1 mounts are in use'));
   await mustRun(['ls', volume.target]);
   await volume.unpublish();
+  t.match(await mounter.ended, { status: 0 });
+  await mounter.start();
+});
+
+t.test('a mounter that is told to end still tells when data is on the server', async (t) => {
+  const slow = untilEnd(t, await Ganesha.start());
+  chmodSync(slow.directory, 0o777);
+  const volume = PodVolume.on(driver, slow, '', 'slow end');
+  await volume.publish();
+  const file = join(slow.directory, 'large');
+  const writer = start(['sh', '-c', 'exec cat /dev/zero > "$0/large"', volume.target]);
+  await until('it is writing', () => existsSync(file) && statSync(file).size > 5_000_000);
+  slow.freeze(true);
+  const before = statSync(file).size;
+  t.ok((await volume.unwritten()) > 0, 'some of it is on its way');
+  writer.signal('SIGKILL');
+  mounter.signal('SIGTERM');
+  await until('it says that it waits', () => mounter.output.includes('1 mounts are in use'));
+  const other = volumeOf('too late');
+  t.match(await other.publishFailure(), { code: 'UNAVAILABLE', details: /This mounter ends/ });
+  t.notOk(other.isMounted);
+  await until('it is unmounted', async () => {
+    await volume.unpublishFailure(1_000);
+    return !volume.isMounted;
+  });
+  // The next driver finds no mount any more, and has to ask.
+  await driver.end('SIGKILL');
+  await driver.start();
+  t.match(await volume.unpublishFailure(2_000), { code: 'DEADLINE_EXCEEDED' });
+  t.notOk(mounter.hasEnded);
+  slow.freeze(false);
+  await writer.ended;
+  await until('it is unpublished', async () => {
+    const failure = await volume.unpublish().catch((error: unknown) => error);
+    if (failure instanceof Error && !/ABORTED/.test(failure.message)) throw failure;
+    return !(failure instanceof Error);
+  });
+  t.ok(statSync(file).size > before, 'it is there');
   t.match(await mounter.ended, { status: 0 });
   await mounter.start();
 });

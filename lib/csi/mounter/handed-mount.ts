@@ -24,6 +24,11 @@ const REPORTS = 4;
 const PAUSE_MS = [0, 1_000, 2_000, 5_000, 10_000, 30_000];
 /** More of what the processes say is not kept. */
 const MOST_SAID = 4096;
+/** A process that is asked to end before it answers, and does not, is killed after this time. */
+const END_MS = 10_000;
+/** A process that cannot be asked is looked for so often, and after such pauses: another one may go on with its mount. */
+const MOST_LOOKS = 60;
+const LOOK_MS = 1_000;
 const SILENT = 'The process that was to serve the mount ended without a word.';
 /** Options that are the kernel's, of which a process that did not mount says so. */
 const NOTE = /^(nfs-fuse: )?Without effect here: /;
@@ -42,6 +47,14 @@ export interface HandedMountOptions {
   readonly tell: LogSink;
 }
 
+/** The data of a mount that goes on. */
+export interface WrittenBack {
+  /** A line for each file that lost data. */
+  readonly losses: readonly string[];
+  /** False: on this kernel nobody can tell. */
+  readonly isCertain: boolean;
+}
+
 export class HandedMount {
   /** Resolves when programs are answered. Rejects with ToldFailure if the first process ends before. */
   readonly answers: Promise<void>;
@@ -52,6 +65,7 @@ export class HandedMount {
   #said = '';
   #failure: FailureKind = 'other';
   #isGivenUp = false;
+  #child: ChildProcess | undefined;
 
   constructor(private readonly settings: HandedMountOptions) {
     let fail: (error: Error) => void = () => {};
@@ -79,16 +93,35 @@ export class HandedMount {
     return this.#isGivenUp || (pollNow(this.settings.descriptor, PollFlag.IN) & PollFlag.ERR) !== 0;
   }
 
-  /** Brings all that was written so far to stable storage. Resolves with a line for each file that lost data. */
-  async writeBack(): Promise<readonly string[]> {
+  /**
+   * Brings all that was written so far to stable storage, however long that takes. Undefined: the mount is over meanwhile.
+   * @throws ToldFailure if no process of the mount can be asked
+   */
+  async writeBack(): Promise<WrittenBack | undefined> {
     const minor = connectionNumber(this.settings.descriptor);
-    // The process is of this user.
-    const control = minor === undefined ? undefined : await reachMount({ major: 0, minor, superOptions: '' });
-    try {
-      return (await control?.writeBack()) ?? [];
-    } finally {
-      control?.close();
+    // Nobody can reach the process of a mount without a number.
+    if (minor === undefined) return { losses: [], isCertain: false };
+    for (let look = 0; look < MOST_LOOKS; look++) {
+      if (this.isOver) return undefined;
+      const losses = await askToWriteBack(minor);
+      if (losses !== undefined) return { losses, isCertain: true };
+      await sleep(LOOK_MS);
     }
+    throw new ToldFailure(
+      'temporary',
+      `The process that serves ${this.place} does not answer: nobody can tell whether everything is written back.`,
+    );
+  }
+
+  /** Nobody waits for the mount any more: a process that does not answer yet is asked to end. */
+  abandon(): void {
+    const child = this.#child;
+    if (this.#hasAnswered || child === undefined) return;
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => {
+      if (!this.#hasAnswered) child.kill('SIGKILL');
+    }, END_MS);
+    child.once('close', () => clearTimeout(timer));
   }
 
   async #serve(): Promise<string | undefined> {
@@ -110,6 +143,7 @@ export class HandedMount {
   /** Resolves when the process, its keeper and all that the keeper has started have ended. Never rejects. */
   #runProcess(): Promise<{ readonly status: number | null; readonly hasAnswered: boolean }> {
     const child = this.#start();
+    this.#child = child;
     if (child === undefined) return Promise.resolve({ status: null, hasAnswered: false });
     return new Promise((resolve) => {
       let hasAnswered = false;
@@ -180,6 +214,8 @@ export class HandedMount {
   }
 
   #clearAway(): void {
+    // From now on the number of the descriptor may be another one's.
+    this.#isGivenUp = true;
     try {
       closeSync(this.settings.descriptor);
       rmSync(this.settings.stateFile, { force: true });
@@ -199,5 +235,16 @@ export class HandedMount {
     } catch {
       return false;
     }
+  }
+}
+
+/** Undefined: there is no process that can be asked, or it has ended before it was done. */
+async function askToWriteBack(minor: number): Promise<readonly string[] | undefined> {
+  // The process is of this user.
+  const control = await reachMount({ major: 0, minor, superOptions: '' });
+  try {
+    return await control?.writeBack();
+  } finally {
+    control?.close();
   }
 }

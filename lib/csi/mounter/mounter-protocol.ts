@@ -54,13 +54,21 @@ export function answerIn(line: unknown): MounterAnswer | undefined {
 export function nextLine(socket: Socket): Promise<unknown> {
   return new Promise((resolve) => {
     let said = '';
-    socket.setEncoding('utf8').on('data', (text: string) => {
+    const take = (text: string): void => {
       said += text;
       const end = said.indexOf('\n');
-      if (end >= 0) resolve(parsedJson(said.slice(0, end)));
-      else if (said.length > MOST_BYTES) socket.destroy();
-    });
+      if (end < 0 && said.length <= MOST_BYTES) return;
+      // What else comes is read, so that the end of the connection is noticed, and is of no meaning.
+      socket.off('data', take);
+      if (end < 0) socket.destroy();
+      else {
+        socket.resume();
+        resolve(parsedJson(said.slice(0, end)));
+      }
+    };
+    socket.setEncoding('utf8').on('data', take);
     socket.once('close', () => resolve(undefined));
+    if (socket.destroyed) resolve(undefined);
   });
 }
 

@@ -16,7 +16,8 @@ import { descriptorOf } from '../../mount/reach/socket-descriptor.js';
 import { sleep } from '../../mount/waiting.js';
 import { textOf } from '../../volume-parts/error-text.js';
 import { prepareSocket } from '../../volume-parts/stale-socket.js';
-import { HandedMount } from './handed-mount.js';
+import { EndedMounts } from './ended-mounts.js';
+import { HandedMount, type WrittenBack } from './handed-mount.js';
 import {
   type MounterAnswer,
   nextLine,
@@ -29,6 +30,10 @@ import {
 const PATIENCE_MS = 10_000;
 /** The first byte of a question is looked for this often. */
 const LOOK_MS = 5;
+/** A driver waits for a mount less long. */
+const SERVE_MS = 130_000;
+/** At the end, drivers have this time to ask how the last mounts have ended. */
+const FAREWELL_MS = 10_000;
 const EAGAIN = 11;
 
 export interface MounterOptions {
@@ -42,7 +47,7 @@ export interface MounterOptions {
 
 /**
  * Serves mounts until a signal asks for the end and the last of them is over, or a second signal comes: then the processes of
- * the mounts go on alone.
+ * the mounts go on alone. Until then it answers those who unmount: nobody else can tell them when everything is written back.
  * @throws UserError if it cannot begin
  */
 export async function runMounter({ socket, stateFolder, program, tell }: MounterOptions): Promise<void> {
@@ -57,10 +62,9 @@ export async function runMounter({ socket, stateFolder, program, tell }: Mounter
     await listen(server, path);
     tell('info', `Mounts are served through ${path}; ready.`);
     await stop.first;
-    server.close();
     if (mounter.count > 0)
       tell('info', `${mounter.count} mounts are in use. This process ends with the last of them.`);
-    await Promise.race([mounter.empty(), stop.second]);
+    await Promise.race([mounter.end(), stop.second]);
   } finally {
     server.close();
     if (mounter.count === 0) rmSync(states, { recursive: true, force: true });
@@ -106,7 +110,12 @@ function openStateFolder(path: string | undefined): string {
 }
 
 class Mounter {
-  readonly #mounts = new Set<HandedMount>();
+  /** With what happens when they are over. */
+  readonly #mounts = new Map<HandedMount, Promise<void>>();
+  readonly #ended = new EndedMounts();
+  /** Questions that are not answered yet. */
+  readonly #questions = new Set<Promise<void>>();
+  #isEnding = false;
 
   constructor(
     private readonly options: {
@@ -120,18 +129,26 @@ class Mounter {
     return this.#mounts.size;
   }
 
-  /** Resolves when no mount is left. */
-  async empty(): Promise<void> {
-    while (this.#mounts.size > 0) await Promise.all([...this.#mounts].map(({ ended }) => ended));
+  /** From now on no mount is taken. Resolves when none is left, and drivers have heard how they have ended. */
+  async end(): Promise<void> {
+    this.#isEnding = true;
+    for (let looks = FAREWELL_MS / LOOK_MS; ; looks--) {
+      while (this.#mounts.size + this.#questions.size > 0)
+        await Promise.all([...this.#mounts.values(), ...this.#questions]);
+      if (!this.#ended.isAwaited || looks <= 0) return;
+      await sleep(LOOK_MS);
+    }
   }
 
   /** Answers the question that comes over a connection. Never rejects. */
   answer(connection: Socket): void {
     connection.on('error', () => connection.destroy());
-    this.#answerTo(connection)
+    const answered: Promise<void> = this.#answerTo(connection)
       .catch(failedBy)
-      .then((answer) => connection.end(`${JSON.stringify(answer)}\n`))
-      .catch(() => connection.destroy());
+      .then((answer) => deliver(connection, answer))
+      .catch(() => void connection.destroy())
+      .then(() => void this.#questions.delete(answered));
+    this.#questions.add(answered);
   }
 
   async #answerTo(connection: Socket): Promise<MounterAnswer> {
@@ -140,48 +157,64 @@ class Mounter {
       if (descriptor !== undefined) closeSync(descriptor);
       throw error;
     });
-    if ('serve' in question) {
-      if (descriptor === undefined) throw new UserError('No descriptor has come along.');
-      return this.#serve(descriptor, question.serve);
-    }
+    if ('serve' in question && descriptor !== undefined && !this.#isEnding)
+      return this.#serve(connection, descriptor, question.serve);
     if (descriptor !== undefined) closeSync(descriptor);
-    return this.#settle(question.settle.place);
+    if ('settle' in question) return this.#settle(connection, question.settle.place);
+    if (this.#isEnding) throw new ToldFailure('temporary', 'This mounter ends, and serves no more mounts.');
+    throw new UserError('No descriptor has come along.');
   }
 
-  async #serve(descriptor: number, serving: ServeQuestion['serve']): Promise<MounterAnswer> {
+  async #serve(
+    connection: Socket,
+    descriptor: number,
+    serving: ServeQuestion['serve'],
+  ): Promise<MounterAnswer> {
     const { states, program, tell } = this.options;
     const stateFile = join(states, randomUUID());
     const mount = new HandedMount({ descriptor, ...serving, stateFile, program, tell });
-    this.#mounts.add(mount);
-    void mount.ended.then((failure) => {
+    const over = mount.ended.then((failure) => {
       this.#mounts.delete(mount);
       if (failure !== undefined) tell('error', failure);
+      if (failure !== undefined || this.#isEnding) this.#ended.keep(mount.place, failure);
     });
-    await mount.answers;
-    return { done: true };
+    this.#mounts.set(mount, over);
+    const abandon = (): void => mount.abandon();
+    const timer = setTimeout(abandon, SERVE_MS);
+    connection.once('close', abandon);
+    if (connection.destroyed) abandon();
+    try {
+      await mount.answers;
+      return { done: true };
+    } finally {
+      clearTimeout(timer);
+      connection.off('close', abandon);
+    }
   }
 
   /**
    * A mount that is not over is mounted elsewhere as well, such as in the namespace of another container. It goes on for that, and
    * all that was written here is written back.
    */
-  async #settle(place: string): Promise<MounterAnswer> {
-    const failures: string[] = [];
-    let isElsewhere = false;
-    for (const mount of [...this.#mounts].filter((one) => one.place === place)) {
-      if (mount.isOver) {
-        const failure = await mount.ended;
-        if (failure !== undefined) failures.push(failure);
-      } else {
-        isElsewhere = true;
-        failures.push(...(await mount.writeBack()));
-      }
+  async #settle(connection: Socket, place: string): Promise<MounterAnswer> {
+    const notes: string[] = [];
+    for (const [mount, over] of [...this.#mounts].filter(([one]) => one.place === place)) {
+      const written = mount.isOver ? undefined : await mount.writeBack();
+      if (written === undefined) await over;
+      else notes.push(noteOn(place, written));
+      if (written !== undefined && written.losses.length > 0)
+        this.#ended.keep(place, written.losses.join(' '));
     }
-    if (failures.length > 0) return { failed: failures.join(' '), kind: 'other' };
-    if (!isElsewhere) return { done: true };
-    const note = `The mount on ${place} is at other places too, and goes on for these.`;
-    return { done: true, note };
+    // A driver that has died meanwhile asks again.
+    const failure = connection.destroyed ? undefined : this.#ended.take(place);
+    if (failure !== undefined) return { failed: failure, kind: 'other' };
+    return notes.length === 0 ? { done: true } : { done: true, note: notes.join(' ') };
   }
+}
+
+function noteOn(place: string, { isCertain }: WrittenBack): string {
+  const note = `The mount on ${place} is at other places too, and goes on for these.`;
+  return isCertain ? note : `${note} This kernel does not let it be asked whether everything is written back.`;
 }
 
 /** The descriptor that comes with the first byte of a connection. Undefined: none does. @throws UserError */
@@ -211,6 +244,16 @@ function checkPeer(connection: Socket): void {
   const peer = fd === undefined ? undefined : peerOf(fd);
   if (peer !== undefined && (peer.uid === 0 || peer.uid === process.geteuid?.())) return;
   throw new UserError('Only root, and the user of the mounter, may hand mounts over.');
+}
+
+/** Resolves when the answer is on its way, or nobody is there to hear it. */
+function deliver(connection: Socket, answer: MounterAnswer): Promise<void> {
+  return new Promise((resolve) => {
+    if (connection.destroyed) resolve();
+    connection.once('close', () => resolve());
+    connection.resume();
+    connection.end(`${JSON.stringify(answer)}\n`, () => connection.destroy());
+  });
 }
 
 function failedBy(error: unknown): MounterAnswer {

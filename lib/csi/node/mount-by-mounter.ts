@@ -31,8 +31,13 @@ import type { PublishTarget } from './publish-target.js';
 
 /** As `nfs-fuse mount` sets it, which has the privilege when it mounts by itself. */
 const READ_AHEAD_KIB = 1024;
+/** Kubernetes tries again. A process that went on trying would be in the way of the next attempt. */
+const ONE_ATTEMPT = 'retry=0';
 
 export class MountByMounter implements Mounting {
+  /** Places whose mount has ended well, and about which nothing is to be asked again: the mounter may end with its last mount. */
+  readonly #settled = new Set<string>();
+
   /** `socket`: that of the mounter. */
   constructor(
     private readonly socket: string,
@@ -40,13 +45,16 @@ export class MountByMounter implements Mounting {
   ) {}
 
   async make({ path }: PublishTarget, wishes: MountWishes, signal: AbortSignal): Promise<void> {
-    const { mounted: target, options } = wishes;
+    this.#settled.delete(path);
+    const target = wishes.mounted;
+    const options = [...wishes.options, ONE_ATTEMPT];
     // This process does the part of `nfs-fuse mount` that needs privilege, with its rules.
     const request = grantFlags(wishes.request);
     for (const note of request.notes.slice(wishes.request.notes.length)) this.tell('warn', note);
     // Before mounting: programs would wait for a mount that nobody serves.
     const link = await this.#connect();
     try {
+      checkAwaited(signal);
       const mount = await mountKernel({ mountpoint: path, ...kernelMountOptions(request), method: 'direct' });
       try {
         await this.#handOver(link, mount, { serve: { place: path, target, options } }, signal);
@@ -65,16 +73,26 @@ export class MountByMounter implements Mounting {
   }
 
   async end(target: PublishTarget, entry: MountEntry): Promise<void> {
+    // Without a mounter nobody could tell whether everything is written back.
+    (await this.#connect()).destroy();
     try {
       await unmountEntry(entry);
     } catch (error) {
       throw fuseFailure(error, 'See who uses it with "fuser -vm".');
     }
-    await this.settled(target);
+    const link = await this.#connect().catch((error: unknown) => {
+      throw new CsiError(
+        'UNAVAILABLE',
+        `${target.path} is unmounted. Its mounter has ended before it could tell whether all data is on the server.`,
+        { remedy: 'Check the files that were being written.', cause: error },
+      );
+    });
+    await this.#settle(target, link);
+    this.#settled.add(target.path);
   }
 
-  async settled({ path }: PublishTarget): Promise<void> {
-    const question: SettleQuestion = { settle: { place: path } };
+  async settled(target: PublishTarget): Promise<void> {
+    if (this.#settled.delete(target.path)) return;
     let link: Socket;
     try {
       link = await this.#connect();
@@ -83,6 +101,11 @@ export class MountByMounter implements Mounting {
       this.tell('warn', error instanceof Error ? error.message : String(error));
       return;
     }
+    await this.#settle(target, link);
+  }
+
+  async #settle({ path }: PublishTarget, link: Socket): Promise<void> {
+    const question: SettleQuestion = { settle: { place: path } };
     try {
       // Any byte: no descriptor comes along.
       link.write(`.${JSON.stringify(question)}\n`);
@@ -99,13 +122,15 @@ export class MountByMounter implements Mounting {
     question: ServeQuestion,
     signal: AbortSignal,
   ): Promise<void> {
-    const fd = descriptorOf(link);
-    const sent = fd === undefined ? -1 : sendDescriptor(fd, mount.fd);
-    if (sent !== 1)
-      throw new CsiError('UNAVAILABLE', `The mounter takes no descriptor (${errnoName(-sent)}).`);
+    // The mounter ends the process that it has started when this connection ends.
     const abort = (): void => void link.destroy();
     signal.addEventListener('abort', abort, { once: true });
     try {
+      checkAwaited(signal);
+      const fd = descriptorOf(link);
+      const sent = fd === undefined ? -1 : sendDescriptor(fd, mount.fd);
+      if (sent !== 1)
+        throw new CsiError('UNAVAILABLE', `The mounter takes no descriptor (${errnoName(-sent)}).`);
       link.write(`${JSON.stringify(question)}\n`);
       await this.#answer(link);
     } finally {
@@ -137,4 +162,10 @@ export class MountByMounter implements Mounting {
       });
     });
   }
+}
+
+/** @throws CsiError if the caller's time is over */
+function checkAwaited(signal: AbortSignal): void {
+  if (signal.aborted)
+    throw new CsiError('DEADLINE_EXCEEDED', 'The mount is given up: nobody waits for it any more.');
 }

@@ -43,6 +43,7 @@ export class MountByCommand implements Mounting {
     const command = new OwnCommand(this.program, ['mount', ...options, wishes.mounted, path]);
     const interrupt = (): void => command.interrupt();
     signal.addEventListener('abort', interrupt, { once: true });
+    if (signal.aborted) interrupt();
     try {
       const { status, said } = await command.ended;
       if (status !== 0) throw new CsiError('INTERNAL', said === '' ? SILENT : said);

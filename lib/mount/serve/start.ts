@@ -46,12 +46,12 @@ export async function startMount(
   mountpoint: string,
   settings: MountSettings,
 ): Promise<RunningMount> {
-  const { transport = KERNEL_TRANSPORTS[0] } = settings;
+  const { transport = KERNEL_TRANSPORTS[0], inherited } = settings;
   checkKernelTransport(transport, asked);
   const request = withoutLocks(asked, transport);
   const log = new ErrorKeeper(settings.log);
   if (settings.takeOver !== undefined) return goOn(request, mountpoint, settings, settings.takeOver, log);
-  const pinned = settings.inherited === undefined ? await pin(request, mountpoint) : undefined;
+  const pinned = inherited === undefined ? await pin(request, mountpoint) : undefined;
   const lockJournal = new LockNoteFile(mountpoint, log);
   const keeping =
     settings.keep && Keeping.of(settings.keep, undefined, request.source, lockJournal.name, log);
@@ -60,8 +60,7 @@ export async function startMount(
   let watcher: Watcher | undefined;
   const beside = { ...settings.watcher, locks: lockJournal.place };
   // Only the maker of a mount knows for certain that the kernel numbers threads as this process sees them.
-  const intents =
-    transport === 'kernel' && settings.inherited === undefined ? new ThreadIntents() : undefined;
+  const intents = transport === 'kernel' && inherited === undefined ? new ThreadIntents() : undefined;
   try {
     fileSystem = await connectWithRetry({
       request,
@@ -71,15 +70,16 @@ export async function startMount(
       lockJournal,
       keeping,
       intents,
+      isStillThere: inherited === undefined ? undefined : () => void checkConnected(inherited),
     });
     watcher =
-      settings.watcher && settings.inherited === undefined
+      settings.watcher && inherited === undefined
         ? await Watcher.start(mountpoint, beside, (line) => log.warn(line))
         : undefined;
   } catch (error) {
     pinned?.close();
     lockJournal.close(true);
-    throw error;
+    throw await explained(error, request);
   }
   try {
     const served = await mountAndAnswer({
@@ -202,7 +202,7 @@ interface ConnectParts {
   readonly intents?: ThreadIntents | undefined;
   readonly mayGoOn?: () => Promise<void>;
   /** Throws MountError if the mount that waits for this process was unmounted meanwhile. */
-  readonly isStillThere?: () => void;
+  readonly isStillThere?: (() => void) | undefined;
 }
 
 /**
