@@ -126,6 +126,8 @@ function oneByteMessage(controlBytes: number): OneByteMessage {
 }
 
 const WORD = koffi.sizeof('void *');
+/** The bytes of struct cmsghdr with one int behind it. */
+const ONE_DESCRIPTOR = WORD + 3 * 4;
 
 function putWord(buffer: Buffer, at: number, value: bigint): void {
   if (WORD === 8) new BigUint64Array(buffer.buffer, buffer.byteOffset + at, 1)[0] = value;
@@ -140,7 +142,8 @@ export function receiveDescriptor(fd: number): number {
   const MSG_DONTWAIT = 0x40;
   const MSG_CMSG_CLOEXEC = 0x40000000;
   const ENOMSG = 42;
-  const { header, control } = oneByteMessage(64);
+  // Room for one descriptor: the kernel hands no others over.
+  const { header, control } = oneByteMessage(ONE_DESCRIPTOR);
   const count = cRecvmsg(fd, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) as number;
   if (count < 0) return -koffi.errno();
   const ints = new Int32Array(control.buffer);
@@ -153,10 +156,9 @@ export function receiveDescriptor(fd: number): number {
 export function sendDescriptor(fd: number, descriptor: number): number {
   const MSG_DONTWAIT = 0x40;
   const MSG_NOSIGNAL = 0x4000;
-  // struct cmsghdr with one int, rounded up to whole words.
-  const length = WORD + 3 * 4;
-  const { header, control } = oneByteMessage(Math.ceil(length / WORD) * WORD);
-  putWord(control, 0, BigInt(length));
+  // Rounded up to whole words.
+  const { header, control } = oneByteMessage(Math.ceil(ONE_DESCRIPTOR / WORD) * WORD);
+  putWord(control, 0, BigInt(ONE_DESCRIPTOR));
   const ints = new Int32Array(control.buffer);
   ints.set([SOL_SOCKET, SCM_RIGHTS, descriptor], WORD / 4);
   const count = cSendmsg(fd, header, MSG_DONTWAIT | MSG_NOSIGNAL) as number;

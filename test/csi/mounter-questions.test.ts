@@ -1,8 +1,11 @@
 /** What a mounter answers to questions that its driver would not ask, and that such questions harm nobody. */
-import { closeSync, openSync } from 'node:fs';
+import { once } from 'node:events';
+import { closeSync, openSync, readdirSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { openPlace } from '../support/places.js';
+import { mustRun, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
 import { ask, Mounter } from './support/mounter.js';
 
@@ -27,4 +30,35 @@ t.test('a descriptor that is no mount fails in the words of nfs-fuse mount', asy
   t.match(await ask(socket, serve(), nothing), { failed: /descriptor 3 is not \/dev\/fuse/i });
   t.match(await ask(socket, serve()), { failed: /No descriptor has come along/ });
   t.match(await ask(socket, settle), { done: true }, 'nothing of it is left');
+});
+
+t.test('descriptors that nobody asked for are not kept', async (t) => {
+  const open = () => readdirSync(`/proc/${mounter.pid}/fd`).length;
+  const before = open();
+  const script = [
+    'import json, os, socket, sys',
+    'link = socket.socket(socket.AF_UNIX)',
+    'link.connect(sys.argv[1])',
+    'files = [os.open("/dev/null", os.O_RDONLY) for _ in range(10)]',
+    'socket.send_fds(link, [b"."], files)',
+    'link.sendall((sys.argv[2] + "\\n").encode())',
+    'print(json.loads(link.makefile().readline()))',
+  ];
+  const asked = ['python3', '-c', script.join('\n'), socket];
+  for (let time = 0; time < 5; time++) {
+    t.match(await mustRun([...asked, JSON.stringify(settle)]), /done/);
+    t.match(await mustRun([...asked, JSON.stringify(serve())]), /descriptor 3 is not/i);
+    t.match(await mustRun([...asked, '{}']), /no question/);
+  }
+  await until('all of them are closed', () => open() <= before);
+});
+
+t.test('half a question is not waited for', async (t) => {
+  const links = ['', '.', '.{"settle":'].map((words) => {
+    const link = connect(socket);
+    link.write(words);
+    return link;
+  });
+  await Promise.all(links.map((link) => once(link.resume(), 'close')));
+  t.match(await ask(socket, settle), { done: true });
 });

@@ -1,6 +1,6 @@
 /**
  * The mounter: a process without privilege that serves the mounts which the Node service makes and hands over. It outlives the
- * driver, so that a restart or an upgrade of that touches no pod. Owns who may hand mounts over, and when the mounter ends.
+ * driver, so that a restart or an upgrade of that touches no pod. Owns what becomes of each question, and when the mounter ends.
  */
 import { randomUUID } from 'node:crypto';
 import { closeSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -8,33 +8,21 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { errorCode, type LogSink } from '../../base/log.js';
 import { UserError } from '../../base/user-error.js';
-import { receiveDescriptor } from '../../fuse/index.js';
 import { ToldFailure } from '../../mount/failure/told-failure.js';
 import { StopSignals } from '../../mount/process/stop-signals.js';
-import { peerOf } from '../../mount/reach/peer.js';
-import { descriptorOf } from '../../mount/reach/socket-descriptor.js';
 import { sleep } from '../../mount/waiting.js';
 import { textOf } from '../../volume-parts/error-text.js';
 import { prepareSocket } from '../../volume-parts/stale-socket.js';
 import { EndedMounts } from './ended-mounts.js';
 import { HandedMount, type WrittenBack } from './handed-mount.js';
-import {
-  type MounterAnswer,
-  nextLine,
-  questionIn,
-  type ServeQuestion,
-  type SettleQuestion,
-} from './mounter-protocol.js';
+import type { MounterAnswer, ServeQuestion } from './mounter-protocol.js';
+import { deliver, receiveQuestion } from './question-link.js';
 
-/** A question that does not come within this time never comes. */
-const PATIENCE_MS = 10_000;
-/** The first byte of a question is looked for this often. */
-const LOOK_MS = 5;
 /** A driver waits for a mount less long. */
 const SERVE_MS = 130_000;
 /** At the end, drivers have this time to ask how the last mounts have ended. */
 const FAREWELL_MS = 10_000;
-const EAGAIN = 11;
+const LOOK_MS = 50;
 
 export interface MounterOptions {
   readonly socket: string;
@@ -152,11 +140,7 @@ class Mounter {
   }
 
   async #answerTo(connection: Socket): Promise<MounterAnswer> {
-    const descriptor = await firstByte(connection);
-    const question = await questionOf(connection).catch((error: unknown) => {
-      if (descriptor !== undefined) closeSync(descriptor);
-      throw error;
-    });
+    const { question, descriptor } = await receiveQuestion(connection);
     if ('serve' in question && descriptor !== undefined && !this.#isEnding)
       return this.#serve(connection, descriptor, question.serve);
     if (descriptor !== undefined) closeSync(descriptor);
@@ -215,45 +199,6 @@ class Mounter {
 function noteOn(place: string, { isCertain }: WrittenBack): string {
   const note = `The mount on ${place} is at other places too, and goes on for these.`;
   return isCertain ? note : `${note} This kernel does not let it be asked whether everything is written back.`;
-}
-
-/** The descriptor that comes with the first byte of a connection. Undefined: none does. @throws UserError */
-async function firstByte(connection: Socket): Promise<number | undefined> {
-  for (const end = performance.now() + PATIENCE_MS; performance.now() < end; await sleep(LOOK_MS)) {
-    const fd = descriptorOf(connection);
-    if (fd === undefined) break;
-    const received = receiveDescriptor(fd);
-    if (received !== -EAGAIN) return received >= 0 ? received : undefined;
-  }
-  throw new UserError('No question has come.');
-}
-
-/** @throws UserError if there is none, or its sender may not ask */
-async function questionOf(connection: Socket): Promise<ServeQuestion | SettleQuestion> {
-  checkPeer(connection);
-  const line = nextLine(connection);
-  connection.resume();
-  const question = questionIn(await line);
-  if (question !== undefined) return question;
-  throw new UserError('This is no question for a mounter.');
-}
-
-/** @throws UserError unless the process at the other end is root's, or of this user */
-function checkPeer(connection: Socket): void {
-  const fd = descriptorOf(connection);
-  const peer = fd === undefined ? undefined : peerOf(fd);
-  if (peer !== undefined && (peer.uid === 0 || peer.uid === process.geteuid?.())) return;
-  throw new UserError('Only root, and the user of the mounter, may hand mounts over.');
-}
-
-/** Resolves when the answer is on its way, or nobody is there to hear it. */
-function deliver(connection: Socket, answer: MounterAnswer): Promise<void> {
-  return new Promise((resolve) => {
-    if (connection.destroyed) resolve();
-    connection.once('close', () => resolve());
-    connection.resume();
-    connection.end(`${JSON.stringify(answer)}\n`, () => connection.destroy());
-  });
 }
 
 function failedBy(error: unknown): MounterAnswer {
