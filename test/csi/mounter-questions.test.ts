@@ -1,11 +1,11 @@
 /** What a mounter answers to questions that its driver would not ask, and that such questions harm nobody. */
 import { once } from 'node:events';
-import { closeSync, openSync, readdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { openPlace } from '../support/places.js';
-import { mustRun, until } from '../support/process.js';
+import { mustRun, start, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
 import { ask, Mounter } from './support/mounter.js';
 
@@ -61,4 +61,29 @@ t.test('half a question is not waited for', async (t) => {
   });
   await Promise.all(links.map((link) => once(link.resume(), 'close')));
   t.match(await ask(socket, settle), { done: true });
+});
+
+t.test('states of a mounter that was killed are removed by the next one, unless a mount holds them', async (t) => {
+  const states = join(place.folder, 'states');
+  const folders = () => readdirSync(states).sort();
+  const [killed = ''] = folders();
+  t.equal(folders().length, 1);
+  const another = untilEnd(t, await new Mounter(place, states, 'another').start());
+  t.equal(folders().length, 2, 'one of a mounter that lives is left alone');
+  mounter.signal('SIGKILL');
+  await mounter.ended;
+  const held = join(states, 'nfs-fuse-states-held');
+  mkdirSync(held);
+  writeFileSync(join(held, 'state'), '');
+  const holder = untilEnd(t, start(['flock', join(held, 'state'), 'sh', '-c', 'echo held; exec sleep infinity']));
+  await until('the state is held', () => holder.output.includes('held'));
+  await mounter.start();
+  t.notOk(folders().includes(killed));
+  t.ok(folders().includes('nfs-fuse-states-held'));
+  await holder.stop();
+  another.signal('SIGTERM');
+  t.match(await another.ended, { status: 0 });
+  mounter.signal('SIGTERM');
+  t.match(await mounter.ended, { status: 0 });
+  t.same(folders(), ['nfs-fuse-states-held']);
 });

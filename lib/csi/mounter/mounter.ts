@@ -3,7 +3,7 @@
  * driver, so that a restart or an upgrade of that touches no pod. Owns what becomes of each question, and when the mounter ends.
  */
 import { randomUUID } from 'node:crypto';
-import { closeSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { errorCode, type LogSink } from '../../base/log.js';
@@ -17,6 +17,7 @@ import { EndedMounts } from './ended-mounts.js';
 import { HandedMount, type WrittenBack } from './handed-mount.js';
 import type { MounterAnswer, ServeQuestion } from './mounter-protocol.js';
 import { deliver, receiveQuestion } from './question-link.js';
+import { StateFolder } from './state-folder.js';
 
 /** A driver waits for a mount less long. */
 const SERVE_MS = 130_000;
@@ -42,8 +43,8 @@ export async function runMounter({ socket, stateFolder, program, tell }: Mounter
   const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP']);
   const path = resolve(socket);
   await prepareSocket(path, '--socket');
-  const states = openStateFolder(stateFolder);
-  const mounter = new Mounter({ states, program, tell });
+  const states = StateFolder.open(stateFolder);
+  const mounter = new Mounter({ states: states.path, program, tell });
   // The descriptor of a mount is taken before Node reads from the connection.
   const server = createServer({ pauseOnConnect: true }, (connection) => mounter.answer(connection));
   try {
@@ -55,7 +56,7 @@ export async function runMounter({ socket, stateFolder, program, tell }: Mounter
     await Promise.race([mounter.end(), stop.second]);
   } finally {
     server.close();
-    if (mounter.count === 0) rmSync(states, { recursive: true, force: true });
+    states.close(mounter.count === 0);
     stop.dispose();
   }
 }
@@ -77,24 +78,6 @@ async function listen(server: Server, path: string): Promise<void> {
   } finally {
     process.umask(umask);
   }
-}
-
-/** A new folder for this process alone: states of earlier ones are of no use without their descriptors. */
-function openStateFolder(path: string | undefined): string {
-  const places = path === undefined ? ['/dev/shm', process.env.XDG_RUNTIME_DIR ?? '/run', '/tmp'] : [path];
-  let failure: unknown;
-  for (const place of places) {
-    try {
-      if (path !== undefined) mkdirSync(place, { recursive: true, mode: 0o700 });
-      return mkdtempSync(join(place, 'nfs-fuse-states-'));
-    } catch (error) {
-      failure ??= error;
-    }
-  }
-  throw new UserError(`There is no place for the states of mounts: ${places[0]} (${errorCode(failure)}).`, {
-    remedy: 'Name a folder in memory with --state-folder.',
-    cause: failure,
-  });
 }
 
 class Mounter {
