@@ -3,15 +3,22 @@
  * process, and what is kept of its words.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { Socket } from 'node:net';
+import type { FailureKind } from '../mount/failure/told-failure.js';
+import { hearReports, withStarter } from '../mount/process/starter.js';
 
 /** More of what a command says is not kept. */
 const MOST_SAID = 4096;
+/** The descriptor through which a command reports. */
+const REPORTS = 3;
 
 export interface CommandEnd {
   /** Null: it was killed. */
   readonly status: number | null;
   /** Its messages, as one paragraph. */
   readonly said: string;
+  /** Of a command that has failed. */
+  readonly failure: FailureKind;
 }
 
 export class OwnCommand {
@@ -26,17 +33,24 @@ export class OwnCommand {
     const child = spawn(command, [...before, ...args], {
       cwd: '/',
       detached: true,
-      env: environmentOfMounts(),
-      stdio: ['ignore', 'ignore', 'pipe'],
+      env: withStarter(environmentOfMounts(), REPORTS),
+      // A pipe of Node is a socket.
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     });
     this.#child = child;
     this.ended = new Promise((resolve, reject) => {
       let said = '';
-      child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      let failure: FailureKind = 'other';
+      const reports = child.stdio[REPORTS];
+      if (reports instanceof Socket)
+        hearReports(reports, (report) => {
+          if ('failed' in report) failure = report.failed;
+        });
+      child.stderr?.setEncoding('utf8').on('data', (text: string) => {
         if (said.length < MOST_SAID) said += text;
       });
       child.once('error', reject);
-      child.once('close', (status) => resolve({ status, said: asOneParagraph(said) }));
+      child.once('close', (status) => resolve({ status, said: asOneParagraph(said), failure }));
     });
   }
 

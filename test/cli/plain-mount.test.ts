@@ -47,7 +47,8 @@ t.test('a command line that concerns the command itself is not plain', async (t)
 t.test('a process with a part to play beside another one reads its command line itself', async (t) => {
   t.equal(isPlainCommandLine(PLAIN, { NFS_FUSE_BACKGROUND: 'background' }), false);
   t.equal(isPlainCommandLine(PLAIN, { NFS_FUSE_TAKE_OVER: 'fuse=3 state=4' }), false);
-  t.equal(isPlainCommandLine(PLAIN, { NFS_FUSE_DEBUG: '1', NFS_FUSE_MOUNTPOINT: '/mnt' }), true);
+  const others = { NFS_FUSE_DEBUG: '1', NFS_FUSE_MOUNTPOINT: '/mnt', NFS_FUSE_STARTER: '3' };
+  t.equal(isPlainCommandLine(PLAIN, others), true);
 });
 
 t.test('a mount holds no descriptor of the program that has started it', async (t) => {

@@ -7,12 +7,12 @@ import { publicFolder } from '../support/folders.js';
 import { Ganesha } from '../support/ganesha.js';
 import { mountsOf } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
-import { freePorts } from '../support/ports.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { removeStaged } from '../support/stage.js';
 import { untilEnd } from '../support/until-end.js';
 import { keepersStartedBy } from '../support/watchers.js';
 import { capability, Driver, PodVolume } from './support/csi-client.js';
+import { failsWithCodes } from './support/failure-codes.js';
 import { Mounter } from './support/mounter.js';
 
 const root = untilEnd(t, await openPlace('root'));
@@ -113,25 +113,9 @@ t.test(
   },
 );
 
-t.test('a mount that cannot be served is not there, and the code and the words tell why', async (t) => {
-  const volume = volumeOf('wrong');
-  const context = { ...volume.context, share: '/nowhere' };
-  t.match(await volume.publishFailure({ volume_context: context }), {
-    code: /NOT_FOUND|PERMISSION_DENIED/,
-    details: /\/nowhere/,
-  });
-  t.notOk(volume.isMounted);
-  t.notOk(existsSync(volume.target));
-  const [port = 0] = await freePorts(1);
-  const away = { volume_capability: capability([`port=${port}`, `mountport=${port}`, 'nolock']) };
-  t.match(await volume.publishFailure(away), { code: 'UNAVAILABLE', details: /refuse/ });
-  await volume.publish();
-  const program = start(['sh', '-c', 'cd "$0" && echo there && exec sleep infinity', volume.target]);
-  await until('a program is there', () => program.output.includes('there'));
-  t.match(await volume.unpublishFailure(), { code: 'FAILED_PRECONDITION', details: /in use/ });
-  await program.stop();
-  await volume.unpublish();
-});
+t.test('a mount that cannot be served is not there, and the code and the words tell why', (t) =>
+  failsWithCodes(t, volumeOf('wrong')),
+);
 
 t.test('set-user-ID programs and device nodes of the server have no power over the node', async (t) => {
   const volume = volumeOf('powers');

@@ -10,6 +10,7 @@ import { mustRun, run, start, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
 import { killForGood } from '../support/watchers.js';
 import { capability, Driver, Mode, PodVolume } from './support/csi-client.js';
+import { failsWithCodes } from './support/failure-codes.js';
 
 const place = untilEnd(t, await openPlace('root'));
 const served = untilEnd(t, await ServeCommand.start(place));
@@ -149,11 +150,15 @@ t.test('what cannot be published is refused, in the words of the command line', 
     t.match(await volume.publishFailure(change), { code: 'INVALID_ARGUMENT', details }, String(details));
   t.notOk(volume.isMounted);
   t.match(await volume.publishFailure({ volume_context: { ...volume.context, subDir: 'not there' } }), {
-    code: 'INTERNAL',
+    code: 'NOT_FOUND',
     details: /not there/,
   });
   t.notOk(existsSync(volume.target), 'no folder is left in which a pod would write to this machine');
 });
+
+t.test('a volume that cannot be mounted is not there, and the code and the words tell why', (t) =>
+  failsWithCodes(t, PodVolume.on(driver, served, '', 'wrong')),
+);
 
 t.test('a dead mount is published anew, and what subPath left of it is taken away', async (t) => {
   const volume = PodVolume.on(driver, served, '', 'dying');

@@ -12,7 +12,7 @@ const WITHOUT_VALUE = new Set(['--no-keep']);
 /** Mount options by which the command itself goes: it returns early, remounts, or stays. */
 const OF_THE_COMMAND = new Set(['bg', 'remount', 'debug']);
 /** Environment variables by which one nfs-fuse gives another one a part to play. */
-const PART = /^NFS_FUSE_(?!DEBUG$|MOUNTPOINT$)/;
+const PART = /^NFS_FUSE_(?!DEBUG$|MOUNTPOINT$|STARTER$)/;
 const STANDARD_STREAMS = 3;
 const O_CLOEXEC = 0o2000000;
 

@@ -4,9 +4,9 @@
  */
 import type { LogSink } from '../../base/log.js';
 import type { MountEntry } from '../../fuse/index.js';
+import { ToldFailure } from '../../mount/failure/told-failure.js';
 import type { MountRequest } from '../../mount/options/mount-options.js';
 import { OwnCommand } from '../../volume-parts/own-command.js';
-import { CsiError } from '../wire/csi-error.js';
 import type { PublishTarget } from './publish-target.js';
 
 /** A volume in the words of `nfs-fuse mount`. */
@@ -45,8 +45,8 @@ export class MountByCommand implements Mounting {
     signal.addEventListener('abort', interrupt, { once: true });
     if (signal.aborted) interrupt();
     try {
-      const { status, said } = await command.ended;
-      if (status !== 0) throw new CsiError('INTERNAL', said === '' ? SILENT : said);
+      const { status, said, failure } = await command.ended;
+      if (status !== 0) throw new ToldFailure(failure, said === '' ? SILENT : said);
       if (said !== '') this.tell('warn', `${path}: ${said}`);
     } finally {
       signal.removeEventListener('abort', interrupt);
@@ -54,8 +54,8 @@ export class MountByCommand implements Mounting {
   }
 
   async end(target: PublishTarget): Promise<void> {
-    const { status, said } = await new OwnCommand(this.program, ['umount', target.path]).ended;
-    if (status !== 0) throw new CsiError('INTERNAL', said === '' ? SILENT : said);
+    const { status, said, failure } = await new OwnCommand(this.program, ['umount', target.path]).ended;
+    if (status !== 0) throw new ToldFailure(failure, said === '' ? SILENT : said);
     if (said !== '') this.tell('warn', `${target.path}: ${said}`);
   }
 
