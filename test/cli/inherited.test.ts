@@ -8,6 +8,7 @@ import t, { type Test } from 'tap';
 import type { EmbeddedServer } from '../../lib/server/index.js';
 import { mountsOf } from '../support/mount.js';
 import { openPlace, type Place, WITHOUT_FUSE } from '../support/places.js';
+import { freePorts } from '../support/ports.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { namesOfCalls, servedFolder } from '../support/served-folder.js';
 import { removeStaged } from '../support/stage.js';
@@ -169,6 +170,19 @@ t.test('nfs-fuse reports a mount that is gone before it could be served', async 
   t.equal(outcome.status, 1);
   t.match(outcome.stderr, /\/dev\/fd\/3 was unmounted, or aborted, before it was served\.\n/);
   t.notMatch(outcome.stderr, STACK_TRACE);
+});
+
+t.test('nfs-fuse does not wait on for a server when the mount is gone', async (t) => {
+  const where = await ground(t);
+  const [port = 0] = await freePorts(1);
+  const patient = serve(port, ['-f', '-o', 'retry=1000']);
+  const waiting = untilEnd(t, start(becoming(where.mount, patient)));
+  await until('it tries again', () => waiting.output.includes('Trying again'));
+  await mustRun(['umount', '-l', '-c', where.mnt]);
+  const ended = said(await waiting.ended);
+  t.equal(ended.status, 1);
+  t.match(ended.stderr, /Descriptor 3 is \/dev\/fuse, but not mounted, or not any more\./);
+  t.notMatch(ended.stderr, STACK_TRACE);
 });
 
 t.test('nfs-fuse refuses descriptors that it cannot serve, and arguments that do not fit one', async (t) => {
