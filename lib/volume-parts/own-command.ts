@@ -3,7 +3,6 @@
  * process, and what is kept of its words.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { Socket } from 'node:net';
 import type { FailureKind } from '../mount/failure/told-failure.js';
 import { hearReports, withStarter } from '../mount/process/starter.js';
 
@@ -34,18 +33,15 @@ export class OwnCommand {
       cwd: '/',
       detached: true,
       env: withStarter(environmentOfMounts(), REPORTS),
-      // A pipe of Node is a socket.
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     });
     this.#child = child;
     this.ended = new Promise((resolve, reject) => {
       let said = '';
       let failure: FailureKind = 'other';
-      const reports = child.stdio[REPORTS];
-      if (reports instanceof Socket)
-        hearReports(reports, (report) => {
-          if ('failed' in report) failure = report.failed;
-        });
+      hearReports(child, REPORTS, (report) => {
+        if ('failed' in report) failure = report.failed;
+      });
       child.stderr?.setEncoding('utf8').on('data', (text: string) => {
         if (said.length < MOST_SAID) said += text;
       });

@@ -1,4 +1,4 @@
-/** What a mounter remembers of mounts that are over. */
+/** The things that a mounter remembers of mounts that are over. */
 import t from 'tap';
 import { EndedMounts } from '../../lib/csi/mounter/ended-mounts.js';
 

@@ -55,20 +55,23 @@ t.test('words on standard error are no answer, whatever they say', async (t) => 
   await t.rejects(mount.answers, { message: 'server:/export is mounted on /dev/fd/3.', kind: 'other' });
 });
 
-t.test('a program reports that it answers, or of which kind its failure is, apart from its words', async (t) => {
-  const reports = (what: string, descriptor?: number) =>
-    handed(
-      ['sh', '-c', `echo '${what}' >&"$NFS_FUSE_STARTER"; echo "nfs-fuse: Words." >&2; exit 1`],
-      descriptor,
-    );
-  const ready = reports('{"ready":true}', await overDescriptor());
-  await ready.answers;
-  t.match(await ready.ended, /The mount on \/place has ended with an error: Words\./);
-  const missing = reports('{"failed":"missing"}');
-  await t.rejects(missing.answers, { message: 'Words.', kind: 'missing' });
-  for (const odd of ['{"failed":"odd"}', '{"ready":1}', 'null', 'odd'])
-    await t.rejects(reports(odd).answers, { message: 'Words.', kind: 'other' });
-});
+t.test(
+  'a program reports that it answers, or of which kind its failure is, apart from its words',
+  async (t) => {
+    const reports = (what: string, descriptor?: number) =>
+      handed(
+        ['sh', '-c', `echo '${what}' >&"$NFS_FUSE_STARTER"; echo "nfs-fuse: Words." >&2; exit 1`],
+        descriptor,
+      );
+    const ready = reports('{"ready":true}', await overDescriptor());
+    await ready.answers;
+    t.match(await ready.ended, /The mount on \/place has ended with an error: Words\./);
+    const missing = reports('{"failed":"missing"}');
+    await t.rejects(missing.answers, { message: 'Words.', kind: 'missing' });
+    for (const odd of ['{"failed":"odd"}', '{"ready":1}', 'null', 'odd'])
+      await t.rejects(reports(odd).answers, { message: 'Words.', kind: 'other' });
+  },
+);
 
 t.test('a program on which nobody waits any more is asked to end', async (t) => {
   const mount = handed(['sh', '-c', 'echo begins >&2; exec sleep infinity']);

@@ -1,4 +1,4 @@
-/** What a mounter answers to questions that its driver would not ask, and that such questions harm nobody. */
+/** Questions that a driver would not ask: a mounter answers them, and they harm nobody. */
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -21,7 +21,12 @@ const serve = (change: object = {}) => ({
 const settle = { settle: { place: '/place' } };
 
 t.test('words that no program can be given are no question', async (t) => {
-  for (const change of [{ options: ['x-a\0b'] }, { target: 'server:/\0' }, { place: '/\0' }, { options: [7] }])
+  for (const change of [
+    { options: ['x-a\0b'] },
+    { target: 'server:/\0' },
+    { place: '/\0' },
+    { options: [7] },
+  ])
     t.match(await ask(socket, serve(change), nothing), { failed: /no question/ });
   t.match(await ask(socket, settle), { done: true }, 'it goes on');
 });
@@ -63,27 +68,33 @@ t.test('half a question is not waited for', async (t) => {
   t.match(await ask(socket, settle), { done: true });
 });
 
-t.test('states of a mounter that was killed are removed by the next one, unless a mount holds them', async (t) => {
-  const states = join(place.folder, 'states');
-  const folders = () => readdirSync(states).sort();
-  const [killed = ''] = folders();
-  t.equal(folders().length, 1);
-  const another = untilEnd(t, await new Mounter(place, states, 'another').start());
-  t.equal(folders().length, 2, 'one of a mounter that lives is left alone');
-  mounter.signal('SIGKILL');
-  await mounter.ended;
-  const held = join(states, 'nfs-fuse-states-held');
-  mkdirSync(held);
-  writeFileSync(join(held, 'state'), '');
-  const holder = untilEnd(t, start(['flock', join(held, 'state'), 'sh', '-c', 'echo held; exec sleep infinity']));
-  await until('the state is held', () => holder.output.includes('held'));
-  await mounter.start();
-  t.notOk(folders().includes(killed));
-  t.ok(folders().includes('nfs-fuse-states-held'));
-  await holder.stop();
-  another.signal('SIGTERM');
-  t.match(await another.ended, { status: 0 });
-  mounter.signal('SIGTERM');
-  t.match(await mounter.ended, { status: 0 });
-  t.same(folders(), ['nfs-fuse-states-held']);
-});
+t.test(
+  'states of a mounter that was killed are removed by the next one, unless a mount holds them',
+  async (t) => {
+    const states = join(place.folder, 'states');
+    const folders = () => readdirSync(states).sort();
+    const [killed = ''] = folders();
+    t.equal(folders().length, 1);
+    const another = untilEnd(t, await new Mounter(place, states, 'another').start());
+    t.equal(folders().length, 2, 'one of a mounter that lives is left alone');
+    mounter.signal('SIGKILL');
+    await mounter.ended;
+    const held = join(states, 'nfs-fuse-states-held');
+    mkdirSync(held);
+    writeFileSync(join(held, 'state'), '');
+    const holder = untilEnd(
+      t,
+      start(['flock', join(held, 'state'), 'sh', '-c', 'echo held; exec sleep infinity']),
+    );
+    await until('the state is held', () => holder.output.includes('held'));
+    await mounter.start();
+    t.notOk(folders().includes(killed));
+    t.ok(folders().includes('nfs-fuse-states-held'));
+    await holder.stop();
+    another.signal('SIGTERM');
+    t.match(await another.ended, { status: 0 });
+    mounter.signal('SIGTERM');
+    t.match(await mounter.ended, { status: 0 });
+    t.same(folders(), ['nfs-fuse-states-held']);
+  },
+);

@@ -45,8 +45,7 @@ async function writes(writer: Background, line: string): Promise<void> {
   });
 }
 
-const optionsAt = (path: string) =>
-  mountsOf(process.pid).find((entry) => entry.path === path)?.options ?? '';
+const optionsAt = (path: string) => mountsOf(process.pid).find((entry) => entry.path === path)?.options ?? '';
 const statusOf = (pid: number) => readFileSync(`/proc/${pid}/status`, 'latin1');
 
 t.test('the mount is made by the driver, and served by a process without privilege', async (t) => {
@@ -121,7 +120,10 @@ t.test('set-user-ID programs and device nodes of the server have no power over t
   const volume = volumeOf('powers');
   for (const flag of ['suid', 'dev', 'allow_suid', 'allow_dev', 'ro,suid,nosuid']) {
     const asked = { volume_capability: capability([...volume.flags, flag]) };
-    t.match(await volume.publishFailure(asked), { code: 'INVALID_ARGUMENT', details: /A volume cannot have/ });
+    t.match(await volume.publishFailure(asked), {
+      code: 'INVALID_ARGUMENT',
+      details: /A volume cannot have/,
+    });
   }
   const context = { ...volume.context, mountOptions: 'dev' };
   t.match(await volume.publishFailure({ volume_context: context }), { code: 'INVALID_ARGUMENT' });
@@ -131,7 +133,7 @@ t.test('set-user-ID programs and device nodes of the server have no power over t
   await volume.unpublish();
 });
 
-t.test('whoever starts the driver can give volumes these powers', async (t) => {
+t.test('the options of the driver itself can give volumes these powers', async (t) => {
   const args = ['--node', '--node-id', 'node1', '--mounter', mounter.socket, '-o', 'suid,dev'];
   const generous = await Driver.start(t, root, args);
   const volume = PodVolume.on(generous, served, '', 'generous');

@@ -1,5 +1,5 @@
 /**
- * What went wrong with mounts that are over, until their driver has heard of it: it asks only after it has unmounted. Owns how
+ * Failures of mounts that are over, until their driver has heard of it: it asks only after it has unmounted. Owns how
  * much is kept.
  */
 

@@ -5,7 +5,6 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, rmSync } from 'node:fs';
-import { Socket } from 'node:net';
 import { errorCode, type LogSink } from '../../base/log.js';
 import { connectionNumber, PollFlag, pollNow } from '../../fuse/index.js';
 import { type FailureKind, ToldFailure } from '../../mount/failure/told-failure.js';
@@ -18,7 +17,7 @@ import { asOneParagraph, environmentOfMounts } from '../../volume-parts/own-comm
 
 /** The number that the descriptor has in the process. */
 const DEVICE = 3;
-/** The same of the socket through which it tells how it fares. */
+/** The same of the pipe through which it tells how it fares. */
 const REPORTS = 4;
 /** Before each process that follows one which served nothing. The last one counts for all that follow. */
 const PAUSE_MS = [0, 1_000, 2_000, 5_000, 10_000, 30_000];
@@ -172,7 +171,6 @@ export class HandedMount {
         // A signal at the terminal of the mounter does not end a mount.
         detached: true,
         env: withStarter(environmentOfMounts(), REPORTS),
-        // A pipe of Node is a socket.
         stdio: ['ignore', 'ignore', 'pipe', descriptor, 'pipe'],
       });
     } catch (error) {
@@ -188,9 +186,7 @@ export class HandedMount {
       rest = lines.pop() ?? '';
       for (const line of lines) this.#heard(line);
     });
-    const reports = child.stdio[REPORTS];
-    if (!(reports instanceof Socket)) return;
-    hearReports(reports, (report) => {
+    hearReports(child, REPORTS, (report) => {
       if ('failed' in report) {
         this.#failure = report.failed;
         return;
@@ -203,7 +199,8 @@ export class HandedMount {
 
   #heard(line: string): void {
     if (NOTE.test(line)) return;
-    if (this.#said.length < MOST_SAID) this.#said += `${line}\n`;
+    // The last words tell how it has ended.
+    this.#said = `${this.#said}${line}\n`.slice(-MOST_SAID);
     this.settings.tell('info', `${this.place}: ${line.replace(/^nfs-fuse: /, '')}`);
   }
 

@@ -38,7 +38,8 @@ export function questionIn(line: unknown): ServeQuestion | SettleQuestion | unde
   if (isRecord(settle) && typeof settle.place === 'string') return { settle: { place: settle.place } };
   if (!isRecord(serve)) return undefined;
   const { place, target, options } = serve;
-  if (!isWord(place) || !isWord(target) || !Array.isArray(options) || !options.every(isWord)) return undefined;
+  if (!isWord(place) || !isWord(target) || !Array.isArray(options) || !options.every(isWord))
+    return undefined;
   return { serve: { place, target, options } };
 }
 
@@ -58,7 +59,7 @@ export function nextLine(socket: Socket): Promise<unknown> {
       said += text;
       const end = said.indexOf('\n');
       if (end < 0 && said.length <= MOST_BYTES) return;
-      // What else comes is read, so that the end of the connection is noticed, and is of no meaning.
+      // All else that comes is read, so that the end of the connection is noticed, and is of no meaning.
       socket.off('data', take);
       if (end < 0) socket.destroy();
       else {

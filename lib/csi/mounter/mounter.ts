@@ -167,10 +167,12 @@ class Mounter {
     const notes: string[] = [];
     for (const [mount, over] of [...this.#mounts].filter(([one]) => one.place === place)) {
       const written = mount.isOver ? undefined : await mount.writeBack();
-      if (written === undefined) await over;
-      else notes.push(noteOn(place, written));
-      if (written !== undefined && written.losses.length > 0)
-        this.#ended.keep(place, written.losses.join(' '));
+      if (written === undefined) {
+        await over;
+        continue;
+      }
+      notes.push(noteOn(place, written));
+      if (written.losses.length > 0) this.#ended.keep(place, written.losses.join(' '));
     }
     // A driver that has died meanwhile asks again.
     const failure = connection.destroyed ? undefined : this.#ended.take(place);
@@ -181,7 +183,9 @@ class Mounter {
 
 function noteOn(place: string, { isCertain }: WrittenBack): string {
   const note = `The mount on ${place} is at other places too, and goes on for these.`;
-  return isCertain ? note : `${note} This kernel does not let it be asked whether everything is written back.`;
+  return isCertain
+    ? note
+    : `${note} This kernel does not let it be asked whether everything is written back.`;
 }
 
 function failedBy(error: unknown): MounterAnswer {

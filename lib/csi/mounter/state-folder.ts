@@ -24,7 +24,8 @@ export class StateFolder {
    * @throws UserError if there is no place
    */
   static open(place: string | undefined): StateFolder {
-    const places = place === undefined ? ['/dev/shm', process.env.XDG_RUNTIME_DIR ?? '/run', '/tmp'] : [place];
+    const places =
+      place === undefined ? ['/dev/shm', process.env.XDG_RUNTIME_DIR ?? '/run', '/tmp'] : [place];
     let failure: unknown;
     for (const one of places) {
       try {

@@ -2,7 +2,7 @@
 import { UserError } from '../../base/user-error.js';
 
 /**
- * What the caller can do about a failure. `temporary`: try again later. `missing`: there is no such export. `denied`: the server
+ * Failures by the remedy that the caller has. `temporary`: try again later. `missing`: there is no such export. `denied`: the server
  * refuses. `busy`: something is in use.
  */
 export const FAILURE_KINDS = ['temporary', 'missing', 'denied', 'busy', 'other'] as const;

@@ -3,8 +3,9 @@
  * Words on standard error are for people, and parts of them come from strangers. Owns the variable that names the descriptor for
  * such reports, and the lines on it, each of which is JSON.
  */
+import type { ChildProcess } from 'node:child_process';
 import { writeSync } from 'node:fs';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { isRecord, parsedJson } from '../../base/json.js';
 import { type FailureKind, failureKindIn } from '../failure/told-failure.js';
 
@@ -37,8 +38,12 @@ export function withStarter(environment: NodeJS.ProcessEnv, fd: number): NodeJS.
   return { ...environment, [VARIABLE]: String(fd) };
 }
 
-/** Passes the reports on that come over the other end of that descriptor. */
-export function hearReports(socket: Socket, heard: (report: StarterReport) => void): void {
+/** Passes the reports on of a process that was started with a pipe as its descriptor `fd`. */
+export function hearReports(child: ChildProcess, fd: number, heard: (report: StarterReport) => void): void {
+  // Node gives a process none that could not be started for lack of descriptors.
+  const streams: ChildProcess['stdio'] | undefined = child.stdio;
+  const socket = streams?.[fd];
+  if (!(socket instanceof Socket)) return;
   let rest = '';
   socket.on('error', () => {});
   socket.setEncoding('utf8').on('data', (text: string) => {
