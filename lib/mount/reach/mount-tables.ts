@@ -32,24 +32,6 @@ function namespaceOf(pid: string): string | undefined {
   }
 }
 
-/**
- * The mount on which a process has a descriptor open, as the table of process `seenBy` or our own has it. Undefined: neither
- * does, or the process has ended or may not be looked at.
- */
-export function mountOfDescriptor(
-  pid: number | 'self',
-  fd: number,
-  seenBy: number | 'self',
-): MountEntry | undefined {
-  const [, id] = /^mnt_id:\s*(\d+)$/m.exec(String(contentOf(`/proc/${pid}/fdinfo/${fd}`))) ?? [];
-  for (const table of id === undefined ? [] : new Set([seenBy, 'self'])) {
-    const entries = parseMountinfo(contentOf(`/proc/${table}/mountinfo`) ?? Buffer.alloc(0));
-    const found = entries.find((entry) => entry.id === Number(id));
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
 /** Undefined: the process has ended, or may not be looked at. */
 export function contentOf(path: string): Buffer | undefined {
   try {

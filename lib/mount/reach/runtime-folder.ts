@@ -12,10 +12,9 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  readFileSync,
 } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
-import type { MountEntry } from '../../fuse/index.js';
-import { mountOfDescriptor } from './mount-tables.js';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 /** Linux's O_PATH, which Node does not name: opens a place without asking the file system there. */
@@ -54,9 +53,9 @@ export class RuntimeFolder {
    */
   static heldBy(pid: number, number: number): RuntimeFolder | undefined {
     // Before it is opened and afterwards: the process may open something else under that number in between.
-    if (!answersByItself(mountOfDescriptor(pid, number, pid))) return undefined;
+    if (!answersByItself(fileSystemOf(pid, number, pid))) return undefined;
     const path = `/proc/${pid}/fd/${number}`;
-    const fd = openPlace(path, 0, (place) => answersByItself(mountOfDescriptor('self', place, pid)));
+    const fd = openPlace(path, 0, (place) => answersByItself(fileSystemOf('self', place, pid)));
     return fd === undefined ? undefined : new RuntimeFolder(path, fd);
   }
 
@@ -96,18 +95,46 @@ function openPlace(path: string, flags: number, isFit: (place: number) => boolea
   }
 }
 
+/** The type and the options of a file system, as a table of mounts has them. */
+interface FileSystem {
+  readonly type: string;
+  readonly options: string;
+}
+
+/**
+ * The file system on which a process has a descriptor open, as the table of process `seenBy` or our own has it. Undefined:
+ * neither does. Reads the tables by itself: the program starts with this file, and loads nothing else for it.
+ */
+function fileSystemOf(pid: number | 'self', fd: number, seenBy: number | 'self'): FileSystem | undefined {
+  const [, id] = /^mnt_id:\s*(\d+)$/m.exec(textOf(`/proc/${pid}/fdinfo/${fd}`)) ?? [];
+  for (const table of id === undefined ? [] : new Set([seenBy, 'self'])) {
+    const lines = textOf(`/proc/${table}/mountinfo`).split('\n');
+    const line = lines.find((one) => one.startsWith(`${id} `));
+    const [type, , options] = line?.split(' - ')[1]?.split(' ') ?? [];
+    if (type !== undefined && options !== undefined) return { type, options };
+  }
+  return undefined;
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
 /** Whether a file system that somebody has mounted somewhere can be asked without the risk to wait for ever. */
-function answersByItself(mount: MountEntry | undefined): boolean {
-  return mount !== undefined && !ASKING.test(mount.type);
+function answersByItself(found: FileSystem | undefined): boolean {
+  return found !== undefined && !ASKING.test(found.type);
 }
 
 /** Whether a place of user `uid` is on no FUSE file system of that user's, who could keep another one waiting. */
 function isOfNoStranger(place: number, uid: number): boolean {
   if (uid === ownUid()) return true;
-  const mount = mountOfDescriptor('self', place, 'self');
-  return (
-    mount === undefined || !mount.type.startsWith('fuse') || /(^|,)user_id=0(,|$)/.test(mount.superOptions)
-  );
+  const found = fileSystemOf('self', place, 'self');
+  if (found === undefined || !found.type.startsWith('fuse')) return true;
+  return found.options.split(',').includes('user_id=0');
 }
 
 /** Opens this user's folder to write to, and makes it if there is none. Undefined: there is no place for one. */
