@@ -56,7 +56,11 @@ export class SharedFile {
 
   /** Makes sure that these bytes have memory behind them. False: there is none left, or the file system cannot promise it. */
   allocate(offset: number, length: number): boolean {
-    return (cFallocate(this.fd, 0, offset, length) as number) === 0;
+    const before = this.size;
+    if ((cFallocate(this.fd, 0, offset, length) as number) === 0) return true;
+    // A part may be there, and a file that ends in the middle of a piece would count as cut off.
+    if (this.size > before) ftruncateSync(this.fd, before);
+    return false;
   }
 
   /** Gives the memory behind these bytes back; they read as zeros. */
