@@ -8,8 +8,8 @@
  * Blocks of data lie between the chunks. The head says which they are: their content is anybody's, and must not be taken for
  * records.
  */
-import { checksum } from './checksum.js';
 import { CHUNK_BYTES, Chunk, type FoundRecord, slotOverhead } from './chunk.js';
+import { HeadFacts } from './head-facts.js';
 import { RecordsError } from './records-error.js';
 import { type MappedPiece, SharedFile } from './shared-file.js';
 
@@ -24,13 +24,7 @@ const CUT_OFF = 'the file with the state is cut off, or another file';
 const INCOMPLETE_WORD = 2;
 /** A bit for each chunk, set for those of blocks. It ends where the facts begin. */
 const BLOCK_MAP = 1024;
-/** The facts are written twice, in turns, so that one of them is always whole. */
-const FACTS = [4 * 1024, 32 * 1024] as const;
-const MOST_MAPPED = (FACTS[0] - BLOCK_MAP) * 8;
-/** Behind the facts. */
-const CELLS = 60 * 1024;
-const FACTS_HEADER = 16;
-const MOST_FACTS = 28 * 1024 - FACTS_HEADER;
+const MOST_MAPPED = (HeadFacts.BEGIN - BLOCK_MAP) * 8;
 const CHUNKS_IN_BLOCK = 4;
 /** Sizes of slots. A record goes into the smallest that holds it. */
 const SLOT_SIZES: readonly number[] = [64, 96, 128, 160, 192, 256, 384, 512, 768, 1536];
@@ -56,14 +50,10 @@ export interface DataBlock {
   readonly bytes: Buffer;
 }
 
-interface Facts {
-  readonly sequence: number;
-  readonly text: string;
-}
-
 export class RecordMemory {
   readonly #file: SharedFile;
   readonly #head: MappedPiece;
+  readonly #facts: HeadFacts;
   /** Undefined where a block lies. */
   readonly #chunks: (Chunk | undefined)[] = [];
   /** By where they begin. */
@@ -74,8 +64,6 @@ export class RecordMemory {
   readonly #roomy = new Map<number, Chunk[]>();
   readonly #spare: Chunk[] = [];
   #stamp = 0;
-  #sequence = 0;
-  #facts: unknown = undefined;
   #complete = true;
   #frozen = false;
   #count = 0;
@@ -85,6 +73,7 @@ export class RecordMemory {
   private constructor(file: SharedFile, head: MappedPiece) {
     this.#file = file;
     this.#head = head;
+    this.#facts = new HeadFacts(head);
   }
 
   /** In memory without a name. Undefined: this machine gives none. */
@@ -138,16 +127,20 @@ export class RecordMemory {
     for (const known of [this.#chunks, this.#spare]) known.length = 0;
     this.#stamp = 0;
     this.#count = 0;
-    this.#adoptFacts();
+    this.#facts.adopt();
     for (let base = HEAD_BYTES; base < size; base = HEAD_BYTES + this.#chunks.length * CHUNK_BYTES) {
       if (this.#isBlock(this.#chunks.length)) this.#adoptBlock(base, size);
       else this.#adoptChunk(base);
     }
   }
 
-  /** Another process goes on with the records: nothing is written here any more. */
+  /** Somebody else goes on with the records: nothing is written here any more, and no memory goes back. */
   freeze(): void {
     this.#frozen = true;
+  }
+
+  get isFrozen(): boolean {
+    return this.#frozen;
   }
 
   get fd(): number {
@@ -171,46 +164,17 @@ export class RecordMemory {
 
   /** 512 numbers that belong to no record, zeros at first. */
   get cells(): Float64Array {
-    return this.#head.f64.subarray(CELLS / 8, HEAD_BYTES / 8);
+    return this.#head.f64.subarray(HeadFacts.END / 8, HEAD_BYTES / 8);
   }
 
   /** The facts that {@link setFacts} was given last, as JSON keeps them. Undefined: none yet. */
   get facts(): unknown {
-    return this.#facts;
+    return this.#facts.value;
   }
 
   /** Few facts that belong to no record, as one JSON text of at most 28 KiB. @throws RangeError for more. */
   setFacts(facts: object): void {
-    const text = Buffer.from(JSON.stringify(facts));
-    if (text.length > MOST_FACTS) throw new RangeError(`${text.length} bytes of facts`);
-    const { bytes, u32, i32 } = this.#head;
-    const sequence = ++this.#sequence;
-    const at = FACTS[sequence % 2 === 0 ? 0 : 1];
-    u32[at >>> 2] = 0;
-    if (text.length % 4 !== 0) u32[(at + FACTS_HEADER + text.length) >>> 2] = 0;
-    bytes.set(text, at + FACTS_HEADER);
-    u32[(at >>> 2) + 1] = text.length;
-    u32[(at >>> 2) + 2] = checksum(i32, (at + FACTS_HEADER) >>> 2, (text.length + 3) >>> 2, sequence);
-    u32[at >>> 2] = sequence;
-    this.#facts = JSON.parse(text.toString());
-  }
-
-  #adoptFacts(): void {
-    const [one, other] = FACTS.map((at) => this.#factsAt(at));
-    const facts = (one?.sequence ?? 0) > (other?.sequence ?? 0) ? one : other;
-    if (facts === undefined) throw new RecordsError('damaged', 'the head of the state is damaged');
-    this.#sequence = facts.sequence;
-    this.#facts = JSON.parse(facts.text);
-  }
-
-  #factsAt(at: number): Facts | undefined {
-    const { bytes, u32, i32 } = this.#head;
-    const sequence = u32[at >>> 2] ?? 0;
-    const length = u32[(at >>> 2) + 1] ?? 0;
-    if (sequence === 0 || length > MOST_FACTS) return undefined;
-    const start = at + FACTS_HEADER;
-    if (u32[(at >>> 2) + 2] !== checksum(i32, start >>> 2, (length + 3) >>> 2, sequence)) return undefined;
-    return { sequence, text: bytes.toString('utf8', start, start + length) };
+    if (!this.#frozen) this.#facts.set(facts);
   }
 
   /**
@@ -270,6 +234,7 @@ export class RecordMemory {
 
   /** A block of a mebibyte for data, of any content. Undefined: there is no memory for it. */
   takeBlock(): DataBlock | undefined {
+    if (this.#frozen) return undefined;
     const [free] = this.#freeBlocks.values();
     if (free !== undefined) {
       if (!this.#file.allocate(free.base, free.bytes.length)) return undefined;
@@ -309,6 +274,7 @@ export class RecordMemory {
 
   /** Nothing of the block is used any more: its memory goes back. */
   giveBlock(block: DataBlock): void {
+    if (this.#frozen) return;
     this.#freeBlocks.set(block.base, block);
     this.#file.release(block.base, block.bytes.length);
   }

@@ -207,6 +207,28 @@ t.test(
   },
 );
 
+t.test('who has left the memory to another changes nothing of it any more', async (t) => {
+  const written = memory();
+  written.setFacts({ of: 'the first' });
+  const ref = written.put(1, [7], Buffer.from('kept'));
+  const block = written.takeBlock();
+  if (block === undefined) throw new Error('there is no block');
+  block.bytes.fill(9);
+  written.freeze();
+  written.free(ref);
+  written.setCell(ref, 0, 8);
+  written.setFacts({ of: 'too late' });
+  written.giveBlock(block);
+  t.equal(written.takeBlock(), undefined);
+  const next = RecordMemory.adopt(written.fd);
+  t.same(next.facts, { of: 'the first' });
+  t.same(
+    [...next.records()].map(({ cells, content }) => [...cells, content.toString()]),
+    [[7, 'kept']],
+  );
+  t.equal(next.blockWith(block.base)?.bytes[100], 9);
+});
+
 t.test('cells, facts and blocks of data lie beside each other', async (t) => {
   const written = memory();
   written.cells.fill(0.5);

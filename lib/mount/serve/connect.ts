@@ -92,7 +92,8 @@ export async function connectFileSystem(
     await fileSystem.takeUp();
     grants = await hearLockGrants(config, session, fileSystem, log);
   } catch (error) {
-    // The next attempt needs all that an earlier process had open.
+    // The next attempt needs all that an earlier process had open, and what ends with this one must not end its records.
+    if (handover?.isTakeover === true) handover.memory.freeze();
     if (handover?.isTakeover === true || fileSystem === undefined) await session.close();
     else await fileSystem.shutdown();
     await cacheFolder?.close();

@@ -60,7 +60,7 @@ export interface Handed {
 export class Keeping {
   readonly #settings: KeepSettings;
   readonly #takeOver: TakeOverSettings | undefined;
-  readonly #memory: RecordMemory;
+  #memory: RecordMemory;
   readonly #log: Logger;
   readonly #source: string;
   readonly #lockNotes: string;
@@ -84,8 +84,12 @@ export class Keeping {
     this.#source = parts.source;
     this.#lockNotes = parts.lockNotes;
     this.#facts = parts.takeOver?.facts;
+    this.#watchMemory();
+  }
+
+  #watchMemory(): void {
     this.#memory.onIncomplete = () => {
-      parts.log.warn(
+      this.#log.warn(
         'There is no memory left for the state of this mount: if its process dies, the mount ends.',
       );
       this.release();
@@ -106,7 +110,15 @@ export class Keeping {
     return undefined;
   }
 
-  get handover(): HandoverOptions {
+  /**
+   * The state for one attempt to connect. An attempt that went on with the state and failed has left it frozen: the next one reads it
+   * anew, as the process after a death does. @throws RecordsError
+   */
+  handover(): HandoverOptions {
+    if (this.#memory.isFrozen) {
+      this.#memory = RecordMemory.adopt(this.#memory.fd);
+      this.#watchMemory();
+    }
     return { memory: this.#memory, isTakeover: this.#takeOver !== undefined };
   }
 

@@ -127,10 +127,12 @@ async function goOn(
   };
   // A process that hands over lets go of its notes at last.
   if (takeOver.kind === 'death') claim();
+  let isHanded = false;
   const mayGoOn = async () => {
     if (keeping !== undefined) keeping.handed = await takeOver.mayGoOn();
-    // The process that hands over has gone on to write.
-    if (takeOver.kind === 'restart') takeOver.memory.adoptAgain();
+    // The process that hands over has gone on to write. A later attempt has read all of it.
+    if (takeOver.kind === 'restart' && !isHanded) takeOver.memory.adoptAgain();
+    isHanded = true;
     claim();
   };
   try {
@@ -251,7 +253,7 @@ async function connectOnce(parts: ConnectParts): Promise<ConnectedFileSystem> {
     trace: dumpRpc,
     collectGarbage,
     lockJournal,
-    handover: keeping?.handover,
+    handover: keeping?.handover(),
     intents,
     mayGoOn,
   });

@@ -242,7 +242,7 @@ export class KeptData extends KeptRecords {
     } finally {
       this.#again.delete(nodeid);
     }
-    // It went straight to stable storage.
+    // It went straight to stable storage, or is lost.
     if (again.copy === undefined) this.drop(copy, true);
   }
 

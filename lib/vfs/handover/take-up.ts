@@ -168,7 +168,13 @@ async function takeUpData(
       continue;
     }
     const writer = files.writerOf(inode);
-    await writes.data.again(copy, () => writer.write(copy.offset, data, copy.credential));
+    const { errors } = writer;
+    await writes.data.again(copy, () =>
+      writer.write(copy.offset, data, copy.credential).catch((error: unknown) => {
+        // Data that the server refuses is lost, and counted, so that programs are told. All other data goes on.
+        if (writer.errors === errors) throw error;
+      }),
+    );
   }
 }
 

@@ -1,5 +1,6 @@
 /** A process goes on with the mount of one that has died: written data, and what is said of data that is lost. */
 import t from 'tap';
+import { Status } from '../../../lib/programs/nfs3/index.js';
 import { Creation } from '../../../lib/vfs/data/creation.js';
 import { RecordKind } from '../../../lib/vfs/handover/record-text.js';
 import { firstProcess, nextProcess } from '../support/handover-rig.js';
@@ -159,6 +160,31 @@ t.test('data that a COMMIT has vouched for is not written over what others have 
   await rig.files.flush(fh);
   t.equal(String(tree.at('f').data.subarray(0, 4)), 'them');
   t.equal(String(tree.at('f').data.subarray(100)), 'later');
+});
+
+t.test('a server that refuses data of one file keeps nobody from going on with the others', async (t) => {
+  const ENOSPC = 28;
+  const process = firstProcess();
+  const { server } = process.rig;
+  for (const name of ['full', 'other']) server.tree.file(name, '');
+  const full = await process.rig.open('full', O_RDWR);
+  const other = await process.rig.open('other', O_RDWR);
+  for (let piece = 0; piece < 100; piece++) {
+    await process.rig.write(full.fh, piece * 2_000, Buffer.alloc(1_000, 'x'));
+    await process.rig.write(other.fh, piece * 10, 'other data');
+  }
+  const end = server.on('WRITE', (args, execute) =>
+    args.file === server.tree.at('full').handle ? server.failure('WRITE', Status.NOSPC) : execute(),
+  );
+  const { rig, memory } = await nextProcess(process);
+  t.equal(await outcome(rig.files.flush(full.fh)), ENOSPC);
+  t.equal(await outcome(rig.files.flush(other.fh)), 'ok');
+  t.equal(server.tree.at('other').stable.toString(), 'other data'.repeat(100));
+  end();
+  await rig.write(full.fh, 0, 'there is room');
+  t.equal(await outcome(rig.files.flush(full.fh)), 'ok');
+  const kinds = [...memory.records()].map(({ kind }) => kind);
+  t.notOk(kinds.includes(RecordKind.DATA), 'no copy is left');
 });
 
 t.test('data that was cut off does not come back', async (t) => {
