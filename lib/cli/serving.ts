@@ -177,7 +177,7 @@ export async function goOn(going: GoingOn, plain: LogSink): Promise<number> {
     if (goesOn.role === 'background' && logFile === undefined)
       sinks.push((level, message) => journal?.append(level, message));
     owner?.report({ type: 'serving' });
-    const status = await serve(
+    const serving = serve(
       {
         request: { ...request, client: { ...client, identity } },
         mountpoint,
@@ -204,6 +204,7 @@ export async function goOn(going: GoingOn, plain: LogSink): Promise<number> {
         mounted: () => {},
       },
     );
+    const status = await Promise.race([serving, starter.abandoned]);
     return end(status);
   } catch (error) {
     await starter.failed(error, stop.requested);

@@ -90,7 +90,6 @@ function end(pid: number): void {
 }
 
 const pidOf = (line = ''): number => Number(line.split(' ', 1)[0]);
-const noKeeper = ({ folder }: Kept) => until('no keeper is left', () => keepersOf(folder).length === 0);
 /** A keeper that starts another process is followed by another keeper; only one that gives up writes to the journal. */
 const givenUp = (one: Kept) => until('the keeper gives up', () => one.text('journal').endsWith('\n'));
 
@@ -235,18 +234,20 @@ t.test('a mount that ends is not taken over, and its death is reported', async (
 });
 
 t.test(
-  'while another process goes on with the mount, the keeper starts none; when that failed, it does',
+  'a keeper whose mount was left to another process starts one when that has ended, and not before',
   async (t) => {
     const one = await kept(t, 'dash', 'exec sleep 600');
-    await one.order('pause');
+    await one.order('leave');
+    const other = Number(one.text('other'));
     await one.kill();
-    await noKeeper(one);
+    t.same(keepersOf(one.folder).length, 1);
     t.same(one.lives(), []);
-    const other = await kept(t, 'dash', 'exec sleep 600');
-    await other.order('pause');
-    await other.order('resume');
-    await other.kill();
-    await until('a process has taken over', () => other.lives().length === 1);
+    // Once more the keeper hears that the first process is not there.
+    const [keeper = 0] = keepersOf(one.folder);
+    process.kill(keeper, 'SIGCONT');
+    t.same(one.lives(), []);
+    end(other);
+    await until('a process has taken over', () => one.lives().length === 1);
   },
 );
 

@@ -148,6 +148,28 @@ t.test('the other program dies when it was told to go on: the old one takes over
   await until('there is one keeper', () => keepersOf(mount.path).length === 1);
 });
 
+t.test('the old process dies while it hands the mount over: the keeper starts another one', async (t) => {
+  const { place, mount } = await mounted(t, 'root');
+  const other = join(place.folder, 'other');
+  for (const script of [
+    // Before it has let go. The new process of this program ends by itself then.
+    'echo ready >&7; kill -KILL $PPID; cat <&7 >/dev/null',
+    // Afterwards: the keeper waits for the end of the new process.
+    'echo ready >&7; read -r line <&7; kill -KILL $PPID; sleep 1',
+  ]) {
+    const before = await servingProcess(mount);
+    writeFileSync(other, `#!/bin/sh\n${script}\n`);
+    chmodSync(other, 0o755);
+    const asking = start(place.command([...place.product, 'restart', mount.path, '--with', other]), {
+      cwd: '/',
+    });
+    await until('another process serves', async () => ![0, before].includes(await servingProcess(mount)));
+    await asking.ended;
+    t.equal(await mount.mustRun(['ls']), '');
+    await until('there is one keeper', () => keepersOf(mount.path).length === 1);
+  }
+});
+
 t.test('a mount that is not kept is not restarted', async (t) => {
   const { mount, restart } = await mounted(t, 'root', ['--no-keep']);
   t.match(await restart(), { status: 1, stderr: /This mount is not kept/ });

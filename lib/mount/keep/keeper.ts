@@ -3,6 +3,7 @@
  * process dies, it starts another one that goes on with both (script.ts). Owns that there is a keeper as long as the mount
  * is kept: one that has ended is replaced.
  */
+import type { Writable } from 'node:stream';
 import { quoted, ShellProcess, type WatcherOptions } from './shell-process.js';
 import { environmentWithoutKeeper, type KeptRole, toldWords } from './take-over.js';
 
@@ -40,7 +41,11 @@ export class Keeper {
   readonly #warn: (line: string) => void;
   #shell: ShellProcess | undefined;
   #isOver = false;
-  #isPaused = false;
+  /** The one whose pipe another process has: no other takes its place. */
+  #lent: ShellProcess | undefined;
+  #isLent = false;
+  /** That process goes on with the mount. */
+  #isLeft = false;
   readonly #replaced: number[] = [];
 
   private constructor(where: string, options: KeeperOptions, warn: (line: string) => void) {
@@ -67,16 +72,33 @@ export class Keeper {
     this.#shell?.tell('release');
   }
 
-  /** Another process is about to go on: the keeper starts none, and leaves a mount alone that answers. */
-  pause(): void {
-    this.#isPaused = true;
-    this.#shell?.tell('pause');
+  /**
+   * The pipe of the keeper, for a process that is to go on with the mount: whichever of the two dies, the keeper starts another one
+   * only when neither is there. Undefined: there is no keeper now.
+   */
+  lend(): Writable | undefined {
+    this.#isLent = true;
+    this.#lent = this.isThere ? this.#shell : undefined;
+    return this.#lent?.pipe;
   }
 
-  /** The other process will not. */
-  resume(): void {
-    this.#isPaused = false;
-    this.#shell?.tell('resume');
+  /** The process that has the pipe goes on from now on, and not this one. */
+  leaveTo(pid: number): void {
+    this.#isLeft = true;
+    this.#shell?.tell(`pid ${pid}`);
+    // It would take the death of this process for the end of all that serve the mount.
+    if (this.#shell !== this.#lent) void this.#shell?.dismiss();
+  }
+
+  /** The process that has the pipe is being ended. */
+  takeBack(): void {
+    if (this.#isLeft) {
+      // This one does not serve either: the keeper has the next word.
+      this.#shell?.tell(`pid ${process.pid}`);
+      return;
+    }
+    this.#isLent = false;
+    if (this.#shell?.hasEnded === true) void this.#replace();
   }
 
   /** Resolves when the keeper has ended, in good order. */
@@ -120,13 +142,12 @@ export class Keeper {
       (why) => this.#warn(`${why}: if this process dies, nothing goes on with ${this.#where}.`),
     );
     this.#shell = shell;
-    if (this.#isPaused) shell?.tell('pause');
-    if (this.#isOver) await shell?.dismiss();
+    if (this.#isOver || this.#isLeft) await shell?.dismiss();
     else shell?.onEnd(() => void this.#replace());
   }
 
   async #replace(): Promise<void> {
-    if (this.#isOver) return;
+    if (this.#isOver || this.#isLent) return;
     const now = performance.now();
     this.#replaced.push(now);
     if (this.#replaced.length > MAX_REPLACED) {

@@ -18,10 +18,9 @@
  * The words of the serving process:
  * - `mounted ID MAJOR:MINOR`: there is a mount to look at, and to take away.
  * - `log N`: the log file is now descriptor N of the serving process.
- * - `pid N`: the number of the process that takes over.
+ * - `pid N`: the number of the process that takes over, or to which the mount is handed over. That one has the pipe as well.
  * - `alive`: it is well, and only waits for the server.
  * - `why TEXT`: why it will not take over; `hopeless TEXT`: and no other process will either.
- * - `pause`, `resume`: another process is about to go on with the mount, or is not after all.
  * - `release`: the mount ends, so it is not kept any more.
  * - `bye`: the end in good order.
  */
@@ -63,7 +62,6 @@ place=$1
 mounted=$NFS_FUSE_MOUNTED
 keeps=$NFS_FUSE_KEEPS
 vain=\${NFS_FUSE_VAIN:-0}
-paused=
 hopeless=
 why=
 if [ -n "$keeps" ]; then
@@ -75,8 +73,10 @@ waker=
 woken=
 serving=
 trap 'woken=1' CONT
-trap 'if [ -n "$waker" ]; then kill -s KILL "$waker"; fi 2>/dev/null' EXIT
+end_waker() { if [ -n "$waker" ]; then kill -s KILL "$waker"; fi 2>/dev/null; }
+trap end_waker EXIT
 watch_over() {
+  end_waker
   serving=$1
   sh -c "$NFS_FUSE_WAKER" nfs-fuse-waker "$1" "$$" </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
   waker=$!
@@ -100,8 +100,6 @@ listen() { while read -r word rest; do
     alive) vain=0 ;;
     why) why=$rest ;;
     hopeless) hopeless=1 why=$rest ;;
-    pause) paused=1 ;;
-    resume) paused= ;;
     release) keeps= ; exec 3>&- 6>&- ;;
     bye) exit 0 ;;
   esac
@@ -127,7 +125,7 @@ start_next() {
     exec "$@" </dev/null 7>&1 >&8 8>&- 4>&- 5>&-
   ) | sh -c 'eval "$NFS_FUSE_WATCH"' nfs-fuse-keeper "$place" 8>&- &
 }
-if [ -n "$keeps" ] && [ -z "$paused" ]; then
+if [ -n "$keeps" ]; then
   read -r now rest < /proc/uptime
   if [ "$vain" = 0 ]; then NFS_FUSE_DIED_AT=$now; fi
   now=\${now%.*}
@@ -174,7 +172,6 @@ answers() {
   decode "$point"
   timeout -s KILL 5 stat -f "$path"
 }
-if [ -n "$paused" ] && find_mount && answers; then exit 0; fi </dev/null >/dev/null 2>&1
 if [ -n "$NFS_FUSE_LOCKS" ] && [ -s "/proc/self/fd/5/$NFS_FUSE_LOCKS" ] && [ -n "$NFS_FUSE_SELF" ]; then
   eval "$NFS_FUSE_SELF"' locks --release-left "$place"' </dev/null >/dev/null 2>&1 &
 fi

@@ -139,6 +139,11 @@ export class ShellProcess {
     });
   }
 
+  /** The pipe, for another process that is to write its words as well. The shell lives until nobody has it any more. */
+  get pipe(): Writable | undefined {
+    return this.#pipe ?? undefined;
+  }
+
   get hasEnded(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }

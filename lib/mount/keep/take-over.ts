@@ -19,7 +19,7 @@ export interface TakeOver {
   /** Descriptor of the state. */
   readonly state: number;
   readonly role: KeptRole;
-  /** The pipe to the keeper that has started this process. Undefined: another process hands the mount over. */
+  /** The pipe to the keeper that has started this process, or that keeps the mount of the process that hands over. Undefined: there is none. */
   readonly keeper: number | undefined;
   /** A socket to the process that hands the mount over. Undefined: that process has died. */
   readonly giver: number | undefined;
@@ -52,9 +52,10 @@ export function toldWords({ role, owner, score }: Told): string {
 }
 
 /** The value of the variable for a process to which this one hands its mount over. */
-export function handOverWords(hands: Told & Pick<TakeOver, 'fuse' | 'state' | 'giver'>): string {
-  const { fuse, state, giver } = hands;
-  return `fuse=${fuse} state=${state} giver=${giver} died=${process.pid} ${toldWords(hands)}`;
+export function handOverWords(hands: Told & Pick<TakeOver, 'fuse' | 'state' | 'giver' | 'keeper'>): string {
+  const { fuse, state, giver, keeper } = hands;
+  const kept = keeper === undefined ? '' : `keeper=${keeper} `;
+  return `fuse=${fuse} state=${state} giver=${giver} ${kept}died=${process.pid} ${toldWords(hands)}`;
 }
 
 /** The name of the variable, for the environment of a process that is started. */

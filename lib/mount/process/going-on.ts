@@ -18,6 +18,8 @@ export interface Starter {
   /** See TakeOverSettings. */
   mayGoOn(): Promise<Handed | undefined>;
   served(): void;
+  /** Rejects when this process must not go on any more, and has touched nothing so far. */
+  readonly abandoned: Promise<never>;
   /** This process will not serve; `isFinal`: and no other one shall try. Resolves when that is told. */
   failed(error: unknown, isFinal: boolean): Promise<void>;
 }
@@ -45,50 +47,72 @@ export function takeOverSettings(asked: TakeOver, starter: Starter): TakeOverSet
 
 /** The other side of a process that goes on. */
 export function starterOf({ keeper, giver }: TakeOver): Starter {
-  if (giver !== undefined) return startedByGiver(giver);
-  return startedByKeeper(keeper);
+  const pipe = new KeeperPipe(keeper);
+  return giver === undefined ? startedByKeeper(pipe) : startedByGiver(giver, pipe);
 }
 
-/** `pipe`: to the keeper. Undefined: the user has started this process. */
-function startedByKeeper(pipe: number | undefined): Starter {
-  let isOpen = pipe !== undefined;
-  const tell = (words: string): void => {
-    if (pipe === undefined || !isOpen) return;
+/** The pipe to the keeper from before. Undefined: there is none. */
+class KeeperPipe {
+  #fd: number | undefined;
+
+  constructor(fd: number | undefined) {
+    this.#fd = fd;
+  }
+
+  tell(words: string): void {
+    if (this.#fd === undefined) return;
     try {
-      writeSync(pipe, `${words}\n`);
+      writeSync(this.#fd, `${words}\n`);
     } catch {
       // The keeper was killed. This process gets one of its own as soon as it serves.
     }
-  };
-  tell(`pid ${process.pid}`);
+  }
+
+  /** This process has a keeper of its own. */
+  dismiss(): void {
+    this.tell('bye');
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+}
+
+function startedByKeeper(pipe: KeeperPipe): Starter {
+  pipe.tell(`pid ${process.pid}`);
   return {
-    waiting: () => tell('alive'),
+    waiting: () => pipe.tell('alive'),
     mayGoOn: () => Promise.resolve(undefined),
-    served: () => {
-      tell('bye');
-      if (isOpen && pipe !== undefined) closeSync(pipe);
-      isOpen = false;
-    },
+    served: () => pipe.dismiss(),
+    abandoned: new Promise<never>(() => {}),
     failed: (error, isFinal) => {
-      tell(`${isFinal || isHopeless(error) ? 'hopeless' : 'why'} ${reason(error)}`);
+      pipe.tell(`${isFinal || isHopeless(error) ? 'hopeless' : 'why'} ${reason(error)}`);
       return Promise.resolve();
     },
   };
 }
 
-/** `fd`: a socket to the process that hands the mount over. */
-function startedByGiver(fd: number): Starter {
+/** `fd`: a socket to the process that hands the mount over. `pipe`: to the keeper of that one. */
+function startedByGiver(fd: number, pipe: KeeperPipe): Starter {
   const socket = new Socket({ fd });
   socket.on('error', () => {});
   let heard = '';
-  const go = new Promise<Handed>((resolve, reject) => {
+  let isGiven = false;
+  let abandon: (error: Error) => void = () => {};
+  const abandoned = new Promise<never>((_, reject) => {
+    abandon = reject;
+  });
+  abandoned.catch(() => {});
+  const go = new Promise<Handed>((resolve) => {
     socket.setEncoding('latin1').on('data', (text: string) => {
       heard += text;
-      if (heard.endsWith('\n')) resolve(handedIn(heard));
+      if (!heard.endsWith('\n')) return;
+      isGiven = true;
+      resolve(handedIn(heard));
     });
-    socket.on('close', () => reject(new Error('the process that was to hand the mount over has ended')));
+    socket.on('close', () => {
+      // The keeper waits for the end of this process to start another one.
+      if (!isGiven) abandon(new Error('the process that was to hand the mount over has ended'));
+    });
   });
-  go.catch(() => {});
   const last = (line: string) => new Promise<void>((resolve) => socket.end(line, () => resolve()));
   return {
     waiting: () => {},
@@ -96,7 +120,11 @@ function startedByGiver(fd: number): Starter {
       socket.write('ready\n');
       return go;
     },
-    served: () => void last('served\n'),
+    served: () => {
+      pipe.dismiss();
+      void last('served\n');
+    },
+    abandoned,
     failed: (error) => last(`failed ${reason(error)}\n`),
   };
 }

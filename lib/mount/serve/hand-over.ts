@@ -17,6 +17,7 @@ import type { ServedMount } from './kernel-transport.js';
 const FUSE = 3;
 const STATE = 6;
 const GIVER = 7;
+const KEEPER = 8;
 const OWNER = 9;
 /** The other process has so long to start and to reach the server. */
 const START_MS = 60_000;
@@ -53,45 +54,47 @@ export async function handOver(parts: HandOverParts): Promise<HandedOverTo> {
   if (detach === undefined || device === undefined) throw new UserError('This mount cannot be handed over.');
   const { fd } = device;
   if (fd === undefined) throw new UserError('The mount has ended meanwhile.');
-  const other = new OtherProcess(start(parts, fd));
+  let other: OtherProcess | undefined;
+  let since: number;
+  let requests: readonly Uint8Array[];
   try {
+    other = new OtherProcess(start(parts, fd));
     await other.says('ready', START_MS);
+    // Most of it while programs still get answers.
+    await fileSystem.writeBack();
+    parts.letGo();
+    since = secondsSinceStart();
+    requests = await detach();
   } catch (error) {
-    other.kill();
+    other?.kill();
+    keeping.takeBack();
     throw error;
   }
-  // Most of it while programs still get answers.
-  await fileSystem.writeBack();
-  keeping.pause(true);
-  parts.letGo();
-  const since = secondsSinceStart();
-  const requests = await detach().catch((error: unknown) => {
-    other.kill();
-    keeping.pause(false);
-    throw error;
-  });
   await fileSystem.writeBack();
   fileSystem.letGo();
-  keeping.freeze();
+  // Up to here the death of this process is the keeper's business: the other one ends without the word to go.
+  keeping.leaveTo(other.pid);
   other.go({ since, requests });
   try {
     await other.says('served', SERVE_MS);
     return { pid: other.pid, serves: true, why: undefined };
   } catch (error) {
     other.kill();
-    keeping.pause(false);
+    keeping.takeBack();
     return { pid: other.pid, serves: false, why: error instanceof Error ? error.message : String(error) };
   }
 }
 
 function start({ keeping, outputs, program }: HandOverParts, fuse: number): ChildProcess {
   const { role, owner, score, arguments: rest } = keeping.settings;
+  const keeper = keeping.lendKeeper();
   const words = handOverWords({
     role,
     score,
     fuse: FUSE,
     state: STATE,
     giver: GIVER,
+    keeper: keeper === undefined ? undefined : KEEPER,
     owner: owner === undefined ? undefined : OWNER,
   });
   const [file = '', ...args] = program === undefined ? keeping.command : [...runnerOf(program), ...rest];
@@ -106,7 +109,7 @@ function start({ keeping, outputs, program }: HandOverParts, fuse: number): Chil
       'ignore',
       keeping.descriptor,
       'pipe',
-      'ignore',
+      keeper ?? 'ignore',
       owner ?? 'ignore',
     ],
     env: takeOverEnvironment(words),

@@ -2,6 +2,7 @@
  * Keeping a mount beyond the life of its process: its state, the facts that the state begins with, and the keeper beside it.
  * Owns the order: the facts are written before the kernel hears of them, and the keeper comes when the mount answers.
  */
+import type { Writable } from 'node:stream';
 import type { Logger } from '../../base/log.js';
 import type { ConnectionInfo } from '../../fuse/index.js';
 import { RecordMemory } from '../../records/index.js';
@@ -194,15 +195,20 @@ export class Keeping {
     this.#keeper?.release();
   }
 
-  /** Another process is about to go on, or is not after all. */
-  pause(paused: boolean): void {
-    if (paused) this.#keeper?.pause();
-    else this.#keeper?.resume();
+  /** See {@link Keeper.lend}. */
+  lendKeeper(): Writable | undefined {
+    return this.#keeper?.lend();
   }
 
-  /** The state is another process's from now on. */
-  freeze(): void {
+  /** The state and the mount are that process's from now on. */
+  leaveTo(pid: number): void {
     this.#memory.freeze();
+    this.#keeper?.leaveTo(pid);
+  }
+
+  /** The process to which the mount was to be handed over is being ended. */
+  takeBack(): void {
+    this.#keeper?.takeBack();
   }
 
   /** The mount has ended in good order. */

@@ -3,9 +3,11 @@
  * process is a shell script.
  *   usage: kept-main.ts FOLDER DEATHS
  * The folder has the files fuse, state, next.sh and log, and gets the file journal. Prints "kept" when the keeper is there,
- * and does what the lines of its standard input say: release, pause, resume, dismiss.
+ * and does what the lines of its standard input say: release, leave, dismiss. `leave` starts a process that goes on with the mount;
+ * the file other gets its number.
  */
-import { openSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Keeper } from '../../../lib/mount/keep/keeper.js';
@@ -32,10 +34,17 @@ const keeper = await Keeper.start(
   (line) => process.stderr.write(`${line}\n`),
 );
 process.stdout.write('kept\n');
+
+function leave(): void {
+  const stdio = ['ignore', 'ignore', 'ignore', keeper.lend() ?? 'ignore'] as const;
+  const other = spawn('sleep', ['600'], { stdio: [...stdio], detached: true });
+  keeper.leaveTo(other.pid ?? 0);
+  writeFileSync(at('other'), String(other.pid));
+}
+
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === 'release') keeper.release();
-  else if (line === 'pause') keeper.pause();
-  else if (line === 'resume') keeper.resume();
+  else if (line === 'leave') leave();
   else await keeper.dismiss();
   process.stdout.write(`${line}\n`);
 }
