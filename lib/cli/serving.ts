@@ -53,7 +53,7 @@ export interface ServeOptions {
   /** The mount with which this process goes on. */
   readonly takeOver?: TakeOverSettings | undefined;
   /** The socket to the process that owns the mount, in a process that has taken over. */
-  readonly owner?: number | undefined;
+  readonly owner?: Pick<OwnerLink, 'fd'> | undefined;
   /** See Told, in a process that has taken over. */
   readonly score?: number | undefined;
 }
@@ -190,7 +190,7 @@ export async function goOn(going: GoingOn, plain: LogSink): Promise<number> {
         journal,
         next: { ...next, mountpoint },
         takeOver,
-        owner: goesOn.owner,
+        owner,
         score: goesOn.score,
       },
       {
@@ -280,7 +280,8 @@ async function serve(options: ServeOptions, surroundings: Surroundings): Promise
         arguments: nextArguments(next),
         memory: options.memory,
         role,
-        owner: role === 'attached' ? (options.owner ?? OWNER) : undefined,
+        owner:
+          role === 'attached' ? () => (options.owner === undefined ? OWNER : options.owner.fd) : undefined,
         score: role === 'attached' ? goFirst(options.score) : undefined,
       },
       takeOver,

@@ -27,8 +27,8 @@ export interface KeeperOptions extends WatcherOptions {
   /** The program and the arguments that go on with the mount. */
   readonly command: readonly string[];
   readonly role: KeptRole;
-  /** A socket that the next process gets as well: see TakeOver. */
-  readonly owner?: number | undefined;
+  /** A socket that the next process gets as well: see TakeOver. It answers undefined when that is closed. */
+  readonly owner?: (() => number | undefined) | undefined;
   /** See Told. */
   readonly score?: number | undefined;
   /** See TakeOver. */
@@ -108,11 +108,11 @@ export class Keeper {
   }
 
   async #start(): Promise<void> {
-    const { fuse, state, mounted, isInherited, command, role, owner, score, deaths, ...options } =
-      this.#options;
+    const { fuse, state, mounted, isInherited, command, role, score, deaths, ...options } = this.#options;
     // Asked for in the turn in which the shell is started. With the number of a closed descriptor, the shell would get
     // any file, such as the pipe on which this process waits for the start of the shell.
     const device = fuse();
+    const owner = options.owner?.();
     if (device === undefined) return;
     const descriptors = new Map([
       [FUSE, device],

@@ -19,7 +19,7 @@ export type OwnerReport =
 
 /** The side of a process that has taken over. */
 export class OwnerLink {
-  readonly #fd: number;
+  #fd: number | undefined;
 
   /** `end` is called as often as the owner has asked for the end; once if the owner has ended itself. */
   constructor(fd: number, end: () => void) {
@@ -37,12 +37,22 @@ export class OwnerLink {
       for (const line of lines) askedAtLeast(Number(/^end (\d)$/.exec(line)?.[1] ?? 0));
     });
     socket.on('error', () => {});
-    socket.on('close', () => askedAtLeast(1));
+    socket.on('close', () => {
+      // The number may mean another file from now on.
+      this.#fd = undefined;
+      askedAtLeast(1);
+    });
     socket.unref();
+  }
+
+  /** The descriptor, for the next process. Undefined: the owner has ended. */
+  get fd(): number | undefined {
+    return this.#fd;
   }
 
   /** The line is in the socket when this returns. */
   report(report: OwnerReport): void {
+    if (this.#fd === undefined) return;
     try {
       writeSync(this.#fd, `${JSON.stringify(report)}\n`);
     } catch {

@@ -86,7 +86,8 @@ export async function handOver(parts: HandOverParts): Promise<HandedOverTo> {
 }
 
 function start({ keeping, outputs, program }: HandOverParts, fuse: number): ChildProcess {
-  const { role, owner, score, arguments: rest } = keeping.settings;
+  const { role, score, arguments: rest } = keeping.settings;
+  const owner = keeping.settings.owner?.();
   const keeper = keeping.lendKeeper();
   const words = handOverWords({
     role,

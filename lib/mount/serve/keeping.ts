@@ -20,8 +20,8 @@ export interface KeepSettings {
   readonly program: readonly string[];
   readonly arguments: readonly string[];
   readonly role: KeptRole;
-  /** A socket that the next process gets as well: see TakeOver. */
-  readonly owner?: number | undefined;
+  /** A socket that the next process gets as well: see TakeOver. It answers undefined when that is closed. */
+  readonly owner?: (() => number | undefined) | undefined;
   /** See Told. */
   readonly score?: number | undefined;
   /** An empty state in a file of the user's own. Undefined: in memory. */
