@@ -3,8 +3,10 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
+import { servingProcess } from '../keep/support/serving.js';
 import { rig } from '../server/support/rig.js';
 import { ServeCommand } from '../support/embedded.js';
+import { publicFolder } from '../support/folders.js';
 import { Mount, mountsOf, newMountPoint } from '../support/mount.js';
 import { openPlace, type Place, type PlaceName } from '../support/places.js';
 import { mustRun, type Outcome, run, start, until } from '../support/process.js';
@@ -269,6 +271,7 @@ t.test('without a shell, nfs-fuse warns and mounts', async (t) => {
 async function faulty(
   t: Test,
   more: Readonly<Record<string, string>> = {},
+  args: readonly string[] = [],
 ): Promise<{ where: Ground; mount: Mount }> {
   const where = await ground(t);
   const url = (path: string) => pathToFileURL(join(projectRoot, path)).href;
@@ -279,7 +282,7 @@ async function faulty(
   };
   writeFileSync(join(where.server.directory, 'file'), 'content');
   const place = { ...where.place, product: fileByFile(where.place.product) };
-  const mount = untilEnd(t, await Mount.start({ source: where.server, place, env }));
+  const mount = untilEnd(t, await Mount.start({ source: where.server, place, env, args }));
   return { where, mount };
 }
 
@@ -314,9 +317,9 @@ t.test('an unhandled rejection before the mount answers is logged, and the mount
 });
 
 t.test(
-  'an exception in a callback ends the mount: it is written back and unmounted, and the status is 1',
+  'an exception in a callback ends a mount that is not kept: it is written back and unmounted, and the status is 1',
   async (t) => {
-    const { where, mount } = await faulty(t);
+    const { where, mount } = await faulty(t, {}, ['--no-keep']);
     const agent = await mount.agent();
     const fd = await agent.open('written', 0o102);
     await agent.pwrite(fd, 'dirty', 0);
@@ -330,3 +333,20 @@ t.test(
     t.match(readFileSync(journal, 'utf8'), /ended with an error: Internal error: later on purpose/);
   },
 );
+
+t.test('an exception in a callback ends the process, and another one goes on with the mount', async (t) => {
+  const folder = untilEnd(t, publicFolder());
+  const { where, mount } = await faulty(t, { FAULTY_ONCE: join(folder.path, 'once') });
+  await mount.served();
+  const before = await servingProcess(mount);
+  const agent = await mount.agent();
+  const fd = await agent.open('written', 0o102);
+  await agent.pwrite(fd, 'dirty', 0);
+  await mount.run(['cat', 'fault-later']);
+  await until('another process serves', async () => ![0, before].includes(await servingProcess(mount)));
+  t.match(mount.log, /Internal error, another process goes on with the mount: TypeError: later on purpose/);
+  await agent.fsync(fd);
+  t.equal(readFileSync(join(where.server.directory, 'written'), 'utf8'), 'dirty');
+  await mount.closeAgents();
+  await mount.unmount();
+});

@@ -36,11 +36,13 @@ export async function serveMount(
   const crash = new CrashGuard(
     () => mount?.log ?? settings.log,
     () => (mount === undefined ? 'while mounting' : JSON.stringify(mount.requestCounters())),
+    () => mount?.isKept === true,
   );
   void crash.fatal.then((cause) => {
     const error = new Error(`Internal error: ${cause.message}`, { cause });
     interruption.abort(error);
-    void mount?.fail(error);
+    if (mount?.isKept === true) mount.leaveToKeeper(error);
+    else void mount?.fail(error);
   });
   try {
     mount = await startMount(request, mountpoint, {

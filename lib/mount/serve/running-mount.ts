@@ -177,6 +177,20 @@ export class RunningMount {
     return this.ended;
   }
 
+  /** Whether another process would go on with the mount now. */
+  get isKept(): boolean {
+    const { keeping } = this.#parts;
+    return keeping?.takeovers.kept === true && !this.#isHandedOver;
+  }
+
+  /**
+   * Ends as if the process were killed: {@link ended} resolves at once, and the process is to end then. Another one goes on with the
+   * mount, and writes again what is not written back.
+   */
+  leaveToKeeper(error: Error): void {
+    this.#settle({ status: 1, message: error.message });
+  }
+
   /**
    * Ends the mount within seconds. Data that is not on the server yet is lost; the outcome and the log say which.
    * `why` is for the log: "second SIGTERM". Calls that wait for the server go on until the process ends.
