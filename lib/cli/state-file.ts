@@ -91,6 +91,8 @@ function takeOver(fd: number, memory: RecordMemory, facts: MountFacts): TakeOver
     waiting: () => {},
     mayGoOn: () => Promise.resolve(undefined),
     served: () => {},
+    kept: () => {},
+    released: () => {},
   };
 }
 

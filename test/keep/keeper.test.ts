@@ -221,6 +221,20 @@ t.test('a keeper that is killed is replaced', async (t) => {
   await until('a process has taken over', () => one.lives().length === 1);
 });
 
+t.test('a keeper that could not be started is started later', async (t) => {
+  const one = await kept(t, 'dash', 'exec sleep 600');
+  const { pid } = one.serving;
+  await mustRun(['prlimit', '--pid', `${pid}`, '--nofile=10:']);
+  const [first = 0] = keepersOf(one.folder);
+  process.kill(first, 'SIGKILL');
+  await until('it says that there is none', () => /sh cannot be started \(EMFILE\)/.test(one.serving.output));
+  t.same(keepersStartedBy(pid, one.folder), []);
+  await mustRun(['prlimit', '--pid', `${pid}`, '--nofile=1024:']);
+  await until('there is one', () => keepersStartedBy(pid, one.folder).length === 1);
+  await one.kill();
+  await until('a process has taken over', () => one.lives().length === 1);
+});
+
 t.test('a mount that ends is not taken over, and its death is reported', async (t) => {
   const one = await kept(t, 'dash', 'exec sleep 600');
   await one.order('release');

@@ -14,6 +14,8 @@ const OWNER = 9;
 /** A keeper that ends more often than this is not replaced any more: something is against it. */
 const MAX_REPLACED = 20;
 const REPLACED_WITHIN_MS = 60_000;
+/** One that could not be started, for want of processes or memory, is tried again after so long. */
+const RETRY_MS = 5_000;
 
 export interface KeeperOptions extends WatcherOptions {
   /** Descriptor of /dev/fuse. Undefined: the connection is over. */
@@ -33,6 +35,8 @@ export interface KeeperOptions extends WatcherOptions {
   readonly score?: number | undefined;
   /** See TakeOver. */
   readonly deaths: string;
+  /** Called when there is a keeper, also for each one that takes the place of another. */
+  onKept?(): void;
 }
 
 export class Keeper {
@@ -41,6 +45,8 @@ export class Keeper {
   readonly #warn: (line: string) => void;
   #shell: ShellProcess | undefined;
   #isOver = false;
+  #isStarting = false;
+  #isTryingAgain = false;
   /** The one whose pipe another process has: no other takes its place. */
   #lent: ShellProcess | undefined;
   #isLent = false;
@@ -98,7 +104,7 @@ export class Keeper {
       return;
     }
     this.#isLent = false;
-    if (this.#shell?.hasEnded === true) void this.#replace();
+    if (!this.isThere) void this.#replace();
   }
 
   /** Resolves when the keeper has ended, in good order. */
@@ -107,13 +113,27 @@ export class Keeper {
     await this.#shell?.dismiss();
   }
 
+  /** Never two at a time: each would start a process when this one ends. */
   async #start(): Promise<void> {
+    if (this.isThere || this.#isStarting) return;
+    this.#isStarting = true;
+    let shell: ShellProcess | undefined;
+    try {
+      shell = await this.#startShell();
+    } finally {
+      this.#isStarting = false;
+    }
+    shell?.onEnd(() => void this.#replace());
+  }
+
+  /** Undefined: there is none, or none is needed any more. */
+  async #startShell(): Promise<ShellProcess | undefined> {
     const { fuse, state, mounted, isInherited, command, role, score, deaths, ...options } = this.#options;
     // Asked for in the turn in which the shell is started. With the number of a closed descriptor, the shell would get
     // any file, such as the pipe on which this process waits for the start of the shell.
     const device = fuse();
     const owner = options.owner?.();
-    if (device === undefined) return;
+    if (device === undefined) return undefined;
     const descriptors = new Map([
       [FUSE, device],
       [STATE, state],
@@ -139,11 +159,27 @@ export class Keeper {
           NFS_FUSE_LOWER: String(score ?? ''),
         },
       },
-      (why) => this.#warn(`${why}: if this process dies, nothing goes on with ${this.#where}.`),
+      (why, mayPass) => this.#hasFailed(why, mayPass),
     );
     this.#shell = shell;
-    if (this.#isOver || this.#isLeft) await shell?.dismiss();
-    else shell?.onEnd(() => void this.#replace());
+    if (shell === undefined) return undefined;
+    if (this.#isOver || this.#isLeft) {
+      await shell.dismiss();
+      return undefined;
+    }
+    this.#isTryingAgain = false;
+    options.onKept?.();
+    return shell;
+  }
+
+  #hasFailed(why: string, mayPass: boolean): void {
+    if (!this.#isTryingAgain)
+      this.#warn(`${why}: if this process dies, nothing goes on with ${this.#where}.`);
+    if (!mayPass) return;
+    this.#isTryingAgain = true;
+    setTimeout(() => {
+      if (!this.#isOver && !this.#isLent) void this.#start();
+    }, RETRY_MS).unref();
   }
 
   async #replace(): Promise<void> {

@@ -80,12 +80,15 @@ export class ShellProcess {
       this.#pipe.unref();
   }
 
-  /** Starts a shell beside the mount on `where`. Undefined: there is none; `failed` gets the reason as a sentence's begin. */
+  /**
+   * Starts a shell beside the mount on `where`. Undefined: there is none; `failed` gets the reason as a sentence's begin, and whether
+   * it may pass.
+   */
   static start(
     where: string,
     options: WatcherOptions,
     role: ShellRole,
-    failed: (why: string) => void,
+    failed: (why: string, mayPass: boolean) => void,
   ): Promise<ShellProcess | undefined> {
     const { journal, locks, logFile, errors, format, program } = options;
     const descriptors = role.descriptors ?? new Map<number, number>();
@@ -128,7 +131,8 @@ export class ShellProcess {
     return new Promise((resolve) => {
       child.once('error', (error) => {
         const code = errorCode(error);
-        failed(code === 'ENOENT' || code === 'EACCES' ? 'There is no sh' : `sh cannot be started (${code})`);
+        const isMissing = code === 'ENOENT' || code === 'EACCES';
+        failed(isMissing ? 'There is no sh' : `sh cannot be started (${code})`, !isMissing);
         resolve(undefined);
       });
       child.once('spawn', () => {

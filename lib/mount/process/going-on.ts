@@ -18,6 +18,9 @@ export interface Starter {
   /** See TakeOverSettings. */
   mayGoOn(): Promise<Handed | undefined>;
   served(): void;
+  /** See TakeOverSettings. */
+  kept(): void;
+  released(): void;
   /** Rejects when this process must not go on any more, and has touched nothing so far. */
   readonly abandoned: Promise<never>;
   /** This process will not serve; `isFinal`: and no other one shall try. Resolves when that is told. */
@@ -42,6 +45,8 @@ export function takeOverSettings(asked: TakeOver, starter: Starter): TakeOverSet
     waiting: () => starter.waiting(),
     mayGoOn: () => starter.mayGoOn(),
     served: () => starter.served(),
+    kept: () => starter.kept(),
+    released: () => starter.released(),
   };
 }
 
@@ -57,6 +62,10 @@ class KeeperPipe {
 
   constructor(fd: number | undefined) {
     this.#fd = fd;
+  }
+
+  get isThere(): boolean {
+    return this.#fd !== undefined;
   }
 
   tell(words: string): void {
@@ -81,7 +90,10 @@ function startedByKeeper(pipe: KeeperPipe): Starter {
   return {
     waiting: () => pipe.tell('alive'),
     mayGoOn: () => Promise.resolve(undefined),
-    served: () => pipe.dismiss(),
+    // Its own keeper may come later, and until then that one stays.
+    served: () => pipe.tell('alive'),
+    kept: () => pipe.dismiss(),
+    released: () => pipe.tell('release'),
     abandoned: new Promise<never>(() => {}),
     failed: (error, isFinal) => {
       pipe.tell(`${isFinal || isHopeless(error) ? 'hopeless' : 'why'} ${reason(error)}`);
@@ -117,13 +129,12 @@ function startedByGiver(fd: number, pipe: KeeperPipe): Starter {
   return {
     waiting: () => {},
     mayGoOn: async () => {
-      socket.write('ready\n');
+      socket.write(`${pipe.isThere ? 'keeper\n' : ''}ready\n`);
       return go;
     },
-    served: () => {
-      pipe.dismiss();
-      void last('served\n');
-    },
+    served: () => void last('served\n'),
+    kept: () => pipe.dismiss(),
+    released: () => pipe.tell('release'),
     abandoned,
     failed: (error) => last(`failed ${reason(error)}\n`),
   };

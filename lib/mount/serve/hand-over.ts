@@ -40,6 +40,8 @@ export interface HandOverParts {
 export type HandedOverTo = {
   readonly pid: number;
   readonly serves: boolean;
+  /** It has taken the keeper over, and dismisses it when it has one of its own. */
+  readonly hasKeeper: boolean;
   readonly why: string | undefined;
 };
 
@@ -77,11 +79,12 @@ export async function handOver(parts: HandOverParts): Promise<HandedOverTo> {
   other.go({ since, requests });
   try {
     await other.says('served', SERVE_MS);
-    return { pid: other.pid, serves: true, why: undefined };
+    return { pid: other.pid, serves: true, hasKeeper: other.hasKeeper, why: undefined };
   } catch (error) {
     other.kill();
     keeping.takeBack();
-    return { pid: other.pid, serves: false, why: error instanceof Error ? error.message : String(error) };
+    const why = error instanceof Error ? error.message : String(error);
+    return { pid: other.pid, serves: false, hasKeeper: false, why };
   }
 }
 
@@ -130,6 +133,8 @@ function runnerOf(program: string): string[] {
 /** The process to which the mount is handed over, by its lines on the socket. */
 class OtherProcess {
   readonly pid: number;
+  /** It knows of the pipe to the keeper. Programs from before that one did not. */
+  hasKeeper = false;
   readonly #child: ChildProcess;
   readonly #socket: Socket;
   #lines: string[] = [];
@@ -167,6 +172,7 @@ class OtherProcess {
     for (;;) {
       for (const line of this.#lines.splice(0)) {
         if (line === word) return;
+        if (line === 'keeper') this.hasKeeper = true;
         if (line.startsWith('failed '))
           throw new UserError(`The new process cannot go on with it: ${line.slice(7)}.`);
       }

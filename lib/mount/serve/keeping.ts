@@ -46,8 +46,12 @@ export interface TakeOverSettings {
   waiting(): void;
   /** Resolves when nobody else works with the state any more. Undefined: the process before has died. */
   mayGoOn(): Promise<Handed | undefined>;
-  /** Called when the mount answers and has a keeper. */
+  /** Called when the mount answers. */
   served(): void;
+  /** Called when it has a keeper of this process, or needs none any more: the one from before is dismissed. */
+  kept(): void;
+  /** Called when nobody is to go on with the mount any more. */
+  released(): void;
 }
 
 /** The rest that a process leaves to the one that goes on. */
@@ -159,8 +163,15 @@ export class Keeping {
 
   /** The mount answers: it gets its keeper. `filesLost`: files whose unwritten data died with the process before. */
   async begin(mount: ServedMount['mount'], options: WatcherOptions, filesLost: number): Promise<void> {
+    const takeOver = this.#takeOver;
+    if (this.#memory.complete) await this.#startKeeper(mount, options);
+    if (takeOver !== undefined) this.#tellOf(takeOver, mount.mountpoint, filesLost);
+    takeOver?.served();
+  }
+
+  async #startKeeper(mount: ServedMount['mount'], options: WatcherOptions): Promise<void> {
     const { device } = mount;
-    if (device === undefined || !this.#memory.complete) return;
+    if (device === undefined) return;
     const takeOver = this.#takeOver;
     const mounted = device.madeBy === 'inherited' ? undefined : await wordsFor(mount);
     const { role, owner, score } = this.#settings;
@@ -178,11 +189,10 @@ export class Keeping {
         score,
         deaths,
         isInherited: device.madeBy === 'inherited',
+        onKept: () => takeOver?.kept(),
       },
       (line) => this.#log.warn(line),
     );
-    if (takeOver !== undefined) this.#tellOf(takeOver, mount.mountpoint, filesLost);
-    takeOver?.served();
   }
 
   /** How often the mount was taken over, and whether it is kept now. */
@@ -193,6 +203,7 @@ export class Keeping {
   /** The end of the mount has begun: nobody goes on with it any more. */
   release(): void {
     this.#keeper?.release();
+    this.#takeOver?.released();
   }
 
   /** See {@link Keeper.lend}. */
@@ -204,6 +215,8 @@ export class Keeping {
   leaveTo(pid: number): void {
     this.#memory.freeze();
     this.#keeper?.leaveTo(pid);
+    // One from before has not heard of that process.
+    this.#takeOver?.kept();
   }
 
   /** The process to which the mount was to be handed over is being ended. */
@@ -219,6 +232,7 @@ export class Keeping {
 
   async dismiss(): Promise<void> {
     await this.#keeper?.dismiss();
+    this.#takeOver?.kept();
   }
 
   #write(facts: MountFacts): void {

@@ -225,14 +225,14 @@ export class RunningMount {
         this.#isHandedOver = true;
       },
     });
-    const { pid, serves, why } = await handing.catch((error: unknown) => {
+    const { pid, serves, hasKeeper, why } = await handing.catch((error: unknown) => {
       // The mount goes on here, or has ended at that very moment.
       this.#isHandedOver = false;
       throw error;
     });
     if (serves) settings.handedOver?.(pid);
     // The one who has asked reads the answer first.
-    void sleep(ANSWER_MS).then(() => this.#leave(serves, why));
+    void sleep(ANSWER_MS).then(() => this.#leave(serves, serves && !hasKeeper, why));
     if (serves) return pid;
     throw new UserError(
       `${why} It had taken the mount over already, which a process of the old program does now.`,
@@ -240,10 +240,10 @@ export class RunningMount {
   }
 
   /** Ends without a word: the keeper of a mount that nobody serves takes care of it. */
-  async #leave(serves: boolean, message: string | undefined): Promise<void> {
+  async #leave(serves: boolean, dismisses: boolean, message: string | undefined): Promise<void> {
     const outcome = { status: serves ? 0 : 1, message };
     await this.#link?.close(outcome);
-    if (serves) await this.#parts.keeping?.dismiss();
+    if (dismisses) await this.#parts.keeping?.dismiss();
     this.#settle(outcome);
   }
 
