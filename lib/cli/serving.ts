@@ -207,7 +207,7 @@ export async function goOn(going: GoingOn, plain: LogSink): Promise<number> {
     const status = await Promise.race([serving, starter.abandoned]);
     return end(status);
   } catch (error) {
-    await starter.failed(error, stop.requested);
+    await starter.failed(error, stop.requestedAtOnce);
     return 1;
   }
 }

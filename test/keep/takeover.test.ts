@@ -8,7 +8,7 @@ import { Mount, mountsOf, newMountPoint } from '../support/mount.js';
 import { openPlace, type PlaceName } from '../support/places.js';
 import { type Background, mustRun, run, start, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
-import { keepersOf, keepersStartedBy, watchersOf } from '../support/watchers.js';
+import { keepersOf, keepersStartedBy, serversOf, watchersOf } from '../support/watchers.js';
 import { servingProcess } from './support/serving.js';
 
 const PATIENCE_MS = 60_000;
@@ -130,6 +130,27 @@ t.test('SIGTERM ends a mount in good order that was taken over, and writes back 
   t.equal(readFileSync(join(server.directory, 'file'), 'utf8'), 'content\n');
   await until('nobody is left', () => watchersOf(mount.path).length === 0, PATIENCE_MS);
   t.notMatch(mount.log, /was unmounted/, 'nobody takes it for dead');
+});
+
+t.test('SIGTERM while a mount is taken over ends it when its data has reached the server', async (t) => {
+  const { server, mount } = await mounted(t, 'root');
+  const agent = await mount.agent();
+  const fd = await agent.open('file', 0o102);
+  await agent.pwrite(fd, 'written', 0);
+  const dead = await servingProcess(mount);
+  process.kill(dead, 'SIGSTOP');
+  await server.stop();
+  process.kill(dead, 'SIGKILL');
+  await until('the next process waits for the server', () => mount.log.includes('Trying again'));
+  const [next = 0, ...others] = serversOf(mount.path).filter((pid) => pid !== dead);
+  t.same(others, []);
+  process.kill(next, 'SIGTERM');
+  await server.start();
+  await until('it is unmounted', () => mount.entry === undefined, PATIENCE_MS);
+  await mount.closeAgents();
+  await until('nobody is left', () => watchersOf(mount.path).length === 0, PATIENCE_MS);
+  t.equal(readFileSync(join(server.directory, 'file'), 'utf8'), 'written');
+  t.notMatch(mount.log, /was unmounted|is lost/);
 });
 
 t.test('a clean end soon after a takeover leaves no locks for the next mount to release', async (t) => {

@@ -14,13 +14,19 @@ export function keepersOf(mountpoint: string): number[] {
 }
 
 function shellsOf(mountpoint: string, names: readonly string[]): number[] {
+  return pidsWith((args) => args.includes(mountpoint) && names.some((name) => args.includes(name)));
+}
+
+function pidsWith(isMeant: (args: readonly string[]) => boolean): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => {
-      const args = argumentsOf(pid);
-      return args.includes(mountpoint) && names.some((name) => args.includes(name));
-    });
+    .filter((pid) => isMeant(argumentsOf(pid)));
+}
+
+/** The processes that serve the mount at `mountpoint`, or are to serve it and wait for the server. */
+export function serversOf(mountpoint: string): number[] {
+  return pidsWith((args) => args.includes(mountpoint) && args.includes('mount'));
 }
 
 /** The keepers of the mount at `mountpoint` that process `pid` has started itself. */

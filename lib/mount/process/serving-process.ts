@@ -28,7 +28,9 @@ export async function serveMount(
   { stop, mounted, ...settings }: ServingProcessOptions,
 ): Promise<number> {
   const interruption = new AbortController();
-  void stop.first.then((signal) =>
+  // A mount with which this process goes on may have data that is not on the server yet: it is taken up, and ends in good order.
+  const interrupting = settings.takeOver === undefined ? stop.first : stop.second;
+  void interrupting.then((signal) =>
     interruption.abort(new UserError(`Mounting was interrupted (${signal}).`, { exitStatus: 130 })),
   );
   let mount: RunningMount | undefined;

@@ -28,6 +28,11 @@ export class StopSignals {
     return this.#count > 0;
   }
 
+  /** Whether a second one has come. */
+  get requestedAtOnce(): boolean {
+    return this.#count > 1;
+  }
+
   /** Acts as if the signal had come. */
   request(signal: NodeJS.Signals): void {
     this.#count += 1;
