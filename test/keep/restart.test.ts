@@ -1,5 +1,5 @@
 /** `nfs-fuse restart`: another process goes on with a mount in good order, and programs notice nothing. */
-import { chmodSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { ServeCommand } from '../support/embedded.js';
@@ -168,6 +168,20 @@ t.test('the old process dies while it hands the mount over: the keeper starts an
     t.equal(await mount.mustRun(['ls']), '');
     await until('there is one keeper', () => keepersOf(mount.path).length === 1);
   }
+});
+
+t.test('a mount that is being handed over is not handed over to another process as well', async (t) => {
+  const { place, restart } = await mounted(t, 'root');
+  const other = join(place.folder, 'other');
+  const [begun, stop] = [join(place.folder, 'begun'), join(place.folder, 'stop')];
+  writeFileSync(other, `#!/bin/sh\n: > ${begun}\nwhile [ ! -e ${stop} ]; do sleep 0.1; done\nexit 3\n`);
+  chmodSync(other, 0o755);
+  const one = restart('--with', other);
+  await until('the first one has begun', () => existsSync(begun));
+  t.match(await restart(), { status: 1, stderr: /ends, or is handed over, already/ });
+  writeFileSync(stop, '');
+  t.match(await one, { status: 1 });
+  t.match(await restart(), { status: 0 });
 });
 
 t.test('a mount that is not kept is not restarted', async (t) => {

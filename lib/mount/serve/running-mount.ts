@@ -69,6 +69,8 @@ export class RunningMount {
   #isEnded = false;
   /** Another process goes on with the mount: what is left to do here is to end without a trace. */
   #isHandedOver = false;
+  /** It is about to. */
+  #isHandingOver = false;
   #resolveEnded: (outcome: MountOutcome) => void = () => {};
   /** Resolves with the first reason to end. */
   readonly #end: Promise<SessionEnd>;
@@ -212,8 +214,9 @@ export class RunningMount {
       throw new UserError('This mount is not kept: it was made with --no-keep, or by fuse-native.', {
         remedy: 'Unmount it, and mount it again.',
       });
-    if (this.#isHandedOver || this.#unmounting || this.#forced || this.#isEnded)
+    if (this.#isHandingOver || this.#isHandedOver || this.#unmounting || this.#forced || this.#isEnded)
       throw new UserError('This mount ends, or is handed over, already.');
+    this.#isHandingOver = true;
     const { logFile, errors } = settings.watcher ?? {};
     const handing = handOver({
       served,
@@ -228,6 +231,7 @@ export class RunningMount {
     const { pid, serves, hasKeeper, why } = await handing.catch((error: unknown) => {
       // The mount goes on here, or has ended at that very moment.
       this.#isHandedOver = false;
+      this.#isHandingOver = false;
       throw error;
     });
     if (serves) settings.handedOver?.(pid);
