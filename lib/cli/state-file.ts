@@ -25,6 +25,7 @@ export type OpenedState =
 export function openState(path: string, fd: number, source: string): OpenedState {
   const file = openLocked(path);
   try {
+    checkOwn(path, file);
     const memory = fstatSync(file).size === 0 ? undefined : RecordMemory.adopt(file);
     if (memory === undefined || isOver(memory.facts)) {
       checkInherited(fd);
@@ -56,6 +57,15 @@ function openLocked(path: string): number {
   throw new UserError(`The state file ${path} is in use: its mount is served, or kept.`, {
     remedy: 'Nothing need be done for that mount; name another file for another one.',
   });
+}
+
+/** The state says on whose behalf data is written, and whoever may change it could have this process do anything. */
+function checkOwn(path: string, file: number): void {
+  const { uid, mode, nlink } = fstatSync(file);
+  if ((mode & constants.S_IFMT) !== constants.S_IFREG) throw refused(path, 'it is no regular file');
+  if (uid !== process.geteuid?.()) throw refused(path, 'the file belongs to another user');
+  if ((mode & 0o077) !== 0) throw refused(path, 'other users may open the file');
+  if (nlink > 1) throw refused(path, 'the file has another name');
 }
 
 function emptyState(path: string, file: number): RecordMemory {

@@ -1,5 +1,5 @@
 /** --state FILE: whoever has the descriptor of a mount and the file goes on with the mount. */
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, linkSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { openPlace } from '../support/places.js';
@@ -50,9 +50,15 @@ t.test(
       const path = join(scratch.path, name);
       const content = Buffer.from(bytes);
       change(content);
-      writeFileSync(path, content);
+      writeFileSync(path, content, { mode: 0o600 });
       return path;
     };
+    const foreign = bad('foreign', () => {});
+    chownSync(foreign, 1000, 1000);
+    const open = bad('open', () => {});
+    chmodSync(open, 0o640);
+    const twice = bad('twice', () => {});
+    linkSync(twice, join(scratch.path, 'second'));
     const other = (content: Buffer): void => {
       const at = content.indexOf('"madeBy":"inherited"');
       content.write('"madeBy":"direct"   ', at);
@@ -64,6 +70,9 @@ t.test(
       cutOff,
       bad('version', (content) => content.fill(9, 4, 8)),
       bad('facts', other),
+      foreign,
+      open,
+      twice,
     ];
     for (const path of states) {
       await serve(`--state ${path}`);
