@@ -15,7 +15,12 @@ import {
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { Logger } from '../../lib/base/log.js';
-import { type LockPlace, type NotedLock, releaseLeftLocks } from '../../lib/mount/reach/left-locks.js';
+import {
+  claimNotes,
+  type LockPlace,
+  type NotedLock,
+  releaseLeftLocks,
+} from '../../lib/mount/reach/left-locks.js';
 import { LockNoteFile } from '../../lib/mount/serve/lock-note-file.js';
 import { fileHandleFromBytes } from '../../lib/programs/nfs3/index.js';
 import {
@@ -62,6 +67,18 @@ function warnings(): { readonly log: Logger; readonly lines: string[] } {
   const ignore = (): void => {};
   return { lines, log: { info: ignore, warn: (line) => void lines.push(line), error: ignore } };
 }
+
+t.test('the notes of a dead process go although a thread of it still has them claimed', async (t) => {
+  const folder = runtimeFolder(t);
+  const stuck = new LockNoteFile('/mnt', warnings().log).locksAreAt(NOWHERE);
+  stuck.note(note(1));
+  t.same(readdirSync(folder), [stuck.name]);
+  const claimed = claimNotes(stuck.name);
+  t.same(readdirSync(folder), [stuck.name]);
+  claimed.remove();
+  t.same(readdirSync(folder), []);
+  stuck.close(false);
+});
 
 t.test('a mount without locks leaves no file, and one that released them all neither', async (t) => {
   const folder = runtimeFolder(t);

@@ -114,13 +114,19 @@ export interface ClaimedNotes {
   close(): void;
 }
 
-/** Claims the notes in the file `name`, so that nobody releases these locks meanwhile. Of no effect where there are none. */
+/**
+ * Claims the notes in the file `name`, so that nobody releases these locks meanwhile. A thread of the process that wrote them may hold
+ * the claim for as long as it is stuck, and nobody else gets it then either. Of no effect where there are none.
+ */
 export function claimNotes(name: string): ClaimedNotes {
   for (const folder of runtimeFoldersOf(ownUid())) {
     let fd: number | undefined;
     try {
       fd = openSync(folder.at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-      if (isOwnFile(fd) && claim(fd)) return claimedIn(folder, name, fd);
+      if (isOwnFile(fd)) {
+        claim(fd);
+        return claimedIn(folder, name, fd);
+      }
     } catch {
       // Not here.
     }
