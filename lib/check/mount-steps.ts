@@ -12,6 +12,7 @@ import {
   readMountinfo,
   realpathWithin,
 } from '../fuse/index.js';
+import { otherVersion } from '../mount/keep/other-version.js';
 import { askStats } from '../mount/reach/mount-control.js';
 import { notMounted } from '../mount/reach/not-mounted.js';
 import type { MountStatistics } from '../mount/serve/running-mount.js';
@@ -56,10 +57,18 @@ async function locate(path: string, timeoutMs: number): Promise<MountEntry | und
   return real === undefined ? undefined : mountAt(entries, real);
 }
 
-/** How often another process has gone on with the mount, as a clause. Empty: none has, or its process cannot be asked. */
+/**
+ * How often another process has gone on with the mount, and whether its program is another one than this, as clauses. Empty: neither,
+ * or its process cannot be asked.
+ */
 async function past(entry: MountEntry | undefined, timeoutMs: number): Promise<string> {
   const asked = entry === undefined ? undefined : askStats(entry).catch(() => undefined);
   const stats = await Promise.race([asked, sleep(timeoutMs).then(() => undefined)]);
+  const version = otherVersion((stats as Partial<MountStatistics> | undefined)?.version);
+  return takenOver(stats) + (version === undefined ? '' : `; ${version}`);
+}
+
+function takenOver(stats: unknown): string {
   const { deaths = 0, restarts = 0, last, kept } = takeoversIn(stats) ?? {};
   if (last === undefined) return '';
   const times = [

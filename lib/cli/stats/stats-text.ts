@@ -1,6 +1,7 @@
 /** The work of a mount so far, for people: calls with their times, caches, recoveries. */
 import { shownName } from '../../base/shown-name.js';
 import { describeUnwritten } from '../../mount/failure/unwritten.js';
+import { otherVersion } from '../../mount/keep/other-version.js';
 import { identityWords } from '../../mount/options/effective-options.js';
 import type { MountStats } from '../../mount/serve/mount-stats.js';
 import type { ToldStats } from './asking.js';
@@ -8,11 +9,13 @@ import type { ToldStats } from './asking.js';
 /** Many lines; safe for a terminal. Throws TypeError for an answer that has not the shape of one. */
 export function statsText(stats: ToldStats): string {
   const { caches, rpc, limits } = stats;
+  const version = otherVersion(stats.version);
   const identity = identityWords(stats.identity);
   const lines = [
     `${stats.source} on ${stats.mountpoint}, process ${stats.pid}, up ${stats.uptimeSeconds} s`,
     `  memory ${megabytes(stats.residentBytes)}, CPU ${stats.cpuSeconds.toFixed(1)} s, ` +
       `${stats.inodes} inodes, ${stats.openFiles} open files, rsize ${limits.rsize}, wsize ${limits.wsize}`,
+    ...(version === undefined ? [] : [`  ${version}`]),
     ...(stats.unwritten.files > 0 ? [`  not written back yet: ${describeUnwritten(stats.unwritten)}`] : []),
     ...(identity.length === 0 ? [] : [`  identity ${identity.join(', ')}`]),
     ...effectiveLine(stats.effectiveOptions),

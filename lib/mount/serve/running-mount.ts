@@ -4,6 +4,7 @@
  * an error. The start is start.ts.
  */
 import type { Logger } from '../../base/log.js';
+import { packageInfo } from '../../base/package-info.js';
 import { UserError } from '../../base/user-error.js';
 import type { SessionEnd } from '../../fuse/index.js';
 import type { Unwritten } from '../failure/unwritten.js';
@@ -48,6 +49,8 @@ export type MountStatistics = MountStats & {
   /** As the mount table shows it. */
   readonly source: string;
   readonly mountpoint: string;
+  /** Of the program that serves it. */
+  readonly version: string;
   /** The mount options as they were given. */
   readonly options: readonly string[];
   /** Counters of the connection with the kernel. */
@@ -60,6 +63,8 @@ export class RunningMount {
   /** Resolves when the mount has ended and all its resources are free, whoever ended it. Never rejects. */
   readonly ended: Promise<MountOutcome>;
   readonly #parts: MountParts;
+  /** As it was read when this process began: the files of the program may be replaced while it runs. */
+  readonly #version = packageInfo().version;
   #link: MountLink | undefined;
   #forced = false;
   /** From the beginning of the end on, errors count: what programs lose while they finish is a failure. */
@@ -121,6 +126,7 @@ export class RunningMount {
     return {
       source: request.source,
       mountpoint: this.mountpoint,
+      version: this.#version,
       options: request.options,
       ...fileSystem.stats(),
       fuse: this.requestCounters(),
