@@ -17,7 +17,16 @@ const REPLACED_WITHIN_MS = 60_000;
 /** One that could not be started, for want of processes or memory, is tried again after so long. */
 const RETRY_MS = 5_000;
 
-export interface KeeperOptions extends WatcherOptions {
+/** The rest that each process of a mount gets from the one before. */
+export interface LeftToNext {
+  readonly role: KeptRole;
+  /** A socket that the next process gets as well: see TakeOver. It answers undefined when that is closed. */
+  readonly owner?: (() => number | undefined) | undefined;
+  /** See Told. */
+  readonly score?: number | undefined;
+}
+
+export interface KeeperOptions extends WatcherOptions, LeftToNext {
   /** Descriptor of /dev/fuse. Undefined: the connection is over. */
   readonly fuse: () => number | undefined;
   /** Descriptor of the state. */
@@ -28,11 +37,6 @@ export interface KeeperOptions extends WatcherOptions {
   readonly isInherited: boolean;
   /** The program and the arguments that go on with the mount. */
   readonly command: readonly string[];
-  readonly role: KeptRole;
-  /** A socket that the next process gets as well: see TakeOver. It answers undefined when that is closed. */
-  readonly owner?: (() => number | undefined) | undefined;
-  /** See Told. */
-  readonly score?: number | undefined;
   /** See TakeOver. */
   readonly deaths: string;
   /** Called when there is a keeper, also for each one that takes the place of another. */

@@ -9,18 +9,10 @@ import { MountError } from '../../fuse/index.js';
 import { adoptLiving, RecordMemory, RecordsError } from '../../records/index.js';
 import { readFacts } from '../keep/facts.js';
 import type { TakeOver } from '../keep/take-over.js';
-import type { Handed, TakeOverSettings } from '../serve/keeping.js';
+import type { Handed, TakeOverSettings, TakeOverWords } from '../serve/keeping.js';
 
 /** Those who wait to hear whether this process serves the mount. */
-export interface Starter {
-  /** The server does not answer yet. */
-  waiting(): void;
-  /** See TakeOverSettings. */
-  mayGoOn(): Promise<Handed | undefined>;
-  served(): void;
-  /** See TakeOverSettings. */
-  kept(): void;
-  released(): void;
+export interface Starter extends TakeOverWords {
   /** Rejects when this process must not go on any more, and has touched nothing so far. */
   readonly abandoned: Promise<never>;
   /** This process will not serve; `isFinal`: and no other one shall try. Resolves when that is told. */

@@ -8,28 +8,37 @@ import type { ConnectionInfo } from '../../fuse/index.js';
 import { RecordMemory } from '../../records/index.js';
 import type { HandoverOptions } from '../../vfs/handover/handover.js';
 import { type MountFacts, NO_TAKEOVERS, type Takeovers, writeEnd, writeFacts } from '../keep/facts.js';
-import { Keeper } from '../keep/keeper.js';
+import { Keeper, type LeftToNext } from '../keep/keeper.js';
 import type { WatcherOptions } from '../keep/shell-process.js';
-import { type KeptRole, secondsSinceStart } from '../keep/take-over.js';
+import { secondsSinceStart } from '../keep/take-over.js';
 import { wordsFor } from '../keep/watcher.js';
 import type { ResumedMount, ServedMount } from './kernel-transport.js';
 
 /** The part of a mount's keeping that its front end decides. */
-export interface KeepSettings {
+export interface KeepSettings extends LeftToNext {
   /** The program that goes on with the mount, and what it needs before its arguments. */
   readonly program: readonly string[];
   readonly arguments: readonly string[];
-  readonly role: KeptRole;
-  /** A socket that the next process gets as well: see TakeOver. It answers undefined when that is closed. */
-  readonly owner?: (() => number | undefined) | undefined;
-  /** See Told. */
-  readonly score?: number | undefined;
   /** An empty state in a file of the user's own. Undefined: in memory. */
   readonly memory?: RecordMemory | undefined;
 }
 
+/** The words between a process that goes on with a mount and those who have started it. */
+export interface TakeOverWords {
+  /** Called when the server does not answer yet. */
+  waiting(): void;
+  /** Resolves when nobody else works with the state any more. Undefined: the process before has died. */
+  mayGoOn(): Promise<Handed | undefined>;
+  /** Called when the mount answers. */
+  served(): void;
+  /** Called when it has a keeper of this process, or needs none any more: the one from before is dismissed. */
+  kept(): void;
+  /** Called when nobody is to go on with the mount any more. */
+  released(): void;
+}
+
 /** The mount with which this process goes on. */
-export interface TakeOverSettings {
+export interface TakeOverSettings extends TakeOverWords {
   /** /dev/fuse, past INIT. */
   readonly fd: number;
   readonly memory: RecordMemory;
@@ -42,16 +51,6 @@ export interface TakeOverSettings {
   readonly since: number;
   /** When processes of this mount have died lately, for the keeper. */
   readonly deaths: string;
-  /** Called when the server does not answer yet. */
-  waiting(): void;
-  /** Resolves when nobody else works with the state any more. Undefined: the process before has died. */
-  mayGoOn(): Promise<Handed | undefined>;
-  /** Called when the mount answers. */
-  served(): void;
-  /** Called when it has a keeper of this process, or needs none any more: the one from before is dismissed. */
-  kept(): void;
-  /** Called when nobody is to go on with the mount any more. */
-  released(): void;
 }
 
 /** The rest that a process leaves to the one that goes on. */
