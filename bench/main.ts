@@ -178,16 +178,12 @@ function measure(options: BenchOptions): Promise<Report> {
     const results: RowResult[] = [];
     for (const [index, row] of rows.entries()) {
       const report = (what: string) => progress(`[${index + 1}/${rows.length}] ${what}`);
-      const found = pieces.row(row.id);
-      const result =
-        found ??
-        (await measureAlong(row, fartherRows.get(row.id) ?? row, subjects, ways, {
-          runs,
-          quick,
-          progress: report,
-          ready,
-        }));
-      if (found === undefined) pieces.add(result);
+      let result = pieces.row(row.id);
+      if (result === undefined) {
+        const how = { runs, quick, progress: report, ready };
+        result = await measureAlong(row, fartherRows.get(row.id) ?? row, subjects, ways, how);
+        pieces.add(result);
+      }
       results.push(result);
     }
     const { load: most, ...whole } = pieces.end();

@@ -14,7 +14,6 @@ export type Terms = Readonly<Record<string, unknown>>;
 
 interface Kept {
   readonly terms: Terms;
-  readonly started: string;
   readonly pieces: number;
   readonly seconds: number;
   readonly load: number;
@@ -69,7 +68,6 @@ export class Pieces {
   #kept(): Kept {
     return {
       terms: this.#terms,
-      started: this.#before?.started ?? new Date().toISOString(),
       pieces: (this.#before?.pieces ?? 0) + 1,
       seconds: (this.#before?.seconds ?? 0) + (performance.now() - this.#begun) / 1000,
       load: Math.max(this.#load, this.#before?.load ?? 0),

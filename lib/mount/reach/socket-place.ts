@@ -31,7 +31,7 @@ function listenerBehind(code: string): Listener {
     case 'ENOENT':
       return 'nobody';
     case 'EAGAIN':
-      // So many have connected that it has yet to accept.
+      // The queue of those that it has yet to accept is full.
       return 'somebody';
     default:
       return { unknown: code };

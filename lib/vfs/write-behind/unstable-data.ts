@@ -61,7 +61,7 @@ export class UnstableData {
     if (other !== undefined && other.verifier !== extent.verifier) this.#restarted = true;
   }
 
-  /** So many bytes were written, stable or not. As long as older data waits, a copy of them is kept. */
+  /** `bytes` were written, stable or not. As long as older data waits, a copy of them is kept. */
   wrote(bytes: number): void {
     if (this.bytes > 0) this.#written += Math.max(bytes, LEAST_COST);
   }
