@@ -84,6 +84,7 @@ export const GROUPS = {
       'lib/vfs/data/early-reads.ts',
       'lib/vfs/data/file-records.ts',
       'lib/vfs/data/files.ts',
+      'lib/vfs/data/first-read.ts',
       'lib/vfs/data/open-file.ts',
       'lib/vfs/data/read-ahead.ts',
       'lib/vfs/data/segment.ts',
