@@ -8,7 +8,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { root, SetupError, say } from './setup/common.mjs';
 import { closeInherited } from './setup/descriptors.mjs';
 import { installGuests } from './setup/guests.mjs';
@@ -22,6 +22,7 @@ import {
 import { buildHelpers, buildProduct, installModules } from './setup/project.mjs';
 import { sweep } from './setup/sweep.mjs';
 import { runSteadily } from './setup/tap.mjs';
+import { transpile } from './setup/transpile.mjs';
 
 /** Suites that need user-mode Linux (test/support/guest): all long ones. */
 const GUESTS = ['test/linux/', '/knfsd-'];
@@ -138,7 +139,7 @@ function select(args) {
   if (args[0] === '--all') return { tier: 'all', files: testFiles() };
   const rare = isIn(RARE);
   if (args[0] === '--ci') return { tier: 'ci', files: testFiles().filter((file) => !rare(file)) };
-  if (args.length > 0) return { tier: 'named', files: args };
+  if (args.length > 0) return { tier: 'named', files: args.map((file) => relative(root, resolve(file))) };
   const long = isIn(LONG);
   return { tier: 'fast', files: testFiles().filter((file) => !long(file) && !rare(file)) };
 }
@@ -155,6 +156,7 @@ async function main(args) {
   if (files.some(isIn(GUESTS))) installGuests();
   buildProduct();
   buildHelpers();
+  await transpile();
   sweep();
   const failedChecks = tier === 'named' || checkSources() ? 0 : 1;
   if (tier !== 'named') process.env.NFS_FUSE_TEST_TIER ??= tier;

@@ -13,6 +13,7 @@ import { checkMachine, installPackages } from './setup/machine.mjs';
 import { buildHelpers, buildProduct, installModules } from './setup/project.mjs';
 import { sweep } from './setup/sweep.mjs';
 import { runFile } from './setup/tap.mjs';
+import { transpile } from './setup/transpile.mjs';
 import { judge, renderTable, SUITES, WAYS, whyNotRun } from './setup/transports-table.mjs';
 
 const JOBS = 2;
@@ -96,6 +97,7 @@ async function main(wanted) {
   installModules();
   buildProduct();
   buildHelpers();
+  await transpile();
   sweep();
   const suites = wanted.length > 0 ? wanted : Object.keys(SUITES);
   const resultOf = await runAll(suites);

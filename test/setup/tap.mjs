@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { root, say } from './common.mjs';
 import { readReport } from './tap-report.mjs';
+import { compiled } from './transpile.mjs';
 
 /** The time in which a test file that was told to end has to tidy up. */
 const TIDY_UP_MS = 30_000;
@@ -14,13 +15,13 @@ const ALONE = ['--mount', '--propagation', 'private'];
 
 /**
  * Runs one file as tap's own runner does, less the state that it keeps in the project's folder for all runs together.
+ * Of a source in TypeScript, whose path begins at the project's folder, the copy in JavaScript runs: transpile() comes first.
  * The result: pass, fail, other, failed and failures as readReport has them, file, and milliseconds. A file that ends
  * otherwise than with status 0, or without a single assertion, has failed.
  */
 export async function runFile(file, timeoutSeconds, environment = {}) {
-  // tap's own loader checks types, which `npm run check` has done, and takes 4 s longer for each file.
-  const loader = import.meta.resolve('tsx');
-  const argv = [...ALONE, process.execPath, `--import=${loader}`, '--enable-source-maps', file];
+  const program = file.endsWith('.ts') ? compiled(file) : file;
+  const argv = [...ALONE, process.execPath, '--enable-source-maps', program];
   const child = spawn('unshare', argv, {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
