@@ -80,6 +80,9 @@ const LONG = [
 ];
 /** Suites that show little more than others of --ci, and take minutes: with --all only. */
 const RARE = [
+  'test/linux/other-kernel-matrix',
+  'test/e2e/knfsd-source-tree',
+  'test/e2e/knfsd-udp-suites',
   'test/containers/single-file-image',
   'test/single-file/other-processor',
   'test/e2e/unbuffered-source-tree',

@@ -19,9 +19,9 @@ import { atTier } from '../support/tier.js';
 import { untilEnd } from '../support/until-end.js';
 import { servingProcess } from './support/serving.js';
 
-const DEATHS = atTier({ ci: 10, all: 30 });
-const FEWER_DEATHS = atTier({ ci: 5, all: 15 });
-const RESTARTS = atTier({ ci: 14, all: 50 });
+const DEATHS = atTier({ ci: 6, all: 30 });
+const FEWER_DEATHS = atTier({ ci: 3, all: 15 });
+const RESTARTS = atTier({ ci: 8, all: 50 });
 const BETWEEN_MS = 2_000;
 const FILES = 2_000;
 const MINUTES = 60_000;

@@ -19,11 +19,10 @@ import { Ganesha } from '../support/ganesha.js';
 import { Guest, shellLine } from '../support/guest/guest.js';
 import { GuestNetwork } from '../support/guest/network.js';
 import { mountInGuest, unmountInGuest } from '../support/guest/product.js';
-import { atTier } from '../support/tier.js';
 import { untilEnd } from '../support/until-end.js';
 
 /** One combination in this many, some 140 of them: programs in a guest are slow. */
-const EVERY = atTier({ ci: 576, all: 288 });
+const EVERY = 288;
 const TIMEOUT_MS = 20 * 60_000;
 const FOLDERS = { a: '/mnt/a', b: '/mnt/b', look: '/mnt/look' };
 

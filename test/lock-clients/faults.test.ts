@@ -18,7 +18,7 @@ t.test('locks over TCP are had by one at a time, and all end', LONG, async (t) =
     const network = () => FaultProxy.start({ upstream: server.port });
     return { ...ground, clients: await clientsBehind(t, network, mount), rates: RATES.tcp };
   };
-  metFaults(t, await crowds(t, open, seeds(atTier({ fast: 4, ci: 40, all: 100 }))));
+  metFaults(t, await crowds(t, open, seeds(atTier({ fast: 4, ci: 15, all: 100 }))));
 });
 
 t.test('locks over UDP are had by one at a time, and all end', LONG, async (t) => {
@@ -29,5 +29,5 @@ t.test('locks over UDP are had by one at a time, and all end', LONG, async (t) =
     const clients = await clientsBehind(t, network, (options) => mount([...options, 'proto=udp']));
     return { ...ground, clients, rates: RATES.udp, adapt: lateDatagrams };
   };
-  metFaults(t, await crowds(t, open, seeds(atTier({ fast: 4, ci: 40, all: 100 }))));
+  metFaults(t, await crowds(t, open, seeds(atTier({ fast: 4, ci: 15, all: 100 }))));
 });

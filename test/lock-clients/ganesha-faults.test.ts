@@ -35,7 +35,7 @@ t.test('locks over TCP are had by one at a time, and all end', LONG, async (t) =
     const network = () => FaultProxy.start({ upstream: lockPort });
     return { ...ground, clients: await clientsBehind(t, network, mount), rates: RATES.tcp };
   };
-  metFaults(t, await crowds(t, open, seeds(atTier({ fast: 2, ci: 12, all: 20 }))));
+  metFaults(t, await crowds(t, open, seeds(atTier({ fast: 2, ci: 5, all: 20 }))));
 });
 
 t.test('locks over UDP are had by one at a time, and all end', LONG, async (t) => {
@@ -45,5 +45,5 @@ t.test('locks over UDP are had by one at a time, and all end', LONG, async (t) =
     const clients = await clientsBehind(t, network, (options) => mount([...options, 'proto=udp']));
     return { ...ground, clients, rates: RATES.udp, adapt: lateDatagrams };
   };
-  metFaults(t, await crowds(t, open, seeds(atTier({ fast: 2, ci: 8, all: 12 }))));
+  metFaults(t, await crowds(t, open, seeds(atTier({ fast: 2, ci: 4, all: 12 }))));
 });

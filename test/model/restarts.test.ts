@@ -8,7 +8,7 @@ import { atTier } from '../support/tier.js';
 import { mountOptions, roughGanesha, runRough } from './rough-mount.js';
 import { seeds } from './seeds.js';
 
-for (const seed of seeds(atTier({ ci: 8, all: 20 }))) {
+for (const seed of seeds(atTier({ ci: 5, all: 20 }))) {
   const options = mountOptions(seed);
   t.test(`seed ${seed} ${options.join(',')}`.trim(), { timeout: 300_000 }, async (t) => {
     const run = { seed, server: roughGanesha, rates: ROUGH, operations: 120, crashEvery: 36, options };

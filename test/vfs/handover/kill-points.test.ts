@@ -3,7 +3,7 @@ import t from 'tap';
 import { atTier } from '../../support/tier.js';
 import { run } from './kill/run.js';
 
-const DEATHS = atTier({ fast: 150, all: 1_000 });
+const DEATHS = atTier({ fast: 150, ci: 500, all: 1_000 });
 
 t.test('programs see no difference, and nothing hangs, whenever the process dies', async (t) => {
   const first = Number(process.env.NFS_FUSE_KILL_SEED ?? 1);
