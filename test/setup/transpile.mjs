@@ -21,7 +21,7 @@ export const compiled = (file) => join(copies, file.replace(SOURCE, '.js'));
 export async function transpile() {
   say('translating the tests');
   // Here, since the modules may just have been installed.
-  const { transform } = await import('esbuild');
+  const { transform, stop } = await import('esbuild');
   rmSync(copies, { recursive: true, force: true });
   const files = FOLDERS.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true }).map((name) => join(folder, name)),
@@ -32,6 +32,7 @@ export async function transpile() {
   for (const file of files.filter((file) => AS_IT_IS.test(file)))
     symlinkSync(join(root, file), join(copies, file));
   await Promise.all(files.filter((file) => SOURCE.test(file)).map((file) => translate(transform, file)));
+  await stop();
 }
 
 async function translate(transform, file) {

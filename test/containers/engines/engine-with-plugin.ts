@@ -10,6 +10,9 @@ import { BUSYBOX_IMAGE, makeBusyboxImage } from './small-images.js';
 /** The shells beside a mount: their words are those of the mount, too. */
 const SHELLS = ['nfs-fuse-keeper', 'nfs-fuse-waker', 'nfs-fuse-watcher'];
 
+/** Whether a command failed because the plugin answered before the mount was made, as it may on a busy machine: it can be tried again. */
+export const isLate = (stderr: Buffer): boolean => /not mounted yet|takes too long/.test(stderr.toString());
+
 /** The options of a volume as `volume create` takes them. `more`: further mount options. */
 export function volumeOptions(source: MountSource, more: readonly string[] = []): string[] {
   const o = [...source.mountOptions, ...more].join(',');
@@ -79,7 +82,7 @@ export class EngineWithPlugin {
       const argv = this.container([`--name=${name}`, ...options], command);
       const { status, stdout, stderr } = await this.run(argv);
       if (status === 0) return stdout.toString();
-      if (!/not mounted yet/.test(stderr.toString())) throw new Error(`${argv.join(' ')}: ${stderr}`);
+      if (!isLate(stderr)) throw new Error(`${argv.join(' ')}: ${stderr}`);
       await this.remove(name);
     }
   }

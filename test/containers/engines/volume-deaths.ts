@@ -5,7 +5,7 @@ import type { Test } from 'tap';
 import { Ganesha } from '../../support/ganesha.js';
 import { until } from '../../support/process.js';
 import { untilEnd } from '../../support/until-end.js';
-import { type EngineWithPlugin, volumeOptions } from './engine-with-plugin.js';
+import { type EngineWithPlugin, isLate, volumeOptions } from './engine-with-plugin.js';
 
 /** Needs the volume and the containers of lifeOfVolumes, and leaves both. */
 export async function deathsAroundVolumes(t: Test, engine: EngineWithPlugin, server: Ganesha): Promise<void> {
@@ -105,7 +105,7 @@ export async function deathsAroundVolumes(t: Test, engine: EngineWithPlugin, ser
     for (const name of ['one', 'two']) {
       await until(`container ${name} is started`, async () => {
         const started = await engine.run(['start', name]);
-        if (started.status !== 0 && !/not mounted yet/.test(started.stderr.toString()))
+        if (started.status !== 0 && !isLate(started.stderr))
           throw new Error(started.stderr.toString());
         return started.status === 0;
       });
