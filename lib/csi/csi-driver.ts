@@ -10,6 +10,7 @@ import { MountByMounter } from './node/mount-by-mounter.js';
 import { MountByCommand } from './node/mounting.js';
 import { NodeService } from './node/node-service.js';
 import type { InlinePolicy } from './volume/inline-volumes.js';
+import { checkDefaults } from './volume/volume-capability.js';
 import type { ServiceName } from './wire/csi-interface.js';
 import { type CsiCalls, serveCsi, socketOf } from './wire/csi-server.js';
 
@@ -41,6 +42,7 @@ const ANY_EXPORT = 'localhost:/';
 export async function runDriver(options: CsiDriverOptions): Promise<void> {
   const { endpoint, driverName, nodeId, hasController, mounter, inline, defaults, program, tell } = options;
   const stop = new StopSignals(['SIGINT', 'SIGTERM', 'SIGHUP']);
+  checkDefaults(defaults);
   parseMountRequest(ANY_EXPORT, defaults);
   const path = socketOf(endpoint);
   const services = new Map<ServiceName, CsiCalls>([['Identity', identityCalls(driverName, hasController)]]);

@@ -107,9 +107,15 @@ t.test('--inline-volumes=none takes no inline volume, and all others', async (t)
   await volume.unpublish();
 });
 
-t.test('another policy is no policy', async (t) => {
+t.test('what no volume could have is refused as the driver starts', async (t) => {
   const argv = [...place.product, 'csi', '--endpoint', 'unix:///nowhere/csi.sock', '--node-id', 'n'];
-  const outcome = await run(place.command([...argv, '--inline-volumes', 'saef']), { cwd: '/' });
-  t.not(outcome.status, 0);
-  t.match(String(outcome.stderr), /Did you mean --inline-volumes=safe\?/);
+  const cases: [string[], RegExp][] = [
+    [['--inline-volumes', 'saef'], /Did you mean --inline-volumes=safe\?/],
+    [['-o', 'ro,bg'], /The mount option "bg" is not for volumes.*The kubelet tries again by itself/s],
+  ];
+  for (const [wrong, words] of cases) {
+    const { status, stderr } = await run(place.command([...argv, ...wrong]), { cwd: '/' });
+    t.equal(status, 1);
+    t.match(String(stderr), words);
+  }
 });
