@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t from 'tap';
+import { NodeService } from '../../lib/csi/node/node-service.js';
 import { ServeCommand } from '../support/embedded.js';
 import { mountsOf } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
@@ -87,6 +88,20 @@ t.test('a volume is published where the server keeps its folder’s group', asyn
     { code: 'PERMISSION_DENIED' },
     'permissions that are wished for are no matter of taste',
   );
+});
+
+t.test('a folder that is not mounted is not published, whatever is said of its mount', async (t) => {
+  const mounting = { make: async () => {}, end: async () => {}, settled: async () => {} };
+  const node = new NodeService({ nodeId: 'n', defaults: [], inline: 'safe', mounting, tell: () => {} });
+  const { publishRequest, target, flags } = PodVolume.on(driver, served, '', 'believed');
+  const mount = { fs_type: '', mount_flags: flags, volume_mount_group: '' };
+  const volume_capability = { block: null, mount, access_mode: { mode: 1 } };
+  const request = { ...publishRequest, volume_capability, readonly: false };
+  const publish = async () => node.calls.NodePublishVolume?.(request, new AbortController().signal);
+  await t.rejects(publish(), { code: 'INTERNAL', message: /is said to be mounted/ });
+  t.notOk(existsSync(target), 'a program would write to this machine');
+  mkdirSync(target);
+  await t.rejects(publish(), { code: 'INTERNAL' });
 });
 
 t.test('nobody but the user of the driver may connect to it, whatever its umask is', async (t) => {

@@ -92,6 +92,7 @@ export class NodeService {
       const isOurs = target.make() || wasMounted;
       try {
         await this.options.mounting.make(target, wanted, signal);
+        await checkMounted(target, wanted);
       } catch (error) {
         // The folder alone would be a place on this machine's own disk.
         if (isOurs) await target.abandon();
@@ -218,6 +219,23 @@ export class NodeService {
 function checkVolume({ volume_id: id, target_path: path }: NodePublishVolumeRequest): void {
   if (id === '') throw new CsiError('INVALID_ARGUMENT', 'The request has no id of a volume.');
   if (path === '') throw new CsiError('INVALID_ARGUMENT', 'The request has no target_path.');
+}
+
+/**
+ * Believes the mount table alone: a folder that is not mounted is a place on this machine's own disk.
+ * @throws CsiError if what is wanted is not mounted
+ */
+async function checkMounted(target: PublishTarget, wanted: Wanted): Promise<void> {
+  const made = await target.ownEntry();
+  if (made === undefined)
+    throw new CsiError(
+      'INTERNAL',
+      `${wanted.mounted} is said to be mounted, and ${target.path} is no mount.`,
+      {
+        remedy: 'Look into the log of the driver, or of the mounter, for the end of its process.',
+      },
+    );
+  checkSame(target, made, wanted);
 }
 
 /** @throws CsiError ALREADY_EXISTS if something else than what is wanted is mounted */
