@@ -11,7 +11,7 @@ import { type Background, mustRun, run, start, until } from '../support/process.
 import { removeStaged } from '../support/stage.js';
 import { untilEnd } from '../support/until-end.js';
 import { keepersStartedBy } from '../support/watchers.js';
-import { capability, Driver, PodVolume } from './support/csi-client.js';
+import { capability, Driver, type Failure, PodVolume } from './support/csi-client.js';
 import { failsWithCodes } from './support/failure-codes.js';
 import { Mounter } from './support/mounter.js';
 
@@ -217,6 +217,28 @@ t.test('a volume that is at other places too is unpublished when its data is on 
   t.match(driver.log, /is at other places too/);
   t.equal(readFileSync(join(elsewhere, 'file'), 'utf8'), 'content');
   await mustRun(['umount', elsewhere]);
+});
+
+t.test('a mounter that is stopped holds no call beyond its time, and losses are told later', async (t) => {
+  const volume = volumeOf('stopped');
+  const other = volumeOf('stopped too');
+  await volume.publish();
+  await other.publish();
+  const pid = await volume.pid();
+  mounter.signal('SIGSTOP');
+  process.kill(pid, 'SIGSTOP');
+  for (const keeper of keepersStartedBy(pid, '/dev/fd/3')) process.kill(keeper, 'SIGKILL');
+  process.kill(pid, 'SIGKILL');
+  const overdue = (call: () => Promise<Failure>) =>
+    until('it is overdue, and nothing is at work', async () => (await call()).code === 'DEADLINE_EXCEEDED');
+  for (let time = 0; time < 2; time++) await overdue(() => volume.unpublishFailure(1_000));
+  await overdue(() => other.unpublishFailure(1_000));
+  await overdue(() => other.publishFailure({}, 1_000));
+  await until('the log tells why', () => driver.log.split('does not tell in time').length > 3);
+  mounter.signal('SIGCONT');
+  t.match(await volume.unpublishFailure(), { code: 'INTERNAL', details: /has ended with an error/ });
+  await volume.unpublish();
+  await other.unpublish();
 });
 
 t.test('a server that does not answer leaves nothing behind, whatever retry says', async (t) => {

@@ -18,6 +18,7 @@ import { ToldFailure } from '../../mount/failure/told-failure.js';
 import { grantFlags } from '../../mount/options/kernel-flags.js';
 import { descriptorOf } from '../../mount/reach/socket-descriptor.js';
 import { kernelMountOptions } from '../../mount/serve/kernel-transport.js';
+import { unlessAborted } from '../../mount/waiting.js';
 import {
   answerIn,
   type MounterAnswer,
@@ -34,9 +35,13 @@ const READ_AHEAD_KIB = 1024;
 /** Kubernetes tries again. A process that went on trying would be in the way of the next attempt. */
 const ONE_ATTEMPT = 'retry=0';
 
+type Done = Extract<MounterAnswer, { readonly done: true }>;
+
 export class MountByMounter implements Mounting {
   /** Places whose mount has ended well, and about which nothing is to be asked again: the mounter may end with its last mount. */
   readonly #settled = new Set<string>();
+  /** Places about whose mounts the mounter has been asked, and nobody has heard the answer: each has one question at a time. */
+  readonly #asked = new Map<string, Promise<Done>>();
 
   /** `socket`: that of the mounter. */
   constructor(
@@ -72,7 +77,7 @@ export class MountByMounter implements Mounting {
     }
   }
 
-  async end(target: PublishTarget, entry: MountEntry): Promise<void> {
+  async end({ path }: PublishTarget, entry: MountEntry, signal: AbortSignal): Promise<void> {
     // Without a mounter nobody could tell whether everything is written back.
     (await this.#connect()).destroy();
     try {
@@ -83,36 +88,65 @@ export class MountByMounter implements Mounting {
     const link = await this.#connect().catch((error: unknown) => {
       throw new CsiError(
         'UNAVAILABLE',
-        `${target.path} is unmounted. Its mounter has ended before it could tell whether all data is on the server.`,
+        `${path} is unmounted. Its mounter has ended before it could tell whether all data is on the server.`,
         { remedy: 'Check the files that were being written.', cause: error },
       );
     });
-    await this.#settle(target, link);
-    this.#settled.add(target.path);
+    const earlier = this.#asked.get(path);
+    const answer = this.#ask(path, link);
+    await this.#hear(path, earlier === undefined ? answer : earlier.then(() => answer), signal);
+    this.#settled.add(path);
   }
 
-  async settled(target: PublishTarget): Promise<void> {
-    if (this.#settled.delete(target.path)) return;
-    let link: Socket;
+  async settled({ path }: PublishTarget, signal: AbortSignal): Promise<void> {
+    if (this.#settled.delete(path)) return;
+    let answer = this.#asked.get(path);
     try {
-      link = await this.#connect();
+      answer ??= this.#ask(path, await this.#connect());
     } catch (error) {
       // The mounts of a mounter that has ended are over.
       this.tell('warn', error instanceof Error ? error.message : String(error));
       return;
     }
-    await this.#settle(target, link);
+    await this.#hear(path, answer, signal);
   }
 
-  async #settle({ path }: PublishTarget, link: Socket): Promise<void> {
+  async #ask(path: string, link: Socket): Promise<Done> {
     const question: SettleQuestion = { settle: { place: path } };
     try {
       // Any byte: no descriptor comes along.
       link.write(`.${JSON.stringify(question)}\n`);
-      const answer = await this.#answer(link);
-      if (answer.note !== undefined) this.tell('warn', answer.note);
+      return await this.#answer(link);
     } finally {
       link.destroy();
+    }
+  }
+
+  /**
+   * Waits for the answer about a place until `signal` is aborted: a mounter that is stopped gives none, and one with a slow server
+   * gives it late. The next call for the place hears it then: an answer that tells of lost data comes once.
+   */
+  async #hear(path: string, answer: Promise<Done>, signal: AbortSignal): Promise<void> {
+    const forget = (): void => {
+      if (this.#asked.get(path) === answer) this.#asked.delete(path);
+    };
+    this.#asked.set(path, answer);
+    // A mounter that has ended is no answer, and the next one is asked again.
+    answer.catch((error: unknown) => error instanceof ToldFailure || forget());
+    try {
+      const { note } = await unlessAborted(answer, signal);
+      forget();
+      if (note !== undefined) this.tell('warn', note);
+    } catch (error) {
+      if (error !== signal.reason) {
+        forget();
+        throw error;
+      }
+      throw new CsiError(
+        'DEADLINE_EXCEEDED',
+        `The mounter at ${this.socket} does not tell in time whether all data of ${path} is on the server.`,
+        { remedy: 'Look whether the server answers, and whether the mounter runs.', cause: error },
+      );
     }
   }
 
@@ -139,7 +173,7 @@ export class MountByMounter implements Mounting {
   }
 
   /** @throws ToldFailure if it is a failure, and CsiError if none comes */
-  async #answer(link: Socket): Promise<Extract<MounterAnswer, { readonly done: true }>> {
+  async #answer(link: Socket): Promise<Done> {
     const answer = answerIn(await nextLine(link));
     if (answer === undefined)
       throw new CsiError('UNAVAILABLE', `The mounter at ${this.socket} has ended, or gives no answer.`);

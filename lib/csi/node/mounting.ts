@@ -23,12 +23,16 @@ export interface Mounting {
   /** Mounts, and resolves when the mount answers. When `signal` is aborted, the attempt ends. @throws UserError */
   make(target: PublishTarget, wishes: MountWishes, signal: AbortSignal): Promise<void>;
   /**
-   * Unmounts, and waits until everything is written back, however long that takes.
-   * @throws UserError if it is still mounted, or data was lost
+   * Unmounts, and waits until everything is written back, however long that takes. When `signal` is aborted, it may give up the
+   * waiting: {@link settled} goes on with it.
+   * @throws UserError if it is still mounted, data was lost, or the waiting was given up
    */
-  end(target: PublishTarget, entry: MountEntry): Promise<void>;
-  /** Waits for the end of a mount that was here and is not there any more, if anybody knows of one. */
-  settled(target: PublishTarget): Promise<void>;
+  end(target: PublishTarget, entry: MountEntry, signal: AbortSignal): Promise<void>;
+  /**
+   * Waits for the end of a mount that was here and is not there any more, if anybody knows of one.
+   * @throws UserError if data was lost, or the waiting was given up because `signal` was aborted
+   */
+  settled(target: PublishTarget, signal: AbortSignal): Promise<void>;
 }
 
 export class MountByCommand implements Mounting {

@@ -70,7 +70,9 @@ export class NodeService {
       NodePublishVolume: csiCall((request: NodePublishVolumeRequest, signal) =>
         this.#publish(request, signal),
       ),
-      NodeUnpublishVolume: csiCall((request: NodeUnpublishVolumeRequest) => this.#unpublish(request)),
+      NodeUnpublishVolume: csiCall((request: NodeUnpublishVolumeRequest, signal) =>
+        this.#unpublish(request, signal),
+      ),
       NodeGetVolumeStats: csiCall(stats),
       NodeExpandVolume: csiCall(expand),
       NodeGetCapabilities: csiCall(() => ({ capabilities: CAPABILITIES.map((type) => ({ rpc: { type } })) })),
@@ -86,7 +88,7 @@ export class NodeService {
       const present = await target.ownEntry();
       if (present !== undefined && !(await target.isDead(present))) return checkSame(target, present, wanted);
       const wasMounted = await this.#takeDeadAway(target);
-      await this.#settled(target);
+      await this.#settled(target, signal);
       await this.#adapt(wanted);
       signal.throwIfAborted();
       const isOurs = target.make() || wasMounted;
@@ -102,7 +104,10 @@ export class NodeService {
     return {};
   }
 
-  async #unpublish({ volume_id: id, target_path: path }: NodeUnpublishVolumeRequest): Promise<object> {
+  async #unpublish(
+    { volume_id: id, target_path: path }: NodeUnpublishVolumeRequest,
+    signal: AbortSignal,
+  ): Promise<object> {
     if (id === '') throw new CsiError('INVALID_ARGUMENT', 'The request has no id of a volume.');
     const target = await PublishTarget.at(path, 'target_path');
     if (target === undefined) return {};
@@ -113,10 +118,10 @@ export class NodeService {
         if (await target.isDead(entry)) {
           this.options.tell('warn', `${target.path} was a dead mount: what it had not written back is lost.`);
           await target.takeAway(entry);
-        } else await this.options.mounting.end(target, entry);
+        } else await this.options.mounting.end(target, entry, signal);
       }
       await target.takeAwayCopies();
-      await this.options.mounting.settled(target);
+      await this.options.mounting.settled(target, signal);
       target.remove();
     });
     return {};
@@ -172,10 +177,11 @@ export class NodeService {
   }
 
   /** Waits for an earlier mount here. Its losses are no matter of the next one. */
-  async #settled(target: PublishTarget): Promise<void> {
+  async #settled(target: PublishTarget, signal: AbortSignal): Promise<void> {
     try {
-      await this.options.mounting.settled(target);
+      await this.options.mounting.settled(target, signal);
     } catch (error) {
+      if (signal.aborted) throw error;
       this.options.tell('error', textOf(error));
     }
   }
