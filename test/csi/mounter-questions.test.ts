@@ -7,6 +7,7 @@ import t from 'tap';
 import { openPlace } from '../support/places.js';
 import { mustRun, start, until } from '../support/process.js';
 import { untilEnd } from '../support/until-end.js';
+import { Driver } from './support/csi-client.js';
 import { ask, Mounter } from './support/mounter.js';
 
 const place = untilEnd(t, await openPlace('root'));
@@ -66,6 +67,26 @@ t.test('half a question is not waited for', async (t) => {
   });
   await Promise.all(links.map((link) => once(link.resume(), 'close')));
   t.match(await ask(socket, settle), { done: true });
+});
+
+t.test('more callers than the process has descriptors for harm nobody else', async (t) => {
+  const driver = await Driver.start(t, place, ['--controller']);
+  for (const [pid, path, question] of [
+    [driver.pid, driver.socket, () => driver.client.call('Identity', 'Probe')],
+    [mounter.pid, socket, () => ask(socket, settle)],
+  ] as const) {
+    await mustRun(['prlimit', '--pid', String(pid), '--nofile=64:']);
+    const links = Array.from({ length: 100 }, () => connect(path).on('error', () => {}));
+    await Promise.any(links.map((link) => once(link.resume(), 'close')));
+    for (const link of links) link.destroy();
+    await mustRun(['prlimit', '--pid', String(pid), '--nofile=1024:']);
+    const answers = () =>
+      question().then(
+        (answer) => answer !== undefined,
+        () => false,
+      );
+    await t.resolves(until('it answers', answers), path);
+  }
 });
 
 t.test(

@@ -138,6 +138,11 @@ export class Driver {
     return this.#process?.output ?? '';
   }
 
+  get pid(): number {
+    if (this.#process === undefined) throw new Error('the driver does not run');
+    return this.#process.pid;
+  }
+
   get client(): CsiClient {
     return this.#client;
   }
