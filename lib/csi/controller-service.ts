@@ -27,9 +27,8 @@ import {
   type ValidateVolumeCapabilitiesRequest,
 } from './wire/csi-messages.js';
 import { type CsiCalls, csiCall } from './wire/csi-server.js';
+import { fittingText, MOST_TEXT_BYTES } from './wire/size-limits.js';
 
-/** CSI, "Size Limits". */
-const MOST_NAME_BYTES = 128;
 const CAPABILITIES = [
   ControllerCan.CREATE_DELETE_VOLUME,
   ControllerCan.GET_CAPACITY,
@@ -86,28 +85,28 @@ export class ControllerService {
     const range = readRange(request.capacity_range);
     const { server, share, subDir, onDelete = 'delete', mode } = readParameters(given);
     const folders = checkedFolders(subDir ?? name);
-    const volumeId = formatVolumeId({ server, share, folders, name, onDelete });
+    const volumeId = formatVolumeId({ server, share, folders, name, onDelete }, notePath(name));
     const place = placeOfVolume(server, share, folders);
     checkMountable(place);
     const { target } = place;
     const options = [...optionsOf(capabilities[0]), ...secretOptions(request.secrets)];
-    await this.#locks.holding(name, () =>
+    await this.#locks.holding(notePath(name), () =>
       this.#within(target, options, async (access) => {
         const notes = this.#notesOf(access, target);
         const before = await notes.of(name);
         if (before !== undefined) checkSame(name, before, folders, range);
         await makeFolder(access, folders, { mode });
-        if (before !== undefined) return;
         const bytes = range.required > 0n ? range.required : range.limit;
-        const noted = await notes.make(name, { bytes, folders });
+        const noted = before ?? (await notes.make(name, { bytes, folders }));
         if (noted !== undefined) checkSame(name, noted, folders, range);
+        if (volumeId.isByNote && noted?.folders === undefined) throw withoutNote(target);
       }),
     );
     // A folder has no size of its own: 0 is CSI's word for that, and Kubernetes then shows the one that was asked for.
     return {
       volume: {
         capacity_bytes: '0',
-        volume_id: volumeId,
+        volume_id: volumeId.id,
         volume_context: withSubDir(given, folders.join('/')),
       },
     };
@@ -118,8 +117,8 @@ export class ControllerService {
     const volume = parseVolumeId(id);
     // There is no such volume, which is what the caller wants.
     if (volume === undefined) return {};
-    const { target } = placeOfVolume(volume.server, volume.share, volume.folders);
-    const removal = this.#locks.holding(volume.name, () =>
+    const { target } = placeOfVolume(volume.server, volume.share, []);
+    const removal = this.#locks.holding(notePath(volume.name), () =>
       this.#within(target, secretOptions(secrets), (access) => this.#remove(volume, access, target, signal)),
     );
     if (volume.onDelete !== 'retain') await removal;
@@ -135,9 +134,11 @@ export class ControllerService {
 
   /** @throws CsiError FAILED_PRECONDITION if more than this volume would go */
   async #remove(volume: VolumeId, access: ExportAccess, target: string, signal: AbortSignal): Promise<void> {
-    const { folders, name, onDelete } = volume;
-    const path = folders.join('/');
+    const { name, onDelete } = volume;
     const notes = this.#notesOf(access, target);
+    const folders = volume.folders ?? (await notes.folderOf(name));
+    if (folders === undefined) return;
+    const path = folders.join('/');
     const note = await notes.of(name);
     const isOthers = note?.folders !== undefined && note.folders.join('/') !== path;
     if (onDelete === 'retain') {
@@ -182,17 +183,18 @@ export class ControllerService {
     if (capabilities.length === 0) checkCapabilities(capabilities);
     const volume = parseVolumeId(id);
     if (volume === undefined) throw noVolume(id);
-    const { target } = placeOfVolume(volume.server, volume.share, volume.folders);
-    const found = await this.#within(target, secretOptions(secrets), (access) =>
-      findFolder(access, volume.folders),
-    );
+    const { target } = placeOfVolume(volume.server, volume.share, []);
+    const found = await this.#within(target, secretOptions(secrets), async (access) => {
+      const folders = volume.folders ?? (await this.#notesOf(access, target).folderOf(volume.name));
+      return folders && findFolder(access, folders);
+    });
     if (found === undefined) throw noVolume(id);
     try {
       checkCapabilities(capabilities);
       for (const capability of capabilities)
         reading(() => parseMountRequest(target, [...this.options.defaults, ...optionsOf(capability)]));
     } catch (error) {
-      if (error instanceof UserError) return { message: error.message };
+      if (error instanceof UserError) return { message: fittingText(error.message) };
       throw error;
     }
     const { volume_context, parameters } = request;
@@ -282,15 +284,23 @@ function expand({ volume_id: id, capacity_range: range }: ControllerExpandVolume
 /** Of control characters, CSI allows those of usual white space; names of files are better off without. */
 function checkName(name: string): void {
   if (name === '') throw new CsiError('INVALID_ARGUMENT', 'The request has no name for the volume.');
-  if (Buffer.byteLength(name) > MOST_NAME_BYTES || /[\x00-\x1f\x7f-\x9f]/.test(name))
+  if (Buffer.byteLength(name) > MOST_TEXT_BYTES || /[\x00-\x1f\x7f-\x9f]/.test(name))
     throw new CsiError(
       'INVALID_ARGUMENT',
-      'The name of a volume has at most 128 bytes, and no control characters.',
+      `The name of a volume has at most ${MOST_TEXT_BYTES} bytes, and no control characters.`,
     );
 }
 
 function checkId(id: string): void {
   if (id === '') throw new CsiError('INVALID_ARGUMENT', 'The request has no id of a volume.');
+}
+
+function withoutNote(target: string): CsiError {
+  return new CsiError(
+    'INVALID_ARGUMENT',
+    `The id of the volume would be longer than the ${MOST_TEXT_BYTES} bytes that CSI allows, and ${target} takes no note of it.`,
+    { remedy: 'Write a shorter subDir.' },
+  );
 }
 
 function noVolume(id: string): CsiError {

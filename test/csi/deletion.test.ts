@@ -146,6 +146,31 @@ for (const [name, server] of servers) {
     ]);
   });
 
+  t.test(`${name}: an id is never longer than CSI allows, and longer ones are taken`, async (t) => {
+    const subDir = 'some-namespace/some-claim-of-a-stateful-set-with-a-rather-long-name-0';
+    const [claim, longest] = [`pvc-${'0'.repeat(36)}`, 'n'.repeat(128)];
+    const made = await create(claim, { subDir, onDelete: 'archive' });
+    t.equal(made, id(`.csi-nfs-fuse/${claim}##archive`));
+    t.equal(await create(claim, { subDir, onDelete: 'archive' }), made);
+    const asked = { volume_id: made, volume_capabilities: [capability()] };
+    t.match(await driver.client.call('Controller', 'ValidateVolumeCapabilities', asked), { confirmed: {} });
+    writeFileSync(at(`${subDir}/file`), 'content');
+    await remove(made);
+    t.equal(readFileSync(at(`archived-${subDir}/file`), 'utf8'), 'content');
+    await remove(made);
+    t.match(await driver.client.failure('Controller', 'ValidateVolumeCapabilities', asked), {
+      code: 'NOT_FOUND',
+    });
+    const named = await create(longest);
+    t.ok(Buffer.byteLength(named) <= 128, named);
+    t.ok(existsSync(at(longest)));
+    await remove(named);
+    t.notOk(existsSync(at(longest)));
+    await create(longest, { subDir });
+    await remove(id(`${subDir}#${longest}#`));
+    t.notOk(existsSync(at(subDir)), 'by an id that an earlier driver has made');
+  });
+
   t.test(`${name}: a folder too deep to be mounted is not made`, async (t) => {
     const subDir = Array.from({ length: 5 }, () => 'x'.repeat(250)).join('/');
     t.match(await refused('deep', { subDir }), { code: 'INVALID_ARGUMENT', details: /NFS allows 1024/ });
@@ -161,6 +186,14 @@ for (const [name, server] of servers) {
       chmodSync(at(folder), 0o777);
       const secrets = { mountOptions: 'uid=1234,gid=1234' };
       const own = { share: `${server.exportPath}/${folder}` };
+      t.match(await refused('unnoted', { ...own, subDir: 'x'.repeat(120) }, { secrets }), {
+        code: 'INVALID_ARGUMENT',
+        details: /longer than the 128 bytes.* takes no note of it. Write a shorter subDir/,
+      });
+      const byNote = { volume_id: `${server.host}#export/${folder}#.csi-nfs-fuse/x##`, secrets };
+      t.match(await driver.client.failure('Controller', 'DeleteVolume', byNote), {
+        code: /PERMISSION_DENIED|FAILED_PRECONDITION|INVALID_ARGUMENT/,
+      });
       const sized = { capacity_range: { required_bytes: GIBIBYTE }, secrets };
       const volume = await create('unnoted', own, sized);
       t.ok(existsSync(at(`${folder}/unnoted`)));

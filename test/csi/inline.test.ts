@@ -108,10 +108,14 @@ t.test('--inline-volumes=none takes no inline volume, and all others', async (t)
 });
 
 t.test('what no volume could have is refused as the driver starts', async (t) => {
-  const argv = [...place.product, 'csi', '--endpoint', 'unix:///nowhere/csi.sock', '--node-id', 'n'];
+  const argv = [...place.product, 'csi', '--endpoint', 'unix:///nowhere/csi.sock', '--node'];
   const cases: [string[], RegExp][] = [
-    [['--inline-volumes', 'saef'], /Did you mean --inline-volumes=safe\?/],
-    [['-o', 'ro,bg'], /The mount option "bg" is not for volumes.*The kubelet tries again by itself/s],
+    [['--node-id', 'n', '--inline-volumes', 'saef'], /Did you mean --inline-volumes=safe\?/],
+    [['--node-id', 'n'.repeat(257)], /--node-id has more than the 256 bytes/],
+    [
+      ['--node-id', 'n', '-o', 'ro,bg'],
+      /The mount option "bg" is not for volumes.*The kubelet tries again by itself/s,
+    ],
   ];
   for (const [wrong, words] of cases) {
     const { status, stderr } = await run(place.command([...argv, ...wrong]), { cwd: '/' });

@@ -4,6 +4,7 @@ import { knownName } from '../../base/nearest-name.js';
 import { ownProgram } from '../../base/own-program.js';
 import { UserError } from '../../base/user-error.js';
 import type { InlinePolicy } from '../../csi/volume/inline-volumes.js';
+import { MOST_NODE_ID_BYTES } from '../../csi/wire/size-limits.js';
 import { type Command, type Output, withVolumeOptions } from '../command.js';
 
 interface CsiArguments {
@@ -84,6 +85,10 @@ async function csi(args: CsiArguments, { tell }: Output): Promise<number> {
   if (hasNode && (nodeId === undefined || nodeId === ''))
     throw new UserError('The Node service needs the name of this node.', {
       remedy: 'Write --node-id NAME, or --controller for the Controller service alone.',
+    });
+  if (Buffer.byteLength(nodeId ?? '') > MOST_NODE_ID_BYTES)
+    throw new UserError(`--node-id has more than the ${MOST_NODE_ID_BYTES} bytes that CSI allows.`, {
+      remedy: 'Write the name that Kubernetes has for this node (spec.nodeName).',
     });
   if (!hasNode && args.mounter !== undefined)
     throw new UserError('--mounter is for the Node service, which --controller leaves out.', {

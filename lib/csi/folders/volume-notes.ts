@@ -18,14 +18,18 @@ import {
 } from '../../programs/nfs3/index.js';
 import { type ExportAccess, type FoundObject, ServerRefusal } from '../../volume-parts/export-access.js';
 import { folderNamesOf } from '../../volume-parts/folder-target.js';
-import { NOTES_FOLDER } from '../volume/volume-id.js';
+import { checkedFolders, NOTES_FOLDER } from '../volume/volume-id.js';
+import { CsiError } from '../wire/csi-error.js';
 import { eachOf, FolderListing, foundOf } from './folder-listing.js';
 import { findFolder } from './volume-folders.js';
 
 /** Nobody but the driver has business there. */
 const FOLDER_MODE = 0o700;
 const LINK_MODE = 0o777;
-const MOST_PLAIN = 200;
+/** The digest of a longer name is no longer, and ids that name a note are to be short. */
+const MOST_PLAIN = 64;
+/** The name of a note in place of that of its volume. */
+const DIGEST = /^\+[0-9a-f]{64}$/;
 const AT_A_TIME = 16;
 /**
  * A server that refuses notes so has no symbolic links, or their folder belongs to another user, or something else has its name.
@@ -66,6 +70,21 @@ export class VolumeNotes {
     return this.#ifPossible(async () => {
       const folder = await this.#folder();
       return folder && this.#read(folder.handle, volume);
+    });
+  }
+
+  /**
+   * The folder of a volume about which only its note tells. Undefined: there is no such volume.
+   * @throws ServerRefusal if the server does not show the note, and CsiError if it tells of no folder
+   */
+  async folderOf(volume: string): Promise<readonly string[] | undefined> {
+    const notes = await this.#folder();
+    const found = notes && (await this.access.find(notes.handle, noteName(volume)));
+    if (found === undefined) return undefined;
+    const path = (await this.#readObject(found))?.folders?.join('/');
+    if (path !== undefined) return checkedFolders(path);
+    throw new CsiError('FAILED_PRECONDITION', `${notePath(volume)} on the server tells of no folder.`, {
+      remedy: 'Remove it, and the folder of the volume, on the server.',
     });
   }
 
@@ -170,9 +189,9 @@ function pathOf(note: FileName): string {
   return `${NOTES_FOLDER}/${fileNameToText(note)}`;
 }
 
-/** Names of volumes may have any character, and those of files may not. */
+/** Names of volumes may have any character, and those of files may not. A volume may be known by the name of its note alone. */
 function noteName(volume: string): FileName {
-  const isPlain = /^\w[\w.-]*$/.test(volume) && volume.length <= MOST_PLAIN;
+  const isPlain = (/^\w[\w.-]*$/.test(volume) && volume.length <= MOST_PLAIN) || DIGEST.test(volume);
   return fileNameFromText(isPlain ? volume : `+${createHash('sha256').update(volume).digest('hex')}`);
 }
 
