@@ -85,16 +85,9 @@ export class MountByMounter implements Mounting {
     } catch (error) {
       throw fuseFailure(error, 'See who uses it with "fuser -vm".');
     }
-    const link = await this.#connect().catch((error: unknown) => {
-      throw new CsiError(
-        'UNAVAILABLE',
-        `${path} is unmounted. Its mounter has ended before it could tell whether all data is on the server.`,
-        { remedy: 'Check the files that were being written.', cause: error },
-      );
-    });
-    const earlier = this.#asked.get(path);
-    const answer = this.#ask(path, link);
-    await this.#hear(path, earlier === undefined ? answer : earlier.then(() => answer), signal);
+    const ask = async (): Promise<Done> => this.#ask(path, await this.#connectAfter(path));
+    // A driver that asked twice at once would hear of a loss in one of the answers only.
+    await this.#hear(path, this.#asked.get(path)?.then(ask) ?? ask(), signal);
     this.#settled.add(path);
   }
 
@@ -179,6 +172,17 @@ export class MountByMounter implements Mounting {
       throw new CsiError('UNAVAILABLE', `The mounter at ${this.socket} has ended, or gives no answer.`);
     if ('failed' in answer) throw new ToldFailure(answer.kind, answer.failed);
     return answer;
+  }
+
+  /** After unmounting. @throws CsiError */
+  #connectAfter(path: string): Promise<Socket> {
+    return this.#connect().catch((error: unknown) => {
+      throw new CsiError(
+        'UNAVAILABLE',
+        `${path} is unmounted. Its mounter has ended before it could tell whether all data is on the server.`,
+        { remedy: 'Check the files that were being written.', cause: error },
+      );
+    });
   }
 
   #connect(): Promise<Socket> {
