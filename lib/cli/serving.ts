@@ -201,7 +201,13 @@ export async function goOn(going: GoingOn, plain: LogSink): Promise<number> {
         stop,
         role: goesOn.role,
         retrying: (message) => loggerTo(...sinks).warn(message),
-        mounted: () => {},
+        mounted: () => {
+          if (!isEndedByManager(goesOn)) return;
+          loggerTo(...sinks).warn(
+            `The service manager has seen process ${goesOn.previous} die, and ends its service: the mount ends in good order.`,
+          );
+          stop.request('SIGTERM');
+        },
       },
     );
     const status = await Promise.race([serving, starter.abandoned]);
@@ -210,6 +216,14 @@ export async function goOn(going: GoingOn, plain: LogSink): Promise<number> {
     await starter.failed(error, stop.requestedAtOnce);
     return 1;
   }
+}
+
+/**
+ * Whether a service manager has seen the process before die. It ends the service then, and signals the processes of that moment;
+ * this one came later, and would hold the service up until its time is over.
+ */
+function isEndedByManager({ role, giver }: TakeOver): boolean {
+  return role === 'foreground' && giver === undefined && ServiceManager.of(process.env) !== undefined;
 }
 
 /** A log file that cannot be opened any more must not keep a mount from going on. */

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import { ServiceManager } from '../../lib/mount/manager/service-manager.js';
 import { ServeCommand } from '../support/embedded.js';
 import { publicFolder } from '../support/folders.js';
-import { Mount } from '../support/mount.js';
+import { Mount, mountsOf } from '../support/mount.js';
 import { openPlace } from '../support/places.js';
 import { mustRun, run, start, until } from '../support/process.js';
 import { projectRoot, python } from '../support/project.js';
@@ -70,6 +70,17 @@ t.test('SIGTERM is answered before data is written back', { timeout: 60_000 }, a
   await until('it has ended', () => mount.outcome !== undefined);
   t.equal(mount.outcome?.status, 0);
   t.notMatch(messages().join('\n'), /WATCHDOG/, 'nobody has asked for a watchdog');
+});
+
+t.test('a death that the manager has seen is the end of the mount, in good order', { timeout: 60_000 }, async (t) => {
+  const address = join(untilEnd(t, publicFolder()).path, 'notify');
+  const { messages } = await manager(t, address);
+  const mount = untilEnd(t, await Mount.start({ source: server, place, env: { NOTIFY_SOCKET: address } }));
+  await until('it is ready', () => messages().length === 1);
+  // systemd signals the processes that there are at this moment, and waits for the end of all of them.
+  process.kill(Number(/^MAINPID=(\d+)$/m.exec(messages()[0] ?? '')?.[1]), 'SIGKILL');
+  await until('the next process stops', () => messages().some((text) => text.startsWith('STOPPING=1\n')));
+  await until('it is unmounted', () => !mountsOf(process.pid).some(({ path }) => path === mount.path));
 });
 
 t.test('the command of exec has the manager for itself', { timeout: 60_000 }, async (t) => {
