@@ -55,5 +55,6 @@ export type { ConnectionOptions } from './session/negotiate.js';
 export { FuseSession } from './session/session.js';
 export type { SessionCounters } from './session/session-counters.js';
 export type { DetachOptions, HandedOver, SessionOptions } from './session/session-options.js';
+export { type CallerFate, StandIn } from './stand-in/stand-in.js';
 export { PollFlag, pollNow, receiveDescriptor, sendDescriptor } from './system-calls.js';
 export { type TrialMount, trialMount } from './trial/trial.js';

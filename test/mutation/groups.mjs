@@ -116,6 +116,7 @@ export const GROUPS = {
       'caller/caller-groups',
       'caller/identity',
       'caller/exiting-callers',
+      'caller/caller-fate',
       'filesystem',
     ),
   },

@@ -84,7 +84,7 @@ export class KernelNotifier implements FuseNotifier {
 
   /**
    * Has the kernel send again, before all others, the requests that were read and not answered (FUSE_NOTIFY_RESEND,
-   * Linux 6.9). Takes no lock. Only for a process that has read no request itself yet.
+   * Linux 6.9). Takes no lock. Only while nobody in this process works on a request: those come again as well.
    */
   resend(): void {
     const message = new ReplyBuffer(Size.OUT_HEADER);

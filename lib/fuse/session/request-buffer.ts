@@ -10,6 +10,9 @@ import { MessageBuffer, TWO_32 } from './message-buffer.js';
 /** Words at or above this, as the upper half of a 64-bit field, make it 2^53 or more. */
 const UNSAFE_HIGH = 0x20_0000;
 
+/** The kernel reads no request into a buffer that has less room than this besides the data of the largest WRITE. */
+export const REQUEST_HEADROOM = 4096;
+
 /** The memory that one read(2) of the device fills. It is used again for later requests. */
 export class RequestBuffer extends MessageBuffer {
   /**

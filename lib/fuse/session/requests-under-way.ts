@@ -116,7 +116,7 @@ function isNoInterrupt(message: RequestBuffer): boolean {
 }
 
 /** The INTERRUPT of a request, as the kernel sends it once. */
-function interruptOf(request: Uint8Array): Uint8Array {
+export function interruptOf(request: Uint8Array): Uint8Array {
   const length = Size.IN_HEADER + Size.INTERRUPT_IN;
   const message = new RequestBuffer(length);
   const [unique = 0n] = RequestBuffer.holding(request.subarray(8, 16)).u64;

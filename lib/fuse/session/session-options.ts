@@ -29,8 +29,9 @@ export interface SessionOptions extends ConnectionOptions {
    */
   readonly restarted?: boolean | undefined;
   /**
-   * With `resumed`, where the kernel cannot repeat requests: those that the other process handed over ({@link HandedOver}),
-   * which are delivered before the constructor returns, marked as `resent`. Undefined: that process has died.
+   * With `resumed`: requests that the kernel does not repeat, which are delivered before the constructor returns, marked as
+   * `resent`. A StandIn has left them, or, where the kernel cannot repeat any, the other process has handed them over
+   * ({@link HandedOver}). Undefined: that process has died.
    */
   readonly requests?: readonly Uint8Array[] | undefined;
   /**

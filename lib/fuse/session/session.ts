@@ -18,7 +18,7 @@ import { dispatch } from './opcodes/dispatch.js';
 import type { Responder } from './opcodes/responder.js';
 import { ListingBuffers, ReplyBuffer } from './reply.js';
 import { FuseRequest } from './request.js';
-import { RequestBuffer } from './request-buffer.js';
+import { REQUEST_HEADROOM, RequestBuffer } from './request-buffer.js';
 import { RequestsUnderWay } from './requests-under-way.js';
 import { type SessionCounters, SessionCounts } from './session-counters.js';
 import type { DetachOptions, HandedOver, SessionOptions } from './session-options.js';
@@ -26,7 +26,6 @@ import type { DetachOptions, HandedOver, SessionOptions } from './session-option
 /** A reply of at most this many bytes of data is copied behind its header, which costs less than writev(2). */
 const COPY_LIMIT = 16 * 1024;
 const SCRATCH_BYTES = 64 + COPY_LIMIT;
-const REQUEST_HEADROOM = 4096;
 
 export class FuseSession implements ChannelHandler, Responder {
   readonly scratch: ReplyBuffer = new ReplyBuffer(SCRATCH_BYTES);

@@ -70,6 +70,8 @@ export class Keeping {
   readonly #lockNotes: string;
   /** From the process before. */
   handed: Handed | undefined;
+  /** Requests that were read before this process could serve, and do not come again. */
+  readBefore: readonly Uint8Array[] = [];
   #keeper: Keeper | undefined;
   #facts: MountFacts | undefined;
 
@@ -131,7 +133,9 @@ export class Keeping {
     const takeOver = this.#takeOver;
     if (takeOver === undefined) return undefined;
     const { connection, madeBy } = takeOver.facts;
-    return { fd: takeOver.fd, madeBy, connection, requests: this.handed?.requests };
+    const handed = this.handed?.requests;
+    const requests = this.readBefore.length === 0 ? handed : [...this.readBefore, ...(handed ?? [])];
+    return { fd: takeOver.fd, madeBy, connection, requests };
   }
 
   /** Where requests are noted that are under way, for kernels that cannot repeat them. */

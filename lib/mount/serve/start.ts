@@ -1,8 +1,15 @@
 /** The start of a mount: connect with the server, mount, and wait until the mount answers. */
 import { stat } from 'node:fs/promises';
 import type { Logger } from '../../base/log.js';
-import { checkConnected, type PinnedDirectory, pinMountpoint, ThreadIntents } from '../../fuse/index.js';
+import {
+  checkConnected,
+  type PinnedDirectory,
+  pinMountpoint,
+  StandIn,
+  ThreadIntents,
+} from '../../fuse/index.js';
 import { RecordsError } from '../../records/index.js';
+import { callerFate } from '../../vfs/caller/caller-fate.js';
 import { isTemporary, mountFailure } from '../failure/mount-failure.js';
 import { Watcher } from '../keep/watcher.js';
 import type { MountRequest } from '../options/mount-options.js';
@@ -125,8 +132,17 @@ async function goOn(
   const claim = () => {
     left ??= claimNotes(takeOver.facts.lockNotes);
   };
-  // A process that hands over lets go of its notes at last.
-  if (takeOver.kind === 'death') claim();
+  const standIn = new StandIn(takeOver.fd, {
+    connection: takeOver.facts.connection,
+    fateOf: callerFate,
+    log: (line) => log.warn(line),
+    debug: settings.dumpFuse,
+  });
+  // A process that hands over serves until it lets go, and lets go of its notes at last.
+  if (takeOver.kind === 'death') {
+    claim();
+    standIn.begin();
+  }
   let isHanded = false;
   const mayGoOn = async () => {
     if (keeping !== undefined) keeping.handed = await takeOver.mayGoOn();
@@ -134,6 +150,7 @@ async function goOn(
     if (takeOver.kind === 'restart' && !isHanded) takeOver.memory.adoptAgain();
     isHanded = true;
     claim();
+    standIn.begin();
   };
   try {
     const isStillThere = () => checkConnected(takeOver.fd);
@@ -148,6 +165,7 @@ async function goOn(
       mayGoOn,
       isStillThere,
     });
+    if (keeping !== undefined) keeping.readBefore = standIn.end();
     const parts = {
       request,
       mountpoint,
@@ -168,6 +186,7 @@ async function goOn(
     );
     return await RunningMount.of({ request, settings, served, fileSystem, watcher: undefined, keeping, log });
   } catch (error) {
+    standIn.end();
     left?.close();
     lockJournal.close(false);
     throw await explained(error, request);

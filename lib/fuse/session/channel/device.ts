@@ -22,6 +22,7 @@ const SPARE_BUFFERS = 8;
 
 export class KernelChannel implements Channel {
   readonly #fd: number;
+  readonly #isBorrowed: boolean;
   #handler: ChannelHandler | undefined = undefined;
   #poll: PollHandle | undefined = undefined;
   #maxRequest = 0;
@@ -35,9 +36,10 @@ export class KernelChannel implements Channel {
   #threadsIdle: () => void = nothing;
   #flushed: (() => void)[] = [];
 
-  /** `fd`: /dev/fuse, mounted. It belongs to the channel from now on. */
-  constructor(fd: number) {
+  /** `fd`: /dev/fuse, mounted. It belongs to the channel from now on, unless it `isBorrowed`: closing leaves it open. */
+  constructor(fd: number, { isBorrowed = false }: { readonly isBorrowed?: boolean } = {}) {
     this.#fd = fd;
+    this.#isBorrowed = isBorrowed;
     const cameBack = (): void => {
       if (!this.#threadsHaveWork) for (const resolve of this.#flushed.splice(0)) resolve();
       if (this.#threadsBusy) return;
@@ -142,6 +144,7 @@ export class KernelChannel implements Channel {
     this.#poll?.close();
     this.#poll = undefined;
     this.#dropThreadWrites();
+    if (this.#isBorrowed) return;
     if (!this.#threadsBusy) closeSync(this.#fd);
     else {
       // A thread may still be about to write: its descriptor number must not be given to another file before.
