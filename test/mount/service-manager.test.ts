@@ -72,16 +72,20 @@ t.test('SIGTERM is answered before data is written back', { timeout: 60_000 }, a
   t.notMatch(messages().join('\n'), /WATCHDOG/, 'nobody has asked for a watchdog');
 });
 
-t.test('a death that the manager has seen is the end of the mount, in good order', { timeout: 60_000 }, async (t) => {
-  const address = join(untilEnd(t, publicFolder()).path, 'notify');
-  const { messages } = await manager(t, address);
-  const mount = untilEnd(t, await Mount.start({ source: server, place, env: { NOTIFY_SOCKET: address } }));
-  await until('it is ready', () => messages().length === 1);
-  // systemd signals the processes that there are at this moment, and waits for the end of all of them.
-  process.kill(Number(/^MAINPID=(\d+)$/m.exec(messages()[0] ?? '')?.[1]), 'SIGKILL');
-  await until('the next process stops', () => messages().some((text) => text.startsWith('STOPPING=1\n')));
-  await until('it is unmounted', () => !mountsOf(process.pid).some(({ path }) => path === mount.path));
-});
+t.test(
+  'a death that the manager has seen is the end of the mount, in good order',
+  { timeout: 60_000 },
+  async (t) => {
+    const address = join(untilEnd(t, publicFolder()).path, 'notify');
+    const { messages } = await manager(t, address);
+    const mount = untilEnd(t, await Mount.start({ source: server, place, env: { NOTIFY_SOCKET: address } }));
+    await until('it is ready', () => messages().length === 1);
+    // systemd signals the processes that there are at this moment, and waits for the end of all of them.
+    process.kill(Number(/^MAINPID=(\d+)$/m.exec(messages()[0] ?? '')?.[1]), 'SIGKILL');
+    await until('the next process stops', () => messages().some((text) => text.startsWith('STOPPING=1\n')));
+    await until('it is unmounted', () => !mountsOf(process.pid).some(({ path }) => path === mount.path));
+  },
+);
 
 t.test('the command of exec has the manager for itself', { timeout: 60_000 }, async (t) => {
   const address = join(untilEnd(t, publicFolder()).path, 'notify');

@@ -105,8 +105,7 @@ export async function deathsAroundVolumes(t: Test, engine: EngineWithPlugin, ser
     for (const name of ['one', 'two']) {
       await until(`container ${name} is started`, async () => {
         const started = await engine.run(['start', name]);
-        if (started.status !== 0 && !isLate(started.stderr))
-          throw new Error(started.stderr.toString());
+        if (started.status !== 0 && !isLate(started.stderr)) throw new Error(started.stderr.toString());
         return started.status === 0;
       });
       t.equal(await engine.exec(name, 'cat /data/root'), 'of root');

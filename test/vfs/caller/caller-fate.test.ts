@@ -6,8 +6,10 @@ import { untilEnd } from '../../support/until-end.js';
 
 const me = { pid: process.pid, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 
-const status = (pending: string, uid = '7\t8\t8\t9') => () =>
-  `Name:\tsh\nUid:\t${uid}\nGid:\t5\t6\t6\t6\nSigPnd:\t${pending}\nShdPnd:\t0000000000000100\n`;
+const status =
+  (pending: string, uid = '7\t8\t8\t9') =>
+  () =>
+    `Name:\tsh\nUid:\t${uid}\nGid:\t5\t6\t6\t6\nSigPnd:\t${pending}\nShdPnd:\t0000000000000100\n`;
 const named = { pid: process.pid, uid: 9, gid: 6 };
 
 t.test('SIGKILL that is pending for the thread tells, and no other signal', async (t) => {
