@@ -27,7 +27,7 @@ const LOOKS_AT_ONCE = 256;
 const EXITING_AFTER_MS = 30_000;
 
 /**
- * What becomes of a caller. `killed`: SIGKILL ends it, and no answer reaches it. `exiting`: it has ended, and the kernel closes
+ * The fate of a caller. `killed`: SIGKILL ends it, and no answer reaches it. `exiting`: it has ended, and the kernel closes
  * its files. `unseen`: nobody can tell.
  */
 export type CallerFate = 'waits' | 'killed' | 'exiting' | 'unseen';
