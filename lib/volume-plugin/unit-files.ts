@@ -70,9 +70,10 @@ function userUnits({ program, args, socket, name, timeoutSeconds }: UnitOptions)
 [Unit]
 Description=nfs-fuse volume plugin for rootless podman
 
-# podman unshare: the mounts have to be in the namespaces of podman. It passes no sockets on, so there is no socket unit.
+# podman unshare: the mounts have to be in the namespaces of podman. It passes no sockets on, so there is no socket unit, and no
+# signals: it dies of them, and setpriv has the plugin end with it.
 [Service]
-ExecStart=podman unshare ${quoted([...program, 'volume-plugin', ...args])}
+ExecStart=podman unshare setpriv --pdeathsig TERM ${quoted([...program, 'volume-plugin', ...args])}
 ${LASTING}
 
 [Install]

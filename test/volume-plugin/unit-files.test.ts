@@ -40,7 +40,7 @@ t.test(
     ]);
     t.match(
       stdout,
-      /^ExecStart=podman unshare .* --socket "\/run\/user\/7\/a b\.sock" --root "\/home\/u\/100%%"$/m,
+      /^ExecStart=podman unshare setpriv --pdeathsig TERM .* --socket "\/run\/user\/7\/a b\.sock" --root "\/home\/u\/100%%"$/m,
     );
     t.match(stdout, /^\[engine\.volume_plugins\]\nnfs-fuse = "\/run\/user\/7\/a b\.sock"$/m);
     t.match(stdout, /^WantedBy=default\.target$/m);
