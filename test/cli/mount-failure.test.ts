@@ -75,13 +75,13 @@ t.test('each failure has a message and a remedy', async (t) => {
       new RpcGarbageError('the reply is 7 bytes'),
       '',
       'server gives no NFS answers: the reply is 7 bytes.',
-      /not an NFS server, or something in between damages.*check the host, port= and mountport=/,
+      /no NFS server, or something in between damages.*check the host, port= and mountport=/,
     ],
     [
       new RpcTimeoutError('slow', false, { cause: new RpcGarbageError('the reply is 7 bytes') }),
       '',
       'server gives no NFS answers: the reply is 7 bytes.',
-      /not an NFS server, or something in between damages/,
+      /no NFS server, or something in between damages/,
     ],
     [
       new ProgramNotRegisteredError('none', 100003, 3),
