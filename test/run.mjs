@@ -3,7 +3,7 @@
  * Runs before anything is installed, so it is plain JavaScript and uses nothing but Node itself.
  *
  * usage: node test/run.mjs [--ci | --all | test files…]
- *   without arguments: type-check, lint and every test that is fast, on half the matrix (test/support/variants.ts)
+ *   without arguments: type-check, lint and every test that is fast, on a part of the matrix (test/support/variants.ts)
  *   --ci: the long suites too; --all: every suite in full (test/support/tier.ts), with hundreds of seeds
  */
 import { spawnSync } from 'node:child_process';
@@ -26,8 +26,9 @@ import { transpile } from './setup/transpile.mjs';
 
 /** Suites that need user-mode Linux (test/support/guest): all long ones. */
 const GUESTS = ['test/linux/', '/knfsd-'];
-/** The consistency matrix; a sample of it is in every run. */
+/** The consistency matrix. A plain `npm test` has a sample of it. */
 const WHOLE_MATRIX = ['test/consistency/matrix-ganesha', 'test/consistency/matrix-embedded'];
+const SAMPLE = 'test/consistency/matrix-sample';
 /** Suites with promtool and kubectl, which Debian has. */
 const DEBIAN_JUDGES = ['test/deploy/promtool', 'test/deploy/kustomize'];
 /** Suites that take minutes, or run those of the other tests once more: not part of a plain `npm test`. */
@@ -69,7 +70,6 @@ const LONG = [
   'test/e2e/fuse-native',
   'test/containers/',
   'test/single-file/',
-  'test/bench/rows',
   'test/runtimes/',
   'test/volume-plugin/volume-',
   'test/csi/',
@@ -80,6 +80,7 @@ const LONG = [
 ];
 /** Suites that show little more than others of --ci, and take minutes: with --all only. */
 const RARE = [
+  'test/bench/rows',
   'test/linux/other-kernel-matrix',
   'test/e2e/knfsd-source-tree',
   'test/e2e/knfsd-udp-suites',
@@ -104,7 +105,6 @@ const LONGEST = [
   'test/model/dead-server',
   'test/model/faults',
   'test/model/hostile',
-  'test/bench/rows',
   '/unbuffered-',
   ...WHOLE_MATRIX,
   'test/consistency/changing-directories',
@@ -141,7 +141,10 @@ function checkSources() {
 function select(args) {
   if (args[0] === '--all') return { tier: 'all', files: testFiles() };
   const rare = isIn(RARE);
-  if (args[0] === '--ci') return { tier: 'ci', files: testFiles().filter((file) => !rare(file)) };
+  if (args[0] === '--ci') {
+    const files = testFiles().filter((file) => !rare(file) && !file.includes(SAMPLE));
+    return { tier: 'ci', files };
+  }
   if (args.length > 0) return { tier: 'named', files: args.map((file) => relative(root, resolve(file))) };
   const long = isIn(LONG);
   return { tier: 'fast', files: testFiles().filter((file) => !long(file) && !rare(file)) };
