@@ -25,8 +25,8 @@ const MAX_FILES = 15;
 const SAME_MEANING = [
   // One of each for every RPC program.
   'client.ts: lib/programs/mount3/client.ts, lib/programs/portmap/client.ts',
-  'procedures.ts: lib/programs/mount3/procedures.ts, lib/programs/nlm4/procedures.ts, lib/programs/portmap/procedures.ts',
-  'types.ts: lib/programs/mount3/types.ts, lib/programs/nlm4/types.ts, lib/programs/portmap/types.ts',
+  'procedures.ts: lib/programs/mount3/procedures.ts, lib/programs/nlm4/procedures.ts, lib/programs/portmap/procedures.ts, lib/programs/rquota/procedures.ts',
+  'types.ts: lib/programs/mount3/types.ts, lib/programs/nlm4/types.ts, lib/programs/portmap/types.ts, lib/programs/rquota/types.ts',
   // The system call below, and the whole order of the user above it.
   'remount.ts: lib/fuse/mount/remount.ts, lib/mount/reach/remount.ts',
   'unmount.ts: lib/fuse/mount/unmount.ts, lib/mount/reach/unmount.ts',

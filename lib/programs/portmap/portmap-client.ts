@@ -20,6 +20,7 @@ const CONNECT_TIMEOUT = 10_000;
 const PROGRAM_NAMES: Readonly<Record<number, string>> = {
   100003: 'NFS',
   100005: 'MOUNT',
+  100011: 'RQUOTA',
   100021: 'NLM',
   100024: 'NSM',
 };

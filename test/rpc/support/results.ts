@@ -10,6 +10,7 @@ import {
 import { type AnyCase, cases, define } from '../../nfs3/support/cases.js';
 import type { Generator } from '../../nfs3/support/generator.js';
 import { lockCases } from '../../nlm4/support/lock-cases.js';
+import { quotaCases } from '../../rquota/support/quota-cases.js';
 import type { SeededRandom } from '../../support/seeded-random.js';
 import { FieldWriter } from './fields.js';
 
@@ -22,10 +23,11 @@ const mapping = (g: Generator) => ({
   port: g.below(65536),
 });
 
-/** NFS, MOUNT, NLM, and the port mapper. */
+/** NFS, MOUNT, NLM, rquota, and the port mapper. */
 export const everyCase: readonly AnyCase[] = [
   ...cases,
   ...lockCases,
+  ...quotaCases,
   define(
     mount.MNT,
     (g) => g.bytes(1024),
