@@ -20,6 +20,7 @@ import { execCommand } from './commands/exec-command.js';
 import { exportsCommand } from './commands/exports-command.js';
 import { locksCommand } from './commands/locks-command.js';
 import { mountCommand } from './commands/mount-command.js';
+import { quotaCommand } from './commands/quota-command.js';
 import { restartCommand } from './commands/restart-command.js';
 import { serveCommand } from './commands/serve-command.js';
 import { statsCommand } from './commands/stats-command.js';
@@ -39,6 +40,7 @@ const COMMANDS = [
   listed(exportsCommand),
   listed(statsCommand),
   listed(locksCommand),
+  listed(quotaCommand),
   listed(sweepCommand),
   listed(volumePluginCommand),
   listed(csiCommand),

@@ -13,6 +13,8 @@ export interface ClientConfig {
   readonly mountPort: number | undefined;
   /** The lock manager's port; undefined: ask the portmapper. */
   readonly lockPort: number | undefined;
+  /** The quota service's port; undefined: ask the portmapper. */
+  readonly quotaPort: number | undefined;
   /** Where mountd is, if not on `host` (nfs(5) mounthost). */
   readonly mountHost: string | undefined;
   readonly proto: 'tcp' | 'udp';
@@ -82,6 +84,8 @@ export interface ClientConfig {
   readonly lockLost: 'eio' | 'ignore';
   /** READDIRPLUS: as the heuristic says, always, or never. */
   readonly rdirplus: 'auto' | 'force' | 'none';
+  /** statfs(2) shows no more room than the caller's quota leaves. */
+  readonly quotaDf: boolean;
 }
 
 /** The defaults of nfs(5). */
@@ -89,6 +93,7 @@ export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
   port: undefined,
   mountPort: undefined,
   lockPort: undefined,
+  quotaPort: undefined,
   mountHost: undefined,
   proto: 'tcp',
   nconnect: 1,
@@ -124,6 +129,7 @@ export const DEFAULT_CONFIG: Omit<ClientConfig, 'host' | 'exportPath'> = {
   lockCallback: false,
   lockLost: 'eio',
   rdirplus: 'auto',
+  quotaDf: false,
 };
 
 /** Sizes that FSINFO, PATHCONF and the options settled, in bytes. */

@@ -15,6 +15,7 @@ import type { KernelReplies } from './kernel/kernel-replies.js';
 import type { KernelView } from './kernel/kernel-view.js';
 import type { SymbolicLinkNeeds } from './names/symbolic-link.js';
 import { readTarget } from './names/symbolic-link.js';
+import { type QuotaLimits, withinQuota } from './quota/quota-limits.js';
 import type { Exchange } from './remote/exchange.js';
 import { ofObject } from './remote/exchange.js';
 import type { NfsClient } from './remote/nfs-client.js';
@@ -31,6 +32,8 @@ export interface ObjectRequestsNeeds extends SymbolicLinkNeeds {
   readonly kernel: KernelView;
   readonly limits: TransferLimits;
   readonly nfs: NfsClient;
+  /** Undefined: statfs(2) does not go by quotas. */
+  readonly quotas: QuotaLimits | undefined;
   readonly redriver: Redriver;
   readonly replies: KernelReplies;
 }
@@ -132,8 +135,18 @@ export class ObjectRequests {
     return target;
   }
 
-  /** statfs(2) of the file system that the object is in. */
+  /** statfs(2) of the file system that the object is in, within the caller's quota if the mount goes by quotas. */
   async fileSystem(inode: Inode, caller: Caller): Promise<FuseStatfs> {
+    const { inodes, quotas } = this.#vfs;
+    const asked = quotas?.of(caller.credential);
+    const statfs = await this.#fileSystem(inode, caller);
+    const quota = asked && (await interruptible(asked, caller.cancellation));
+    // The quota is that of the exported file system. Another one may be mounted in it on the server.
+    const isExported = inode.attributes?.fsid === inodes.root.attributes?.fsid;
+    return quota !== undefined && isExported ? withinQuota(statfs, quota) : statfs;
+  }
+
+  async #fileSystem(inode: Inode, caller: Caller): Promise<FuseStatfs> {
     const { exchange, inodes, kernel, limits, nfs, redriver } = this.#vfs;
     const ask = async (of: Inode): Promise<FsstatResult> => {
       const call = (object: FileHandle): Promise<FsstatResult> => nfs.call(FSSTAT, { object }, caller);

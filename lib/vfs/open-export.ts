@@ -17,6 +17,8 @@ import { MemoryReturn } from './kernel/memory-return.js';
 import type { LockJournal } from './locks/lock-notes.js';
 import { Locks } from './locks/locks.js';
 import { ByteBudget } from './memory/byte-budget.js';
+import { QuotaLimits } from './quota/quota-limits.js';
+import type { QuotaService } from './quota/quota-service.js';
 import type { ExportSession } from './remote/export-session.js';
 import { NfsClient } from './remote/nfs-client.js';
 import { VfsState } from './vfs-state.js';
@@ -54,6 +56,8 @@ export interface ExportDependencies {
   readonly intents?: CreationIntents | undefined;
   /** Where the next process finds what it has to know, should it have to go on with this mount. */
   readonly handover?: HandoverOptions | undefined;
+  /** Asks for the quotas by which statfs(2) goes, if the configuration wants that. */
+  readonly quotaService?: QuotaService | undefined;
 }
 
 export function openExport(
@@ -61,7 +65,7 @@ export function openExport(
   config: ClientConfig,
   dependencies: ExportDependencies,
 ): VfsState {
-  const { log, clock = systemClock, collectGarbage, cacheFolder } = dependencies;
+  const { log, clock = systemClock, collectGarbage, cacheFolder, quotaService: service } = dependencies;
   const counters = new VfsCounters();
   const records = dependencies.handover && new Handover(dependencies.handover);
   const { rootHandle: root, port, lockManager } = session;
@@ -79,6 +83,7 @@ export function openExport(
     counters,
     generation: records?.counters.generation ?? session.generation,
     records,
+    quotas: quotasFor(config, service, clock, log),
     disk: cacheFolder && { folder: cacheFolder, port: port ?? config.port ?? 0 },
     restarts: session.restarts,
     memoryReturn: collectGarbage && new MemoryReturn(clock, collectGarbage, () => inodes.size),
@@ -90,6 +95,16 @@ export function openExport(
   });
   vfs.adoptRoot(session.rootAttributes, vfs.attributes.start());
   return vfs;
+}
+
+/** Undefined: statfs(2) does not go by quotas. */
+function quotasFor(
+  { quotaDf, exportPath: path }: ClientConfig,
+  service: QuotaService | undefined,
+  clock: Clock,
+  log: Logger,
+): QuotaLimits | undefined {
+  return quotaDf && service !== undefined ? new QuotaLimits({ service, path, clock, log }) : undefined;
 }
 
 /** The kinds of locks that go to the server. The kernel keeps the others for the programs of this mount. */

@@ -23,6 +23,7 @@ import { ToldCloses } from './kernel/told-closes.js';
 import type { ByteBudget } from './memory/byte-budget.js';
 import { TransferMemory } from './memory/transfer-memory.js';
 import { Binding } from './names/name-binding.js';
+import type { QuotaLimits } from './quota/quota-limits.js';
 import { Exchange } from './remote/exchange.js';
 import type { NfsClient } from './remote/nfs-client.js';
 import { Redriver, type RootFinder } from './remote/redrive.js';
@@ -52,6 +53,8 @@ export interface VfsParts {
   readonly disk?: { readonly folder: CacheFolder; readonly port: number } | undefined;
   /** Undefined: no other process could go on with this mount. */
   readonly records?: Handover | undefined;
+  /** Undefined: statfs(2) does not go by quotas. */
+  readonly quotas?: QuotaLimits | undefined;
 }
 
 export class VfsState {
@@ -83,6 +86,7 @@ export class VfsState {
   readonly records: Handover | undefined;
   /** Undefined: nothing stays on the local disk. */
   readonly disk: DiskCache | undefined;
+  readonly quotas: QuotaLimits | undefined;
 
   constructor(parts: VfsParts) {
     const { config, identity, limits, nfs, inodes, clock, log, counters, memoryReturn, generation } = parts;
@@ -96,6 +100,7 @@ export class VfsState {
     this.counters = counters;
     this.memoryReturn = memoryReturn;
     this.records = parts.records;
+    this.quotas = parts.quotas;
     this.restarts = parts.restarts ?? new ServerRestarts();
     this.memory = new TransferMemory(parts.readBudget, parts.writeBudget, limits.wsize);
     this.open = new OpenObjects(inodes);

@@ -29,6 +29,7 @@ const answers = (mount: string, more: Partial<MountAnswers> = {}): MountAnswers 
   untoldLosses: () => 2,
   giveUp: () => {},
   restart: () => Promise.reject(new Error('not asked here')),
+  quotas: () => Promise.reject(new Error('not asked here')),
   ...more,
 });
 

@@ -109,6 +109,8 @@ t.test('each option sets what nfs(5) says', async (t) => {
     ['nocto', { closeToOpen: false }],
     ['nocto,cto', { closeToOpen: true }],
     ['noearlyread', { earlyRead: false }],
+    ['quotadf', { quotaDf: true }],
+    ['quotadf,noquotadf', { quotaDf: false }],
     ['noearlyread,earlyread', { earlyRead: true }],
     ['fsc', { diskCache: { folder: undefined }, diskCacheSize: undefined }],
     ['fsc=/var/cache/x', { diskCache: { folder: '/var/cache/x' } }],
@@ -206,6 +208,7 @@ t.test('locks go where lock, nolock, local_lock and nlmport say', async (t) => {
   t.match(parse('nlmcallback').client, { lockCallback: true });
   t.match(parse('nlmport=4045').client, { lockPort: 4045 });
   t.match(parse('nlmport=0').client, { lockPort: undefined }, 'the portmapper is asked, as with port=0');
+  t.match(parse('rquotaport=875').client, { quotaPort: 875 });
   t.match(parse('nolock,lock').client, { locks: 'insist' }, 'the last one counts');
   t.throws(() => parse('local_lock=some'), /local_lock=some is not one of none, flock, posix, all/);
 });

@@ -29,6 +29,7 @@ const CASES: readonly (readonly [given: string, word: string])[] = [
   ['nodirectcreate', 'nodirectcreate'],
   ['locklost=ignore,nlmcallback', 'locklost=ignore'],
   ['fsc="/a folder, with\\"all\\\\of it",fscsize=20g', 'fscsize=21474836480'],
+  ['quotadf', 'quotadf'],
   ['uid=7,gid=8', 'uid=7'],
   ['allow_other,uid=7,gid=8,idmapped', 'idmapped'],
   ['idmap-uid=0:100:5/9:200:1,groups=4:5,idmap-gid=0:0:10', 'idmap-uid=9:200:1'],

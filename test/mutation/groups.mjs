@@ -158,6 +158,10 @@ export const GROUPS = {
       'test/locks/lock-model.test.ts',
     ],
   },
+  quotas: {
+    sources: ['lib/vfs/quota/'],
+    tests: [...vfs('quota/quota-limits'), 'test/cli/quota.test.ts'],
+  },
   handover: {
     sources: ['lib/vfs/handover/'],
     tests: [

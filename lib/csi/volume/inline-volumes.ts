@@ -23,9 +23,9 @@ const SAFE_OPTIONS: ReadonlySet<string> = new Set(
     'ro rw sync async dirsync exec noexec nosuid nodev symfollow nosymfollow',
     'atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime lazytime nolazytime',
     'hard soft softerr timeo retrans',
-    'proto tcp udp port mountport nlmport nconnect resvport noresvport vers nfsvers mountvers sec',
+    'proto tcp udp port mountport nlmport rquotaport nconnect resvport noresvport vers nfsvers mountvers sec',
     'rsize wsize ac noac actimeo acregmin acregmax acdirmin acdirmax cto nocto lookupcache rdirplus nordirplus',
-    'lock nolock local_lock locklost',
+    'lock nolock local_lock locklost quotadf noquotadf',
   ].flatMap((names) => names.split(' ')),
 );
 

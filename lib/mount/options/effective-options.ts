@@ -61,6 +61,7 @@ export function effectiveOptions(config: ClientConfig, settled: Settled): string
     ...(closeToOpen ? [] : [config.walkAhead ? 'walkahead' : 'nowalkahead']),
     ...(directCreate === 'far' ? [] : [directCreate ? 'directcreate' : 'nodirectcreate']),
     ...(config.directIo ? ['direct_io'] : []),
+    ...(config.quotaDf ? ['quotadf'] : []),
     ...(settled.hasDiskCache ? diskCacheWords(config) : ['nofsc']),
     ...identityWords(config.identity),
   ];

@@ -43,7 +43,7 @@ function memory(key: 'readAhead' | 'writeBehind'): MountOption {
 }
 
 /** nfs(5): 0 means the same as no option at all, "ask rpcbind". */
-function port(key: 'port' | 'mountPort' | 'lockPort'): MountOption {
+function port(key: 'port' | 'mountPort' | 'lockPort' | 'quotaPort'): MountOption {
   return integer({ min: 0, max: 65_535, unit: 'port number' }, (settings, value) => {
     settings[key] = value === 0 ? undefined : value;
   });
@@ -139,6 +139,7 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
   ['port', port('port')],
   ['mountport', port('mountPort')],
   ['nlmport', port('lockPort')],
+  ['rquotaport', port('quotaPort')],
   [
     'mounthost',
     {
@@ -307,6 +308,8 @@ export const MOUNT_OPTIONS: ReadonlyMap<string, MountOption> = new Map<string, M
     },
   ],
   ['nordirplus', flag({ rdirplus: 'none' })],
+  ['quotadf', flag({ quotaDf: true })],
+  ['noquotadf', flag({ quotaDf: false })],
 
   ['nlmcallback', flag({ lockCallback: true })],
   ['lock', flag({ locks: 'insist' })],

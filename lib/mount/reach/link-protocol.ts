@@ -9,8 +9,10 @@
  * - `unmounted`: the caller has unmounted. The answer is {@link StillMounted} if the mount lives on elsewhere, otherwise {}.
  * - `restart` and a list with a program's path, or an empty list, as JSON: hands the mount over; answered with {@link Restarted}.
  * - `give up`: answered with {}. The end of the mount does not wait for a server that accepts nothing.
+ * - `quota` and a list with a {@link QuotaWish}, or an empty list, as JSON: answered with a {@link QuotaReport}, or a {@link ToldLack}.
  */
 import { parsedJson } from '../../base/json.js';
+import { isWish, type QuotaReport, type QuotaWish } from '../../vfs/quota/quota-report.js';
 import type { Unwritten } from '../failure/unwritten.js';
 
 /** How a mount has ended. */
@@ -34,11 +36,19 @@ export interface StillMounted {
 }
 
 /** The answer to an order to hand the mount over: the new process, or why the old one goes on. */
-export type Restarted =
-  | { readonly pid: number }
-  | { readonly failed: string; readonly remedy: string | undefined };
+export type Restarted = { readonly pid: number } | ToldLack;
+
+/** A question cannot be answered, for a reason that is for the user. */
+export interface ToldLack {
+  readonly failed: string;
+  readonly remedy: string | undefined;
+}
+
+/** The answer to a question for quotas. */
+export type QuotaAnswer = QuotaReport | ToldLack;
 
 const RESTART = 'restart ';
+const QUOTA = 'quota ';
 
 /** The question that orders to hand the mount over to a process of `program`, or of the same program. */
 export function restartQuestion(program: string | undefined): string {
@@ -52,6 +62,18 @@ export function programIn(question: string): readonly string[] | undefined {
   if (!question.startsWith(RESTART)) return undefined;
   const list = parsedJson(Buffer.from(question.slice(RESTART.length), 'latin1').toString('utf8'));
   return Array.isArray(list) && list.every((one) => typeof one === 'string') ? list : undefined;
+}
+
+/** The question for one quota, or for those that concern the asker. */
+export function quotaQuestion(wish: QuotaWish | undefined): string {
+  return QUOTA + JSON.stringify(wish === undefined ? [] : [wish]);
+}
+
+/** The list in such a question. Undefined: this is another question. */
+export function wishesIn(question: string): readonly QuotaWish[] | undefined {
+  if (!question.startsWith(QUOTA)) return undefined;
+  const list = parsedJson(question.slice(QUOTA.length));
+  return Array.isArray(list) && list.every(isWish) ? list : undefined;
 }
 
 const ENDING = '.sock';

@@ -7,13 +7,17 @@ import { connect, type Socket } from 'node:net';
 import { isRecord, parsedJson } from '../../base/json.js';
 import { shownJson, shownName } from '../../base/shown-name.js';
 import { isServedBy, type MountEntry } from '../../fuse/index.js';
+import { type QuotaWish, quotaReportIn } from '../../vfs/quota/quota-report.js';
 import { unwrittenIn } from '../failure/unwritten.js';
 import {
   isSocketName,
   type MountOutcome,
+  type QuotaAnswer,
+  quotaQuestion,
   type Restarted,
   restartQuestion,
   type StillMounted,
+  type ToldLack,
 } from './link-protocol.js';
 import { type Peer, peerOf } from './peer.js';
 import { looksLikeRuntimeFolder, ownUid, RuntimeFolder, runtimeFoldersOf } from './runtime-folder.js';
@@ -25,6 +29,8 @@ export type Wanted = Pick<MountEntry, 'major' | 'minor' | 'superOptions'>;
 const MAX_ANSWER = 1024 * 1024;
 /** A process that gives no counters within this time is stopped or hangs. */
 const PATIENCE_MS = 10_000;
+/** The server is asked, for which there are several places. */
+const QUOTA_PATIENCE_MS = 60_000;
 
 /** The process that serves a mount, found and proven to be that. */
 export interface MountControl {
@@ -45,6 +51,11 @@ export interface MountControl {
   unmounted(): Promise<StillMounted>;
   /** Orders the process to hand the mount over. Undefined: it has ended without an answer. */
   restart(program: string | undefined): Promise<Restarted | undefined>;
+  /**
+   * The quota that is wanted, or those that concern this process. Undefined: the process of the mount does not answer, or is of a
+   * version that knows no quotas.
+   */
+  quotas(wish: QuotaWish | undefined): Promise<QuotaAnswer | undefined>;
   /** Orders the process not to wait for a server that accepts nothing. */
   orderToGiveUp(): Promise<void>;
   close(): void;
@@ -193,6 +204,7 @@ function controlOf(peer: Peer, open: () => Promise<Link | undefined>, close: () 
     // discard its last answer.
     unmounted: async () => stillMountedOf(await ask('unmounted')) ?? new Promise(() => {}),
     restart: async (program) => restartedOf(await ask(restartQuestion(program))),
+    quotas: async (wish) => quotaAnswerOf(await ask(quotaQuestion(wish), QUOTA_PATIENCE_MS)),
     orderToGiveUp: async () => void (await ask('give up')),
     close,
   };
@@ -256,7 +268,14 @@ class AnswerLines {
 
 function restartedOf(value: unknown): Restarted | undefined {
   if (!isRecord(value)) return undefined;
-  if (typeof value.pid === 'number') return { pid: value.pid };
+  return typeof value.pid === 'number' ? { pid: value.pid } : lackOf(value);
+}
+
+function quotaAnswerOf(value: unknown): QuotaAnswer | undefined {
+  return (isRecord(value) ? lackOf(value) : undefined) ?? quotaReportIn(value);
+}
+
+function lackOf(value: Record<string, unknown>): ToldLack | undefined {
   if (!('failed' in value)) return undefined;
   const remedy = value.remedy === undefined ? undefined : oneLine(value.remedy);
   return { failed: oneLine(value.failed), remedy };

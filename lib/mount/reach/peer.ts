@@ -13,6 +13,8 @@ export interface Peer {
   readonly pid: number;
   /** As this process's user namespace shows it; the overflow uid if the user has no counterpart here. */
   readonly uid: number;
+  /** In the same way. */
+  readonly gid: number;
 }
 
 /** asm/socket.h: most architectures agree on these numbers. */
@@ -28,7 +30,7 @@ export function peerOf(fd: number): Peer | undefined {
   const credentials = new Uint32Array(3);
   const length = new Uint32Array([credentials.byteLength]);
   if ((cGetsockopt(fd, SOL_SOCKET, SO_PEERCRED, credentials, length) as number) !== 0) return undefined;
-  const [pid, uid] = credentials;
-  if (length[0] !== credentials.byteLength || pid === undefined || uid === undefined) return undefined;
-  return { pid, uid };
+  if (length[0] !== credentials.byteLength) return undefined;
+  const [pid = 0, uid = 0, gid = 0] = credentials;
+  return { pid, uid, gid };
 }

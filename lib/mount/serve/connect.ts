@@ -9,7 +9,11 @@ import { NfsFileSystem } from '../../vfs/filesystem.js';
 import { recordedExport } from '../../vfs/handover/export-record.js';
 import type { HandoverOptions } from '../../vfs/handover/handover.js';
 import { rehearseRecords } from '../../vfs/handover/inode-records.js';
+import type { QuotaReport, QuotaWish } from '../../vfs/quota/quota-report.js';
+import { type QuotaAsker, QuotaReporter } from '../../vfs/quota/quota-reporter.js';
+import { QuotaService } from '../../vfs/quota/quota-service.js';
 import { ExportSession } from '../../vfs/remote/export-session.js';
+import { quotaFailure } from '../failure/quota-failure.js';
 import { summarize, type Unwritten } from '../failure/unwritten.js';
 import { hearLockGrants, type LockGrants } from './lock-grants.js';
 import type { LockNoteFile } from './lock-note-file.js';
@@ -34,6 +38,8 @@ export interface ConnectedFileSystem {
   /** The data that would be lost if the process ended now. */
   unwritten(): Unwritten;
   stats(): MountStats;
+  /** The quota that is wanted, by default those that concern the asker. @throws UserError */
+  quotas(asker: QuotaAsker, wish: QuotaWish | undefined): Promise<QuotaReport>;
 }
 
 export interface ConnectOptions {
@@ -70,6 +76,8 @@ export async function connectFileSystem(
     mountpoint,
     handover?.isTakeover === true ? log : undefined,
   );
+  const quotaService = new QuotaService(config, rpc);
+  const quotas = new QuotaReporter(config, quotaService);
   const connecting = ExportSession.connect(config, { log, rpc, known });
   // Programs wait for a process that takes over.
   if (handover?.isTakeover === false) rehearseRecords(handover.memory);
@@ -88,6 +96,7 @@ export async function connectFileSystem(
       lockJournal: lockJournal && ((where) => lockJournal.locksAreAt(where)),
       handover,
       intents,
+      quotaService,
     });
     await fileSystem.takeUp();
     grants = await hearLockGrants(config, session, fileSystem, log);
@@ -122,6 +131,8 @@ export async function connectFileSystem(
     losses: () => opened.counters.losses,
     unwritten: () => summarize(opened.unwritten()),
     stats: () => mountStats(session, opened, config, servedSince),
+    quotas: (asker, wish) =>
+      quotas.report(asker, wish).catch((error: unknown) => Promise.reject(quotaFailure(error))),
   };
 }
 

@@ -7,13 +7,15 @@ import { randomBytes } from 'node:crypto';
 import { lutimesSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { UserError } from '../../base/user-error.js';
+import type { QuotaReport, QuotaWish } from '../../vfs/quota/quota-report.js';
 import {
   isControlSocket,
   type MountOutcome,
   programIn,
-  type Restarted,
   type StillMounted,
   socketName,
+  type ToldLack,
+  wishesIn,
 } from '../reach/link-protocol.js';
 import { type Peer, peerOf } from '../reach/peer.js';
 import { openRuntimeFolder, ownUid, type RuntimeFolder } from '../reach/runtime-folder.js';
@@ -33,6 +35,8 @@ export interface MountAnswers {
   giveUp(): void;
   /** Hands the mount over to a new process of `program`, and resolves with its id. @throws UserError: this one goes on */
   restart(program: string | undefined): Promise<number>;
+  /** Asks the server, as the process that asks here. @throws UserError */
+  quotas(asker: Peer, wish: QuotaWish | undefined): Promise<QuotaReport>;
 }
 
 /** The longest question, in bytes: the order to restart names a file. */
@@ -233,24 +237,27 @@ export class MountLink {
         this.#answers.giveUp();
         return {};
       default: {
-        const program = programIn(question);
-        if (program === undefined) throw new Error('nothing that can be asked');
-        return this.#restart(program);
+        const answers = this.#answers;
+        const [program, wishes] = [programIn(question), wishesIn(question)];
+        if (program !== undefined) return orLack(async () => ({ pid: await answers.restart(program[0]) }));
+        if (wishes !== undefined) return orLack(() => answers.quotas(connection.peer, wishes[0]));
+        throw new Error('nothing that can be asked');
       }
-    }
-  }
-
-  async #restart([program]: readonly string[]): Promise<Restarted> {
-    try {
-      return { pid: await this.#answers.restart(program) };
-    } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      return { failed: error.message, remedy: error.remedy };
     }
   }
 
   async #writeBack(): Promise<readonly string[]> {
     return (await this.#answers.writeBack()).slice(0, MAX_LOSSES);
+  }
+}
+
+/** The answer, or the reason that there is none. */
+async function orLack<Answer extends object>(answer: () => Promise<Answer>): Promise<Answer | ToldLack> {
+  try {
+    return await answer();
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { failed: error.message, remedy: error.remedy };
   }
 }
 

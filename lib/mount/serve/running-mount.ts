@@ -327,6 +327,7 @@ export class RunningMount {
       isStillMounted: () => isStillMounted(served.over),
       giveUp: () => void this.giveUp(),
       restart: (program) => this.restart(program),
+      quotas: (asker, wish) => fileSystem.quotas(asker, wish),
     };
     if (minor === undefined)
       log.warn(
