@@ -1,6 +1,6 @@
 /**
  * Linux's own server, in a guest: what its exports(5) options mean to a mount, an export that is withdrawn and comes back,
- * nested file systems, and a crash while it holds data that is not on its disk. The suites run in
+ * nested file systems, quotas, and a crash while it holds data that is not on its disk. The suites run in
  * test/e2e/knfsd-suites.test.ts.
  */
 import { constants } from 'node:fs';
@@ -18,7 +18,7 @@ const MiB = 1 << 20;
 const NOBODY = 65_534;
 
 const place = untilEnd(t, await openPlace('root'));
-const server = untilEnd(t, await Knfsd.start({ nested: true }));
+const server = untilEnd(t, await Knfsd.start({ nested: true, quotas: true }));
 
 /** The server's usual export, with `changed` in place of the options that they contradict. */
 function exportedWith(...changed: readonly string[]): string[] {
@@ -142,6 +142,37 @@ t.test(
     t.match(await mount.unmount(), { status: 0 });
   },
 );
+
+t.test('the quota that is shown is what repquota shows, and a full one is EDQUOT', async (t) => {
+  const [uid, limit] = [4711, 2048];
+  // rpc.rquotad does without no transport of /etc/netconfig, and the guest has no IPv6.
+  await onServer(
+    `mkdir -m 777 quotas
+     grep -v inet6 /etc/netconfig > /run/netconfig && mount --bind /run/netconfig /etc/netconfig
+     quotaon -u . && rpc.rquotad && setquota -u ${uid} 0 ${limit} 0 9 .
+     until rpcinfo -p | grep -q 100011; do sleep 0.05; done`,
+  );
+  t.teardown(() => onServer('quotaoff -u .; pkill rpc.rquotad'));
+  const mount = await mounted(t, ['quotadf', `uid=${uid}`, `gid=${uid}`]);
+  const fs = await mount.agent();
+  await fs.writeFile('quotas/file', Buffer.alloc(MiB));
+  const asked = await mustRun(place.command([...place.product, 'quota', '--json', mount.path]), { cwd: '/' });
+  const [{ blockSize, blocks, files }] = (JSON.parse(asked) as { quotas: [Record<string, unknown>] }).quotas;
+  const report = await onServer('repquota -u -n -O csv .');
+  const [, , , used, soft, hard, , inodes, inodeSoft, inodeHard] =
+    report
+      .split('\n')
+      .find((line) => line.startsWith(`#${uid},`))
+      ?.split(',')
+      .map(Number) ?? [];
+  t.ok(Number(used) >= 1024);
+  t.match({ blockSize, blocks, files }, { blockSize: 1024, blocks: { used, soft, hard } });
+  t.match(files, { used: inodes, soft: inodeSoft, hard: inodeHard });
+  t.equal(await mount.mustRun(['stat', '-f', '-c', '%b %c', '.']), `${limit / 4} 9\n`, 'df shows the limits');
+  const fd = await fs.open('quotas/full', O_CREAT | O_RDWR);
+  await fs.pwrite(fd, Buffer.alloc(2 * MiB), 0);
+  t.equal(await errnoOf(fs.fsync(fd)), 'EDQUOT');
+});
 
 t.test('a crash of the server in the middle of a write loses nothing', { timeout: 240_000 }, async (t) => {
   const data = Buffer.from(new SeededRandom(19, 6).bytes(24 * MiB + 4321));

@@ -12,6 +12,7 @@ const PACKAGES = {
   e2fsprogs: 'mkfs.ext4',
   rpcbind: 'rpcbind',
   'nfs-common': 'mount.nfs',
+  quota: 'rpc.rquotad',
 };
 /** Installed, this one would start a server on this machine: it is only unpacked. */
 const SERVER = 'nfs-kernel-server';

@@ -29,6 +29,8 @@ export interface KnfsdOptions {
   readonly exportOptions?: readonly string[];
   /** A second file system, of 256 MiB, is mounted on `nested` in the export. */
   readonly nested?: boolean;
+  /** Quotas of the export can be switched on, with the programs of the package quota. */
+  readonly quotas?: boolean;
   /** Kernel modules beside the server's: for a client that works on the same machine. */
   readonly modules?: readonly string[];
   /** The network that the guest is plugged into; one of its own by default. */
@@ -75,7 +77,9 @@ export class Knfsd {
       for (const [index, disk] of server.#disks.entries()) {
         writeFileSync(disk, '');
         truncateSync(disk, index === 0 ? DISK_BYTES : NESTED_BYTES);
-        await mustRun(['mkfs.ext4', '-q', '-F', '-E', 'lazy_itable_init=1,lazy_journal_init=1', disk]);
+        const lazily = ['-E', 'lazy_itable_init=1,lazy_journal_init=1'];
+        const features = options.quotas && index === 0 ? ['-O', 'quota'] : [];
+        await mustRun(['mkfs.ext4', '-q', '-F', ...lazily, ...features, disk]);
       }
       await server.start();
       const { owner } = options;
@@ -139,8 +143,9 @@ export class Knfsd {
   /** Starts it (again), with the disk as it is. */
   async start(): Promise<void> {
     const { network, cable } = this;
-    const { graceSeconds = 0, statd = false, modules: more = [] } = this.options;
-    const modules = ['sunrpc', `lockd nlm_grace_period=${graceSeconds}`, 'nfsd', ...more];
+    const { graceSeconds = 0, statd = false, quotas = false, modules: more = [] } = this.options;
+    const forQuotas = quotas ? ['quota_tree', 'quota_v2'] : [];
+    const modules = ['sunrpc', `lockd nlm_grace_period=${graceSeconds}`, 'nfsd', ...forQuotas, ...more];
     const guest = await Guest.boot({ network, cable, modules, disks: this.#disks, memory: '1G' });
     this.#guest = guest;
     const options = (this.options.exportOptions ?? KNFSD_EXPORT).join(',');
