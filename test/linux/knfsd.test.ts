@@ -145,7 +145,7 @@ t.test(
 
 t.test('the quota that is shown is what repquota shows, and a full one is EDQUOT', async (t) => {
   const [uid, limit] = [4711, 2048];
-  // rpc.rquotad does without no transport of /etc/netconfig, and the guest has no IPv6.
+  // rpc.rquotad insists on every transport of /etc/netconfig, and the guest has no IPv6.
   await onServer(
     `mkdir -m 777 quotas
      grep -v inet6 /etc/netconfig > /run/netconfig && mount --bind /run/netconfig /etc/netconfig
@@ -153,6 +153,8 @@ t.test('the quota that is shown is what repquota shows, and a full one is EDQUOT
      until rpcinfo -p | grep -q 100011; do sleep 0.05; done`,
   );
   t.teardown(() => onServer('quotaoff -u .; pkill rpc.rquotad'));
+  await server.export(exportedWith('crossmnt'));
+  t.teardown(() => server.export());
   const mount = await mounted(t, ['quotadf', `uid=${uid}`, `gid=${uid}`]);
   const fs = await mount.agent();
   await fs.writeFile('quotas/file', Buffer.alloc(MiB));
@@ -168,7 +170,9 @@ t.test('the quota that is shown is what repquota shows, and a full one is EDQUOT
   t.ok(Number(used) >= 1024);
   t.match({ blockSize, blocks, files }, { blockSize: 1024, blocks: { used, soft, hard } });
   t.match(files, { used: inodes, soft: inodeSoft, hard: inodeHard });
-  t.equal(await mount.mustRun(['stat', '-f', '-c', '%b %c', '.']), `${limit / 4} 9\n`, 'df shows the limits');
+  const df = (path: string) => mount.mustRun(['stat', '-f', '-c', '%b %c', path]);
+  t.equal(await df('.'), `${limit / 4} 9\n`, 'df shows the limits');
+  t.ok(Number.parseInt(await df('nested'), 10) > limit, 'but of another file system its size');
   const fd = await fs.open('quotas/full', O_CREAT | O_RDWR);
   await fs.pwrite(fd, Buffer.alloc(2 * MiB), 0);
   t.equal(await errnoOf(fs.fsync(fd)), 'EDQUOT');
