@@ -160,7 +160,7 @@ export const GROUPS = {
   },
   quotas: {
     sources: ['lib/vfs/quota/'],
-    tests: [...vfs('quota/quota-limits'), 'test/cli/quota.test.ts'],
+    tests: [...vfs('quota/quota-limits', 'quota/quota-service'), 'test/cli/quota.test.ts'],
   },
   handover: {
     sources: ['lib/vfs/handover/'],

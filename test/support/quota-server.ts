@@ -18,10 +18,10 @@ export class QuotaServer {
   readonly #rpc = new RpcServer();
   #port = 0;
 
-  /** With version 2, or with 1 alone. */
-  static async start(hasGroups = true): Promise<QuotaServer> {
+  /** With version 2, or with 1 alone; on a free port unless another is wanted. */
+  static async start(hasGroups = true, port = 0): Promise<QuotaServer> {
     const server = new QuotaServer();
-    await server.#listen(hasGroups);
+    await server.#listen(hasGroups, port);
     return server;
   }
 
@@ -31,7 +31,7 @@ export class QuotaServer {
     return this.#port;
   }
 
-  async #listen(hasGroups: boolean): Promise<void> {
+  async #listen(hasGroups: boolean, port: number): Promise<void> {
     const { GETQUOTA_V1, GETQUOTA_V2 } = quotaProcedures;
     this.#rpc.register(RQUOTA_V1, [
       handle(GETQUOTA_V1, ({ path, uid }, call) => this.#answer(`user ${uid}`, path, call)),
@@ -41,7 +41,7 @@ export class QuotaServer {
       this.#rpc.register(RQUOTA_V2, [
         handle(GETQUOTA_V2, ({ path, owner, id }, call) => this.#answer(`${named(owner)} ${id}`, path, call)),
       ]);
-    this.#port = (await this.#rpc.listen({ host: '127.0.0.1', port: 0 })).port;
+    this.#port = (await this.#rpc.listen({ host: '127.0.0.1', port })).port;
   }
 
   #answer(whose: string, path: Uint8Array, { credential }: ServerCall): QuotaResult {
