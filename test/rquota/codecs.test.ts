@@ -6,17 +6,9 @@ import {
   QuotaStatus,
   quotaProcedures as rquota,
 } from '../../lib/programs/rquota/index.js';
-import { XdrError } from '../../lib/xdr/xdr-error.js';
 import { XdrReader } from '../../lib/xdr/xdr-reader.js';
-import { XdrWriter } from '../../lib/xdr/xdr-writer.js';
-import { Generator } from '../nfs3/support/generator.js';
+import { readsBack, written } from '../nfs3/support/round-trips.js';
 import { quotaCases } from './support/quota-cases.js';
-
-function written(write: (writer: XdrWriter) => void): Buffer {
-  const writer = new XdrWriter(64);
-  write(writer);
-  return Buffer.from(writer.toBuffer());
-}
 
 const hex = (text: string): string => text.replaceAll(' ', '');
 const path = Buffer.from('/home');
@@ -42,21 +34,7 @@ t.test('the procedures have the numbers of rquota.x', async (t) => {
 });
 
 t.test('whatever is written is read back the same, to the last byte, and nothing shorter', async (t) => {
-  for (const { procedure, args, result } of quotaCases) {
-    const g = new Generator(procedure.name);
-    for (let i = 0; i < 50; i++) {
-      for (const [value, write, read] of [
-        [args(g), procedure.encodeArguments, procedure.decodeArguments],
-        [result(g), procedure.encodeResult, procedure.decodeResult],
-      ] as const) {
-        const bytes = written((writer) => write(writer, value));
-        const reader = new XdrReader(bytes);
-        t.strictSame(read(reader), value);
-        reader.expectEnd();
-        t.throws(() => read(new XdrReader(bytes.subarray(0, g.below(bytes.length)))), XdrError);
-      }
-    }
-  }
+  readsBack(t, quotaCases);
 });
 
 t.test('arguments and results are laid out as rquota.x has them', async (t) => {

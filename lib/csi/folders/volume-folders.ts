@@ -12,6 +12,7 @@ import {
 import { type ExportAccess, type FoundObject, ServerRefusal } from '../../volume-parts/export-access.js';
 import { LONGEST_NAME } from '../../volume-parts/folder-target.js';
 import { CsiError } from '../wire/csi-error.js';
+import { cutText } from '../wire/size-limits.js';
 import { TreeRemoval } from './tree-removal.js';
 
 /** As mkdir(1) makes folders for root. */
@@ -150,15 +151,7 @@ export async function archiveFolder(access: ExportAccess, folders: readonly stri
 function fitting(name: string, end = ''): string {
   if (Buffer.byteLength(name + end) <= LONGEST_NAME) return name + end;
   const mark = `~${createHash('sha256').update(name).digest('hex').slice(0, MARK_DIGITS)}${end}`;
-  let left = '';
-  let bytes = Buffer.byteLength(mark);
-  // By characters: half of one would be no UTF-8.
-  for (const character of name) {
-    bytes += Buffer.byteLength(character);
-    if (bytes > LONGEST_NAME) break;
-    left += character;
-  }
-  return left + mark;
+  return cutText(name, LONGEST_NAME, mark);
 }
 
 /** The bytes that are free for this machine's users. */

@@ -7,14 +7,17 @@ export const MOST_NODE_ID_BYTES = 256;
 
 /** As much of a text for people as fits. */
 export function fittingText(text: string): string {
-  if (Buffer.byteLength(text) <= MOST_TEXT_BYTES) return text;
-  const end = '…';
+  return Buffer.byteLength(text) <= MOST_TEXT_BYTES ? text : cutText(text, MOST_TEXT_BYTES, '…');
+}
+
+/** The beginning of a text, by whole characters, with `end` behind it: at most so many bytes. */
+export function cutText(text: string, mostBytes: number, end: string): string {
   let left = '';
   let bytes = Buffer.byteLength(end);
-  // By characters: half of one would be no UTF-8.
+  // Half of a character would be no UTF-8.
   for (const character of text) {
     bytes += Buffer.byteLength(character);
-    if (bytes > MOST_TEXT_BYTES) break;
+    if (bytes > mostBytes) break;
     left += character;
   }
   return left + end;
