@@ -30,7 +30,8 @@ export function peerOf(fd: number): Peer | undefined {
   const credentials = new Uint32Array(3);
   const length = new Uint32Array([credentials.byteLength]);
   if ((cGetsockopt(fd, SOL_SOCKET, SO_PEERCRED, credentials, length) as number) !== 0) return undefined;
+  const [pid, uid, gid] = credentials;
   if (length[0] !== credentials.byteLength) return undefined;
-  const [pid = 0, uid = 0, gid = 0] = credentials;
+  if (pid === undefined || uid === undefined || gid === undefined) return undefined;
   return { pid, uid, gid };
 }
