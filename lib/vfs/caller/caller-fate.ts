@@ -1,7 +1,7 @@
 /** Whether a caller still waits for its answer as a program does, or is being ended: by what /proc shows of its thread. */
-import { readFileSync, readlinkSync } from 'node:fs';
 import type { RequestContext } from '../../fuse/contract/operations.js';
 import { isExiting } from './exiting-callers.js';
+import { statusField, threadStatus } from './thread-status.js';
 
 /** SIGKILL, in a set of signals. Every signal that ends a process becomes one for each of its threads, but for those that dump core. */
 const KILL_BIT = 1 << 8;
@@ -14,31 +14,17 @@ const UNTOLD = 0xffff_ffff;
  */
 export function callerFate(
   { pid, uid, gid }: Pick<RequestContext, 'pid' | 'uid' | 'gid'>,
-  statusOf = readStatus,
+  statusOf = threadStatus,
 ): 'waits' | 'killed' | 'exiting' | 'unseen' {
   const status = pid === 0 ? undefined : statusOf(pid);
   if (status === undefined || !hasId(status, 'Uid', uid) || !hasId(status, 'Gid', gid)) return 'unseen';
-  const pending = Number.parseInt(field(status, 'SigPnd').slice(-8), 16);
+  const pending = Number.parseInt(statusField(status, 'SigPnd').slice(-8), 16);
   if ((pending & KILL_BIT) !== 0) return 'killed';
   return isExiting(pid) ? 'exiting' : 'waits';
 }
 
-function readStatus(tid: number): string | undefined {
-  try {
-    // The /proc of another PID namespace numbers threads otherwise.
-    if (readlinkSync('/proc/self') !== String(process.pid)) return undefined;
-    return readFileSync(`/proc/${tid}/status`, 'latin1');
-  } catch {
-    return undefined;
-  }
-}
-
 /** The id of file accesses, or the real one, which access(2) asks with. */
 function hasId(status: string, name: string, id: number): boolean {
-  const [real, , , forFiles] = field(status, name).split(/\s+/).map(Number);
+  const [real, , , forFiles] = statusField(status, name).split(/\s+/).map(Number);
   return id === UNTOLD || id === forFiles || id === real;
-}
-
-function field(status: string, name: string): string {
-  return new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
 }

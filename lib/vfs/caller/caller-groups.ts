@@ -2,8 +2,8 @@
  * The supplementary groups of callers. FUSE names a caller by uid, gid and thread only: the groups are /proc's to tell, as
  * far as it shows that very thread. Owns what is known of callers whom it does not show.
  */
-import { readFileSync, readlinkSync } from 'node:fs';
 import type { Logger } from '../../base/log.js';
+import { statusField, threadStatus } from './thread-status.js';
 
 /** A thread as /proc/TID/status has it. */
 export interface ThreadIds {
@@ -17,16 +17,10 @@ export type ReadThread = (tid: number) => ThreadIds | undefined;
 
 /** Undefined: there is no such thread here, or it is hidden (hidepid=, see proc(5)). */
 export function readThread(tid: number): ThreadIds | undefined {
-  let status: string;
-  try {
-    // The /proc of another PID namespace numbers threads otherwise.
-    if (readlinkSync('/proc/self') !== String(process.pid)) return undefined;
-    status = readFileSync(`/proc/${tid}/status`, 'latin1');
-  } catch {
-    return undefined;
-  }
+  const status = threadStatus(tid);
+  if (status === undefined) return undefined;
   const numbers = (field: string): number[] => {
-    const text = new RegExp(`^${field}:(.*)$`, 'm').exec(status)?.[1]?.trim() ?? '';
+    const text = statusField(status, field);
     return text === '' ? [] : text.split(/\s+/).map(Number);
   };
   return { uids: numbers('Uid'), gids: numbers('Gid'), groups: numbers('Groups') };
